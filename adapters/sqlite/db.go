@@ -1,0 +1,98 @@
+// Package sqlite keeps everything in one SQLite file: the zero-setup default.
+//
+// SQLite has one writer. This package makes that explicit: one connection writes,
+// its users queue for it, and each transaction is BEGIN IMMEDIATE, since a read
+// transaction that turns into a write fails under WAL when another wrote in between.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver, in pure Go
+)
+
+// DB is an open database file. All methods are safe for concurrent use.
+type DB struct {
+	path  string
+	pool  *sql.DB      // reads, and the writing connection
+	write chan *writer // holds the one writer while nobody uses it
+
+	// OnCommit is called after each commit with the topics that the transaction appended to
+	// and whether it changed what is due. It must not block. Set it before first use.
+	OnCommit func(topics []string, queue bool)
+}
+
+// writer is the one connection that writes, with its prepared statements.
+type writer struct {
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt
+}
+
+// Open opens the file at path and makes its folder when it is missing. It does not migrate.
+func Open(ctx context.Context, path string) (*DB, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("make the database's folder: %w", err)
+	}
+	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
+		"busy_timeout(5000)",
+		"journal_mode(WAL)",
+		"synchronous(FULL)", // as fast as NORMAL with group commits, and a commit survives a power cut
+		"foreign_keys(1)",
+		"cache_size(-16384)",
+		"temp_store(MEMORY)",
+	}}
+	pool, err := sql.Open("sqlite", "file:"+escapePath(path)+"?"+pragmas.Encode())
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	pool.SetMaxOpenConns(1 + max(4, runtime.NumCPU()))
+	pool.SetMaxIdleConns(1 + max(4, runtime.NumCPU()))
+	db := &DB{path: path, pool: pool, write: make(chan *writer, 1)}
+	w, err := db.connectWriter(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), pool.Close())
+	}
+	db.write <- w
+	return db, nil
+}
+
+// escapePath keeps the characters that would end the path of a file: URI.
+func escapePath(path string) string {
+	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+}
+
+func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
+	conn, err := db.pool.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &writer{conn: conn, statements: map[string]*sql.Stmt{}}, nil
+}
+
+// Close waits for the transaction under way and closes the file.
+func (db *DB) Close() error {
+	w := <-db.write
+	return errors.Join(w.conn.Close(), db.pool.Close())
+}
+
+// prepare keeps a statement for the life of the connection: preparing costs more than most of them take.
+func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if statement, ok := w.statements[query]; ok {
+		return statement, nil
+	}
+	// A statement outlives the request that used it first, so it must not die with its context.
+	statement, err := w.conn.PrepareContext(context.WithoutCancel(ctx), query)
+	if err != nil {
+		return nil, err
+	}
+	w.statements[query] = statement
+	return statement, nil
+}

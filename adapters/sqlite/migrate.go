@@ -1,0 +1,90 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/golang-migrate/migrate/v4"
+	migratesqlite "github.com/golang-migrate/migrate/v4/database/sqlite"
+	"github.com/golang-migrate/migrate/v4/source/iofs"
+
+	"github.com/ordinavo/webhooks/migrations"
+)
+
+// ErrSchemaNewer says that the file was written by a newer binary.
+var ErrSchemaNewer = errors.New("the database's schema is newer than this binary knows")
+
+// Migrate applies all migrations that are missing.
+func (db *DB) Migrate() error {
+	return db.migrate(func(m *migrate.Migrate) error { return m.Up() })
+}
+
+// MigrateDown takes back the last n migrations.
+func (db *DB) MigrateDown(n int) error {
+	return db.migrate(func(m *migrate.Migrate) error { return m.Steps(-n) })
+}
+
+// SchemaVersion is the file's schema version (0 before the first migration) and the newest that this binary knows.
+func (db *DB) SchemaVersion() (current, newest uint, err error) {
+	if newest, err = newestMigration(migrations.SQLite, "sqlite"); err != nil {
+		return 0, 0, err
+	}
+	err = db.migrate(func(m *migrate.Migrate) error {
+		version, dirty, err := m.Version()
+		if errors.Is(err, migrate.ErrNilVersion) {
+			return nil
+		}
+		if err == nil && dirty {
+			err = fmt.Errorf("migration %d stopped half-way: restore the file, or repair it and set its version", version)
+		}
+		current = version
+		return err
+	})
+	return current, newest, err
+}
+
+func newestMigration(files fs.FS, dir string) (uint, error) {
+	source, err := iofs.New(files, dir)
+	if err != nil {
+		return 0, err
+	}
+	version, err := source.First()
+	for err == nil {
+		var next uint
+		if next, err = source.Next(version); err == nil {
+			version = next
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return version, source.Close()
+}
+
+// migrate runs one call of golang-migrate on the pool, refusing a schema from the future.
+func (db *DB) migrate(run func(*migrate.Migrate) error) error {
+	source, err := iofs.New(migrations.SQLite, "sqlite")
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	target, err := migratesqlite.WithInstance(db.pool, &migratesqlite.Config{})
+	if err != nil {
+		return fmt.Errorf("prepare the migrations: %w", err)
+	}
+	m, err := migrate.NewWithInstance("embedded", source, "sqlite", target)
+	if err != nil {
+		return fmt.Errorf("prepare the migrations: %w", err)
+	}
+	newest, err := newestMigration(migrations.SQLite, "sqlite")
+	if err != nil {
+		return fmt.Errorf("read the migrations: %w", err)
+	}
+	if version, _, err := m.Version(); err == nil && version > newest {
+		return fmt.Errorf("%w: version %d, newest known %d", ErrSchemaNewer, version, newest)
+	}
+	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
+		return fmt.Errorf("migrate: %w", err)
+	}
+	return source.Close() // not m.Close(): that would close the pool
+}

@@ -1,0 +1,142 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Tx is a writing transaction. It is not safe for concurrent use.
+type Tx struct {
+	db     *DB
+	writer *writer
+	done   bool
+	topics []string // appended to
+	queue  bool     // what is due has changed
+}
+
+type txKey struct{}
+
+// WithTx makes Update calls under the context join tx instead of beginning their own.
+func WithTx(ctx context.Context, tx *Tx) context.Context {
+	return context.WithValue(ctx, txKey{}, tx)
+}
+
+// rollbackTimeout bounds what happens after a request's own context is gone.
+const rollbackTimeout = 10 * time.Second
+
+// Begin waits for the writer and begins a transaction; end it with Commit or Rollback.
+func (db *DB) Begin(ctx context.Context) (*Tx, error) {
+	var w *writer
+	select {
+	case w = <-db.write:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the writer: %w", context.Cause(ctx))
+	}
+	tx := &Tx{db: db, writer: w}
+	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
+		tx.release(err)
+		return nil, fmt.Errorf("begin: %w", err)
+	}
+	return tx, nil
+}
+
+// Update runs fn in a transaction: the one that the context carries, else one of its own
+// that commits when fn returns nil and rolls back when it does not.
+func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
+		return fn(ctx, tx)
+	}
+	tx, err := db.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit; on a panic it frees the writer
+	if err := fn(WithTx(ctx, tx), tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Commit makes the transaction durable and wakes who waits for what it wrote.
+func (tx *Tx) Commit() error {
+	if tx.done {
+		return sql.ErrTxDone
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	if _, err := tx.writer.conn.ExecContext(ctx, "COMMIT"); err != nil {
+		return errors.Join(fmt.Errorf("commit: %w", err), tx.Rollback())
+	}
+	tx.release(nil)
+	if tx.db.OnCommit != nil && (len(tx.topics) > 0 || tx.queue) {
+		tx.db.OnCommit(tx.topics, tx.queue)
+	}
+	return nil
+}
+
+// Rollback undoes the transaction. After Commit or Rollback it does nothing.
+func (tx *Tx) Rollback() error {
+	if tx.done {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	_, err := tx.writer.conn.ExecContext(ctx, "ROLLBACK")
+	tx.release(err)
+	if err != nil {
+		return fmt.Errorf("roll back: %w", err)
+	}
+	return nil
+}
+
+// release hands the writer on. After an error the connection may be in a
+// transaction still, or broken: then a fresh one takes its place.
+func (tx *Tx) release(err error) {
+	tx.done = true
+	w := tx.writer
+	if err != nil {
+		if fresh, connectErr := tx.db.connectWriter(context.Background()); connectErr == nil {
+			_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the pool must not reuse it
+			_ = w.conn.Close()
+			w = fresh
+		}
+	}
+	tx.db.write <- w
+}
+
+// Exec runs a prepared statement and says how many rows it changed.
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	statement, err := tx.writer.prepare(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	result, err := statement.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+// Query runs a prepared query.
+func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	statement, err := tx.writer.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return statement.QueryContext(ctx, args...)
+}
+
+// Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.
+func (tx *Tx) Appended(topic string) {
+	if !slices.Contains(tx.topics, topic) {
+		tx.topics = append(tx.topics, topic)
+	}
+}
+
+// QueueChanged notes that the transaction made deliveries due, so that dispatchers wake up after the commit.
+func (tx *Tx) QueueChanged() { tx.queue = true }

@@ -1,0 +1,45 @@
+package delivery
+
+import "time"
+
+// Kind says how an attempt ended (contract, section 7).
+type Kind string
+
+// The ways an attempt can end. LeaseExpired means that nobody knows: the process that held the delivery is gone.
+const (
+	KindSucceeded         Kind = "succeeded"
+	KindHTTPStatus        Kind = "http_status"
+	KindTimeout           Kind = "timeout"
+	KindConnectionRefused Kind = "connection_refused"
+	KindConnectionLost    Kind = "connection_lost"
+	KindDNS               Kind = "dns"
+	KindTLS               Kind = "tls"
+	KindBlockedAddress    Kind = "blocked_address"
+	KindRedirect          Kind = "redirect"
+	KindResponseTooLarge  Kind = "response_too_large"
+	KindLeaseExpired      Kind = "lease_expired"
+)
+
+// Outcome is what one attempt, that is one HTTP exchange, came to.
+type Outcome struct {
+	Kind           Kind
+	StartedAt      time.Time
+	Duration       time.Duration
+	RequestHeaders map[string]string
+	// Status is the HTTP status of the answer, 0 when there was none.
+	Status          int
+	ResponseHeaders map[string]string
+	// ResponseBody is at most the first 4 KiB of the answer.
+	ResponseBody []byte
+	// Error says in words what went wrong; empty when nothing did.
+	Error string
+	// RetryAfter is what the receiver asked for, 0 when it did not; at most 24 h (contract, section 4).
+	RetryAfter time.Duration
+	TraceID    string
+}
+
+// Succeeded reports whether the receiver took the delivery.
+func (o Outcome) Succeeded() bool { return o.Kind == KindSucceeded }
+
+// Gone reports whether the receiver said that it is gone for good (410).
+func (o Outcome) Gone() bool { return o.Kind == KindHTTPStatus && o.Status == 410 }
