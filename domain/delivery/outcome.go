@@ -22,20 +22,20 @@ const (
 
 // Outcome is what one attempt, that is one HTTP exchange, came to.
 type Outcome struct {
-	Kind           Kind
-	StartedAt      time.Time
-	Duration       time.Duration
-	RequestHeaders map[string]string
+	Kind           Kind              `json:"outcome"`
+	StartedAt      time.Time         `json:"startedAt"`
+	Duration       time.Duration     `json:"durationNs"`
+	RequestHeaders map[string]string `json:"requestHeaders,omitempty"`
 	// Status is the HTTP status of the answer, 0 when there was none.
-	Status          int
-	ResponseHeaders map[string]string
+	Status          int               `json:"status,omitempty"`
+	ResponseHeaders map[string]string `json:"responseHeaders,omitempty"`
 	// ResponseBody is at most the first 4 KiB of the answer.
-	ResponseBody []byte
+	ResponseBody []byte `json:"responseBody,omitempty"`
 	// Error says in words what went wrong; empty when nothing did.
-	Error string
+	Error string `json:"error,omitempty"`
 	// RetryAfter is what the receiver asked for, 0 when it did not; at most 24 h (contract, section 4).
-	RetryAfter time.Duration
-	TraceID    string
+	RetryAfter time.Duration `json:"retryAfterNs,omitempty"`
+	TraceID    string        `json:"traceId,omitempty"`
 }
 
 // Succeeded reports whether the receiver took the delivery.
@@ -43,3 +43,11 @@ func (o Outcome) Succeeded() bool { return o.Kind == KindSucceeded }
 
 // Gone reports whether the receiver said that it is gone for good (410).
 func (o Outcome) Gone() bool { return o.Kind == KindHTTPStatus && o.Status == 410 }
+
+// Kinds lists all of them.
+func Kinds() []Kind {
+	return []Kind{
+		KindSucceeded, KindHTTPStatus, KindTimeout, KindConnectionRefused, KindConnectionLost, KindDNS,
+		KindTLS, KindBlockedAddress, KindRedirect, KindResponseTooLarge, KindLeaseExpired,
+	}
+}

@@ -1,0 +1,166 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// submission is one caller's request on its way into a commit.
+type submission struct {
+	events  []Accepted
+	fresh   []Accepted // those of events that were not known
+	results []Result
+	err     error
+	done    chan struct{}
+}
+
+// Step commits what waits, at most a commit's worth; it waits for the first
+// request, never for more company.
+func (in *Intake) Step(ctx context.Context) (time.Time, error) {
+	select {
+	case first := <-in.queue:
+		in.commit(ctx, in.gather(first))
+		return in.now(), nil
+	case <-ctx.Done():
+		return time.Time{}, nil
+	}
+}
+
+// Drain commits what is left in the queue, for the end of a process.
+func (in *Intake) Drain(ctx context.Context) {
+	for len(in.queue) > 0 {
+		in.commit(ctx, in.gather(<-in.queue))
+	}
+}
+
+func (in *Intake) gather(first *submission) []*submission {
+	group, events := []*submission{first}, len(first.events)
+	for events < maxPerCommit {
+		select {
+		case s := <-in.queue:
+			group = append(group, s)
+			events += len(s.events)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// commit answers each submission once the transaction that holds its events is durable.
+// An error of the transaction is everybody's answer: nobody was told "accepted".
+func (in *Intake) commit(ctx context.Context, group []*submission) {
+	err := in.store.InTx(ctx, func(ctx context.Context) error {
+		known, err := in.known(ctx, group)
+		if err != nil {
+			return err
+		}
+		var fresh []Accepted
+		for _, s := range group {
+			s.decide(known)
+			fresh = append(fresh, s.fresh...)
+		}
+		if len(fresh) == 0 {
+			return nil
+		}
+		return in.store.AppendEvents(ctx, fresh)
+	})
+	for _, s := range group {
+		if err != nil {
+			s.err = fmt.Errorf("accept events: %w", err)
+		}
+		in.observe(ctx, s)
+		close(s.done)
+	}
+}
+
+// known is what the store knows about the group's events and tenants.
+type known struct {
+	events  map[EventKey][32]byte
+	tenants map[tenant.ID]bool
+}
+
+func (in *Intake) known(ctx context.Context, group []*submission) (known, error) {
+	var keys []EventKey
+	var tenants []tenant.ID
+	seen := map[tenant.ID]bool{}
+	for _, s := range group {
+		for _, a := range s.events {
+			keys = append(keys, a.Key())
+			if !seen[a.TenantID] {
+				seen[a.TenantID] = true
+				tenants = append(tenants, a.TenantID)
+			}
+		}
+	}
+	events, err := in.store.Fingerprints(ctx, keys)
+	if err != nil {
+		return known{}, fmt.Errorf("look for duplicates: %w", err)
+	}
+	existing, err := in.store.KnownTenants(ctx, tenants)
+	if err != nil {
+		return known{}, fmt.Errorf("look up tenants: %w", err)
+	}
+	return known{events, existing}, nil
+}
+
+// decide sorts the submission's events into new ones and duplicates, or refuses it
+// whole. What it accepts is known to those that are decided after it.
+func (s *submission) decide(k known) {
+	s.results, s.fresh, s.err = make([]Result, len(s.events)), nil, nil
+	missing := problem.Collect("")
+	mine := map[EventKey][32]byte{}
+	for i, a := range s.events {
+		if !k.tenants[a.TenantID] {
+			missing.Add(fieldPath(len(s.events), i, "tenantId"), "names a tenant that does not exist")
+			continue
+		}
+		print, duplicate := k.events[a.Key()]
+		if !duplicate {
+			print, duplicate = mine[a.Key()]
+		}
+		if duplicate && print != a.Fingerprint {
+			s.refuse(&problem.Error{Code: problem.IdempotencyConflict, Detail: "An event with this eventId and other content was accepted before.",
+				Fields: map[string][]string{fieldPath(len(s.events), i, "eventId"): {"is taken by an event with other content"}}})
+			return
+		}
+		s.results[i] = Result{EventID: a.ID, Duplicate: duplicate}
+		if !duplicate {
+			mine[a.Key()] = a.Fingerprint
+			s.fresh = append(s.fresh, a)
+		}
+	}
+	if err := missing.Err(); err != nil {
+		s.refuse(err)
+		return
+	}
+	for key, print := range mine {
+		k.events[key] = print
+	}
+}
+
+func (s *submission) refuse(err error) { s.results, s.fresh, s.err = nil, nil, err }
+
+// fieldPath is events[3].field in a batch and field alone otherwise.
+func fieldPath(count, index int, field string) string {
+	if count == 1 {
+		return field
+	}
+	return fmt.Sprintf("events[%d].%s", index, field)
+}
+
+func (in *Intake) observe(ctx context.Context, s *submission) {
+	if s.err != nil {
+		return
+	}
+	types := make([]event.Type, len(s.fresh))
+	for i, a := range s.fresh {
+		types[i] = a.Type
+	}
+	in.observer.EventsAccepted(ctx, types, len(s.results)-len(s.fresh))
+}

@@ -1,0 +1,101 @@
+// Package intake accepts emitted events: once, durably, many in one commit.
+package intake
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// EventKey names an event; IDs are unique within a tenant only.
+type EventKey struct {
+	Tenant tenant.ID `json:"t"`
+	ID     string    `json:"e"`
+}
+
+// Accepted is an event as the store keeps it.
+type Accepted struct {
+	event.Event
+	Fingerprint [32]byte
+	// TraceParent is the W3C trace context of the request that brought it; it outlives a restart.
+	TraceParent string
+	At          time.Time
+}
+
+// Key names the event.
+func (a Accepted) Key() EventKey { return EventKey{a.TenantID, a.ID} }
+
+// Store is what intake needs from the event store. A context from InTx carries its transaction.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// Fingerprints finds which of the events are known already.
+	Fingerprints(ctx context.Context, keys []EventKey) (map[EventKey][32]byte, error)
+	// KnownTenants says which of the tenants exist.
+	KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error)
+	// AppendEvents stores the events and one record in the log that names them all.
+	AppendEvents(ctx context.Context, events []Accepted) error
+}
+
+// Observer is told what was accepted.
+type Observer interface {
+	EventsAccepted(ctx context.Context, accepted []event.Type, duplicates int)
+}
+
+// Bounds of the queue and of one commit.
+const (
+	maxQueued    = 4096 // requests
+	maxPerCommit = 2000 // events, unless one request alone brings more
+)
+
+// Result says what became of one event.
+type Result struct {
+	EventID   string
+	Duplicate bool
+}
+
+// Intake gathers the requests that wait and commits them together.
+type Intake struct {
+	store    Store
+	observer Observer
+	now      func() time.Time
+	newID    func(prefix string) string
+	queue    chan *submission
+}
+
+// New makes an Intake; its step must be called for Accept to return.
+func New(store Store, observer Observer, now func() time.Time, newID func(prefix string) string) *Intake {
+	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *submission, maxQueued)}
+}
+
+// Accept returns once the events are durable. All or none of them are accepted: an unknown tenant
+// or an ID that is taken by other content refuses the whole request. The events must be valid.
+func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string) ([]Result, error) {
+	s := &submission{events: in.prepare(events, traceParent), done: make(chan struct{})}
+	select {
+	case in.queue <- s:
+	default:
+		return nil, problem.New(problem.Unavailable, "More events wait to be accepted than this process can hold; try again in a second.")
+	}
+	select {
+	case <-s.done:
+		return s.results, s.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for the events to be durable: %w", context.Cause(ctx))
+	}
+}
+
+func (in *Intake) prepare(events []event.Event, traceParent string) []Accepted {
+	now := in.now()
+	accepted := make([]Accepted, len(events))
+	for i, e := range events {
+		if e.ID == "" {
+			e.ID = in.newID("evt_")
+		}
+		accepted[i] = Accepted{Event: e, Fingerprint: event.Fingerprint(e), TraceParent: traceParent, At: now}
+	}
+	return accepted
+}

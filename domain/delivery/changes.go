@@ -1,0 +1,167 @@
+package delivery
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Change is something that the aggregate decided. The set is closed.
+type Change interface{ change() }
+
+// Attempt is one HTTP exchange as the stream keeps it. Numbers start at 1.
+type Attempt struct {
+	Number int `json:"number"`
+	Outcome
+}
+
+// Why a delivery was given up.
+const (
+	ReasonGone      = "the receiver answered 410 Gone"
+	ReasonExhausted = "the retry schedule is used up"
+)
+
+// The changes of a delivery.
+type (
+	// Scheduled begins the stream.
+	Scheduled struct {
+		At                  time.Time  `json:"at"`
+		ID                  string     `json:"deliveryId"`
+		Tenant              tenant.ID  `json:"tenantId"`
+		EventID             string     `json:"eventId"`
+		EventType           event.Type `json:"eventType"`
+		SubscriptionID      string     `json:"subscriptionId"`
+		SubscriptionVersion int64      `json:"subscriptionVersion"`
+		BodyNumber          int        `json:"bodyNumber"`
+		Warnings            []string   `json:"warnings,omitempty"`
+	}
+	// AttemptSucceeded closes the delivery.
+	AttemptSucceeded struct {
+		At      time.Time `json:"at"`
+		Attempt Attempt   `json:"attempt"`
+	}
+	// AttemptFailed says when the next attempt is due; zero when there is none.
+	AttemptFailed struct {
+		At      time.Time `json:"at"`
+		Attempt Attempt   `json:"attempt"`
+		NextAt  time.Time `json:"nextAt,omitzero"`
+	}
+	// AttemptAbandoned is an attempt of which nobody knows how it ended.
+	AttemptAbandoned struct {
+		At        time.Time `json:"at"`
+		Number    int       `json:"number"`
+		StartedAt time.Time `json:"startedAt"`
+		NextAt    time.Time `json:"nextAt"`
+	}
+	// Parked sets the delivery aside.
+	Parked struct {
+		At     time.Time `json:"at"`
+		Reason string    `json:"reason"`
+	}
+	// Released makes it due again.
+	Released struct {
+		At time.Time `json:"at"`
+	}
+	// DeadLettered closes the delivery: no attempt is left.
+	DeadLettered struct {
+		At     time.Time `json:"at"`
+		Reason string    `json:"reason"`
+	}
+	// RetryRequested opens it again, by hand.
+	RetryRequested struct {
+		At time.Time `json:"at"`
+	}
+	// Cancelled closes the delivery: nobody wants it any more.
+	Cancelled struct {
+		At     time.Time `json:"at"`
+		Reason string    `json:"reason"`
+	}
+)
+
+func (Scheduled) change()        {}
+func (AttemptSucceeded) change() {}
+func (AttemptFailed) change()    {}
+func (AttemptAbandoned) change() {}
+func (Parked) change()           {}
+func (Released) change()         {}
+func (DeadLettered) change()     {}
+func (RetryRequested) change()   {}
+func (Cancelled) change()        {}
+
+// Stored names; they never change, a new form gets a new version.
+const (
+	typeScheduled        = "delivery.scheduled.v1"
+	typeAttemptSucceeded = "delivery.attempt_succeeded.v1"
+	typeAttemptFailed    = "delivery.attempt_failed.v1"
+	typeAttemptAbandoned = "delivery.attempt_abandoned.v1"
+	typeParked           = "delivery.parked.v1"
+	typeReleased         = "delivery.released.v1"
+	typeDeadLettered     = "delivery.dead_lettered.v1"
+	typeRetryRequested   = "delivery.retry_requested.v1"
+	typeCancelled        = "delivery.cancelled.v1"
+)
+
+// Encode gives a change's stored name and data.
+func Encode(c Change) (name string, data []byte, err error) {
+	switch c.(type) {
+	case Scheduled:
+		name = typeScheduled
+	case AttemptSucceeded:
+		name = typeAttemptSucceeded
+	case AttemptFailed:
+		name = typeAttemptFailed
+	case AttemptAbandoned:
+		name = typeAttemptAbandoned
+	case Parked:
+		name = typeParked
+	case Released:
+		name = typeReleased
+	case DeadLettered:
+		name = typeDeadLettered
+	case RetryRequested:
+		name = typeRetryRequested
+	case Cancelled:
+		name = typeCancelled
+	default:
+		return "", nil, fmt.Errorf("delivery: no stored name for %T", c)
+	}
+	data, err = json.Marshal(c)
+	return name, data, err
+}
+
+// Decode is Encode's inverse; it reads every form that was ever stored.
+func Decode(name string, data []byte) (Change, error) {
+	switch name {
+	case typeScheduled:
+		return decode[Scheduled](name, data)
+	case typeAttemptSucceeded:
+		return decode[AttemptSucceeded](name, data)
+	case typeAttemptFailed:
+		return decode[AttemptFailed](name, data)
+	case typeAttemptAbandoned:
+		return decode[AttemptAbandoned](name, data)
+	case typeParked:
+		return decode[Parked](name, data)
+	case typeReleased:
+		return decode[Released](name, data)
+	case typeDeadLettered:
+		return decode[DeadLettered](name, data)
+	case typeRetryRequested:
+		return decode[RetryRequested](name, data)
+	case typeCancelled:
+		return decode[Cancelled](name, data)
+	default:
+		return nil, fmt.Errorf("delivery: unknown change %q", name)
+	}
+}
+
+func decode[C Change](name string, data []byte) (Change, error) {
+	var c C
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, fmt.Errorf("delivery: decode %s: %w", name, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,57 @@
+package subscription
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// MaxPatterns bounds a filter.
+const MaxPatterns = 50
+
+// Filter is the list of event types a subscription wants: exact ones, family.*, or *.
+type Filter []string
+
+// Matches reports whether the filter wants the type.
+func (f Filter) Matches(t event.Type) bool {
+	for _, pattern := range f {
+		if pattern == "*" || pattern == string(t) || pattern == string(t.Family())+".*" {
+			return true
+		}
+	}
+	return false
+}
+
+// WantsBilling reports whether a pattern names billing events; * does not name them, it
+// takes them where the tenant has the feature.
+func (f Filter) WantsBilling() bool {
+	return slices.ContainsFunc(f, func(pattern string) bool {
+		return strings.HasPrefix(pattern, string(event.FamilyBilling)+".")
+	})
+}
+
+func (f Filter) validate(into problem.Fields) {
+	if len(f) == 0 {
+		into.Add("eventTypes", "needs at least one event type, a family like visit_report.*, or *")
+	}
+	if len(f) > MaxPatterns {
+		into.Add("eventTypes", "has %d entries, at most %d are allowed", len(f), MaxPatterns)
+		return
+	}
+	for i, pattern := range f {
+		if !validPattern(pattern) {
+			into.Add("eventTypes["+itoa(i)+"]", "is neither a known event type, nor a family like visit_report.*, nor *")
+		} else if slices.Contains(f[:i], pattern) {
+			into.Add("eventTypes["+itoa(i)+"]", "is there twice")
+		}
+	}
+}
+
+func validPattern(pattern string) bool {
+	family, isFamily := strings.CutSuffix(pattern, ".*")
+	return pattern == "*" || slices.ContainsFunc(event.Types(), func(t event.Type) bool {
+		return string(t) == pattern || isFamily && string(t.Family()) == family
+	})
+}

@@ -1,0 +1,66 @@
+package subscription
+
+import (
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// MaxOverlap bounds a rotation's overlap (contract, section 4).
+const MaxOverlap = 168 * time.Hour
+
+// Secrets names the signing secrets in force; their values are kept sealed elsewhere.
+type Secrets struct {
+	Current string `json:"current"`
+	// Previous is the old secret during a rotation's overlap, else empty.
+	Previous   string    `json:"previous,omitempty"`
+	OverlapEnd time.Time `json:"overlapEnd,omitzero"`
+}
+
+// Rotating reports whether both secrets are valid.
+func (s Secrets) Rotating(now time.Time) bool { return s.Previous != "" && now.Before(s.OverlapEnd) }
+
+// ForBody is the secret of X-Ordinavo-Signature, which has room for one: the old one
+// until the rotation is completed or its overlap ends (contract, section 4).
+func (s Secrets) ForBody(now time.Time) string {
+	if s.Rotating(now) {
+		return s.Previous
+	}
+	return s.Current
+}
+
+// ForStandard is the secrets of webhook-signature: every valid one, the newest first.
+func (s Secrets) ForStandard(now time.Time) []string {
+	if s.Rotating(now) {
+		return []string{s.Current, s.Previous}
+	}
+	return []string{s.Current}
+}
+
+// RotateSecret begins a rotation. While one is under way another is refused, unless it has no
+// overlap: then all older secrets end at once.
+func (s Subscription) RotateSecret(newSecretID string, overlap time.Duration, now time.Time) ([]Change, error) {
+	if err := s.mustExist(); err != nil {
+		return nil, err
+	}
+	if s.Secrets.Rotating(now) && overlap > 0 {
+		return nil, problem.New(problem.Conflict,
+			"A rotation is under way until %s; complete it first, or rotate with overlapHours 0.", s.Secrets.OverlapEnd.UTC().Format(time.RFC3339))
+	}
+	changes := []Change{SecretRotationStarted{At: now, SecretID: newSecretID, OverlapEnd: now.Add(overlap)}}
+	if overlap == 0 {
+		changes = append(changes, SecretRotationCompleted{At: now})
+	}
+	return changes, nil
+}
+
+// CompleteRotation ends the old secret. Without a rotation under way it changes nothing.
+func (s Subscription) CompleteRotation(now time.Time) ([]Change, error) {
+	if err := s.mustExist(); err != nil {
+		return nil, err
+	}
+	if s.Secrets.Previous == "" {
+		return nil, nil
+	}
+	return []Change{SecretRotationCompleted{At: now}}, nil
+}

@@ -1,0 +1,95 @@
+package subscription
+
+import (
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// Bounds of what an admin may set (contract, sections 4 and 5).
+const (
+	MaxNameLength      = 200 // characters
+	MaxURLLength       = 2048
+	MinTimeout         = time.Second
+	MaxTimeout         = 30 * time.Second
+	DefaultTimeout     = 10 * time.Second
+	MaxRetryDelays     = 20
+	MinRetryDelay      = time.Second
+	MaxRetryDelay      = 72 * time.Hour
+	DefaultMaxInFlight = 16
+	MaxMaxInFlight     = 256
+)
+
+// Settings is what an admin decides about a subscription.
+type Settings struct {
+	Name         string          `json:"name"`
+	URL          string          `json:"url"`
+	EventTypes   Filter          `json:"eventTypes"`
+	SourceSystem string          `json:"sourceSystem"`
+	Options      payload.Options `json:"payloadOptions"`
+	// RetrySchedule is the delays after each failed attempt but the last.
+	RetrySchedule []time.Duration `json:"retryScheduleNs"`
+	Timeout       time.Duration   `json:"timeoutNs"`
+	// MaxInFlight bounds the attempts at once.
+	MaxInFlight int `json:"maxInFlight"`
+}
+
+// NeedsBilling reports whether the settings need the tenant's billing feature (contract, section 2).
+func (s Settings) NeedsBilling() bool { return s.EventTypes.WantsBilling() || s.Options.BillingDetails }
+
+// Validate notes every field that is out of bounds; the URL's own check is the
+// egress guard's. ownSchedule says that the schedule is the admin's, not the
+// service's default, which may go below the bounds.
+func (s Settings) Validate(into problem.Fields, ownSchedule bool) {
+	validateText(into, "name", s.Name, MaxNameLength, true)
+	validateText(into, "sourceSystem", s.SourceSystem, 64, false)
+	if s.URL == "" {
+		into.Add("url", "is missing")
+	} else if len(s.URL) > MaxURLLength {
+		into.Add("url", "is longer than %d bytes", MaxURLLength)
+	}
+	s.EventTypes.validate(into)
+	if s.Timeout < MinTimeout || s.Timeout > MaxTimeout {
+		into.Add("timeoutSeconds", "must be between 1 and 30")
+	}
+	if s.MaxInFlight < 1 || s.MaxInFlight > MaxMaxInFlight {
+		into.Add("maxInFlight", "must be between 1 and %d", MaxMaxInFlight)
+	}
+	if ownSchedule {
+		validateSchedule(into, s.RetrySchedule)
+	}
+}
+
+func validateSchedule(into problem.Fields, schedule []time.Duration) {
+	if len(schedule) < 1 || len(schedule) > MaxRetryDelays {
+		into.Add("retrySchedule", "must have 1 to %d delays", MaxRetryDelays)
+	}
+	for i, delay := range schedule {
+		if delay < MinRetryDelay || delay > MaxRetryDelay {
+			into.Add("retrySchedule["+itoa(i)+"]", "must be between 1s and 72h")
+		}
+	}
+}
+
+func validateText(into problem.Fields, field, text string, longest int, required bool) {
+	switch {
+	case required && text == "":
+		into.Add(field, "is missing")
+	case !utf8.ValidString(text):
+		into.Add(field, "is not valid UTF-8")
+	case utf8.RuneCountInString(text) > longest:
+		into.Add(field, "is longer than %d characters", longest)
+	}
+	for _, r := range text {
+		if unicode.IsControl(r) {
+			into.Add(field, "has a control character")
+			return
+		}
+	}
+}
+
+func itoa(i int) string { return strconv.Itoa(i) }
