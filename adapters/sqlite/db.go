@@ -21,13 +21,10 @@ import (
 
 // DB is an open database file. All methods are safe for concurrent use.
 type DB struct {
-	path  string
-	pool  *sql.DB      // reads, and the writing connection
-	write chan *writer // holds the one writer while nobody uses it
-
-	// OnCommit is called after each commit with the topics that the transaction appended to
-	// and whether it changed what is due. It must not block. Set it before first use.
-	OnCommit func(topics []string, queue bool)
+	path    string
+	pool    *sql.DB      // reads, and the writing connection
+	write   chan *writer // holds the one writer while nobody uses it
+	signals signals
 }
 
 // writer is the one connection that writes, with its prepared statements.
@@ -81,6 +78,11 @@ func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
 func (db *DB) Close() error {
 	w := <-db.write
 	return errors.Join(w.conn.Close(), db.pool.Close())
+}
+
+// Query reads outside any transaction, from the last committed state, and takes no lock that a writer waits for.
+func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return db.pool.QueryContext(ctx, query, args...)
 }
 
 // prepare keeps a statement for the life of the connection: preparing costs more than most of them take.

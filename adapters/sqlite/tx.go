@@ -7,14 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
-// Tx is a writing transaction. It is not safe for concurrent use.
+// Tx is a writing transaction, for one user at a time. Rollback alone may come from elsewhere
+// while a statement runs: what the user tries after it is refused with sql.ErrTxDone,
+// so it can never reach into the transaction that has the connection next.
 type Tx struct {
 	db     *DB
+	mu     sync.Mutex // held while the connection is used
 	writer *writer
 	done   bool
+	broken error    // a statement was interrupted: SQLite may have rolled back by itself
 	topics []string // appended to
 	queue  bool     // what is due has changed
 }
@@ -64,23 +69,29 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 
 // Commit makes the transaction durable and wakes who waits for what it wrote.
 func (tx *Tx) Commit() error {
-	if tx.done {
-		return sql.ErrTxDone
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usable(); err != nil {
+		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 	defer cancel()
 	if _, err := tx.writer.conn.ExecContext(ctx, "COMMIT"); err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), tx.Rollback())
+		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 	}
 	tx.release(nil)
-	if tx.db.OnCommit != nil && (len(tx.topics) > 0 || tx.queue) {
-		tx.db.OnCommit(tx.topics, tx.queue)
-	}
+	tx.db.signals.committed(tx.topics, tx.queue)
 	return nil
 }
 
 // Rollback undoes the transaction. After Commit or Rollback it does nothing.
 func (tx *Tx) Rollback() error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	return tx.rollback()
+}
+
+func (tx *Tx) rollback() error {
 	if tx.done {
 		return nil
 	}
@@ -111,24 +122,56 @@ func (tx *Tx) release(err error) {
 
 // Exec runs a prepared statement and says how many rows it changed.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	statement, err := tx.writer.prepare(ctx, query)
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	statement, err := tx.prepare(ctx, query)
 	if err != nil {
 		return 0, err
 	}
 	result, err := statement.ExecContext(ctx, args...)
 	if err != nil {
-		return 0, err
+		return 0, tx.failed(ctx, err)
 	}
 	return result.RowsAffected()
 }
 
 // Query runs a prepared query.
 func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	statement, err := tx.writer.prepare(ctx, query)
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	statement, err := tx.prepare(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return statement.QueryContext(ctx, args...)
+	rows, err := statement.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, tx.failed(ctx, err)
+	}
+	return rows, nil
+}
+
+func (tx *Tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if err := tx.usable(); err != nil {
+		return nil, err
+	}
+	return tx.writer.prepare(ctx, query)
+}
+
+// usable refuses what comes after the end of the transaction.
+func (tx *Tx) usable() error {
+	if tx.done {
+		return sql.ErrTxDone
+	}
+	return tx.broken
+}
+
+// failed notes an interrupted write. SQLite then rolls back on its own, and each
+// statement after it would commit by itself.
+func (tx *Tx) failed(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		tx.broken = fmt.Errorf("the transaction was interrupted: %w", err)
+	}
+	return err
 }
 
 // Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.
