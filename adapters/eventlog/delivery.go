@@ -1,0 +1,168 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+)
+
+var (
+	// ErrNoDelivery says that a context does not come from a message of this log.
+	ErrNoDelivery = errors.New("the context is not that of a message from the log")
+	// ErrOver says that the message was taken back: its deadline passed, the subscriber closed,
+	// or an earlier message of its batch was undone. Nothing of it is kept; it comes again.
+	ErrOver = errors.New("the message was taken back")
+	// ErrSuperseded says that the group's offset is no longer where the message was read from.
+	ErrSuperseded = errors.New("the group's offset was moved by somebody else")
+)
+
+// delivery is a batch of messages on its way to a handler, and the one transaction of what it brings about.
+// The transaction begins with the first Join, or else with the answer, and moves the offset first.
+type delivery struct {
+	db   *sqlite.DB
+	key  groupTopic
+	from int64 // the group's offset when the batch was read
+	to   int64 // the last position of the batch
+
+	mu    sync.Mutex
+	tx    *sqlite.Tx
+	acked int // messages of the batch so far
+	over  bool
+}
+
+type handedKey struct{}
+
+// handed is what a message's context knows of its delivery.
+type handed struct {
+	delivery *delivery
+	attempt  int
+}
+
+// Join gives the context of a handler's message the transaction that commits with the message's
+// acknowledgement; sqlite.DB.Update takes part in it from then on. It waits for the writer.
+func Join(ctx context.Context) (context.Context, error) {
+	h, ok := ctx.Value(handedKey{}).(handed)
+	if !ok {
+		return nil, ErrNoDelivery
+	}
+	tx, err := h.delivery.join(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return sqlite.WithTx(ctx, tx), nil
+}
+
+// Attempt counts how often this process has handed over the message of ctx in a row: 1, 2, 3 …
+// It is 0 for a context that does not come from the log.
+func Attempt(ctx context.Context) int {
+	h, _ := ctx.Value(handedKey{}).(handed)
+	return h.attempt
+}
+
+// InTransaction is a middleware: the handler's message gets a context as by Join. When the handler fails,
+// what it wrote is undone at once, so that a middleware around this one can settle the message
+// in a new transaction: put it on a poison topic by InTransaction again, and acknowledge it.
+func InTransaction(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		outer := msg.Context()
+		ctx, err := Join(outer)
+		if err != nil {
+			return nil, err
+		}
+		defer msg.SetContext(outer)
+		msg.SetContext(ctx)
+		produced, err := next(msg)
+		if err != nil {
+			return nil, errors.Join(err, outer.Value(handedKey{}).(handed).delivery.undo())
+		}
+		return produced, nil
+	}
+}
+
+// join begins the transaction when it has not begun.
+func (d *delivery) join(ctx context.Context) (*sqlite.Tx, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over {
+		return nil, ErrOver
+	}
+	if err := d.begin(ctx); err != nil {
+		return nil, err
+	}
+	return d.tx, nil
+}
+
+func (d *delivery) begin(ctx context.Context) error {
+	if d.tx != nil {
+		return nil
+	}
+	tx, err := d.db.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	if err := advance(ctx, tx, d.key, d.from, d.to); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	d.tx = tx
+	return nil
+}
+
+// joined says whether the delivery holds the writer.
+func (d *delivery) joined() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.tx != nil
+}
+
+// kept counts an acknowledged message.
+func (d *delivery) kept() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.acked++
+}
+
+// undo rolls back what was written. The delivery may begin anew, unless that
+// would forget what earlier messages of the batch wrote.
+func (d *delivery) undo() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over || d.tx == nil {
+		return nil
+	}
+	tx := d.tx
+	d.tx, d.over = nil, d.acked > 0
+	return tx.Rollback()
+}
+
+// commit makes the batch's effects and the offset durable.
+func (d *delivery) commit(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.over {
+		return ErrOver
+	}
+	d.over = true
+	if err := d.begin(ctx); err != nil {
+		return err
+	}
+	if err := d.tx.Commit(); err != nil {
+		return fmt.Errorf("keep the messages up to position %d: %w", d.to, err)
+	}
+	return nil
+}
+
+// rollback ends the delivery without a trace.
+func (d *delivery) rollback() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
+	if d.tx == nil {
+		return nil
+	}
+	return d.tx.Rollback()
+}

@@ -1,0 +1,79 @@
+package eventlog
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+)
+
+// Each query is a search by key or index; a test asks SQLite for its plan.
+const (
+	selectOffset = `SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`
+
+	selectRecords = `SELECT position, tenant_id, stream, version, type, data, metadata
+FROM records WHERE topic = ? AND position > ? ORDER BY position LIMIT ?`
+
+	updateOffset = `UPDATE consumer_offsets SET position = ?
+WHERE consumer_group = ? AND topic = ? AND position = ?`
+
+	insertOffset = `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES (?, ?, ?)
+ON CONFLICT DO NOTHING`
+
+	insertRecord = `INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
+VALUES (?, ?, ?, 0, ?, ?, ?, ?)`
+)
+
+// offset is the position of the last message that the group has acknowledged, 0 when there is none.
+func offset(ctx context.Context, db *sqlite.DB, key groupTopic) (position int64, err error) {
+	rows, err := db.Query(ctx, selectOffset, key.group, key.topic)
+	if err != nil {
+		return 0, fmt.Errorf("read the offset: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	if rows.Next() {
+		if err := rows.Scan(&position); err != nil {
+			return 0, fmt.Errorf("read the offset: %w", err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return 0, fmt.Errorf("read the offset: %w", err)
+	}
+	return position, nil
+}
+
+// after reads up to limit records of a topic beyond a position, oldest first.
+func after(ctx context.Context, db *sqlite.DB, topic string, position int64, limit int) ([]row, error) {
+	rows, err := db.Query(ctx, selectRecords, topic, position, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the topic: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var found []row
+	for rows.Next() {
+		var r row
+		if err := rows.Scan(&r.position, &r.tenantID, &r.stream, &r.version, &r.kind, &r.data, &r.metadata); err != nil {
+			return nil, fmt.Errorf("read the topic: %w", err)
+		}
+		found = append(found, r)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read the topic: %w", err)
+	}
+	return found, nil
+}
+
+// advance moves the group's offset, if it is still where its reader found it.
+func advance(ctx context.Context, tx *sqlite.Tx, key groupTopic, from, to int64) error {
+	moved, err := tx.Exec(ctx, updateOffset, to, key.group, key.topic, from)
+	if err == nil && moved == 0 && from == 0 {
+		moved, err = tx.Exec(ctx, insertOffset, key.group, key.topic, to)
+	}
+	if err != nil {
+		return fmt.Errorf("move the offset: %w", err)
+	}
+	if moved == 0 {
+		return ErrSuperseded
+	}
+	return nil
+}
