@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -19,22 +20,19 @@ type submission struct {
 	done    chan struct{}
 }
 
-// Step commits what waits, at most a commit's worth; it waits for the first
-// request, never for more company.
+// Loop commits what waits. It takes what is there, and never waits for more company.
+func (in *Intake) Loop() loop.Loop {
+	return loop.Loop{Name: "intake", Step: in.Step, Wake: in.wake}
+}
+
+// Step commits at most a commit's worth of what waits.
 func (in *Intake) Step(ctx context.Context) (time.Time, error) {
 	select {
 	case first := <-in.queue:
 		in.commit(ctx, in.gather(first))
 		return in.now(), nil
-	case <-ctx.Done():
+	default:
 		return time.Time{}, nil
-	}
-}
-
-// Drain commits what is left in the queue, for the end of a process.
-func (in *Intake) Drain(ctx context.Context) {
-	for len(in.queue) > 0 {
-		in.commit(ctx, in.gather(<-in.queue))
 	}
 }
 
@@ -117,7 +115,7 @@ func (s *submission) decide(k known) {
 	mine := map[EventKey][32]byte{}
 	for i, a := range s.events {
 		if !k.tenants[a.TenantID] {
-			missing.Add(fieldPath(len(s.events), i, "tenantId"), "names a tenant that does not exist")
+			missing.Add(fieldPath(i, "tenantId"), "names a tenant that does not exist")
 			continue
 		}
 		print, duplicate := k.events[a.Key()]
@@ -126,7 +124,7 @@ func (s *submission) decide(k known) {
 		}
 		if duplicate && print != a.Fingerprint {
 			s.refuse(&problem.Error{Code: problem.IdempotencyConflict, Detail: "An event with this eventId and other content was accepted before.",
-				Fields: map[string][]string{fieldPath(len(s.events), i, "eventId"): {"is taken by an event with other content"}}})
+				Fields: map[string][]string{fieldPath(i, "eventId"): {"is taken by an event with other content"}}})
 			return
 		}
 		s.results[i] = Result{EventID: a.ID, Duplicate: duplicate}
@@ -146,13 +144,7 @@ func (s *submission) decide(k known) {
 
 func (s *submission) refuse(err error) { s.results, s.fresh, s.err = nil, nil, err }
 
-// fieldPath is events[3].field in a batch and field alone otherwise.
-func fieldPath(count, index int, field string) string {
-	if count == 1 {
-		return field
-	}
-	return fmt.Sprintf("events[%d].%s", index, field)
-}
+func fieldPath(index int, field string) string { return fmt.Sprintf("events[%d].%s", index, field) }
 
 func (in *Intake) observe(ctx context.Context, s *submission) {
 	if s.err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -64,19 +65,26 @@ type Intake struct {
 	now      func() time.Time
 	newID    func(prefix string) string
 	queue    chan *submission
+	wake     loop.Signal
 }
 
 // New makes an Intake; its step must be called for Accept to return.
 func New(store Store, observer Observer, now func() time.Time, newID func(prefix string) string) *Intake {
-	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *submission, maxQueued)}
+	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *submission, maxQueued), wake: loop.NewSignal()}
 }
 
 // Accept returns once the events are durable. All or none of them are accepted: an unknown tenant
-// or an ID that is taken by other content refuses the whole request. The events must be valid.
+// or an ID that is taken by other content refuses the whole request, with the path of
+// the field as events[i].field. The events must be valid.
 func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string) ([]Result, error) {
-	s := &submission{events: in.prepare(events, traceParent), done: make(chan struct{})}
+	prepared, err := in.prepare(events, traceParent)
+	if err != nil {
+		return nil, err
+	}
+	s := &submission{events: prepared, done: make(chan struct{})}
 	select {
 	case in.queue <- s:
+		in.wake.Send()
 	default:
 		return nil, problem.New(problem.Unavailable, "More events wait to be accepted than this process can hold; try again in a second.")
 	}
@@ -88,14 +96,18 @@ func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent 
 	}
 }
 
-func (in *Intake) prepare(events []event.Event, traceParent string) []Accepted {
+func (in *Intake) prepare(events []event.Event, traceParent string) ([]Accepted, error) {
 	now := in.now()
 	accepted := make([]Accepted, len(events))
 	for i, e := range events {
 		if e.ID == "" {
 			e.ID = in.newID("evt_")
 		}
-		accepted[i] = Accepted{Event: e, Fingerprint: event.Fingerprint(e), TraceParent: traceParent, At: now}
+		print, err := event.Fingerprint(e)
+		if err != nil {
+			return nil, fmt.Errorf("fingerprint an event: %w", err)
+		}
+		accepted[i] = Accepted{Event: e, Fingerprint: print, TraceParent: traceParent, At: now}
 	}
-	return accepted
+	return accepted, nil
 }

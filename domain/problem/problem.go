@@ -101,3 +101,6 @@ func (f Fields) Err() error {
 	}
 	return &Error{Code: ValidationFailed, Detail: "The input has fields that are missing or not valid.", Fields: *f.found}
 }
+
+// Index is the path element of an entry of a list: [3].
+func Index(i int) string { return fmt.Sprintf("[%d]", i) }

@@ -1,0 +1,224 @@
+package access
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Hash is the SHA-256 of a key, which is all that is kept of it.
+type Hash [sha256.Size]byte
+
+// HashOf hashes a key as it was shown.
+func HashOf(key string) Hash { return sha256.Sum256([]byte(key)) }
+
+// KeyStore keeps the API keys.
+type KeyStore interface {
+	// SaveKey refuses a hash that is taken (problem.Conflict), and a tenant that does not exist (problem.NotFound).
+	SaveKey(ctx context.Context, k access.Key, hash Hash) error
+	// KeyByHash answers problem.NotFound when no key has the hash.
+	KeyByHash(ctx context.Context, hash Hash) (access.Key, error)
+	// Keys lists keys of the tenant, or all of them when it is empty.
+	Keys(ctx context.Context, owner tenant.ID, page Page) ([]access.Key, error)
+	// RevokeKey answers problem.NotFound when the tenant (any, when it is empty) has no such live key.
+	RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error
+	// TouchKeys notes when keys were used last.
+	TouchKeys(ctx context.Context, used map[string]time.Time) error
+}
+
+const (
+	keyPrefix      = "ord_live_"
+	shownPrefix    = len(keyPrefix) + 6
+	minKeyLength   = 20
+	maxKeyLength   = 200
+	cachedFor      = time.Second // so revocation takes effect within a second
+	maxCachedKeys  = 10_000
+	touchPrecision = time.Minute
+)
+
+// Keys manages API keys and tells whom a request comes from.
+type Keys struct {
+	store  KeyStore
+	now    func() time.Time
+	newID  func(prefix string) string
+	random io.Reader
+
+	mu     sync.Mutex
+	cached map[Hash]cachedKey
+	used   map[string]time.Time // not stored yet
+}
+
+type cachedKey struct {
+	key   access.Key
+	until time.Time
+}
+
+// NewKeys makes a Keys; random must be fit for secrets.
+func NewKeys(store KeyStore, now func() time.Time, newID func(string) string, random io.Reader) *Keys {
+	return &Keys{store: store, now: now, newID: newID, random: random, cached: map[Hash]cachedKey{}, used: map[string]time.Time{}}
+}
+
+// Create makes a key with 256 random bits; the text is shown this once.
+func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (access.Key, string, error) {
+	if err := s.mayCreate(by, wanted); err != nil {
+		return access.Key{}, "", err
+	}
+	var secret [32]byte
+	if _, err := io.ReadFull(s.random, secret[:]); err != nil {
+		return access.Key{}, "", fmt.Errorf("make a key: %w", err)
+	}
+	text := keyPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+	made, err := s.save(ctx, wanted, text)
+	return made, text, err
+}
+
+func (s *Keys) save(ctx context.Context, wanted access.Key, text string) (access.Key, error) {
+	wanted.ID, wanted.Prefix, wanted.CreatedAt = s.newID("key_"), text[:min(shownPrefix, len(text)/2)], s.now()
+	if err := s.store.SaveKey(ctx, wanted, HashOf(text)); err != nil {
+		return access.Key{}, fmt.Errorf("save a key: %w", err)
+	}
+	return wanted, nil
+}
+
+func (s *Keys) mayCreate(by, wanted access.Key) error {
+	fields := problem.Collect("")
+	checkName(fields, wanted.Name)
+	if len(wanted.Scopes) == 0 {
+		fields.Add("scopes", "needs at least one scope")
+	}
+	for i, scope := range wanted.Scopes {
+		if !slices.Contains(access.Scopes(), scope) {
+			fields.Add("scopes"+problem.Index(i), "is not a scope")
+		}
+	}
+	if wanted.Tenant != "" && !wanted.Tenant.Valid() {
+		fields.Add("tenantId", "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+	}
+	if wanted.Tenant != "" && slices.Contains(wanted.Scopes, access.PlatformAdmin) {
+		fields.Add("scopes", "platform.admin is for platform keys alone")
+	}
+	if wanted.SubscriptionID != "" && wanted.Tenant == "" {
+		fields.Add("subscriptionId", "needs a tenantId")
+	}
+	if !wanted.ExpiresAt.IsZero() && !wanted.ExpiresAt.After(s.now()) {
+		fields.Add("expiresAt", "is in the past")
+	}
+	if err := fields.Err(); err != nil {
+		return err
+	}
+	if !by.IsPlatform() && wanted.Tenant != by.Tenant {
+		return problem.New(problem.Forbidden, "A tenant's key makes keys for its own tenant only.")
+	}
+	for _, scope := range wanted.Scopes {
+		if !by.Grantable(scope) {
+			return problem.New(problem.Forbidden, "A key cannot hand on %s, which it does not have itself.", scope)
+		}
+	}
+	return nil
+}
+
+// Authenticate tells whose key it is; problem.Unauthorized when it is nobody's, revoked or expired.
+func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error) {
+	refused := problem.New(problem.Unauthorized, "The key is unknown, revoked or expired.")
+	if len(text) < minKeyLength || len(text) > maxKeyLength {
+		return access.Key{}, refused
+	}
+	now, hash := s.now(), HashOf(text)
+	key, ok := s.lookInCache(hash, now)
+	if !ok {
+		var err error
+		if key, err = s.store.KeyByHash(ctx, hash); problem.Is(err, problem.NotFound) {
+			return access.Key{}, refused
+		} else if err != nil {
+			return access.Key{}, fmt.Errorf("look up a key: %w", err)
+		}
+		s.remember(hash, key, now)
+	}
+	if !key.Live(now) {
+		return access.Key{}, refused
+	}
+	return key, nil
+}
+
+func (s *Keys) lookInCache(hash Hash, now time.Time) (access.Key, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.cached[hash]
+	return c.key, ok && now.Before(c.until)
+}
+
+func (s *Keys) remember(hash Hash, key access.Key, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.cached) >= maxCachedKeys {
+		clear(s.cached)
+	}
+	s.cached[hash] = cachedKey{key, now.Add(cachedFor)}
+	if now.Sub(key.LastUsedAt) >= touchPrecision {
+		s.used[key.ID] = now
+	}
+}
+
+// TouchStep stores when keys were used last.
+func (s *Keys) TouchStep(ctx context.Context) (time.Time, error) {
+	s.mu.Lock()
+	used := s.used
+	s.used = map[string]time.Time{}
+	s.mu.Unlock()
+	if len(used) > 0 {
+		if err := s.store.TouchKeys(ctx, used); err != nil {
+			return time.Time{}, fmt.Errorf("note the last use of keys: %w", err)
+		}
+	}
+	return s.now().Add(10 * time.Second), nil
+}
+
+// List lists the keys that the caller may see.
+func (s *Keys) List(ctx context.Context, by access.Key, owner tenant.ID, page Page) ([]access.Key, error) {
+	if !by.IsPlatform() {
+		owner = by.Tenant
+	}
+	return s.store.Keys(ctx, owner, page)
+}
+
+// Revoke ends a key at once in this process, and within a second in every other.
+func (s *Keys) Revoke(ctx context.Context, by access.Key, id string) error {
+	if err := s.store.RevokeKey(ctx, by.Tenant, id, s.now()); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.cached)
+	return nil
+}
+
+// FirstKey makes sure that there is a platform key: the given one, or when none is given and
+// none exists a new one, whose text it returns to be shown once.
+func (s *Keys) FirstKey(ctx context.Context, given string) (shown string, err error) {
+	first := access.Key{Name: "first platform key", Scopes: access.Scopes()}
+	if given != "" {
+		if len(given) < minKeyLength || len(given) > maxKeyLength || strings.ContainsAny(given, " \t\r\n") {
+			return "", fmt.Errorf("ORDINAVO_PLATFORM_KEY must have %d to %d characters without white space", minKeyLength, maxKeyLength)
+		}
+		if _, err = s.save(ctx, first, given); problem.Is(err, problem.Conflict) {
+			err = nil
+		}
+		return "", err
+	}
+	existing, err := s.store.Keys(ctx, "", Page{Limit: 1})
+	if err != nil || len(existing) > 0 {
+		return "", err
+	}
+	_, shown, err = s.Create(ctx, first, first)
+	return shown, err
+}

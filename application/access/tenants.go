@@ -1,0 +1,88 @@
+// Package access manages tenants, what they have booked, and API keys.
+package access
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Tenant is a customer of Ordinavo.
+type Tenant struct {
+	ID        tenant.ID
+	Name      string
+	CreatedAt time.Time
+	// Features holds what was ever switched; a feature that is not there is off.
+	Features map[tenant.Feature]bool
+}
+
+// Page asks for a part of a list, newest first.
+type Page struct {
+	After string // the ID that the last page ended with; empty for the first page
+	Limit int
+}
+
+// TenantStore keeps the tenants.
+type TenantStore interface {
+	// CreateTenant refuses an ID that is taken (problem.Conflict).
+	CreateTenant(ctx context.Context, t Tenant) error
+	Tenant(ctx context.Context, id tenant.ID) (Tenant, error)
+	Tenants(ctx context.Context, page Page) ([]Tenant, error)
+	// SetFeature answers problem.NotFound for a tenant that does not exist.
+	SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, now time.Time) error
+}
+
+// Tenants manages tenants.
+type Tenants struct {
+	Store TenantStore
+	Now   func() time.Time
+}
+
+// Create adds a tenant.
+func (s *Tenants) Create(ctx context.Context, id tenant.ID, name string) (Tenant, error) {
+	fields := problem.Collect("")
+	if !id.Valid() {
+		fields.Add("tenantId", "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+	}
+	checkName(fields, name)
+	if err := fields.Err(); err != nil {
+		return Tenant{}, err
+	}
+	t := Tenant{ID: id, Name: name, CreatedAt: s.Now(), Features: map[tenant.Feature]bool{}}
+	if err := s.Store.CreateTenant(ctx, t); err != nil {
+		return Tenant{}, fmt.Errorf("create a tenant: %w", err)
+	}
+	return t, nil
+}
+
+// SetFeature books a feature or ends it.
+func (s *Tenants) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool) error {
+	if !tenant.KnownFeature(feature) {
+		fields := problem.Collect("")
+		fields.Add("feature", "is not a feature that the platform knows")
+		return fields.Err()
+	}
+	return s.Store.SetFeature(ctx, id, feature, enabled, s.Now())
+}
+
+const maxNameLength = 200
+
+func checkName(into problem.Fields, name string) {
+	if name == "" {
+		into.Add("name", "is missing")
+	}
+	if utf8.RuneCountInString(name) > maxNameLength {
+		into.Add("name", "is longer than %d characters", maxNameLength)
+	}
+	for _, r := range name {
+		if unicode.IsControl(r) {
+			into.Add("name", "has a control character")
+			return
+		}
+	}
+}

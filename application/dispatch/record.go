@@ -1,0 +1,124 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// maxRecordedAtOnce bounds one transaction of outcomes.
+const maxRecordedAtOnce = 500
+
+type result struct {
+	leased  Leased
+	outcome delivery.Outcome
+}
+
+// Finish hands in what came of an attempt. It never blocks.
+func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
+	d.done <- result{l, outcome}
+	d.recordWake.Send()
+}
+
+// Abandon frees the slot of an attempt that was cut off by the end of the process. Its
+// delivery stays leased: whoever takes it over knows that nobody knows how it ended.
+func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane()) }
+
+// RecordStep writes what came of the attempts that ended, many in one transaction. When that
+// fails the outcomes are kept and written by a later step: what was sent is not sent again.
+func (d *Dispatcher) RecordStep(ctx context.Context) (time.Time, error) {
+	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
+		d.unsaved = append(d.unsaved, <-d.done)
+	}
+	if len(d.unsaved) == 0 {
+		return time.Time{}, nil
+	}
+	if err := d.store.InTx(ctx, d.record); err != nil {
+		return time.Time{}, fmt.Errorf("record %d attempts: %w", len(d.unsaved), err)
+	}
+	for _, r := range d.unsaved {
+		d.slots.free(r.leased.Lane())
+	}
+	d.unsaved = d.unsaved[:0]
+	if d.backlog.Load() {
+		d.leaseWake.Send()
+	}
+	return d.now(), nil
+}
+
+func (d *Dispatcher) record(ctx context.Context) error {
+	now := d.now()
+	saved := make([]Saved, 0, len(d.unsaved))
+	var refused []string
+	for _, r := range d.unsaved {
+		if s, err := d.decide(r, now); err == nil {
+			saved = append(saved, s)
+		} else { // an outcome that cannot follow must not hold up the others for ever
+			refused = append(refused, r.leased.Delivery.ID)
+		}
+	}
+	stale, err := d.store.Save(ctx, saved)
+	if err != nil {
+		return err
+	}
+	stale = append(stale, refused...)
+	for _, id := range stale {
+		d.observer.StaleLease(ctx, id)
+	}
+	return d.noteHealth(ctx, stale, now)
+}
+
+func (d *Dispatcher) decide(r result, now time.Time) (Saved, error) {
+	before := r.leased.Delivery
+	changes, err := before.Record(r.outcome, r.leased.Subscription.RetrySchedule, d.jitter(), now)
+	if err != nil {
+		return Saved{}, err
+	}
+	after, err := Apply(before, changes)
+	return Saved{Before: before, After: after, Changes: changes, Lease: r.leased.Lease, TraceParent: r.leased.TraceParent}, err
+}
+
+// Apply folds changes into a delivery.
+func Apply(d delivery.Delivery, changes []delivery.Change) (delivery.Delivery, error) {
+	for _, c := range changes {
+		if err := d.Apply(c); err != nil {
+			return d, err
+		}
+	}
+	return d, nil
+}
+
+// noteHealth disables a subscription whose receiver is gone, or has only failed for days.
+func (d *Dispatcher) noteHealth(ctx context.Context, stale []string, now time.Time) error {
+	lanes, gone := map[Lane]bool{}, map[Lane]bool{}
+	for _, r := range d.unsaved {
+		if slices.Contains(stale, r.leased.Delivery.ID) {
+			continue
+		}
+		lanes[r.leased.Lane()] = lanes[r.leased.Lane()] || r.outcome.Succeeded()
+		gone[r.leased.Lane()] = gone[r.leased.Lane()] || r.outcome.Gone()
+	}
+	failingSince, err := d.store.NoteHealth(ctx, lanes, now)
+	if err != nil {
+		return fmt.Errorf("note the lanes' health: %w", err)
+	}
+	for lane, succeeded := range lanes {
+		reason := ""
+		switch since := failingSince[lane]; {
+		case gone[lane]:
+			reason = subscription.ReasonGone
+		case !succeeded && !since.IsZero() && now.Sub(since) >= subscription.FailingTooLong:
+			reason = subscription.ReasonFailing
+		default:
+			continue
+		}
+		if err := d.disabler.Disable(ctx, lane, reason); err != nil {
+			return fmt.Errorf("disable subscription %s: %w", lane.SubscriptionID, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/loop"
+)
+
+// How often a process says that it lives, and after which silence its leases are taken over.
+const (
+	HeartbeatInterval = time.Second
+	HeartbeatTimeout  = 5 * time.Second
+)
+
+const maxTakenOverAtOnce = 500
+
+// Takeover keeps this process's heartbeat and takes over what dead ones held.
+type Takeover struct {
+	store        Store
+	incarnations Incarnations
+	now          func() time.Time
+	incarnation  string
+}
+
+// NewTakeover makes a Takeover for one incarnation of a process.
+func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string) *Takeover {
+	return &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation}
+}
+
+// Loops are the heartbeat and the takeover.
+func (t *Takeover) Loops() []loop.Loop {
+	return []loop.Loop{{Name: "heartbeat", Step: t.HeartbeatStep}, {Name: "takeover", Step: t.TakeOverStep}}
+}
+
+// HeartbeatStep says that this process lives.
+func (t *Takeover) HeartbeatStep(ctx context.Context) (time.Time, error) {
+	now := t.now()
+	if err := t.incarnations.Heartbeat(ctx, t.incarnation, now); err != nil {
+		return time.Time{}, fmt.Errorf("heartbeat: %w", err)
+	}
+	return now.Add(HeartbeatInterval), nil
+}
+
+// TakeOverStep abandons attempts whose holder is dead and makes their deliveries due.
+func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
+	now := t.now()
+	orphans, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), maxTakenOverAtOnce)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for orphans: %w", err)
+	}
+	if len(orphans) == 0 {
+		return now.Add(HeartbeatInterval), nil
+	}
+	saved := make([]Saved, 0, len(orphans))
+	for _, o := range orphans {
+		changes, err := o.Delivery.Abandon(o.Schedule, o.LeasedAt, now)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
+		}
+		after, err := Apply(o.Delivery, changes)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
+		}
+		saved = append(saved, Saved{Before: o.Delivery, After: after, Changes: changes, Lease: o.Lease})
+	}
+	// Somebody else may have been faster: those are skipped as stale, and nothing is lost.
+	if _, err := t.store.Save(ctx, saved); err != nil {
+		return time.Time{}, fmt.Errorf("take over %d deliveries: %w", len(saved), err)
+	}
+	return now, nil
+}

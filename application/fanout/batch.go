@@ -1,0 +1,176 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// batch is one call of Handle on its way: what matched, what was resolved, what comes of it.
+type batch struct {
+	*FanOut
+	now      time.Time
+	billing  map[tenant.ID]bool // who has the feature, asked once a batch
+	sweeping map[dispatch.Lane]bool
+
+	matched []*matched
+	views   []*view
+	plan    Plan
+	leased  []dispatch.Leased
+}
+
+// matched is an event with the views that its subscriptions have of it.
+type matched struct {
+	event intake.Accepted
+	views []*view
+}
+
+// view is what one or more subscriptions see of an event.
+type view struct {
+	payload.View
+	lookup        Lookup
+	subscriptions []*subscription.Subscription
+	context       payload.Context
+}
+
+// match finds who gets the event, and gathers those who see the same of it.
+func (b *batch) match(ctx context.Context, e intake.Accepted) error {
+	m := &matched{event: e}
+	b.matched = append(b.matched, m)
+	byKey := map[payload.Key]*view{}
+	for _, s := range b.index.matching(e.TenantID, e.Type) {
+		billing, err := b.hasBilling(ctx, e.TenantID, e.Type, s)
+		if err != nil {
+			return err
+		}
+		if e.Type.Family() == event.FamilyBilling && !billing {
+			b.plan.Gated = append(b.plan.Gated, Gated{e.TenantID, e.ID, s.ID, tenant.BillingWebhooks})
+			continue
+		}
+		sees := payload.View{Options: s.Options, Billing: billing}
+		key := sees.KeyFor(e.Event, s.SourceSystem)
+		v := byKey[key]
+		if v == nil {
+			v = &view{View: sees, lookup: Lookup{e.TenantID, s.SourceSystem, payload.References(e.Event, s.Options)}}
+			byKey[key] = v
+			m.views = append(m.views, v)
+			b.views = append(b.views, v)
+		}
+		v.subscriptions = append(v.subscriptions, s)
+	}
+	return nil
+}
+
+// hasBilling asks the gate, at most once a batch and tenant, and only where the answer matters.
+func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type, s *subscription.Subscription) (bool, error) {
+	if t.Family() != event.FamilyBilling && !s.Options.BillingDetails {
+		return false, nil
+	}
+	if has, asked := b.billing[owner]; asked {
+		return has, nil
+	}
+	has, err := b.gate.Enabled(ctx, owner, tenant.BillingWebhooks)
+	if err != nil {
+		return false, fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+	}
+	b.billing[owner] = has
+	return has, nil
+}
+
+// resolve looks up what all views need, in one go.
+func (b *batch) resolve(ctx context.Context) error {
+	lookups := make([]Lookup, len(b.views))
+	for i, v := range b.views {
+		lookups[i] = v.lookup
+	}
+	contexts, err := b.store.Resolve(ctx, lookups)
+	if err != nil {
+		return fmt.Errorf("resolve references: %w", err)
+	}
+	for i, v := range b.views {
+		v.context = contexts[i]
+	}
+	return nil
+}
+
+// commit schedules what matched. Whatever goes wrong, a panic too, the slots that were reserved
+// for the handover are freed.
+func (b *batch) commit(ctx context.Context) error {
+	handed := false
+	defer func() {
+		if !handed {
+			b.ended(false)
+		}
+	}()
+	if err := b.schedule(); err != nil {
+		return err
+	}
+	if err := b.store.Schedule(ctx, b.plan, b.ended); err != nil {
+		return fmt.Errorf("schedule %d deliveries: %w", len(b.plan.Scheduled), err)
+	}
+	handed = true
+	return nil
+}
+
+// schedule renders each view once and begins a delivery for each of its subscriptions.
+func (b *batch) schedule() error {
+	for _, m := range b.matched {
+		traceParent, end := b.observer.FanOut(context.Background(), m.event)
+		count := 0
+		for i, v := range m.views {
+			bytes, warnings := payload.Render(m.event.Event, v.View, v.context)
+			body := Body{m.event.TenantID, m.event.ID, i + 1, bytes}
+			b.plan.Bodies = append(b.plan.Bodies, body)
+			for _, s := range v.subscriptions {
+				if err := b.begin(m.event, body, warnings, s, traceParent); err != nil {
+					end(count)
+					return err
+				}
+				count++
+			}
+		}
+		end(count)
+	}
+	return nil
+}
+
+func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscription.Subscription, traceParent string) error {
+	first := delivery.Scheduled{
+		At: b.now, ID: b.newID("dlv_"), Tenant: e.TenantID, EventID: e.ID, EventType: e.Type,
+		SubscriptionID: s.ID, SubscriptionVersion: s.Version, BodyNumber: body.Number, Warnings: warnings,
+	}
+	changes := delivery.Schedule(first)
+	if s.Status != subscription.StatusActive {
+		changes = delivery.ScheduleParked(first, "the subscription is "+string(s.Status))
+	}
+	d, err := delivery.Fold(changes)
+	if err != nil {
+		return fmt.Errorf("schedule a delivery of %s: %w", e.ID, err)
+	}
+	lease := ""
+	if lane := (dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}); b.handover != nil && d.Status.IsClaimable() && !b.sweeping[lane] {
+		if held, ok := b.handover.Reserve(lane, s.MaxInFlight); ok {
+			lease = held
+			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: *s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
+		}
+	}
+	b.plan.Scheduled = append(b.plan.Scheduled, Scheduled{d, changes, traceParent, e.At, lease})
+	return nil
+}
+
+// ended hands over what was leased, once: as soon as the transaction has committed, or not.
+func (b *batch) ended(committed bool) {
+	leased := b.leased
+	b.leased = nil
+	if len(leased) > 0 {
+		b.handover.Take(leased, committed)
+	}
+}

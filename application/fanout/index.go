@@ -1,0 +1,107 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// SubscriptionChange is one record of the subscriptions topic.
+type SubscriptionChange struct {
+	Position       int64
+	Tenant         tenant.ID
+	SubscriptionID string
+	Change         subscription.Change
+}
+
+// index holds every subscription as it was at one position of the log, so that each event
+// meets exactly the subscriptions that governed it when it was accepted.
+type index struct {
+	position int64
+	rosters  map[tenant.ID]*roster
+}
+
+// roster is one tenant's subscriptions. They are never changed in place: deliveries under way
+// hold on to what they were given.
+type roster struct {
+	byID map[string]*subscription.Subscription
+	// wanted remembers who wants a type, so that an event's cost does not grow with those who do not.
+	wanted map[event.Type][]*subscription.Subscription
+}
+
+func newIndex() *index { return &index{rosters: map[tenant.ID]*roster{}} }
+
+// changesPerRead bounds what one read of the log brings into memory.
+const changesPerRead = 1000
+
+// advance moves the index to the position. A position behind it, which happens when a
+// transaction was rolled back after the index had moved, starts it anew.
+func (ix *index) advance(ctx context.Context, store Store, position int64) error {
+	if position < ix.position {
+		*ix = *newIndex()
+	}
+	for {
+		changes, err := store.SubscriptionChanges(ctx, ix.position, position, changesPerRead)
+		if err != nil {
+			return fmt.Errorf("read subscription changes up to %d: %w", position, err)
+		}
+		for _, c := range changes {
+			if err := ix.apply(c); err != nil {
+				*ix = *newIndex()
+				return err
+			}
+		}
+		if len(changes) < changesPerRead {
+			ix.position = position
+			return nil
+		}
+		ix.position = changes[len(changes)-1].Position
+	}
+}
+
+func (ix *index) apply(c SubscriptionChange) error {
+	r := ix.rosters[c.Tenant]
+	if r == nil {
+		r = &roster{byID: map[string]*subscription.Subscription{}}
+		ix.rosters[c.Tenant] = r
+	}
+	var next subscription.Subscription
+	if before := r.byID[c.SubscriptionID]; before != nil {
+		next = *before
+	}
+	if err := next.Apply(c.Change); err != nil {
+		return fmt.Errorf("apply the record at position %d: %w", c.Position, err)
+	}
+	r.wanted = map[event.Type][]*subscription.Subscription{}
+	if next.Status == subscription.StatusDeleted {
+		delete(r.byID, c.SubscriptionID)
+	} else {
+		r.byID[c.SubscriptionID] = &next
+	}
+	return nil
+}
+
+// matching is the tenant's subscriptions that want the type, in the order of their IDs.
+func (ix *index) matching(owner tenant.ID, t event.Type) []*subscription.Subscription {
+	r := ix.rosters[owner]
+	if r == nil {
+		return nil
+	}
+	if list, ok := r.wanted[t]; ok {
+		return list
+	}
+	list := []*subscription.Subscription{}
+	for _, s := range r.byID {
+		if s.EventTypes.Matches(t) {
+			list = append(list, s)
+		}
+	}
+	slices.SortFunc(list, func(a, b *subscription.Subscription) int { return strings.Compare(a.ID, b.ID) })
+	r.wanted[t] = list
+	return list
+}

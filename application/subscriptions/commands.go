@@ -1,0 +1,103 @@
+package subscriptions
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// Update changes the settings that edit changes; version is as in If-Match, or AnyVersion. An edit
+// that sets the retry schedule to nil goes back to the service's default.
+func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64, by Actor, edit func(*subscription.Settings)) (subscription.Subscription, error) {
+	return s.change(ctx, lane, version, by, func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		settings := now.Settings
+		edit(&settings)
+		ownSchedule := settings.RetrySchedule != nil && !slices.Equal(settings.RetrySchedule, now.RetrySchedule)
+		if settings.RetrySchedule == nil {
+			settings.RetrySchedule = s.DefaultSchedule
+		}
+		if err := s.check(&settings, ownSchedule); err != nil {
+			return nil, err
+		}
+		changes, err := now.Update(settings, s.Now())
+		if err != nil || !touchesBilling(changes) {
+			return changes, err
+		}
+		return changes, s.mustHaveFeature(ctx, now.Tenant, settings)
+	})
+}
+
+// touchesBilling reports whether a change may need the billing feature; others pass
+// without it, so that an admin can still rename what was made while the tenant had it.
+func touchesBilling(changes []subscription.Change) bool {
+	for _, c := range changes {
+		switch c.(type) {
+		case subscription.FilterChanged, subscription.OptionsChanged:
+			return true
+		}
+	}
+	return false
+}
+
+// Pause parks what comes.
+func (s *Service) Pause(ctx context.Context, lane dispatch.Lane, version int64, reason string, by Actor) (subscription.Subscription, error) {
+	return s.change(ctx, lane, version, by, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		return now.Pause(reason, s.Now())
+	})
+}
+
+// Resume sends what was parked, in order, or skips it.
+func (s *Service) Resume(ctx context.Context, lane dispatch.Lane, version int64, skipParked bool, by Actor) (subscription.Subscription, error) {
+	return s.change(ctx, lane, version, by, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		return now.Resume(skipParked, s.Now())
+	})
+}
+
+// Delete ends the subscription; its open deliveries are cancelled.
+func (s *Service) Delete(ctx context.Context, lane dispatch.Lane, version int64, by Actor) error {
+	_, err := s.change(ctx, lane, version, by, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		return now.Delete(s.Now())
+	})
+	return err
+}
+
+// RotateSecret makes a new secret current and returns it, once; the old one stays valid for the overlap.
+func (s *Service) RotateSecret(ctx context.Context, lane dispatch.Lane, version int64, overlap time.Duration, by Actor) (subscription.Subscription, secret.Secret, error) {
+	signing, secretID := s.NewSecret(), s.NewID("sec_")
+	after, err := s.change(ctx, lane, version, by, func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		if overlap < 0 || overlap > subscription.MaxOverlap {
+			fields := problem.Collect("")
+			fields.Add("overlapHours", "must be between 0 and 168")
+			return nil, fields.Err()
+		}
+		changes, err := now.RotateSecret(secretID, overlap, s.Now())
+		if err != nil {
+			return nil, err
+		}
+		return changes, s.Store.SaveSecret(ctx, lane, secretID, signing, s.Now())
+	})
+	return after, signing, err
+}
+
+// CompleteRotation ends the old secret.
+func (s *Service) CompleteRotation(ctx context.Context, lane dispatch.Lane, version int64, by Actor) (subscription.Subscription, error) {
+	return s.change(ctx, lane, version, by, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		return now.CompleteRotation(s.Now())
+	})
+}
+
+// Disable takes the subscription out of service. One that is gone already is no error.
+func (s *Service) Disable(ctx context.Context, lane dispatch.Lane, reason string) error {
+	_, err := s.change(ctx, lane, AnyVersion, Actor{KeyName: "service"}, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		return now.Disable(reason, s.Now()), nil
+	})
+	if problem.Is(err, problem.NotFound) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,179 @@
+// Package subscriptions is what tenant admins do to their subscriptions.
+package subscriptions
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Store keeps the streams of subscriptions. A context from InTx carries its transaction.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// LoadSubscription folds the stream; problem.NotFound when there is none.
+	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
+	// AppendSubscription appends the changes, with the state that they lead to, and notes the sweep that
+	// they ask for; problem.Conflict when the stream has moved past before's version.
+	AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by Actor) error
+	CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error)
+	// SaveSecret keeps a signing secret, sealed.
+	SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, s secret.Secret, now time.Time) error
+}
+
+// Gate asks whether a tenant has booked a feature.
+type Gate interface {
+	Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
+}
+
+// URLGuard knows which URLs may be called.
+type URLGuard interface {
+	// CheckURL refuses a URL that may not be called, and returns the others with a canonical host.
+	CheckURL(raw string) (canonical string, err error)
+}
+
+// Actor is who asked for a change; it goes into the record's metadata.
+type Actor struct {
+	KeyID       string
+	KeyName     string
+	TraceParent string
+}
+
+// MaxPerTenant is the quota of subscriptions.
+const MaxPerTenant = 1000
+
+// Service changes subscriptions.
+type Service struct {
+	Store Store
+	Gate  Gate
+	URLs  URLGuard
+	Now   func() time.Time
+	NewID func(prefix string) string
+	// NewSecret makes a signing secret of fresh randomness.
+	NewSecret func() secret.Secret
+	// DefaultSchedule is for subscriptions that set none.
+	DefaultSchedule []time.Duration
+}
+
+// Create begins a subscription and returns it with its secret, which is not shown again.
+func (s *Service) Create(ctx context.Context, owner tenant.ID, settings subscription.Settings, by Actor) (subscription.Subscription, secret.Secret, error) {
+	ownSchedule := settings.RetrySchedule != nil
+	if !ownSchedule {
+		settings.RetrySchedule = s.DefaultSchedule
+	}
+	if err := s.check(&settings, ownSchedule); err != nil {
+		return subscription.Subscription{}, secret.Secret{}, err
+	}
+	signing, secretID := s.NewSecret(), s.NewID("sec_")
+	changes := subscription.Create(s.NewID("sub_"), owner, settings, secretID, s.Now())
+	created, err := subscription.Fold(changes)
+	if err != nil {
+		return subscription.Subscription{}, secret.Secret{}, err
+	}
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.mayCreate(ctx, owner, settings); err != nil {
+			return err
+		}
+		if err := s.Store.SaveSecret(ctx, laneOf(created), secretID, signing, s.Now()); err != nil {
+			return err
+		}
+		return s.Store.AppendSubscription(ctx, subscription.Subscription{}, created, changes, by)
+	})
+	if err != nil {
+		return subscription.Subscription{}, secret.Secret{}, fmt.Errorf("create a subscription: %w", err)
+	}
+	return created, signing, nil
+}
+
+func (s *Service) mayCreate(ctx context.Context, owner tenant.ID, settings subscription.Settings) error {
+	if err := s.mustHaveFeature(ctx, owner, settings); err != nil {
+		return err
+	}
+	count, err := s.Store.CountSubscriptions(ctx, owner)
+	if err != nil {
+		return err
+	}
+	if count >= MaxPerTenant {
+		return problem.New(problem.Forbidden, "The tenant has %d subscriptions, which is as many as it may have.", count)
+	}
+	return nil
+}
+
+// check validates the settings and puts the URL into its canonical form.
+func (s *Service) check(settings *subscription.Settings, ownSchedule bool) error {
+	fields := problem.Collect("")
+	settings.Validate(fields, ownSchedule)
+	if settings.URL != "" && len(settings.URL) <= subscription.MaxURLLength {
+		canonical, err := s.URLs.CheckURL(settings.URL)
+		if err != nil {
+			fields.Add("url", "%s", err)
+		}
+		settings.URL = canonical
+	}
+	return fields.Err()
+}
+
+func (s *Service) mustHaveFeature(ctx context.Context, owner tenant.ID, settings subscription.Settings) error {
+	if !settings.NeedsBilling() {
+		return nil
+	}
+	has, err := s.Gate.Enabled(ctx, owner, tenant.BillingWebhooks)
+	if err != nil {
+		return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+	}
+	if !has {
+		return problem.New(problem.FeatureNotEnabled, "Billing events and billing details need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
+	}
+	return nil
+}
+
+// Get is the subscription as it is now; problem.NotFound when it is not there or was deleted.
+func (s *Service) Get(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	got, err := s.Store.LoadSubscription(ctx, lane)
+	if err == nil && got.Status == subscription.StatusDeleted {
+		err = problem.New(problem.NotFound, "There is no such subscription.")
+	}
+	return got, err
+}
+
+// AnyVersion is for changes that do not mind what changed before them.
+const AnyVersion = 0
+
+// change loads, decides and appends in one transaction. With a version other than
+// AnyVersion it refuses when the stream has moved on (If-Match).
+func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64, by Actor,
+	decide func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error)) (after subscription.Subscription, err error) {
+	err = s.Store.InTx(ctx, func(ctx context.Context) error {
+		before, err := s.Get(ctx, lane)
+		if err != nil {
+			return err
+		}
+		if version != AnyVersion && version != before.Version {
+			return problem.New(problem.Conflict, "The subscription is at version %d, not %d: read it again before you change it.", before.Version, version)
+		}
+		changes, err := decide(ctx, before)
+		if err != nil {
+			return err
+		}
+		after = before
+		for _, c := range changes {
+			if err := after.Apply(c); err != nil {
+				return err
+			}
+		}
+		if len(changes) == 0 {
+			return nil
+		}
+		return s.Store.AppendSubscription(ctx, before, after, changes, by)
+	})
+	return after, err
+}
+
+func laneOf(s subscription.Subscription) dispatch.Lane {
+	return dispatch.Lane{Tenant: s.Tenant, SubscriptionID: s.ID}
+}

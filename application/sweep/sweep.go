@@ -1,0 +1,170 @@
+// Package sweep moves the open deliveries of a subscription whose state has changed: paused or
+// disabled parks them, resumed releases them, deleted cancels them. A sweep is noted in the
+// transaction that changes the subscription, so no crash forgets it; until it is done, no
+// delivery of that lane is leased.
+package sweep
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// Action is what a sweep does to each delivery.
+type Action string
+
+// The actions.
+const (
+	Park    Action = "park"    // what is due
+	Release Action = "release" // what is parked
+	Skip    Action = "skip"    // cancel what is parked, and nothing else
+	Cancel  Action = "cancel"  // whatever is open
+)
+
+// ActionFor is the sweep that a change of a subscription asks for; false for none.
+func ActionFor(c subscription.Change) (Action, bool) {
+	switch c := c.(type) {
+	case subscription.Paused, subscription.Disabled:
+		return Park, true
+	case subscription.Resumed:
+		if c.SkipParked {
+			return Skip, true
+		}
+		return Release, true
+	case subscription.Deleted:
+		return Cancel, true
+	default:
+		return "", false
+	}
+}
+
+// Sweep is a lane with what is to be done to its deliveries.
+type Sweep struct {
+	dispatch.Lane
+	Action Action
+}
+
+// Store keeps the sweeps and the deliveries they move.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// NextSweep is the sweep that waits longest; false for none.
+	NextSweep(ctx context.Context) (Sweep, bool, error)
+	// Swept lists open deliveries of the lane in one of the statuses that nobody holds, oldest
+	// first, and says how many of the lane are held by a dispatcher.
+	Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error)
+	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
+	// EndSweep forgets the sweep, or puts it behind the others when it is not done.
+	EndSweep(ctx context.Context, s Sweep, done bool, now time.Time) error
+}
+
+// maxSwept bounds one transaction.
+const maxSwept = 500
+
+// waitForHeld is how soon a sweep looks again for deliveries that are being attempted.
+const waitForHeld = 100 * time.Millisecond
+
+// Sweeper works off the sweeps.
+type Sweeper struct {
+	store Store
+	now   func() time.Time
+	wake  loop.Signal
+}
+
+// New makes a Sweeper.
+func New(store Store, now func() time.Time) *Sweeper {
+	return &Sweeper{store: store, now: now, wake: loop.NewSignal()}
+}
+
+// Wake makes the sweeper look for work.
+func (s *Sweeper) Wake() { s.wake.Send() }
+
+// Loop is the sweeper's step.
+func (s *Sweeper) Loop() loop.Loop { return loop.Loop{Name: "sweep", Step: s.Step, Wake: s.wake} }
+
+// Step moves one batch of one sweep.
+func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
+	err = s.store.InTx(ctx, func(ctx context.Context) error {
+		next = time.Time{}
+		sweep, found, err := s.store.NextSweep(ctx)
+		if err != nil || !found {
+			return err
+		}
+		moved, held, err := s.move(ctx, sweep)
+		if err != nil {
+			return err
+		}
+		if next = s.now(); moved == 0 && held > 0 {
+			next = next.Add(waitForHeld)
+		}
+		return s.store.EndSweep(ctx, sweep, moved == 0 && held == 0, s.now())
+	})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("sweep: %w", err)
+	}
+	return next, nil
+}
+
+func (s *Sweeper) move(ctx context.Context, sweep Sweep) (moved, held int, err error) {
+	now := s.now()
+	deliveries, held, err := s.store.Swept(ctx, sweep.Lane, sweep.Action.statuses(), maxSwept)
+	if err != nil {
+		return 0, 0, err
+	}
+	if sweep.Action == Release || sweep.Action == Skip {
+		held = 0 // what is being attempted was not parked
+	}
+	saved := make([]dispatch.Saved, 0, len(deliveries))
+	for _, d := range deliveries {
+		changes, err := sweep.Action.decide(d, now)
+		if err != nil {
+			return 0, 0, err
+		}
+		after, err := dispatch.Apply(d, changes)
+		if err != nil {
+			return 0, 0, err
+		}
+		saved = append(saved, dispatch.Saved{Before: d, After: after, Changes: changes})
+	}
+	_, err = s.store.Save(ctx, saved)
+	return len(saved), held, err
+}
+
+func (a Action) statuses() (swept []delivery.Status) {
+	for _, status := range delivery.Statuses() {
+		switch a {
+		case Park:
+			if status.IsClaimable() {
+				swept = append(swept, status)
+			}
+		case Release, Skip:
+			if status == delivery.StatusParked {
+				swept = append(swept, status)
+			}
+		case Cancel:
+			if !status.IsTerminal() {
+				swept = append(swept, status)
+			}
+		}
+	}
+	return swept
+}
+
+func (a Action) decide(d delivery.Delivery, now time.Time) ([]delivery.Change, error) {
+	switch a {
+	case Park:
+		return d.Park("the subscription takes nothing now", now)
+	case Release:
+		return d.Release(now)
+	case Skip:
+		return d.Cancel("skipped when the subscription was resumed", now)
+	case Cancel:
+		return d.Cancel("the subscription was deleted", now)
+	default:
+		return nil, fmt.Errorf("sweep: unknown action %q", a)
+	}
+}
