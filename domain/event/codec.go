@@ -1,0 +1,85 @@
+package event
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Due is the due date as it is stored and sent: a date stays a date, a time becomes UTC with Z.
+// It is empty when there is none, or none that Validate would accept.
+func (f FollowUp) Due() string {
+	if f.DueDate == nil {
+		return ""
+	}
+	if date, err := time.Parse(time.DateOnly, *f.DueDate); err == nil && validYear(date) {
+		return *f.DueDate
+	}
+	if at, err := time.Parse(time.RFC3339, *f.DueDate); err == nil && validYear(at) {
+		return at.UTC().Format(time.RFC3339Nano)
+	}
+	return ""
+}
+
+// Encode is the event's stored form: JSON of the known fields in a fixed order, times in UTC.
+// Events that mean the same have the same bytes. It fails for a time outside the years 0 to 9999.
+func Encode(e Event) ([]byte, error) {
+	encoded, err := json.Marshal(e.canonical())
+	if err != nil {
+		return nil, fmt.Errorf("encode event %s: %w", e.ID, err)
+	}
+	return encoded, nil
+}
+
+// Decode reads what Encode wrote. Unknown fields are dropped.
+func Decode(encoded []byte) (Event, error) {
+	var e Event
+	if err := json.Unmarshal(encoded, &e); err != nil {
+		return Event{}, fmt.Errorf("decode event: %w", err)
+	}
+	return e.canonical(), nil
+}
+
+// Fingerprint identifies the event's content, its ID apart: two events with the same ID and the
+// same fingerprint are duplicates, with another one they are in conflict (contract, section 5).
+// It fails as Encode does.
+func Fingerprint(e Event) ([sha256.Size]byte, error) {
+	e.ID = ""
+	encoded, err := Encode(e)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return sha256.Sum256(encoded), nil
+}
+
+// canonical is a copy with all times in UTC; the original's blocks are left alone.
+func (e Event) canonical() Event {
+	e.OccurredAt = e.OccurredAt.UTC()
+	if e.Appointment != nil {
+		a := *e.Appointment
+		a.ScheduledStart, a.ScheduledEnd = utc(a.ScheduledStart), utc(a.ScheduledEnd)
+		a.StartedAt, a.CompletedAt = utc(a.StartedAt), utc(a.CompletedAt)
+		e.Appointment = &a
+	}
+	if e.FollowUp != nil && e.FollowUp.Due() != "" {
+		f := *e.FollowUp
+		due := f.Due()
+		f.DueDate = &due
+		e.FollowUp = &f
+	}
+	if e.BillingEvent != nil {
+		b := *e.BillingEvent
+		b.CreatedAtUTC = utc(b.CreatedAtUTC)
+		e.BillingEvent = &b
+	}
+	return e
+}
+
+func utc(at *time.Time) *time.Time {
+	if at == nil {
+		return nil
+	}
+	inUTC := at.UTC()
+	return &inUTC
+}
