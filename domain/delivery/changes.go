@@ -165,3 +165,11 @@ func decode[C Change](name string, data []byte) (Change, error) {
 	}
 	return c, nil
 }
+
+// Unknown is the abandoned attempt as one that nobody knows the end of.
+func (c AttemptAbandoned) Unknown() Attempt {
+	return Attempt{Number: c.Number, Outcome: Outcome{
+		Kind: KindLeaseExpired, StartedAt: c.StartedAt,
+		Error: "the process that made this attempt is gone; whether the receiver got it is not known",
+	}}
+}

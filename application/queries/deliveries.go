@@ -1,0 +1,130 @@
+// Package queries answers what became of events and deliveries.
+package queries
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// DeliveryFilter picks deliveries of one tenant; a zero field picks all.
+type DeliveryFilter struct {
+	Tenant         tenant.ID
+	Status         delivery.Status
+	SubscriptionID string
+	EventID        string
+	EventType      event.Type
+	Since, Until   time.Time // of the delivery's creation; until is exclusive
+	Before         string    // the ID that the last page ended with
+	Limit          int
+}
+
+// DeliveryDetail is a delivery with all that was sent and answered.
+type DeliveryDetail struct {
+	delivery.Delivery
+	URL      string
+	Body     []byte
+	Attempts []delivery.Attempt
+}
+
+// DeliveryReader reads deliveries. A delivery that a dispatcher holds has the status delivering.
+type DeliveryReader interface {
+	// Deliveries lists newest first.
+	Deliveries(ctx context.Context, filter DeliveryFilter) ([]delivery.Delivery, error)
+	// Delivery answers problem.NotFound when the tenant has no such delivery.
+	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
+	DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error)
+	// Body is the bytes that every attempt of the delivery sends.
+	Body(ctx context.Context, d delivery.Delivery) ([]byte, error)
+	// URL is where the subscription's deliveries go now; empty when it was deleted.
+	URL(ctx context.Context, lane dispatch.Lane) (string, error)
+}
+
+// Deliveries answers questions about deliveries.
+type Deliveries struct{ Reader DeliveryReader }
+
+// Detail is one delivery with its attempts, straight from its stream.
+func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (DeliveryDetail, error) {
+	d, err := q.Reader.Delivery(ctx, owner, id)
+	if err != nil {
+		return DeliveryDetail{}, err
+	}
+	changes, err := q.Reader.DeliveryChanges(ctx, owner, id)
+	if err != nil {
+		return DeliveryDetail{}, fmt.Errorf("read the stream of %s: %w", id, err)
+	}
+	body, err := q.Reader.Body(ctx, d)
+	if err != nil {
+		return DeliveryDetail{}, fmt.Errorf("read the body of %s: %w", id, err)
+	}
+	url, err := q.Reader.URL(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
+	if err != nil {
+		return DeliveryDetail{}, fmt.Errorf("read the endpoint of %s: %w", id, err)
+	}
+	return DeliveryDetail{Delivery: d, URL: url, Body: body, Attempts: attemptsOf(changes)}, nil
+}
+
+func attemptsOf(changes []delivery.Change) []delivery.Attempt {
+	attempts := []delivery.Attempt{}
+	for _, c := range changes {
+		switch c := c.(type) {
+		case delivery.AttemptSucceeded:
+			attempts = append(attempts, c.Attempt)
+		case delivery.AttemptFailed:
+			attempts = append(attempts, c.Attempt)
+		case delivery.AttemptAbandoned:
+			attempts = append(attempts, c.Unknown())
+		}
+	}
+	return attempts
+}
+
+// DeliveryStore moves deliveries on request.
+type DeliveryStore interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
+	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
+	URL(ctx context.Context, lane dispatch.Lane) (string, error)
+}
+
+// Retries asks for attempts by hand.
+type Retries struct {
+	Store DeliveryStore
+	Now   func() time.Time
+}
+
+// Retry makes one delivery due now: its stored bytes are sent again under the same IDs.
+func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after delivery.Delivery, err error) {
+	err = r.Store.InTx(ctx, func(ctx context.Context) error {
+		d, err := r.Store.Delivery(ctx, owner, id)
+		if err != nil {
+			return err
+		}
+		url, err := r.Store.URL(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
+		if err != nil {
+			return err
+		}
+		if url == "" {
+			return problem.New(problem.Conflict, "The subscription of delivery %s was deleted.", id)
+		}
+		changes, err := d.RequestRetry(r.Now())
+		if err != nil {
+			return err
+		}
+		if after, err = dispatch.Apply(d, changes); err != nil {
+			return err
+		}
+		stale, err := r.Store.Save(ctx, []dispatch.Saved{{Before: d, After: after, Changes: changes}})
+		if err == nil && len(stale) > 0 {
+			err = problem.New(problem.Conflict, "Delivery %s is being attempted right now.", id)
+		}
+		return err
+	})
+	return after, err
+}
