@@ -31,9 +31,10 @@ var ErrForm = errors.New("a secret is whsec_ followed by the standard base64 of 
 
 // Secret is a signing secret. The zero value is no secret.
 type Secret struct {
-	// A pointer, so that fmt prints an address where it may not call methods: in unexported
-	// fields of other structs.
-	material *material
+	_ [0]func() // no ==: it would compare addresses; see Equal
+	// In unexported fields of other structs fmt may not call methods and prints what it finds. It
+	// follows one pointer, for verbs that do not fit, but not two.
+	material **material
 }
 
 type material struct {
@@ -43,7 +44,7 @@ type material struct {
 
 // FromBytes makes a secret of random bytes.
 func FromBytes(random [Size]byte) Secret {
-	return Secret{&material{text: Prefix + base64.StdEncoding.EncodeToString(random[:]), key: random[:]}}
+	return hide(Prefix+base64.StdEncoding.EncodeToString(random[:]), random[:])
 }
 
 // Parse reads a secret as Reveal writes it. It fails with ErrForm, also for other spellings of
@@ -57,7 +58,12 @@ func Parse(text string) (Secret, error) {
 	if err != nil || len(key) < minKeySize || len(key) > maxKeySize || base64.StdEncoding.EncodeToString(key) != encoded {
 		return Secret{}, ErrForm
 	}
-	return Secret{&material{text: text, key: key}}, nil
+	return hide(text, key), nil
+}
+
+func hide(text string, key []byte) Secret {
+	hidden := &material{text: text, key: key}
+	return Secret{material: &hidden}
 }
 
 // Reveal is the whole secret as it is shown to its owner, once; empty for the zero value.
@@ -65,7 +71,7 @@ func (s Secret) Reveal() string {
 	if s.material == nil {
 		return ""
 	}
-	return s.material.text
+	return (*s.material).text
 }
 
 // Key is a copy of the decoded bytes; nil for the zero value.
@@ -73,7 +79,7 @@ func (s Secret) Key() []byte {
 	if s.material == nil {
 		return nil
 	}
-	return bytes.Clone(s.material.key)
+	return bytes.Clone((*s.material).key)
 }
 
 // IsZero reports whether there is no secret.
