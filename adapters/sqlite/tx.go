@@ -22,6 +22,7 @@ type Tx struct {
 	broken error    // a statement was interrupted: SQLite may have rolled back by itself
 	topics []string // appended to
 	queue  bool     // what is due has changed
+	ended  []func(committed bool)
 }
 
 type txKey struct{}
@@ -81,6 +82,7 @@ func (tx *Tx) Commit() error {
 	}
 	tx.release(nil)
 	tx.db.signals.committed(tx.topics, tx.queue)
+	tx.tell(true)
 	return nil
 }
 
@@ -99,6 +101,7 @@ func (tx *Tx) rollback() error {
 	defer cancel()
 	_, err := tx.writer.conn.ExecContext(ctx, "ROLLBACK")
 	tx.release(err)
+	tx.tell(false)
 	if err != nil {
 		return fmt.Errorf("roll back: %w", err)
 	}
@@ -183,3 +186,13 @@ func (tx *Tx) Appended(topic string) {
 
 // QueueChanged notes that the transaction made deliveries due, so that dispatchers wake up after the commit.
 func (tx *Tx) QueueChanged() { tx.queue = true }
+
+// WhenEnded calls fn once the transaction is durable, or is undone. fn must not block.
+func (tx *Tx) WhenEnded(fn func(committed bool)) { tx.ended = append(tx.ended, fn) }
+
+func (tx *Tx) tell(committed bool) {
+	for _, fn := range tx.ended {
+		fn(committed)
+	}
+	tx.ended = nil
+}

@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -42,8 +43,8 @@ type DeliveryReader interface {
 	DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error)
 	// Body is the bytes that every attempt of the delivery sends.
 	Body(ctx context.Context, d delivery.Delivery) ([]byte, error)
-	// URL is where the subscription's deliveries go now; empty when it was deleted.
-	URL(ctx context.Context, lane dispatch.Lane) (string, error)
+	// Endpoint is where the subscription's deliveries go now, and whether it takes any.
+	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
 }
 
 // Deliveries answers questions about deliveries.
@@ -63,7 +64,7 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 	if err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the body of %s: %w", id, err)
 	}
-	url, err := q.Reader.URL(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
+	url, _, err := q.Reader.Endpoint(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
 	if err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the endpoint of %s: %w", id, err)
 	}
@@ -90,7 +91,7 @@ type DeliveryStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
 	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
-	URL(ctx context.Context, lane dispatch.Lane) (string, error)
+	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
 }
 
 // Retries asks for attempts by hand.
@@ -106,12 +107,12 @@ func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after 
 		if err != nil {
 			return err
 		}
-		url, err := r.Store.URL(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
+		_, status, err := r.Store.Endpoint(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
 		if err != nil {
 			return err
 		}
-		if url == "" {
-			return problem.New(problem.Conflict, "The subscription of delivery %s was deleted.", id)
+		if status != subscription.StatusActive {
+			return problem.New(problem.Conflict, "The subscription of delivery %s is %s; only an active one is sent to.", id, status)
 		}
 		changes, err := d.RequestRetry(r.Now())
 		if err != nil {

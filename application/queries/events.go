@@ -44,8 +44,8 @@ type Gated struct {
 
 // EventReader reads accepted events and what they met.
 type EventReader interface {
-	// Events lists newest first.
-	Events(ctx context.Context, filter EventFilter) ([]Event, error)
+	// AcceptedEvents lists newest first.
+	AcceptedEvents(ctx context.Context, filter EventFilter) ([]Event, error)
 	// Event answers problem.NotFound when the tenant has no such event.
 	Event(ctx context.Context, owner tenant.ID, id string) (Event, error)
 	// FannedOut says whether fan-out has come past the position.

@@ -24,6 +24,6 @@ func NextDelay(schedule []time.Duration, failures int, retryAfter time.Duration,
 		return 0, false
 	}
 	delay := schedule[failures]
-	delay += time.Duration(float64(delay) * maxJitter * jitter)
+	delay += time.Duration(float64(delay) * maxJitter * jitter).Truncate(time.Millisecond)
 	return max(delay, min(retryAfter, MaxRetryAfter)), true
 }

@@ -1,0 +1,188 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// deliveryColumns is shared by open and closed deliveries, in the order of scanDelivery and deliveryArgs.
+const deliveryColumns = `tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
+	body_number, warnings, status, version, attempts, failures, abandonments, created_at, updated_at`
+
+// queueColumns is what an open delivery has beside them.
+const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
+
+// queued is a row of open_deliveries.
+type queued struct {
+	delivery.Delivery
+	AcceptedAt  time.Time
+	TraceParent string
+	Lease       string
+	LeasedAt    time.Time
+}
+
+func scanQueued(r *sql.Rows) (q queued, err error) {
+	var due, accepted, leased sql.NullInt64
+	var lease sql.NullString
+	err = scanDelivery(r, &q.Delivery, &due, &accepted, &q.TraceParent, &lease, &leased)
+	q.DueAt, q.AcceptedAt, q.Lease, q.LeasedAt = moment(due), moment(accepted), lease.String, moment(leased)
+	return q, err
+}
+
+// scanDelivery reads deliveryColumns, and into more what the query selects behind them.
+func scanDelivery(r *sql.Rows, d *delivery.Delivery, more ...any) error {
+	var warnings string
+	var created, updated sql.NullInt64
+	err := r.Scan(append([]any{&d.Tenant, &d.ID, &d.EventID, &d.EventType, &d.SubscriptionID, &d.SubscriptionVersion,
+		&d.BodyNumber, &warnings, &d.Status, &d.Version, &d.Attempts, &d.Failures, &d.Abandonments, &created, &updated}, more...)...)
+	if err != nil {
+		return err
+	}
+	if d.Status, err = delivery.ParseStatus(string(d.Status)); err != nil {
+		return err
+	}
+	d.CreatedAt, d.UpdatedAt = moment(created), moment(updated)
+	return json.Unmarshal([]byte(warnings), &d.Warnings)
+}
+
+func deliveryArgs(d delivery.Delivery, more ...any) ([]any, error) {
+	warnings, err := list(d.Warnings)
+	if err != nil {
+		return nil, err
+	}
+	return append([]any{d.Tenant, d.ID, d.EventID, d.EventType, d.SubscriptionID, d.SubscriptionVersion,
+		d.BodyNumber, warnings, d.Status, d.Version, d.Attempts, d.Failures, d.Abandonments, stamp(d.CreatedAt), stamp(d.UpdatedAt)}, more...), nil
+}
+
+const insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+const insertClosed = `INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+func (tx *Tx) insertOpen(ctx context.Context, q queued) error {
+	var lease any
+	if q.Lease != "" {
+		lease = q.Lease
+	}
+	args, err := deliveryArgs(q.Delivery, stamp(q.DueAt), stamp(q.AcceptedAt), q.TraceParent, lease, stamp(q.LeasedAt))
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, insertOpen, args...)
+	return err
+}
+
+// The lease and the version fence each write: whoever lost the delivery to somebody else changes nothing.
+const (
+	moveOpen = `UPDATE open_deliveries SET status = ?, version = ?, attempts = ?, failures = ?, abandonments = ?,
+	updated_at = ?, due_at = ?, lease = NULL, leased_at = NULL
+	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ?`
+	takeOpen = `DELETE FROM open_deliveries
+	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ? RETURNING accepted_at, traceparent`
+	takeClosed = `DELETE FROM closed_deliveries
+	WHERE tenant_id = ? AND delivery_id = ? AND version = ? RETURNING accepted_at, traceparent`
+)
+
+// Save writes changes and the state they lead to; see dispatch.Store.
+func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		stale = nil
+		for _, d := range saved {
+			done, err := tx.save(ctx, d)
+			if err != nil {
+				return fmt.Errorf("save delivery %s: %w", d.Before.ID, err)
+			}
+			if !done {
+				stale = append(stale, d.Before.ID)
+			}
+		}
+		return nil
+	})
+	return stale, err
+}
+
+func (tx *Tx) save(ctx context.Context, d dispatch.Saved) (done bool, err error) {
+	switch {
+	case d.After.Status.IsTerminal():
+		done, err = tx.closeDelivery(ctx, d)
+	case d.Before.Status.IsTerminal():
+		done, err = tx.reopen(ctx, d)
+	default:
+		var n int64
+		n, err = tx.Exec(ctx, moveOpen, d.After.Status, d.After.Version, d.After.Attempts, d.After.Failures, d.After.Abandonments,
+			stamp(d.After.UpdatedAt), stamp(d.After.DueAt), d.Before.Tenant, d.Before.ID, d.Before.Version, d.Lease)
+		done = n == 1
+	}
+	if err != nil || !done {
+		return false, err
+	}
+	if d.After.Status.IsClaimable() {
+		tx.QueueChanged()
+	}
+	return true, tx.appendDelivery(ctx, d.After, d.Before.Version, d.Changes, d.TraceParent)
+}
+
+func (tx *Tx) closeDelivery(ctx context.Context, d dispatch.Saved) (bool, error) {
+	q, done, err := tx.take(ctx, takeOpen, d.Before.Tenant, d.Before.ID, d.Before.Version, d.Lease)
+	if err != nil || !done {
+		return false, err
+	}
+	args, err := deliveryArgs(d.After, stamp(q.AcceptedAt), q.TraceParent)
+	if err != nil {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, insertClosed, args...)
+	return true, err
+}
+
+func (tx *Tx) reopen(ctx context.Context, d dispatch.Saved) (bool, error) {
+	q, done, err := tx.take(ctx, takeClosed, d.Before.Tenant, d.Before.ID, d.Before.Version)
+	if err != nil || !done {
+		return false, err
+	}
+	q.Delivery = d.After
+	return true, tx.insertOpen(ctx, q)
+}
+
+// take deletes a row and returns what moves on with the delivery.
+func (tx *Tx) take(ctx context.Context, query string, args ...any) (q queued, done bool, err error) {
+	rows, err := tx.Query(ctx, query, args...)
+	if err != nil {
+		return q, false, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var accepted sql.NullInt64
+		if err := rows.Scan(&accepted, &q.TraceParent); err != nil {
+			return q, false, err
+		}
+		q.AcceptedAt, done = moment(accepted), true
+	}
+	return q, done, rows.Err()
+}
+
+// appendDelivery writes the changes behind a version of the delivery's stream.
+func (tx *Tx) appendDelivery(ctx context.Context, d delivery.Delivery, version int64, changes []delivery.Change, traceParent string) error {
+	for i, c := range changes {
+		name, data, err := delivery.Encode(c)
+		if err != nil {
+			return err
+		}
+		err = tx.append(ctx, record{
+			Topic: TopicDeliveries, Tenant: d.Tenant, Stream: "delivery/" + d.ID, Version: version + int64(i) + 1,
+			Type: name, Data: data, Meta: metadata{TraceParent: traceParent}, At: d.UpdatedAt,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

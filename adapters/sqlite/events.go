@@ -1,0 +1,123 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// typeEventsAccepted is the stored name of the record that names the events of one commit.
+const typeEventsAccepted = "events.accepted.v1"
+
+// MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
+const MaxEventsPerRecord = 1 << 16
+
+const knownEvents = `SELECT e.tenant_id, e.event_id, e.fingerprint FROM json_each(?) k
+JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e'`
+
+// Fingerprints finds which of the events are known already.
+func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	wanted, err := list(keys)
+	if err != nil {
+		return nil, err
+	}
+	known := map[intake.EventKey][32]byte{}
+	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+		var key intake.EventKey
+		var print []byte
+		err = r.Scan(&key.Tenant, &key.ID, &print)
+		known[key] = [32]byte(print)
+		return none, err
+	}, knownEvents, wanted)
+	return known, err
+}
+
+// KnownTenants says which of the tenants exist.
+func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
+	wanted, err := list(ids)
+	if err != nil {
+		return nil, err
+	}
+	found, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) },
+		`SELECT t.tenant_id FROM json_each(?) k JOIN tenants t ON t.tenant_id = k.value`, wanted)
+	known := map[tenant.ID]bool{}
+	for _, id := range found {
+		known[id] = true
+	}
+	return known, err
+}
+
+const insertEvent = `INSERT INTO events
+(tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// AppendEvents stores the events and one record in the log that names them all.
+func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		for len(events) > MaxEventsPerRecord {
+			if err := tx.appendEvents(ctx, events[:MaxEventsPerRecord]); err != nil {
+				return err
+			}
+			events = events[MaxEventsPerRecord:]
+		}
+		return tx.appendEvents(ctx, events)
+	})
+}
+
+func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error {
+	keys := make([]intake.EventKey, len(events))
+	for i, e := range events {
+		keys[i] = e.Key()
+	}
+	named, err := json.Marshal(keys)
+	if err != nil {
+		return err
+	}
+	err = tx.append(ctx, record{Topic: TopicEvents, Type: typeEventsAccepted, Data: named, At: events[0].At,
+		Meta: metadata{TraceParent: events[0].TraceParent}})
+	if err != nil {
+		return err
+	}
+	position, err := tx.lastPosition(ctx)
+	if err != nil {
+		return fmt.Errorf("read the log's head: %w", err)
+	}
+	for i, e := range events {
+		content, err := event.Encode(e.Event)
+		if err != nil {
+			return fmt.Errorf("encode event %s: %w", e.ID, err)
+		}
+		_, err = tx.Exec(ctx, insertEvent, e.TenantID, e.ID, position*MaxEventsPerRecord+int64(i), e.Type,
+			stamp(e.OccurredAt), stamp(e.At), e.Fingerprint[:], content, e.TraceParent)
+		if err != nil {
+			return fmt.Errorf("insert event %s: %w", e.ID, err)
+		}
+	}
+	return nil
+}
+
+const acceptedEvents = `SELECT e.content, e.fingerprint, e.accepted_at, e.traceparent FROM json_each(?) k
+JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e' ORDER BY k.key`
+
+// Events loads accepted events, in the order of the keys.
+func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error) {
+	wanted, err := list(keys)
+	if err != nil {
+		return nil, err
+	}
+	return all(ctx, s.db, func(r *sql.Rows) (a intake.Accepted, err error) {
+		var content, print []byte
+		var accepted sql.NullInt64
+		if err = r.Scan(&content, &print, &accepted, &a.TraceParent); err != nil {
+			return a, err
+		}
+		a.Fingerprint, a.At = [32]byte(print), moment(accepted)
+		a.Event, err = event.Decode(content)
+		return a, err
+	}, acceptedEvents, wanted)
+}

@@ -1,0 +1,133 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// where gathers the conditions that a filter sets.
+type where struct {
+	conditions []string
+	args       []any
+}
+
+func (w *where) add(set bool, condition string, arg any) {
+	if set {
+		w.conditions = append(w.conditions, condition)
+		w.args = append(w.args, arg)
+	}
+}
+
+func (w *where) String() string { return strings.Join(w.conditions, " AND ") }
+
+// Deliveries lists newest first, open and closed ones in one order.
+func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
+	var w where
+	w.add(true, "tenant_id = ?", f.Tenant)
+	w.add(f.SubscriptionID != "", "subscription_id = ?", f.SubscriptionID)
+	w.add(f.EventID != "", "event_id = ?", f.EventID)
+	w.add(f.EventType != "", "event_type = ?", f.EventType)
+	w.add(!f.Since.IsZero(), "created_at >= ?", stamp(f.Since))
+	w.add(!f.Until.IsZero(), "created_at < ?", stamp(f.Until))
+	w.add(f.Before != "", "delivery_id < ?", f.Before)
+	var parts []string
+	var args []any
+	if !f.Status.IsTerminal() {
+		open := where{slices.Clone(w.conditions), slices.Clone(w.args)}
+		open.add(f.Status == delivery.StatusDelivering, "lease IS NOT NULL AND ? <> ''", f.Status)
+		open.add(f.Status != "" && f.Status != delivery.StatusDelivering, "lease IS NULL AND status = ?", f.Status)
+		parts = append(parts, `SELECT `+openColumns+` FROM open_deliveries WHERE `+open.String())
+		args = append(args, open.args...)
+	}
+	if f.Status == "" || f.Status.IsTerminal() {
+		w.add(f.Status != "", "status = ?", f.Status)
+		parts = append(parts, `SELECT `+deliveryColumns+`, NULL FROM closed_deliveries WHERE `+w.String())
+		args = append(args, w.args...)
+	}
+	return all(ctx, s.db, scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 DESC LIMIT ?", append(args, f.Limit)...)
+}
+
+// openColumns shows a delivery that a dispatcher holds as delivering.
+var openColumns = strings.Replace(deliveryColumns, "status,", "CASE WHEN lease IS NULL THEN status ELSE '"+string(delivery.StatusDelivering)+"' END,", 1) + ", due_at"
+
+func scanListed(r *sql.Rows) (d delivery.Delivery, err error) {
+	var due sql.NullInt64
+	err = scanDelivery(r, &d, &due)
+	d.DueAt = moment(due)
+	return d, err
+}
+
+// Delivery finds one delivery, open or closed.
+func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
+	d, err := one(ctx, s.db, scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2
+		UNION ALL SELECT `+deliveryColumns+`, NULL FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2`, owner, id)
+	return d, notFound(err, "delivery")
+}
+
+// DeliveryChanges reads the delivery's stream.
+func (s *Store) DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error) {
+	records, err := s.db.stream(ctx, owner, "delivery/"+id)
+	if err != nil {
+		return nil, err
+	}
+	changes := make([]delivery.Change, len(records))
+	for i, r := range records {
+		if changes[i], err = delivery.Decode(r.Type, r.Data); err != nil {
+			return nil, fmt.Errorf("position %d: %w", r.Position, err)
+		}
+	}
+	return changes, nil
+}
+
+const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence`
+
+func scanEvent(r *sql.Rows) (e queries.Event, err error) {
+	var occurred, accepted sql.NullInt64
+	err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence)
+	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/MaxEventsPerRecord
+	return e, err
+}
+
+// AcceptedEvents lists newest first.
+func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]queries.Event, error) {
+	var w where
+	w.add(true, "tenant_id = ?", f.Tenant)
+	w.add(f.Type != "", "event_type = ?", f.Type)
+	w.add(!f.Since.IsZero(), "accepted_at >= ?", stamp(f.Since))
+	w.add(!f.Until.IsZero(), "accepted_at < ?", stamp(f.Until))
+	w.add(f.Before != 0, "sequence < ?", f.Before)
+	return all(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM events WHERE `+w.String()+` ORDER BY sequence DESC LIMIT ?`, append(w.args, f.Limit)...)
+}
+
+// Event finds one accepted event.
+func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	e, err := one(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM events WHERE tenant_id = ? AND event_id = ?`, owner, id)
+	return e, notFound(err, "event")
+}
+
+// FanOutGroup is the consumer group of fan-out.
+const FanOutGroup = "fanout"
+
+// FannedOut says whether fan-out has come past the position.
+func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
+	offset, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) },
+		`SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, FanOutGroup, TopicEvents)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return offset >= position, err
+}
+
+// GatedOf lists what a missing feature kept back.
+func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
+	return all(ctx, s.db, func(r *sql.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
+		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = ? AND event_id = ?`, owner, eventID)
+}

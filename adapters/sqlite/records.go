@@ -1,0 +1,83 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// record is a row of the log to be appended.
+type record struct {
+	Topic   string
+	Tenant  tenant.ID
+	Stream  string // empty outside any stream
+	Version int64
+	Type    string
+	Data    []byte
+	Meta    metadata
+	At      time.Time
+}
+
+// metadata is what a record carries beside the change.
+type metadata struct {
+	TraceParent string `json:"traceparent,omitempty"`
+	KeyID       string `json:"keyId,omitempty"`
+	KeyName     string `json:"keyName,omitempty"`
+}
+
+const appendRecord = `
+INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+
+// append writes a record. A version that its stream has already is refused by the unique
+// index: somebody else was faster.
+func (tx *Tx) append(ctx context.Context, r record) error {
+	meta, err := json.Marshal(r.Meta)
+	if err != nil {
+		return fmt.Errorf("encode metadata: %w", err)
+	}
+	if _, err := tx.Exec(ctx, appendRecord, r.Topic, r.Tenant, r.Stream, r.Version, r.Type, r.Data, string(meta), stamp(r.At)); err != nil {
+		return fmt.Errorf("append %s to %s: %w", r.Type, r.Topic, err)
+	}
+	tx.Appended(r.Topic)
+	return nil
+}
+
+// lastPosition is that of the record that was appended last in this transaction.
+func (tx *Tx) lastPosition(ctx context.Context) (position int64, err error) {
+	rows, err := tx.Query(ctx, `SELECT last_insert_rowid()`)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = rows.Close() }()
+	if rows.Next() {
+		err = rows.Scan(&position)
+	}
+	return position, err
+}
+
+// stored is a change as a stream keeps it.
+type stored struct {
+	Position int64
+	Tenant   tenant.ID
+	Stream   string
+	Version  int64
+	Type     string
+	Data     []byte
+}
+
+const storedColumns = `position, tenant_id, stream, version, type, data`
+
+func scanStored(r *sql.Rows) (s stored, err error) {
+	return s, r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data)
+}
+
+// stream reads a whole stream, oldest first.
+func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]stored, error) {
+	return all(ctx, db, scanStored, `SELECT `+storedColumns+` FROM records
+		WHERE tenant_id = ? AND stream = ? AND version > 0 ORDER BY version`, owner, stream)
+}

@@ -1,0 +1,117 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
+func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		for _, b := range plan.Bodies {
+			if _, err := tx.Exec(ctx, `INSERT INTO bodies (tenant_id, event_id, number, body) VALUES (?, ?, ?, ?)`,
+				b.Tenant, b.EventID, b.Number, b.Bytes); err != nil {
+				return fmt.Errorf("insert a body of %s: %w", b.EventID, err)
+			}
+		}
+		for _, d := range plan.Scheduled {
+			if err := tx.schedule(ctx, d); err != nil {
+				return fmt.Errorf("schedule %s: %w", d.Delivery.ID, err)
+			}
+		}
+		for _, g := range plan.Gated {
+			if _, err := tx.Exec(ctx, `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature) VALUES (?, ?, ?, ?)`,
+				g.Tenant, g.EventID, g.SubscriptionID, g.Feature); err != nil {
+				return fmt.Errorf("insert a gated disposition of %s: %w", g.EventID, err)
+			}
+		}
+		tx.WhenEnded(ended)
+		return nil
+	})
+}
+
+func (tx *Tx) schedule(ctx context.Context, d fanout.Scheduled) error {
+	q := queued{Delivery: d.Delivery, AcceptedAt: d.AcceptedAt, TraceParent: d.TraceParent, Lease: d.Lease}
+	if d.Lease != "" {
+		q.LeasedAt = d.Delivery.CreatedAt
+	} else if d.Delivery.Status.IsClaimable() {
+		tx.QueueChanged()
+	}
+	if err := tx.insertOpen(ctx, q); err != nil {
+		return err
+	}
+	return tx.appendDelivery(ctx, d.Delivery, 0, d.Changes, d.TraceParent)
+}
+
+// Body is the bytes that every attempt of the delivery sends.
+func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
+	return one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
+}
+
+// Sweeping says which lanes are being swept.
+func (s *Store) Sweeping(ctx context.Context) (map[dispatch.Lane]bool, error) {
+	lanes, err := all(ctx, s.db, scanLane, `SELECT tenant_id, subscription_id FROM sweeps`)
+	sweeping := map[dispatch.Lane]bool{}
+	for _, lane := range lanes {
+		sweeping[lane] = true
+	}
+	return sweeping, err
+}
+
+func scanLane(r *sql.Rows) (lane dispatch.Lane, err error) {
+	return lane, r.Scan(&lane.Tenant, &lane.SubscriptionID)
+}
+
+// NextSweep is the sweep that waits longest.
+func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
+	found, err := all(ctx, s.db, func(r *sql.Rows) (w sweep.Sweep, err error) {
+		return w, r.Scan(&w.Tenant, &w.SubscriptionID, &w.Action)
+	}, `SELECT tenant_id, subscription_id, action FROM sweeps ORDER BY turn_at LIMIT 1`)
+	if err != nil || len(found) == 0 {
+		return sweep.Sweep{}, false, err
+	}
+	return found[0], true, nil
+}
+
+// Swept lists open deliveries of the lane that nobody holds, and counts those that are held.
+func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) ([]delivery.Delivery, int, error) {
+	wanted, err := list(statuses)
+	if err != nil {
+		return nil, 0, err
+	}
+	deliveries, err := all(ctx, s.db, func(r *sql.Rows) (delivery.Delivery, error) {
+		q, err := scanQueued(r)
+		return q.Delivery, err
+	}, `SELECT `+deliveryColumns+`, `+queueColumns+` FROM open_deliveries
+		WHERE tenant_id = ? AND subscription_id = ? AND lease IS NULL AND status IN (SELECT value FROM json_each(?))
+		ORDER BY delivery_id LIMIT ?`, lane.Tenant, lane.SubscriptionID, wanted, limit)
+	if err != nil {
+		return nil, 0, err
+	}
+	held, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+		`SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
+	return deliveries, held, err
+}
+
+// EndSweep forgets the sweep, or puts it behind the others. One that was replaced meanwhile stays.
+func (s *Store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		query := `UPDATE sweeps SET turn_at = ?4 WHERE tenant_id = ?1 AND subscription_id = ?2 AND action = ?3`
+		args := []any{w.Tenant, w.SubscriptionID, w.Action, stamp(now)}
+		if done {
+			query = `DELETE FROM sweeps WHERE tenant_id = ?1 AND subscription_id = ?2 AND action = ?3`
+			args = args[:3]
+			tx.QueueChanged()
+		}
+		_, err := tx.Exec(ctx, query, args...)
+		return err
+	})
+}

@@ -1,0 +1,142 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Topics of the log.
+const (
+	TopicEvents        = "events"
+	TopicSubscriptions = "subscriptions"
+	TopicDeliveries    = "deliveries"
+)
+
+// Sealer keeps secrets at rest.
+type Sealer interface {
+	Seal(plain []byte, associated ...string) ([]byte, error)
+	Open(sealed []byte, associated ...string) ([]byte, error)
+}
+
+// Store implements what the application needs from a database.
+type Store struct {
+	db     *DB
+	sealer Sealer
+}
+
+// NewStore makes the store on a migrated database.
+func NewStore(db *DB, sealer Sealer) *Store { return &Store{db: db, sealer: sealer} }
+
+// InTx runs fn in a transaction that its context carries.
+func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.db.Update(ctx, func(ctx context.Context, _ *Tx) error { return fn(ctx) })
+}
+
+// Ping asks the database for a sign of life.
+func (s *Store) Ping(ctx context.Context) error {
+	_, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT 1`)
+	return err
+}
+
+// rows reads in the transaction that the context carries, else from the last committed state.
+func (db *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
+		return tx.Query(ctx, query, args...)
+	}
+	return db.Query(ctx, query, args...)
+}
+
+// all collects every row of a query.
+func all[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), query string, args ...any) (list []T, err error) {
+	rows, err := db.rows(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		item, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, item)
+	}
+	return list, rows.Err()
+}
+
+// one is the first row of a query; sql.ErrNoRows when there is none.
+func one[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), query string, args ...any) (T, error) {
+	list, err := all(ctx, db, scan, query, args...)
+	if err == nil && len(list) == 0 {
+		err = sql.ErrNoRows
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return list[0], nil
+}
+
+// notFound turns the absence of a row into the user's problem.
+func notFound(err error, what string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return problem.New(problem.NotFound, "There is no such %s.", what)
+	}
+	return err
+}
+
+// stamp stores a time as microseconds since 1970; NULL for the zero time.
+func stamp(at time.Time) any {
+	if at.IsZero() {
+		return nil
+	}
+	return at.UnixMicro()
+}
+
+func moment(micros sql.NullInt64) time.Time {
+	if !micros.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros.Int64).UTC()
+}
+
+// list passes a set to json_each, whatever its size, in one prepared statement.
+func list(items any) (string, error) {
+	text, err := json.Marshal(items)
+	return string(text), err
+}
+
+// SaveSecret keeps a signing secret, sealed for this tenant, subscription and ID alone.
+func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, now time.Time) error {
+	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), string(lane.Tenant), "signing-secret", lane.SubscriptionID, secretID)
+	if err != nil {
+		return fmt.Errorf("seal a signing secret: %w", err)
+	}
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES (?, ?, ?, ?, ?)`,
+			lane.Tenant, lane.SubscriptionID, secretID, sealed, stamp(now))
+		return err
+	})
+}
+
+// OpenSecret opens a signing secret; the sealer caches what it has opened.
+func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
+	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+		`SELECT sealed FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`, owner, subscriptionID, secretID)
+	if err != nil {
+		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
+	}
+	plain, err := s.sealer.Open(sealed, string(owner), "signing-secret", subscriptionID, secretID)
+	if err != nil {
+		return secret.Secret{}, fmt.Errorf("open a signing secret: %w", err)
+	}
+	return secret.Parse(string(plain))
+}

@@ -1,0 +1,165 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const subscriptionStream = "subscription/"
+
+// LoadSubscription folds the stream.
+func (s *Store) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	if err != nil {
+		return subscription.Subscription{}, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
+	}
+	if len(records) == 0 {
+		return subscription.Subscription{}, problem.New(problem.NotFound, "There is no such subscription.")
+	}
+	return foldSubscription(records)
+}
+
+func foldSubscription(records []stored) (sub subscription.Subscription, err error) {
+	for _, r := range records {
+		change, err := subscription.Decode(r.Type, r.Data)
+		if err != nil {
+			return sub, fmt.Errorf("position %d: %w", r.Position, err)
+		}
+		if err := sub.Apply(change); err != nil {
+			return sub, fmt.Errorf("position %d: %w", r.Position, err)
+		}
+	}
+	return sub, nil
+}
+
+const saveSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, state)
+VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant_id, subscription_id)
+DO UPDATE SET status = excluded.status, version = excluded.version, state = excluded.state,
+    failing_since = CASE WHEN excluded.status = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
+WHERE version = ?`
+
+// AppendSubscription appends changes with the state they lead to; see subscriptions.Store.
+func (s *Store) AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		state, err := json.Marshal(after)
+		if err != nil {
+			return err
+		}
+		n, err := tx.Exec(ctx, saveSubscription, after.Tenant, after.ID, after.Status, after.Version, state, before.Version)
+		if err != nil {
+			return fmt.Errorf("save subscription %s: %w", after.ID, err)
+		}
+		if n == 0 {
+			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
+		}
+		for i, c := range changes {
+			if err := tx.appendSubscription(ctx, after, before.Version+int64(i)+1, c, by); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscription, version int64, c subscription.Change, by subscriptions.Actor) error {
+	name, data, err := subscription.Encode(c)
+	if err != nil {
+		return err
+	}
+	err = tx.append(ctx, record{
+		Topic: TopicSubscriptions, Tenant: after.Tenant, Stream: subscriptionStream + after.ID, Version: version, Type: name, Data: data,
+		Meta: metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}, At: after.UpdatedAt,
+	})
+	if err != nil {
+		return err
+	}
+	action, needed := sweep.ActionFor(c)
+	if !needed {
+		return nil
+	}
+	tx.QueueChanged()
+	_, err = tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, ?)
+		ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at`,
+		after.Tenant, after.ID, action, stamp(after.UpdatedAt))
+	return err
+}
+
+// CountSubscriptions counts those that were not deleted.
+func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
+	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+		`SELECT count(*) FROM subscriptions WHERE tenant_id = ? AND status <> 'deleted'`, owner)
+}
+
+// ListSubscriptions lists those that were not deleted, newest first.
+func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before string, limit int) ([]subscription.Subscription, error) {
+	if before == "" {
+		before = "~" // behind every ID
+	}
+	return all(ctx, s.db, func(r *sql.Rows) (sub subscription.Subscription, err error) {
+		var state []byte
+		if err = r.Scan(&state); err != nil {
+			return sub, err
+		}
+		return sub, json.Unmarshal(state, &sub)
+	}, `SELECT state FROM subscriptions WHERE tenant_id = ? AND subscription_id < ? AND status <> 'deleted'
+		ORDER BY subscription_id DESC LIMIT ?`, owner, before, limit)
+}
+
+// SubscriptionChanges reads the subscriptions topic; see fanout.Store.
+func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
+	return all(ctx, s.db, func(r *sql.Rows) (c fanout.SubscriptionChange, err error) {
+		row, err := scanStored(r)
+		if err != nil {
+			return c, err
+		}
+		c.Position, c.Tenant, c.SubscriptionID = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream)
+		if c.Change, err = subscription.Decode(row.Type, row.Data); err != nil {
+			err = fmt.Errorf("position %d: %w", row.Position, err)
+		}
+		return c, err
+	}, `SELECT `+storedColumns+` FROM records WHERE topic = '`+TopicSubscriptions+`' AND position > ? AND position <= ?
+		ORDER BY position LIMIT ?`, after, upTo, limit)
+}
+
+// SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.
+func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
+	records, err := all(ctx, s.db, scanStored, `SELECT `+storedColumns+` FROM records
+		WHERE tenant_id = ? AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < ?
+		ORDER BY stream, version`, owner, position)
+	if err != nil {
+		return nil, err
+	}
+	var list []subscription.Subscription
+	for len(records) > 0 {
+		n := 1
+		for n < len(records) && records[n].Stream == records[0].Stream {
+			n++
+		}
+		sub, err := foldSubscription(records[:n])
+		if err != nil {
+			return nil, err
+		}
+		if sub.Status != subscription.StatusDeleted {
+			list = append(list, sub)
+		}
+		records = records[n:]
+	}
+	return list, nil
+}
+
+// Endpoint is where the subscription's deliveries go now, and whether it takes any.
+func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
+	sub, err := s.state(ctx, lane)
+	return sub.URL, sub.Status, err
+}

@@ -1,0 +1,155 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	sqlitedriver "modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/ordinavo/webhooks/application/access"
+	keys "github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// taken reports whether the error says that a unique value is there already.
+func taken(err error) bool {
+	var e *sqlitedriver.Error
+	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+}
+
+// CreateTenant refuses an ID that is taken.
+func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, ?, ?)`, t.ID, t.Name, stamp(t.CreatedAt))
+		if taken(err) {
+			return problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
+		}
+		return err
+	})
+}
+
+const tenantColumns = `tenant_id, name, created_at,
+	(SELECT json_group_object(feature, enabled) FROM tenant_features f WHERE f.tenant_id = tenants.tenant_id)`
+
+func scanTenant(r *sql.Rows) (t access.Tenant, err error) {
+	var created sql.NullInt64
+	var features string
+	if err = r.Scan(&t.ID, &t.Name, &created, &features); err != nil {
+		return t, err
+	}
+	t.CreatedAt, t.Features = moment(created), map[tenant.Feature]bool{}
+	enabled := map[tenant.Feature]int{}
+	err = json.Unmarshal([]byte(features), &enabled)
+	for feature, on := range enabled {
+		t.Features[feature] = on != 0
+	}
+	return t, err
+}
+
+// Tenant finds one tenant.
+func (s *Store) Tenant(ctx context.Context, id tenant.ID) (access.Tenant, error) {
+	t, err := one(ctx, s.db, scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE tenant_id = ?`, id)
+	return t, notFound(err, "tenant")
+}
+
+// Tenants lists newest first.
+func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant, error) {
+	return all(ctx, s.db, scanTenant, `SELECT `+tenantColumns+` FROM tenants
+		WHERE ?1 = '' OR (created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = ?1)
+		ORDER BY created_at DESC, tenant_id DESC LIMIT ?2`, page.After, page.Limit)
+}
+
+// SetFeature books a feature or ends it.
+func (s *Store) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, now time.Time) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := s.Tenant(ctx, id); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO tenant_features (tenant_id, feature, enabled, updated_at) VALUES (?, ?, ?, ?)
+			ON CONFLICT DO UPDATE SET enabled = excluded.enabled, updated_at = excluded.updated_at`, id, feature, enabled, stamp(now))
+		return err
+	})
+}
+
+// TenantHasFeature reads whether the tenant has booked the feature.
+func (s *Store) TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
+	enabled, err := one(ctx, s.db, func(r *sql.Rows) (on bool, err error) { return on, r.Scan(&on) },
+		`SELECT enabled FROM tenant_features WHERE tenant_id = ? AND feature = ?`, id, feature)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return enabled, err
+}
+
+// SaveKey refuses a hash that is taken, and a tenant that does not exist.
+func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error {
+	scopes, err := list(k.Scopes)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if !k.IsPlatform() {
+			if _, err := s.Tenant(ctx, k.Tenant); err != nil {
+				return err
+			}
+		}
+		_, err := tx.Exec(ctx, `INSERT INTO api_keys
+			(tenant_id, key_id, hash, name, prefix, scopes, subscription_id, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			k.Tenant, k.ID, hash[:], k.Name, k.Prefix, scopes, k.SubscriptionID, stamp(k.CreatedAt), stamp(k.ExpiresAt))
+		if taken(err) {
+			return problem.New(problem.Conflict, "There is such a key already.")
+		}
+		return err
+	})
+}
+
+const keyColumns = `key_id, tenant_id, name, prefix, scopes, subscription_id, created_at, expires_at, revoked_at, last_used_at`
+
+func scanKey(r *sql.Rows) (k keys.Key, err error) {
+	var scopes string
+	var created, expires, revoked, used sql.NullInt64
+	if err = r.Scan(&k.ID, &k.Tenant, &k.Name, &k.Prefix, &scopes, &k.SubscriptionID, &created, &expires, &revoked, &used); err != nil {
+		return k, err
+	}
+	k.CreatedAt, k.ExpiresAt, k.RevokedAt, k.LastUsedAt = moment(created), moment(expires), moment(revoked), moment(used)
+	return k, json.Unmarshal([]byte(scopes), &k.Scopes)
+}
+
+// KeyByHash finds the key that a caller showed.
+func (s *Store) KeyByHash(ctx context.Context, hash access.Hash) (keys.Key, error) {
+	k, err := one(ctx, s.db, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE hash = ?`, hash[:])
+	return k, notFound(err, "key")
+}
+
+// Keys lists newest first: one tenant's, or all when owner is empty.
+func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]keys.Key, error) {
+	var w where
+	w.add(true, "? IS NOT NULL", "")
+	w.add(owner != "", "tenant_id = ?", owner)
+	w.add(page.After != "", "key_id < ?", page.After)
+	return all(ctx, s.db, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+` ORDER BY key_id DESC LIMIT ?`, append(w.args, page.Limit)...)
+}
+
+// RevokeKey ends a live key: of the tenant, or of anybody when owner is empty.
+func (s *Store) RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error {
+	return s.mustChange(ctx, "key", `UPDATE api_keys SET revoked_at = ?1 WHERE key_id = ?2 AND (?3 = '' OR tenant_id = ?3) AND revoked_at IS NULL`,
+		stamp(now), id, owner)
+}
+
+// TouchKeys notes when keys were used last.
+func (s *Store) TouchKeys(ctx context.Context, used map[string]time.Time) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		for id, at := range used {
+			if _, err := tx.Exec(ctx, `UPDATE api_keys SET last_used_at = ? WHERE key_id = ?`, stamp(at), id); err != nil {
+				return fmt.Errorf("touch %s: %w", id, err)
+			}
+		}
+		return nil
+	})
+}
