@@ -1,0 +1,190 @@
+// Package egress sends deliveries over HTTP and keeps them out of places where no tenant may reach: it checks URLs when
+// they are written, vets each address at each dial, and reads no more of an answer than it has to.
+package egress
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"strings"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+const (
+	// maxTimeout is the contract's longest timeout (section 4).
+	maxTimeout      = 30 * time.Second
+	idleTimeout     = 30 * time.Second
+	maxInterim      = 5        // 1xx answers before the final one
+	maxHeaderBytes  = 64 << 10 // of an answer, on the wire
+	streamBuffer    = 64 << 10 // what an HTTP/2 receiver may send ahead of the reader, each stream
+	connBuffer      = 1 << 20  // the same for a connection
+	pingAfter       = 15 * time.Second
+	pingTimeout     = 10 * time.Second
+	defaultIdle     = 1024
+	defaultHostIdle = 32
+)
+
+// Client sends deliveries; it implements dispatch.Sender. It is safe for concurrent use and keeps connections alive, in
+// one pool whose keys begin with the tenant, so that tenants never share a connection and the pool's bounds hold for
+// all of them together.
+type Client struct {
+	guard     *Guard
+	dialer    *dialer
+	transport *http.Transport
+	clock     func() time.Time
+}
+
+// New makes a Client. Close it after the last Send.
+func New(config Config) *Client {
+	life, stop := context.WithCancel(context.Background())
+	client := &Client{guard: NewGuard(config.Allow, config.Ports), clock: config.Clock}
+	if client.clock == nil {
+		client.clock = time.Now
+	}
+	client.dialer = &dialer{
+		guard:    client.guard,
+		resolver: config.Resolver,
+		recorder: config.Recorder,
+		tls:      &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, RootCAs: config.RootCAs},
+		life:     life,
+		stop:     stop,
+	}
+	if client.dialer.resolver == nil {
+		client.dialer.resolver = &net.Resolver{PreferGo: true}
+	}
+	client.transport = newTransport(config, client.dialer)
+	return client
+}
+
+// newTransport leaves out on purpose: Proxy (HTTP_PROXY would move the dial out of the guard's sight), compression (a
+// receiver's gzip bomb), and TLS sessions kept across connections (they would link tenants).
+func newTransport(config Config, d *dialer) *http.Transport {
+	return &http.Transport{
+		DialContext:            d.dialPlain,
+		DialTLSContext:         d.dialTLS,
+		ForceAttemptHTTP2:      true,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeaderBytes,
+		IdleConnTimeout:        idleTimeout,
+		MaxIdleConns:           cmp.Or(config.MaxIdleConns, defaultIdle),
+		MaxIdleConnsPerHost:    cmp.Or(config.MaxIdleConnsPerHost, defaultHostIdle),
+		MaxConnsPerHost:        config.MaxConnsPerHost,
+		HTTP2: &http.HTTP2Config{
+			MaxReceiveBufferPerStream:     streamBuffer,
+			MaxReceiveBufferPerConnection: connBuffer,
+			SendPingTimeout:               pingAfter,
+			PingTimeout:                   pingTimeout,
+		},
+	}
+}
+
+// CheckURL is Guard.CheckURL with the client's configuration.
+func (c *Client) CheckURL(raw string) (string, error) { return c.guard.CheckURL(raw) }
+
+// Close ends what dials are under way, waits for them and closes the idle connections.
+func (c *Client) Close() {
+	c.dialer.close()
+	c.transport.CloseIdleConnections()
+}
+
+// Send performs one HTTP exchange: a POST and its answer, no redirect followed. It fills every field of the outcome but
+// TraceID; RequestHeaders is the map of the request itself. Headers named Host, Content-Length, Transfer-Encoding or
+// Connection are left out, as HTTP owns them. A timeout outside of (0, 30 s] counts as 30 s.
+//
+// Of the answer's body 64 KiB are read and 4 KiB kept. A longer body is no failure: the receiver has taken the delivery
+// with its 2xx, so reading stops and the connection is closed. Too large (response_too_large) is an answer whose
+// headers exceed 64 KiB, or that has more than five interim (1xx) answers. A body that breaks, or is not complete in
+// time, makes a failure of a 2xx; with another status, the status already is the failure.
+//
+// When ctx is cancelled, the outcome is connection_lost with the text Cancelled; nobody knows then what the receiver
+// did, and the caller, who can ask ctx, decides whether it counts.
+//
+// The transport sends a request again only when it wrote none of it, on a kept connection that turned out to be closed,
+// or when an HTTP/2 receiver declared it unprocessed. The body must not change any more, even after Send.
+func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Outcome {
+	outcome := delivery.Outcome{StartedAt: c.clock(), RequestHeaders: request.Headers}
+	c.exchange(ctx, request, &outcome)
+	outcome.Duration = max(0, c.clock().Sub(outcome.StartedAt))
+	return outcome
+}
+
+func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome *delivery.Outcome) {
+	timeout := request.Timeout
+	if timeout <= 0 || timeout > maxTimeout {
+		timeout = maxTimeout
+	}
+	attempt, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	response, err := c.roundTrip(attempt, request)
+	if err != nil {
+		outcome.Kind, outcome.Error = explain(attempt, err)
+		return
+	}
+	defer func() { _ = response.Body.Close() }() // what counts of the body has been read
+	c.judge(attempt, response, outcome)
+}
+
+func (c *Client) roundTrip(ctx context.Context, request dispatch.Request) (*http.Response, error) {
+	target, err := c.guard.parse(request.URL)
+	if err != nil {
+		return nil, errBlocked
+	}
+	outgoing, err := http.NewRequestWithContext(traced(ctx), http.MethodPost, "", bytes.NewReader(request.Body))
+	if err != nil {
+		return nil, err
+	}
+	outgoing.Host = target.url.Host
+	outgoing.URL = target.url
+	outgoing.URL.Host = poolKey(request.Tenant, target)
+	outgoing.Header = headersOf(request.Headers)
+	return c.transport.RoundTrip(outgoing)
+}
+
+// traced hands the attempt's deadline to the dial and bounds interim answers. The transport resets its bound on header
+// bytes for each interim answer that somebody sees, so they have to be counted here.
+func traced(ctx context.Context) context.Context {
+	deadline, _ := ctx.Deadline()
+	interim := 0
+	return httptrace.WithClientTrace(context.WithValue(ctx, deadlineKey{}, deadline), &httptrace.ClientTrace{
+		Got1xxResponse: func(int, textproto.MIMEHeader) error {
+			if interim++; interim > maxInterim {
+				return errInterim
+			}
+			return nil
+		},
+	})
+}
+
+type deadlineKey struct{}
+
+// deadlineOf returns the deadline of the attempt that asked for a dial.
+func deadlineOf(ctx context.Context) time.Time {
+	if deadline, ok := ctx.Value(deadlineKey{}).(time.Time); ok {
+		return deadline
+	}
+	return time.Now().Add(maxTimeout)
+}
+
+// headersOf keeps the names as they are written. An empty User-Agent keeps the transport's own out.
+func headersOf(headers map[string]string) http.Header {
+	header := make(http.Header, len(headers)+1)
+	header["User-Agent"] = []string{""}
+	for name, value := range headers {
+		switch strings.ToLower(name) {
+		case "host", "content-length", "transfer-encoding", "connection":
+		case "user-agent":
+			header["User-Agent"] = []string{value}
+		default:
+			header[name] = []string{value}
+		}
+	}
+	return header
+}

@@ -1,0 +1,144 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// Cancelled is the Error of an outcome whose attempt ended because the caller's context did.
+const Cancelled = "cancelled"
+
+var errInterim = errors.New("too many interim answers")
+
+// explain names what went wrong. The texts are fixed: errors of the network name addresses of this side, and errors
+// about answers quote the receiver at any length.
+func explain(attempt context.Context, err error) (delivery.Kind, string) {
+	var dns *net.DNSError
+	var dial *net.OpError
+	switch {
+	case errors.Is(attempt.Err(), context.Canceled), errors.Is(err, errClosed):
+		return delivery.KindConnectionLost, Cancelled
+	case errors.Is(err, errBlocked):
+		return delivery.KindBlockedAddress, errBlocked.Error()
+	case expired(attempt):
+		return delivery.KindTimeout, "the answer was not complete within the timeout"
+	case errors.As(err, &dns):
+		return delivery.KindDNS, explainDNS(dns)
+	case isTLS(err):
+		return delivery.KindTLS, explainTLS(err)
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
+		return delivery.KindTimeout, "the receiver did not respond"
+	case errors.Is(err, context.Canceled):
+		return delivery.KindConnectionLost, Cancelled
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return delivery.KindConnectionRefused, "no connection could be made"
+	case tooLarge(err):
+		return delivery.KindResponseTooLarge, "the headers of the answer are too large"
+	case isInterim(err):
+		return delivery.KindResponseTooLarge, "the receiver sent too many interim (1xx) answers"
+	}
+	return delivery.KindConnectionLost, explainLoss(err)
+}
+
+// expired asks the clock too, since a dial with the same deadline may fail just before the attempt's context does.
+func expired(attempt context.Context) bool {
+	deadline, ok := attempt.Deadline()
+	return errors.Is(attempt.Err(), context.DeadlineExceeded) || ok && !time.Now().Before(deadline)
+}
+
+func explainDNS(err *net.DNSError) string {
+	if err.IsNotFound {
+		return "the host name does not exist"
+	}
+	return "the host name could not be resolved"
+}
+
+// isTLS leaves out a connection that merely broke during the handshake. A receiver that wants a client certificate
+// says so only after the handshake of TLS 1.3, by an alert.
+func isTLS(err error) bool {
+	var handshake handshakeError
+	if errors.As(err, &handshake) {
+		return !isLoss(err)
+	}
+	return isAlert(err)
+}
+
+func isAlert(err error) bool {
+	var alert *net.OpError
+	return errors.As(err, &alert) && alert.Op == "remote error"
+}
+
+func isLoss(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isReset(err)
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+func explainTLS(err error) string {
+	var (
+		invalid   x509.CertificateInvalidError
+		hostname  x509.HostnameError
+		authority x509.UnknownAuthorityError
+		record    tls.RecordHeaderError
+	)
+	switch {
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "the receiver's certificate has expired or is not valid yet"
+	case errors.As(err, &hostname):
+		return "the receiver's certificate is for another host"
+	case errors.As(err, &authority):
+		return "the receiver's certificate is not signed by a trusted authority"
+	case errors.As(err, &invalid):
+		return "the receiver's certificate is not valid"
+	case errors.As(err, &record):
+		return "the receiver does not speak TLS at this port"
+	case isAlert(err):
+		return "the receiver refused the TLS handshake"
+	}
+	return "the TLS handshake failed"
+}
+
+// tooLarge recognises by their texts two errors of net/http that have no other mark: the one of HTTP/1 and the one of
+// HTTP/2. The tests of huge headers fail when a new version of Go words them differently. Headers that go on in further
+// HTTP/2 frames after the bound make net/http end the connection with a general protocol error: a lost connection.
+func tooLarge(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "server response headers exceeded") ||
+		strings.Contains(text, "response header list larger than advertised limit")
+}
+
+// streamError has the shape that net/http's error of one HTTP/2 stream converts itself to.
+type streamError struct {
+	StreamID uint32
+	Code     uint32
+	Cause    error
+}
+
+func (e streamError) Error() string { return "stream error" }
+
+func isInterim(err error) bool {
+	var stream streamError
+	return errors.Is(err, errInterim) || errors.As(err, &stream) && errors.Is(stream.Cause, errInterim)
+}
+
+func explainLoss(err error) string {
+	switch {
+	case isReset(err):
+		return "the receiver reset the connection"
+	case isLoss(err):
+		return "the receiver closed the connection before its answer was complete"
+	}
+	return "the receiver's answer is not valid HTTP or broke off"
+}

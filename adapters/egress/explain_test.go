@@ -1,0 +1,70 @@
+package egress
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// op is an error as the net package makes it, which names addresses.
+func op(name string, err error) error {
+	return &net.OpError{Op: name, Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 443}, Err: err}
+}
+
+func TestExplain(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		want delivery.Kind
+	}{
+		{op("dial", errBlocked), delivery.KindBlockedAddress},
+		{errors.Join(op("dial", syscall.ECONNREFUSED), op("dial", syscall.EHOSTUNREACH)), delivery.KindConnectionRefused},
+		{op("dial", syscall.ENETUNREACH), delivery.KindConnectionRefused},
+		{op("dial", syscall.ETIMEDOUT), delivery.KindTimeout},
+		{op("read", os.ErrDeadlineExceeded), delivery.KindTimeout},
+		{op("read", syscall.ETIMEDOUT), delivery.KindTimeout},
+		{&net.DNSError{Err: "i/o timeout", IsTimeout: true}, delivery.KindDNS},
+		{op("remote error", tls.AlertError(116)), delivery.KindTLS},
+		{handshakeError{x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}}, delivery.KindTLS},
+		{handshakeError{errors.New("tls: no supported versions")}, delivery.KindTLS},
+		{handshakeError{op("read", syscall.ECONNRESET)}, delivery.KindConnectionLost},
+		{handshakeError{io.EOF}, delivery.KindConnectionLost},
+		{op("read", syscall.ECONNRESET), delivery.KindConnectionLost},
+		{op("write", syscall.EPIPE), delivery.KindConnectionLost},
+		{fmt.Errorf("broken: %w", io.ErrUnexpectedEOF), delivery.KindConnectionLost},
+		{op("dial", context.Canceled), delivery.KindConnectionLost},
+		{errClosed, delivery.KindConnectionLost},
+		{fmt.Errorf("wrapped: %w", errInterim), delivery.KindResponseTooLarge},
+	} {
+		attempt, cancel := context.WithTimeout(t.Context(), time.Hour)
+		if got, text := explain(attempt, test.err); got != test.want || text == "" || len(text) > 100 {
+			t.Errorf("%v: got %q, %q, want %q", test.err, got, text, test.want)
+		}
+		cancel()
+		if got, text := explain(attempt, test.err); got != delivery.KindConnectionLost || text != Cancelled {
+			t.Errorf("%v: got %q, %q although the attempt was cancelled", test.err, got, text)
+		}
+	}
+}
+
+func TestExplainAsksTheClockForATimeout(t *testing.T) {
+	attempt, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	for _, err := range []error{io.EOF, op("dial", os.ErrDeadlineExceeded), &net.DNSError{IsTimeout: true}} {
+		if got, _ := explain(attempt, err); got != delivery.KindTimeout {
+			t.Errorf("%v: got %q", err, got)
+		}
+	}
+	if got, _ := explain(attempt, errBlocked); got != delivery.KindBlockedAddress {
+		t.Errorf("a blocked address became %q", got)
+	}
+}
