@@ -1,0 +1,112 @@
+// Package rest is the HTTP API (contract, sections 5 and 7). Handlers are written so that the OpenAPI
+// document is generated from them.
+package rest
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/directory"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Intake accepts events; see intake.Intake.
+type Intake interface {
+	Accept(ctx context.Context, events []event.Event, traceParent string) ([]intake.Result, error)
+}
+
+// SubscriptionLister lists a tenant's subscriptions, newest first by ID, without deleted ones; after is
+// the ID that the last page ended with, empty for the first page.
+type SubscriptionLister interface {
+	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
+}
+
+// Exchange is a test delivery with what came of it.
+type Exchange struct {
+	DeliveryID string
+	EventID    string
+	URL        string
+	Body       []byte
+	Outcome    delivery.Outcome // its RequestHeaders are what was sent
+}
+
+// Tester sends a signed sample of an event type to a subscription's URL, once.
+type Tester interface {
+	// Test answers problem.NotFound when there is no such subscription.
+	Test(ctx context.Context, lane dispatch.Lane, t event.Type) (Exchange, error)
+}
+
+// Dependencies is what the API drives.
+type Dependencies struct {
+	Intake           Intake
+	Subscriptions    *subscriptions.Service
+	SubscriptionList SubscriptionLister
+	Tester           Tester
+	Directory        directory.Store
+	Tenants          *access.Tenants
+	Keys             *access.Keys
+	Events           *queries.Events
+	Deliveries       *queries.Deliveries
+	Retries          *queries.Retries
+	Idempotency      *idempotency.Answers
+	// Ready says why the service cannot work now; nil when it can.
+	Ready func(ctx context.Context) error
+	// Metrics serves /metrics.
+	Metrics http.Handler
+	Tracer  trace.Tracer
+	// TraceParent is the W3C traceparent of the context's span; empty for none.
+	TraceParent func(ctx context.Context) string
+	Log         *slog.Logger
+	Now         func() time.Time
+	// RateLimit is requests a second and API key; 0 is none.
+	RateLimit int
+	Version   string
+}
+
+// API is the HTTP server.
+type API struct {
+	Dependencies
+	app     *fiber.App
+	huma    huma.API
+	limiter *limiter
+	// base is the parent of each request's context; stop cancels it when draining took too long.
+	base context.Context
+	stop context.CancelFunc
+}
+
+// Serve answers requests until Shutdown; it owns the listener.
+func (a *API) Serve(listener net.Listener) error {
+	if err := a.app.Listener(listener); err != nil {
+		return fmt.Errorf("serve the API: %w", err)
+	}
+	return nil
+}
+
+// Shutdown lets running requests end until ctx does, then cuts them off. No others are taken.
+func (a *API) Shutdown(ctx context.Context) error {
+	defer a.stop()
+	if err := a.app.ShutdownWithContext(ctx); err != nil {
+		return fmt.Errorf("shut the API down: %w", err)
+	}
+	return nil
+}
+
+// App is for tests.
+func (a *API) App() *fiber.App { return a.app }

@@ -1,0 +1,173 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// record is what is known about a request while it is worked on; one goroutine holds it.
+type record struct {
+	traceID string
+	caller  access.Key
+	owner   tenant.ID
+	err     error // what the answer is a refusal of
+}
+
+type recordKey struct{}
+
+// recordFrom is the request's record; an empty one outside a request.
+func recordFrom(ctx context.Context) *record {
+	if r, ok := ctx.Value(recordKey{}).(*record); ok {
+		return r
+	}
+	return &record{}
+}
+
+func (r *record) note(err error) { r.err = err }
+
+// traceParent carries the one header of W3C Trace Context that is read: a caller's tracestate and
+// baggage go nowhere (contract, section 4).
+type traceParent string
+
+const headerTraceParent = "traceparent"
+
+// Get gives the traceparent.
+func (t traceParent) Get(key string) string {
+	if key == headerTraceParent {
+		return string(t)
+	}
+	return ""
+}
+
+// Set is not used: nothing is injected.
+func (traceParent) Set(string, string) {}
+
+// Keys names the one header.
+func (traceParent) Keys() []string { return []string{headerTraceParent} }
+
+// observe gives each request a context with a deadline and a span, turns errors and panics into
+// answers, and writes one line about it. Fiber does not cancel anything when the client goes, so the
+// deadline is what ends a request that hangs.
+func (a *API) observe(c *fiber.Ctx) error {
+	ctx, cancel := context.WithTimeout(a.base, requestTimeout)
+	defer cancel()
+	ctx = propagation.TraceContext{}.Extract(ctx, traceParent(c.Get(headerTraceParent)))
+	ctx, span := a.Tracer.Start(ctx, c.Method(), trace.WithSpanKind(trace.SpanKindServer))
+	defer span.End()
+	r := &record{}
+	if span.SpanContext().HasTraceID() {
+		r.traceID = span.SpanContext().TraceID().String()
+	}
+	started := a.Now()
+	c.SetUserContext(context.WithValue(ctx, recordKey{}, r))
+	a.limiter.untouched(c)
+	if err := recovered(c); err != nil {
+		if err = a.answerError(c, err); err != nil {
+			return err
+		}
+	}
+	a.describe(span, c, r)
+	a.log(ctx, c, r, slog.Duration("duration", a.Now().Sub(started)))
+	return nil
+}
+
+// panicked is a panic as an error; its text and stack are for the log.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
+func recovered(c *fiber.Ctx) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = &panicked{value, debug.Stack()}
+		}
+	}()
+	return c.Next()
+}
+
+// template is the route's pattern, which has no caller's values in it.
+func template(c *fiber.Ctx) string {
+	path := c.Route().Path
+	if path == "" || path == "/" {
+		return ""
+	}
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if name, isParam := strings.CutPrefix(segment, ":"); isParam {
+			segments[i] = "{" + name + "}"
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// describe follows OpenTelemetry's semantic conventions for HTTP servers.
+func (a *API) describe(span trace.Span, c *fiber.Ctx, r *record) {
+	status := c.Response().StatusCode()
+	span.SetAttributes(
+		attribute.String("http.request.method", c.Method()),
+		attribute.String("url.scheme", c.Protocol()),
+		attribute.Int("http.response.status_code", status),
+	)
+	if route := template(c); route != "" {
+		span.SetName(c.Method() + " " + route)
+		span.SetAttributes(attribute.String("http.route", route))
+	}
+	if r.owner != "" {
+		span.SetAttributes(attribute.String("ordinavo.tenant.id", string(r.owner)))
+	}
+	if status >= http.StatusInternalServerError {
+		span.SetStatus(codes.Error, http.StatusText(status))
+		span.SetAttributes(attribute.Int("error.type", status))
+	}
+}
+
+// log writes the request's one line: no bodies, no secrets, no query.
+func (a *API) log(ctx context.Context, c *fiber.Ctx, r *record, more ...slog.Attr) {
+	status := c.Response().StatusCode()
+	level := slog.LevelDebug
+	switch {
+	case status >= http.StatusInternalServerError:
+		level = slog.LevelError
+	case status >= http.StatusBadRequest:
+		level = slog.LevelInfo
+	}
+	if !a.Log.Enabled(ctx, level) {
+		return
+	}
+	attrs := append(more, slog.String("method", c.Method()), slog.String("route", template(c)), slog.Int("status", status),
+		slog.String("keyId", r.caller.ID), slog.String("tenantId", string(r.owner)), slog.String("traceId", r.traceID))
+	if r.err != nil {
+		attrs = append(attrs, slog.String("error", loggable(r.err)))
+	}
+	if p, ok := r.err.(*panicked); ok {
+		attrs = append(attrs, slog.String("stack", string(p.stack)))
+	}
+	a.Log.LogAttrs(ctx, level, "request", attrs...)
+}
+
+// loggable is an error without what callers sent: a refusal's fields may quote them.
+func loggable(err error) string {
+	var refused *problem.Error
+	if errors.As(err, &refused) {
+		return string(refused.Code)
+	}
+	return err.Error()
+}

@@ -1,0 +1,219 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+	"github.com/go-json-experiment/json"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// Problem is every error's answer (RFC 9457; contract, section 5).
+type Problem struct {
+	Type          string              `json:"type" doc:"A URN that names the code." example:"urn:ordinavo:problem:validation_failed"`
+	Title         string              `json:"title" doc:"What the code means." example:"The input is not valid"`
+	Status        int                 `json:"status" example:"400"`
+	Code          string              `json:"code" doc:"Stable, for programs." enum:"invalid_request,validation_failed,unauthorized,forbidden,missing_scope,feature_not_enabled,not_found,conflict,idempotency_conflict,payload_too_large,rate_limited,internal_error,unavailable" example:"validation_failed"`
+	Detail        string              `json:"detail" doc:"What was wrong this time." example:"The input has fields that are missing or not valid."`
+	TraceID       string              `json:"traceId" doc:"Names the request in the service's traces and logs." example:"4bf92f3577b34da6a3ce929d0e0e4736"`
+	Errors        map[string][]string `json:"errors,omitzero" doc:"A field's path, like events[3].visitReport.id, to what is wrong with it."`
+	RequiredScope string              `json:"requiredScope,omitempty" doc:"The scope that the key lacks; with missing_scope only." example:"webhooks.manage"`
+}
+
+// Error makes a Problem an answer in the eyes of huma.
+func (p *Problem) Error() string { return p.Code + ": " + p.Detail }
+
+// GetStatus is the HTTP status.
+func (p *Problem) GetStatus() int { return p.Status }
+
+// ContentType is that of RFC 9457.
+func (p *Problem) ContentType(string) string { return contentTypeProblem }
+
+const contentTypeProblem = "application/problem+json"
+
+// kinds is the one place that gives a code its status (contract, section 5).
+var kinds = map[problem.Code]struct {
+	status int
+	title  string
+}{
+	problem.InvalidRequest:      {http.StatusBadRequest, "The request cannot be read"},
+	problem.ValidationFailed:    {http.StatusBadRequest, "The input is not valid"},
+	problem.Unauthorized:        {http.StatusUnauthorized, "A valid API key is needed"},
+	problem.Forbidden:           {http.StatusForbidden, "The key may not do this"},
+	problem.MissingScope:        {http.StatusForbidden, "The key lacks a scope"},
+	problem.FeatureNotEnabled:   {http.StatusForbidden, "The tenant has not booked this feature"},
+	problem.NotFound:            {http.StatusNotFound, "There is no such thing"},
+	problem.Conflict:            {http.StatusConflict, "The state does not allow this now"},
+	problem.IdempotencyConflict: {http.StatusConflict, "The key was used for other content"},
+	problem.PayloadTooLarge:     {http.StatusRequestEntityTooLarge, "The request is too large"},
+	problem.RateLimited:         {http.StatusTooManyRequests, "Too many requests"},
+	problem.Internal:            {http.StatusInternalServerError, "The service failed"},
+	problem.Unavailable:         {http.StatusServiceUnavailable, "The service cannot answer now"},
+}
+
+// maxFieldErrors bounds what one answer lists.
+const maxFieldErrors = 100
+
+func newProblem(e *problem.Error) *Problem {
+	kind, known := kinds[e.Code]
+	if !known {
+		kind = kinds[problem.Internal]
+	}
+	p := &Problem{
+		Type: "urn:ordinavo:problem:" + string(e.Code), Title: kind.title, Status: kind.status, Code: string(e.Code),
+		Detail: e.Detail, Errors: e.Fields, RequiredScope: e.RequiredScope,
+	}
+	if len(p.Errors) > maxFieldErrors {
+		p.Detail = fmt.Sprintf("%s Of %d fields the first %d are listed.", p.Detail, len(p.Errors), maxFieldErrors)
+		p.Errors = make(map[string][]string, maxFieldErrors)
+		for _, path := range slices.Sorted(maps.Keys(e.Fields))[:maxFieldErrors] {
+			p.Errors[path] = e.Fields[path]
+		}
+	}
+	return p
+}
+
+// refusal is what a caller may know about an error. Its own text stays inside unless it is a problem.
+func refusal(err error) *problem.Error {
+	var refused *problem.Error
+	var fromFiber *fiber.Error
+	switch {
+	case errors.As(err, &refused):
+		return refused
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return problem.New(problem.Unavailable, "The service could not answer in time; try again.")
+	case errors.As(err, &fromFiber):
+		return fiberRefusal(fromFiber)
+	default:
+		return problem.New(problem.Internal, "Something went wrong inside the service; the trace id names it.")
+	}
+}
+
+func fiberRefusal(err *fiber.Error) *problem.Error {
+	switch err.Code {
+	case http.StatusNotFound, http.StatusMethodNotAllowed:
+		return problem.New(problem.NotFound, "There is no such route, or not with this method.")
+	case http.StatusRequestEntityTooLarge:
+		return problem.New(problem.PayloadTooLarge, "The body is larger than %d bytes.", maxBody)
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return problem.New(problem.InvalidRequest, "The headers are larger than %d bytes.", maxHeader)
+	default:
+		return problem.New(problem.InvalidRequest, "The request is not HTTP that this service understands.")
+	}
+}
+
+// problemOf turns an error into its answer, and remembers it for the request's log line.
+func problemOf(ctx context.Context, err error) *Problem {
+	p := newProblem(refusal(err))
+	r := recordFrom(ctx)
+	p.TraceID = r.traceID
+	r.note(err)
+	return p
+}
+
+// answerError writes an error as a problem. Fiber calls it for what no handler answered.
+func (a *API) answerError(c *fiber.Ctx, err error) error {
+	p := problemOf(c.UserContext(), err)
+	if c.GetRespHeader(headerLimit) == "" {
+		a.limiter.untouched(c)
+	}
+	setRetryAfter(p.Status, c.GetRespHeader, c.Set)
+	body, err := json.Marshal(p, json.Deterministic(true))
+	if err != nil {
+		return fmt.Errorf("encode a problem: %w", err)
+	}
+	c.Status(p.Status).Set(fiber.HeaderContentType, contentTypeProblem)
+	return c.Send(body)
+}
+
+func setRetryAfter(status int, get func(string, ...string) string, set func(string, string)) {
+	if status == http.StatusServiceUnavailable && get(fiber.HeaderRetryAfter) == "" {
+		set(fiber.HeaderRetryAfter, "1")
+	}
+}
+
+// huma has no other place to say what an error looks like than these variables of its package.
+func init() {
+	huma.ValidateStrictCasing = true
+	huma.NewError = func(status int, message string, causes ...error) huma.StatusError {
+		return newProblem(humaRefusal(status, message, causes))
+	}
+	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, causes ...error) huma.StatusError {
+		var p *Problem
+		if status == http.StatusInternalServerError && len(causes) == 1 {
+			p = problemOf(ctx.Context(), causes[0]) // what a handler returned
+		} else {
+			p = problemOf(ctx.Context(), humaRefusal(status, message, causes))
+		}
+		if p.Status == http.StatusServiceUnavailable {
+			ctx.SetHeader(fiber.HeaderRetryAfter, "1")
+		}
+		return p
+	}
+}
+
+// humaRefusal gives what huma refuses by itself the form of the contract.
+func humaRefusal(status int, message string, causes []error) *problem.Error {
+	switch {
+	case status == http.StatusRequestEntityTooLarge:
+		return problem.New(problem.PayloadTooLarge, "The body is larger than this route takes.")
+	case len(causes) == 0:
+		return problem.New(problem.InvalidRequest, "%s", sentence(message))
+	}
+	code, fields := problem.ValidationFailed, problem.Collect("")
+	for _, cause := range causes {
+		var detail *huma.ErrorDetail
+		if !errors.As(cause, &detail) {
+			return problem.New(problem.InvalidRequest, "%s", sentence(message))
+		}
+		if decodeCode, path, text, ok := parseDecodeError(detail.Message); ok {
+			code = decodeCode
+			fields.Add(path, "%s", text)
+			continue
+		}
+		fields.Add(fieldOf(detail))
+	}
+	refused := &problem.Error{Code: code, Detail: "The input has fields that are missing or not valid."}
+	errors.As(fields.Err(), &refused)
+	refused.Code = code
+	if code == problem.InvalidRequest {
+		refused.Detail = "The body is not JSON that this service understands."
+	}
+	return refused
+}
+
+var missingPrefix, missingSuffix, _ = strings.Cut(validation.MsgExpectedRequiredProperty, "%s")
+
+// fieldOf names the field as callers know it: without body., path., query. or header. before it, and a
+// missing field by its own path and not its parent's.
+func fieldOf(detail *huma.ErrorDetail) (path, format string, message string) {
+	where, path, _ := strings.Cut(detail.Location, ".")
+	message = detail.Message
+	if missing, isMissing := strings.CutPrefix(message, missingPrefix); isMissing {
+		path = problem.Collect(path).Path(strings.TrimSuffix(missing, missingSuffix))
+		message = "is missing"
+	}
+	if message == validation.MsgUnexpectedProperty {
+		message = "is not a field that this route knows"
+	}
+	if path == "" {
+		path = where
+	}
+	return path, "%s", message
+}
+
+func sentence(text string) string {
+	if text == "" {
+		return "The request cannot be read."
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}

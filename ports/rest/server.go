@@ -1,0 +1,46 @@
+package rest
+
+import (
+	"context"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+)
+
+// Limits of the server.
+const (
+	// maxBody is the largest body that is taken, in bytes.
+	maxBody = 8 << 20
+	// maxRead is the largest body that is read. Up to here a body that is too large is read to its end,
+	// so that its sender gets the answer 413 and not a reset connection.
+	maxRead        = 12 << 20
+	maxHeader      = 16 << 10
+	maxConnections = 4096
+	readTimeout    = 30 * time.Second
+	writeTimeout   = 60 * time.Second
+	idleTimeout    = time.Minute
+	// requestTimeout is how long a request may be worked on; idempotency.TakenOver is longer.
+	requestTimeout = 30 * time.Second
+)
+
+// New makes the API with all its routes.
+func New(d Dependencies) *API {
+	a := &API{Dependencies: d, limiter: newLimiter(d.RateLimit, d.Now)}
+	a.base, a.stop = context.WithCancel(context.Background())
+	a.app = fiber.New(fiber.Config{
+		AppName:               "Ordinavo Webhooks",
+		BodyLimit:             maxRead,
+		CaseSensitive:         true,
+		Concurrency:           maxConnections,
+		DisableStartupMessage: true,
+		ErrorHandler:          a.answerError,
+		IdleTimeout:           idleTimeout,
+		Immutable:             true, // strings of a request may outlive it
+		ReadBufferSize:        maxHeader,
+		ReadTimeout:           readTimeout,
+		StrictRouting:         true,
+		UnescapePath:          true,
+		WriteTimeout:          writeTimeout,
+	})
+	return a
+}
