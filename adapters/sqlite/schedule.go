@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -32,6 +33,11 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 				return fmt.Errorf("insert a gated disposition of %s: %w", g.EventID, err)
 			}
 		}
+		for _, p := range plan.Poisoned {
+			if err := tx.poison(ctx, p); err != nil {
+				return fmt.Errorf("set event %s aside: %w", p.EventID, err)
+			}
+		}
 		tx.WhenEnded(ended)
 		return nil
 	})
@@ -48,6 +54,18 @@ func (tx *Tx) schedule(ctx context.Context, d fanout.Scheduled) error {
 		return err
 	}
 	return tx.appendDelivery(ctx, d.Delivery, 0, d.Changes, d.TraceParent)
+}
+
+// TopicPoison is where goes what cannot be handled.
+const TopicPoison = "poison"
+
+// poison puts the event on the poison topic. It is outside any stream: handled again, it may come again.
+func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
+	data, err := json.Marshal(map[string]string{"eventId": p.EventID, "reason": p.Reason})
+	if err != nil {
+		return err
+	}
+	return tx.append(ctx, record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, At: p.At})
 }
 
 // Body is the bytes that every attempt of the delivery sends.

@@ -42,9 +42,15 @@ type view struct {
 }
 
 // match finds who gets the event, and gathers those who see the same of it.
-func (b *batch) match(ctx context.Context, e intake.Accepted) error {
+func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 	m := &matched{event: e}
-	b.matched = append(b.matched, m)
+	defer func() {
+		if r := recover(); r != nil {
+			b.setAside(e, fmt.Errorf("matching it panicked: %v", r))
+			return
+		}
+		b.matched = append(b.matched, m)
+	}()
 	byKey := map[payload.Key]*view{}
 	for _, s := range b.index.matching(e.TenantID, e.Type) {
 		billing, err := b.hasBilling(ctx, e.TenantID, e.Type, s)
@@ -110,9 +116,7 @@ func (b *batch) commit(ctx context.Context) error {
 			b.ended(false)
 		}
 	}()
-	if err := b.schedule(); err != nil {
-		return err
-	}
+	b.schedule(ctx)
 	if err := b.store.Schedule(ctx, b.plan, b.ended); err != nil {
 		return fmt.Errorf("schedule %d deliveries: %w", len(b.plan.Scheduled), err)
 	}
@@ -120,24 +124,43 @@ func (b *batch) commit(ctx context.Context) error {
 	return nil
 }
 
-// schedule renders each view once and begins a delivery for each of its subscriptions.
-func (b *batch) schedule() error {
+// schedule renders each view once and begins a delivery for each of its subscriptions. An event
+// that cannot be handled is set aside with the reason, and the rest goes on.
+func (b *batch) schedule(ctx context.Context) {
 	for _, m := range b.matched {
-		traceParent, end := b.observer.FanOut(context.Background(), m.event)
-		count := 0
-		for i, v := range m.views {
-			bytes, warnings := payload.Render(m.event.Event, v.View, v.context)
-			body := Body{m.event.TenantID, m.event.ID, i + 1, bytes}
-			b.plan.Bodies = append(b.plan.Bodies, body)
-			for _, s := range v.subscriptions {
-				if err := b.begin(m.event, body, warnings, s, traceParent); err != nil {
-					end(count)
-					return err
-				}
-				count++
-			}
+		before := b.plan
+		leased := b.leased
+		if err := b.scheduleEvent(ctx, m); err != nil {
+			b.handBack(b.leased[len(leased):])
+			b.plan, b.leased = before, leased
+			b.setAside(m.event, err)
 		}
-		end(count)
+	}
+}
+
+func (b *batch) setAside(e intake.Accepted, reason error) {
+	b.plan.Poisoned = append(b.plan.Poisoned, Poisoned{e.TenantID, e.ID, reason.Error(), b.now})
+}
+
+func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
+	traceParent, end := b.observer.FanOut(ctx, m.event)
+	count := 0
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("handling it panicked: %v", r)
+		}
+		end(count, err)
+	}()
+	for i, v := range m.views {
+		bytes, warnings := payload.Render(m.event.Event, v.View, v.context)
+		body := Body{m.event.TenantID, m.event.ID, i + 1, bytes}
+		b.plan.Bodies = append(b.plan.Bodies, body)
+		for _, s := range v.subscriptions {
+			if err := b.begin(m.event, body, warnings, s, traceParent); err != nil {
+				return err
+			}
+			count++
+		}
 	}
 	return nil
 }
@@ -172,5 +195,11 @@ func (b *batch) ended(committed bool) {
 	b.leased = nil
 	if len(leased) > 0 {
 		b.handover.Take(leased, committed)
+	}
+}
+
+func (b *batch) handBack(leased []dispatch.Leased) {
+	if len(leased) > 0 {
+		b.handover.Take(leased, false)
 	}
 }

@@ -46,7 +46,7 @@ type Handover interface {
 type Observer interface {
 	// FanOut begins the event's span, as a child of the request that brought it. The trace
 	// parent is what its deliveries carry on.
-	FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int))
+	FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error))
 }
 
 // Lookup names what one event needs from the directory for one source system.
@@ -61,6 +61,7 @@ type Plan struct {
 	Bodies    []Body
 	Scheduled []Scheduled
 	Gated     []Gated
+	Poisoned  []Poisoned
 }
 
 // Body is rendered once for each distinct view of an event and shared by its deliveries.
@@ -78,6 +79,14 @@ type Scheduled struct {
 	TraceParent string
 	AcceptedAt  time.Time
 	Lease       string // empty when nobody holds it yet
+}
+
+// Poisoned is an event that no repetition can handle. It is kept, with the reason.
+type Poisoned struct {
+	Tenant  tenant.ID
+	EventID string
+	Reason  string
+	At      time.Time
 }
 
 // Gated is the disposition of an event that matched but may not be sent.

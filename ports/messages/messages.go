@@ -1,0 +1,89 @@
+// Package messages is the Watermill router: it brings the log's records to use cases.
+package messages
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+
+	"github.com/ThreeDotsLabs/watermill"
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
+
+	"github.com/ordinavo/webhooks/application/intake"
+)
+
+// Log is the pub/sub that the router reads from and puts poison on.
+type Log interface {
+	// Subscriber reads for a consumer group.
+	Subscriber(group string) (message.Subscriber, error)
+	// InTransaction gives a handler's context the transaction that moves the group's offset.
+	InTransaction(message.HandlerFunc) message.HandlerFunc
+	Publisher() message.Publisher
+}
+
+// Topics that the router knows.
+const (
+	TopicEvents = "events"
+	TopicPoison = "poison"
+)
+
+// FanOutGroup is the consumer group of fan-out.
+const FanOutGroup = "fanout"
+
+// FanOut handles accepted events.
+type FanOut interface {
+	Handle(ctx context.Context, position int64, keys []intake.EventKey) error
+}
+
+// errPoison marks a message that no repetition can handle.
+var errPoison = errors.New("the message cannot be handled")
+
+// NewRouter connects each topic with its use case.
+func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, error) {
+	router, err := message.NewRouter(message.RouterConfig{}, watermill.NewSlogLogger(log))
+	if err != nil {
+		return nil, fmt.Errorf("make the router: %w", err)
+	}
+	poison, err := middleware.PoisonQueueWithFilter(records.Publisher(), TopicPoison, isPoison)
+	if err != nil {
+		return nil, fmt.Errorf("make the poison queue: %w", err)
+	}
+	router.AddMiddleware(poison, records.InTransaction, middleware.Recoverer)
+	for _, route := range []struct {
+		group, topic string
+		handle       func(*message.Message) error
+	}{
+		{FanOutGroup, TopicEvents, handleEvents(fanOut)},
+	} {
+		subscriber, err := records.Subscriber(route.group)
+		if err != nil {
+			return nil, fmt.Errorf("subscribe %s to %s: %w", route.group, route.topic, err)
+		}
+		router.AddConsumerHandler(route.group, route.topic, subscriber, route.handle)
+	}
+	return router, nil
+}
+
+// isPoison tells what would fail again in the same way from trouble that passes, like a database that is away.
+func isPoison(err error) bool {
+	var panicked middleware.RecoveredPanicError
+	return errors.Is(err, errPoison) || errors.As(err, &panicked)
+}
+
+func handleEvents(fanOut FanOut) func(*message.Message) error {
+	return func(msg *message.Message) error {
+		position, err := strconv.ParseInt(msg.Metadata.Get("position"), 10, 64)
+		if err != nil {
+			return fmt.Errorf("%w: its position: %w", errPoison, err)
+		}
+		var keys []intake.EventKey
+		if err := json.Unmarshal(msg.Payload, &keys); err != nil {
+			return fmt.Errorf("%w: its names of events: %w", errPoison, err)
+		}
+		return fanOut.Handle(msg.Context(), position, keys)
+	}
+}
