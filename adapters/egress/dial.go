@@ -6,18 +6,8 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"syscall"
-	"time"
-)
-
-const (
-	// maxDialled bounds how many addresses of one name are tried; all of its addresses are vetted.
-	maxDialled = 6
-	// dialStagger is how long an address has before the next one is tried beside it (RFC 8305, section 5), so that a
-	// receiver with a dead IPv6 address is reached all the same.
-	dialStagger = 250 * time.Millisecond
 )
 
 var errClosed = errors.New("the client is closed")
@@ -116,7 +106,9 @@ func (d *dialer) connect(ctx context.Context, key string, plain bool) (net.Conn,
 			return nil, "", err
 		}
 	}
-	conn, err := d.race(ctx, spread(targets), plain)
+	conn, err := race(ctx, spread(targets), func(ctx context.Context, target netip.AddrPort) (net.Conn, error) {
+		return d.dialOne(ctx, target, plain)
+	})
 	return conn, host, err
 }
 
@@ -136,69 +128,6 @@ func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 		err = &net.DNSError{Err: "no addresses", Name: host, IsNotFound: true}
 	}
 	return addrs, err
-}
-
-// spread picks the addresses to try: the resolver's order, with the first of the other family moved up to second.
-func spread(targets []netip.AddrPort) []netip.AddrPort {
-	first := targets[0].Addr().Is4()
-	other := slices.IndexFunc(targets, func(t netip.AddrPort) bool { return t.Addr().Is4() != first })
-	if other > 1 {
-		moved := targets[other]
-		targets = slices.Insert(slices.Delete(targets, other, other+1), 1, moved)
-	}
-	return targets[:min(len(targets), maxDialled)]
-}
-
-type dialled struct {
-	conn net.Conn
-	err  error
-}
-
-// race connects to the targets, each a stagger after the one before it or as soon as that has failed. The first
-// connection wins; the others are closed before it returns. When all fail the error joins theirs.
-func (d *dialer) race(ctx context.Context, targets []netip.AddrPort, plain bool) (net.Conn, error) {
-	if len(targets) == 1 {
-		return d.dialOne(ctx, targets[0], plain)
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	results, running := make(chan dialled), 0
-	next := time.NewTimer(0)
-	defer next.Stop()
-	var winner net.Conn
-	var failures error
-	for running > 0 || winner == nil && len(targets) > 0 {
-		select {
-		case <-next.C:
-			if winner != nil || len(targets) == 0 {
-				continue
-			}
-			target := targets[0]
-			targets = targets[1:]
-			running++
-			go func() {
-				conn, err := d.dialOne(ctx, target, plain)
-				results <- dialled{conn, err}
-			}()
-			next.Reset(dialStagger)
-		case result := <-results:
-			running--
-			switch {
-			case result.err != nil:
-				failures = errors.Join(failures, result.err)
-				next.Reset(0)
-			case winner != nil:
-				_ = result.conn.Close() // never used
-			default:
-				winner = result.conn
-				cancel()
-			}
-		}
-	}
-	if winner != nil {
-		return winner, nil
-	}
-	return nil, failures
 }
 
 // dialOne connects to one vetted address. Control sees the address that the socket really connects to and vets it

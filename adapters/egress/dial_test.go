@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -186,26 +185,6 @@ func TestIPv6(t *testing.T) {
 	wantKind(t, got, delivery.KindSucceeded)
 	if got.ResponseHeaders["X-Host"] != listener.Addr().String() || dials.dialled()[0].String() != listener.Addr().String() {
 		t.Errorf("got %v, dialled %v", got.ResponseHeaders, dials.dialled())
-	}
-}
-
-func TestSpread(t *testing.T) {
-	parse := func(texts ...string) (list []netip.AddrPort) {
-		for _, text := range texts {
-			list = append(list, netip.AddrPortFrom(netip.MustParseAddr(text), 443))
-		}
-		return list
-	}
-	for _, test := range []struct{ in, want []netip.AddrPort }{
-		{parse("8.8.8.8"), parse("8.8.8.8")},
-		{parse("2606::1", "2606::2", "8.8.8.8"), parse("2606::1", "8.8.8.8", "2606::2")},
-		{parse("8.8.8.8", "2606::1", "8.8.4.4"), parse("8.8.8.8", "2606::1", "8.8.4.4")},
-		{parse("1.0.0.1", "1.0.0.2", "1.0.0.3", "1.0.0.4", "1.0.0.5", "1.0.0.6", "2606::1"),
-			parse("1.0.0.1", "2606::1", "1.0.0.2", "1.0.0.3", "1.0.0.4", "1.0.0.5")},
-	} {
-		if got := spread(slices.Clone(test.in)); !slices.Equal(got, test.want) {
-			t.Errorf("%v became %v, want %v", test.in, got, test.want)
-		}
 	}
 }
 
