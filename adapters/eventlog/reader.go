@@ -10,11 +10,8 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// The pause before what failed is tried again.
-const (
-	firstPause   = 100 * time.Millisecond
-	longestPause = 5 * time.Second
-)
+// firstPause is between the first failure and the next try.
+const firstPause = 100 * time.Millisecond
 
 var (
 	errNacked = errors.New("the handler refused the message")
@@ -94,7 +91,7 @@ func (r *reader) step(ctx context.Context) next {
 	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.options.AckDeadline)
 	defer cancel()
 	if err := d.commit(keep); err != nil {
-		return r.failed(ctx, rows[0].position, errors.Join(err, d.rollback()))
+		return r.failed(ctx, last, errors.Join(err, d.rollback())) // up to there each comes alone then
 	}
 	if last >= r.failedAt {
 		r.failedAt, r.failures = 0, 0
@@ -122,7 +119,7 @@ func (r *reader) failed(ctx context.Context, at int64, err error) next {
 	if at != r.failedAt {
 		r.failedAt, r.failures = at, 0
 	}
-	pause := min(firstPause<<min(r.failures, 10), longestPause)
+	pause := min(firstPause<<min(r.failures, 16), r.options.MaxPause)
 	r.failures++
 	r.log.logger.LogAttrs(ctx, slog.LevelWarn, "message not handled, it comes again",
 		slog.String("group", r.key.group), slog.String("topic", r.key.topic), slog.Int64("position", at),

@@ -21,6 +21,9 @@ type Options struct {
 	// Recheck is how often an idle reader looks without having been woken (default 1 s).
 	// It sees what another process wrote; it takes no lock.
 	Recheck time.Duration
+	// MaxPause bounds the pause before a message that failed comes again (default 5 s):
+	// 100 ms, doubled with each failure in a row.
+	MaxPause time.Duration
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -33,10 +36,13 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Recheck == 0 {
 		o.Recheck = time.Second
 	}
+	if o.MaxPause == 0 {
+		o.MaxPause = 5 * time.Second
+	}
 	if o.Batch < 1 || o.Batch > 1000 {
 		return o, fmt.Errorf("batch %d is not within 1 to 1000", o.Batch)
 	}
-	if o.AckDeadline < 0 || o.Recheck < 0 {
+	if min(o.AckDeadline, o.Recheck, o.MaxPause) < 0 {
 		return o, errors.New("a duration is negative")
 	}
 	return o, nil
@@ -70,8 +76,8 @@ func (l *Log) Subscriber(group string, options Options) (*Subscriber, error) {
 }
 
 // Subscribe reads topic until ctx ends or the subscriber closes; then the channel is closed.
-// Each message is to be acknowledged or nacked; a nacked one comes again after a pause of
-// 100 ms, doubling to 5 s, and nothing overtakes it.
+// Each message is to be acknowledged or nacked; a nacked one comes again after a pause,
+// and nothing overtakes it.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	if topic == "" {
 		return nil, errors.New("subscribe: the topic has no name")
