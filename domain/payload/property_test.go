@@ -1,0 +1,167 @@
+package payload_test
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+)
+
+// wantPaths is the contract's table (section 2), written down a second time.
+func wantPaths(e event.Event, v payload.View) []string {
+	want := []string{"eventId", "eventType", "occurredAt", "tenantId", "source", "payloadVersion"}
+	block := func(when bool, name string, fields ...string) {
+		if !when {
+			return
+		}
+		want = append(want, name)
+		for _, field := range fields {
+			if field != "" {
+				want = append(want, name+"."+field)
+			}
+		}
+	}
+	only := func(when bool, field string) string {
+		if when {
+			return field
+		}
+		return ""
+	}
+	context := v.CustomerContext && !slices.Contains([]event.Type{"target.imported", "target.scheduled", "target.completed"}, e.Type)
+	is := func(family string) bool { return strings.HasPrefix(string(e.Type), family+".") }
+	followUp := e.Type == "target.follow_up_created" || e.Type == "visit_report.follow_up_required"
+
+	block(context && e.CustomerID != nil, "customer", "ordinavoCustomerId", "externalId", "customerNumber", "name")
+	block(context && e.LocationID != nil, "location", "ordinavoLocationId", "externalId", "name", "city", "hasCoordinates")
+	block(context && v.ContactDetails && e.ContactID != nil, "contact", "ordinavoContactId", "externalId", "displayName")
+	if a := e.Appointment; a != nil {
+		block(true, "appointment", "id", "title", "status", "scheduledStart", "scheduledEnd", "startedAt", "completedAt",
+			only(a.Problem != nil || e.Type == "appointment.problem_reported", "problem"),
+			only(a.Problem != nil, "problem.code"), only(a.Problem != nil, "problem.message"),
+			only(a.CancellationReason != nil || e.Type == "appointment.cancelled", "cancellationReason"))
+	}
+	block(e.VisitReport != nil && (is("visit_report") || is("billing")), "visitReport", "id", "title", "status", "result",
+		"followUpRequired", "isBillable", "billingStatus", "attachmentCount", only(v.SummaryPreview, "summaryPreview"))
+	block(e.FollowUp != nil && followUp, "followUp", "id", "reason", "dueDate", "targetId")
+	if b := e.BillingEvent; b != nil {
+		failed := e.Type == "billing.event_failed"
+		block(is("billing") && v.BillingDetails && v.Billing, "billingEvent", "id", "status", "sourceType", "visitReportId", "targetId",
+			"appointmentId", "createdAtUtc", only(failed, "error"), only(failed && b.Error != nil, "error.code"), only(failed && b.Error != nil, "error.message"))
+	}
+	block(e.Target != nil, "target", "id", "externalId", "title")
+	return want
+}
+
+func TestBodyHasTheKeysOfTheContractInItsOrder(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e, v := drawEvent(t), drawView(t)
+		body, _ := payload.Render(e, v, drawContext(t, e))
+		if got, want := paths(members(t, body)), wantPaths(e, v); !slices.Equal(got, want) {
+			t.Fatalf("got  %v\nwant %v", got, want)
+		}
+	})
+}
+
+func TestNothingIsSentThatMustNotBe(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		plain, v := drawEvent(t), drawView(t)
+		e := withForbiddenFields(t, plain)
+		c := drawContext(t, e)
+		body, _ := payload.Render(e, v, c)
+		if bytes.Contains(body, []byte(forbidden)) {
+			t.Fatalf("sent %s", body)
+		}
+		if unpolluted, _ := payload.Render(plain, v, c); !bytes.Equal(unpolluted, body) {
+			t.Fatalf("an unknown field changed the body\nfrom %s\nto   %s", unpolluted, body)
+		}
+		for _, m := range members(t, body) {
+			text, _ := m.value.(string)
+			taken, marked := strings.CutPrefix(text, "@")
+			if marked && taken != m.path && (m.path != "visitReport.summaryPreview" || taken != "visitReport.summary") {
+				t.Fatalf("%s has the text of %s", m.path, taken)
+			}
+		}
+	})
+}
+
+func TestSwitchingOffOnlyTakesAway(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e, more, less := drawEvent(t), drawView(t), drawView(t)
+		less = payload.View{
+			Options: payload.Options{
+				CustomerContext: less.CustomerContext && more.CustomerContext,
+				ContactDetails:  less.ContactDetails && more.ContactDetails,
+				SummaryPreview:  less.SummaryPreview && more.SummaryPreview,
+				BillingDetails:  less.BillingDetails && more.BillingDetails,
+			},
+			Billing: less.Billing && more.Billing,
+		}
+		c := drawContext(t, e)
+		long, longWarnings := payload.Render(e, more, c)
+		short, shortWarnings := payload.Render(e, less, c)
+		all := members(t, long)
+		for _, m := range members(t, short) {
+			if !slices.Contains(all, m) {
+				t.Fatalf("%v is new\nin   %s\nfrom %s", m, short, long)
+			}
+		}
+		if len(short) > len(long) || len(shortWarnings) > len(longWarnings) {
+			t.Fatalf("longer: %s %v, from %s %v", short, shortWarnings, long, longWarnings)
+		}
+	})
+}
+
+func TestEqualKeysMeanEqualBodies(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := drawEvent(t)
+		bySource := map[string]payload.Context{"sap": drawContext(t, e), "navision": drawContext(t, e)}
+		// What the directory holds is the tenant's, only the external IDs are a source system's.
+		sap, navision := bySource["sap"], bySource["navision"]
+		navision.Customer, navision.Location, navision.Contact = sap.Customer, sap.Location, sap.Contact
+		bySource["navision"] = navision
+
+		seen := map[payload.Key][]byte{}
+		for source, c := range bySource {
+			for _, v := range allViews() {
+				body, _ := payload.Render(e, v, c)
+				key := v.KeyFor(e, source)
+				if before, found := seen[key]; found && !bytes.Equal(before, body) {
+					t.Fatalf("%+v has two bodies\n%s\n%s", key, before, body)
+				}
+				seen[key] = body
+				if again := key.View.KeyFor(e, source); again != key {
+					t.Fatalf("the key of %+v is %+v", key, again)
+				}
+			}
+		}
+	})
+}
+
+func TestReferencesAreWhatTheBodyNeeds(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e, v := drawEvent(t), drawView(t)
+		needed := payload.References(e, v.Options)
+		c := payload.Context{ExternalIDs: map[payload.Ref]string{}}
+		for _, ref := range needed {
+			c.ExternalIDs[ref] = "mapped"
+		}
+		body, warnings := payload.Render(e, v, c)
+		records := 0
+		for _, ref := range needed {
+			if ref.Kind != payload.KindTarget {
+				records++
+			}
+		}
+		if mapped := bytes.Count(body, []byte(`"externalId":"mapped"`)); mapped != len(needed) || bytes.Contains(body, []byte(`"externalId":null`)) {
+			t.Fatalf("%v for %s", needed, body)
+		}
+		if len(warnings) != records {
+			t.Fatalf("%d records are needed and unknown, warnings %q", records, warnings)
+		}
+	})
+}
