@@ -62,6 +62,9 @@ func (a *Attempter) Headers(ctx context.Context, l Leased, now time.Time, traceP
 		"webhook-timestamp":          signatures.Timestamp,
 		"webhook-signature":          signatures.Standard,
 	}
+	if l.Test {
+		headers["X-Ordinavo-Test"] = "true"
+	}
 	if traceParent != "" {
 		headers["traceparent"] = traceParent
 	}

@@ -28,6 +28,8 @@ type Leased struct {
 	// AcceptedAt is when the event was accepted.
 	AcceptedAt time.Time
 	Lease      string
+	// Test marks a sample that an admin asked for.
+	Test bool
 }
 
 // Lane is the lane of the delivery.

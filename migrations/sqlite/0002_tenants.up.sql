@@ -65,11 +65,11 @@ CREATE TABLE external_ids (
 
 -- The answer that a write gave, for when it is asked again with the same Idempotency-Key.
 CREATE TABLE idempotency_keys (
-    scope       TEXT    NOT NULL, -- whose key it is, and of which route
-    key         TEXT    NOT NULL,
-    fingerprint BLOB    NOT NULL,
+    key         BLOB    NOT NULL PRIMARY KEY, -- a digest of caller, tenant, route and Idempotency-Key
+    fingerprint BLOB    NOT NULL,             -- a digest of the request's content
+    token       TEXT    NOT NULL,
     reserved_at INTEGER NOT NULL,
-    answer      BLOB,             -- sealed; NULL while the request is under way
-    PRIMARY KEY (scope, key)
+    expires_at  INTEGER NOT NULL,
+    sealed      BLOB                          -- the answer; NULL while the request is under way
 ) WITHOUT ROWID;
-CREATE INDEX idempotency_keys_by_age ON idempotency_keys (reserved_at);
+CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);

@@ -1,0 +1,81 @@
+package subscriptions
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// TestStore is what a test reads and notes.
+type TestStore interface {
+	Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
+	// NoteTest puts the test into the log before it is sent.
+	NoteTest(ctx context.Context, d delivery.Delivery, by Actor) error
+}
+
+// Exchange is a test with what came of it.
+type Exchange struct {
+	DeliveryID string
+	EventID    string
+	URL        string
+	Body       []byte
+	Outcome    delivery.Outcome // its RequestHeaders are what was sent
+}
+
+// Tester sends samples.
+type Tester struct {
+	Service   *Service
+	Store     TestStore
+	Attempter *dispatch.Attempter
+}
+
+// Test sends a signed sample of the type to the subscription's URL, once, marked by the header
+// X-Ordinavo-Test. It is no delivery: nothing is retried, and nothing waits for it.
+func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, by Actor) (Exchange, error) {
+	leased, err := t.sample(ctx, lane, kind)
+	if err != nil {
+		return Exchange{}, fmt.Errorf("prepare a test: %w", err)
+	}
+	if err := t.Store.NoteTest(ctx, leased.Delivery, by); err != nil {
+		return Exchange{}, fmt.Errorf("note a test: %w", err)
+	}
+	outcome := t.Attempter.Attempt(ctx, leased)
+	return Exchange{leased.Delivery.ID, leased.Delivery.EventID, leased.Subscription.URL, leased.Body, outcome}, nil
+}
+
+func (t *Tester) sample(ctx context.Context, lane dispatch.Lane, kind event.Type) (dispatch.Leased, error) {
+	sub, err := t.Service.Get(ctx, lane)
+	if err != nil {
+		return dispatch.Leased{}, err
+	}
+	billing, err := t.Service.Gate.Enabled(ctx, lane.Tenant, tenant.BillingWebhooks)
+	if err != nil {
+		return dispatch.Leased{}, fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+	}
+	if kind.Family() == event.FamilyBilling && !billing {
+		return dispatch.Leased{}, problem.New(problem.FeatureNotEnabled, "Billing events need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
+	}
+	now := t.Service.Now().Truncate(time.Second)
+	e := event.Sample(kind, lane.Tenant)
+	e.ID, e.OccurredAt = t.Service.NewID("evt_"), now
+	contexts, err := t.Store.Resolve(ctx, []fanout.Lookup{{Tenant: lane.Tenant, SourceSystem: sub.SourceSystem, References: payload.References(e, sub.Options)}})
+	if err != nil {
+		return dispatch.Leased{}, fmt.Errorf("resolve references: %w", err)
+	}
+	body, warnings := payload.Render(e, payload.View{Options: sub.Options, Billing: billing}, contexts[0])
+	return dispatch.Leased{
+		Delivery: delivery.Delivery{
+			ID: t.Service.NewID("dlv_"), Tenant: lane.Tenant, EventID: e.ID, EventType: kind, SubscriptionID: sub.ID,
+			SubscriptionVersion: sub.Version, Warnings: warnings, CreatedAt: now,
+		},
+		Subscription: sub, Body: body, AcceptedAt: now, Test: true,
+	}, nil
+}
