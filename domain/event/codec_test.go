@@ -92,7 +92,11 @@ func TestFingerprintIsOfTheMeaning(t *testing.T) {
 	other.ID = "evt_00000000000000000000000000"
 	zone := time.FixedZone("CEST", 7200)
 	other.OccurredAt = e.OccurredAt.In(zone)
-	other.Appointment.ScheduledStart = new(e.Appointment.ScheduledStart.In(zone))
+	for _, at := range []**time.Time{
+		&other.Appointment.ScheduledStart, &other.Appointment.ScheduledEnd, &other.Appointment.StartedAt, &other.Appointment.CompletedAt,
+	} {
+		*at = new((*at).In(zone))
+	}
 	other.BillingEvent.CreatedAtUTC = new(e.BillingEvent.CreatedAtUTC.In(zone))
 	e.FollowUp.DueDate, other.FollowUp.DueDate = new("2026-07-01T07:00:00Z"), new("2026-07-01T09:00:00+02:00")
 	if fingerprint(t, e) != fingerprint(t, other) {
