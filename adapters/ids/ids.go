@@ -1,0 +1,37 @@
+// Package ids makes the IDs of the contract: a prefix and a ULID.
+package ids
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// Source makes IDs that sort in the order in which it made them.
+type Source struct {
+	now     func() time.Time
+	mu      sync.Mutex
+	entropy *ulid.MonotonicEntropy
+	last    uint64 // milliseconds
+}
+
+// New makes a Source; random must be fit for IDs that nobody should guess.
+func New(now func() time.Time, random io.Reader) *Source {
+	return &Source{now: now, entropy: ulid.Monotonic(random, 0)}
+}
+
+// New makes an ID such as evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C. It panics when there is no
+// randomness left: a process that cannot name things must not go on.
+func (s *Source) New(prefix string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = max(s.last, ulid.Timestamp(s.now())) // a clock that was set back does not disturb the order
+	id, err := ulid.New(s.last, s.entropy)
+	if err != nil {
+		panic(fmt.Sprintf("ids: no randomness: %v", err))
+	}
+	return prefix + id.String()
+}
