@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -245,6 +246,56 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	wantKind(t, send(t, client, "http://receiver.test:"+port), delivery.KindSucceeded)
 	if got := dials.dialled(); len(got) != 1 || got[0].String() != server.Listener.Addr().String() {
 		t.Errorf("dialled %v", got)
+	}
+	if client.transport.Proxy != nil { // net/http reads the environment once a process, perhaps before this test
+		t.Error("the transport has a proxy")
+	}
+}
+
+func TestConnectionThatTheReceiverClosedIsReplaced(t *testing.T) {
+	server := serve(t, func(http.ResponseWriter, *http.Request) {})
+	client, dials := newClient(t, Config{})
+	for range 3 {
+		wantKind(t, send(t, client, server.URL), delivery.KindSucceeded)
+		server.CloseClientConnections()
+		waitUntil(t, func() bool { return poolIsEmpty() })
+	}
+	if n := len(dials.dialled()); n != 3 {
+		t.Errorf("dialled %d times", n)
+	}
+}
+
+func TestNothingIsLeftOver(t *testing.T) {
+	before := runtime.NumGoroutine()
+	url := raw(t, func(conn net.Conn, _ string) { hold(conn) })
+	client, _ := newClient(t, Config{})
+	var sends sync.WaitGroup
+	for range 50 {
+		sends.Go(func() {
+			request := post(url)
+			request.Timeout = short
+			if got := client.Send(context.Background(), request); got.Kind != delivery.KindTimeout {
+				t.Errorf("got %q (%s)", got.Kind, got.Error)
+			}
+		})
+	}
+	sends.Wait()
+	client.Close()
+	waitUntil(t, func() bool { return runtime.NumGoroutine() <= before+2 }) // the receiver's own
+}
+
+// poolIsEmpty reports whether no goroutine of a kept connection is left, seen from outside of net/http.
+func poolIsEmpty() bool {
+	buffer := make([]byte, 1<<20)
+	return !bytes.Contains(buffer[:runtime.Stack(buffer, true)], []byte("persistConn"))
+}
+
+func waitUntil(t testing.TB, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(long); !done(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("waited in vain")
+		}
 	}
 }
 

@@ -19,7 +19,8 @@ type Config struct {
 	Ports PortRanges
 	// Clock stamps outcomes and reads dates in Retry-After; nil means time.Now.
 	Clock func() time.Time
-	// MaxIdleConns bounds the idle connections of all tenants together; 0 means 1024.
+	// MaxIdleConns bounds the idle HTTP/1 connections of all tenants together; 0 means 1024. HTTP/2 has one connection
+	// for each tenant and host; both kinds end after 30 s without use.
 	MaxIdleConns int
 	// MaxIdleConnsPerHost bounds the idle connections of one tenant to one host; 0 means 32.
 	MaxIdleConnsPerHost int
