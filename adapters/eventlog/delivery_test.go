@@ -107,7 +107,9 @@ func TestNobodyKeepsTheWriterByNotReceiving(t *testing.T) {
 	msg := f.receive(messages, "a")
 	f.affect(msg)
 	msg.Ack()
-	f.exec(t.Context(), "DELETE FROM effects") // waits until the rest of the batch is given up
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	f.exec(ctx, "DELETE FROM effects") // waits until the rest of the batch is given up
 	f.nothingKept()
 }
 

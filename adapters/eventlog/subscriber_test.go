@@ -129,6 +129,7 @@ func TestHandsOverWithoutTheWriter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = tx.Rollback() }() // so that a failure here can close the database
 	_, messages := f.subscribe(group, eventlog.Options{})
 	msg := f.receive(messages, "a")
 	if err := tx.Rollback(); err != nil {
@@ -284,6 +285,28 @@ func TestAMovedOffsetIsRespected(t *testing.T) {
 	}
 	msg.Ack()
 	f.receive(messages, "a")
+}
+
+// TestTwoProcessesKeepAMessageOnce has two logs of one file, which know nothing of each other.
+func TestTwoProcessesKeepAMessageOnce(t *testing.T) {
+	one := newFixture(t)
+	db := open(t, one.dir)
+	two := &fixture{T: t, db: db, log: newLog(t, db), dir: one.dir}
+	one.publish("a", "b")
+	_, ones := one.subscribe(group, eventlog.Options{})
+	_, twos := two.subscribe(group, eventlog.Options{MaxPause: time.Millisecond})
+	first, second := one.receive(ones, "a"), two.receive(twos, "a")
+	one.affect(first)
+	first.Ack()
+	one.receive(ones, "b")
+	if _, err := eventlog.Join(second.Context()); !errors.Is(err, eventlog.ErrSuperseded) {
+		t.Errorf("the second process's join gave %v, want %v", err, eventlog.ErrSuperseded)
+	}
+	second.Nack()
+	two.receive(twos, "b")
+	if got := one.effects(); got != 1 {
+		t.Errorf("%d effects of one message", got)
+	}
 }
 
 // TestCrash opens an image of the files taken in the middle of a handler.
