@@ -1,0 +1,59 @@
+// Package features answers whether a tenant has booked a feature, through OpenFeature: the store is the
+// provider now, and a flag service can take its place without the application noticing.
+package features
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/open-feature/go-sdk/openfeature"
+	"github.com/open-feature/go-sdk/openfeature/isolated"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Gate asks OpenFeature. It is safe for concurrent use.
+type Gate struct {
+	api    *openfeature.EvaluationAPI
+	client *openfeature.Client
+}
+
+// NewGate makes a gate of its own on the provider: it shares nothing with other gates of the process.
+// Close ends it.
+func NewGate(ctx context.Context, provider openfeature.FeatureProvider) (*Gate, error) {
+	api := isolated.NewAPI()
+	if err := api.SetProviderAndWait(ctx, provider); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the feature provider: %w", err), api.Shutdown(ctx))
+	}
+	return &Gate{api: api, client: api.NewClient()}, nil
+}
+
+// Enabled reports whether the tenant has the feature. The provider gets ctx as it is, so a transaction
+// that it carries is the one that is read in. Not knowing is an error, with the provider's own error in
+// its chain, and never "no".
+func (g *Gate) Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
+	has, err := g.client.BooleanValue(ctx, string(feature), false, openfeature.NewEvaluationContext(string(id), nil))
+	if err != nil {
+		return false, fmt.Errorf("evaluate feature %s: %w", feature, revealed(err))
+	}
+	return has, nil
+}
+
+// Close stops the provider.
+func (g *Gate) Close(ctx context.Context) error {
+	if err := g.api.Shutdown(ctx); err != nil {
+		return fmt.Errorf("stop the feature provider: %w", err)
+	}
+	return nil
+}
+
+// revealed adds the text of the provider's own error, which a ResolutionError has in its chain but does
+// not say.
+func revealed(err error) error {
+	var resolution openfeature.ResolutionError
+	if errors.As(err, &resolution) && resolution.Unwrap() != nil {
+		return fmt.Errorf("%w: %w", resolution, resolution.Unwrap())
+	}
+	return err
+}
