@@ -1,0 +1,199 @@
+// Package flow_test drives an event from acceptance to a receiver with everything real but the process.
+package flow_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/adapters/egress"
+	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/ids"
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/signature"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+	"github.com/ordinavo/webhooks/ports/dispatcher"
+	"github.com/ordinavo/webhooks/ports/loops"
+	"github.com/ordinavo/webhooks/ports/messages"
+)
+
+type quiet struct{}
+
+func (quiet) EventsAccepted(context.Context, []event.Type, int) {}
+func (quiet) FanOut(context.Context, intake.Accepted) (string, func(int, error)) {
+	return "", func(int, error) {}
+}
+func (quiet) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
+	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}}
+}
+func (quiet) StaleLease(context.Context, string) {}
+
+type plain struct{}
+
+func (plain) Seal(p []byte, _ ...string) ([]byte, error) { return p, nil }
+func (plain) Open(p []byte, _ ...string) ([]byte, error) { return p, nil }
+
+type gate struct{ *sqlite.Store }
+
+func (g gate) Enabled(ctx context.Context, id tenant.ID, f tenant.Feature) (bool, error) {
+	return g.TenantHasFeature(ctx, id, f)
+}
+
+type log struct{ *eventlog.Log }
+
+func (l log) Subscriber(group string) (message.Subscriber, error) {
+	return l.Log.Subscriber(group, eventlog.Options{Batch: 64})
+}
+func (l log) InTransaction(next message.HandlerFunc) message.HandlerFunc {
+	return eventlog.InTransaction(next)
+}
+func (l log) Publisher() message.Publisher { return l.Log.Publisher() }
+
+type service struct {
+	intake *intake.Intake
+	subs   *subscriptions.Service
+	store  *sqlite.Store
+}
+
+func start(t *testing.T, path string) *service {
+	t.Helper()
+	now := func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	db, err := sqlite.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Migrate(); err != nil {
+		t.Fatal(err)
+	}
+	store := sqlite.NewStore(db, plain{})
+	source := ids.New(now, rand.Reader)
+	incarnation := source.New("inc_")
+	if err := store.BeginIncarnation(t.Context(), incarnation, now()); err != nil {
+		t.Fatal(err)
+	}
+	sender := egress.New(egress.Config{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Clock: now})
+	subs := &subscriptions.Service{Store: store, Gate: gate{store}, URLs: sender, Now: now, NewID: source.New,
+		NewSecret: func() secret.Secret {
+			var b [32]byte
+			_, _ = rand.Read(b[:])
+			return secret.FromBytes(b)
+		}, DefaultSchedule: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond}}
+	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: quiet{}, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: 64})
+	a := &dispatch.Attempter{Sender: sender, Secrets: store, Observer: quiet{}, Now: now, UserAgent: "Ordinavo-Webhooks/test"}
+	in := intake.New(store, quiet{}, now, source.New)
+	sweeper := sweep.New(store, now)
+	takeover := dispatch.NewTakeover(store, store, now, incarnation)
+	fan := fanout.New(store, gate{store}, d, quiet{}, now, source.New)
+	router, err := messages.NewRouter(logger, log{eventlog.New(db, logger, now)}, fan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	all := append(d.Loops(), in.Loop(), sweeper.Loop())
+	all = append(all, takeover.Loops()...)
+	running.Go(func() { loops.Run(ctx, logger, all...) })
+	running.Go(func() { _ = dispatcher.Run(ctx, context.Background(), d, a) })
+	running.Go(func() { _ = router.Run(ctx) })
+	running.Go(func() {
+		watch := db.WatchQueue()
+		defer watch.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-watch.C:
+				d.WakeLease()
+				sweeper.Wake()
+			}
+		}
+	})
+	<-router.Running()
+	t.Cleanup(func() {
+		stop()
+		_ = router.Close()
+		running.Wait()
+		sender.Close()
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &service{in, subs, store}
+}
+
+func TestAnEventReachesItsReceiverSigned(t *testing.T) {
+	s := start(t, filepath.Join(t.TempDir(), "o.db"))
+	type arrival struct {
+		header http.Header
+		body   []byte
+	}
+	arrivals := make(chan arrival, 10)
+	fails := 2
+	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if fails > 0 {
+			fails--
+			w.WriteHeader(500)
+			return
+		}
+		arrivals <- arrival{r.Header.Clone(), body}
+	}))
+	defer receiver.Close()
+	ctx := t.Context()
+	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", CreatedAt: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	_, whsec, err := s.subs.Create(ctx, "tenant-123", subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"visit_report.*"},
+		Options: payload.DefaultOptions(), Timeout: 5 * time.Second, MaxInFlight: 4}, subscriptions.Actor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := event.Sample(event.VisitReportApproved, "tenant-123")
+	began := time.Now()
+	if _, err := s.intake.Accept(ctx, []event.Event{e}, ""); err != nil {
+		t.Fatal(err)
+	}
+	t.Log("202 after", time.Since(began))
+	got := <-arrivals
+	t.Log("arrived after", time.Since(began))
+	if err := signature.VerifyBody(got.header.Get(signature.HeaderBody), got.body, whsec); err != nil {
+		t.Error(err)
+	}
+	if !bytes.Contains(got.body, []byte(e.ID)) {
+		t.Errorf("%s", got.body)
+	}
+	for i := range 5 {
+		e.ID = ids.New(time.Now, rand.Reader).New("evt_")
+		began := time.Now()
+		if _, err := s.intake.Accept(ctx, []event.Event{e}, ""); err != nil {
+			t.Fatal(err)
+		}
+		accepted := time.Since(began)
+		<-arrivals
+		t.Log(i, "202 after", accepted, "arrived after", time.Since(began))
+	}
+}
