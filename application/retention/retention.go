@@ -1,0 +1,67 @@
+// Package retention deletes what is old enough, a little at a time.
+package retention
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/loop"
+)
+
+// Ages say for how long things are kept.
+type Ages struct {
+	Events      time.Duration // accepted events, once none of their deliveries is kept
+	Attempts    time.Duration // closed deliveries with their attempts
+	DeadLetters time.Duration
+}
+
+// Cutoffs are the times before which things are deleted.
+type Cutoffs struct {
+	Events      time.Time
+	Attempts    time.Time
+	DeadLetters time.Time
+}
+
+// Store deletes in small transactions, so that nobody waits for long.
+type Store interface {
+	// Purge deletes at most about limit rows of what is older than the cutoffs, and says how many.
+	// What is open, or not fanned out yet, stays whatever its age.
+	Purge(ctx context.Context, before Cutoffs, limit int) (deleted int, err error)
+}
+
+const (
+	purgedAtOnce = 500
+	pause        = time.Minute            // when nothing is left to delete
+	breath       = 100 * time.Millisecond // between two deletions, for those who wait to write
+)
+
+// Retention is the step that deletes.
+type Retention struct {
+	store Store
+	ages  Ages
+	now   func() time.Time
+}
+
+// New makes a Retention.
+func New(store Store, ages Ages, now func() time.Time) *Retention {
+	return &Retention{store: store, ages: ages, now: now}
+}
+
+// Loop is the retention's step.
+func (r *Retention) Loop() loop.Loop { return loop.Loop{Name: "retention", Step: r.Step} }
+
+// Step deletes one batch.
+func (r *Retention) Step(ctx context.Context) (time.Time, error) {
+	now := r.now()
+	deleted, err := r.store.Purge(ctx, Cutoffs{
+		Events: now.Add(-r.ages.Events), Attempts: now.Add(-r.ages.Attempts), DeadLetters: now.Add(-r.ages.DeadLetters),
+	}, purgedAtOnce)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("delete what is old: %w", err)
+	}
+	if deleted == 0 {
+		return now.Add(pause), nil
+	}
+	return now.Add(breath), nil
+}

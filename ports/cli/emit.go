@@ -1,0 +1,204 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of emit.
+const (
+	emitBatch     = 500             // events in one request
+	emitBatchSize = 4 << 20         // bytes in one request
+	emitTries     = 8               // of one request, when the service is busy or away
+	maxEmitPause  = 5 * time.Second // between two tries
+)
+
+// emitter sends events to a running service.
+type emitter struct {
+	client   *http.Client
+	url, key string
+	run      string // names this run in Idempotency-Keys
+	progress *progress
+
+	batch      []json.RawMessage
+	size       int
+	number     int
+	accepted   int
+	duplicates int
+}
+
+// Emit sends the events of the file, or of in when the file is "-": single events, lists,
+// {"events": [...]} and NDJSON alike. A request that got no answer is sent again under the same
+// Idempotency-Key, so nothing is sent twice.
+func Emit(ctx context.Context, file string, in io.Reader, out, terminal io.Writer, url, key string) error {
+	if file != "-" {
+		opened, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = opened.Close() }()
+		in = opened
+	}
+	nonce := make([]byte, 8)
+	if _, err := rand.Read(nonce); err != nil {
+		return err
+	}
+	e := &emitter{client: &http.Client{Timeout: 30 * time.Second}, url: strings.TrimRight(url, "/"), key: key, run: hex.EncodeToString(nonce), progress: newProgress(terminal)}
+	err := e.sendAll(ctx, json.NewDecoder(bufio.NewReaderSize(in, 1<<20)))
+	e.progress.end()
+	fmt.Fprintf(out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
+	return err
+}
+
+func (e *emitter) sendAll(ctx context.Context, values *json.Decoder) error {
+	for {
+		var value json.RawMessage
+		if err := values.Decode(&value); errors.Is(err, io.EOF) {
+			return e.flush(ctx)
+		} else if err != nil {
+			return fmt.Errorf("the input, at byte %d: %w", values.InputOffset(), err)
+		}
+		events, err := eventsOf(value)
+		if err != nil {
+			return fmt.Errorf("the input, before byte %d: %w", values.InputOffset(), err)
+		}
+		for _, event := range events {
+			if err := e.add(ctx, event); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// eventsOf takes a list of events, an object that holds one, or a single event.
+func eventsOf(value json.RawMessage) (events []json.RawMessage, err error) {
+	switch value[0] {
+	case '[':
+		err = json.Unmarshal(value, &events)
+		return events, err
+	case '{':
+		var batch struct {
+			Events []json.RawMessage `json:"events"`
+		}
+		if err := json.Unmarshal(value, &batch); err == nil && batch.Events != nil {
+			return batch.Events, nil
+		}
+		return []json.RawMessage{value}, nil
+	default:
+		return nil, errors.New("an event is a JSON object")
+	}
+}
+
+func (e *emitter) add(ctx context.Context, event json.RawMessage) error {
+	if len(e.batch) == emitBatch || len(e.batch) > 0 && e.size+len(event) > emitBatchSize {
+		if err := e.flush(ctx); err != nil {
+			return err
+		}
+	}
+	e.batch = append(e.batch, event)
+	e.size += len(event)
+	return nil
+}
+
+func (e *emitter) flush(ctx context.Context) error {
+	if len(e.batch) == 0 {
+		return nil
+	}
+	body, err := json.Marshal(map[string]any{"events": e.batch})
+	if err != nil {
+		return err
+	}
+	e.number++
+	first := e.accepted + e.duplicates
+	pause := 200 * time.Millisecond
+	for try := 1; ; try++ {
+		retryAfter, err := e.send(ctx, body)
+		if err == nil {
+			break
+		}
+		if retryAfter < 0 || try == emitTries {
+			return fmt.Errorf("events %d to %d: %w", first+1, first+len(e.batch), err)
+		}
+		if err := wait(ctx, max(pause, retryAfter)); err != nil {
+			return err
+		}
+		pause = min(2*pause, maxEmitPause)
+	}
+	e.batch, e.size = e.batch[:0], 0
+	e.progress.show(e.accepted, e.duplicates)
+	return nil
+}
+
+// send posts the batch once. A negative retryAfter says that trying again would not help.
+func (e *emitter) send(ctx context.Context, body []byte) (retryAfter time.Duration, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url+"/v1/events", bytes.NewReader(body))
+	if err != nil {
+		return -1, err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+e.key)
+	request.Header.Set("Idempotency-Key", "emit-"+e.run+"-"+strconv.Itoa(e.number))
+	answer, err := e.client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
+	if err != nil {
+		return 0, err
+	}
+	if answer.StatusCode != http.StatusAccepted {
+		return mayRetry(answer), fmt.Errorf("the service answered %s: %s", answer.Status, bytes.TrimSpace(text))
+	}
+	return 0, e.count(text)
+}
+
+func mayRetry(answer *http.Response) time.Duration {
+	if answer.StatusCode != http.StatusTooManyRequests && answer.StatusCode < http.StatusInternalServerError {
+		return -1
+	}
+	seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
+	return min(time.Duration(max(0, seconds))*time.Second, maxEmitPause)
+}
+
+func (e *emitter) count(text []byte) error {
+	var answer struct {
+		Results []struct {
+			Status string `json:"status"`
+		} `json:"results"`
+	}
+	if err := json.Unmarshal(text, &answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	for _, r := range answer.Results {
+		if r.Status == "duplicate" {
+			e.duplicates++
+		} else {
+			e.accepted++
+		}
+	}
+	return nil
+}
+
+func wait(ctx context.Context, pause time.Duration) error {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
+	}
+}
