@@ -42,7 +42,8 @@ type emitter struct {
 // Emit sends the events of the file, or of in when the file is "-": single events, lists,
 // {"events": [...]} and NDJSON alike. A request that got no answer is sent again under the same
 // Idempotency-Key, so nothing is sent twice.
-func Emit(ctx context.Context, file string, in io.Reader, out, terminal io.Writer, url, key string) error {
+func Emit(ctx context.Context, file string, s Streams, url, key string) error {
+	in := s.In
 	if file != "-" {
 		opened, err := os.Open(file)
 		if err != nil {
@@ -55,10 +56,10 @@ func Emit(ctx context.Context, file string, in io.Reader, out, terminal io.Write
 	if _, err := rand.Read(nonce); err != nil {
 		return err
 	}
-	e := &emitter{client: &http.Client{Timeout: 30 * time.Second}, url: strings.TrimRight(url, "/"), key: key, run: hex.EncodeToString(nonce), progress: newProgress(terminal)}
+	e := &emitter{client: &http.Client{Timeout: 30 * time.Second}, url: strings.TrimRight(url, "/"), key: key, run: hex.EncodeToString(nonce), progress: newProgress(s.Err)}
 	err := e.sendAll(ctx, json.NewDecoder(bufio.NewReaderSize(in, 1<<20)))
 	e.progress.end()
-	fmt.Fprintf(out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
+	fmt.Fprintf(s.Out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
 	return err
 }
 

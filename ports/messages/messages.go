@@ -7,11 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"strconv"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
 
 	"github.com/ordinavo/webhooks/application/intake"
 )
@@ -48,11 +48,8 @@ func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, e
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
 	}
-	poison, err := middleware.PoisonQueueWithFilter(records.Publisher(), TopicPoison, isPoison)
-	if err != nil {
-		return nil, fmt.Errorf("make the poison queue: %w", err)
-	}
-	router.AddMiddleware(poison, records.InTransaction, middleware.Recoverer)
+	// What cannot be handled goes to the poison topic in a transaction of its own, with the group's offset.
+	router.AddMiddleware(setAside(records), records.InTransaction, recovered)
 	for _, route := range []struct {
 		group, topic string
 		handle       func(*message.Message) error
@@ -68,10 +65,34 @@ func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, e
 	return router, nil
 }
 
-// isPoison tells what would fail again in the same way from trouble that passes, like a database that is away.
-func isPoison(err error) bool {
-	var panicked middleware.RecoveredPanicError
-	return errors.Is(err, errPoison) || errors.As(err, &panicked)
+// setAside puts a message that no repetition can handle on the poison topic, with the reason, and goes on.
+// Trouble that passes, like a database that is away, makes the message come again instead.
+func setAside(records Log) message.HandlerMiddleware {
+	return func(next message.HandlerFunc) message.HandlerFunc {
+		return func(msg *message.Message) ([]*message.Message, error) {
+			produced, err := next(msg)
+			if !errors.Is(err, errPoison) {
+				return produced, err
+			}
+			return records.InTransaction(func(msg *message.Message) ([]*message.Message, error) {
+				poison := msg.CopyWithContext()
+				poison.Metadata.Set("reason", err.Error())
+				return nil, records.Publisher().Publish(TopicPoison, poison)
+			})(msg)
+		}
+	}
+}
+
+// recovered makes poison of a message whose handling panics.
+func recovered(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) (produced []*message.Message, err error) {
+		defer func() {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%w: handling it panicked: %v\n%s", errPoison, r, debug.Stack())
+			}
+		}()
+		return next(msg)
+	}
 }
 
 func handleEvents(fanOut FanOut) func(*message.Message) error {

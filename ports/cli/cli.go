@@ -1,0 +1,128 @@
+// Package cli is the command line (contract, section 6).
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/ordinavo/webhooks/ports/cli/config"
+)
+
+// Commands is what the command line drives; main wires it.
+type Commands struct {
+	// Serve runs the service until ctx ends, then drains.
+	Serve func(ctx context.Context, c config.Config, logs io.Writer) error
+	// Demo shows the service to a newcomer and checks what it shows.
+	Demo        func(ctx context.Context, out io.Writer) error
+	MigrateUp   func(ctx context.Context, c config.Config) error
+	MigrateDown func(ctx context.Context, c config.Config, steps int) error
+	// Schema is the database's schema version and the newest that this binary knows.
+	Schema func(ctx context.Context, c config.Config) (current, newest uint, err error)
+	// Build is the version, the commit and the schema version of this binary.
+	Build func() (version, commit string, schema uint)
+}
+
+// Streams are the process's own.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+const usage = `ordinavo-webhooks: signed webhooks for every tenant
+
+  demo                    the newcomer's first minute: shows what it does and checks it
+  serve                   the service
+  migrate up              bring the database's schema up to date
+  migrate down N          take the last N migrations back
+  migrate status          say which schema version the database has
+  emit FILE | -           send events (JSON, NDJSON) to a running service
+  version                 version, commit and schema version
+  help                    this text, and the settings
+
+`
+
+// errUsage says that the words of the command line are off.
+var errUsage = errors.New("usage")
+
+// Main runs one command and returns the process's exit code: 0, 1 for a failure, 2 for wrong usage.
+func Main(ctx context.Context, args, environ []string, s Streams, do Commands) int {
+	err := run(ctx, args, environ, s, do)
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(s.Err, "%s\n\n%s", strings.TrimPrefix(err.Error(), errUsage.Error()+": "), usage)
+		return 2
+	default:
+		fmt.Fprintln(s.Err, "error:", err)
+		return 1
+	}
+}
+
+func run(ctx context.Context, args, environ []string, s Streams, do Commands) error {
+	if len(args) == 0 {
+		return fmt.Errorf("%w: which command?", errUsage)
+	}
+	switch args[0] {
+	case "help", "-h", "--help":
+		fmt.Fprint(s.Out, usage, config.Usage())
+		return nil
+	case "version":
+		version, commit, schema := do.Build()
+		fmt.Fprintf(s.Out, "ordinavo-webhooks %s, commit %s, schema %d\n", version, commit, schema)
+		return nil
+	case "demo":
+		return do.Demo(ctx, s.Out)
+	}
+	c, rest, err := config.Load(args[1:], environ)
+	if err != nil {
+		return err
+	}
+	switch {
+	case args[0] == "serve" && len(rest) == 0:
+		return do.Serve(ctx, c, s.Err)
+	case args[0] == "emit" && len(rest) == 1:
+		return Emit(ctx, rest[0], s, serviceURL(c), c.Client.Key.Reveal())
+	case args[0] == "migrate" && len(rest) > 0:
+		return migrate(ctx, c, rest, s.Out, do)
+	default:
+		return fmt.Errorf("%w: unknown command: %s", errUsage, strings.Join(args, " "))
+	}
+}
+
+func serviceURL(c config.Config) string {
+	if c.Client.URL != "" {
+		return c.Client.URL
+	}
+	return "http://" + c.Listen
+}
+
+func migrate(ctx context.Context, c config.Config, words []string, out io.Writer, do Commands) error {
+	var err error
+	switch {
+	case words[0] == "up" && len(words) == 1:
+		err = do.MigrateUp(ctx, c)
+	case words[0] == "down" && len(words) == 2:
+		steps, parseErr := strconv.Atoi(words[1])
+		if parseErr != nil || steps < 1 {
+			return fmt.Errorf("%w: migrate down needs a whole number of steps from 1 on, not %q", errUsage, words[1])
+		}
+		err = do.MigrateDown(ctx, c, steps)
+	case words[0] == "status" && len(words) == 1:
+	default:
+		return fmt.Errorf("%w: migrate takes up, down N or status", errUsage)
+	}
+	if err != nil {
+		return err
+	}
+	current, newest, err := do.Schema(ctx, c)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "schema version %d of %d\n", current, newest)
+	return nil
+}
