@@ -1,0 +1,124 @@
+// Package config reads the settings of contract section 6 from flags and the environment. All that is
+// wrong is reported at once, and secrets do not print.
+package config
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// Config is everything that can be set, checked. Load makes one.
+type Config struct {
+	// Listen is host:port of API, metrics and docs; port 0 takes a free one.
+	Listen   string
+	Database Database
+	// PlatformKey is the first platform key; empty means that one is made.
+	PlatformKey Secret
+	// MasterKey is 32 bytes in base64, or a KMS URI; empty means that it lies beside the SQLite file.
+	MasterKey Secret
+	Roles     Roles
+	Egress    Egress
+	// RetrySchedule is the default of new subscriptions: 1 to 20 delays.
+	RetrySchedule []time.Duration
+	// MaxInFlight is the attempts at once in this process, 1 to 100,000.
+	MaxInFlight int
+	// RateLimit is API requests a second and key, 0 to 1,000,000; 0 is none.
+	RateLimit int
+	Retention Retention
+	// ShutdownTimeout is how long draining may take.
+	ShutdownTimeout time.Duration
+	LogLevel        slog.Level
+	// AutoMigrate lets serve bring the schema up to date.
+	AutoMigrate bool
+	Client      Client
+}
+
+// Database says where the data is.
+type Database struct {
+	Kind DatabaseKind
+	// Path is SQLite's file; empty for other kinds.
+	Path string
+	// URL is PostgreSQL's, with its password; empty for other kinds.
+	URL Secret
+}
+
+// DatabaseKind is one of the databases that the service can keep its data in.
+type DatabaseKind string
+
+// The kinds of database.
+const (
+	SQLite     DatabaseKind = "sqlite"
+	PostgreSQL DatabaseKind = "postgres"
+)
+
+// Roles is what this process does; at least one of them.
+type Roles struct {
+	API, Router, Dispatcher bool
+}
+
+// Egress bounds what may be called.
+type Egress struct {
+	// Allow is networks that may be called although they are not public, and by plain http.
+	Allow []netip.Prefix
+	// Ports may be called; never empty.
+	Ports []PortRange
+}
+
+// PortRange is the ports from First to Last, both included, each 1 to 65535.
+type PortRange struct {
+	First, Last uint16
+}
+
+// Retention is how long things are kept; each more than 0.
+type Retention struct {
+	Events, Attempts, DeadLetters time.Duration
+}
+
+// Client is what emit needs to talk to a running service.
+type Client struct {
+	// URL is the service's address; empty means the one of Listen.
+	URL string
+	// Key is the API key that emit sends.
+	Key Secret
+}
+
+// Secret is a setting that must not show. String is for humans and logs; Reveal is the value.
+type Secret struct {
+	_     [0]func() // no ==: compare what Reveal gives
+	value **string  // behind two pointers, since fmt follows one in fields where it may not call String
+}
+
+// NewSecret hides a value; the zero Secret hides the empty one.
+func NewSecret(value string) Secret {
+	if value == "" {
+		return Secret{}
+	}
+	inner := &value
+	return Secret{value: &inner}
+}
+
+// Reveal is the value; empty when it was not set.
+func (s Secret) Reveal() string {
+	if s.value == nil {
+		return ""
+	}
+	return **s.value
+}
+
+// IsZero reports whether nothing was set.
+func (s Secret) IsZero() bool { return s.value == nil }
+
+const redacted = "***"
+
+// String hides the value.
+func (s Secret) String() string { return redacted }
+
+// GoString hides the value from %#v.
+func (s Secret) GoString() string { return redacted }
+
+// LogValue hides the value from slog.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
+
+// MarshalText hides the value from JSON and other encodings.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }

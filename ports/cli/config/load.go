@@ -1,0 +1,184 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxTypos is how many characters a name may be off and still be suggested another.
+const maxTypos = 4
+
+// testPrefix begins variables that only tests read.
+const testPrefix = prefix + "TEST_"
+
+// Error is everything that is wrong with the settings.
+type Error struct {
+	Problems []string
+}
+
+func (e *Error) Error() string {
+	return "the configuration is not valid:\n  - " + strings.Join(e.Problems, "\n  - ")
+}
+
+// ErrHelp says that -h or --help was among the flags: show the usage.
+var ErrHelp = errors.New("help was asked for")
+
+// given is a setting's text and where it came from, for messages.
+type given struct {
+	text, source string
+}
+
+// Load reads args (without the command's name) and environ, in the form of os.Environ. Flags may be given
+// as --name=value or --name value; one wins over its variable. What is not a flag comes back as rest, in
+// order; a single - and all that follows -- count as rest. The error is ErrHelp or an *Error.
+func Load(args, environ []string) (c Config, rest []string, err error) {
+	if wantsHelp(args) {
+		return Config{}, nil, ErrHelp
+	}
+	table := settings()
+	var wrong Error
+	texts := defaults(table)
+	fromEnvironment(table, environ, texts, &wrong)
+	rest = fromFlags(table, args, texts, &wrong)
+	for _, s := range table {
+		from := texts[s.variable]
+		if err := s.set(&c, strings.TrimSpace(from.text)); err != nil {
+			wrong.add("%s %s", from.source, err)
+		}
+	}
+	wrong.Problems = append(wrong.Problems, c.conflicts()...)
+	if len(wrong.Problems) > 0 {
+		return Config{}, nil, &wrong
+	}
+	return c, rest, nil
+}
+
+func wantsHelp(args []string) bool {
+	if end := slices.Index(args, "--"); end >= 0 {
+		args = args[:end]
+	}
+	return slices.Contains(args, "-h") || slices.Contains(args, "--help")
+}
+
+func (e *Error) add(format string, args ...any) {
+	e.Problems = append(e.Problems, fmt.Sprintf(format, args...))
+}
+
+func defaults(table []setting) map[string]given {
+	texts := make(map[string]given, len(table))
+	for _, s := range table {
+		texts[s.variable] = given{s.def, s.variable}
+	}
+	return texts
+}
+
+// fromEnvironment refuses what begins like a setting and is none. A variable that is set to nothing
+// counts as not set, as in most shells' and containers' files.
+func fromEnvironment(table []setting, environ []string, texts map[string]given, wrong *Error) {
+	for _, entry := range environ {
+		name, text, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, prefix) || strings.HasPrefix(name, testPrefix) {
+			continue
+		}
+		if _, known := texts[name]; !known {
+			wrong.add("%s is not a setting%s", name, suggestion(name, variables(table)))
+			continue
+		}
+		if text != "" {
+			texts[name] = given{text, name}
+		}
+	}
+}
+
+func fromFlags(table []setting, args []string, texts map[string]given, wrong *Error) (rest []string) {
+	seen := map[string]bool{}
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		if arg == "--" {
+			return append(rest, args...)
+		}
+		if arg == "-" || !strings.HasPrefix(arg, "-") {
+			rest = append(rest, arg)
+			continue
+		}
+		name, text, hasText := strings.Cut(arg, "=")
+		at := slices.IndexFunc(table, func(s setting) bool { return "--"+s.flag == name })
+		if at < 0 {
+			wrong.add("%s is not a flag%s", name, suggestion(name, flags(table)))
+			continue
+		}
+		if !hasText {
+			if len(args) == 0 || strings.HasPrefix(args[0], "--") {
+				wrong.add("%s needs a value", name)
+				continue
+			}
+			text, args = args[0], args[1:]
+		}
+		if seen[name] {
+			wrong.add("%s is given twice", name)
+		}
+		seen[name] = true
+		texts[table[at].variable] = given{text, name}
+	}
+	return rest
+}
+
+// conflicts are what is wrong with settings that are right one by one.
+func (c Config) conflicts() (problems []string) {
+	if c.Database.Kind == PostgreSQL && c.MasterKey.IsZero() {
+		problems = append(problems, "ORDINAVO_MASTER_KEY must be set with PostgreSQL: several processes share what it seals")
+	}
+	return problems
+}
+
+func variables(table []setting) (names []string) {
+	for _, s := range table {
+		names = append(names, s.variable)
+	}
+	return names
+}
+
+func flags(table []setting) (names []string) {
+	for _, s := range table {
+		names = append(names, "--"+s.flag)
+	}
+	return names
+}
+
+// suggestion names the known name that is nearest to the given one, unless none is near.
+func suggestion(name string, known []string) string {
+	best, least := "", 1+min(maxTypos, len(name)/3)
+	for _, candidate := range known {
+		if d := distance(name, candidate); d < least {
+			best, least = candidate, d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return ": did you mean " + best + "?"
+}
+
+// distance is Levenshtein's: how many characters to insert, delete or replace. It is for short names.
+func distance(a, b string) int {
+	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
+	previous := make([]int, len(b)+1)
+	for j := range previous {
+		previous[j] = j
+	}
+	for i := range len(a) {
+		current := append(make([]int, 0, len(b)+1), i+1)
+		for j := range len(b) {
+			cost := previous[j]
+			if a[i] != b[j] {
+				cost++
+			}
+			current = append(current, min(cost, previous[j+1]+1, current[j]+1))
+		}
+		previous = current
+	}
+	return previous[len(b)]
+}

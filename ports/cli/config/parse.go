@@ -1,0 +1,243 @@
+package config
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Bounds of the settings (contract, section 6; retry delays: section 4).
+const (
+	maxRetryDelays     = 20
+	maxRetryDelay      = 72 * time.Hour
+	maxMaxInFlight     = 100_000
+	maxRateLimit       = 1_000_000
+	minRetention       = time.Minute
+	maxRetention       = 10 * 365 * day
+	maxShutdownTimeout = time.Hour
+	masterKeySize      = 32 // bytes
+	platformKeyPrefix  = "ord_live_"
+	minPlatformKey     = len(platformKeyPrefix) + 8 // characters
+	day                = 24 * time.Hour
+)
+
+func parseListen(text string) (string, error) {
+	_, port, err := net.SplitHostPort(text)
+	if err != nil {
+		return "", errors.New("must be host:port, like 127.0.0.1:8080 or :8080")
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", errors.New("must end in a port from 0 to 65535")
+	}
+	return text, nil
+}
+
+// parseDatabase quotes nothing: the URL may hold a password.
+func parseDatabase(text string) (Database, error) {
+	if path, isSQLite := strings.CutPrefix(text, "sqlite:"); isSQLite {
+		path = strings.TrimPrefix(path, "//")
+		if path == "" || strings.ContainsAny(path, "?#\x00") {
+			return Database{}, errors.New("must name a file after sqlite:, without parameters")
+		}
+		return Database{Kind: SQLite, Path: path}, nil
+	}
+	address, err := url.Parse(text)
+	if err != nil || (address.Scheme != "postgres" && address.Scheme != "postgresql") || address.Host == "" {
+		return Database{}, errors.New("must be sqlite:path/to/file or postgres://user@host/database")
+	}
+	return Database{Kind: PostgreSQL, URL: NewSecret(text)}, nil
+}
+
+func parsePlatformKey(text string) (Secret, error) {
+	odd := func(r rune) bool { return r <= ' ' || r > '~' } // would not survive an Authorization header
+	if text != "" && (!strings.HasPrefix(text, platformKeyPrefix) || len(text) < minPlatformKey || strings.ContainsFunc(text, odd)) {
+		return Secret{}, fmt.Errorf("must be %s and at least 8 more characters, all of them ASCII without spaces", platformKeyPrefix)
+	}
+	return NewSecret(text), nil
+}
+
+func parseToken(text string) (Secret, error) { return NewSecret(text), nil }
+
+func parseMasterKey(text string) (Secret, error) {
+	if text != "" && !strings.Contains(text, "://") {
+		if key, err := base64.StdEncoding.Strict().DecodeString(text); err != nil || len(key) != masterKeySize {
+			return Secret{}, errors.New("must be 32 bytes in base64 (44 characters), or a KMS URI")
+		}
+	}
+	return NewSecret(text), nil
+}
+
+func parseRoles(text string) (Roles, error) {
+	var roles Roles
+	for _, name := range split(text) {
+		switch name {
+		case "api":
+			roles.API = true
+		case "router":
+			roles.Router = true
+		case "dispatcher":
+			roles.Dispatcher = true
+		default:
+			return Roles{}, fmt.Errorf("has %q, which is none of api, router, dispatcher", name)
+		}
+	}
+	if roles == (Roles{}) {
+		return Roles{}, errors.New("must have at least one of api, router, dispatcher")
+	}
+	return roles, nil
+}
+
+func parseEgressAllow(text string) ([]netip.Prefix, error) {
+	var allowed []netip.Prefix
+	for _, part := range split(text) {
+		prefix, err := netip.ParsePrefix(part)
+		if err != nil {
+			return nil, fmt.Errorf("has %q, which is not a network like 127.0.0.0/8 or ::1/128", part)
+		}
+		if prefix != prefix.Masked() {
+			return nil, fmt.Errorf("has %q, which has bits behind its mask: did you mean %s?", part, prefix.Masked())
+		}
+		allowed = append(allowed, prefix)
+	}
+	return allowed, nil
+}
+
+func parseEgressPorts(text string) ([]PortRange, error) {
+	var ranges []PortRange
+	for _, part := range split(text) {
+		first, last, isRange := strings.Cut(part, "-")
+		if !isRange {
+			last = first
+		}
+		low, errLow := strconv.ParseUint(first, 10, 16)
+		high, errHigh := strconv.ParseUint(last, 10, 16)
+		if errLow != nil || errHigh != nil || low == 0 || low > high {
+			return nil, fmt.Errorf("has %q, which is neither a port from 1 to 65535 nor a range like 1024-65535", part)
+		}
+		ranges = append(ranges, PortRange{uint16(low), uint16(high)})
+	}
+	if len(ranges) == 0 {
+		return nil, errors.New("must have at least one port")
+	}
+	return ranges, nil
+}
+
+func parseSchedule(text string) ([]time.Duration, error) {
+	parts := split(text)
+	if len(parts) == 0 || len(parts) > maxRetryDelays {
+		return nil, fmt.Errorf("must have 1 to %d delays", maxRetryDelays)
+	}
+	schedule := make([]time.Duration, 0, len(parts))
+	for _, part := range parts {
+		delay, err := time.ParseDuration(part)
+		if err != nil {
+			return nil, fmt.Errorf("has %q, which is not a duration like 30s or 2m", part)
+		}
+		if delay <= 0 || delay > maxRetryDelay {
+			return nil, fmt.Errorf("has %q: a delay is more than 0 and at most 72h", part)
+		}
+		schedule = append(schedule, delay)
+	}
+	return schedule, nil
+}
+
+// parseRetention overrides the defaults that it names; the others stay.
+func parseRetention(text string) (Retention, error) {
+	kept := Retention{Events: 30 * day, Attempts: 30 * day, DeadLetters: 90 * day}
+	named := map[string]*time.Duration{"events": &kept.Events, "attempts": &kept.Attempts, "dead_letters": &kept.DeadLetters}
+	for _, part := range split(text) {
+		name, value, _ := strings.Cut(part, "=")
+		into, known := named[name]
+		if !known {
+			return Retention{}, fmt.Errorf("has %q, which is none of events=…, attempts=…, dead_letters=… (each once)", part)
+		}
+		delete(named, name)
+		period, err := parsePeriod(value)
+		if err != nil || period < minRetention || period > maxRetention {
+			return Retention{}, fmt.Errorf("has %q: a period is like 30d or 36h, from 1m to 3650d", part)
+		}
+		*into = period
+	}
+	return kept, nil
+}
+
+// parsePeriod takes whole days (30d) besides Go's durations.
+func parsePeriod(text string) (time.Duration, error) {
+	days, isDays := strings.CutSuffix(text, "d")
+	if !isDays {
+		return time.ParseDuration(text)
+	}
+	count, err := strconv.ParseUint(days, 10, 32)
+	if err != nil || count > math.MaxInt64/uint64(day) {
+		return 0, fmt.Errorf("%q is not a number of days", text)
+	}
+	return time.Duration(count) * day, nil
+}
+
+func parseShutdownTimeout(text string) (time.Duration, error) {
+	timeout, err := time.ParseDuration(text)
+	if err != nil || timeout <= 0 || timeout > maxShutdownTimeout {
+		return 0, errors.New("must be a duration of more than 0 and at most 1h, like 30s")
+	}
+	return timeout, nil
+}
+
+func parseLogLevel(text string) (slog.Level, error) {
+	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
+	level, known := levels[strings.ToLower(text)]
+	if !known {
+		return 0, errors.New("must be debug, info, warn or error")
+	}
+	return level, nil
+}
+
+func parseBool(text string) (bool, error) {
+	switch strings.ToLower(text) {
+	case "true", "1":
+		return true, nil
+	case "false", "0":
+		return false, nil
+	}
+	return false, errors.New("must be true or false")
+}
+
+func parseServiceURL(text string) (string, error) {
+	if text == "" {
+		return "", nil
+	}
+	address, err := url.Parse(text)
+	if err != nil || (address.Scheme != "http" && address.Scheme != "https") || address.Host == "" || address.User != nil ||
+		address.RawQuery != "" || address.Fragment != "" {
+		return "", errors.New("must be like http://127.0.0.1:8080")
+	}
+	return strings.TrimRight(text, "/"), nil
+}
+
+// whole makes a parser of whole numbers from low to high.
+func whole(low, high int) func(string) (int, error) {
+	return func(text string) (int, error) {
+		number, err := strconv.Atoi(text)
+		if err != nil || number < low || number > high {
+			return 0, fmt.Errorf("must be a whole number from %d to %d", low, high)
+		}
+		return number, nil
+	}
+}
+
+// split cuts at commas; white space around the parts does not count, nor do empty parts.
+func split(text string) []string {
+	parts := strings.Split(text, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+}
