@@ -44,6 +44,15 @@ func (db *DB) SchemaVersion() (current, newest uint, err error) {
 	return current, newest, err
 }
 
+// NewestSchema is the newest schema version that this binary knows.
+func NewestSchema() uint {
+	newest, err := newestMigration(migrations.SQLite, "sqlite")
+	if err != nil {
+		panic(fmt.Sprintf("sqlite: the embedded migrations cannot be read: %v", err))
+	}
+	return newest
+}
+
 func newestMigration(files fs.FS, dir string) (uint, error) {
 	source, err := iofs.New(files, dir)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -130,4 +131,21 @@ func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = ? AND event_id = ?`, owner, eventID)
+}
+
+// QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.
+func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int64, oldestDue time.Time, err error) {
+	depth = map[delivery.Status]int64{}
+	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+		var status delivery.Status
+		var due sql.NullInt64
+		var n int64
+		err = r.Scan(&status, &n, &due)
+		depth[status] = n
+		if at := moment(due); due.Valid && !at.After(now) && (oldestDue.IsZero() || at.Before(oldestDue)) {
+			oldestDue = at
+		}
+		return none, err
+	}, `SELECT CASE WHEN lease IS NULL THEN status ELSE 'delivering' END AS shown, count(*), min(due_at) FROM open_deliveries GROUP BY shown`)
+	return depth, oldestDue, err
 }

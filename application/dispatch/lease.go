@@ -61,12 +61,14 @@ func (d *Dispatcher) InFlight() int { return d.slots.out() }
 // WakeLease makes the lease step look for what is due.
 func (d *Dispatcher) WakeLease() { d.leaseWake.Send() }
 
-// Loops are the dispatcher's steps.
-func (d *Dispatcher) Loops() []loop.Loop {
-	return []loop.Loop{
-		{Name: "lease", Step: d.LeaseStep, Wake: d.leaseWake},
-		{Name: "record", Step: d.RecordStep, Wake: d.recordWake},
-	}
+// LeaseLoop fills the slots.
+func (d *Dispatcher) LeaseLoop() loop.Loop {
+	return loop.Loop{Name: "lease", Step: d.LeaseStep, Wake: d.leaseWake}
+}
+
+// RecordLoop writes what came of the attempts. It must outlive the last of them.
+func (d *Dispatcher) RecordLoop() loop.Loop {
+	return loop.Loop{Name: "record", Step: d.RecordStep, Wake: d.recordWake}
 }
 
 // LeaseStep leases what is due, as far as there are slots.

@@ -69,7 +69,7 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 	}
 	switch args[0] {
 	case "help", "-h", "--help":
-		fmt.Fprint(s.Out, usage, config.Usage())
+		fmt.Fprint(s.Out, usage, "settings, a flag or a variable each:\n\n", config.Usage(false), "\nsettings of emit:\n\n", config.Usage(true))
 		return nil
 	case "version":
 		version, commit, schema := do.Build()
@@ -79,6 +79,9 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 		return do.Demo(ctx, s.Out)
 	}
 	c, rest, err := config.Load(args[1:], environ)
+	if errors.Is(err, config.ErrHelp) {
+		return run(ctx, []string{"help"}, environ, s, do)
+	}
 	if err != nil {
 		return err
 	}

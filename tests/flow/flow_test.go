@@ -114,8 +114,7 @@ func start(t *testing.T, path string) *service {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	all := append(d.Loops(), in.Loop(), sweeper.Loop())
-	all = append(all, takeover.Loops()...)
+	all := append(takeover.Loops(), d.LeaseLoop(), d.RecordLoop(), in.Loop(), sweeper.Loop())
 	running.Go(func() { loops.Run(ctx, logger, all...) })
 	running.Go(func() { _ = dispatcher.Run(ctx, context.Background(), d, a) })
 	running.Go(func() { _ = router.Run(ctx) })
