@@ -144,6 +144,7 @@ func setRetryAfter(status int, get func(string, ...string) string, set func(stri
 // huma has no other place to say what an error looks like than these variables of its package.
 func init() {
 	huma.ValidateStrictCasing = true
+	huma.DefaultArrayNullable = false
 	huma.NewError = func(status int, message string, causes ...error) huma.StatusError {
 		return newProblem(humaRefusal(status, message, causes))
 	}

@@ -42,5 +42,21 @@ func New(d Dependencies) *API {
 		UnescapePath:          true,
 		WriteTimeout:          writeTimeout,
 	})
+	a.app.Use(a.observe, a.guard)
+	a.huma = a.newHuma()
+	a.route()
 	return a
+}
+
+// route adds every route, and then encodes the document about them.
+func (a *API) route() {
+	a.routeEvents()
+	a.routeEventTypes()
+	a.routeDirectory()
+	a.routeTenants()
+	a.routeKeys()
+	a.routeSubscriptions()
+	a.routeDeliveries()
+	a.routeService()
+	a.encodeDocument()
 }

@@ -1,0 +1,216 @@
+package rest
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+// Delivery is one event on its way to one subscription.
+type Delivery struct {
+	ID                  string     `json:"id" example:"dlv_01JZ8A2MT8G7C3Y7V0WQ1M9B3C"`
+	TenantID            string     `json:"tenantId"`
+	EventID             string     `json:"eventId"`
+	EventType           string     `json:"eventType"`
+	SubscriptionID      string     `json:"subscriptionId"`
+	Status              string     `json:"status" enum:"pending,delivering,retrying,parked,succeeded,dead_letter,cancelled"`
+	AttemptCount        int        `json:"attemptCount"`
+	NextAttemptAt       *time.Time `json:"nextAttemptAt" doc:"null when there is none."`
+	SubscriptionVersion int64      `json:"subscriptionVersion" doc:"The version that rendered the body."`
+	Warnings            []string   `json:"warnings" doc:"What was odd when the body was rendered."`
+	CreatedAt           time.Time  `json:"createdAt"`
+	UpdatedAt           time.Time  `json:"updatedAt"`
+}
+
+// DeliveryRequest is what is sent.
+type DeliveryRequest struct {
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers" doc:"Of the last attempt; empty before the first."`
+	Body    string            `json:"body" doc:"The bytes that every attempt sends."`
+}
+
+// Attempt is one HTTP exchange.
+type Attempt struct {
+	Number          int               `json:"number"`
+	StartedAt       time.Time         `json:"startedAt"`
+	DurationMs      float64           `json:"durationMs"`
+	Outcome         string            `json:"outcome" enum:"succeeded,http_status,timeout,connection_refused,connection_lost,dns,tls,blocked_address,redirect,response_too_large,lease_expired"`
+	RequestHeaders  map[string]string `json:"requestHeaders"`
+	ResponseStatus  *int              `json:"responseStatus"`
+	ResponseHeaders map[string]string `json:"responseHeaders"`
+	ResponseBody    string            `json:"responseBody" doc:"At most the first 4 KiB."`
+	Error           *string           `json:"error"`
+	TraceID         string            `json:"traceId"`
+}
+
+// DeliveryDetail is a delivery with all that was sent and answered.
+type DeliveryDetail struct {
+	Delivery
+	Request  DeliveryRequest `json:"request"`
+	Attempts []Attempt       `json:"attempts" doc:"Oldest first."`
+}
+
+// DeliveryOutput is a delivery as an answer.
+type DeliveryOutput struct{ Body Delivery }
+
+// DeliveryDetailOutput is a delivery with its attempts as an answer.
+type DeliveryDetailOutput struct{ Body DeliveryDetail }
+
+type deliveryInput struct {
+	ID string `path:"deliveryId" pattern:"^dlv_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with dlv_"`
+}
+
+// Period is a span of time; each end may be left open.
+type Period struct {
+	Since time.Time `query:"since" doc:"RFC 3339; inclusive."`
+	Until time.Time `query:"until" doc:"RFC 3339; exclusive."`
+}
+
+type listDeliveriesInput struct {
+	Paging
+	Period
+	Status         string `query:"status" enum:"pending,delivering,retrying,parked,succeeded,dead_letter,cancelled"`
+	SubscriptionID string `query:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
+	EventID        string `query:"eventId" pattern:"^evt_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with evt_"`
+	EventType      string `query:"eventType" maxLength:"100"`
+}
+
+func (a *API) routeDeliveries() {
+	const one = "/v1/deliveries/{deliveryId}"
+	register(a, operation{id: "listDeliveries", method: http.MethodGet, path: "/v1/deliveries", tag: tagDeliveries, scope: access.DeliveriesRead, perTenant: true, forBound: true,
+		summary: "List deliveries", description: "since and until are about when the delivery was created."}, a.listDeliveries)
+	register(a, operation{id: "getDelivery", method: http.MethodGet, path: one, tag: tagDeliveries, scope: access.DeliveriesRead, perTenant: true, forBound: true,
+		summary: "Get a delivery with its attempts"}, a.getDelivery)
+	register(a, operation{id: "retryDelivery", method: http.MethodPost, path: one + "/retry", tag: tagDeliveries, scope: access.DeliveriesRetry, perTenant: true, forBound: true,
+		status: http.StatusAccepted, summary: "Attempt a delivery now", description: "The stored bytes are sent again under the same ids."}, a.retryDelivery)
+}
+
+func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*PageOutput[Delivery], error) {
+	if in.EventType != "" && !event.Type(in.EventType).Known() {
+		return nil, invalid("eventType", "is not a known event type")
+	}
+	if err := in.Period.check(); err != nil {
+		return nil, err
+	}
+	l := a.listOf(ctx, "deliveries", in.Paging, in.Status, in.SubscriptionID, in.EventID, in.EventType, in.Since.UTC(), in.Until.UTC())
+	after, err := l.after()
+	if err != nil {
+		return nil, err
+	}
+	filter := queries.DeliveryFilter{
+		Tenant: ownerOf(ctx), Status: delivery.Status(in.Status), SubscriptionID: in.SubscriptionID, EventID: in.EventID,
+		EventType: event.Type(in.EventType), Since: in.Since, Until: in.Until, Before: after, Limit: l.fetch(),
+	}
+	found, err := a.visibleDeliveries(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(l, found, func(d delivery.Delivery) string { return d.ID }, viewDelivery)
+}
+
+// visibleDeliveries lists what the caller may see: for a bound key those of its one subscription.
+func (a *API) visibleDeliveries(ctx context.Context, filter queries.DeliveryFilter) ([]delivery.Delivery, error) {
+	if bound := callerOf(ctx).SubscriptionID; bound != "" {
+		if filter.SubscriptionID != "" && filter.SubscriptionID != bound {
+			return nil, nil
+		}
+		filter.SubscriptionID = bound
+	}
+	return a.Deliveries.Reader.Deliveries(ctx, filter)
+}
+
+// check refuses times that a store cannot hold, and a period that ends before it begins.
+func (p Period) check() error {
+	for name, at := range map[string]time.Time{"since": p.Since, "until": p.Until} {
+		if year := at.UTC().Year(); !at.IsZero() && (year < 1970 || year > 9999) {
+			return invalid(name, "must be in the years 1970 to 9999")
+		}
+	}
+	if !p.Since.IsZero() && !p.Until.IsZero() && p.Until.Before(p.Since) {
+		return invalid("until", "is before since")
+	}
+	return nil
+}
+
+func (a *API) getDelivery(ctx context.Context, in *deliveryInput) (*DeliveryDetailOutput, error) {
+	detail, err := a.Deliveries.Detail(ctx, ownerOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := lane(ctx, detail.SubscriptionID); err != nil {
+		return nil, noDelivery()
+	}
+	return &DeliveryDetailOutput{viewDetail(detail)}, nil
+}
+
+func (a *API) retryDelivery(ctx context.Context, in *deliveryInput) (*DeliveryOutput, error) {
+	if callerOf(ctx).SubscriptionID != "" {
+		found, err := a.Deliveries.Reader.Delivery(ctx, ownerOf(ctx), in.ID)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := lane(ctx, found.SubscriptionID); err != nil {
+			return nil, noDelivery()
+		}
+	}
+	after, err := a.Retries.Retry(ctx, ownerOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &DeliveryOutput{viewDelivery(after)}, nil
+}
+
+func viewDelivery(d delivery.Delivery) Delivery {
+	return Delivery{
+		ID: d.ID, TenantID: string(d.Tenant), EventID: d.EventID, EventType: string(d.EventType), SubscriptionID: d.SubscriptionID,
+		Status: string(d.Status), AttemptCount: d.Attempts, NextAttemptAt: unlessZero(d.DueAt), SubscriptionVersion: d.SubscriptionVersion,
+		Warnings: append([]string{}, d.Warnings...), CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(),
+	}
+}
+
+func viewDetail(d queries.DeliveryDetail) DeliveryDetail {
+	view := DeliveryDetail{
+		Delivery: viewDelivery(d.Delivery), Attempts: []Attempt{},
+		Request: DeliveryRequest{URL: d.URL, Headers: map[string]string{}, Body: string(d.Body)},
+	}
+	for _, attempt := range d.Attempts {
+		view.Attempts = append(view.Attempts, viewAttempt(attempt.Number, attempt.Outcome))
+		if len(attempt.RequestHeaders) > 0 {
+			view.Request.Headers = attempt.RequestHeaders
+		}
+	}
+	return view
+}
+
+func viewAttempt(number int, o delivery.Outcome) Attempt {
+	view := Attempt{
+		Number: number, StartedAt: o.StartedAt.UTC(), DurationMs: math.Round(float64(o.Duration)/float64(time.Millisecond)*1000) / 1000,
+		Outcome: string(o.Kind), RequestHeaders: notNil(o.RequestHeaders), ResponseHeaders: notNil(o.ResponseHeaders),
+		ResponseBody: strings.ToValidUTF8(string(o.ResponseBody), "\uFFFD"), Error: unlessEmpty(o.Error), TraceID: o.TraceID,
+	}
+	if o.Status != 0 {
+		view.ResponseStatus = &o.Status
+	}
+	return view
+}
+
+func viewExchange(e Exchange) TestResult {
+	return TestResult{
+		EventID: e.EventID, DeliveryID: e.DeliveryID, Attempt: viewAttempt(1, e.Outcome),
+		Request: DeliveryRequest{URL: e.URL, Headers: notNil(e.Outcome.RequestHeaders), Body: string(e.Body)},
+	}
+}
+
+func notNil(headers map[string]string) map[string]string {
+	if headers == nil {
+		return map[string]string{}
+	}
+	return headers
+}

@@ -1,0 +1,85 @@
+package rest
+
+import (
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+// emittedEventSchema documents what the hand-written decoder of events takes; a test holds the two together.
+func emittedEventSchema(schemas huma.Registry) *huma.Schema {
+	const name = "EmittedEvent"
+	types := make([]any, 0, len(event.Types()))
+	for _, t := range event.Types() {
+		types = append(types, string(t))
+	}
+	eventID := pattern(`^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
+	eventID.Description = "Made by the service when it is absent."
+	emitted := open(map[string]*huma.Schema{
+		"eventId": nullable(eventID), "eventType": {Type: huma.TypeString, Enum: types}, "occurredAt": moment(),
+		"tenantId":   nullable(pattern(`^[A-Za-z0-9._-]{1,64}$`)),
+		"customerId": reference(), "locationId": reference(), "contactId": reference(),
+		"appointment": emittedAppointment(), "visitReport": emittedVisitReport(), "followUp": emittedFollowUp(),
+		"billingEvent": emittedBillingEvent(), "target": open(map[string]*huma.Schema{"id": id(), "title": line(event.MaxTextLength)}, "id"),
+	}, "eventType", "occurredAt")
+	emitted.Description = "Unknown fields are accepted and never sent on. A null is as good as an absent field."
+	schemas.Map()[name] = emitted
+	return &huma.Schema{Ref: "#/components/schemas/" + name}
+}
+
+func emittedAppointment() *huma.Schema {
+	return open(map[string]*huma.Schema{
+		"id": id(), "title": line(event.MaxTextLength), "status": line(event.MaxCodeLength),
+		"scheduledStart": nullable(moment()), "scheduledEnd": nullable(moment()), "startedAt": nullable(moment()), "completedAt": nullable(moment()),
+		"problem": emittedFault(), "cancellationReason": line(event.MaxTextLength),
+	}, "id")
+}
+
+func emittedVisitReport() *huma.Schema {
+	summary := line(event.MaxSummaryLength)
+	summary.Description = "Free text; receivers get at most a preview of it, and only when they opted in."
+	attachments := nullable(integer())
+	attachments.Minimum, attachments.Maximum = new(0.0), new(float64(event.MaxAttachmentCount))
+	return open(map[string]*huma.Schema{
+		"id": id(), "title": line(event.MaxTextLength), "status": line(event.MaxCodeLength), "result": line(event.MaxCodeLength),
+		"followUpRequired": nullable(boolean()), "isBillable": nullable(boolean()), "billingStatus": line(event.MaxCodeLength),
+		"attachmentCount": attachments, "summary": summary,
+	}, "id")
+}
+
+func emittedFollowUp() *huma.Schema {
+	due := nullable(text())
+	due.Description = "A date (2026-07-01) or a time of RFC 3339."
+	return open(map[string]*huma.Schema{"id": id(), "reason": line(event.MaxTextLength), "dueDate": due, "targetId": reference()}, "id")
+}
+
+func emittedBillingEvent() *huma.Schema {
+	return open(map[string]*huma.Schema{
+		"id": id(), "status": line(event.MaxCodeLength), "sourceType": line(event.MaxCodeLength), "visitReportId": reference(),
+		"targetId": reference(), "appointmentId": reference(), "createdAtUtc": nullable(moment()), "error": emittedFault(),
+	}, "id")
+}
+
+func emittedFault() *huma.Schema {
+	fault := open(map[string]*huma.Schema{"code": line(event.MaxCodeLength), "message": line(event.MaxMessageLength)})
+	return &huma.Schema{AnyOf: []*huma.Schema{fault, {Type: "null"}}}
+}
+
+// open is an object that may have other fields.
+func open(properties map[string]*huma.Schema, required ...string) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, Properties: properties, Required: required, AdditionalProperties: true}
+}
+
+func id() *huma.Schema {
+	schema := integer()
+	schema.Minimum, schema.Maximum = new(1.0), new(float64(maxNumber))
+	return schema
+}
+
+func reference() *huma.Schema { return nullable(id()) }
+
+func line(longest int) *huma.Schema {
+	schema := nullable(text())
+	schema.MaxLength = &longest
+	return schema
+}

@@ -1,0 +1,198 @@
+package rest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const pathEvents = "/v1/events"
+
+// emit accepts events. It is the busiest route, so it decodes by hand.
+func (a *API) emit(ctx huma.Context) error {
+	c := humafiber.Unwrap(ctx)
+	fields := problem.Collect("")
+	events, batch, err := decodeBody(c, fields)
+	if err != nil {
+		return asRefusal(err)
+	}
+	if err := addressEvents(callerOf(ctx.Context()), c.Get(headerTenant), events); err != nil {
+		return err
+	}
+	if err := validateEvents(events, batch, fields); err != nil {
+		return err
+	}
+	recordFrom(ctx.Context()).owner = events[0].TenantID
+	results, err := a.Intake.Accept(ctx.Context(), events, a.TraceParent(ctx.Context()))
+	if err != nil {
+		return withoutIndex(err, batch)
+	}
+	c.Status(http.StatusAccepted).Set(fiber.HeaderContentType, contentTypeJSON)
+	return c.Send(appendResults(make([]byte, 0, 16+64*len(results)), results))
+}
+
+func decodeBody(c *fiber.Ctx, fields problem.Fields) (events []event.Event, batch bool, err error) {
+	mediaType, err := contentType(c)
+	if err != nil {
+		return nil, false, err
+	}
+	body := c.Request().Body()
+	if len(body) == 0 {
+		return nil, false, problem.New(problem.InvalidRequest, "The request has no body.")
+	}
+	if mediaType == contentTypeNDJSON {
+		events, err = decodeLines(body, fields)
+		return events, true, err
+	}
+	return decodeEvents(body, fields)
+}
+
+func asRefusal(err error) error {
+	var decode *decodeError
+	if errors.As(err, &decode) {
+		return decode.problem()
+	}
+	return err
+}
+
+// addressEvents fills in the tenant of events that name none: a tenant's key emits for its own tenant
+// alone, a platform key may name one for all events in the header.
+func addressEvents(caller access.Key, named string, events []event.Event) error {
+	own := caller.Tenant
+	if caller.IsPlatform() {
+		own = tenant.ID(named)
+	} else if named != "" && tenant.ID(named) != own {
+		return noSuchTenant()
+	}
+	for i := range events {
+		if events[i].TenantID == "" {
+			events[i].TenantID = own
+		}
+		if !caller.IsPlatform() && events[i].TenantID != own {
+			return problem.New(problem.Forbidden, "A tenant's key emits events for its own tenant only.")
+		}
+	}
+	return nil
+}
+
+// validateEvents adds what the domain finds to what the decoder found. A field that could not be read is
+// not also called missing.
+func validateEvents(events []event.Event, batch bool, fields problem.Fields) error {
+	unread := fieldsOf(fields.Err())
+	found := problem.Collect("")
+	at := found
+	for i := range events {
+		if batch {
+			at = found.Under("events").Under(problem.Index(i))
+		}
+		events[i].Validate(at)
+	}
+	for path, messages := range fieldsOf(found.Err()) {
+		if _, known := unread[path]; known {
+			continue
+		}
+		for _, message := range messages {
+			fields.Add(path, "%s", message)
+		}
+	}
+	return fields.Err()
+}
+
+// withoutIndex takes events[0]. off the paths when the caller sent one event and no list.
+func withoutIndex(err error, batch bool) error {
+	var refused *problem.Error
+	if batch || !errors.As(err, &refused) || len(refused.Fields) == 0 {
+		return err
+	}
+	plain := *refused
+	plain.Fields = make(map[string][]string, len(refused.Fields))
+	for path, messages := range refused.Fields {
+		plain.Fields[strings.TrimPrefix(path, "events[0].")] = messages
+	}
+	return &plain
+}
+
+// appendResults writes {"results": [...]}; IDs and statuses need no escaping.
+func appendResults(to []byte, results []intake.Result) []byte {
+	to = append(to, `{"results":[`...)
+	for i, result := range results {
+		if i > 0 {
+			to = append(to, ',')
+		}
+		status := "accepted"
+		if result.Duplicate {
+			status = "duplicate"
+		}
+		to = fmt.Appendf(to, `{"eventId":%q,"status":%q}`, result.EventID, status)
+	}
+	return append(to, `]}`...)
+}
+
+func (a *API) routeEmit() {
+	o := operation{id: "emitEvents", method: http.MethodPost, path: pathEvents, tag: tagEvents, scope: access.EventsWrite, status: http.StatusAccepted,
+		summary: "Emit events", description: emitDescription, statuses: []int{http.StatusNotFound}}
+	described := o.describe(a)
+	schemas := a.huma.OpenAPI().Components.Schemas
+	emitted := emittedEventSchema(schemas)
+	example := map[string]any{
+		"eventType": "visit_report.approved", "occurredAt": "2026-06-18T16:40:00Z", "tenantId": "tenant-123", "customerId": 12,
+		"visitReport": map[string]any{"id": 901, "title": "Maintenance", "status": "Approved"},
+	}
+	most := maxEvents
+	batch := &huma.Schema{
+		Type: huma.TypeObject, Required: []string{"events"}, AdditionalProperties: true,
+		Properties: map[string]*huma.Schema{"events": {Type: huma.TypeArray, Items: emitted, MinItems: new(1), MaxItems: &most}},
+	}
+	described.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
+		contentTypeJSON:   {Schema: &huma.Schema{AnyOf: []*huma.Schema{emitted, batch}}, Example: example},
+		contentTypeNDJSON: {Schema: &huma.Schema{Type: huma.TypeString, Description: "An event a line, at most 10,000."}},
+	}}
+	described.Parameters = append(described.Parameters, tenantParameter())
+	described.Responses["202"] = &huma.Response{Description: "The events are durable.", Content: map[string]*huma.MediaType{
+		contentTypeJSON: {Schema: schemas.Schema(typeOf[Results](), true, "Results")}}}
+	registerRaw(a, described, a.emit)
+}
+
+const emitDescription = "One event, {\"events\": [...]} with up to 1,000, or application/x-ndjson with an event a line. The answer comes once they are durable. " +
+	"A batch with one bad event is refused whole. The same eventId with the same content is a duplicate and sends nothing again. " +
+	"Unknown fields are accepted and never sent on. A tenant's key may leave out tenantId."
+
+// Results is what became of emitted events, in their order.
+type Results struct {
+	Results []Result `json:"results"`
+}
+
+// Result is what became of one.
+type Result struct {
+	EventID string `json:"eventId"`
+	Status  string `json:"status" enum:"accepted,duplicate"`
+}
+
+// routeEvents adds the routes about events.
+func (a *API) routeEvents() {
+	a.routeEmit()
+	register(a, operation{id: "listEvents", method: http.MethodGet, path: pathEvents, tag: tagEvents, scope: access.DeliveriesRead, perTenant: true,
+		summary: "List accepted events", description: "since and until are about when the event was accepted."}, a.listEvents)
+	register(a, operation{id: "getEvent", method: http.MethodGet, path: pathEvents + "/{eventId}", tag: tagEvents, scope: access.DeliveriesRead, perTenant: true,
+		summary: "Get an event with what became of it", description: "One disposition for each subscription that the tenant had when the event was accepted; none until it is fanned out."}, a.getEvent)
+}
+
+func (a *API) getEvent(ctx context.Context, in *eventInput) (*EventDetailOutput, error) {
+	found, dispositions, err := a.Events.Detail(ctx, ownerOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &EventDetailOutput{viewEventDetail(found, dispositions)}, nil
+}

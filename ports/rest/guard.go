@@ -1,0 +1,82 @@
+package rest
+
+import (
+	"mime"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+const (
+	contentTypeJSON   = "application/json"
+	contentTypeNDJSON = "application/x-ndjson"
+)
+
+// guard refuses what no route understands, before any route reads it.
+func (a *API) guard(c *fiber.Ctx) error {
+	if length := max(c.Request().Header.ContentLength(), len(c.Request().Body())); length > maxBody {
+		return problem.New(problem.PayloadTooLarge, "The body has %d bytes, at most %d are allowed.", length, maxBody)
+	}
+	if coding := c.Get(fiber.HeaderContentEncoding); coding != "" && !strings.EqualFold(coding, "identity") {
+		return problem.New(problem.InvalidRequest, "The body must not be compressed (Content-Encoding %s).", printable(coding))
+	}
+	if _, err := contentType(c); err != nil {
+		return err
+	}
+	if err := checkQuery(string(c.Request().RequestURI())); err != nil {
+		return err
+	}
+	return c.Next()
+}
+
+// contentType is the body's media type; a body without one counts as JSON.
+func contentType(c *fiber.Ctx) (string, error) {
+	header := c.Get(fiber.HeaderContentType)
+	if header == "" || len(c.Request().Body()) == 0 {
+		return contentTypeJSON, nil
+	}
+	mediaType, parameters, err := mime.ParseMediaType(header)
+	lines := mediaType == contentTypeNDJSON && c.Method() == fiber.MethodPost && c.Path() == pathEvents
+	if err != nil || mediaType != contentTypeJSON && !lines {
+		return "", problem.New(problem.InvalidRequest, "The Content-Type must be application/json.")
+	}
+	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
+		return "", problem.New(problem.InvalidRequest, "The body must be UTF-8.")
+	}
+	return mediaType, nil
+}
+
+// checkQuery refuses what the routes would otherwise read as something else: a parameter given twice,
+// broken escapes, control characters.
+func checkQuery(uri string) error {
+	parsed, err := url.ParseRequestURI(uri)
+	if err != nil {
+		return problem.New(problem.InvalidRequest, "The request's path is not valid.")
+	}
+	if !cleanText(parsed.Path) {
+		return problem.New(problem.InvalidRequest, "The request's path has a character that is not allowed.")
+	}
+	query, err := url.ParseQuery(parsed.RawQuery)
+	if err != nil {
+		return problem.New(problem.InvalidRequest, "The request's query is not valid.")
+	}
+	fields := problem.Collect("")
+	for name, values := range query {
+		if len(values) > 1 {
+			fields.Add(printable(name), "is there twice")
+		}
+		if !cleanText(name) || !cleanText(values[0]) {
+			fields.Add(printable(name), "has a control character, or is not valid UTF-8")
+		}
+	}
+	return fields.Err()
+}
+
+func cleanText(text string) bool {
+	return utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl)
+}

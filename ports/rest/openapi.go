@@ -1,0 +1,100 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+
+	"github.com/ordinavo/webhooks/application/idempotency"
+)
+
+const securityScheme = "apiKey"
+
+const apiDescription = `Ordinavo Webhooks takes business events from product services and delivers them, signed, to the URLs of subscriptions.
+
+Every request carries ` + "`Authorization: Bearer ord_live_…`" + `. A tenant's key acts for its tenant; a platform key names the tenant in the
+header X-Ordinavo-Tenant. Errors are application/problem+json (RFC 9457) with a stable code. Every write takes an Idempotency-Key;
+its answer is given again for 24 hours to the same key with the same content, unless its body is larger than 1 MiB. Every answer carries X-RateLimit-Limit,
+X-RateLimit-Remaining and X-RateLimit-Reset, unless the service has no limit. Names are case-sensitive. Fields that a route does not know are refused, except in events.`
+
+func (a *API) newHuma() huma.API {
+	const schemas = "#/components/schemas/"
+	registry := huma.NewMapRegistry(schemas, huma.DefaultSchemaNamer)
+	return humafiber.New(a.app, huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info: &huma.Info{
+				Title: "Ordinavo Webhooks", Version: a.Version, Description: apiDescription,
+				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
+			},
+			Components: &huma.Components{
+				Schemas: registry,
+				SecuritySchemes: map[string]*huma.SecurityScheme{
+					securityScheme: {Type: "http", Scheme: "bearer", Description: "A platform key or a tenant's key: ord_live_…"},
+				},
+			},
+			Tags: []*huma.Tag{
+				{Name: tagEvents, Description: "What happened, and what became of it."},
+				{Name: tagEventTypes, Description: "The 19 event types with the body that a receiver gets."},
+				{Name: tagDirectory, Description: "Customers, locations, contacts, and what source systems call them."},
+				{Name: tagSubscriptions, Description: "Who gets which events, and how."},
+				{Name: tagDeliveries, Description: "Events on their way to subscriptions, attempt by attempt."},
+				{Name: tagTenants, Description: "Tenants and what they have booked."},
+				{Name: tagKeys, Description: "API keys."},
+				{Name: tagService, Description: "The service itself."},
+			},
+		},
+		Formats:                      map[string]huma.Format{contentTypeJSON: strictJSON, contentTypeProblem: strictJSON, "json": strictJSON},
+		DefaultFormat:                contentTypeJSON,
+		RejectUnknownQueryParameters: true,
+	})
+}
+
+const (
+	tagEvents        = "Events"
+	tagEventTypes    = "Event types"
+	tagDirectory     = "Directory"
+	tagSubscriptions = "Subscriptions"
+	tagDeliveries    = "Deliveries"
+	tagTenants       = "Tenants"
+	tagKeys          = "API keys"
+	tagService       = "Service"
+)
+
+func problemResponse(registry huma.Registry, status int) *huma.Response {
+	schema := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	return &huma.Response{
+		Description: http.StatusText(status),
+		Content:     map[string]*huma.MediaType{contentTypeProblem: {Schema: schema}},
+	}
+}
+
+func tenantParameter() *huma.Param {
+	return &huma.Param{
+		Name: headerTenant, In: "header", Schema: &huma.Schema{Type: huma.TypeString, Pattern: `^[A-Za-z0-9._-]{1,64}$`},
+		Description: "The tenant that a platform key acts for. A tenant's key needs none.",
+	}
+}
+
+func idempotencyParameter() *huma.Param {
+	shortest, longest := 1, idempotency.MaxKeyLength
+	return &huma.Param{
+		Name: headerIdempotencyKey, In: "header",
+		Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &shortest, MaxLength: &longest},
+		Description: "The same key with the same content gets the same answer again, for 24 hours.",
+	}
+}
+
+// encodeDocument encodes the OpenAPI document once, when all routes are there.
+func (a *API) encodeDocument() {
+	// huma's types write themselves by methods of encoding/json.
+	document, err := json.Marshal(a.huma.OpenAPI())
+	if err != nil {
+		panic(fmt.Errorf("encode the OpenAPI document: %w", err)) // the routes are fixed, so a test sees it
+	}
+	a.document = document
+}

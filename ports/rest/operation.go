@@ -1,0 +1,103 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/ordinavo/webhooks/domain/access"
+)
+
+// operation is what a route says about itself: to the middleware and to the OpenAPI document.
+type operation struct {
+	id          string
+	method      string
+	path        string
+	tag         string
+	summary     string
+	description string
+	status      int // of success; 0 for 200
+	// public routes take no key.
+	public bool
+	// scope is needed; empty for any key, or for a rule of the route's own.
+	scope access.Scope
+	// perTenant routes act for one tenant: the key's, or the one that a platform key names in a header.
+	perTenant bool
+	// forBound routes may be called with a key that is bound to one subscription.
+	forBound bool
+	// statuses are further errors that the route may answer.
+	statuses []int
+	// example is a body that the route takes.
+	example any
+	// maxBody is in bytes; 0 for 1 MiB.
+	maxBody int64
+}
+
+func (o operation) writes() bool { return o.method != http.MethodGet }
+
+// describe is the operation as huma knows it.
+func (o operation) describe(a *API) huma.Operation {
+	described := huma.Operation{
+		OperationID: o.id, Method: o.method, Path: o.path, Tags: []string{o.tag}, Summary: o.summary, Description: o.description,
+		DefaultStatus: o.status, MaxBodyBytes: o.maxBody, BodyReadTimeout: -1, Responses: map[string]*huma.Response{},
+		Security: []map[string][]string{}, Metadata: map[string]any{},
+	}
+	for _, status := range o.errorStatuses() {
+		described.Responses[strconv.Itoa(status)] = problemResponse(a.huma.OpenAPI().Components.Schemas, status)
+	}
+	if o.public {
+		return described
+	}
+	scopes := []string{}
+	if o.scope != "" {
+		scopes = append(scopes, string(o.scope))
+	}
+	described.Security = append(described.Security, map[string][]string{securityScheme: scopes})
+	described.Middlewares = huma.Middlewares{a.authorize(o)}
+	if o.perTenant {
+		described.Parameters = append(described.Parameters, tenantParameter())
+	}
+	if o.writes() {
+		described.Middlewares = append(described.Middlewares, a.idempotent)
+		described.Parameters = append(described.Parameters, idempotencyParameter())
+	}
+	return described
+}
+
+func (o operation) errorStatuses() []int {
+	statuses := append([]int{http.StatusBadRequest, http.StatusInternalServerError, http.StatusServiceUnavailable}, o.statuses...)
+	if !o.public {
+		statuses = append(statuses, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
+	}
+	if o.perTenant {
+		statuses = append(statuses, http.StatusNotFound)
+	}
+	if o.writes() {
+		statuses = append(statuses, http.StatusConflict, http.StatusRequestEntityTooLarge)
+	}
+	return statuses
+}
+
+// register adds a route whose input huma decodes and validates.
+func register[I, O any](a *API, o operation, handle func(context.Context, *I) (*O, error)) {
+	described := o.describe(a)
+	huma.Register(a.huma, described, handle)
+	if o.example != nil {
+		for _, content := range described.RequestBody.Content {
+			content.Example = o.example
+		}
+	}
+}
+
+// registerRaw adds a route that reads the request and writes the answer by itself; its documentation is in described.
+func registerRaw(a *API, described huma.Operation, handle func(huma.Context) error) {
+	a.huma.OpenAPI().AddOperation(&described)
+	handler := func(ctx huma.Context) {
+		if err := handle(ctx); err != nil {
+			a.refuse(ctx, err)
+		}
+	}
+	a.huma.Adapter().Handle(&described, described.Middlewares.Handler(handler))
+}

@@ -1,0 +1,52 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+	"github.com/gofiber/fiber/v2/middleware/adaptor"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// Health is the answer of the probes.
+type Health struct {
+	Status string `json:"status" enum:"ok" example:"ok"`
+}
+
+// HealthOutput is Health as an answer.
+type HealthOutput struct{ Body Health }
+
+func (a *API) routeService() {
+	register(a, operation{id: "getHealth", method: http.MethodGet, path: "/healthz", tag: tagService, public: true,
+		summary: "Is the process alive?", description: "Always 200 while the process can answer."},
+		func(context.Context, *struct{}) (*HealthOutput, error) { return &HealthOutput{Health{"ok"}}, nil })
+	register(a, operation{id: "getReadiness", method: http.MethodGet, path: "/readyz", tag: tagService, public: true,
+		summary: "Can the service work?", description: "503 while something that it needs is missing, and while it shuts down."}, a.readiness)
+	metrics := operation{id: "getMetrics", method: http.MethodGet, path: "/metrics", tag: tagService, public: true,
+		summary: "Metrics for Prometheus"}.describe(a)
+	metrics.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
+		"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
+	serve := adaptor.HTTPHandler(a.Metrics)
+	registerRaw(a, metrics, func(ctx huma.Context) error { return serve(humafiber.Unwrap(ctx)) })
+	document := operation{id: "getOpenAPI", method: http.MethodGet, path: "/openapi.json", tag: tagService, public: true,
+		summary: "This document"}.describe(a)
+	document.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
+		contentTypeJSON: {Schema: &huma.Schema{Type: huma.TypeObject}}}}
+	registerRaw(a, document, func(ctx huma.Context) error {
+		c := humafiber.Unwrap(ctx)
+		c.Set(fiber.HeaderContentType, contentTypeJSON)
+		return c.Send(a.document)
+	})
+}
+
+func (a *API) readiness(ctx context.Context, _ *struct{}) (*HealthOutput, error) {
+	if err := a.Ready(ctx); err != nil {
+		recordFrom(ctx).note(err)
+		return nil, problem.New(problem.Unavailable, "The service is not ready.")
+	}
+	return &HealthOutput{Health{"ok"}}, nil
+}

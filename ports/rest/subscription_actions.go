@@ -1,0 +1,158 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// Pause says why.
+type Pause struct {
+	Reason string `json:"reason,omitempty" maxLength:"200" doc:"Shown as statusReason."`
+}
+
+// Resume says what becomes of what was parked.
+type Resume struct {
+	SkipParked bool `json:"skipParked,omitempty" doc:"Cancels what was parked; else it is sent, in order."`
+}
+
+// Rotation says for how long the old secret stays valid.
+type Rotation struct {
+	OverlapHours *int `json:"overlapHours,omitempty" minimum:"0" maximum:"168" doc:"Default 24."`
+}
+
+// TestRequest says what to send.
+type TestRequest struct {
+	EventType string `json:"eventType,omitempty" maxLength:"100" doc:"Default: the first type that the subscription wants." example:"visit_report.approved"`
+}
+
+type pauseInput struct {
+	SubscriptionRef
+	Condition
+	Body *Pause
+}
+
+type resumeInput struct {
+	SubscriptionRef
+	Condition
+	Body *Resume
+}
+
+type rotateInput struct {
+	SubscriptionRef
+	Condition
+	Body *Rotation
+}
+
+type testInput struct {
+	SubscriptionRef
+	Body *TestRequest
+}
+
+// TestResult is what was sent and what came of it.
+type TestResult struct {
+	EventID    string          `json:"eventId"`
+	DeliveryID string          `json:"deliveryId"`
+	Request    DeliveryRequest `json:"request"`
+	Attempt
+}
+
+// TestOutput is a TestResult as an answer.
+type TestOutput struct{ Body TestResult }
+
+func (a *API) routeSubscriptionActions(one string) {
+	action := func(id, path, summary, description string, example any) operation {
+		return operation{id: id, method: http.MethodPost, path: one + path, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
+			statuses: []int{http.StatusNotFound}, summary: summary, description: description, example: example}
+	}
+	register(a, action("pauseSubscription", "/pause", "Park what comes", "Pausing what is paused changes nothing.", map[string]any{"reason": "maintenance"}), a.pause)
+	register(a, action("resumeSubscription", "/resume", "Send again", "Also brings back what the service disabled.", map[string]any{"skipParked": false}), a.resume)
+	register(a, action("rotateSecret", "/rotate-secret", "Make a new secret current", "The answer has the new secret, which is not shown again.",
+		map[string]any{"overlapHours": 24}), a.rotateSecret)
+	register(a, action("completeRotation", "/rotate-secret/complete", "End the old secret", "Without a rotation under way nothing changes.", nil), a.completeRotation)
+	register(a, action("testSubscription", "/test", "Send a signed sample", "Sends for real, once, and answers with the exchange.",
+		map[string]any{"eventType": "visit_report.approved"}), a.test)
+}
+
+func (a *API) pause(ctx context.Context, in *pauseInput) (*SubscriptionOutput, error) {
+	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	if err != nil {
+		return nil, err
+	}
+	reason := ""
+	if in.Body != nil {
+		reason = in.Body.Reason
+	}
+	if !cleanText(reason) {
+		return nil, invalid("reason", "has a control character")
+	}
+	return a.subscriptionOutput(a.Subscriptions.Pause(ctx, l, version, reason, a.actor(ctx)))
+}
+
+func (a *API) resume(ctx context.Context, in *resumeInput) (*SubscriptionOutput, error) {
+	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	if err != nil {
+		return nil, err
+	}
+	skip := in.Body != nil && in.Body.SkipParked
+	return a.subscriptionOutput(a.Subscriptions.Resume(ctx, l, version, skip, a.actor(ctx)))
+}
+
+func (a *API) rotateSecret(ctx context.Context, in *rotateInput) (*SecretOutput, error) {
+	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	if err != nil {
+		return nil, err
+	}
+	after, secret, err := a.Subscriptions.RotateSecret(ctx, l, version, overlapOf(in.Body), a.actor(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return &SecretOutput{ETag: etag(after.Version), Body: SubscriptionWithSecret{viewSubscription(after, a.Now()), secret.Reveal()}}, nil
+}
+
+func (a *API) completeRotation(ctx context.Context, in *changeInput) (*SubscriptionOutput, error) {
+	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	if err != nil {
+		return nil, err
+	}
+	return a.subscriptionOutput(a.Subscriptions.CompleteRotation(ctx, l, version, a.actor(ctx)))
+}
+
+func (a *API) test(ctx context.Context, in *testInput) (*TestOutput, error) {
+	l, err := lane(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	wanted, err := a.Subscriptions.Get(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	eventType := firstWanted(wanted)
+	if in.Body != nil && in.Body.EventType != "" {
+		eventType = event.Type(in.Body.EventType)
+	}
+	if !eventType.Known() {
+		return nil, invalid("eventType", "is not a known event type")
+	}
+	exchange, err := a.Tester.Test(ctx, l, eventType)
+	if err != nil {
+		return nil, err
+	}
+	return &TestOutput{viewExchange(exchange)}, nil
+}
+
+func firstWanted(s subscription.Subscription) event.Type {
+	for _, t := range event.Types() {
+		if s.EventTypes.Matches(t) {
+			return t
+		}
+	}
+	return event.VisitReportApproved
+}
+
+// noDelivery answers for what the caller may not see as for what is not there.
+func noDelivery() error { return problem.New(problem.NotFound, "There is no such delivery.") }

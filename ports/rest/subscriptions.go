@@ -1,0 +1,221 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// SubscriptionRef names a subscription in the path.
+type SubscriptionRef struct {
+	ID string `path:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
+}
+
+// Condition makes a change depend on the version that the caller has seen.
+type Condition struct {
+	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag that the change is meant for, or *. With another version the answer is 409 conflict."`
+}
+
+// SubscriptionOutput is a subscription as an answer.
+type SubscriptionOutput struct {
+	ETag string `header:"ETag"`
+	Body Subscription
+}
+
+// SecretOutput is a subscription with its new secret as an answer.
+type SecretOutput struct {
+	ETag     string `header:"ETag"`
+	Location string `header:"Location"`
+	Body     SubscriptionWithSecret
+}
+
+type newSubscriptionInput struct{ Body NewSubscription }
+
+type subscriptionInput struct{ SubscriptionRef }
+
+type changeInput struct {
+	SubscriptionRef
+	Condition
+}
+
+type patchInput struct {
+	SubscriptionRef
+	Condition
+	Body SubscriptionPatch
+}
+
+func (a *API) routeSubscriptions() {
+	const path = "/v1/subscriptions"
+	const one = path + "/{subscriptionId}"
+	notFound := []int{http.StatusNotFound}
+	register(a, operation{id: "createSubscription", method: http.MethodPost, path: path, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true,
+		status: http.StatusCreated, summary: "Begin a subscription", description: "The answer has the signing secret, which is not shown again.",
+		example: map[string]any{"name": "SAP", "url": "https://erp.example.com/hook", "eventTypes": []string{"visit_report.*"}, "sourceSystem": "sap"}}, a.createSubscription)
+	register(a, operation{id: "listSubscriptions", method: http.MethodGet, path: path, tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
+		summary: "List the tenant's subscriptions"}, a.listSubscriptions)
+	register(a, operation{id: "getSubscription", method: http.MethodGet, path: one, tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
+		statuses: notFound, summary: "Get a subscription"}, a.getSubscription)
+	register(a, operation{id: "updateSubscription", method: http.MethodPatch, path: one, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
+		statuses: notFound, summary: "Change a subscription", description: "What is absent stays as it is.",
+		example: map[string]any{"eventTypes": []string{"visit_report.approved"}}}, a.updateSubscription)
+	register(a, operation{id: "deleteSubscription", method: http.MethodDelete, path: one, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
+		statuses: notFound, status: http.StatusNoContent, summary: "Delete a subscription", description: "What is on its way is cancelled."}, a.deleteSubscription)
+	a.routeSubscriptionActions(one)
+}
+
+func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) (*SecretOutput, error) {
+	edit, err := in.Body.edit()
+	if err != nil {
+		return nil, err
+	}
+	settings := subscription.Settings{
+		Timeout: subscription.DefaultTimeout, MaxInFlight: subscription.DefaultMaxInFlight, Options: payload.DefaultOptions(),
+	}
+	edit(&settings)
+	out := &SecretOutput{}
+	err = a.Subscriptions.Store.InTx(ctx, func(ctx context.Context) error {
+		made, secret, err := a.Subscriptions.Create(ctx, ownerOf(ctx), settings, a.actor(ctx))
+		if err == nil && in.Body.Status.value == string(subscription.StatusPaused) {
+			made, err = a.Subscriptions.Pause(ctx, laneOf(made), made.Version, "", a.actor(ctx))
+		}
+		out.ETag, out.Location = etag(made.Version), "/v1/subscriptions/"+made.ID
+		out.Body = SubscriptionWithSecret{viewSubscription(made, a.Now()), secret.Reveal()}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func laneOf(s subscription.Subscription) dispatch.Lane {
+	return dispatch.Lane{Tenant: s.Tenant, SubscriptionID: s.ID}
+}
+
+func (a *API) listSubscriptions(ctx context.Context, in *listInput) (*PageOutput[Subscription], error) {
+	l := a.listOf(ctx, "subscriptions", in.Paging)
+	after, err := l.after()
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.subscriptionsAfter(ctx, after, l.fetch())
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(l, found, func(s subscription.Subscription) string { return s.ID },
+		func(s subscription.Subscription) Subscription { return viewSubscription(s, a.Now()) })
+}
+
+// subscriptionsAfter lists what the caller may see: for a bound key its one subscription.
+func (a *API) subscriptionsAfter(ctx context.Context, after string, limit int) ([]subscription.Subscription, error) {
+	bound := callerOf(ctx).SubscriptionID
+	if bound == "" {
+		return a.SubscriptionList.ListSubscriptions(ctx, ownerOf(ctx), after, limit)
+	}
+	only, err := a.Subscriptions.Get(ctx, dispatch.Lane{Tenant: ownerOf(ctx), SubscriptionID: bound})
+	if problem.Is(err, problem.NotFound) {
+		return nil, nil
+	}
+	return []subscription.Subscription{only}, err
+}
+
+func (a *API) getSubscription(ctx context.Context, in *subscriptionInput) (*SubscriptionOutput, error) {
+	l, err := lane(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.subscriptionOutput(a.Subscriptions.Get(ctx, l))
+}
+
+func (a *API) subscriptionOutput(s subscription.Subscription, err error) (*SubscriptionOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &SubscriptionOutput{ETag: etag(s.Version), Body: viewSubscription(s, a.Now())}, nil
+}
+
+// updateSubscription changes settings and status together, or neither.
+func (a *API) updateSubscription(ctx context.Context, in *patchInput) (*SubscriptionOutput, error) {
+	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	if err != nil {
+		return nil, err
+	}
+	edit, err := in.Body.edit()
+	if err != nil {
+		return nil, err
+	}
+	var after subscription.Subscription
+	err = a.Subscriptions.Store.InTx(ctx, func(ctx context.Context) error {
+		if after, err = a.Subscriptions.Update(ctx, l, version, a.actor(ctx), edit); err != nil {
+			return err
+		}
+		after, err = a.setStatus(ctx, l, after, in.Body.Status)
+		return err
+	})
+	return a.subscriptionOutput(after, err)
+}
+
+func (a *API) setStatus(ctx context.Context, l dispatch.Lane, now subscription.Subscription, wanted optional[string]) (subscription.Subscription, error) {
+	switch {
+	case !wanted.set:
+		return now, nil
+	case wanted.value == string(subscription.StatusPaused):
+		return a.Subscriptions.Pause(ctx, l, now.Version, "", a.actor(ctx))
+	default:
+		return a.Subscriptions.Resume(ctx, l, now.Version, false, a.actor(ctx))
+	}
+}
+
+func (a *API) deleteSubscription(ctx context.Context, in *changeInput) (*struct{}, error) {
+	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	if err != nil {
+		return nil, err
+	}
+	return nil, a.Subscriptions.Delete(ctx, l, version, a.actor(ctx))
+}
+
+// target is the subscription that a change is about, and the version it is meant for.
+func target(ctx context.Context, ref SubscriptionRef, condition Condition) (dispatch.Lane, int64, error) {
+	version, err := condition.version()
+	if err != nil {
+		return dispatch.Lane{}, 0, err
+	}
+	l, err := lane(ctx, ref.ID)
+	return l, version, err
+}
+
+// noVersion is one that no subscription ever has.
+const noVersion = -1
+
+func (c Condition) version() (int64, error) {
+	text := strings.TrimSpace(c.IfMatch)
+	if text == "" || text == "*" {
+		return subscriptions.AnyVersion, nil
+	}
+	digits, err := strconv.Unquote(text)
+	if err != nil || !strings.HasPrefix(text, `"`) {
+		return 0, invalid("If-Match", `must be one ETag like "3", or *`)
+	}
+	version, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || version < 1 || digits[0] == '+' {
+		return noVersion, nil
+	}
+	return version, nil
+}
+
+// overlapOf is a rotation's overlap; the default is a day (contract, section 4).
+func overlapOf(in *Rotation) time.Duration {
+	if in == nil || in.OverlapHours == nil {
+		return 24 * time.Hour
+	}
+	return time.Duration(*in.OverlapHours) * time.Hour
+}
