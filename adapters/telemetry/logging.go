@@ -1,0 +1,69 @@
+package telemetry
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// NewLogger writes JSON lines, with the trace_id and span_id of the context that a line is written with.
+func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
+	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
+}
+
+// traced adds the ids of the context's span. In a logger with an open group they stand in the group.
+type traced struct{ slog.Handler }
+
+func (h traced) Handle(ctx context.Context, line slog.Record) error {
+	if span := trace.SpanContextFromContext(ctx); span.IsValid() {
+		line = line.Clone()
+		line.AddAttrs(slog.String("trace_id", span.TraceID().String()), slog.String("span_id", span.SpanID().String()))
+	}
+	return h.Handler.Handle(ctx, line)
+}
+
+func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Handler.WithAttrs(attrs)} }
+
+func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
+
+// WarnEvery is how often, at most, trouble of OpenTelemetry itself is logged.
+const WarnEvery = time.Minute
+
+// divert sends what OpenTelemetry has to say, which is to stderr by default, to the log.
+func divert(log *slog.Logger) {
+	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
+	otel.SetErrorHandler(&warner{log: log})
+}
+
+// warner logs the first error and then at most one in WarnEvery, with the number of those left out: a
+// collector that is down fails every few seconds.
+type warner struct {
+	log     *slog.Logger
+	mu      sync.Mutex
+	last    time.Time
+	leftOut int
+}
+
+// Handle takes an error that nobody else gets to see.
+func (w *warner) Handle(err error) {
+	if leftOut, due := w.due(time.Now()); due {
+		w.log.Warn("telemetry is in trouble; the service goes on without it", slog.String("error", err.Error()), slog.Int("leftOut", leftOut))
+	}
+}
+
+func (w *warner) due(now time.Time) (leftOut int, due bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.last.IsZero() && now.Sub(w.last) < WarnEvery {
+		w.leftOut++
+		return 0, false
+	}
+	leftOut, w.leftOut, w.last = w.leftOut, 0, now
+	return leftOut, true
+}

@@ -1,0 +1,224 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/contrib/exporters/autoexport"
+	"go.opentelemetry.io/otel/attribute"
+	promexporter "go.opentelemetry.io/otel/exporters/prometheus"
+	"go.opentelemetry.io/otel/metric"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+func startMetrics(ctx context.Context, about *resource.Resource) (*prometheus.Registry, *sdkmetric.MeterProvider, error) {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	options := []sdkmetric.Option{sdkmetric.WithResource(about)}
+	if !disabled() {
+		scraped, err := promexporter.New(promexporter.WithRegisterer(registry), promexporter.WithoutScopeInfo())
+		if err != nil {
+			return nil, nil, fmt.Errorf("start the metrics for Prometheus: %w", err)
+		}
+		options = append(options, sdkmetric.WithReader(scraped))
+	}
+	if asked("METRICS") {
+		pushed, err := autoexport.NewMetricReader(ctx)
+		if err != nil {
+			return nil, nil, fmt.Errorf("start the exporter of metrics: %w", err)
+		}
+		options = append(options, sdkmetric.WithReader(pushed))
+	}
+	return registry, sdkmetric.NewMeterProvider(options...), nil
+}
+
+// Buckets in seconds: an attempt may take 30 s; the fan-out of an event that waits for a router, hours.
+var (
+	attemptBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
+	lagBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600}
+)
+
+// queueTimeout bounds how long a scrape waits for the state of the queue.
+const queueTimeout = 2 * time.Second
+
+// Metrics counts what happens. No label names a tenant, a subscription or anything else that grows with use.
+type Metrics struct {
+	attemptDuration metric.Float64Histogram
+	attempts        metric.Int64Counter
+	inFlight        metric.Int64UpDownCounter
+	staleLeases     metric.Int64Counter
+	accepted        metric.Int64Counter
+	duplicates      metric.Int64Counter
+	fanOutLag       metric.Float64Histogram
+	scheduled       metric.Int64Counter
+	ended           metric.Int64Counter
+	queue           atomic.Pointer[QueueReader]
+
+	// Attribute sets are made once: a hot path must not sort and hash them for each measurement.
+	byOutcome map[outcomeLabels]metric.MeasurementOption
+	byType    map[event.Type]metric.MeasurementOption
+	byStatus  map[delivery.Status]metric.MeasurementOption
+}
+
+type outcomeLabels struct {
+	kind  delivery.Kind
+	class string
+}
+
+// Queue is the open deliveries at one moment.
+type Queue struct {
+	// Depth is the number of them by status; a status that is not there has none.
+	Depth map[delivery.Status]int
+	// OldestDue is how long the delivery that has been due the longest has waited; 0 when none is due.
+	OldestDue time.Duration
+}
+
+// QueueReader reads the queue. It must heed its context.
+type QueueReader func(context.Context) (Queue, error)
+
+func newMetrics(meter metric.Meter) (*Metrics, error) {
+	m := &Metrics{}
+	m.prepareLabels()
+	b := builder{meter: meter}
+	m.attemptDuration = b.seconds("ordinavo.attempt.duration", "How long attempts took, up to the last byte read.", attemptBuckets)
+	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts by outcome.")
+	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
+	m.accepted = b.counter("ordinavo.events.accepted", "{event}", "Events accepted by type.")
+	m.duplicates = b.counter("ordinavo.events.duplicates", "{event}", "Events sent again by emitters.")
+	m.fanOutLag = b.seconds("ordinavo.fanout.lag", "From accepting an event to scheduling its deliveries.", lagBuckets)
+	m.scheduled = b.counter("ordinavo.deliveries.scheduled", "{delivery}", "Deliveries begun.")
+	m.ended = b.counter("ordinavo.deliveries.ended", "{delivery}", "Deliveries closed by their terminal status.")
+	var err error
+	m.inFlight, err = meter.Int64UpDownCounter("ordinavo.attempts.in_flight", metric.WithUnit("{attempt}"), metric.WithDescription("Attempts under way."))
+	return m, errors.Join(b.err, err, m.watchQueue(meter))
+}
+
+// builder keeps the first error, so that the list of instruments reads as one.
+type builder struct {
+	meter metric.Meter
+	err   error
+}
+
+func (b *builder) counter(name, unit, about string) metric.Int64Counter {
+	c, err := b.meter.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(about))
+	b.err = errors.Join(b.err, err)
+	return c
+}
+
+func (b *builder) seconds(name, about string, buckets []float64) metric.Float64Histogram {
+	h, err := b.meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithDescription(about), metric.WithExplicitBucketBoundaries(buckets...))
+	b.err = errors.Join(b.err, err)
+	return h
+}
+
+func label(attributes ...attribute.KeyValue) metric.MeasurementOption {
+	return metric.WithAttributeSet(attribute.NewSet(attributes...))
+}
+
+func (m *Metrics) prepareLabels() {
+	m.byOutcome = map[outcomeLabels]metric.MeasurementOption{}
+	for _, kind := range delivery.Kinds() {
+		for _, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
+			m.byOutcome[outcomeLabels{kind, class}] = label(attribute.String("outcome", string(kind)), attribute.String("status_class", class))
+		}
+	}
+	m.byType = map[event.Type]metric.MeasurementOption{}
+	for _, t := range event.Types() {
+		m.byType[t] = label(attribute.String("type", string(t)))
+	}
+	m.byStatus = map[delivery.Status]metric.MeasurementOption{}
+	for _, s := range delivery.Statuses() {
+		m.byStatus[s] = label(attribute.String("status", string(s)))
+	}
+}
+
+// watchQueue registers the gauges; they show nothing until ReadQueue is called.
+func (m *Metrics) watchQueue(meter metric.Meter) error {
+	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."))
+	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited."))
+	if err := errors.Join(errDepth, errOldest); err != nil {
+		return err
+	}
+	_, err := meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
+		read := m.queue.Load()
+		if read == nil {
+			return nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+		defer cancel()
+		queue, err := (*read)(ctx)
+		if err != nil {
+			return fmt.Errorf("read the queue for its metrics: %w", err)
+		}
+		for _, status := range delivery.Statuses() {
+			if !status.IsTerminal() {
+				observer.ObserveInt64(depth, int64(queue.Depth[status]), m.byStatus[status])
+			}
+		}
+		observer.ObserveFloat64(oldest, queue.OldestDue.Seconds())
+		return nil
+	}, depth, oldest)
+	return err
+}
+
+// ReadQueue names what reads the queue at each scrape and each export; it gets at most 2 s.
+func (m *Metrics) ReadQueue(read QueueReader) { m.queue.Store(&read) }
+
+// AttemptStarted counts an attempt under way; AttemptDone must follow.
+func (m *Metrics) AttemptStarted(ctx context.Context) { m.inFlight.Add(ctx, 1) }
+
+// AttemptDone counts what came of an attempt.
+func (m *Metrics) AttemptDone(ctx context.Context, o delivery.Outcome) {
+	labels, known := m.byOutcome[outcomeLabels{o.Kind, statusClass(o.Status)}]
+	if !known {
+		labels = label(attribute.String("outcome", "unknown"))
+	}
+	m.inFlight.Add(ctx, -1)
+	m.attempts.Add(ctx, 1, labels)
+	m.attemptDuration.Record(ctx, o.Duration.Seconds(), labels)
+}
+
+// StaleLease counts an outcome that was refused.
+func (m *Metrics) StaleLease(ctx context.Context) { m.staleLeases.Add(ctx, 1) }
+
+// EventsAccepted counts the events of one request.
+func (m *Metrics) EventsAccepted(ctx context.Context, accepted []event.Type, duplicates int) {
+	counts := make(map[event.Type]int64, 1)
+	for _, t := range accepted {
+		counts[t]++
+	}
+	for t, n := range counts {
+		if labels, known := m.byType[t]; known {
+			m.accepted.Add(ctx, n, labels)
+		} else {
+			m.accepted.Add(ctx, n, label(attribute.String("type", "unknown")))
+		}
+	}
+	if duplicates > 0 {
+		m.duplicates.Add(ctx, int64(duplicates))
+	}
+}
+
+// EventFannedOut counts the deliveries of one event; lag is the time since it was accepted.
+func (m *Metrics) EventFannedOut(ctx context.Context, deliveries int, lag time.Duration) {
+	m.fanOutLag.Record(ctx, max(0, lag.Seconds()))
+	if deliveries > 0 {
+		m.scheduled.Add(ctx, int64(deliveries))
+	}
+}
+
+// DeliveriesEnded counts deliveries that reached a terminal status; others are not counted.
+func (m *Metrics) DeliveriesEnded(ctx context.Context, status delivery.Status, n int) {
+	if n > 0 && status.IsTerminal() {
+		m.ended.Add(ctx, int64(n), m.byStatus[status])
+	}
+}

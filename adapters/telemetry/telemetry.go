@@ -1,0 +1,151 @@
+// Package telemetry is the OpenTelemetry side of the service: traces, metrics, and the ids of traces in
+// logs. Bodies, secrets and names of customers never go in.
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Scope names what makes the spans and instruments.
+const Scope = "github.com/ordinavo/webhooks"
+
+// DefaultServiceName is service.name unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES says otherwise.
+const DefaultServiceName = "ordinavo-webhooks"
+
+// Config is what Start needs besides the OTEL_* variables, which it reads from the process.
+type Config struct {
+	// ServiceName defaults to DefaultServiceName.
+	ServiceName string
+	Version     string
+	// Log hears of trouble with exporting, at most one line in WarnEvery.
+	Log *slog.Logger
+	// SpanProcessors see every span, besides what is exported; demo and tests record with them.
+	SpanProcessors []sdktrace.SpanProcessor
+}
+
+// Bounds of a scrape of /metrics.
+const (
+	maxScrapes    = 4 // at once
+	scrapeTimeout = 10 * time.Second
+)
+
+// Telemetry is running instrumentation. Shutdown ends it.
+type Telemetry struct {
+	traces   *sdktrace.TracerProvider
+	meters   *sdkmetric.MeterProvider
+	metrics  *Metrics
+	registry *prometheus.Registry
+}
+
+// Start sets traces and metrics up. Exporters run only when OTEL_* variables ask for them, and a collector
+// that is down neither delays nor stops the service: what does not fit the queue is dropped. It fails when
+// the variables ask for what there is not, like an unknown exporter. OpenTelemetry has one error handler
+// and one logger in a process: those of the last Start.
+func Start(ctx context.Context, c Config) (*Telemetry, error) {
+	if c.ServiceName == "" {
+		c.ServiceName = DefaultServiceName
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	divert(c.Log)
+	about, err := describe(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	traces, err := startTraces(ctx, about, c.SpanProcessors)
+	if err != nil {
+		return nil, err
+	}
+	registry, meters, err := startMetrics(ctx, about)
+	if err != nil {
+		return nil, errors.Join(err, traces.Shutdown(ctx))
+	}
+	t := &Telemetry{traces: traces, meters: meters, registry: registry}
+	if t.metrics, err = newMetrics(meters.Meter(Scope)); err != nil {
+		return nil, errors.Join(fmt.Errorf("make the instruments: %w", err), t.Shutdown(ctx))
+	}
+	return t, nil
+}
+
+// describe is the resource; what the variables say wins over the configuration.
+func describe(ctx context.Context, c Config) (*resource.Resource, error) {
+	about, err := resource.New(ctx,
+		resource.WithTelemetrySDK(),
+		resource.WithService(), // for service.instance.id, which tells processes apart
+		resource.WithAttributes(semconv.ServiceName(c.ServiceName), semconv.ServiceVersion(c.Version)),
+		resource.WithFromEnv(),
+	)
+	if errors.Is(err, resource.ErrPartialResource) {
+		otel.Handle(err)
+		err = nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describe this process to OpenTelemetry: %w", err)
+	}
+	return about, nil
+}
+
+// Tracer makes spans. They have valid ids also when nothing records them.
+func (t *Telemetry) Tracer() trace.Tracer { return t.traces.Tracer(Scope) }
+
+// Metrics is the service's instruments.
+func (t *Telemetry) Metrics() *Metrics { return t.metrics }
+
+// Handler serves the metrics to Prometheus, with those of the Go runtime and the process.
+func (t *Telemetry) Handler() http.Handler {
+	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
+	})
+}
+
+// Shutdown exports what is left, as long as ctx allows, and stops.
+func (t *Telemetry) Shutdown(ctx context.Context) error {
+	err := errors.Join(t.traces.Shutdown(ctx), t.meters.Shutdown(ctx))
+	if err != nil {
+		return fmt.Errorf("stop telemetry: %w", err)
+	}
+	return nil
+}
+
+// disabled is OTEL_SDK_DISABLED: only "true", in any case, counts (OpenTelemetry's specification of variables).
+func disabled() bool { return strings.EqualFold(os.Getenv("OTEL_SDK_DISABLED"), "true") }
+
+// asked reports whether the variables ask for a signal's exporter; signal is TRACES or METRICS.
+func asked(signal string) bool {
+	if disabled() {
+		return false
+	}
+	if exporter := os.Getenv("OTEL_" + signal + "_EXPORTER"); exporter != "" {
+		return exporter != "none"
+	}
+	return os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT") != "" || os.Getenv("OTEL_EXPORTER_OTLP_"+signal+"_ENDPOINT") != ""
+}
+
+// statusClass is 2xx for 204, and so on; none when there was no answer.
+func statusClass(status int) string {
+	if status < 100 || status > 599 {
+		return "none"
+	}
+	return strconv.Itoa(status/100) + "xx"
+}
+
+func errorType(kind string) attribute.KeyValue { return semconv.ErrorTypeKey.String(kind) }
