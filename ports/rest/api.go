@@ -21,7 +21,6 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -38,19 +37,10 @@ type SubscriptionLister interface {
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 }
 
-// Exchange is a test delivery with what came of it.
-type Exchange struct {
-	DeliveryID string
-	EventID    string
-	URL        string
-	Body       []byte
-	Outcome    delivery.Outcome // its RequestHeaders are what was sent
-}
-
 // Tester sends a signed sample of an event type to a subscription's URL, once.
 type Tester interface {
 	// Test answers problem.NotFound when there is no such subscription.
-	Test(ctx context.Context, lane dispatch.Lane, t event.Type) (Exchange, error)
+	Test(ctx context.Context, lane dispatch.Lane, t event.Type, by subscriptions.Actor) (subscriptions.Exchange, error)
 }
 
 // Dependencies is what the API drives.

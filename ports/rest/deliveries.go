@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -201,7 +202,7 @@ func viewAttempt(number int, o delivery.Outcome) Attempt {
 	return view
 }
 
-func viewExchange(e Exchange) TestResult {
+func viewExchange(e subscriptions.Exchange) TestResult {
 	return TestResult{
 		EventID: e.EventID, DeliveryID: e.DeliveryID, Attempt: viewAttempt(1, e.Outcome),
 		Request: DeliveryRequest{URL: e.URL, Headers: notNil(e.Outcome.RequestHeaders), Body: string(e.Body)},

@@ -67,7 +67,7 @@ func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[
 			return nil, invalid("cursor", "is not a cursor of this list")
 		}
 	}
-	found, err := a.Events.Reader.Events(ctx, filter)
+	found, err := a.Events.Reader.AcceptedEvents(ctx, filter)
 	if err != nil {
 		return nil, err
 	}

@@ -138,7 +138,7 @@ func (a *API) test(ctx context.Context, in *testInput) (*TestOutput, error) {
 	if !eventType.Known() {
 		return nil, invalid("eventType", "is not a known event type")
 	}
-	exchange, err := a.Tester.Test(ctx, l, eventType)
+	exchange, err := a.Tester.Test(ctx, l, eventType, a.actor(ctx))
 	if err != nil {
 		return nil, err
 	}
