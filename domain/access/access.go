@@ -59,5 +59,8 @@ func (k Key) Live(now time.Time) bool {
 // Grantable reports whether the key may hand a scope to a key that it makes: never more than its own,
 // and platform.admin only from a platform key (contract, section 5).
 func (k Key) Grantable(scope Scope) bool {
+	if scope == PlatformAdmin && !k.IsPlatform() {
+		return false
+	}
 	return k.Allows(scope) || k.IsPlatform() && k.Allows(PlatformAdmin)
 }

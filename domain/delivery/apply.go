@@ -19,18 +19,13 @@ func Fold(changes []Change) (Delivery, error) {
 // Apply moves the state by one change. It fails on a change that no command
 // could have decided in this state: the stream is then not to be trusted.
 func (d *Delivery) Apply(c Change) error {
+	if scheduled, ok := c.(Scheduled); ok {
+		return d.begin(scheduled)
+	}
+	if !d.mayTake(c) {
+		return fmt.Errorf("delivery %s: %T cannot follow at version %d (%s)", d.ID, c, d.Version, d.Status)
+	}
 	switch c := c.(type) {
-	case Scheduled:
-		if d.Version != 0 {
-			return fmt.Errorf("delivery %s: scheduled twice", d.ID)
-		}
-		*d = Delivery{
-			ID: c.ID, Tenant: c.Tenant, EventID: c.EventID, EventType: c.EventType,
-			SubscriptionID: c.SubscriptionID, SubscriptionVersion: c.SubscriptionVersion,
-			BodyNumber: c.BodyNumber, Warnings: c.Warnings,
-			Status: StatusPending, Version: 1, DueAt: c.At, CreatedAt: c.At, UpdatedAt: c.At,
-		}
-		return nil
 	case AttemptSucceeded:
 		d.Attempts, d.Abandonments = c.Attempt.Number, 0
 		return d.move(StatusSucceeded, time.Time{}, c.At)
@@ -56,6 +51,43 @@ func (d *Delivery) Apply(c Change) error {
 		return d.move(StatusCancelled, time.Time{}, c.At)
 	default:
 		return fmt.Errorf("delivery: cannot apply %T", c)
+	}
+}
+
+func (d *Delivery) begin(c Scheduled) error {
+	if d.Version != 0 {
+		return fmt.Errorf("delivery %s: scheduled twice", d.ID)
+	}
+	*d = Delivery{
+		ID: c.ID, Tenant: c.Tenant, EventID: c.EventID, EventType: c.EventType,
+		SubscriptionID: c.SubscriptionID, SubscriptionVersion: c.SubscriptionVersion,
+		BodyNumber: c.BodyNumber, Warnings: c.Warnings,
+		Status: StatusPending, Version: 1, DueAt: c.At, CreatedAt: c.At, UpdatedAt: c.At,
+	}
+	return nil
+}
+
+// mayTake holds a change against what the commands decide, as far as the statuses' table does not.
+func (d *Delivery) mayTake(c Change) bool {
+	// An attempt that failed without a next one is followed by the dead letter, and by nothing else.
+	spent := d.Status == StatusRetrying && d.DueAt.IsZero()
+	if _, dead := c.(DeadLettered); dead || spent {
+		return dead && spent
+	}
+	switch c := c.(type) {
+	case AttemptSucceeded:
+		return c.Attempt.Number == d.Attempts+1 && c.Attempt.Succeeded()
+	case AttemptFailed:
+		return c.Attempt.Number == d.Attempts+1 && !c.Attempt.Succeeded() &&
+			(c.NextAt.IsZero() || !c.NextAt.Before(c.At) && !c.Attempt.Gone())
+	case AttemptAbandoned:
+		return c.Number == d.Attempts+1 && !c.NextAt.Before(c.At)
+	case Released:
+		return d.Status == StatusParked
+	case RetryRequested:
+		return d.Status.IsRetryable()
+	default:
+		return true
 	}
 }
 

@@ -46,8 +46,8 @@ func ScheduleParked(s Scheduled, reason string) []Change {
 
 // Record decides what an attempt's outcome means. Jitter is in [0, 1).
 func (d Delivery) Record(o Outcome, schedule []time.Duration, jitter float64, now time.Time) ([]Change, error) {
-	if d.Status.IsTerminal() || d.Status == StatusParked {
-		return nil, d.illegal("record an attempt")
+	if !d.Status.MayBecome(StatusRetrying) {
+		return nil, d.illegal("record an attempt of")
 	}
 	attempt := Attempt{Number: d.Attempts + 1, Outcome: o}
 	if o.Succeeded() {
@@ -67,8 +67,8 @@ func (d Delivery) Record(o Outcome, schedule []time.Duration, jitter float64, no
 // receiver got it. The first time it is due again at once; a delivery that keeps
 // taking its process down waits longer each time, as if it had failed.
 func (d Delivery) Abandon(schedule []time.Duration, startedAt, now time.Time) ([]Change, error) {
-	if !d.Status.IsClaimable() {
-		return nil, d.illegal("abandon an attempt")
+	if !d.Status.MayBecome(StatusRetrying) {
+		return nil, d.illegal("abandon an attempt of")
 	}
 	due := now
 	if d.Abandonments > 0 && len(schedule) > 0 {

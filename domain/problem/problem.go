@@ -40,6 +40,7 @@ type Error struct {
 	RequiredScope string
 }
 
+// Error is the code, the detail and the fields in the order of their paths.
 func (e *Error) Error() string {
 	text := string(e.Code) + ": " + e.Detail
 	for _, path := range slices.Sorted(maps.Keys(e.Fields)) {

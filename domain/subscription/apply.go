@@ -16,13 +16,14 @@ func Fold(changes []Change) (Subscription, error) {
 	return s, nil
 }
 
-// Apply moves the state by one change.
+// Apply moves the state by one change. It fails on a change that no command
+// could have decided in this state: the stream is then not to be trusted.
 func (s *Subscription) Apply(c Change) error {
 	if created, ok := c.(Created); ok {
 		return s.begin(created)
 	}
-	if s.Version == 0 || s.Status == StatusDeleted {
-		return fmt.Errorf("subscription %s: %T cannot follow", s.ID, c)
+	if !s.mayTake(c) {
+		return fmt.Errorf("subscription %s: %T cannot follow at version %d (%s)", s.ID, c, s.Version, s.Status)
 	}
 	switch c := c.(type) {
 	case EndpointChanged:
@@ -52,6 +53,28 @@ func (s *Subscription) Apply(c Change) error {
 		return fmt.Errorf("subscription: cannot apply %T", c)
 	}
 	return nil
+}
+
+// mayTake holds a change against what the commands decide.
+func (s *Subscription) mayTake(c Change) bool {
+	if s.Version == 0 || s.Status == StatusDeleted {
+		return false
+	}
+	switch c := c.(type) {
+	case SecretRotationStarted:
+		overlap := c.OverlapEnd.Sub(c.At)
+		return overlap == 0 || overlap > 0 && overlap <= MaxOverlap && !s.Secrets.Rotating(c.At)
+	case SecretRotationCompleted:
+		return s.Secrets.Previous != ""
+	case Paused:
+		return s.Status == StatusActive
+	case Resumed:
+		return s.Status != StatusActive
+	case Disabled:
+		return s.Status != StatusDisabled
+	default:
+		return true
+	}
 }
 
 func (s *Subscription) begin(c Created) error {

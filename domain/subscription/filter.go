@@ -40,11 +40,12 @@ func (f Filter) validate(into problem.Fields) {
 		into.Add("eventTypes", "has %d entries, at most %d are allowed", len(f), MaxPatterns)
 		return
 	}
+	entries := into.Under("eventTypes")
 	for i, pattern := range f {
 		if !validPattern(pattern) {
-			into.Add("eventTypes["+itoa(i)+"]", "is neither a known event type, nor a family like visit_report.*, nor *")
+			entries.Add(problem.Index(i), "is neither a known event type, nor a family like visit_report.*, nor *")
 		} else if slices.Contains(f[:i], pattern) {
-			into.Add("eventTypes["+itoa(i)+"]", "is there twice")
+			entries.Add(problem.Index(i), "is there twice")
 		}
 	}
 }

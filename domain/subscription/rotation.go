@@ -37,11 +37,16 @@ func (s Secrets) ForStandard(now time.Time) []string {
 	return []string{s.Current}
 }
 
-// RotateSecret begins a rotation. While one is under way another is refused, unless it has no
+// RotateSecret begins a rotation whose overlap is 0 to MaxOverlap. While one is under way another is refused, unless it has no
 // overlap: then all older secrets end at once.
 func (s Subscription) RotateSecret(newSecretID string, overlap time.Duration, now time.Time) ([]Change, error) {
 	if err := s.mustExist(); err != nil {
 		return nil, err
+	}
+	if overlap < 0 || overlap > MaxOverlap {
+		fields := problem.Collect("")
+		fields.Add("overlapHours", "must be between 0 and %d", int(MaxOverlap.Hours()))
+		return nil, fields.Err()
 	}
 	if s.Secrets.Rotating(now) && overlap > 0 {
 		return nil, problem.New(problem.Conflict,
@@ -59,7 +64,7 @@ func (s Subscription) CompleteRotation(now time.Time) ([]Change, error) {
 	if err := s.mustExist(); err != nil {
 		return nil, err
 	}
-	if s.Secrets.Previous == "" {
+	if !s.Secrets.Rotating(now) {
 		return nil, nil
 	}
 	return []Change{SecretRotationCompleted{At: now}}, nil

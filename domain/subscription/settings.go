@@ -1,7 +1,6 @@
 package subscription
 
 import (
-	"strconv"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -70,7 +69,7 @@ func validateSchedule(into problem.Fields, schedule []time.Duration) {
 	}
 	for i, delay := range schedule {
 		if delay < MinRetryDelay || delay > MaxRetryDelay {
-			into.Add("retrySchedule["+itoa(i)+"]", "must be between 1s and 72h")
+			into.Under("retrySchedule").Add(problem.Index(i), "must be between 1s and 72h")
 		}
 	}
 }
@@ -91,5 +90,3 @@ func validateText(into problem.Fields, field, text string, longest int, required
 		}
 	}
 }
-
-func itoa(i int) string { return strconv.Itoa(i) }
