@@ -134,12 +134,12 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([
 }
 
 // QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.
-func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int64, oldestDue time.Time, err error) {
-	depth = map[delivery.Status]int64{}
+func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error) {
+	depth = map[delivery.Status]int{}
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
 		var status delivery.Status
 		var due sql.NullInt64
-		var n int64
+		var n int
 		err = r.Scan(&status, &n, &due)
 		depth[status] = n
 		if at := moment(due); due.Valid && !at.After(now) && (oldestDue.IsZero() || at.Before(oldestDue)) {

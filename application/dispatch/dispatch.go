@@ -112,6 +112,8 @@ type Observer interface {
 	AttemptStarted(ctx context.Context, l Leased, number int) (spanContext context.Context, span AttemptSpan)
 	// StaleLease tells that an outcome was refused, since somebody else had taken the delivery over.
 	StaleLease(ctx context.Context, deliveryID string)
+	// DeliveriesEnded tells how many deliveries reached a terminal status.
+	DeliveriesEnded(ctx context.Context, status delivery.Status, n int)
 }
 
 // AttemptSpan is the trace of one attempt.

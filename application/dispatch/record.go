@@ -37,8 +37,12 @@ func (d *Dispatcher) RecordStep(ctx context.Context) (time.Time, error) {
 	if len(d.unsaved) == 0 {
 		return time.Time{}, nil
 	}
-	if err := d.store.InTx(ctx, d.record); err != nil {
+	ended := map[delivery.Status]int{}
+	if err := d.store.InTx(ctx, func(ctx context.Context) error { return d.record(ctx, ended) }); err != nil {
 		return time.Time{}, fmt.Errorf("record %d attempts: %w", len(d.unsaved), err)
+	}
+	for status, n := range ended {
+		d.observer.DeliveriesEnded(ctx, status, n)
 	}
 	for _, r := range d.unsaved {
 		d.slots.free(r.leased.Lane())
@@ -50,7 +54,8 @@ func (d *Dispatcher) RecordStep(ctx context.Context) (time.Time, error) {
 	return d.now(), nil
 }
 
-func (d *Dispatcher) record(ctx context.Context) error {
+// record counts in ended what reached a terminal status.
+func (d *Dispatcher) record(ctx context.Context, ended map[delivery.Status]int) error {
 	now := d.now()
 	saved := make([]Saved, 0, len(d.unsaved))
 	var refused []string
@@ -68,6 +73,11 @@ func (d *Dispatcher) record(ctx context.Context) error {
 	stale = append(stale, refused...)
 	for _, id := range stale {
 		d.observer.StaleLease(ctx, id)
+	}
+	for _, s := range saved {
+		if s.After.Status.IsTerminal() && !slices.Contains(stale, s.Before.ID) {
+			ended[s.After.Status]++
+		}
 	}
 	return d.noteHealth(ctx, stale, now)
 }

@@ -49,7 +49,8 @@ func (quiet) FanOut(context.Context, intake.Accepted) (string, func(int, error))
 func (quiet) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
 	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}}
 }
-func (quiet) StaleLease(context.Context, string) {}
+func (quiet) StaleLease(context.Context, string)                    {}
+func (quiet) DeliveriesEnded(context.Context, delivery.Status, int) {}
 
 type plain struct{}
 

@@ -1,0 +1,144 @@
+package telemetry
+
+import (
+	"context"
+	"net/url"
+	"strconv"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+// Observer makes the spans of an event's way and counts what happens on it. It is what intake, fan-out and
+// dispatch are observed by.
+type Observer struct {
+	tracer  trace.Tracer
+	metrics *Metrics
+	now     func() time.Time
+}
+
+// Observer makes an observer; now is the clock that stamps acceptance too.
+func (t *Telemetry) Observer(now func() time.Time) *Observer {
+	return &Observer{tracer: t.Tracer(), metrics: t.metrics, now: now}
+}
+
+// LinkAfter is the age of an event from which on its attempts begin traces of their own, with a link to
+// the first: trace stores do not join what arrives hours apart.
+const LinkAfter = time.Hour
+
+// Attributes of this service; the contract names them nowhere, its users search for them.
+const (
+	attrTenant       = attribute.Key("ordinavo.tenant.id")
+	attrEvent        = attribute.Key("ordinavo.event.id")
+	attrEventType    = attribute.Key("ordinavo.event.type")
+	attrSubscription = attribute.Key("ordinavo.subscription.id")
+	attrDelivery     = attribute.Key("ordinavo.delivery.id")
+	attrAttempt      = attribute.Key("ordinavo.attempt.number")
+	attrOutcome      = attribute.Key("ordinavo.attempt.outcome")
+	attrDeliveries   = attribute.Key("ordinavo.deliveries")
+)
+
+// EventsAccepted counts the events of one request.
+func (o *Observer) EventsAccepted(ctx context.Context, accepted []event.Type, duplicates int) {
+	o.metrics.EventsAccepted(ctx, accepted, duplicates)
+}
+
+// FanOut begins the span of one event's fan-out, as a child of the request that brought the event. Its
+// attributes follow the semantic conventions for messaging.
+func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error)) {
+	ctx, span := o.tracer.Start(WithTraceParent(ctx, e.TraceParent), "process events",
+		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+			semconv.MessagingSystemKey.String("ordinavo"), semconv.MessagingDestinationName("events"),
+			semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess, semconv.MessagingMessageID(e.ID),
+			attrTenant.String(string(e.TenantID)), attrEvent.String(e.ID), attrEventType.String(string(e.Type)),
+		))
+	return TraceParent(ctx), func(deliveries int, err error) {
+		span.SetAttributes(attrDeliveries.Int(deliveries))
+		if err != nil { // its text may quote what the emitter sent
+			span.SetStatus(codes.Error, "fan-out failed")
+		} else {
+			o.metrics.EventFannedOut(ctx, deliveries, o.now().Sub(e.At))
+		}
+		span.End()
+	}
+}
+
+// AttemptStarted begins the span of one attempt. Its attributes follow the semantic conventions for HTTP
+// clients, without the URL's path and query, where receivers keep tokens.
+func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number int) (context.Context, dispatch.AttemptSpan) {
+	options := append(requestAttributes(l, number), trace.WithSpanKind(trace.SpanKindClient))
+	origin := WithTraceParent(ctx, l.TraceParent)
+	if o.now().Sub(l.AcceptedAt) < LinkAfter {
+		ctx = origin
+	} else {
+		options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(origin)))
+	}
+	ctx, span := o.tracer.Start(ctx, "POST", options...)
+	o.metrics.AttemptStarted(ctx)
+	return ctx, dispatch.AttemptSpan{
+		TraceID:     span.SpanContext().TraceID().String(),
+		TraceParent: TraceParent(ctx),
+		End: func(outcome delivery.Outcome) {
+			o.metrics.AttemptDone(ctx, outcome)
+			describeOutcome(span, outcome)
+			span.End()
+		},
+	}
+}
+
+func requestAttributes(l dispatch.Leased, number int) []trace.SpanStartOption {
+	attributes := []attribute.KeyValue{
+		semconv.HTTPRequestMethodPost,
+		attrTenant.String(string(l.Delivery.Tenant)), attrEvent.String(l.Delivery.EventID), attrEventType.String(string(l.Delivery.EventType)),
+		attrSubscription.String(l.Delivery.SubscriptionID), attrDelivery.String(l.Delivery.ID), attrAttempt.Int(number),
+	}
+	if number > 1 {
+		attributes = append(attributes, semconv.HTTPRequestResendCount(number-1))
+	}
+	if receiver, err := url.Parse(l.Subscription.URL); err == nil {
+		attributes = append(attributes, semconv.URLScheme(receiver.Scheme), semconv.ServerAddress(receiver.Hostname()), semconv.ServerPort(port(receiver)))
+	}
+	return []trace.SpanStartOption{trace.WithAttributes(attributes...)}
+}
+
+func port(u *url.URL) int {
+	if number, err := strconv.Atoi(u.Port()); err == nil {
+		return number
+	}
+	if u.Scheme == "http" {
+		return 80
+	}
+	return 443
+}
+
+func describeOutcome(span trace.Span, o delivery.Outcome) {
+	span.SetAttributes(attrOutcome.String(string(o.Kind)))
+	if o.Status != 0 {
+		span.SetAttributes(semconv.HTTPResponseStatusCode(o.Status))
+	}
+	if o.Succeeded() {
+		return
+	}
+	kind := string(o.Kind)
+	if o.Kind == delivery.KindHTTPStatus {
+		kind = strconv.Itoa(o.Status)
+	}
+	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
+	span.SetStatus(codes.Error, string(o.Kind))
+}
+
+// StaleLease counts an outcome that was refused.
+func (o *Observer) StaleLease(ctx context.Context, _ string) { o.metrics.StaleLease(ctx) }
+
+// DeliveriesEnded counts deliveries that reached a terminal status.
+func (o *Observer) DeliveriesEnded(ctx context.Context, status delivery.Status, n int) {
+	o.metrics.DeliveriesEnded(ctx, status, n)
+}

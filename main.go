@@ -1,0 +1,337 @@
+// Ordinavo Webhooks delivers what happens in Ordinavo to the systems of its tenants, signed.
+//
+// This is the composition root: configuration → adapters → application → ports → run.
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	mathrand "math/rand/v2"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/adapters/egress"
+	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/features"
+	"github.com/ordinavo/webhooks/adapters/ids"
+	"github.com/ordinavo/webhooks/adapters/seal"
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/adapters/telemetry"
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/ports/cli"
+	"github.com/ordinavo/webhooks/ports/cli/config"
+	"github.com/ordinavo/webhooks/ports/cli/demo"
+	"github.com/ordinavo/webhooks/ports/dispatcher"
+	"github.com/ordinavo/webhooks/ports/loops"
+	"github.com/ordinavo/webhooks/ports/messages"
+	"github.com/ordinavo/webhooks/ports/rest"
+)
+
+const version = "0.1.0"
+
+func main() {
+	ctx, stop := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		stop() // drain
+		<-signals
+		os.Exit(1) // at once
+	}()
+	os.Exit(cli.Main(ctx, os.Args[1:], os.Environ(), cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cli.Commands{
+		Serve: serve, Demo: demo.Run, MigrateUp: migrateUp, MigrateDown: migrateDown, Schema: schema, Build: build,
+	}))
+}
+
+// now is the service's clock: what is stored has microseconds, so nothing has more.
+func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+
+// serve runs the service until ctx ends, then drains it in the order in which an event goes through it.
+func serve(ctx context.Context, c config.Config, logs io.Writer) error {
+	log := telemetry.NewLogger(logs, c.LogLevel)
+	slog.SetDefault(log)
+	db, err := openDatabase(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	unlock, err := db.Lock()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = unlock() }()
+	if err := prepareSchema(db, c); err != nil {
+		return err
+	}
+	s, err := assemble(ctx, c, db, log)
+	if err != nil {
+		return err
+	}
+	listener, err := net.Listen("tcp", c.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", c.Listen, err)
+	}
+	return s.run(ctx, c, listener)
+}
+
+func openDatabase(ctx context.Context, c config.Config) (*sqlite.DB, error) {
+	if c.Database.Kind != config.SQLite {
+		return nil, errors.New("ORDINAVO_DATABASE_URL: this version keeps its data in SQLite only")
+	}
+	return sqlite.Open(ctx, c.Database.Path)
+}
+
+func prepareSchema(db *sqlite.DB, c config.Config) error {
+	if c.AutoMigrate {
+		return db.Migrate()
+	}
+	current, newest, err := db.SchemaVersion()
+	if err == nil && current != newest {
+		err = fmt.Errorf("the database has schema version %d, this binary needs %d: run migrate up", current, newest)
+	}
+	return err
+}
+
+// service is the assembled process.
+type service struct {
+	log        *slog.Logger
+	telemetry  *telemetry.Telemetry
+	db         *sqlite.DB
+	sender     *egress.Client
+	api        *rest.API
+	router     *message.Router
+	dispatcher *dispatch.Dispatcher
+	attempter  *dispatch.Attempter
+	sweeper    *sweep.Sweeper
+	intake     loop.Loop   // until the API has answered everybody
+	loops      []loop.Loop // as long as there is work
+	lease      loop.Loop
+	firstKey   string // to be shown, once
+}
+
+func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Logger) (*service, error) {
+	tel, err := telemetry.Start(ctx, telemetry.Config{Version: version, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := newSealer(c)
+	if err != nil {
+		return nil, err
+	}
+	store := sqlite.NewStore(db, sealer)
+	source := ids.New(now, rand.Reader)
+	incarnation := source.New("inc_")
+	if err := store.BeginIncarnation(ctx, incarnation, now()); err != nil {
+		return nil, fmt.Errorf("begin an incarnation: %w", err)
+	}
+	gate, err := features.NewGate(ctx, features.NewProvider(store))
+	if err != nil {
+		return nil, err
+	}
+	observer := tel.Observer(now)
+	sender := egress.New(egress.Config{Allow: c.Egress.Allow, Ports: portRanges(c), Clock: now, MaxIdleConns: c.MaxInFlight})
+	keys := access.NewKeys(store, now, source.New, rand.Reader)
+	firstKey, err := keys.FirstKey(ctx, c.PlatformKey.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("prepare the first platform key: %w", err)
+	}
+	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule}
+	attempter := &dispatch.Attempter{Sender: sender, Secrets: store, Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
+	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
+	in := intake.New(store, observer, now, source.New)
+	router, err := messages.NewRouter(log, topics{eventlog.New(db, log, now)}, fanout.New(store, gate, d, observer, now, source.New))
+	if err != nil {
+		return nil, err
+	}
+	answers := idempotency.New(store, sealer, now, func() string { return source.New("") })
+	deliveries := &queries.Deliveries{Reader: store}
+	sweeper := sweep.New(store, now)
+	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store) })
+	s := &service{log: log, telemetry: tel, db: db, sender: sender, router: router, dispatcher: d, attempter: attempter, sweeper: sweeper, intake: in.Loop()}
+	s.loops = append(dispatch.NewTakeover(store, store, now, incarnation).Loops(), sweeper.Loop(), d.RecordLoop(),
+		retention.New(store, retention.Ages(c.Retention), now).Loop(),
+		loop.Loop{Name: "key-use", Step: keys.TouchStep}, loop.Loop{Name: "idempotency", Step: answers.PurgeStep})
+	s.lease, s.firstKey = d.LeaseLoop(), firstKey
+	s.api = rest.New(rest.Dependencies{
+		Intake: in, Subscriptions: subs, SubscriptionList: store, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
+		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
+		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now},
+		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
+		Log: log, Now: now, RateLimit: c.RateLimit, Version: version,
+	})
+	return s, nil
+}
+
+// run serves until ctx ends. Then nothing new is taken, what was taken is finished as far as the
+// timeout allows, and what is not finished stays in the database for the next process.
+func (s *service) run(ctx context.Context, c config.Config, listener net.Listener) error {
+	serving, stopServing := context.WithCancel(context.Background()) // ends after the API
+	leasing, stopLeasing := context.WithCancel(context.Background())
+	recording, stopRecording := context.WithCancel(context.Background()) // ends last
+	attempts, cutAttempts := context.WithCancel(context.Background())
+	defer func() { stopServing(); stopLeasing(); cutAttempts(); stopRecording() }()
+	var intakes, leases, records sync.WaitGroup
+	intakes.Go(func() { loops.Run(serving, s.log, s.intake) })
+	leases.Go(func() { loops.Run(leasing, s.log, s.lease) })
+	leases.Go(func() { s.wake(leasing) })
+	leases.Go(func() {
+		if err := dispatcher.Run(leasing, attempts, s.dispatcher, s.attempter); err != nil {
+			s.log.Error("leases were not given back", "error", err)
+		}
+	})
+	records.Go(func() { loops.Run(recording, s.log, s.loops...) })
+	failed := make(chan error, 2)
+	go func() { failed <- s.router.Run(context.Background()) }()
+	go func() { failed <- s.api.Serve(listener) }()
+	s.log.Info("listening", "address", listener.Addr().String(), "version", version)
+	if s.firstKey != "" {
+		s.log.Warn("a platform key was made; it is not shown again", "key", s.firstKey)
+	}
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.log.Info("draining", "timeout", c.ShutdownTimeout.String())
+	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
+	defer cancel()
+	err = errors.Join(err, s.api.Shutdown(deadline))
+	stopServing()
+	intakes.Wait()
+	err = errors.Join(err, s.router.Close())
+	stopLeasing()
+	defer context.AfterFunc(deadline, cutAttempts)()
+	leases.Wait() // the attempts that are out, too
+	stopRecording()
+	records.Wait()
+	_, recordErr := s.dispatcher.RecordStep(context.Background())
+	s.sender.Close()
+	err = errors.Join(err, recordErr, s.telemetry.Shutdown(deadline))
+	s.log.Info("stopped")
+	return err
+}
+
+// wake brings commits that changed the queue to those who wait for them.
+func (s *service) wake(ctx context.Context) {
+	watch := s.db.WatchQueue()
+	defer watch.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-watch.C:
+			s.dispatcher.WakeLease()
+			s.sweeper.Wake()
+		}
+	}
+}
+
+// topics is the log as the router wants it.
+type topics struct{ *eventlog.Log }
+
+func (t topics) Subscriber(group string) (message.Subscriber, error) {
+	return t.Log.Subscriber(group, eventlog.Options{Batch: 64})
+}
+func (t topics) InTransaction(next message.HandlerFunc) message.HandlerFunc {
+	return eventlog.InTransaction(next)
+}
+func (t topics) Publisher() message.Publisher { return t.Log.Publisher() }
+
+func newSealer(c config.Config) (*seal.Sealer, error) {
+	if !c.MasterKey.IsZero() {
+		key, err := seal.ParseKey(c.MasterKey.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("ORDINAVO_MASTER_KEY: %w", err)
+		}
+		return seal.New(key)
+	}
+	key, err := seal.LoadOrCreateKeyFile(filepath.Join(filepath.Dir(c.Database.Path), "master.key"))
+	if err != nil {
+		return nil, err
+	}
+	return seal.New(key)
+}
+
+func newSecret() secret.Secret {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails: the process dies first
+	return secret.FromBytes(random)
+}
+
+func portRanges(c config.Config) (ports egress.PortRanges) {
+	for _, r := range c.Egress.Ports {
+		ports = append(ports, egress.PortRange(r))
+	}
+	return ports
+}
+
+// queue reads what the gauges show.
+func queue(ctx context.Context, store *sqlite.Store) (telemetry.Queue, error) {
+	at := now()
+	depth, oldestDue, err := store.QueueDepth(ctx, at)
+	shown := telemetry.Queue{Depth: depth}
+	if !oldestDue.IsZero() {
+		shown.OldestDue = at.Sub(oldestDue)
+	}
+	return shown, err
+}
+
+func migrateUp(ctx context.Context, c config.Config) error {
+	return withDatabase(ctx, c, (*sqlite.DB).Migrate)
+}
+
+func migrateDown(ctx context.Context, c config.Config, steps int) error {
+	return withDatabase(ctx, c, func(db *sqlite.DB) error { return db.MigrateDown(steps) })
+}
+
+func schema(ctx context.Context, c config.Config) (current, newest uint, err error) {
+	err = withDatabase(ctx, c, func(db *sqlite.DB) (err error) {
+		current, newest, err = db.SchemaVersion()
+		return err
+	})
+	return current, newest, err
+}
+
+func withDatabase(ctx context.Context, c config.Config, do func(*sqlite.DB) error) error {
+	db, err := openDatabase(ctx, c)
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(db), db.Close())
+}
+
+func build() (string, string, uint) {
+	commit := "unknown"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				commit = s.Value
+			}
+		}
+	}
+	return version, commit, sqlite.NewestSchema()
+}
