@@ -42,9 +42,12 @@ type FanOut interface {
 // errPoison marks a message that no repetition can handle.
 var errPoison = errors.New("the message cannot be handled")
 
+// quieter keeps what the router says of its own coming and going out of the service's log.
+var quieter = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}
+
 // NewRouter connects each topic with its use case.
 func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, error) {
-	router, err := message.NewRouter(message.RouterConfig{}, watermill.NewSlogLogger(log))
+	router, err := message.NewRouter(message.RouterConfig{}, watermill.NewSlogLoggerWithLevelMapping(log, quieter))
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
 	}
