@@ -74,14 +74,15 @@ func (d *Delivery) mayTake(c Change) bool {
 	if _, dead := c.(DeadLettered); dead || spent {
 		return dead && spent
 	}
+	isNext := func(number int) bool { return number == d.Attempts+1 && d.Status.MayBecome(StatusRetrying) }
 	switch c := c.(type) {
 	case AttemptSucceeded:
-		return c.Attempt.Number == d.Attempts+1 && c.Attempt.Succeeded()
+		return isNext(c.Attempt.Number) && c.Attempt.Succeeded()
 	case AttemptFailed:
-		return c.Attempt.Number == d.Attempts+1 && !c.Attempt.Succeeded() &&
+		return isNext(c.Attempt.Number) && !c.Attempt.Succeeded() &&
 			(c.NextAt.IsZero() || !c.NextAt.Before(c.At) && !c.Attempt.Gone())
 	case AttemptAbandoned:
-		return c.Number == d.Attempts+1 && !c.NextAt.Before(c.At)
+		return isNext(c.Number) && !c.NextAt.Before(c.At)
 	case Released:
 		return d.Status == StatusParked
 	case RetryRequested:
