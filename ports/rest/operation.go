@@ -83,6 +83,9 @@ func (o operation) errorStatuses() []int {
 // register adds a route whose input huma decodes and validates.
 func register[I, O any](a *API, o operation, handle func(context.Context, *I) (*O, error)) {
 	described := o.describe(a)
+	if o.example != nil {
+		described.RequestBody = &huma.RequestBody{} // huma fills it in
+	}
 	huma.Register(a.huma, described, handle)
 	if o.example != nil {
 		for _, content := range described.RequestBody.Content {

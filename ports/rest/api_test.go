@@ -1,0 +1,226 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// answer is what a request got.
+type answer struct {
+	t      *testing.T
+	status int
+	header http.Header
+	body   string
+}
+
+// expect stops the test at another status.
+func (a answer) expect(status int) answer {
+	a.t.Helper()
+	if a.status != status {
+		a.t.Fatalf("status %d, want %d: %s", a.status, status, a.body)
+	}
+	return a
+}
+
+// json is the body as a map.
+func (a answer) json() map[string]any {
+	a.t.Helper()
+	var decoded map[string]any
+	if err := json.Unmarshal([]byte(a.body), &decoded); err != nil {
+		a.t.Fatalf("not JSON: %v: %s", err, a.body)
+	}
+	return decoded
+}
+
+// text is a string member of the body.
+func (a answer) text(name string) string {
+	a.t.Helper()
+	text, ok := a.json()[name].(string)
+	if !ok {
+		a.t.Fatalf("%s is no string: %s", name, a.body)
+	}
+	return text
+}
+
+// refused checks that the answer is a problem of the contract's form, with the code and the fields.
+func (a answer) refused(code string, fields ...string) answer {
+	a.t.Helper()
+	if got := a.header.Get("Content-Type"); got != "application/problem+json" {
+		a.t.Fatalf("status %d, Content-Type %q, want a problem: %s", a.status, got, a.body)
+	}
+	decoded := a.json()
+	if decoded["code"] != code || decoded["status"] != float64(a.status) || decoded["type"] != "urn:ordinavo:problem:"+code {
+		a.t.Fatalf("want code %s: %s", code, a.body)
+	}
+	for _, key := range []string{"title", "detail", "traceId"} {
+		if _, ok := decoded[key].(string); !ok {
+			a.t.Errorf("a problem without %s: %s", key, a.body)
+		}
+	}
+	errors, _ := decoded["errors"].(map[string]any)
+	for _, field := range fields {
+		if _, ok := errors[field]; !ok {
+			a.t.Errorf("errors do not name %q: %s", field, a.body)
+		}
+	}
+	return a
+}
+
+const (
+	newSubscription = `{"name":"SAP","url":"https://erp.example.com/hook","eventTypes":["visit_report.*"],"sourceSystem":"sap","retrySchedule":["1s","2m"],"timeoutSeconds":2.5,"maxInFlight":4}`
+	oneEvent        = `{"eventType":"visit_report.approved","occurredAt":"2026-06-18T16:40:00Z","tenantId":"tenant-123","customerId":12,"visitReport":{"id":901,"title":"Ä"},"target":{"id":455,"customerNumber":"legacy"},"unknown":{"a":[1]}}`
+)
+
+func (h *harness) subscribe() string {
+	h.Helper()
+	return h.call(h.admin, "POST", "/v1/subscriptions", newSubscription).expect(201).text("id")
+}
+
+func TestSubscriptionLife(t *testing.T) {
+	h := newHarness(t)
+	made := h.call(h.admin, "POST", "/v1/subscriptions", newSubscription).expect(201)
+	want := map[string]any{"tenantId": own, "name": "SAP", "status": "active", "version": 1.0, "timeoutSeconds": 2.5, "maxInFlight": 4.0, "statusReason": nil, "secretRotation": nil}
+	for key, value := range want {
+		if got := made.json()[key]; got != value {
+			t.Errorf("%s = %v, want %v", key, got, value)
+		}
+	}
+	if !strings.Contains(made.body, `"retrySchedule":["1s","2m"]`) || !strings.HasPrefix(made.text("secret"), "whsec_") || made.header.Get("ETag") != `"1"` {
+		t.Errorf("answer %s, ETag %s", made.body, made.header.Get("ETag"))
+	}
+	if want := `"payloadOptions":{"customerContext":true,"contactDetails":true,"summaryPreview":false,"billingDetails":false}`; !strings.Contains(made.body, want) {
+		t.Errorf("%s lacks %s", made.body, want)
+	}
+	one := "/v1/subscriptions/" + made.text("id")
+	if got := h.call(h.admin, "GET", one, "").expect(200); strings.Contains(got.body, "whsec_") {
+		t.Error("the secret was shown twice")
+	}
+	patched := h.call(h.admin, "PATCH", one, `{"payloadOptions":{"summaryPreview":true},"retrySchedule":null,"status":"paused"}`, "If-Match", `"1"`).expect(200)
+	if !strings.Contains(patched.body, `"contactDetails":true,"summaryPreview":true`) || !strings.Contains(patched.body, `["30s","2m"]`) || patched.text("status") != "paused" {
+		t.Errorf("patched: %s", patched.body)
+	}
+	h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"1"`).expect(409).refused("conflict")
+	h.call(h.admin, "PATCH", one, `{"status":"active"}`, "If-Match", "*").expect(200)
+	h.call(h.admin, "POST", one+"/pause", `{"reason":"maintenance"}`).expect(200)
+	if resumed := h.call(h.admin, "POST", one+"/resume", `{"skipParked": false}`).expect(200); resumed.text("status") != "active" {
+		t.Errorf("resumed: %s", resumed.body)
+	}
+	rotated := h.call(h.admin, "POST", one+"/rotate-secret", `{"overlapHours": 24}`).expect(200)
+	if rotated.json()["secretRotation"].(map[string]any)["overlapEnd"] != "2026-06-19T17:00:00Z" || rotated.text("secret") == "" {
+		t.Errorf("rotated: %s", rotated.body)
+	}
+	h.call(h.admin, "POST", one+"/rotate-secret", "").expect(409).refused("conflict")
+	h.call(h.admin, "POST", one+"/rotate-secret/complete", "").expect(200)
+	test := h.call(h.admin, "POST", one+"/test", `{"eventType":"visit_report.approved"}`).expect(200)
+	if test.text("outcome") != "succeeded" || test.json()["durationMs"] != 12.4 {
+		t.Errorf("test: %s", test.body)
+	}
+	h.call(h.admin, "DELETE", one, "", "If-Match", `"0"`).expect(409)
+	h.call(h.admin, "DELETE", one, "").expect(204)
+	h.call(h.admin, "GET", one, "").expect(404).refused("not_found")
+	paused := h.call(h.admin, "POST", "/v1/subscriptions", strings.Replace(newSubscription, `"name"`, `"status":"paused","name"`, 1)).expect(201)
+	if paused.text("status") != "paused" || paused.json()["version"] != 2.0 {
+		t.Errorf("created paused: %s", paused.body)
+	}
+}
+
+func TestBillingNeedsTheFeature(t *testing.T) {
+	h := newHarness(t)
+	billing := strings.Replace(newSubscription, "visit_report.*", "billing.*", 1)
+	h.call(h.admin, "POST", "/v1/subscriptions", billing).expect(403).refused("feature_not_enabled")
+	h.call(h.platform, "PUT", "/v1/tenants/tenant-123/features/billing_webhooks", `{"enabled": true}`).expect(200)
+	h.call(h.admin, "POST", "/v1/subscriptions", billing).expect(201)
+	h.call(h.platform, "PUT", "/v1/tenants/tenant-123/features/nonsense", `{"enabled": true}`).expect(400).refused("validation_failed", "feature")
+	h.call(h.platform, "PUT", "/v1/tenants/nobody/features/billing_webhooks", `{"enabled": true}`).expect(404).refused("not_found")
+}
+
+func TestTenants(t *testing.T) {
+	h := newHarness(t)
+	h.call(h.platform, "POST", "/v1/tenants", `{"tenantId":"new.tenant","name":"Ruhr Service GmbH"}`).expect(201)
+	h.call(h.platform, "POST", "/v1/tenants", `{"tenantId":"new.tenant","name":"Ruhr Service GmbH"}`).expect(409).refused("conflict")
+	if all := h.call(h.platform, "GET", "/v1/tenants", "").expect(200); strings.Count(all.body, "tenantId") != 3 {
+		t.Errorf("tenants: %s", all.body)
+	}
+	h.call(h.admin, "GET", "/v1/tenants", "").expect(403).refused("missing_scope")
+}
+
+func TestKeys(t *testing.T) {
+	h := newHarness(t)
+	made := h.call(h.platform, "POST", "/v1/api-keys", `{"name":"ERP","tenantId":"tenant-123","scopes":["webhooks.read"],"expiresAt":"2027-01-01T00:00:00Z"}`).expect(201)
+	if got := made.text("key"); !strings.HasPrefix(got, "ord_live_") || made.text("tenantId") != own || made.text("expiresAt") != "2027-01-01T00:00:00Z" {
+		t.Errorf("made: %s", made.body)
+	}
+	h.call(made.text("key"), "GET", "/v1/subscriptions", "").expect(200)
+	if list := h.call(h.admin, "GET", "/v1/api-keys", "").expect(200); !strings.Contains(list.body, made.text("id")) || strings.Contains(list.body, alien) || strings.Contains(list.body, made.text("key")) {
+		t.Errorf("keys: %s", list.body)
+	}
+	h.call(h.other, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(404).refused("not_found")
+	h.call(h.admin, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(204)
+	h.call(made.text("key"), "GET", "/v1/subscriptions", "").expect(401).refused("unauthorized")
+	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["platform.admin"]}`).expect(400).refused("validation_failed", "scopes")
+	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","tenantId":"tenant-999","scopes":["webhooks.read"]}`).expect(403).refused("forbidden")
+	h.call(h.reader, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("missing_scope")
+	h.call(h.bound, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("forbidden")
+	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"subscriptionId":"sub_none"}`).expect(400).refused("validation_failed", "subscriptionId")
+	h.call(h.platform, "POST", "/v1/api-keys", `{"name":"x","tenantId":"nobody","scopes":["webhooks.read"]}`).expect(400).refused("validation_failed", "tenantId")
+	bound := h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"subscriptionId":"`+h.subscribe()+`"}`).expect(201)
+	if list := h.call(bound.text("key"), "GET", "/v1/subscriptions", "").expect(200); strings.Count(list.body, `"id"`) != 1 {
+		t.Errorf("a bound key sees %s", list.body)
+	}
+}
+
+func TestDirectory(t *testing.T) {
+	h := newHarness(t)
+	got := h.call(h.platform, "POST", "/v1/directory", `{"customers":[{"ordinavoCustomerId":12,"customerNumber":"RRM-001","name":null}],
+		"locations":[{"ordinavoLocationId":34,"name":"Essen Center","city":"Essen","hasCoordinates":true}],"contacts":[{"ordinavoContactId":56,"displayName":"Anna Weber"}],
+		"externalIds":[{"sourceSystem":"sap","entityType":"customer","ordinavoId":12,"externalId":"CUST-10042"}]}`, "X-Ordinavo-Tenant", own).expect(200)
+	if got.body != `{"upserted":{"customers":1,"locations":1,"contacts":1,"externalIds":1}}` {
+		t.Error(got.body)
+	}
+	for path, body := range map[string]string{
+		"/v1/directory/customers/12": `{"ordinavoCustomerId":12,"customerNumber":"RRM-001"}`,
+		"/v1/directory/locations/34": `{"ordinavoLocationId":34,"name":"Essen Center","city":"Essen","hasCoordinates":true}`,
+		"/v1/directory/contacts/56":  `{"ordinavoContactId":56,"displayName":"Anna Weber"}`,
+		"/v1/directory/external-ids?sourceSystem=sap&entityType=customer&ordinavoId=12": `{"sourceSystem":"sap","entityType":"customer","ordinavoId":12,"externalId":"CUST-10042"}`,
+	} {
+		if got := h.call(h.admin, "GET", path, "").expect(200); got.body != body {
+			t.Errorf("%s: %s, want %s", path, got.body, body)
+		}
+		h.call(h.admin, "PUT", strings.Split(path, "?")[0], body).expect(200)
+		h.call(h.admin, "DELETE", path, "").expect(204)
+		h.call(h.admin, "DELETE", path, "").expect(404).refused("not_found")
+		h.call(h.admin, "GET", path, "").expect(404).refused("not_found")
+	}
+	h.call(h.admin, "PUT", "/v1/directory/customers/12", `{"ordinavoCustomerId":13}`).expect(400).refused("validation_failed", "ordinavoCustomerId")
+	h.call(h.admin, "PUT", "/v1/directory/customers/12", "{\"name\":\"a\\u0000\"}").expect(400).refused("validation_failed", "name")
+}
+
+func TestService(t *testing.T) {
+	h := newHarness(t)
+	if got := h.call("", "GET", "/healthz", "").expect(200); got.body != `{"status":"ok"}` {
+		t.Error(got.body)
+	}
+	h.call("", "GET", "/readyz", "").expect(200)
+	if got := h.call("", "GET", "/metrics", "").expect(200); got.body != "up 1\n" {
+		t.Error(got.body)
+	}
+	h.store.fail = http.ErrServerClosed
+	if got := h.call("", "GET", "/readyz", "").expect(503).refused("unavailable"); got.header.Get("Retry-After") == "" || strings.Contains(got.body, "closed") {
+		t.Errorf("%v %s", got.header, got.body)
+	}
+	h.call("", "GET", "/healthz", "").expect(200)
+}
+
+func TestEventTypes(t *testing.T) {
+	h := newHarness(t)
+	if got := h.call(h.bound, "GET", "/v1/event-types", "").expect(200); strings.Count(got.body, `"eventType"`) != 19 {
+		t.Error(got.body)
+	}
+	first := h.call(h.reader, "GET", "/v1/event-types?limit=10", "").expect(200)
+	if rest := h.call(h.reader, "GET", "/v1/event-types?limit=10&cursor="+first.text("nextCursor"), "").expect(200); strings.Count(rest.body, `"eventType"`) != 9 || rest.json()["nextCursor"] != nil {
+		t.Error(rest.body)
+	}
+	h.call(h.reader, "GET", "/v1/event-types/visit_report.lost", "").expect(404).refused("not_found")
+}

@@ -1,0 +1,524 @@
+package rest_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/directory"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	domain "github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+	"github.com/ordinavo/webhooks/ports/rest"
+)
+
+// fake is every outbound interface in memory. It counts what was written.
+type fake struct {
+	mu            sync.Mutex
+	writes        int
+	fail          error // what every call answers
+	tenants       map[tenant.ID]access.Tenant
+	keys          map[access.Hash]domain.Key
+	subscriptions map[dispatch.Lane]subscription.Subscription
+	customers     map[int64]payload.Customer
+	locations     map[int64]payload.Location
+	contacts      map[int64]payload.Contact
+	external      map[string]string
+	events        []event.Event
+	traceParents  []string
+	known         map[string]event.Event
+	accepted      []queries.Event
+	deliveries    []delivery.Delivery
+	changes       map[string][]delivery.Change
+	answers       map[idempotency.Key]row
+	hook          func() // called by Accept
+}
+
+type row struct {
+	idempotency.Reservation
+	sealed []byte
+}
+
+func (f *fake) write() error {
+	if f.fail == nil {
+		f.writes++
+	}
+	return f.fail
+}
+
+func notFound() error { return problem.New(problem.NotFound, "There is no such thing.") }
+
+func (f *fake) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+
+func (f *fake) Accept(_ context.Context, events []event.Event, traceParent string) ([]intake.Result, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.hook != nil {
+		f.hook()
+	}
+	missing := problem.Collect("")
+	for i, e := range events {
+		if _, ok := f.tenants[e.TenantID]; !ok {
+			missing.Add(fmt.Sprintf("events[%d].tenantId", i), "names a tenant that does not exist")
+		}
+	}
+	if err := errors.Join(f.fail, missing.Err()); err != nil {
+		return nil, err
+	}
+	var results []intake.Result
+	for _, e := range events {
+		if e.ID == "" {
+			e.ID = nextID("evt_")
+		}
+		_, duplicate := f.known[e.ID]
+		f.known[e.ID] = e
+		results = append(results, intake.Result{EventID: e.ID, Duplicate: duplicate})
+	}
+	f.events, f.traceParents = append(f.events, events...), append(f.traceParents, traceParent)
+	return results, f.write()
+}
+
+func (f *fake) LoadSubscription(_ context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return subscription.Subscription{}, f.fail
+	}
+	s, ok := f.subscriptions[lane]
+	if !ok {
+		return s, notFound()
+	}
+	return s, nil
+}
+
+func (f *fake) AppendSubscription(_ context.Context, _, after subscription.Subscription, _ []subscription.Change, _ subscriptions.Actor) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.subscriptions[dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}] = after
+	return f.write()
+}
+
+func (f *fake) CountSubscriptions(context.Context, tenant.ID) (int, error) { return 0, f.fail }
+
+func (f *fake) SaveSecret(context.Context, dispatch.Lane, string, secret.Secret, time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.write()
+}
+
+func (f *fake) ListSubscriptions(_ context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var found []subscription.Subscription
+	for lane, s := range f.subscriptions {
+		if lane.Tenant == owner && s.Status != subscription.StatusDeleted && (after == "" || s.ID < after) {
+			found = append(found, s)
+		}
+	}
+	slices.SortFunc(found, func(a, b subscription.Subscription) int { return strings.Compare(b.ID, a.ID) })
+	return found[:min(limit, len(found))], f.fail
+}
+
+func (f *fake) Enabled(_ context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
+	return f.tenants[id].Features[feature], f.fail
+}
+
+func (f *fake) CheckURL(raw string) (string, error) {
+	if strings.Contains(raw, "@") || !strings.HasPrefix(raw, "https://") || raw == "https://" {
+		return "", errors.New("must be https, with a host and without user info")
+	}
+	return raw, nil
+}
+
+func (f *fake) Test(_ context.Context, lane dispatch.Lane, t event.Type, _ subscriptions.Actor) (subscriptions.Exchange, error) {
+	return subscriptions.Exchange{DeliveryID: "dlv_test", EventID: "evt_test", URL: "https://a.example/", Body: []byte(`{"eventType":"` + string(t) + `"}`),
+		Outcome: delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 12400 * time.Microsecond, RequestHeaders: map[string]string{"webhook-id": "evt_test"}}}, f.fail
+}
+
+func (f *fake) Upsert(_ context.Context, _ tenant.ID, b directory.Batch) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range b.Customers {
+		f.customers[c.ID] = c
+	}
+	for _, l := range b.Locations {
+		f.locations[l.ID] = l
+	}
+	for _, c := range b.Contacts {
+		f.contacts[c.ID] = c
+	}
+	for _, x := range b.ExternalIDs {
+		f.external[fmt.Sprint(x.SourceSystem, x.EntityType, x.OrdinavoID)] = x.ExternalID
+	}
+	return f.write()
+}
+
+func (f *fake) Record(_ context.Context, _ tenant.ID, ref payload.Ref) (payload.Context, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c, ok := f.customers[ref.ID]; ok && ref.Kind == payload.KindCustomer {
+		return payload.Context{Customer: &c}, nil
+	}
+	if l, ok := f.locations[ref.ID]; ok && ref.Kind == payload.KindLocation {
+		return payload.Context{Location: &l}, nil
+	}
+	if c, ok := f.contacts[ref.ID]; ok && ref.Kind == payload.KindContact {
+		return payload.Context{Contact: &c}, nil
+	}
+	return payload.Context{}, notFound()
+}
+
+func (f *fake) DeleteRecord(ctx context.Context, owner tenant.ID, ref payload.Ref) error {
+	if _, err := f.Record(ctx, owner, ref); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch ref.Kind {
+	case payload.KindCustomer:
+		delete(f.customers, ref.ID)
+	case payload.KindLocation:
+		delete(f.locations, ref.ID)
+	default:
+		delete(f.contacts, ref.ID)
+	}
+	return f.write()
+}
+
+func (f *fake) ExternalID(_ context.Context, _ tenant.ID, sourceSystem string, ref payload.Ref) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if found, ok := f.external[fmt.Sprint(sourceSystem, ref.Kind, ref.ID)]; ok {
+		return found, nil
+	}
+	return "", notFound()
+}
+
+func (f *fake) DeleteExternalID(ctx context.Context, owner tenant.ID, sourceSystem string, ref payload.Ref) error {
+	if _, err := f.ExternalID(ctx, owner, sourceSystem, ref); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.external, fmt.Sprint(sourceSystem, ref.Kind, ref.ID))
+	return f.write()
+}
+
+func (f *fake) CreateTenant(_ context.Context, t access.Tenant) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, taken := f.tenants[t.ID]; taken {
+		return problem.New(problem.Conflict, "The id is taken.")
+	}
+	f.tenants[t.ID] = t
+	return f.write()
+}
+
+func (f *fake) Tenant(_ context.Context, id tenant.ID) (access.Tenant, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, ok := f.tenants[id]
+	if !ok {
+		return t, notFound()
+	}
+	return t, nil
+}
+
+func (f *fake) Tenants(_ context.Context, page access.Page) ([]access.Tenant, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var found []access.Tenant
+	for _, id := range slices.Backward(slices.Sorted(maps.Keys(f.tenants))) {
+		if page.After == "" || string(id) < page.After {
+			found = append(found, f.tenants[id])
+		}
+	}
+	return found[:min(page.Limit, len(found))], f.fail
+}
+
+func (f *fake) SetFeature(_ context.Context, id tenant.ID, feature tenant.Feature, enabled bool, _ time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.tenants[id]; !ok {
+		return notFound()
+	}
+	f.tenants[id].Features[feature] = enabled
+	return f.write()
+}
+
+func (f *fake) SaveKey(_ context.Context, k domain.Key, hash access.Hash) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.tenants[k.Tenant]; k.Tenant != "" && !ok {
+		return notFound()
+	}
+	f.keys[hash] = k
+	return f.write()
+}
+
+func (f *fake) KeyByHash(_ context.Context, hash access.Hash) (domain.Key, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if k, ok := f.keys[hash]; ok {
+		return k, nil
+	}
+	return domain.Key{}, notFound()
+}
+
+func (f *fake) Keys(_ context.Context, owner tenant.ID, page access.Page) ([]domain.Key, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var found []domain.Key
+	for _, k := range f.keys {
+		if (owner == "" || k.Tenant == owner) && (page.After == "" || k.ID < page.After) {
+			found = append(found, k)
+		}
+	}
+	slices.SortFunc(found, func(a, b domain.Key) int { return strings.Compare(b.ID, a.ID) })
+	return found[:min(page.Limit, len(found))], f.fail
+}
+
+func (f *fake) RevokeKey(_ context.Context, owner tenant.ID, id string, now time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for hash, k := range f.keys {
+		if k.ID == id && (owner == "" || k.Tenant == owner) && k.RevokedAt.IsZero() {
+			k.RevokedAt = now
+			f.keys[hash] = k
+			return f.write()
+		}
+	}
+	return notFound()
+}
+
+func (f *fake) TouchKeys(context.Context, map[string]time.Time) error { return nil }
+
+func (f *fake) AcceptedEvents(_ context.Context, filter queries.EventFilter) ([]queries.Event, error) {
+	var found []queries.Event
+	for _, e := range slices.Backward(f.accepted) {
+		if e.Tenant == filter.Tenant && (filter.Before == 0 || e.Sequence < filter.Before) && (filter.Type == "" || filter.Type == e.Type) {
+			found = append(found, e)
+		}
+	}
+	return found[:min(filter.Limit, len(found))], f.fail
+}
+
+func (f *fake) Event(_ context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	for _, e := range f.accepted {
+		if e.ID == id && e.Tenant == owner {
+			return e, nil
+		}
+	}
+	return queries.Event{}, notFound()
+}
+
+func (f *fake) FannedOut(context.Context, int64) (bool, error) { return true, nil }
+
+func (f *fake) GatedOf(context.Context, tenant.ID, string) ([]queries.Gated, error) {
+	return []queries.Gated{{SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks}}, nil
+}
+
+func (f *fake) SubscriptionsAt(ctx context.Context, owner tenant.ID, _ int64) ([]subscription.Subscription, error) {
+	return f.ListSubscriptions(ctx, owner, "", 1000)
+}
+
+func (f *fake) Deliveries(_ context.Context, filter queries.DeliveryFilter) ([]delivery.Delivery, error) {
+	var found []delivery.Delivery
+	for _, d := range slices.Backward(f.deliveries) {
+		if d.Tenant == filter.Tenant && (filter.Before == "" || d.ID < filter.Before) && (filter.EventID == "" || d.EventID == filter.EventID) &&
+			(filter.SubscriptionID == "" || d.SubscriptionID == filter.SubscriptionID) && (filter.Status == "" || d.Status == filter.Status) {
+			found = append(found, d)
+		}
+	}
+	return found[:min(filter.Limit, len(found))], f.fail
+}
+
+func (f *fake) Delivery(_ context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
+	for _, d := range f.deliveries {
+		if d.ID == id && d.Tenant == owner {
+			return d, f.fail
+		}
+	}
+	return delivery.Delivery{}, notFound()
+}
+
+func (f *fake) DeliveryChanges(_ context.Context, _ tenant.ID, id string) ([]delivery.Change, error) {
+	return f.changes[id], nil
+}
+
+func (f *fake) Body(context.Context, delivery.Delivery) ([]byte, error) { return []byte(`{"a":1}`), nil }
+
+func (f *fake) Endpoint(context.Context, dispatch.Lane) (string, subscription.Status, error) {
+	return "https://a.example/hook", subscription.StatusActive, nil
+}
+
+func (f *fake) Save(context.Context, []dispatch.Saved) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return nil, f.write()
+}
+
+func (f *fake) Reserve(_ context.Context, r idempotency.Reservation, takeOver time.Time) (*idempotency.Found, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found, ok := f.answers[r.Key]
+	if ok && found.ExpiresAt.After(r.ReservedAt) && (found.sealed != nil || found.ReservedAt.After(takeOver)) {
+		return &idempotency.Found{Fingerprint: found.Fingerprint, Sealed: found.sealed}, nil
+	}
+	f.answers[r.Key] = row{Reservation: r}
+	return nil, nil
+}
+
+func (f *fake) Answer(_ context.Context, key idempotency.Key, token string, sealed []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if found := f.answers[key]; found.Token == token && found.sealed == nil {
+		found.sealed = sealed
+		f.answers[key] = found
+	}
+	return nil
+}
+
+func (f *fake) Release(_ context.Context, key idempotency.Key, token string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if found := f.answers[key]; found.Token == token && found.sealed == nil {
+		delete(f.answers, key)
+	}
+	return nil
+}
+
+func (f *fake) DeleteExpired(context.Context, time.Time, int) (int, error) { return 0, nil }
+
+// Seal turns the bytes around, so that a test sees whether what is stored can be read.
+func (f *fake) Seal(plain []byte, _ ...string) ([]byte, error) {
+	sealed := slices.Clone(plain)
+	slices.Reverse(sealed)
+	return sealed, nil
+}
+
+func (f *fake) Open(sealed []byte, associated ...string) ([]byte, error) { return f.Seal(sealed, associated...) }
+
+var ids atomic.Int64
+
+func nextID(prefix string) string { return fmt.Sprintf("%s01JZ8A2MT8G7C3Y7V0%08d", prefix, ids.Add(1)) }
+
+// harness is an API over a fake, with a key of each kind.
+type harness struct {
+	*testing.T
+	api   *rest.API
+	store *fake
+	now   time.Time
+	log   *bytes.Buffer
+	// Keys as they are sent.
+	platform, admin, reader, bound, other string
+}
+
+const (
+	own   = "tenant-123"
+	alien = "tenant-999"
+)
+
+func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
+	t.Helper()
+	f := &fake{
+		tenants: map[tenant.ID]access.Tenant{}, keys: map[access.Hash]domain.Key{}, subscriptions: map[dispatch.Lane]subscription.Subscription{},
+		customers: map[int64]payload.Customer{}, locations: map[int64]payload.Location{}, contacts: map[int64]payload.Contact{},
+		external: map[string]string{}, known: map[string]event.Event{}, changes: map[string][]delivery.Change{}, answers: map[idempotency.Key]row{},
+	}
+	h := &harness{T: t, store: f, now: time.Date(2026, 6, 18, 17, 0, 0, 0, time.UTC), log: &bytes.Buffer{}}
+	now := func() time.Time { return h.now }
+	for _, id := range []tenant.ID{own, alien} {
+		f.tenants[id] = access.Tenant{ID: id, Name: "T", CreatedAt: h.now, Features: map[tenant.Feature]bool{}}
+	}
+	h.platform = h.key(domain.Key{Scopes: domain.Scopes()})
+	h.admin = h.key(domain.Key{Tenant: own, Scopes: domain.Scopes()[:7]})
+	h.reader = h.key(domain.Key{Tenant: own, Scopes: []domain.Scope{domain.WebhooksRead}})
+	h.bound = h.key(domain.Key{Tenant: own, Scopes: domain.Scopes()[:7], SubscriptionID: "sub_bound"})
+	h.other = h.key(domain.Key{Tenant: alien, Scopes: domain.Scopes()[:7]})
+	deps := rest.Dependencies{
+		Intake: f, SubscriptionList: f, Tester: f, Directory: f, Tenants: &access.Tenants{Store: f, Now: now},
+		Subscriptions: &subscriptions.Service{Store: f, Gate: f, URLs: f, Now: now, NewID: nextID,
+			NewSecret: func() secret.Secret { return secret.FromBytes([32]byte{1}) }, DefaultSchedule: []time.Duration{30 * time.Second, 2 * time.Minute}},
+		Keys: access.NewKeys(f, now, nextID, rand.Reader), Events: &queries.Events{Reader: f, Deliveries: f}, Deliveries: &queries.Deliveries{Reader: f},
+		Retries: &queries.Retries{Store: f, Now: now}, Idempotency: idempotency.New(f, f, now, func() string { return nextID("tok_") }),
+		Ready: func(context.Context) error { return f.fail }, Tracer: noop.NewTracerProvider().Tracer(""),
+		Metrics:     http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
+		TraceParent: func(context.Context) string { return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" },
+		Log:         slog.New(slog.NewJSONHandler(&locked{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now, Version: "test",
+	}
+	for _, c := range change {
+		c(&deps)
+	}
+	h.api = rest.New(deps)
+	return h
+}
+
+// locked lets requests at once write to one log.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+func (h *harness) key(k domain.Key) string {
+	k.ID, k.Name, k.CreatedAt, k.Prefix = nextID("key_"), "k", h.now, "ord_live_x"
+	text := "ord_live_" + k.ID
+	h.store.keys[access.HashOf(text)] = k
+	return text
+}
+
+// call sends a request; headers come in pairs.
+func (h *harness) call(key, method, path, body string, headers ...string) answer {
+	h.Helper()
+	request := httptest.NewRequest(method, "http://localhost/", strings.NewReader(body))
+	request.URL.Opaque = path // as it is, so that broken paths arrive too
+	request.RequestURI = path
+	if key != "" {
+		request.Header.Set("Authorization", "Bearer "+key)
+	}
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Add(headers[i], headers[i+1])
+	}
+	response, err := h.api.App().Test(request, -1)
+	if err != nil {
+		h.Fatalf("%s %s: %v", method, path, err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		h.Fatal(err)
+	}
+	return answer{t: h.T, status: response.StatusCode, header: response.Header, body: string(text)}
+}
