@@ -1,0 +1,80 @@
+package sqlite_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/adapters/storetest"
+	"github.com/ordinavo/webhooks/application/dispatch"
+)
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Database { return openStore(t) })
+}
+
+// openStore makes a migrated store in a new file.
+func openStore(t *testing.T) storetest.Database {
+	t.Helper()
+	db := openDB(t)
+	if err := db.Migrate(); err != nil {
+		t.Fatal(err)
+	}
+	return storetest.Database{
+		Store: sqlite.NewStore(db, tagging{}),
+		ReachFanOut: func(ctx context.Context, position int64) error {
+			return exec(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES (?1, ?2, ?3)
+				ON CONFLICT DO UPDATE SET position = ?3`, sqlite.FanOutGroup, sqlite.TopicEvents, position)
+		},
+		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
+			return exec(ctx, db, `UPDATE secrets SET tenant_id = ?, subscription_id = ? WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`,
+				to.Tenant, to.SubscriptionID, from.Tenant, from.SubscriptionID, secretID)
+		},
+		Close: db.Close,
+	}
+}
+
+// openDB opens a new file, without tables.
+func openDB(t *testing.T) *sqlite.DB {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+func exec(ctx context.Context, db *sqlite.DB, query string, args ...any) error {
+	return db.Update(ctx, func(ctx context.Context, tx *sqlite.Tx) error {
+		_, err := tx.Exec(ctx, query, args...)
+		return err
+	})
+}
+
+// tagging is a sealer that hides nothing, but opens only what was sealed for the same.
+type tagging struct{}
+
+var errTag = errors.New("sealed for something else")
+
+func tag(associated []string) []byte { return []byte(strings.Join(associated, "\x00") + "\x01") }
+
+func (tagging) Seal(plain []byte, associated ...string) ([]byte, error) {
+	return append(tag(associated), plain...), nil
+}
+
+func (tagging) Open(sealed []byte, associated ...string) ([]byte, error) {
+	plain, found := bytes.CutPrefix(sealed, tag(associated))
+	if !found {
+		return nil, errTag
+	}
+	return plain, nil
+}

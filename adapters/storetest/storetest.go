@@ -1,0 +1,102 @@
+// Package storetest is the contract that every database adapter has to pass: one suite of checks
+// over all that the application asks of a store.
+package storetest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/directory"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Store is all that the application asks of a database. Times are kept to the microsecond.
+type Store interface {
+	intake.Store
+	fanout.Store
+	dispatch.Store
+	dispatch.Incarnations
+	dispatch.Secrets
+	sweep.Store
+	subscriptions.Store
+	directory.Store
+	access.TenantStore
+	access.KeyStore
+	queries.DeliveryReader
+	queries.DeliveryStore
+	queries.EventReader
+	idempotency.Store
+	// ListSubscriptions is rest.SubscriptionLister.
+	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
+	// TenantHasFeature is what the feature provider reads.
+	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
+}
+
+// Database is an empty, migrated database, with the few things that a check does behind the store's back.
+type Database struct {
+	Store
+	// ReachFanOut sets how far the fan-out's consumer group has come in the log.
+	ReachFanOut func(ctx context.Context, position int64) error
+	// MoveSecret gives the stored row of a secret to another lane, as somebody with access to the tables could.
+	MoveSecret func(ctx context.Context, from, to dispatch.Lane, secretID string) error
+	// Close closes the database; a second call does nothing.
+	Close func() error
+}
+
+// T is what a check tells its findings to: a *testing.T, a *rapid.T, or the recorder of Probe.
+type T = rapid.TB
+
+// Check is one promise of the contract.
+type Check struct {
+	Name string
+	run  func(w *world)
+}
+
+// Checks lists all of them.
+func Checks() []Check {
+	return slices.Concat(intakeChecks, subscriptionChecks, secretChecks, scheduleChecks, leaseChecks, saveChecks,
+		propertyChecks, takeoverChecks, sweepChecks, deliveryChecks, eventChecks, directoryChecks, tenantChecks, keyChecks,
+		idempotencyChecks, isolationChecks, failureChecks)
+}
+
+// Run holds a database adapter to the contract; open makes a new database for each check.
+func Run(t *testing.T, open func(t *testing.T) Database) {
+	for _, c := range Checks() {
+		t.Run(c.Name, func(t *testing.T) { c.run(newWorld(t.Context(), t, open(t))) })
+	}
+}
+
+// Probe runs the check with this name and returns what it found wrong.
+func Probe(ctx context.Context, name string, db Database) []string {
+	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	r := &recorder{name: name}
+	done := make(chan struct{})
+	go func() { // FailNow ends the goroutine that a check runs in
+		defer close(done)
+		Checks()[i].run(newWorld(ctx, r, db))
+	}()
+	<-done
+	return r.failures
+}
+
+// start is when every check begins.
+var start = time.Date(2026, 7, 1, 12, 0, 0, 123456000, time.UTC)
+
+// at is a moment of a check, in seconds after its beginning.
+func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }

@@ -1,0 +1,65 @@
+package storetest
+
+import (
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+var claimable = []delivery.Status{delivery.StatusPending, delivery.StatusRetrying}
+
+var sweepChecks = []Check{
+	{"sweep/swept are those in a status that nobody holds", func(w *world) {
+		s, sibling, stranger := w.subscribe(acme, nil), w.subscribe(acme, nil), w.subscribe(other, nil)
+		pending, held := w.schedule(s, at(0), ""), w.schedule(s, at(0), "inc_1")
+		retrying := w.saved(w.moved(w.schedule(s, at(0), ""), "", recorded(failure(at(1), 503), at(1))))
+		parked := w.saved(w.moved(w.schedule(s, at(0), ""), "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.Park("", at(1)) }))
+		w.saved(w.moved(w.schedule(s, at(0), ""), "", recorded(success(at(1)), at(1))))
+		w.schedule(sibling, at(0), "")
+		w.schedule(sibling, at(0), "inc_1")
+		w.schedule(stranger, at(0), "inc_1")
+		swept := func(statuses []delivery.Status, limit int, want ...delivery.Delivery) {
+			w.Helper()
+			got, count, err := w.Swept(w.ctx, laneOf(s), statuses, limit)
+			w.ok(err, "read what is swept")
+			equal(w, "swept", got, want)
+			equal(w, "held", count, 1)
+		}
+		swept(claimable, 10, pending, retrying)
+		swept(claimable, 1, pending)
+		swept([]delivery.Status{delivery.StatusParked}, 10, parked)
+		swept([]delivery.Status{delivery.StatusPending, delivery.StatusDelivering, delivery.StatusRetrying, delivery.StatusParked}, 10, pending, retrying, parked)
+		w.stands(held, true)
+	}},
+	{"sweep/the one that waits longest is next", func(w *world) {
+		first, second := w.subscribe(acme, nil), w.subscribe(other, nil)
+		second = w.pause(second, at(2))
+		first = w.pause(first, at(1))
+		next := w.nextSweep()
+		equal(w, "next", next, sweep.Sweep{Lane: laneOf(first), Action: sweep.Park})
+		w.ok(w.EndSweep(w.ctx, next, false, at(3)), "put it behind the others")
+		equal(w, "next after it was put back", w.nextSweep().Lane, laneOf(second))
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(4)), "end the other")
+		equal(w, "next again", w.nextSweep(), next)
+		w.ok(w.EndSweep(w.ctx, next, true, at(5)), "end it")
+		w.sweeps(nil)
+	}},
+	{"sweep/one that was replaced meanwhile stays", func(w *world) {
+		s := w.pause(w.subscribe(acme, nil), at(1))
+		parking := w.nextSweep()
+		w.resume(s, at(2))
+		w.ok(w.EndSweep(w.ctx, parking, true, at(3)), "end the sweep that was")
+		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Release})
+		w.ok(w.EndSweep(w.ctx, parking, false, at(3)), "put the sweep that was behind the others")
+		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Release})
+	}},
+}
+
+func (w *world) nextSweep() sweep.Sweep {
+	w.Helper()
+	next, found, err := w.NextSweep(w.ctx)
+	w.ok(err, "read the next sweep")
+	if !found {
+		w.Fatalf("no sweep is noted")
+	}
+	return next
+}

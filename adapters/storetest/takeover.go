@@ -1,0 +1,91 @@
+package storetest
+
+import (
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+var takeoverChecks = []Check{
+	{"takeover/orphans are what dead holders held", func(w *world) {
+		s := w.subscribe(acme, nil)
+		for incarnation, beat := range map[string]float64{"inc_dead": 0, "inc_live": 10} {
+			w.ok(w.Heartbeat(w.ctx, incarnation, at(beat)), "heartbeat")
+		}
+		dead, unknown := w.schedule(s, at(1), "inc_dead"), w.schedule(s, at(2), "inc_unknown")
+		live, free := w.schedule(s, at(3), "inc_live"), w.schedule(s, at(1000), "")
+		w.orphans(at(0), unknown)
+		w.orphans(at(5), dead, unknown)
+		w.ok(w.Heartbeat(w.ctx, "inc_dead", at(6)), "heartbeat again")
+		w.orphans(at(5), unknown)
+		w.orphans(at(6), unknown)
+		w.orphans(at(6.000001), dead, unknown)
+		w.orphans(at(11), dead, unknown, live)
+		w.stands(free, false)
+	}},
+	{"takeover/an orphan carries what it takes to abandon it", func(w *world) {
+		s := w.subscribe(acme, func(s *subscription.Settings) { s.RetrySchedule = []time.Duration{time.Minute} })
+		d := w.schedule(s, at(0), "")
+		w.lease(dispatch.LeaseRequest{Now: at(3)})
+		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		w.ok(err, "look for orphans")
+		equal(w, "orphans", orphans, []dispatch.Orphan{{Delivery: d, Schedule: s.RetrySchedule, Lease: "inc_1", LeasedAt: at(3)}})
+		o := orphans[0]
+		abandoned := w.moved(o.Delivery, o.Lease, func(d delivery.Delivery) ([]delivery.Change, error) {
+			return d.Abandon(o.Schedule, o.LeasedAt, at(100))
+		})
+		d = w.saved(abandoned)
+		w.stands(d, false)
+		w.stale(w.moved(o.Delivery, "inc_1", recorded(success(at(101)), at(101)))) // the dead holder was only slow
+		equal(w, "leased by another", idsOf(w.lease(dispatch.LeaseRequest{Now: at(100), Lease: "inc_2"}).Leased), []string{d.ID})
+	}},
+	{"takeover/the limit", func(w *world) {
+		s := w.subscribe(acme, nil)
+		for range 4 {
+			w.schedule(s, at(0), "inc_dead")
+		}
+		orphans, err := w.Orphans(w.ctx, at(100), 3)
+		w.ok(err, "look for orphans")
+		equal(w, "orphans", len(orphans), 3)
+	}},
+	{"health/since when a lane does nothing but fail", func(w *world) {
+		a, b := w.subscribe(acme, nil), w.subscribe(other, nil)
+		note := func(now time.Time, lanes map[dispatch.Lane]bool, want map[dispatch.Lane]time.Time) {
+			w.Helper()
+			got, err := w.NoteHealth(w.ctx, lanes, now)
+			w.ok(err, "note health")
+			for lane := range lanes {
+				equal(w, "failing since", got[lane], want[lane])
+			}
+		}
+		la, lb := laneOf(a), laneOf(b)
+		note(at(1), map[dispatch.Lane]bool{la: false, lb: true}, map[dispatch.Lane]time.Time{la: at(1)})
+		note(at(2), map[dispatch.Lane]bool{la: false, lb: false}, map[dispatch.Lane]time.Time{la: at(1), lb: at(2)})
+		note(at(3), map[dispatch.Lane]bool{la: true}, nil)
+		note(at(4), map[dispatch.Lane]bool{la: false, lb: false}, map[dispatch.Lane]time.Time{la: at(4), lb: at(2)})
+		w.resume(w.pause(a, at(5)), at(6)) // begins anew
+		note(at(7), map[dispatch.Lane]bool{la: false, lb: false}, map[dispatch.Lane]time.Time{la: at(7), lb: at(2)})
+		w.change(b, func(s subscription.Subscription) ([]subscription.Change, error) {
+			wanted := s.Settings
+			wanted.Name = "renamed" // which mends nothing
+			return s.Update(wanted, at(8))
+		})
+		note(at(9), map[dispatch.Lane]bool{lb: false}, map[dispatch.Lane]time.Time{lb: at(2)})
+	}},
+}
+
+// orphans checks who is an orphan when heartbeats before the time do not count.
+func (w *world) orphans(before time.Time, want ...delivery.Delivery) {
+	w.Helper()
+	found, err := w.Orphans(w.ctx, before, 100)
+	w.ok(err, "look for orphans")
+	var got []string
+	for _, o := range found {
+		got = append(got, o.Delivery.ID)
+	}
+	slices.Sort(got)
+	equal(w, "orphans", got, idsOfDeliveries(want))
+}

@@ -1,0 +1,70 @@
+package storetest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+var tenantChecks = []Check{
+	{"tenants/an ID is taken once", func(w *world) {
+		w.refused(w.CreateTenant(w.ctx, access.Tenant{ID: acme, Name: "Impostor", CreatedAt: at(9)}), problem.Conflict, "create a tenant again")
+		got, err := w.Tenant(w.ctx, acme)
+		w.ok(err, "read the tenant")
+		equal(w, "the tenant", got, access.Tenant{ID: acme, Name: "Tenant acme", CreatedAt: start, Features: map[tenant.Feature]bool{}})
+		w.ok(w.CreateTenant(w.ctx, access.Tenant{ID: "ACME", Name: "Other case", CreatedAt: start}), "create a tenant whose ID differs in case")
+		_, err = w.Tenant(w.ctx, "nobody")
+		w.refused(err, problem.NotFound, "read a tenant that is not there")
+	}},
+	{"tenants/pages, newest first", func(w *world) {
+		var want []tenant.ID
+		for i := range 7 {
+			id := tenant.ID(fmt.Sprintf("t%d", 9-i))
+			w.ok(w.CreateTenant(w.ctx, access.Tenant{ID: id, Name: "t", CreatedAt: at(float64(1 + i/3))}), "create a tenant")
+		}
+		for _, id := range []string{"t3", "t6", "t5", "t4", "t9", "t8", "t7", "other", "acme"} { // of one moment: by ID
+			want = append(want, tenant.ID(id))
+		}
+		var got []tenant.ID
+		page := access.Page{Limit: 2}
+		for range 100 {
+			list, err := w.Tenants(w.ctx, page)
+			w.ok(err, "list tenants")
+			if len(list) == 0 {
+				break
+			}
+			for _, t := range list {
+				got = append(got, t.ID)
+			}
+			page.After = string(list[len(list)-1].ID)
+		}
+		equal(w, "tenants on all pages", got, want)
+	}},
+	{"tenants/features", func(w *world) {
+		feature := func(want bool) {
+			w.Helper()
+			got, err := w.TenantHasFeature(w.ctx, acme, tenant.BillingWebhooks)
+			w.ok(err, "read a feature")
+			equal(w, "the feature", got, want)
+			t, err := w.Tenant(w.ctx, acme)
+			w.ok(err, "read the tenant")
+			equal(w, "the feature in the tenant", t.Features[tenant.BillingWebhooks], want)
+			theirs, err := w.TenantHasFeature(w.ctx, other, tenant.BillingWebhooks)
+			w.ok(err, "read another's feature")
+			equal(w, "another's feature", theirs, false)
+		}
+		feature(false)
+		for i, on := range []bool{true, true, false, true} {
+			w.ok(w.SetFeature(w.ctx, acme, tenant.BillingWebhooks, on, at(float64(i))), "set a feature")
+			feature(on)
+		}
+		list, err := w.Tenants(w.ctx, access.Page{Limit: 10})
+		w.ok(err, "list tenants")
+		i := slices.IndexFunc(list, func(t access.Tenant) bool { return t.ID == acme })
+		equal(w, "features in the list", list[i].Features, map[tenant.Feature]bool{tenant.BillingWebhooks: true})
+		w.refused(w.SetFeature(w.ctx, "nobody", tenant.BillingWebhooks, true, at(0)), problem.NotFound, "set a feature of nobody")
+	}},
+}
