@@ -34,7 +34,7 @@ func (t *Telemetry) Observer(now func() time.Time) *Observer {
 // the first: trace stores do not join what arrives hours apart.
 const LinkAfter = time.Hour
 
-// Attributes of this service; the contract names them nowhere, its users search for them.
+// Attributes of this service's own; their values are IDs and small sets.
 const (
 	attrTenant       = attribute.Key("ordinavo.tenant.id")
 	attrEvent        = attribute.Key("ordinavo.event.id")
@@ -54,12 +54,14 @@ func (o *Observer) EventsAccepted(ctx context.Context, accepted []event.Type, du
 // FanOut begins the span of one event's fan-out, as a child of the request that brought the event. Its
 // attributes follow the semantic conventions for messaging.
 func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error)) {
-	ctx, span := o.tracer.Start(WithTraceParent(ctx, e.TraceParent), "process events",
-		trace.WithSpanKind(trace.SpanKindConsumer), trace.WithAttributes(
+	ctx, span := o.tracer.Start(WithTraceParent(ctx, e.TraceParent), "process events", trace.WithSpanKind(trace.SpanKindConsumer))
+	if span.IsRecording() {
+		span.SetAttributes(
 			semconv.MessagingSystemKey.String("ordinavo"), semconv.MessagingDestinationName("events"),
 			semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess, semconv.MessagingMessageID(e.ID),
 			attrTenant.String(string(e.TenantID)), attrEvent.String(e.ID), attrEventType.String(string(e.Type)),
-		))
+		)
+	}
 	return TraceParent(ctx), func(deliveries int, err error) {
 		span.SetAttributes(attrDeliveries.Int(deliveries))
 		if err != nil { // its text may quote what the emitter sent
@@ -74,7 +76,7 @@ func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent s
 // AttemptStarted begins the span of one attempt. Its attributes follow the semantic conventions for HTTP
 // clients, without the URL's path and query, where receivers keep tokens.
 func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number int) (context.Context, dispatch.AttemptSpan) {
-	options := append(requestAttributes(l, number), trace.WithSpanKind(trace.SpanKindClient))
+	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}
 	origin := WithTraceParent(ctx, l.TraceParent)
 	if o.now().Sub(l.AcceptedAt) < LinkAfter {
 		ctx = origin
@@ -82,19 +84,24 @@ func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number
 		options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(origin)))
 	}
 	ctx, span := o.tracer.Start(ctx, "POST", options...)
+	if span.IsRecording() {
+		span.SetAttributes(requestAttributes(l, number)...)
+	}
 	o.metrics.AttemptStarted(ctx)
 	return ctx, dispatch.AttemptSpan{
 		TraceID:     span.SpanContext().TraceID().String(),
 		TraceParent: TraceParent(ctx),
 		End: func(outcome delivery.Outcome) {
 			o.metrics.AttemptDone(ctx, outcome)
-			describeOutcome(span, outcome)
+			if span.IsRecording() {
+				describeOutcome(span, outcome)
+			}
 			span.End()
 		},
 	}
 }
 
-func requestAttributes(l dispatch.Leased, number int) []trace.SpanStartOption {
+func requestAttributes(l dispatch.Leased, number int) []attribute.KeyValue {
 	attributes := []attribute.KeyValue{
 		semconv.HTTPRequestMethodPost,
 		attrTenant.String(string(l.Delivery.Tenant)), attrEvent.String(l.Delivery.EventID), attrEventType.String(string(l.Delivery.EventType)),
@@ -106,7 +113,7 @@ func requestAttributes(l dispatch.Leased, number int) []trace.SpanStartOption {
 	if receiver, err := url.Parse(l.Subscription.URL); err == nil {
 		attributes = append(attributes, semconv.URLScheme(receiver.Scheme), semconv.ServerAddress(receiver.Hostname()), semconv.ServerPort(port(receiver)))
 	}
-	return []trace.SpanStartOption{trace.WithAttributes(attributes...)}
+	return attributes
 }
 
 func port(u *url.URL) int {
