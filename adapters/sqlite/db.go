@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	_ "modernc.org/sqlite" // the driver, in pure Go
 )
@@ -24,8 +25,13 @@ type DB struct {
 	path    string
 	pool    *sql.DB      // reads, and the writing connection
 	write   chan *writer // holds the one writer while nobody uses it
+	closed  chan struct{}
+	close   func() error
 	signals signals
 }
+
+// ErrClosed is the answer to writes after Close.
+var ErrClosed = errors.New("the database is closed")
 
 // writer is the one connection that writes, with its prepared statements.
 type writer struct {
@@ -52,7 +58,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	}
 	pool.SetMaxOpenConns(1 + max(4, runtime.NumCPU()))
 	pool.SetMaxIdleConns(1 + max(4, runtime.NumCPU()))
-	db := &DB{path: path, pool: pool, write: make(chan *writer, 1)}
+	db := &DB{path: path, pool: pool, write: make(chan *writer, 1), closed: make(chan struct{})}
+	db.close = sync.OnceValue(db.shut)
 	w, err := db.connectWriter(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), pool.Close())
@@ -74,8 +81,12 @@ func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
 	return &writer{conn: conn, statements: map[string]*sql.Stmt{}}, nil
 }
 
-// Close waits for the transaction under way and closes the file.
-func (db *DB) Close() error {
+// Close waits for the transaction under way and closes the file. Who waits for the writer, then
+// or later, gets ErrClosed. A second call does nothing.
+func (db *DB) Close() error { return db.close() }
+
+func (db *DB) shut() error {
+	close(db.closed)
 	w := <-db.write
 	return errors.Join(w.conn.Close(), db.pool.Close())
 }

@@ -40,6 +40,8 @@ func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 	var w *writer
 	select {
 	case w = <-db.write:
+	case <-db.closed:
+		return nil, fmt.Errorf("wait for the writer: %w", ErrClosed)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the writer: %w", context.Cause(ctx))
 	}
