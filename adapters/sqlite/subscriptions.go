@@ -44,11 +44,13 @@ func foldSubscription(records []stored) (sub subscription.Subscription, err erro
 	return sub, nil
 }
 
-const saveSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, state)
-VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant_id, subscription_id)
-DO UPDATE SET status = excluded.status, version = excluded.version, state = excluded.state,
-    failing_since = CASE WHEN excluded.status = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
-WHERE version = ?`
+// A stream begins with no row, and moves on from the version that its changes were decided on.
+const (
+	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
+	moveSubscription  = `UPDATE subscriptions SET status = ?3, version = ?4, state = ?5,
+    failing_since = CASE WHEN ?3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
+WHERE tenant_id = ?1 AND subscription_id = ?2 AND version = ?6`
+)
 
 // AppendSubscription appends changes with the state they lead to; see subscriptions.Store.
 func (s *Store) AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
@@ -57,7 +59,11 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if err != nil {
 			return err
 		}
-		n, err := tx.Exec(ctx, saveSubscription, after.Tenant, after.ID, after.Status, after.Version, state, before.Version)
+		save, args := beginSubscription, []any{after.Tenant, after.ID, after.Status, after.Version, state}
+		if before.Version > 0 {
+			save, args = moveSubscription, append(args, before.Version)
+		}
+		n, err := tx.Exec(ctx, save, args...)
 		if err != nil {
 			return fmt.Errorf("save subscription %s: %w", after.ID, err)
 		}
