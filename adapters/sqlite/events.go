@@ -30,9 +30,11 @@ func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[i
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
 		var key intake.EventKey
 		var print []byte
-		err = r.Scan(&key.Tenant, &key.ID, &print)
+		if err = r.Scan(&key.Tenant, &key.ID, &print); err != nil {
+			return none, err
+		}
 		known[key] = [32]byte(print)
-		return none, err
+		return none, nil
 	}, knownEvents, wanted)
 	return known, err
 }
