@@ -29,15 +29,28 @@ func NewGate(ctx context.Context, provider openfeature.FeatureProvider) (*Gate, 
 	return &Gate{api: api, client: api.NewClient()}, nil
 }
 
-// Enabled reports whether the tenant has the feature. The provider gets ctx as it is, so a transaction
-// that it carries is the one that is read in. Not knowing is an error, with the provider's own error in
-// its chain, and never "no".
+// Enabled reports whether the tenant has the feature. The provider gets what ctx carries, so a transaction
+// is the one that is read in. Not knowing is an error, with the lookup's own in its chain, and never "no".
 func (g *Gate) Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
-	has, err := g.client.BooleanValue(ctx, string(feature), false, openfeature.NewEvaluationContext(string(id), nil))
+	var cause error
+	has, err := g.client.BooleanValue(context.WithValue(ctx, causeKey{}, &cause), string(feature), false, openfeature.NewEvaluationContext(string(id), nil))
+	if cause != nil {
+		err = cause
+	}
 	if err != nil {
-		return false, fmt.Errorf("evaluate feature %s: %w", feature, revealed(err))
+		return false, fmt.Errorf("evaluate feature %s: %w", feature, err)
 	}
 	return has, nil
+}
+
+// causeKey finds in a context where the provider leaves its error: the SDK hands on a text alone, and a
+// cancelled context or a busy database must stay recognisable.
+type causeKey struct{}
+
+func leaveCause(ctx context.Context, err error) {
+	if cause, ok := ctx.Value(causeKey{}).(*error); ok {
+		*cause = err
+	}
 }
 
 // Close stops the provider.
@@ -46,14 +59,4 @@ func (g *Gate) Close(ctx context.Context) error {
 		return fmt.Errorf("stop the feature provider: %w", err)
 	}
 	return nil
-}
-
-// revealed adds the text of the provider's own error, which a ResolutionError has in its chain but does
-// not say.
-func revealed(err error) error {
-	var resolution openfeature.ResolutionError
-	if errors.As(err, &resolution) && resolution.Unwrap() != nil {
-		return fmt.Errorf("%w: %w", resolution, resolution.Unwrap())
-	}
-	return err
 }

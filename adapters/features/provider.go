@@ -43,6 +43,7 @@ func (p *Provider) BooleanEvaluation(ctx context.Context, flag string, fallback 
 	}
 	has, err := p.lookup.TenantHasFeature(ctx, tenant.ID(id), tenant.Feature(flag))
 	if err != nil {
+		leaveCause(ctx, err)
 		return openfeature.BoolResolutionDetail{Value: fallback, ProviderResolutionDetail: refuse(
 			openfeature.NewGeneralResolutionError("look the feature up", err))}
 	}
