@@ -47,24 +47,18 @@ func (s *Store) LeaseDue(ctx context.Context, request dispatch.LeaseRequest) (an
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		answer = dispatch.LeaseAnswer{}
 		lanes, err := s.lanes(ctx, request, &answer)
-		if err != nil || len(lanes) == 0 {
+		if err != nil {
 			return err
 		}
-		left := request.Limit
 		for i, lane := range lanes {
-			if left == 0 {
+			left := request.Limit - len(answer.Leased)
+			if left <= 0 {
 				answer.Backlog = true
 				break
 			}
-			share := max(1, left/(len(lanes)-i))
-			leased, err := s.leaseLane(ctx, tx, lane, request, share)
-			if err != nil {
+			if err := s.leaseLane(ctx, tx, lane, request, max(1, left/(len(lanes)-i)), &answer); err != nil {
 				return err
 			}
-			// A lane that gave as much as it was asked for may have more.
-			answer.Backlog = answer.Backlog || leased == nil || len(leased) >= share
-			answer.Leased = append(answer.Leased, leased...)
-			left -= len(leased)
 		}
 		return nil
 	})
@@ -93,8 +87,8 @@ func (s *Store) lanes(ctx context.Context, request dispatch.LeaseRequest, answer
 		case sweeping[d.Lane]:
 		case !d.FirstDue.After(request.Now):
 			lanes = append(lanes, d.Lane)
-		case answer.NextDue.IsZero() || d.FirstDue.Before(answer.NextDue):
-			answer.NextDue = d.FirstDue
+		default:
+			note(answer, d.FirstDue, request.Now)
 		}
 	}
 	first, _ := slices.BinarySearchFunc(lanes, request.After, func(lane, after dispatch.Lane) int {
@@ -103,36 +97,53 @@ func (s *Store) lanes(ctx context.Context, request dispatch.LeaseRequest, answer
 	return append(lanes[first:len(lanes):len(lanes)], lanes[:first]...), nil
 }
 
-// leaseLane leases the oldest of one lane; nil when the lane has as much out as it may.
-func (s *Store) leaseLane(ctx context.Context, tx *Tx, lane dispatch.Lane, request dispatch.LeaseRequest, limit int) ([]dispatch.Leased, error) {
+// leaseLane leases the oldest of one lane, as far as the lane may have them out, and notes what it leaves.
+func (s *Store) leaseLane(ctx context.Context, tx *Tx, lane dispatch.Lane, request dispatch.LeaseRequest, limit int, answer *dispatch.LeaseAnswer) error {
 	sub, err := s.state(ctx, lane)
-	if err != nil {
-		return nil, err
+	if err != nil || sub.Status != subscription.StatusActive {
+		return err
 	}
-	if sub.Status != subscription.StatusActive {
-		return []dispatch.Leased{}, nil
-	}
-	if limit = min(limit, sub.MaxInFlight-request.InFlight[lane]); limit <= 0 {
-		return nil, nil
-	}
+	limit = max(0, min(limit, sub.MaxInFlight-request.InFlight[lane]))
 	due, err := all(ctx, s.db, scanQueued, dueInLane, lane.SubscriptionID, stamp(request.Now), lane.Tenant, limit)
 	if err != nil {
-		return nil, fmt.Errorf("read lane %s: %w", lane.SubscriptionID, err)
+		return fmt.Errorf("read lane %s: %w", lane.SubscriptionID, err)
 	}
-	leased := make([]dispatch.Leased, 0, len(due))
 	for _, q := range due {
 		if _, err := tx.Exec(ctx, takeLease, request.Lease, stamp(request.Now), q.Tenant, q.ID); err != nil {
-			return nil, fmt.Errorf("lease %s: %w", q.ID, err)
+			return fmt.Errorf("lease %s: %w", q.ID, err)
 		}
 		body, err := s.Body(ctx, q.Delivery)
 		if err != nil {
-			return nil, fmt.Errorf("read the body of %s: %w", q.ID, err)
+			return fmt.Errorf("read the body of %s: %w", q.ID, err)
 		}
-		leased = append(leased, dispatch.Leased{
+		answer.Leased = append(answer.Leased, dispatch.Leased{
 			Delivery: q.Delivery, Subscription: sub, Body: body, TraceParent: q.TraceParent, AcceptedAt: q.AcceptedAt, Lease: request.Lease,
 		})
 	}
-	return leased, nil
+	return s.noteRest(ctx, lane, request.Now, answer)
+}
+
+const firstDue = `SELECT min(due_at) FROM open_deliveries WHERE lease IS NULL AND due_at IS NOT NULL AND subscription_id = ?`
+
+// noteRest says in the answer what the lane still has: a dispatcher that is not told would sleep over it.
+func (s *Store) noteRest(ctx context.Context, lane dispatch.Lane, now time.Time, answer *dispatch.LeaseAnswer) error {
+	first, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) }, firstDue, lane.SubscriptionID)
+	if err != nil {
+		return fmt.Errorf("look for the rest of lane %s: %w", lane.SubscriptionID, err)
+	}
+	if first.Valid {
+		note(answer, moment(first), now)
+	}
+	return nil
+}
+
+func note(answer *dispatch.LeaseAnswer, due, now time.Time) {
+	switch {
+	case !due.After(now):
+		answer.Backlog = true
+	case answer.NextDue.IsZero() || due.Before(answer.NextDue):
+		answer.NextDue = due
+	}
 }
 
 // state is the subscription as its last change left it.
