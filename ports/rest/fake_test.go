@@ -57,7 +57,7 @@ type fake struct {
 	deliveries    []delivery.Delivery
 	changes       map[string][]delivery.Change
 	answers       map[idempotency.Key]row
-	hook          func() // called by Accept
+	hook          func() // called by the next Accept
 }
 
 type row struct {
@@ -77,11 +77,12 @@ func notFound() error { return problem.New(problem.NotFound, "There is no such t
 func (f *fake) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
 
 func (f *fake) Accept(_ context.Context, events []event.Event, traceParent string) ([]intake.Result, error) {
+	if hook := f.hook; hook != nil {
+		f.hook = nil
+		hook()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.hook != nil {
-		f.hook()
-	}
 	missing := problem.Collect("")
 	for i, e := range events {
 		if _, ok := f.tenants[e.TenantID]; !ok {
@@ -516,9 +517,14 @@ func (h *harness) call(key, method, path, body string, headers ...string) answer
 		h.Fatalf("%s %s: %v", method, path, err)
 	}
 	defer response.Body.Close()
+	return read(h.T, response)
+}
+
+func read(t *testing.T, response *http.Response) answer {
+	t.Helper()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		h.Fatal(err)
+		t.Fatal(err)
 	}
-	return answer{t: h.T, status: response.StatusCode, header: response.Header, body: string(text)}
+	return answer{t: t, status: response.StatusCode, header: response.Header, body: string(text)}
 }

@@ -114,6 +114,9 @@ func fiberRefusal(err *fiber.Error) *problem.Error {
 // problemOf turns an error into its answer, and remembers it for the request's log line.
 func problemOf(ctx context.Context, err error) *Problem {
 	p := newProblem(refusal(err))
+	if fromFiber := (*fiber.Error)(nil); errors.As(err, &fromFiber) && p.Code == string(problem.InvalidRequest) && fromFiber.Code != http.StatusBadGateway {
+		p.Status = fromFiber.Code // HTTP itself went wrong, and has more precise words for it
+	}
 	r := recordFrom(ctx)
 	p.TraceID = r.traceID
 	r.note(err)

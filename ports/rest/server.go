@@ -2,9 +2,11 @@ package rest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
 )
 
 // Limits of the server.
@@ -45,7 +47,24 @@ func New(d Dependencies) *API {
 	a.app.Use(a.observe, a.guard)
 	a.huma = a.newHuma()
 	a.route()
+	a.refuseUnknownMethods()
 	return a
+}
+
+// refuseUnknownMethods comes before Fiber, which answers methods that it has never heard of with plain text.
+func (a *API) refuseUnknownMethods() {
+	known, next := a.app.Config().RequestMethods, a.app.Handler()
+	a.app.Server().Handler = func(request *fasthttp.RequestCtx) {
+		if slices.Contains(known, string(request.Method())) {
+			next(request)
+			return
+		}
+		c := a.app.AcquireCtx(request)
+		defer a.app.ReleaseCtx(c)
+		if err := a.answerError(c, fiber.ErrMethodNotAllowed); err != nil {
+			panic(err) // a Problem can always be encoded
+		}
+	}
 }
 
 // route adds every route, and then encodes the document about them.

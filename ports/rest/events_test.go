@@ -1,0 +1,200 @@
+package rest_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+func TestEmit(t *testing.T) {
+	h := newHarness(t)
+	single := h.call(h.platform, "POST", "/v1/events", oneEvent).expect(202)
+	if !strings.HasPrefix(single.body, `{"results":[{"eventId":"evt_`) || !strings.HasSuffix(single.body, `","status":"accepted"}]}`) {
+		t.Error(single.body)
+	}
+	got := h.store.events[0]
+	if got.Type != event.VisitReportApproved || *got.CustomerID != 12 || *got.VisitReport.Title != "Ä" || got.Target.ID != 455 || !got.OccurredAt.Equal(time.Date(2026, 6, 18, 16, 40, 0, 0, time.UTC)) {
+		t.Errorf("decoded %+v", got)
+	}
+	if h.store.traceParents[0] != "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" {
+		t.Errorf("trace parent %q", h.store.traceParents[0])
+	}
+	named := strings.Replace(oneEvent, `{`, `{"eventId":"evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C",`, 1)
+	if got := h.call(h.admin, "POST", "/v1/events", `{"events":[`+named+`,`+named+`]}`).expect(202); !strings.Contains(got.body, "accepted") || !strings.Contains(got.body, "duplicate") {
+		t.Error(got.body)
+	}
+	lines := oneEvent + "\n\n  \r\n" + oneEvent + "\r\n"
+	if got := h.call(h.admin, "POST", "/v1/events", lines, "Content-Type", "application/x-ndjson; charset=utf-8").expect(202); strings.Count(got.body, "eventId") != 2 {
+		t.Error(got.body)
+	}
+}
+
+func TestEmitForWhichTenant(t *testing.T) {
+	h := newHarness(t)
+	without := strings.Replace(oneEvent, `"tenantId":"tenant-123",`, "", 1)
+	elsewhere := strings.Replace(oneEvent, own, alien, 1)
+	h.call(h.admin, "POST", "/v1/events", without).expect(202)
+	h.call(h.platform, "POST", "/v1/events", without, "X-Ordinavo-Tenant", own).expect(202)
+	for _, e := range h.store.events {
+		if e.TenantID != own {
+			t.Errorf("tenant %q", e.TenantID)
+		}
+	}
+	h.call(h.platform, "POST", "/v1/events", elsewhere).expect(202)
+	h.call(h.platform, "POST", "/v1/events", without).expect(400).refused("validation_failed", "tenantId")
+	h.call(h.platform, "POST", "/v1/events", strings.Replace(oneEvent, own, "nobody", 1)).expect(400).refused("validation_failed", "tenantId")
+	h.call(h.platform, "POST", "/v1/events", `{"events":[`+strings.Replace(oneEvent, own, "nobody", 1)+`]}`).expect(400).refused("validation_failed", "events[0].tenantId")
+	h.call(h.admin, "POST", "/v1/events", elsewhere).expect(403).refused("forbidden")
+	h.call(h.admin, "POST", "/v1/events", without, "X-Ordinavo-Tenant", alien).expect(404).refused("not_found")
+	h.call(h.reader, "POST", "/v1/events", oneEvent).expect(403).refused("missing_scope")
+	h.call(h.bound, "POST", "/v1/events", oneEvent).expect(403).refused("forbidden")
+}
+
+// The strings of an event must not be those of a buffer that the next request overwrites.
+func TestEventsOutliveTheirRequest(t *testing.T) {
+	h := newHarness(t)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for j := range 20 {
+				title := fmt.Sprintf("%d-%d-%s", i, j, strings.Repeat(string(rune('a'+i)), 200))
+				h.call(h.admin, "POST", "/v1/events", strings.Replace(oneEvent, "Ä", title, 1), "Idempotency-Key", title[:4]).expect(202)
+			}
+		})
+	}
+	all.Wait()
+	seen := map[string]bool{}
+	for _, e := range h.store.events {
+		title := *e.VisitReport.Title
+		var i, j int
+		if n, err := fmt.Sscanf(title, "%d-%d-", &i, &j); n != 2 || title != fmt.Sprintf("%d-%d-%s", i, j, strings.Repeat(string(rune('a'+i)), 200)) {
+			t.Fatalf("a title was overwritten: %q (%v)", title, err)
+		}
+		seen[title] = true
+	}
+	if len(seen) != 160 {
+		t.Errorf("%d events, want 160", len(seen))
+	}
+}
+
+func withDeliveries(t *testing.T) *harness {
+	h := newHarness(t)
+	h.store.subscriptions[dispatch.Lane{Tenant: own, SubscriptionID: "sub_free"}] = subscription.Subscription{ID: "sub_free", Tenant: own,
+		Status: subscription.StatusActive, Version: 1, Settings: subscription.Settings{EventTypes: subscription.Filter{"target.imported"}}}
+	for i := range 5 {
+		d := delivery.Delivery{ID: fmt.Sprintf("dlv_%d", i), Tenant: own, EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_bound",
+			SubscriptionVersion: 3, Status: delivery.StatusDeadLetter, Attempts: 1, Version: 2, CreatedAt: h.now}
+		if i == 4 {
+			d.SubscriptionID = "sub_else"
+		}
+		h.store.deliveries = append(h.store.deliveries, d)
+		h.store.changes[d.ID] = []delivery.Change{delivery.AttemptFailed{Attempt: delivery.Attempt{Number: 1, Outcome: delivery.Outcome{
+			Kind: delivery.KindHTTPStatus, Status: 500, Duration: 12400 * time.Microsecond, StartedAt: h.now, ResponseBody: []byte("no\xff"),
+			RequestHeaders: map[string]string{"X-Ordinavo-Event-Id": "evt_1"}, Error: "status 500", TraceID: "abc"}}}}
+		h.store.accepted = append(h.store.accepted, queries.Event{ID: fmt.Sprintf("evt_%d", i+1), Type: event.VisitReportApproved, Tenant: own, Sequence: int64(i + 1),
+			TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
+	}
+	return h
+}
+
+func TestEventQueries(t *testing.T) {
+	h := withDeliveries(t)
+	got := h.call(h.admin, "GET", "/v1/events/evt_1", "").expect(200)
+	for _, want := range []string{
+		`"traceId":"4bf92f3577b34da6a3ce929d0e0e4736"`,
+		`{"subscriptionId":"sub_gated","outcome":"feature_gated","deliveryId":null,"status":null,"reason":`,
+		`{"subscriptionId":"sub_free","outcome":"not_matched","deliveryId":null,"status":null,"reason":`,
+		`{"subscriptionId":"sub_bound","outcome":"delivery","deliveryId":"dlv_0","status":"dead_letter","reason":`,
+	} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("lacks %s: %s", want, got.body)
+		}
+	}
+	h.call(h.other, "GET", "/v1/events/evt_1", "").expect(404).refused("not_found")
+	h.call(h.bound, "GET", "/v1/events/evt_1", "").expect(403).refused("forbidden")
+	if ids := h.walk("/v1/events?limit=2", "eventId"); strings.Join(ids, " ") != "evt_5 evt_4 evt_3 evt_2 evt_1" {
+		t.Errorf("pages: %v", ids)
+	}
+}
+
+// walk follows the pages of a list to its end.
+func (h *harness) walk(path, id string) (ids []string) {
+	h.Helper()
+	next := path
+	for range 20 {
+		page := h.call(h.admin, "GET", next, "").expect(200)
+		for _, row := range page.json()["data"].([]any) {
+			ids = append(ids, row.(map[string]any)[id].(string))
+		}
+		cursor, more := page.json()["nextCursor"].(string)
+		if !more {
+			return ids
+		}
+		next = path + "&cursor=" + cursor
+	}
+	h.Fatal("the list has no end")
+	return nil
+}
+
+func TestDeliveries(t *testing.T) {
+	h := withDeliveries(t)
+	if ids := h.walk("/v1/deliveries?limit=2", "id"); strings.Join(ids, " ") != "dlv_4 dlv_3 dlv_2 dlv_1 dlv_0" {
+		t.Errorf("pages: %v", ids)
+	}
+	if ids := h.walk("/v1/deliveries?status=succeeded", "id"); len(ids) != 0 {
+		t.Errorf("pages: %v", ids)
+	}
+	got := h.call(h.admin, "GET", "/v1/deliveries/dlv_1", "").expect(200)
+	for _, want := range []string{
+		`"attemptCount":1,"nextAttemptAt":null,"subscriptionVersion":3,"warnings":[]`,
+		`"request":{"url":"https://a.example/hook","headers":{"X-Ordinavo-Event-Id":"evt_1"},"body":"{\"a\":1}"}`,
+		`"attempts":[{"number":1,"startedAt":"2026-06-18T17:00:00Z","durationMs":12.4,"outcome":"http_status"`,
+		`"responseStatus":500,"responseHeaders":{},"responseBody":"no�","error":"status 500","traceId":"abc"`,
+	} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("lacks %s: %s", want, got.body)
+		}
+	}
+	if got := h.call(h.admin, "POST", "/v1/deliveries/dlv_1/retry", "").expect(202); got.text("status") != "pending" {
+		t.Error(got.body)
+	}
+	h.call(h.other, "GET", "/v1/deliveries/dlv_1", "").expect(404).refused("not_found")
+	h.call(h.other, "POST", "/v1/deliveries/dlv_1/retry", "").expect(404).refused("not_found")
+	h.call(h.bound, "GET", "/v1/deliveries/dlv_4", "").expect(404).refused("not_found")
+	h.call(h.bound, "POST", "/v1/deliveries/dlv_4/retry", "").expect(404).refused("not_found")
+	h.call(h.bound, "POST", "/v1/deliveries/dlv_3/retry", "").expect(202)
+	if got := h.call(h.bound, "GET", "/v1/deliveries", "").expect(200); strings.Contains(got.body, "dlv_4") || !strings.Contains(got.body, "dlv_3") {
+		t.Error(got.body)
+	}
+	if got := h.call(h.bound, "GET", "/v1/deliveries?subscriptionId=sub_else", "").expect(200); got.body != `{"data":[],"nextCursor":null}` {
+		t.Error(got.body)
+	}
+}
+
+func TestCursors(t *testing.T) {
+	h := withDeliveries(t)
+	first := h.call(h.admin, "GET", "/v1/deliveries?limit=2", "").expect(200).text("nextCursor")
+	for name, path := range map[string]string{
+		"another list":    "/v1/events?limit=2&cursor=" + first,
+		"another filter":  "/v1/deliveries?limit=2&status=parked&cursor=" + first,
+		"no base64":       "/v1/deliveries?cursor=%25",
+		"no JSON":         "/v1/deliveries?cursor=YWJj",
+		"with whom? alien": "/v1/deliveries?limit=2&cursor=" + first,
+	} {
+		key := h.admin
+		if strings.Contains(name, "alien") {
+			key = h.other
+		}
+		t.Run(name, func(t *testing.T) { h.call(key, "GET", path, "").expect(400).refused("validation_failed", "cursor") })
+	}
+	h.now = h.now.Add(24*time.Hour + time.Second)
+	h.call(h.admin, "GET", "/v1/deliveries?limit=2&cursor="+first, "").expect(400).refused("validation_failed", "cursor")
+}

@@ -1,0 +1,239 @@
+package rest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/ports/rest"
+)
+
+func TestAuthentication(t *testing.T) {
+	h := newHarness(t)
+	for name, header := range map[string]string{"none": "", "unknown": "Bearer ord_live_0123456789012345678", "short": "Bearer x", "another scheme": "Basic eDp5", "no key": "Bearer"} {
+		t.Run(name, func(t *testing.T) {
+			var headers []string
+			if header != "" {
+				headers = []string{"Authorization", header}
+			}
+			got := h.call("", "GET", "/v1/subscriptions", "", headers...).expect(401).refused("unauthorized")
+			if got.header.Get("WWW-Authenticate") != "Bearer" {
+				t.Error("no WWW-Authenticate")
+			}
+		})
+	}
+	h.call("", "GET", "/v1/subscriptions", "", "Authorization", "bearer "+h.admin).expect(200)
+}
+
+func TestScopesAndTenants(t *testing.T) {
+	h := newHarness(t)
+	one := "/v1/subscriptions/" + h.subscribe()
+	got := h.call(h.reader, "DELETE", one, "").expect(403).refused("missing_scope")
+	if got.text("requiredScope") != "webhooks.manage" {
+		t.Error(got.body)
+	}
+	h.call(h.other, "GET", one, "").expect(404).refused("not_found")
+	h.call(h.other, "PATCH", one, `{"name":"mine"}`).expect(404).refused("not_found")
+	h.call(h.bound, "GET", one, "").expect(404).refused("not_found")
+	h.call(h.bound, "DELETE", one, "").expect(404).refused("not_found")
+	h.call(h.bound, "POST", "/v1/subscriptions", newSubscription).expect(403).refused("forbidden")
+	h.call(h.other, "GET", one, "", "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
+	h.call(h.platform, "GET", one, "").expect(400).refused("validation_failed", "X-Ordinavo-Tenant")
+	h.call(h.platform, "GET", one, "", "X-Ordinavo-Tenant", "a/b").expect(400).refused("validation_failed", "X-Ordinavo-Tenant")
+	h.call(h.platform, "GET", one, "", "X-Ordinavo-Tenant", "nobody").expect(404).refused("not_found")
+	h.call(h.platform, "GET", one, "", "X-Ordinavo-Tenant", own).expect(200)
+}
+
+func TestIdempotency(t *testing.T) {
+	h := newHarness(t)
+	post := func(key, idempotencyKey, body string) answer {
+		return h.call(key, "POST", "/v1/subscriptions", body, "Idempotency-Key", idempotencyKey)
+	}
+	first := post(h.admin, "k1", newSubscription).expect(201)
+	writes := h.store.writes
+	again := post(h.admin, "k1", newSubscription).expect(201)
+	if again.body != first.body || again.header.Get("Idempotency-Replayed") != "true" || first.header.Get("Idempotency-Replayed") != "" ||
+		again.header.Get("ETag") != `"1"` || again.header.Get("Content-Type") != "application/json" || h.store.writes != writes {
+		t.Errorf("again: %v %s", again.header, again.body)
+	}
+	post(h.admin, "k1", newSubscription+" ").expect(409).refused("idempotency_conflict")
+	for _, kept := range h.store.answers {
+		if strings.Contains(string(kept.sealed), "whsec_") {
+			t.Error("a secret is stored as it is")
+		}
+	}
+	// Another key gets no answer that was not its own, and a key that may not call the route none at all.
+	if got := post(h.other, "k1", newSubscription).expect(201); got.text("id") == first.text("id") {
+		t.Error("an answer went to another tenant")
+	}
+	post(h.reader, "k1", newSubscription).expect(403)
+	refused := post(h.admin, "k2", `{}`).expect(400)
+	if got := post(h.admin, "k2", `{}`).expect(400); got.header.Get("Idempotency-Replayed") != "true" || got.body != refused.body {
+		t.Error("a refusal was not kept")
+	}
+	h.now = h.now.Add(25 * time.Hour)
+	if got := post(h.admin, "k1", newSubscription).expect(201); got.header.Get("Idempotency-Replayed") != "" {
+		t.Error("an answer was kept for more than a day")
+	}
+	for _, bad := range []string{strings.Repeat("x", 256), "ä"} {
+		post(h.admin, bad, newSubscription).expect(400).refused("validation_failed", "Idempotency-Key")
+	}
+}
+
+func TestIdempotencyAfterFailures(t *testing.T) {
+	h := newHarness(t)
+	post := func() answer { return h.call(h.admin, "POST", "/v1/events", oneEvent, "Idempotency-Key", "k") }
+	h.store.fail = errors.New("disk full at /dev/sda1")
+	post().expect(500).refused("internal_error")
+	h.store.fail = nil
+	h.store.hook = func() { panic("a bug") }
+	post().expect(500).refused("internal_error")
+	h.store.hook = func() {
+		if got := post().expect(409).refused("conflict"); got.header.Get("Retry-After") != "1" {
+			t.Error("no Retry-After")
+		}
+	}
+	post().expect(202)
+	if log := h.log.String(); strings.Count(log, "disk full") != 1 || strings.Count(log, "a bug") != 1 {
+		t.Errorf("not logged once: %s", log)
+	}
+}
+
+func TestFailuresTellNothing(t *testing.T) {
+	h := newHarness(t)
+	for name, c := range map[string]struct {
+		err    error
+		status int
+		code   string
+	}{
+		"a bug":          {errors.New("secret text"), 500, "internal_error"},
+		"a deadline":     {fmt.Errorf("secret text: %w", context.DeadlineExceeded), 503, "unavailable"},
+		"a full queue":   {problem.New(problem.Unavailable, "Full."), 503, "unavailable"},
+		"an open budget": {fmt.Errorf("secret text: %w", problem.New(problem.Conflict, "No.")), 409, "conflict"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h.store.fail = c.err
+			for _, got := range []answer{
+				h.call(h.admin, "GET", "/v1/subscriptions", ""), h.call(h.admin, "POST", "/v1/events", oneEvent), h.call(h.admin, "POST", "/v1/subscriptions", newSubscription),
+			} {
+				got.expect(c.status).refused(c.code)
+				if strings.Contains(got.body, "secret text") {
+					t.Error(got.body)
+				}
+				if c.status == 503 && got.header.Get("Retry-After") == "" {
+					t.Error("no Retry-After")
+				}
+			}
+		})
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	h := newHarness(t, func(d *rest.Dependencies) { d.RateLimit = 2 })
+	for range 4 {
+		if got := h.call(h.admin, "GET", "/v1/event-types", "").expect(200); got.header.Get("X-RateLimit-Limit") != "2" {
+			t.Errorf("%v", got.header)
+		}
+	}
+	got := h.call(h.admin, "GET", "/v1/event-types", "").expect(429).refused("rate_limited")
+	if got.header.Get("Retry-After") != "1" || got.header.Get("X-RateLimit-Remaining") != "0" || got.header.Get("X-RateLimit-Reset") != "2" {
+		t.Errorf("%v", got.header)
+	}
+	h.call(h.reader, "GET", "/v1/event-types", "").expect(200)
+	h.now = h.now.Add(time.Second)
+	h.call(h.admin, "GET", "/v1/event-types", "").expect(200)
+	for _, got := range []answer{h.call("", "GET", "/v1/event-types", ""), h.call("", "GET", "/nowhere", ""), h.call("", "GET", "/healthz", "")} {
+		if got.header.Get("X-RateLimit-Limit") != "2" || got.header.Get("X-RateLimit-Remaining") != "2" || got.header.Get("X-RateLimit-Reset") != "0" {
+			t.Errorf("%d %v", got.status, got.header)
+		}
+	}
+}
+
+func TestTraces(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
+	h := newHarness(t, func(d *rest.Dependencies) {
+		d.Tracer = tracer
+		d.TraceParent = func(ctx context.Context) string {
+			s := trace.SpanContextFromContext(ctx)
+			return fmt.Sprintf("00-%s-%s-%s", s.TraceID(), s.SpanID(), s.TraceFlags())
+		}
+	})
+	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
+	trace := []string{"traceparent", "00-" + traceID + "-00f067aa0ba902b7-01", "tracestate", "secret=1"}
+	h.call(h.admin, "POST", "/v1/events", oneEvent, trace...).expect(202)
+	if got := h.call(h.admin, "GET", "/v1/subscriptions/sub_private", "", trace...).expect(404); got.text("traceId") != traceID {
+		t.Error(got.body)
+	}
+	ended := spans.Ended()
+	if name := ended[1].Name(); name != "GET /v1/subscriptions/{subscriptionId}" {
+		t.Errorf("span %q", name)
+	}
+	if ended[0].SpanContext().TraceID().String() != traceID || ended[0].SpanContext().TraceState().Len() != 0 {
+		t.Errorf("%v", ended[0].SpanContext())
+	}
+	if want := "00-" + traceID + "-" + ended[0].SpanContext().SpanID().String(); !strings.HasPrefix(h.store.traceParents[0], want) {
+		t.Errorf("intake got %s, want %s", h.store.traceParents[0], want)
+	}
+	for _, attribute := range ended[1].Attributes() {
+		if strings.Contains(attribute.Value.Emit(), "private") {
+			t.Errorf("%s = %s", attribute.Key, attribute.Value.Emit())
+		}
+	}
+}
+
+func TestLogsHoldNoContent(t *testing.T) {
+	h := newHarness(t)
+	h.call(h.admin, "POST", "/v1/events", strings.Replace(oneEvent, "Ä", "Top Secret Customer", 1))
+	h.call(h.admin, "POST", "/v1/subscriptions", `{"Top Secret Customer":1}`).expect(400)
+	h.call(h.admin, "GET", "/v1/deliveries?eventType=Top+Secret+Customer", "").expect(400)
+	if log := h.log.String(); strings.Contains(log, "Top Secret") || strings.Contains(log, h.admin) || strings.Count(log, "\n") != 3 {
+		t.Error(log)
+	}
+}
+
+// Over a real connection: what fasthttp refuses by itself also has the contract's form.
+func TestServer(t *testing.T) {
+	h := newHarness(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- h.api.Serve(listener) }()
+	send := func(prepare func(*http.Request), body string) answer {
+		request, err := http.NewRequest("POST", "http://"+listener.Addr().String()+"/v1/events", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		prepare(request)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer response.Body.Close()
+		return read(t, response)
+	}
+	send(func(r *http.Request) {}, strings.Repeat("x", 10<<20)).expect(413).refused("payload_too_large")
+	send(func(r *http.Request) { r.Header.Set("X-Long", strings.Repeat("x", 20<<10)) }, "").expect(431).refused("invalid_request")
+	send(func(r *http.Request) { r.Method = "BREW" }, "").refused("not_found")
+	send(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+h.admin) }, oneEvent).expect(202)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := h.api.Shutdown(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+}
