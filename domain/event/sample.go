@@ -27,6 +27,7 @@ func Sample(t Type, owner tenant.ID) Event {
 		e.CustomerID, e.LocationID, e.ContactID = new(int64(12)), new(int64(34)), new(int64(56))
 	}
 	switch t.Family() {
+	case FamilyTarget: // has its target already
 	case FamilyAppointment:
 		e.Appointment = sampleAppointment(t)
 	case FamilyVisitReport:

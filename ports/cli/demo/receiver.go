@@ -99,7 +99,7 @@ func (e *endpoint) next(ctx context.Context) (arrival, error) {
 
 // shownHeaders is the order in which a request is shown.
 var shownHeaders = []string{"Content-Type", "User-Agent", "X-Ordinavo-Event-Id", "X-Ordinavo-Event-Type", "X-Ordinavo-Delivery-Id",
-	"X-Ordinavo-Timestamp", "X-Ordinavo-Signature", "X-Ordinavo-Webhook-Version", "Webhook-Id", "Webhook-Timestamp", "Webhook-Signature", "Traceparent"}
+	"X-Ordinavo-Timestamp", "X-Ordinavo-Signature", "X-Ordinavo-Webhook-Version", "webhook-id", "webhook-timestamp", "webhook-signature", "traceparent"}
 
 // String is the request as it came.
 func (a arrival) String() string {
