@@ -100,7 +100,7 @@ func (f Fields) Err() error {
 	if f.found == nil || len(*f.found) == 0 {
 		return nil
 	}
-	return &Error{Code: ValidationFailed, Detail: "The input has fields that are missing or not valid.", Fields: *f.found}
+	return &Error{Code: ValidationFailed, Detail: "The input has fields that are missing or not valid.", Fields: maps.Clone(*f.found)}
 }
 
 // Index is the path element of an entry of a list: [3].
