@@ -83,7 +83,7 @@ func Run(t *testing.T, open func(t *testing.T) Database) {
 func Probe(ctx context.Context, name string, db Database) []string {
 	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == name })
 	if i < 0 {
-		return nil
+		return []string{"there is no check " + name}
 	}
 	r := &recorder{name: name}
 	done := make(chan struct{})

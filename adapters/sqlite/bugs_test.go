@@ -1,0 +1,218 @@
+package sqlite_test
+
+import (
+	"context"
+	"flag"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/storetest"
+	"github.com/ordinavo/webhooks/application/directory"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Each type is the real store with one bug.
+type (
+	saveIgnoresLease       struct{ storetest.Store }
+	saveStopsAtStale       struct{ storetest.Store }
+	leaseIgnoresDue        struct{ storetest.Store }
+	leaseForgetsNextDue    struct{ storetest.Store }
+	leaseIgnoresInFlight   struct{ storetest.Store }
+	leaseIgnoresSweeps     struct{ storetest.Store }
+	endedBeforeCommit      struct{ storetest.Store }
+	fingerprintsAllTenants struct{ storetest.Store }
+	resolveAnySystem       struct{ storetest.Store }
+	endSweepDeletes        struct{ storetest.Store }
+	nestedCommitsItself    struct{ storetest.Store }
+	orphansWithoutSilence  struct{ storetest.Store }
+	deliveriesForAll       struct{ storetest.Store }
+	pageRepeatsItsEnd      struct{ storetest.Store }
+	answersWithoutToken    struct{ storetest.Store }
+	revokesForAnybody      struct{ storetest.Store }
+	secretOfTheLane        struct{ storetest.Store }
+	upsertNeverReplaces    struct{ storetest.Store }
+)
+
+// TestSuiteFindsPlantedBugs proves that the contract suite can fail.
+func TestSuiteFindsPlantedBugs(t *testing.T) {
+	keepNoFailFiles(t)
+	bugs := map[string]struct {
+		check string
+		plant func(storetest.Store) storetest.Store
+	}{
+		"save ignores the lease":               {"save/a lease that is another's is stale", func(s storetest.Store) storetest.Store { return saveIgnoresLease{s} }},
+		"save ignores the lease, at random":    {"property/the stored state is the fold of the stream after any commands", func(s storetest.Store) storetest.Store { return saveIgnoresLease{s} }},
+		"save stops at what is stale":          {"save/one that is stale does not stop the others", func(s storetest.Store) storetest.Store { return saveStopsAtStale{s} }},
+		"lease ignores when it is due":         {"lease/only what is due", func(s storetest.Store) storetest.Store { return leaseIgnoresDue{s} }},
+		"lease forgets what is due next":       {"lease/next due is the earliest of all lanes", func(s storetest.Store) storetest.Store { return leaseForgetsNextDue{s} }},
+		"lease ignores what is in flight":      {"lease/a lane's own limit counts what is in flight", func(s storetest.Store) storetest.Store { return leaseIgnoresInFlight{s} }},
+		"lease ignores sweeps":                 {"lease/lanes that are swept wait", func(s storetest.Store) storetest.Store { return leaseIgnoresSweeps{s} }},
+		"ended before the commit":              {"schedule/ended is called once, after the commit", func(s storetest.Store) storetest.Store { return endedBeforeCommit{s} }},
+		"ended tells of a commit that was not": {"schedule/ended is called once, after a rollback", func(s storetest.Store) storetest.Store { return endedBeforeCommit{s} }},
+		"fingerprints of all tenants":          {"intake/fingerprints tell known events from new ones", func(s storetest.Store) storetest.Store { return fingerprintsAllTenants{s} }},
+		"resolve in any source system":         {"directory/the same IDs in two tenants and two source systems", func(s storetest.Store) storetest.Store { return resolveAnySystem{s} }},
+		"end of a sweep always deletes":        {"sweep/one that was replaced meanwhile stays", func(s storetest.Store) storetest.Store { return endSweepDeletes{s} }},
+		"nested transactions commit alone":     {"intake/a transaction in a transaction joins it", func(s storetest.Store) storetest.Store { return nestedCommitsItself{s} }},
+		"orphans without silence":              {"takeover/orphans are what dead holders held", func(s storetest.Store) storetest.Store { return orphansWithoutSilence{s} }},
+		"deliveries of all tenants":            {"isolation/another tenant finds nothing of a delivery", func(s storetest.Store) storetest.Store { return deliveriesForAll{s} }},
+		"a page repeats the last one's end":    {"deliveries/pages are stable while rows are added and moved", func(s storetest.Store) storetest.Store { return pageRepeatsItsEnd{s} }},
+		"answers without the token":            {"idempotency/an answer is given once, by who holds the token", func(s storetest.Store) storetest.Store { return answersWithoutToken{s} }},
+		"anybody revokes":                      {"keys/revoked once, by its tenant or by the platform", func(s storetest.Store) storetest.Store { return revokesForAnybody{s} }},
+		"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", func(s storetest.Store) storetest.Store { return secretOfTheLane{s} }},
+		"upsert never replaces":                {"directory/a second write replaces the first", func(s storetest.Store) storetest.Store { return upsertNeverReplaces{s} }},
+	}
+	for name, bug := range bugs {
+		t.Run(name, func(t *testing.T) {
+			if found := storetest.Probe(t.Context(), bug.check, openStore(t)); len(found) > 0 {
+				t.Fatalf("the check fails without the bug, or is not there: %v", found)
+			}
+			db := openStore(t)
+			db.Store = bug.plant(db.Store)
+			if found := storetest.Probe(t.Context(), bug.check, db); len(found) == 0 {
+				t.Errorf("%q did not find the bug", bug.check)
+			}
+		})
+	}
+}
+
+// keepNoFailFiles makes rapid write nothing about failures that are wanted.
+func keepNoFailFiles(t *testing.T) {
+	t.Helper()
+	const name = "rapid.nofailfile"
+	before := flag.Lookup(name).Value.String()
+	if err := flag.Set(name, "true"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = flag.Set(name, before) })
+}
+
+func (s saveIgnoresLease) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+	for i, d := range saved {
+		for _, lease := range []string{"inc_1", "inc_2", d.Lease} {
+			saved[i].Lease = lease
+			if stale, err := s.Store.Save(ctx, saved[i:i+1]); err != nil || len(stale) == 0 {
+				break
+			}
+		}
+	}
+	return nil, nil
+}
+
+func (s saveStopsAtStale) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+	for _, d := range saved {
+		if stale, err := s.Store.Save(ctx, []dispatch.Saved{d}); err != nil || len(stale) > 0 {
+			return stale, err
+		}
+	}
+	return nil, nil
+}
+
+func (s leaseIgnoresDue) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	r.Now = r.Now.Add(time.Hour)
+	return s.Store.LeaseDue(ctx, r)
+}
+
+func (s leaseForgetsNextDue) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	answer, err := s.Store.LeaseDue(ctx, r)
+	if len(answer.Leased) > 0 {
+		answer.NextDue = time.Time{}
+	}
+	return answer, err
+}
+
+func (s leaseIgnoresInFlight) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	r.InFlight = nil
+	return s.Store.LeaseDue(ctx, r)
+}
+
+func (s leaseIgnoresSweeps) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	if next, found, err := s.NextSweep(ctx); err == nil && found {
+		if err := s.EndSweep(ctx, next, true, r.Now); err != nil {
+			return dispatch.LeaseAnswer{}, err
+		}
+	}
+	return s.Store.LeaseDue(ctx, r)
+}
+
+func (s endedBeforeCommit) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
+	err := s.Store.Schedule(ctx, plan, func(bool) {})
+	ended(err == nil)
+	return err
+}
+
+func (s fingerprintsAllTenants) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	found, err := s.Store.Fingerprints(ctx, keys)
+	for _, key := range keys {
+		for known, print := range found {
+			if known.ID == key.ID {
+				found[key] = print
+			}
+		}
+	}
+	return found, err
+}
+
+func (s resolveAnySystem) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
+	for i := range lookups {
+		lookups[i].SourceSystem = "sap"
+	}
+	return s.Store.Resolve(ctx, lookups)
+}
+
+func (s endSweepDeletes) EndSweep(ctx context.Context, w sweep.Sweep, _ bool, now time.Time) error {
+	next, _, err := s.NextSweep(ctx)
+	if err != nil {
+		return err
+	}
+	w.Action = next.Action
+	return s.Store.EndSweep(ctx, w, true, now)
+}
+
+// InTx gives fn a context without the transaction, so that each call commits by itself.
+func (s nestedCommitsItself) InTx(ctx context.Context, fn func(context.Context) error) error {
+	return fn(ctx)
+}
+
+func (s orphansWithoutSilence) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
+	return s.Store.Orphans(ctx, before.Add(time.Hour), limit)
+}
+
+func (s deliveriesForAll) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
+	f.Tenant = "acme"
+	return s.Store.Deliveries(ctx, f)
+}
+
+func (s pageRepeatsItsEnd) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
+	if f.Before != "" {
+		f.Before += "~"
+	}
+	return s.Store.Deliveries(ctx, f)
+}
+
+func (s answersWithoutToken) Answer(ctx context.Context, key idempotency.Key, _ string, sealed []byte) error {
+	return s.Store.Answer(ctx, key, "a", sealed)
+}
+
+func (s revokesForAnybody) RevokeKey(ctx context.Context, _ tenant.ID, id string, now time.Time) error {
+	return s.Store.RevokeKey(ctx, "", id, now)
+}
+
+func (s secretOfTheLane) OpenSecret(ctx context.Context, _ tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
+	return s.Store.OpenSecret(ctx, "acme", subscriptionID, secretID)
+}
+
+func (s upsertNeverReplaces) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {
+	if _, err := s.ExternalID(ctx, owner, "sap", payload.Ref{Kind: payload.KindTarget, ID: 12}); err == nil {
+		b.ExternalIDs = nil
+	}
+	return s.Store.Upsert(ctx, owner, b)
+}
