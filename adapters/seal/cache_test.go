@@ -88,6 +88,9 @@ func TestCacheKeepsNoFailure(t *testing.T) {
 	}
 	v.err = nil
 	open(t, c, "a", "s", "1")
+	if v.asked["a/s/1"] != 2 {
+		t.Errorf("asked %v", v.asked)
+	}
 }
 
 func TestCacheUnderLoad(t *testing.T) {
