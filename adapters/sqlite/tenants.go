@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	sqlitedriver "modernc.org/sqlite"
@@ -60,9 +61,11 @@ func (s *Store) Tenant(ctx context.Context, id tenant.ID) (access.Tenant, error)
 
 // Tenants lists newest first.
 func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant, error) {
-	return all(ctx, s.db, scanTenant, `SELECT `+tenantColumns+` FROM tenants
-		WHERE ?1 = '' OR (created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = ?1)
-		ORDER BY created_at DESC, tenant_id DESC LIMIT ?2`, page.After, page.Limit)
+	var w where
+	w.add(page.After == "", "created_at < ?", int64(math.MaxInt64)) // all, and still a search of the index
+	w.add(page.After != "", "(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = ?)", page.After)
+	return all(ctx, s.db, scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+`
+		ORDER BY created_at DESC, tenant_id DESC LIMIT ?`, append(w.args, page.Limit)...)
 }
 
 // SetFeature books a feature or ends it.
