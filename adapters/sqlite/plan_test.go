@@ -1,0 +1,335 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"maps"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// rowsInPlans is how many rows each large table has.
+const rowsInPlans = 100_000
+
+// small are tables and lists that stay so: a scan or a sort of them costs nothing that matters.
+// Of idempotency_keys it is the batch that is about to be deleted.
+var (
+	smallScan = regexp.MustCompile(`SCAN (k VIRTUAL TABLE|json_each VIRTUAL TABLE|lane|holder|sweeps|incarnations|CONSTANT ROW|2 CONSTANT ROWS|\(subquery-\d+\))`)
+	smallSort = regexp.MustCompile(`FROM (sweeps|json_each)`)
+)
+
+// trouble is what a plan must not hold.
+func trouble(query string, plan []string) (found []string) {
+	for _, line := range plan {
+		if strings.Contains(line, "SCAN") && !smallScan.MatchString(line) ||
+			strings.Contains(line, "TEMP B-TREE") && !smallSort.MatchString(query) || strings.Contains(line, "AUTOMATIC") {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
+// hot is every call of the store that runs often or meets large tables. Each may end in an error:
+// what counts is which statements it runs.
+var hot = map[string]func(ctx context.Context, s *Store) error{
+	"Fingerprints": func(ctx context.Context, s *Store) error {
+		_, err := s.Fingerprints(ctx, []intake.EventKey{{Tenant: "t1", ID: "evt_1"}})
+		return err
+	},
+	"KnownTenants": func(ctx context.Context, s *Store) error {
+		_, err := s.KnownTenants(ctx, []tenant.ID{"t1"})
+		return err
+	},
+	"Events": func(ctx context.Context, s *Store) error {
+		_, err := s.Events(ctx, []intake.EventKey{{Tenant: "t1", ID: "evt_no"}})
+		return err
+	},
+	"AppendEvents": func(ctx context.Context, s *Store) error {
+		return s.AppendEvents(ctx, []intake.Accepted{{Event: event.Sample(event.TargetImported, "t1"), At: time.Now()}})
+	},
+	"LoadSubscription": func(ctx context.Context, s *Store) error {
+		_, err := s.LoadSubscription(ctx, aLane)
+		return err
+	},
+	"SubscriptionsAt": func(ctx context.Context, s *Store) error {
+		_, err := s.SubscriptionsAt(ctx, "t1", 0)
+		return err
+	},
+	"SubscriptionChanges": func(ctx context.Context, s *Store) error {
+		_, err := s.SubscriptionChanges(ctx, 1, 2, 10)
+		return err
+	},
+	"CountSubscriptions": func(ctx context.Context, s *Store) error {
+		_, err := s.CountSubscriptions(ctx, "t1")
+		return err
+	},
+	"ListSubscriptions": func(ctx context.Context, s *Store) error {
+		_, err := s.ListSubscriptions(ctx, "t1", "sub_5", 10)
+		return err
+	},
+	"Endpoint": func(ctx context.Context, s *Store) error { _, _, err := s.Endpoint(ctx, aLane); return err },
+	"OpenSecret": func(ctx context.Context, s *Store) error {
+		_, err := s.OpenSecret(ctx, "t1", "sub_1", "sec_1")
+		return err
+	},
+	"Resolve": func(ctx context.Context, s *Store) error {
+		_, err := s.Resolve(ctx, []fanout.Lookup{{Tenant: "t1", SourceSystem: "sap", References: []payload.Ref{
+			{Kind: payload.KindCustomer, ID: 1}, {Kind: payload.KindLocation, ID: 1}, {Kind: payload.KindContact, ID: 1}}}})
+		return err
+	},
+	"ExternalID": func(ctx context.Context, s *Store) error {
+		_, err := s.ExternalID(ctx, "t1", "sap", payload.Ref{Kind: payload.KindTarget, ID: 1})
+		return err
+	},
+	"LeaseDue": func(ctx context.Context, s *Store) error {
+		_, err := s.LeaseDue(ctx, dispatch.LeaseRequest{Lease: "inc_9", Now: time.Now(), Limit: 10})
+		return err
+	},
+	"takeLease": func(ctx context.Context, s *Store) error { return run(ctx, takeLease, "inc_9", 1, "t1", "dlv_1") },
+	"dueInLane": func(ctx context.Context, s *Store) error {
+		_, err := all(ctx, s.db, scanQueued, dueInLane, "sub_1", 0, "t1", 1)
+		return err
+	},
+	"firstDue": func(ctx context.Context, _ *Store) error { return run(ctx, firstDue, "sub_1") },
+	"Save, open to open": func(ctx context.Context, s *Store) error {
+		return saveAs(ctx, s, delivery.StatusPending, delivery.StatusRetrying)
+	},
+	"Save, open to closed": func(ctx context.Context, s *Store) error {
+		return saveAs(ctx, s, delivery.StatusPending, delivery.StatusSucceeded)
+	},
+	"Save, closed to open": func(ctx context.Context, s *Store) error {
+		return saveAs(ctx, s, delivery.StatusSucceeded, delivery.StatusPending)
+	},
+	"GiveBack": func(ctx context.Context, s *Store) error {
+		return s.GiveBack(ctx, "inc_9", []dispatch.Leased{{}})
+	},
+	"Orphans": func(ctx context.Context, s *Store) error { _, err := s.Orphans(ctx, time.Now(), 1); return err },
+	"NoteHealth": func(ctx context.Context, s *Store) error {
+		_, err := s.NoteHealth(ctx, map[dispatch.Lane]bool{aLane: true, {Tenant: "t2", SubscriptionID: "sub_2"}: false}, time.Now())
+		return err
+	},
+	"Sweeping":  func(ctx context.Context, s *Store) error { _, err := s.Sweeping(ctx); return err },
+	"NextSweep": func(ctx context.Context, s *Store) error { _, _, err := s.NextSweep(ctx); return err },
+	"Swept": func(ctx context.Context, s *Store) error {
+		_, _, err := s.Swept(ctx, aLane, []delivery.Status{delivery.StatusPending}, 10)
+		return err
+	},
+	"Delivery":        func(ctx context.Context, s *Store) error { _, err := s.Delivery(ctx, "t1", "dlv_1"); return err },
+	"DeliveryChanges": func(ctx context.Context, s *Store) error { _, err := s.DeliveryChanges(ctx, "t1", "no"); return err },
+	"Body": func(ctx context.Context, s *Store) error {
+		_, err := s.Body(ctx, delivery.Delivery{Tenant: "t1", EventID: "evt_1", BodyNumber: 1})
+		return err
+	},
+	"Event":     func(ctx context.Context, s *Store) error { _, err := s.Event(ctx, "t1", "evt_1"); return err },
+	"GatedOf":   func(ctx context.Context, s *Store) error { _, err := s.GatedOf(ctx, "t1", "evt_1"); return err },
+	"FannedOut": func(ctx context.Context, s *Store) error { _, err := s.FannedOut(ctx, 1); return err },
+	"KeyByHash": func(ctx context.Context, s *Store) error { _, err := s.KeyByHash(ctx, access.Hash{}); return err },
+	"Keys of a tenant": func(ctx context.Context, s *Store) error {
+		_, err := s.Keys(ctx, "t1", access.Page{After: "key_5", Limit: 1})
+		return err
+	},
+	"Keys": func(ctx context.Context, s *Store) error {
+		_, err := s.Keys(ctx, "", access.Page{After: "key_5", Limit: 1})
+		return err
+	},
+	"RevokeKey": func(ctx context.Context, s *Store) error { return s.RevokeKey(ctx, "t1", "key_1", time.Now()) },
+	"TouchKeys": func(ctx context.Context, s *Store) error {
+		return s.TouchKeys(ctx, map[string]time.Time{"key_1": time.Now()})
+	},
+	"Tenants": func(ctx context.Context, s *Store) error { _, err := s.Tenants(ctx, access.Page{Limit: 1}); return err },
+	"Tenants, on": func(ctx context.Context, s *Store) error {
+		_, err := s.Tenants(ctx, access.Page{After: "t5", Limit: 1})
+		return err
+	},
+	"Tenant":    func(ctx context.Context, s *Store) error { _, err := s.Tenant(ctx, "t5"); return err },
+	"a feature": func(ctx context.Context, s *Store) error { _, err := s.TenantHasFeature(ctx, "t5", "f"); return err },
+	"Reserve": func(ctx context.Context, s *Store) error {
+		_, err := s.Reserve(ctx, idempotency.Reservation{}, time.Now())
+		return err
+	},
+	"Answer":  func(ctx context.Context, s *Store) error { return s.Answer(ctx, idempotency.Key{}, "a", []byte{1}) },
+	"Release": func(ctx context.Context, s *Store) error { return s.Release(ctx, idempotency.Key{}, "a") },
+	"DeleteExpired": func(ctx context.Context, s *Store) error {
+		_, err := s.DeleteExpired(ctx, time.UnixMicro(1), 10)
+		return err
+	},
+}
+
+var aLane = dispatch.Lane{Tenant: "t1", SubscriptionID: "sub_1"}
+
+func run(ctx context.Context, query string, args ...any) error {
+	_, err := ctx.Value(txKey{}).(*Tx).Exec(ctx, query, args...)
+	return err
+}
+
+func saveAs(ctx context.Context, s *Store, before, after delivery.Status) error {
+	_, err := s.Save(ctx, []dispatch.Saved{{Before: delivery.Delivery{Tenant: "t1", ID: "no", Status: before}, After: delivery.Delivery{Status: after}}})
+	return err
+}
+
+// listFilters is every filter of the lists alone, and none.
+func listFilters() map[string]func(context.Context, *Store) error {
+	calls := map[string]func(context.Context, *Store) error{}
+	deliveries := map[string]queries.DeliveryFilter{
+		"no filter": {}, "subscription": {SubscriptionID: "sub_1"}, "event": {EventID: "evt_1"}, "type": {EventType: event.TargetImported},
+		"since": {Since: time.UnixMicro(1)}, "until": {Until: time.Now()}, "before": {Before: "dlv_5"},
+	}
+	for _, status := range delivery.Statuses() {
+		deliveries["status "+string(status)] = queries.DeliveryFilter{Status: status}
+	}
+	for name, f := range deliveries {
+		f.Tenant, f.Limit = "t1", 10
+		calls["Deliveries, "+name] = func(ctx context.Context, s *Store) error { _, err := s.Deliveries(ctx, f); return err }
+	}
+	for name, f := range map[string]queries.EventFilter{
+		"no filter": {}, "type": {Type: event.TargetImported}, "since": {Since: time.UnixMicro(1)}, "until": {Until: time.Now()}, "before": {Before: 5},
+	} {
+		f.Tenant, f.Limit = "t1", 10
+		calls["AcceptedEvents, "+name] = func(ctx context.Context, s *Store) error { _, err := s.AcceptedEvents(ctx, f); return err }
+	}
+	return calls
+}
+
+// TestQueryPlans asks SQLite how it runs every statement of the hot calls, over large tables.
+func TestQueryPlans(t *testing.T) {
+	db := filled(t, rowsInPlans)
+	s := NewStore(db, nil)
+	calls := listFilters()
+	maps.Copy(calls, hot)
+	for name, call := range calls {
+		t.Run(name, func(t *testing.T) {
+			statements := statementsOf(t, db, func(ctx context.Context) error { return call(ctx, s) })
+			if len(statements) == 0 {
+				t.Error("it ran no statement")
+			}
+			for _, query := range statements {
+				plan := explain(t, db, query)
+				if found := trouble(query, plan); len(found) > 0 {
+					t.Errorf("%s\nhas %q in its plan %q", query, found, plan)
+				}
+			}
+		})
+	}
+}
+
+// TestPlanCheckSeesTrouble proves that the check can fail.
+func TestPlanCheckSeesTrouble(t *testing.T) {
+	db := filled(t, 10)
+	for _, query := range []string{
+		`SELECT * FROM open_deliveries WHERE event_type = ?`,
+		`SELECT * FROM open_deliveries WHERE tenant_id = ? ORDER BY due_at`,
+		`SELECT count(*) FROM records WHERE type = ?`,
+	} {
+		if plan := explain(t, db, query); len(trouble(query, plan)) == 0 {
+			t.Errorf("no trouble is seen in %q, the plan of %s", plan, query)
+		}
+	}
+}
+
+var errUndo = errors.New("undo")
+
+// statementsOf gathers what a call prepares, and undoes what it did.
+func statementsOf(t *testing.T, db *DB, call func(context.Context) error) []string {
+	t.Helper()
+	var statements []string
+	err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+		before := tx.writer.statements
+		defer func() { tx.writer.statements = before }()
+		tx.writer.statements = map[string]*sql.Stmt{}
+		_ = call(ctx)
+		statements = slices.Sorted(maps.Keys(tx.writer.statements))
+		return errUndo
+	})
+	if !errors.Is(err, errUndo) {
+		t.Fatal(err)
+	}
+	return statements
+}
+
+func explain(t *testing.T, db *DB, query string) (plan []string) {
+	t.Helper()
+	rows, err := db.Query(t.Context(), "EXPLAIN QUERY PLAN "+query, make([]any, 40)...)
+	if err != nil {
+		t.Fatalf("explain %s: %v", query, err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var id, parent, unused int
+		var detail string
+		if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+			t.Fatal(err)
+		}
+		plan = append(plan, detail)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+// fill makes n rows of each large table, over ten tenants with a hundred subscriptions each. They are
+// the generator's, not the application's: only their number and spread matter here.
+var fill = []string{
+	`CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n`,
+	`INSERT INTO tenants SELECT 't' || (i - 1), 'name', i FROM n WHERE i <= 1000`,
+	`INSERT INTO subscriptions SELECT 't' || (i % 10), 'sub_' || i, 'active', 1, '{"status":"active","maxInFlight":9}', NULL FROM n WHERE i <= 1000`,
+	`INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
+		SELECT iif(i <= 1000, 'subscriptions', 'deliveries'), 't' || (i % 10), iif(i <= 1000, 'subscription/sub_', 'delivery/dlv_') || i, 1, 'c', x'', '{}', i FROM n`,
+	`INSERT INTO events SELECT 't' || (i % 10), 'evt_' || i, i, 'visit_report.approved', i, i, zeroblob(32), x'', '' FROM n`,
+	`INSERT INTO bodies SELECT 't' || (i % 10), 'evt_' || i, 1, x'' FROM n`,
+	`INSERT INTO open_deliveries SELECT 't' || (i % 10), 'dlv_' || i, 'evt_' || i, 'visit_report.approved', 'sub_' || (i % 1000), 1, 1, '[]',
+		'pending', 1, 0, 0, 0, i, i, iif(i % 3 = 0, NULL, i), i, '', iif(i % 50 = 0, 'inc_' || (i % 3), NULL), NULL FROM n`,
+	`INSERT INTO closed_deliveries SELECT 't' || (i % 10), 'old_' || i, 'evt_' || i, 'visit_report.approved', 'sub_' || (i % 1000), 1, 1, '[]',
+		iif(i % 100 = 0, 'dead_letter', 'succeeded'), 1, 0, 0, 0, i, i, i, '' FROM n`,
+	`INSERT INTO external_ids SELECT 't' || (i % 10), 'sap', 'target', i, 'x' FROM n`,
+	`INSERT INTO customers SELECT 't' || (i % 10), i, NULL, NULL FROM n`,
+	`INSERT INTO api_keys SELECT 't' || (i % 10), 'key_' || i, zeroblob(28) || i, '', '', '[]', '', i, NULL, NULL, NULL FROM n`,
+	`INSERT INTO idempotency_keys SELECT zeroblob(28) || i, zeroblob(32), '', i, i, NULL FROM n`,
+	`INSERT INTO gated_events SELECT 't' || (i % 10), 'evt_' || i, 'sub_1', 'f' FROM n`,
+	`INSERT INTO sweeps SELECT 't1', 'sub_' || i, 'park', i FROM n WHERE i > 99990`,
+	`DROP TABLE n`,
+}
+
+func filled(t *testing.T, n int) *DB {
+	t.Helper()
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "plans.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	if err := db.Migrate(); err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+		for i, statement := range fill {
+			args := []any{n}
+			if i > 0 {
+				args = nil
+			}
+			if _, err := tx.Exec(ctx, statement, args...); err != nil {
+				return errors.Join(errors.New(statement), err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
