@@ -125,6 +125,15 @@ func TestAnAbandonedAttempt(t *testing.T) {
 	}
 }
 
+func TestAnAnswerEndsTheRowOfAbandonedAttempts(t *testing.T) {
+	for name, answer := range map[string]delivery.Change{"a success": succeeded(2, at(2)), "a failure": retrying(2, at(2), at(3))} {
+		d := fold(t, changes{scheduled(), delivery.AttemptAbandoned{At: at(1), Number: 1, StartedAt: start, NextAt: at(1)}, answer})
+		if d.Abandonments != 0 || d.Attempts != 2 {
+			t.Errorf("%s: %d abandonments, %d attempts", name, d.Abandonments, d.Attempts)
+		}
+	}
+}
+
 func TestAnAbandonedAttemptIsShownAsUnknown(t *testing.T) {
 	got := delivery.AttemptAbandoned{At: at(5), Number: 3, StartedAt: at(1), NextAt: at(5)}.Unknown()
 	if got.Number != 3 || got.Kind != delivery.KindLeaseExpired || !got.StartedAt.Equal(at(1)) || got.Error == "" || got.Succeeded() {

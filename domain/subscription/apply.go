@@ -36,7 +36,7 @@ func (s *Subscription) Apply(c Change) error {
 		s.SourceSystem, s.Options = c.SourceSystem, c.Options
 		s.touch(c.At)
 	case SecretRotationStarted:
-		s.Secrets = Secrets{Current: c.SecretID, Previous: s.Secrets.ForBody(c.At), OverlapEnd: c.OverlapEnd}
+		s.Secrets = Secrets{Current: c.SecretID, Previous: s.Secrets.Current, OverlapEnd: c.OverlapEnd}
 		s.touch(c.At)
 	case SecretRotationCompleted:
 		s.Secrets = Secrets{Current: s.Secrets.Current}

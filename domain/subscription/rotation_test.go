@@ -79,3 +79,9 @@ func TestRotateSecretRefuses(t *testing.T) {
 		refused(t, given(), rotate("sec_2", overlap, start), problem.ValidationFailed)
 	}
 }
+
+func TestTheLongestOverlapIsAWeek(t *testing.T) {
+	if subscription.MaxOverlap != 168*time.Hour {
+		t.Errorf("got %s", subscription.MaxOverlap)
+	}
+}
