@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -254,8 +255,9 @@ func (r *eventReader) optionalText(at problem.Fields, name string, into **string
 
 func (r *eventReader) moment(at problem.Fields, name string, set func(time.Time)) error {
 	return r.text(at, name, func(s string) {
-		var t time.Time
-		if err := t.UnmarshalText([]byte(s)); err != nil {
+		// time.Parse also takes a comma for the point, and hours of one digit.
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil || s[13] != ':' || strings.Contains(s, ",") {
 			at.Add(name, "must be a time of RFC 3339, like 2026-06-18T16:40:00Z")
 			return
 		}

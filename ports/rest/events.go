@@ -80,7 +80,8 @@ func addressEvents(caller access.Key, named string, events []event.Event) error 
 		if events[i].TenantID == "" {
 			events[i].TenantID = own
 		}
-		if !caller.IsPlatform() && events[i].TenantID != own {
+		// What is no tenant's ID at all is for the validation to refuse.
+		if !caller.IsPlatform() && events[i].TenantID != own && events[i].TenantID.Valid() {
 			return problem.New(problem.Forbidden, "A tenant's key emits events for its own tenant only.")
 		}
 	}

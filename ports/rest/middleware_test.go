@@ -228,6 +228,14 @@ func TestServer(t *testing.T) {
 	send(func(r *http.Request) { r.Header.Set("X-Long", strings.Repeat("x", 20<<10)) }, "").expect(431).refused("invalid_request")
 	send(func(r *http.Request) { r.Method = "BREW" }, "").refused("not_found")
 	send(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+h.admin) }, oneEvent).expect(202)
+	for request, want := range map[string]string{
+		"nonsense\r\n\r\n": "HTTP/1.1 400 ",
+		"GET /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: wrong\r\nContent-Length: x\r\n\r\n": "HTTP/1.1 400 ",
+	} {
+		if got := raw(t, listener.Addr().String(), request); !strings.HasPrefix(got, want) || !strings.Contains(got, `"code":"invalid_request"`) {
+			t.Errorf("%q: %s", request, got)
+		}
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
 	if err := h.api.Shutdown(ctx); err != nil {
@@ -236,4 +244,23 @@ func TestServer(t *testing.T) {
 	if err := <-served; err != nil {
 		t.Fatal(err)
 	}
+}
+
+// raw sends bytes that no HTTP client would, and reads the beginning of the answer.
+func raw(t *testing.T, address, request string) string {
+	t.Helper()
+	connection, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close()
+	if _, err := connection.Write([]byte(request)); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 4096)
+	n, err := connection.Read(answer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(answer[:n])
 }

@@ -1,0 +1,241 @@
+package rest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+type document struct {
+	OpenAPI string `json:"openapi"`
+	Paths   map[string]map[string]struct {
+		OperationID string                    `json:"operationId"`
+		Summary     string                    `json:"summary"`
+		Tags        []string                  `json:"tags"`
+		Security    *[]map[string][]string    `json:"security"`
+		Parameters  []struct{ Name string }   `json:"parameters"`
+		Responses   map[string]map[string]any `json:"responses"`
+		RequestBody *struct {
+			Content map[string]struct {
+				Example json.RawMessage `json:"example"`
+				Schema  json.RawMessage `json:"schema"`
+			} `json:"content"`
+		} `json:"requestBody"`
+	} `json:"paths"`
+	Components struct {
+		Schemas map[string]json.RawMessage `json:"schemas"`
+	} `json:"components"`
+}
+
+func (h *harness) document() (d document) {
+	h.Helper()
+	if err := json.Unmarshal([]byte(h.call("", "GET", "/openapi.json", "").expect(200).body), &d); err != nil {
+		h.Fatal(err)
+	}
+	return d
+}
+
+func TestDocument(t *testing.T) {
+	d := newHarness(t).document()
+	if d.OpenAPI != "3.1.0" || len(d.Components.Schemas) == 0 {
+		t.Fatalf("openapi %s with %d schemas", d.OpenAPI, len(d.Components.Schemas))
+	}
+	seen, operations := map[string]bool{}, 0
+	for path, methods := range d.Paths {
+		for method, o := range methods {
+			operations++
+			name := method + " " + path
+			if o.OperationID == "" || seen[o.OperationID] || o.Summary == "" || len(o.Tags) != 1 {
+				t.Errorf("%s: id %q (known %t), summary %q, tags %v", name, o.OperationID, seen[o.OperationID], o.Summary, o.Tags)
+			}
+			seen[o.OperationID] = true
+			public := !strings.HasPrefix(path, "/v1/")
+			if o.Security == nil || public != (len(*o.Security) == 0) {
+				t.Errorf("%s: security %v", name, o.Security)
+			}
+			statuses := []string{"400", "500", "503"}
+			if !public {
+				statuses = append(statuses, "401", "403", "429")
+			}
+			if writes := method != "get"; writes {
+				statuses = append(statuses, "409", "413")
+				if last := o.Parameters[len(o.Parameters)-1]; !strings.Contains(string(mustJSON(t, o.Parameters)), "Idempotency-Key") {
+					t.Errorf("%s: no Idempotency-Key (%v)", name, last)
+				}
+			}
+			for _, status := range statuses {
+				if !strings.Contains(string(mustJSON(t, o.Responses[status])), `"application/problem+json":{"schema":{"$ref":"#/components/schemas/Problem"}}`) {
+					t.Errorf("%s: %s is no problem: %s", name, status, mustJSON(t, o.Responses[status]))
+				}
+			}
+			if o.Responses["422"] != nil {
+				t.Errorf("%s: documents 422, which is never sent", name)
+			}
+		}
+	}
+	if operations != 41 {
+		t.Errorf("%d operations, want 41: has a route come or gone?", operations)
+	}
+}
+
+func mustJSON(t *testing.T, v any) []byte {
+	t.Helper()
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
+// Every example of the document is one that the service takes.
+func TestExamplesWork(t *testing.T) {
+	h := newHarness(t)
+	sub := h.subscribe()
+	sent := 0
+	for path, methods := range h.document().Paths {
+		for method, o := range methods {
+			if o.RequestBody == nil {
+				continue
+			}
+			example := o.RequestBody.Content["application/json"].Example
+			if example == nil {
+				t.Errorf("%s %s has a body and no example", method, path)
+				continue
+			}
+			if path == "/v1/tenants" {
+				example = []byte(strings.Replace(string(example), own, "tenant-fresh", 1))
+			}
+			path := strings.NewReplacer("{subscriptionId}", sub, "{tenantId}", own, "{feature}", "billing_webhooks", "{id}", "12").Replace(path)
+			got := h.call(h.platform, strings.ToUpper(method), path, string(example), "X-Ordinavo-Tenant", own)
+			if got.status < 200 || got.status > 299 {
+				t.Errorf("%s %s with %s: %d %s", method, path, example, got.status, got.body)
+			}
+			sent++
+		}
+	}
+	if sent < 10 {
+		t.Errorf("only %d examples were sent", sent)
+	}
+}
+
+// The example of each type satisfies the schema of each type, and no other type's.
+func TestBodySchemas(t *testing.T) {
+	h := newHarness(t)
+	for _, eventType := range event.Types() {
+		got := h.call(h.reader, "GET", "/v1/event-types/"+string(eventType), "").expect(http.StatusOK)
+		var detail struct {
+			EventType string          `json:"eventType"`
+			Example   map[string]any  `json:"example"`
+			Schema    json.RawMessage `json:"schema"`
+		}
+		if err := json.Unmarshal([]byte(got.body), &detail); err != nil {
+			t.Fatal(err)
+		}
+		if detail.EventType != string(eventType) || detail.Example["eventType"] != string(eventType) {
+			t.Errorf("%s: %s", eventType, got.body)
+		}
+		if problems := check(t, detail.Schema, detail.Example); len(problems) > 0 {
+			t.Errorf("%s: %v", eventType, problems)
+		}
+		if known := properties(t, detail.Schema); !known["eventId"] || known["billingEvent"] != (eventType.Family() == event.FamilyBilling) || known["customer"] != eventType.HasCustomerContext() {
+			t.Errorf("%s: properties %v", eventType, known)
+		}
+		for key := range detail.Example {
+			if !properties(t, detail.Schema)[key] {
+				t.Errorf("%s: the schema does not know %s", eventType, key)
+			}
+		}
+		delete(detail.Example, "payloadVersion")
+		if problems := check(t, detail.Schema, detail.Example); len(problems) == 0 {
+			t.Errorf("%s: the schema takes a body without payloadVersion", eventType)
+		}
+	}
+}
+
+func properties(t *testing.T, encoded json.RawMessage) map[string]bool {
+	t.Helper()
+	var schema struct{ Properties map[string]any }
+	if err := json.Unmarshal(encoded, &schema); err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]bool{}
+	for name := range schema.Properties {
+		known[name] = true
+	}
+	return known
+}
+
+// check validates a body with the published schema, not with the code that made it.
+func check(t *testing.T, encoded json.RawMessage, value any) []error {
+	t.Helper()
+	var decoded any
+	if err := json.Unmarshal(encoded, &decoded); err != nil {
+		t.Fatal(err)
+	}
+	return (&validator{}).validate("", decoded.(map[string]any), value)
+}
+
+// validator knows as much of JSON Schema as the bodies' schemas use.
+type validator struct{ errors []error }
+
+func (v *validator) validate(path string, schema map[string]any, value any) []error {
+	fail := func(what string) { v.errors = append(v.errors, fmt.Errorf("%s %s: %v", path, what, value)) }
+	if alternatives, ok := schema["anyOf"].([]any); ok {
+		for _, alternative := range alternatives {
+			if len((&validator{}).validate(path, alternative.(map[string]any), value)) == 0 {
+				return v.errors
+			}
+		}
+		fail("matches no alternative")
+		return v.errors
+	}
+	if !allows(schema["type"], value) {
+		fail("is of the wrong type")
+		return v.errors
+	}
+	if enum, ok := schema["enum"].([]any); ok && enum[0] != value {
+		fail("is another value")
+	}
+	object, isObject := value.(map[string]any)
+	if !isObject {
+		return v.errors
+	}
+	for _, required := range schema["required"].([]any) {
+		if _, ok := object[required.(string)]; !ok {
+			fail(required.(string) + " is missing")
+		}
+	}
+	for name, property := range schema["properties"].(map[string]any) {
+		if member, ok := object[name]; ok {
+			v.validate(path+"."+name, property.(map[string]any), member)
+		}
+	}
+	return v.errors
+}
+
+func allows(types, value any) bool {
+	if list, ok := types.([]any); ok {
+		for _, one := range list {
+			if allows(one, value) {
+				return true
+			}
+		}
+		return false
+	}
+	switch value.(type) {
+	case nil:
+		return types == "null"
+	case string:
+		return types == "string"
+	case bool:
+		return types == "boolean"
+	case float64:
+		return types == "integer" || types == "number"
+	default:
+		return types == "object"
+	}
+}
