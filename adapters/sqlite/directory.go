@@ -129,8 +129,9 @@ func (s *Store) DeleteExternalID(ctx context.Context, owner tenant.ID, sourceSys
 		WHERE tenant_id = ? AND source_system = ? AND entity_type = ? AND ordinavo_id = ?`, owner, sourceSystem, ref.Kind, ref.ID)
 }
 
+// CROSS JOIN keeps SQLite from walking all that the source system knows in order to meet the few that are asked for.
 const resolveExternalIDs = `SELECT x.entity_type, x.ordinavo_id, x.external_id FROM json_each(?) k
-JOIN external_ids x ON x.tenant_id = ? AND x.source_system = ? AND x.entity_type = k.value ->> 'Kind' AND x.ordinavo_id = k.value ->> 'ID'`
+CROSS JOIN external_ids x ON x.tenant_id = ? AND x.source_system = ? AND x.entity_type = k.value ->> 'Kind' AND x.ordinavo_id = k.value ->> 'ID'`
 
 // Resolve looks up directory records and external IDs; equal lookups are made once.
 func (s *Store) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {

@@ -18,7 +18,7 @@ const typeEventsAccepted = "events.accepted.v1"
 const MaxEventsPerRecord = 1 << 16
 
 const knownEvents = `SELECT e.tenant_id, e.event_id, e.fingerprint FROM json_each(?) k
-JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e'`
+CROSS JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e'`
 
 // Fingerprints finds which of the events are known already.
 func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
@@ -46,7 +46,7 @@ func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.I
 		return nil, err
 	}
 	found, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) },
-		`SELECT t.tenant_id FROM json_each(?) k JOIN tenants t ON t.tenant_id = k.value`, wanted)
+		`SELECT t.tenant_id FROM json_each(?) k CROSS JOIN tenants t ON t.tenant_id = k.value`, wanted)
 	known := map[tenant.ID]bool{}
 	for _, id := range found {
 		known[id] = true
@@ -104,7 +104,7 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 }
 
 const acceptedEvents = `SELECT e.content, e.fingerprint, e.accepted_at, e.traceparent FROM json_each(?) k
-JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e' ORDER BY k.key`
+CROSS JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e' ORDER BY k.key`
 
 // Events loads accepted events, in the order of the keys.
 func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error) {
