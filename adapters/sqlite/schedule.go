@@ -108,14 +108,15 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	deliveries, err := all(ctx, s.db, func(r *sql.Rows) (delivery.Delivery, error) {
 		q, err := scanQueued(r)
 		return q.Delivery, err
-	}, `SELECT `+deliveryColumns+`, `+queueColumns+` FROM open_deliveries
+	}, `SELECT `+deliveryColumns+`, `+queueColumns+` FROM open_deliveries INDEXED BY open_deliveries_by_subscription
 		WHERE tenant_id = ? AND subscription_id = ? AND lease IS NULL AND status IN (SELECT value FROM json_each(?))
 		ORDER BY delivery_id LIMIT ?`, lane.Tenant, lane.SubscriptionID, wanted, limit)
 	if err != nil {
 		return nil, 0, err
 	}
 	held, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
-		`SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
+		`SELECT count(*) FROM open_deliveries INDEXED BY open_deliveries_by_lease
+			WHERE lease IS NOT NULL AND tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
 	return deliveries, held, err
 }
 
