@@ -34,9 +34,22 @@ var (
 	smallSort = regexp.MustCompile(`FROM (sweeps|json_each)`)
 )
 
-// trouble is what a plan must not hold.
-func trouble(query string, plan []string) (found []string) {
+// walk is a search that meets all that a tenant has, or all that a lane or a source system has.
+var walk = regexp.MustCompile(`SEARCH (open_deliveries|closed_deliveries|events|e|bodies|external_ids|x|customers|records|api_keys|gated_events) .*\(tenant_id=\?( AND source_system=\?)?\)`)
+
+// walks are the calls that may: newest first, they end with the page, unless what is asked for is rare.
+var walks = []string{
+	"Deliveries, no filter", "Deliveries, type", "Deliveries, since", "Deliveries, until", "Deliveries, status succeeded",
+	"Deliveries, status pending", "Deliveries, status delivering", "Deliveries, status retrying", "Deliveries, status parked",
+	"AcceptedEvents, no filter", "AcceptedEvents, type", "AcceptedEvents, since", "AcceptedEvents, until",
+}
+
+// trouble is what the plan of a call's statement must not hold.
+func trouble(call, query string, plan []string) (found []string) {
 	for _, line := range plan {
+		if walk.MatchString(line) && !slices.Contains(walks, call) {
+			found = append(found, line)
+		}
 		if strings.Contains(line, "SCAN") && !smallScan.MatchString(line) ||
 			strings.Contains(line, "TEMP B-TREE") && !smallSort.MatchString(query) || strings.Contains(line, "AUTOMATIC") {
 			found = append(found, line)
@@ -220,7 +233,7 @@ func TestQueryPlans(t *testing.T) {
 			}
 			for _, query := range statements {
 				plan := explain(t, db, query)
-				if found := trouble(query, plan); len(found) > 0 {
+				if found := trouble(name, query, plan); len(found) > 0 {
 					t.Errorf("%s\nhas %q in its plan %q", query, found, plan)
 				}
 			}
@@ -233,10 +246,11 @@ func TestPlanCheckSeesTrouble(t *testing.T) {
 	db := filled(t, 10)
 	for _, query := range []string{
 		`SELECT * FROM open_deliveries WHERE event_type = ?`,
+		`SELECT * FROM open_deliveries WHERE tenant_id = ? AND event_type = ?`,
 		`SELECT * FROM open_deliveries WHERE tenant_id = ? ORDER BY due_at`,
 		`SELECT count(*) FROM records WHERE type = ?`,
 	} {
-		if plan := explain(t, db, query); len(trouble(query, plan)) == 0 {
+		if plan := explain(t, db, query); len(trouble("", query, plan)) == 0 {
 			t.Errorf("no trouble is seen in %q, the plan of %s", plan, query)
 		}
 	}

@@ -45,16 +45,35 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 		open := where{slices.Clone(w.conditions), slices.Clone(w.args)}
 		open.add(f.Status == delivery.StatusDelivering, "lease IS NOT NULL AND ? <> ''", f.Status)
 		open.add(f.Status != "" && f.Status != delivery.StatusDelivering, "lease IS NULL AND status = ?", f.Status)
-		parts = append(parts, `SELECT `+openColumns+` FROM open_deliveries WHERE `+open.String())
+		parts = append(parts, `SELECT `+openColumns+` FROM open_deliveries`+indexFor("open_deliveries", f)+` WHERE `+open.String())
 		args = append(args, open.args...)
 	}
 	if f.Status == "" || f.Status.IsTerminal() {
 		w.add(f.Status != "", "status = ?", f.Status)
-		parts = append(parts, `SELECT `+deliveryColumns+`, NULL FROM closed_deliveries WHERE `+w.String())
+		w.add(isRare(f.Status), "status <> 'succeeded' AND ? <> ''", f.Status) // as the partial index says it
+		parts = append(parts, `SELECT `+deliveryColumns+`, NULL FROM closed_deliveries`+indexFor("closed_deliveries", f)+` WHERE `+w.String())
 		args = append(args, w.args...)
 	}
 	return all(ctx, s.db, scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 DESC LIMIT ?", append(args, f.Limit)...)
 }
+
+// indexFor names the index for the filter. Left alone, and without statistics, SQLite takes the primary
+// key and walks all of the tenant's deliveries. Filters by type and time alone do walk, newest first.
+func indexFor(table string, f queries.DeliveryFilter) string {
+	switch {
+	case f.EventID != "":
+		return " INDEXED BY " + table + "_by_event"
+	case isRare(f.Status):
+		return " INDEXED BY " + table + "_by_status"
+	case f.SubscriptionID != "":
+		return " INDEXED BY " + table + "_by_subscription"
+	default:
+		return ""
+	}
+}
+
+// isRare reports whether few of the closed deliveries have the status.
+func isRare(s delivery.Status) bool { return s.IsTerminal() && s != delivery.StatusSucceeded }
 
 // openColumns shows a delivery that a dispatcher holds as delivering.
 var openColumns = strings.Replace(deliveryColumns, "status,", "CASE WHEN lease IS NULL THEN status ELSE '"+string(delivery.StatusDelivering)+"' END,", 1) + ", due_at"
