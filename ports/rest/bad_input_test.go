@@ -29,7 +29,9 @@ func badEvents() []badInput {
 	add := func(name, body, code, field string) {
 		bad = append(bad, badInput{name: "event: " + name, method: "POST", path: "/v1/events", body: body, code: code, field: field})
 	}
-	invalidField := func(field, body string) { add(field+" in "+body[max(0, len(body)-60):], body, "validation_failed", field) }
+	invalidField := func(field, body string) {
+		add(field+" in "+body[max(0, len(body)-60):], body, "validation_failed", field)
+	}
 	for _, value := range []string{`"evt_x"`, `7`, `"EVT_01JZ8A2MT8G7C3Y7V0WQ1M9B3C"`, `{"a":1}`} {
 		invalidField("eventId", eventWith("eventId", value))
 	}

@@ -46,7 +46,7 @@ func readJSON(data []byte, v any) error {
 		}
 		return nil
 	}
-	decoder := jsontext.NewDecoder(bytes.NewReader(data))
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(data))
 	value, err := readAny(decoder)
 	if err != nil {
 		return asDecodeError(err, "")

@@ -183,10 +183,10 @@ func TestCursors(t *testing.T) {
 	h := withDeliveries(t)
 	first := h.call(h.admin, "GET", "/v1/deliveries?limit=2", "").expect(200).text("nextCursor")
 	for name, path := range map[string]string{
-		"another list":    "/v1/events?limit=2&cursor=" + first,
-		"another filter":  "/v1/deliveries?limit=2&status=parked&cursor=" + first,
-		"no base64":       "/v1/deliveries?cursor=%25",
-		"no JSON":         "/v1/deliveries?cursor=YWJj",
+		"another list":     "/v1/events?limit=2&cursor=" + first,
+		"another filter":   "/v1/deliveries?limit=2&status=parked&cursor=" + first,
+		"no base64":        "/v1/deliveries?cursor=%25",
+		"no JSON":          "/v1/deliveries?cursor=YWJj",
 		"with whom? alien": "/v1/deliveries?limit=2&cursor=" + first,
 	} {
 		key := h.admin

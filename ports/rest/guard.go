@@ -31,6 +31,9 @@ func (a *API) guard(c *fiber.Ctx) error {
 	if err := checkQuery(string(c.Request().RequestURI())); err != nil {
 		return err
 	}
+	if strings.HasPrefix(c.Path(), "/v1/") {
+		c.Request().Header.Set(fiber.HeaderAccept, contentTypeJSON) // it is JSON whatever the caller would rather have
+	}
 	return c.Next()
 }
 

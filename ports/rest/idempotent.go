@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -68,7 +69,7 @@ func validIdempotencyKey(key []byte) bool {
 
 func (a *API) writeOf(ctx context.Context, c *fiber.Ctx, key string) idempotency.Request {
 	return idempotency.Request{
-		Caller: callerOf(ctx).ID, Tenant: string(ownerOf(ctx)), Method: c.Method(), Path: c.Path(),
+		Caller: callerOf(ctx).ID, Tenant: cmp.Or(string(ownerOf(ctx)), c.Get(headerTenant)), Method: c.Method(), Path: c.Path(),
 		Query: string(c.Request().URI().QueryString()), Key: key, Body: c.Request().Body(),
 	}
 }

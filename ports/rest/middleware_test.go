@@ -35,6 +35,16 @@ func TestAuthentication(t *testing.T) {
 	h.call("", "GET", "/v1/subscriptions", "", "Authorization", "bearer "+h.admin).expect(200)
 }
 
+func TestAcceptDoesNotMatter(t *testing.T) {
+	h := newHarness(t)
+	for _, accept := range []string{"text/html", "json", "application/problem+json", "application/json;q=0"} {
+		got := h.call(h.admin, "GET", "/v1/subscriptions", "", "Accept", accept).expect(200)
+		if got.header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s: %s", accept, got.header.Get("Content-Type"))
+		}
+	}
+}
+
 func TestScopesAndTenants(t *testing.T) {
 	h := newHarness(t)
 	one := "/v1/subscriptions/" + h.subscribe()
@@ -77,6 +87,13 @@ func TestIdempotency(t *testing.T) {
 		t.Error("an answer went to another tenant")
 	}
 	post(h.reader, "k1", newSubscription).expect(403)
+	// A platform key that acts for another tenant does another write.
+	without := strings.Replace(oneEvent, `"tenantId":"tenant-123",`, "", 1)
+	for _, owner := range []string{own, alien} {
+		if got := h.call(h.platform, "POST", "/v1/events", without, "Idempotency-Key", "k", "X-Ordinavo-Tenant", owner).expect(202); got.header.Get("Idempotency-Replayed") != "" {
+			t.Error("an answer went to another tenant")
+		}
+	}
 	refused := post(h.admin, "k2", `{}`).expect(400)
 	if got := post(h.admin, "k2", `{}`).expect(400); got.header.Get("Idempotency-Replayed") != "true" || got.body != refused.body {
 		t.Error("a refusal was not kept")

@@ -48,7 +48,7 @@ func (a *API) newHuma() huma.API {
 				{Name: tagService, Description: "The service itself."},
 			},
 		},
-		Formats:                      map[string]huma.Format{contentTypeJSON: strictJSON, contentTypeProblem: strictJSON, "json": strictJSON},
+		Formats:                      map[string]huma.Format{contentTypeJSON: strictJSON, "json": strictJSON},
 		DefaultFormat:                contentTypeJSON,
 		RejectUnknownQueryParameters: true,
 	})

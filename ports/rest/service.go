@@ -25,7 +25,7 @@ func (a *API) routeService() {
 		summary: "Is the process alive?", description: "Always 200 while the process can answer."},
 		func(context.Context, *struct{}) (*HealthOutput, error) { return &HealthOutput{Health{"ok"}}, nil })
 	register(a, operation{id: "getReadiness", method: http.MethodGet, path: "/readyz", tag: tagService, public: true,
-		summary: "Can the service work?", description: "503 while something that it needs is missing, and while it shuts down."}, a.readiness)
+		summary: "Can the service work?", description: "503 while something that it needs is missing."}, a.readiness)
 	metrics := operation{id: "getMetrics", method: http.MethodGet, path: "/metrics", tag: tagService, public: true,
 		summary: "Metrics for Prometheus"}.describe(a)
 	metrics.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
