@@ -1,0 +1,69 @@
+// Package e2e_test drives the real binary as a process, over real HTTP, from the API to the receiver.
+package e2e_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+// atOnce bounds how many tests run in parallel: each may have processes of its own.
+const atOnce = "4"
+
+// binary is the service, built once with the race detector; scratch is for data of shared things.
+var binary, scratch string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err)
+	}
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) int {
+	var err error
+	if scratch, err = os.MkdirTemp("", "ordinavo-e2e-"); err != nil {
+		panic(err)
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	binary = filepath.Join(scratch, "ordinavo-webhooks")
+	build := exec.Command("go", "build", "-race", "-o", binary, "github.com/ordinavo/webhooks")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the service: %v\n%s", err, out)
+		return 1
+	}
+	code := m.Run()
+	return max(code, endShared())
+}
+
+// shared is a service for tests that need no process of their own; each has tenants of its own there.
+var shared struct {
+	once    sync.Once
+	service *service
+	err     error
+}
+
+func sharedService(t *testing.T) *service {
+	t.Helper()
+	shared.once.Do(func() { shared.service, shared.err = launch(filepath.Join(scratch, "shared")) })
+	if shared.err != nil {
+		t.Fatal(shared.err)
+	}
+	return shared.service
+}
+
+func endShared() int {
+	if shared.service == nil {
+		return 0
+	}
+	if err := shared.service.stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "the shared service:", err)
+		return 1
+	}
+	return 0
+}
