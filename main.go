@@ -128,8 +128,7 @@ type service struct {
 	sweeper    *sweep.Sweeper
 	intake     loop.Loop   // until the API has answered everybody
 	loops      []loop.Loop // as long as there is work
-	lease      loop.Loop
-	firstKey   string // to be shown, once
+	firstKey   string      // to be shown, once
 }
 
 func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Logger) (*service, error) {
@@ -159,7 +158,7 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 		return nil, fmt.Errorf("prepare the first platform key: %w", err)
 	}
 	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule}
-	attempter := &dispatch.Attempter{Sender: sender, Secrets: store, Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
+	attempter := &dispatch.Attempter{Sender: sender, Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
 	in := intake.New(store, observer, now, source.New)
 	router, err := messages.NewRouter(log, topics{eventlog.New(db, log, now)}, fanout.New(store, gate, d, observer, now, source.New))
@@ -171,10 +170,10 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 	sweeper := sweep.New(store, now)
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store) })
 	s := &service{log: log, telemetry: tel, db: db, sender: sender, router: router, dispatcher: d, attempter: attempter, sweeper: sweeper, intake: in.Loop()}
-	s.loops = append(dispatch.NewTakeover(store, store, now, incarnation).Loops(), sweeper.Loop(), d.RecordLoop(),
+	s.loops = append(dispatch.NewTakeover(store, store, now, incarnation).Loops(), sweeper.Loop(), d.Loop(),
 		retention.New(store, retention.Ages(c.Retention), now).Loop(),
 		loop.Loop{Name: "key-use", Step: keys.TouchStep}, loop.Loop{Name: "idempotency", Step: answers.PurgeStep})
-	s.lease, s.firstKey = d.LeaseLoop(), firstKey
+	s.firstKey = firstKey
 	s.api = rest.New(rest.Dependencies{
 		Intake: in, Subscriptions: subs, SubscriptionList: store, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
@@ -195,7 +194,6 @@ func (s *service) run(ctx context.Context, c config.Config, listener net.Listene
 	defer func() { stopServing(); stopLeasing(); cutAttempts(); stopRecording() }()
 	var intakes, leases, records sync.WaitGroup
 	intakes.Go(func() { loops.Run(serving, s.log, s.intake) })
-	leases.Go(func() { loops.Run(leasing, s.log, s.lease) })
 	leases.Go(func() { s.wake(leasing) })
 	leases.Go(func() {
 		if err := dispatcher.Run(leasing, attempts, s.dispatcher, s.attempter); err != nil {
@@ -228,7 +226,7 @@ func (s *service) run(ctx context.Context, c config.Config, listener net.Listene
 	leases.Wait() // the attempts that are out, too
 	stopRecording()
 	records.Wait()
-	_, recordErr := s.dispatcher.RecordStep(context.Background())
+	_, recordErr := s.dispatcher.Step(context.Background())
 	s.sender.Close()
 	err = errors.Join(err, recordErr, s.telemetry.Shutdown(deadline))
 	s.log.Info("stopped")
@@ -244,7 +242,7 @@ func (s *service) wake(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-watch.C:
-			s.dispatcher.WakeLease()
+			s.dispatcher.Wake()
 			s.sweeper.Wake()
 		}
 	}

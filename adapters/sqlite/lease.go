@@ -53,8 +53,8 @@ func (s *Store) LeaseDue(ctx context.Context, request dispatch.LeaseRequest) (an
 		for i, lane := range lanes {
 			left := request.Limit - len(answer.Leased)
 			if left <= 0 {
-				answer.Backlog = true
-				break
+				answer.LeftBehind(lane)
+				continue
 			}
 			if err := s.leaseLane(ctx, tx, lane, request, max(1, left/(len(lanes)-i)), &answer); err != nil {
 				return err
@@ -88,7 +88,7 @@ func (s *Store) lanes(ctx context.Context, request dispatch.LeaseRequest, answer
 		case !d.FirstDue.After(request.Now):
 			lanes = append(lanes, d.Lane)
 		default:
-			note(answer, d.FirstDue, request.Now)
+			note(answer, d.Lane, d.FirstDue, request.Now)
 		}
 	}
 	first, _ := slices.BinarySearchFunc(lanes, request.After, func(lane, after dispatch.Lane) int {
@@ -132,15 +132,15 @@ func (s *Store) noteRest(ctx context.Context, lane dispatch.Lane, now time.Time,
 		return fmt.Errorf("look for the rest of lane %s: %w", lane.SubscriptionID, err)
 	}
 	if first.Valid {
-		note(answer, moment(first), now)
+		note(answer, lane, moment(first), now)
 	}
 	return nil
 }
 
-func note(answer *dispatch.LeaseAnswer, due, now time.Time) {
+func note(answer *dispatch.LeaseAnswer, lane dispatch.Lane, due, now time.Time) {
 	switch {
 	case !due.After(now):
-		answer.Backlog = true
+		answer.LeftBehind(lane)
 	case answer.NextDue.IsZero() || due.Before(answer.NextDue):
 		answer.NextDue = due
 	}

@@ -127,7 +127,7 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 	})
 }
 
-// OpenSecret opens a signing secret; the sealer caches what it has opened.
+// OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
 	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT sealed FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`, owner, subscriptionID, secretID)

@@ -28,7 +28,7 @@ var leaseChecks = []Check{
 		answer := w.lease(dispatch.LeaseRequest{Now: at(4.999999)})
 		equal(w, "leased", idsOf(answer.Leased), []string{now.ID})
 		equal(w, "next due", answer.NextDue, at(5))
-		equal(w, "backlog", answer.Backlog, false)
+		equal(w, "backlog", len(answer.Behind) > 0, false)
 		answer = w.lease(dispatch.LeaseRequest{Now: at(5)})
 		equal(w, "leased at the very moment", idsOf(answer.Leased), []string{soon.ID})
 		equal(w, "next due", answer.NextDue, at(9))
@@ -61,10 +61,10 @@ var leaseChecks = []Check{
 		}
 		answer := w.lease(dispatch.LeaseRequest{Now: at(0), Limit: 3})
 		equal(w, "leased", len(answer.Leased), 3)
-		equal(w, "backlog", answer.Backlog, true)
+		equal(w, "backlog", len(answer.Behind) > 0, true)
 		answer = w.lease(dispatch.LeaseRequest{Now: at(0), Limit: 3})
 		equal(w, "leased of the rest", len(answer.Leased), 2)
-		equal(w, "backlog of the rest", answer.Backlog, false)
+		equal(w, "backlog of the rest", len(answer.Behind) > 0, false)
 	}},
 	{"lease/a lane's own limit counts what is in flight", func(w *world) {
 		s := w.subscribe(acme, func(s *subscription.Settings) { s.MaxInFlight = 3 })
@@ -75,7 +75,7 @@ var leaseChecks = []Check{
 			w.Helper()
 			answer := w.lease(dispatch.LeaseRequest{Now: at(0), InFlight: map[dispatch.Lane]int{laneOf(s): inFlight}})
 			equal(w, "leased", len(answer.Leased), want)
-			equal(w, "backlog", answer.Backlog, backlog)
+			equal(w, "backlog", len(answer.Behind) > 0, backlog)
 		}
 		lease(3, 0, true)
 		lease(4, 0, true)

@@ -51,8 +51,16 @@ type LeaseAnswer struct {
 	Leased []Leased
 	// NextDue is when the next delivery falls due that nobody holds; zero for none.
 	NextDue time.Time
-	// Backlog says that more is due than could be leased now.
-	Backlog bool
+	// Behind is the lanes in which more is due than was leased; nil for none.
+	Behind map[Lane]bool
+}
+
+// LeftBehind notes that more is due in the lane than was leased.
+func (a *LeaseAnswer) LeftBehind(lane Lane) {
+	if a.Behind == nil {
+		a.Behind = map[Lane]bool{}
+	}
+	a.Behind[lane] = true
 }
 
 // Saved is a delivery that moved by some changes while this process held it.

@@ -10,52 +10,17 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// maxRecordedAtOnce bounds one transaction of outcomes.
-const maxRecordedAtOnce = 500
-
+// result is an attempt that ended.
 type result struct {
 	leased  Leased
 	outcome delivery.Outcome
 }
 
-// Finish hands in what came of an attempt. It never blocks.
-func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
-	d.done <- result{l, outcome}
-	d.recordWake.Send()
-}
-
-// Abandon frees the slot of an attempt that was cut off by the end of the process. Its
-// delivery stays leased: whoever takes it over knows that nobody knows how it ended.
-func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane()) }
-
-// RecordStep writes what came of the attempts that ended, many in one transaction. When that
-// fails the outcomes are kept and written by a later step: what was sent is not sent again.
-func (d *Dispatcher) RecordStep(ctx context.Context) (time.Time, error) {
-	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
-		d.unsaved = append(d.unsaved, <-d.done)
-	}
+// record writes what came of the attempts that ended, and counts what reached a terminal status.
+func (d *Dispatcher) record(ctx context.Context) (ended map[delivery.Status]int, err error) {
 	if len(d.unsaved) == 0 {
-		return time.Time{}, nil
+		return nil, nil
 	}
-	ended := map[delivery.Status]int{}
-	if err := d.store.InTx(ctx, func(ctx context.Context) error { return d.record(ctx, ended) }); err != nil {
-		return time.Time{}, fmt.Errorf("record %d attempts: %w", len(d.unsaved), err)
-	}
-	for status, n := range ended {
-		d.observer.DeliveriesEnded(ctx, status, n)
-	}
-	for _, r := range d.unsaved {
-		d.slots.free(r.leased.Lane())
-	}
-	d.unsaved = d.unsaved[:0]
-	if d.backlog.Load() {
-		d.leaseWake.Send()
-	}
-	return d.now(), nil
-}
-
-// record counts in ended what reached a terminal status.
-func (d *Dispatcher) record(ctx context.Context, ended map[delivery.Status]int) error {
 	now := d.now()
 	saved := make([]Saved, 0, len(d.unsaved))
 	var refused []string
@@ -68,18 +33,19 @@ func (d *Dispatcher) record(ctx context.Context, ended map[delivery.Status]int) 
 	}
 	stale, err := d.store.Save(ctx, saved)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("save outcomes: %w", err)
 	}
 	stale = append(stale, refused...)
 	for _, id := range stale {
 		d.observer.StaleLease(ctx, id)
 	}
+	ended = map[delivery.Status]int{}
 	for _, s := range saved {
 		if s.After.Status.IsTerminal() && !slices.Contains(stale, s.Before.ID) {
 			ended[s.After.Status]++
 		}
 	}
-	return d.noteHealth(ctx, stale, now)
+	return ended, d.noteHealth(ctx, stale, now)
 }
 
 func (d *Dispatcher) decide(r result, now time.Time) (Saved, error) {

@@ -17,7 +17,7 @@ func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Atte
 	for {
 		select {
 		case <-ctx.Done():
-			return d.GiveBack(context.WithoutCancel(ctx))
+			return d.Close(context.WithoutCancel(ctx))
 		case l := <-d.Started():
 			out.Go(func() { attempt(attempts, d, a, l) })
 		}

@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -79,7 +80,7 @@ type service struct {
 	store  *sqlite.Store
 }
 
-func start(t *testing.T, path string) *service {
+func start(t testing.TB, path string) *service {
 	t.Helper()
 	now := func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
@@ -115,7 +116,7 @@ func start(t *testing.T, path string) *service {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	all := append(takeover.Loops(), d.LeaseLoop(), d.RecordLoop(), in.Loop(), sweeper.Loop())
+	all := append(takeover.Loops(), d.Loop(), in.Loop(), sweeper.Loop())
 	running.Go(func() { loops.Run(ctx, logger, all...) })
 	running.Go(func() { _ = dispatcher.Run(ctx, context.Background(), d, a) })
 	running.Go(func() { _ = router.Run(ctx) })
@@ -127,7 +128,7 @@ func start(t *testing.T, path string) *service {
 			case <-ctx.Done():
 				return
 			case <-watch.C:
-				d.WakeLease()
+				d.Wake()
 				sweeper.Wake()
 			}
 		}
@@ -195,5 +196,45 @@ func TestAnEventReachesItsReceiverSigned(t *testing.T) {
 		accepted := time.Since(began)
 		<-arrivals
 		t.Log(i, "202 after", accepted, "arrived after", time.Since(began))
+	}
+}
+
+// BenchmarkFlow is for profiles: go test ./tests/flow -run - -bench . -benchtime 20000x -cpuprofile cpu.out
+func BenchmarkFlow(b *testing.B) {
+	s := start(b, filepath.Join(b.TempDir(), "o.db"))
+	var arrived atomic.Int64
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		arrived.Add(1)
+	}))
+	defer receiver.Close()
+	ctx := b.Context()
+	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", CreatedAt: time.Now()}); err != nil {
+		b.Fatal(err)
+	}
+	if _, _, err := s.subs.Create(ctx, "tenant-123", subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"*"},
+		Options: payload.DefaultOptions(), Timeout: 5 * time.Second, MaxInFlight: 64}, subscriptions.Actor{}); err != nil {
+		b.Fatal(err)
+	}
+	source := ids.New(time.Now, rand.Reader)
+	b.ResetTimer()
+	for sent := 0; sent < b.N; {
+		batch := make([]event.Event, min(100, b.N-sent))
+		for i := range batch {
+			batch[i] = event.Sample(event.VisitReportApproved, "tenant-123")
+			batch[i].ID = source.New("evt_")
+		}
+		if _, err := s.intake.Accept(ctx, batch, ""); err != nil {
+			b.Fatal(err)
+		}
+		sent += len(batch)
+	}
+	b.Logf("accepted %d after %s", b.N, b.Elapsed())
+	for arrived.Load() < int64(b.N) {
+		select {
+		case <-ctx.Done():
+			b.Fatal(arrived.Load())
+		case <-time.After(time.Millisecond):
+		}
 	}
 }
