@@ -7,3 +7,8 @@ import "embed"
 //
 //go:embed sqlite/*.sql
 var SQLite embed.FS
+
+// PostgreSQL holds postgres/NNNN_name.up.sql and .down.sql.
+//
+//go:embed postgres/*.sql
+var PostgreSQL embed.FS

@@ -1,0 +1,9 @@
+DROP TABLE incarnations;
+DROP TABLE closed_deliveries;
+DROP TABLE open_deliveries;
+DROP TABLE gated_events;
+DROP TABLE bodies;
+DROP TABLE sweeps;
+DROP TABLE secrets;
+DROP TABLE subscriptions;
+DROP TABLE events;

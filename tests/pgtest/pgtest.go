@@ -1,0 +1,123 @@
+// Package pgtest gives tests a PostgreSQL of their own: one server for a test binary, one database
+// for a test. The server is gone with the test binary, however that ends.
+package pgtest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// EnvURL names the variable with the URL of a server to use instead. Its user must be allowed to create databases.
+const EnvURL = "ORDINAVO_TEST_DATABASE_URL"
+
+// adminTimeout bounds each statement that makes or drops a database.
+const adminTimeout = time.Minute
+
+// shared is the server of this test binary.
+var shared = sync.OnceValues(func() (string, error) {
+	if given := os.Getenv(EnvURL); given != "" {
+		return given, nil
+	}
+	server, err := Start()
+	if err != nil {
+		return "", err
+	}
+	return server.URL, nil
+})
+
+// URL is that of the server's administrative database. It fails the test when there is no PostgreSQL.
+func URL(t testing.TB) string {
+	t.Helper()
+	admin, err := shared()
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
+	return admin
+}
+
+// Empty makes an empty database for the test and returns its URL.
+func Empty(t testing.TB) string {
+	t.Helper()
+	return create(t, URL(t), "template0")
+}
+
+// Template is a database that is prepared once and copied for each test. The zero value with
+// Prepare set is ready for use.
+type Template struct {
+	// Prepare fills an empty database; it must close its connections.
+	Prepare func(url string) error
+
+	once sync.Once
+	name string
+	err  error
+}
+
+// Copy makes a copy of the template for the test and returns its URL.
+func (m *Template) Copy(t testing.TB) string {
+	t.Helper()
+	admin := URL(t)
+	m.once.Do(func() {
+		m.name = randomName("template")
+		if m.err = execute(admin, "CREATE DATABASE "+m.name+" TEMPLATE template0"); m.err == nil {
+			m.err = m.Prepare(within(admin, m.name))
+		}
+	})
+	if m.err != nil {
+		t.Fatalf("prepare a template database: %v", m.err)
+	}
+	return create(t, admin, m.name)
+}
+
+func create(t testing.TB, admin, template string) string {
+	t.Helper()
+	name := randomName("test")
+	if err := execute(admin, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+		t.Fatalf("make a database: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := execute(admin, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+			t.Errorf("drop the test's database: %v", err)
+		}
+	})
+	return within(admin, name)
+}
+
+func randomName(prefix string) string {
+	var random [8]byte
+	_, _ = rand.Read(random[:])
+	return "ordinavo_" + prefix + "_" + hex.EncodeToString(random[:])
+}
+
+// within is the URL of another database of the server.
+func within(admin, database string) string {
+	u, err := url.Parse(admin)
+	if err != nil {
+		return admin // it was connected to, so this cannot be
+	}
+	u.Path = "/" + database
+	return u.String()
+}
+
+func execute(admin, statement string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, admin)
+	if err != nil {
+		return fmt.Errorf("connect to the server: %w", err)
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, statement); err != nil {
+		return fmt.Errorf("%s: %w", strings.Join(strings.Fields(statement)[:2], " "), err)
+	}
+	return nil
+}
