@@ -110,6 +110,20 @@ func TestDecodeEscapedNames(t *testing.T) {
 	}
 }
 
+func TestReadJSONRefusesWhatWouldBeRounded(t *testing.T) {
+	var value any
+	for _, number := range []string{"9007199254740992", "-9007199254740992", "1e300", "1e999"} {
+		err := readJSON([]byte(`{"a":[`+number+`]}`), &value)
+		var decode *decodeError
+		if !errors.As(err, &decode) || decode.path != "a[0]" || decode.code != problem.ValidationFailed {
+			t.Errorf("%s: %v", number, err)
+		}
+	}
+	if err := readJSON([]byte(`{"a":[9007199254740991,-1.5,true,null,"x",{}]}`), &value); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPathOf(t *testing.T) {
 	if got := pathOf("", "/events/3/visitReport/id"); got != "events[3].visitReport.id" {
 		t.Error(got)
@@ -161,4 +175,18 @@ func FuzzDecodeEvents(f *testing.F) {
 		}
 		_, _ = decodeLines([]byte(before), problem.Collect(""))
 	})
+}
+
+func BenchmarkDecodeEvents(b *testing.B) {
+	encoded, err := json.Marshal(event.Sample(event.VisitReportApproved, "tenant-123"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(int64(len(encoded)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, err := decodeEvents(encoded, problem.Collect("")); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

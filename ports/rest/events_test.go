@@ -37,6 +37,32 @@ func TestEmit(t *testing.T) {
 	}
 }
 
+func TestAnUnreadableFieldIsNotAlsoMissing(t *testing.T) {
+	h := newHarness(t)
+	got := h.call(h.admin, "POST", "/v1/events", strings.NewReplacer("2026-06-18T16:40:00Z", "today", "901", `"x"`).Replace(oneEvent)).expect(400)
+	errors := got.refused("validation_failed", "occurredAt", "visitReport.id").json()["errors"].(map[string]any)
+	for path, messages := range errors {
+		if len(messages.([]any)) != 1 {
+			t.Errorf("%s: %v", path, messages)
+		}
+	}
+}
+
+// A batch names all of its bad fields, up to a hundred.
+func TestABatchNamesAllItsBadFields(t *testing.T) {
+	h := newHarness(t)
+	bad := strings.Replace(oneEvent, "901", "0", 1)
+	got := h.call(h.admin, "POST", "/v1/events", `{"events":[`+bad+`,`+oneEvent+`,`+bad+`]}`).expect(400)
+	got.refused("validation_failed", "events[0].visitReport.id", "events[2].visitReport.id")
+	got = h.call(h.admin, "POST", "/v1/events", `{"events":[`+strings.Repeat(bad+",", 200)+bad+`]}`).expect(400)
+	if errors := got.json()["errors"].(map[string]any); len(errors) != 100 {
+		t.Errorf("%d fields", len(errors))
+	}
+	if len(h.store.events) != 0 {
+		t.Error("a part of a batch was accepted")
+	}
+}
+
 func TestEmitForWhichTenant(t *testing.T) {
 	h := newHarness(t)
 	without := strings.Replace(oneEvent, `"tenantId":"tenant-123",`, "", 1)
