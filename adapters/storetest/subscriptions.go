@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"sync"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -40,6 +41,29 @@ var subscriptionChecks = []Check{
 		w.ok(err, "load it")
 		equal(w, "the name", got.Name, "first")
 		equal(w, "the version", got.Version, int64(2))
+	}},
+	{"subscriptions/of several at once, one changes the stream", func(w *world) {
+		s := w.subscribe(acme, nil)
+		changes, err := s.Pause("", at(1))
+		w.ok(err, "decide to pause")
+		after := s
+		w.ok(after.Apply(changes[0]), "apply it")
+		var wait sync.WaitGroup
+		answers := make([]error, 4)
+		for i := range answers {
+			wait.Go(func() { answers[i] = w.AppendSubscription(w.ctx, s, after, changes, anActor) })
+		}
+		wait.Wait()
+		won := 0
+		for _, err := range answers {
+			if err == nil {
+				won++
+			} else {
+				w.refused(err, problem.Conflict, "append second")
+			}
+		}
+		equal(w, "winners", won, 1)
+		w.subscriptionStands(after)
 	}},
 	{"subscriptions/a stream cannot begin in its middle", func(w *world) {
 		s := w.subscribe(acme, nil)
