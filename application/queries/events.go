@@ -131,5 +131,8 @@ func (q *Events) dispositions(ctx context.Context, e Event) ([]Disposition, erro
 }
 
 func whyNot(s subscription.Subscription, t event.Type) string {
+	if s.EventTypes.Matches(t) {
+		return "it matched, but the event could not be handled and was set aside; the log's poison topic says why"
+	}
 	return fmt.Sprintf("its filter (%s) does not want %s", strings.Join(s.EventTypes, ", "), t)
 }
