@@ -136,8 +136,16 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	},
 	"Sweeping":  func(ctx context.Context, s *Store) error { _, err := s.Sweeping(ctx); return err },
 	"NextSweep": func(ctx context.Context, s *Store) error { _, _, err := s.NextSweep(ctx); return err },
-	"Swept": func(ctx context.Context, s *Store) error {
-		_, _, err := s.Swept(ctx, aLane, []delivery.Status{delivery.StatusPending}, 10)
+	"Swept, due": func(ctx context.Context, s *Store) error {
+		_, _, err := s.Swept(ctx, aLane, []delivery.Status{delivery.StatusPending, delivery.StatusRetrying}, 10)
+		return err
+	},
+	"Swept, parked": func(ctx context.Context, s *Store) error {
+		_, _, err := s.Swept(ctx, aLane, []delivery.Status{delivery.StatusParked}, 10)
+		return err
+	},
+	"Swept, all": func(ctx context.Context, s *Store) error {
+		_, _, err := s.Swept(ctx, aLane, delivery.Statuses(), 10)
 		return err
 	},
 	"Delivery":        func(ctx context.Context, s *Store) error { _, err := s.Delivery(ctx, "t1", "dlv_1"); return err },

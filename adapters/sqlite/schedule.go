@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -105,12 +106,13 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	if err != nil {
 		return nil, 0, err
 	}
+	from, order := sweptBy(statuses)
 	deliveries, err := all(ctx, s.db, func(r *sql.Rows) (delivery.Delivery, error) {
 		q, err := scanQueued(r)
 		return q.Delivery, err
-	}, `SELECT `+deliveryColumns+`, `+queueColumns+` FROM open_deliveries INDEXED BY open_deliveries_by_subscription
-		WHERE tenant_id = ? AND subscription_id = ? AND lease IS NULL AND status IN (SELECT value FROM json_each(?))
-		ORDER BY delivery_id LIMIT ?`, lane.Tenant, lane.SubscriptionID, wanted, limit)
+	}, `SELECT `+deliveryColumns+`, `+queueColumns+` FROM open_deliveries `+from+`
+		AND tenant_id = ? AND subscription_id = ? AND lease IS NULL AND status IN (SELECT value FROM json_each(?))
+		ORDER BY `+order+` LIMIT ?`, lane.Tenant, lane.SubscriptionID, wanted, limit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -118,6 +120,20 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 		`SELECT count(*) FROM open_deliveries INDEXED BY open_deliveries_by_lease
 			WHERE lease IS NOT NULL AND tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
 	return deliveries, held, err
+}
+
+// sweptBy keeps a sweep from walking, with each batch, over all that its earlier batches moved: what they
+// parked is no longer due, and what they released no longer parked.
+func sweptBy(statuses []delivery.Status) (from, order string) {
+	parked := slices.Contains(statuses, delivery.StatusParked)
+	switch due := slices.ContainsFunc(statuses, delivery.Status.IsClaimable); {
+	case due && !parked:
+		return "INDEXED BY open_deliveries_by_lane WHERE due_at IS NOT NULL", "due_at, delivery_id"
+	case parked && !due:
+		return "INDEXED BY open_deliveries_parked WHERE due_at IS NULL", "delivery_id"
+	default:
+		return "INDEXED BY open_deliveries_by_subscription WHERE 1", "delivery_id"
+	}
 }
 
 // EndSweep forgets the sweep, or puts it behind the others. One that was replaced meanwhile stays.
