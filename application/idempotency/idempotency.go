@@ -116,7 +116,9 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-// Answers remembers answers.
+// Answers remembers answers. The answer is kept after the write that it tells of is durable, not with
+// it: a process that dies in between leaves a reservation without an answer, and once that is taken
+// over (TakenOver) the write is made again.
 type Answers struct {
 	store    Store
 	sealer   Sealer

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,7 +46,7 @@ func (a *API) routeService() {
 
 func (a *API) readiness(ctx context.Context, _ *struct{}) (*HealthOutput, error) {
 	if err := a.Ready(ctx); err != nil {
-		recordFrom(ctx).note(err)
+		a.Log.WarnContext(ctx, "the service is not ready", slog.Any("error", err)) // the answer does not say why
 		return nil, problem.New(problem.Unavailable, "The service is not ready.")
 	}
 	return &HealthOutput{Health{"ok"}}, nil
