@@ -1,0 +1,152 @@
+package rest
+
+import (
+	"bytes"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// object reads an object's members; each is called with its name and must read the value.
+func (r *eventReader) object(at problem.Fields, name string, member func(name []byte) error) error {
+	if ok, err := r.expect(at, name, '{', "must be an object"); !ok {
+		return err
+	}
+	if _, err := r.decoder.ReadToken(); err != nil {
+		return err
+	}
+	for r.decoder.PeekKind() != '}' {
+		raw, err := r.decoder.ReadValue()
+		if err != nil {
+			return err
+		}
+		unquoted := raw[1 : len(raw)-1]
+		if bytes.IndexByte(unquoted, '\\') >= 0 {
+			if r.scratch, err = jsontext.AppendUnquote(r.scratch[:0], raw); err != nil {
+				return err
+			}
+			unquoted = r.scratch
+		}
+		if err := member(unquoted); err != nil {
+			return err
+		}
+	}
+	_, err := r.decoder.ReadToken()
+	return err
+}
+
+// expect notes and skips a value of another kind than wanted.
+func (r *eventReader) expect(at problem.Fields, name string, kind jsontext.Kind, message string) (bool, error) {
+	switch r.decoder.PeekKind() {
+	case kind:
+		return true, nil
+	case jsontext.KindInvalid:
+		_, err := r.decoder.ReadToken()
+		return false, err
+	default:
+		err := r.decoder.SkipValue()
+		if path := at.Path(name); err == nil && path == "" {
+			return false, &decodeError{problem.ValidationFailed, wholeBody, message}
+		}
+		at.Add(name, "%s", message)
+		return false, err
+	}
+}
+
+// null reads a null, which is as good as an absent field.
+func (r *eventReader) null() (bool, error) {
+	if r.decoder.PeekKind() != 'n' {
+		return false, nil
+	}
+	return true, r.decoder.SkipValue()
+}
+
+func (r *eventReader) text(at problem.Fields, name string, set func(string)) error {
+	if done, err := r.null(); done {
+		return err
+	}
+	if ok, err := r.expect(at, name, '"', "must be a string"); !ok {
+		return err
+	}
+	token, err := r.decoder.ReadToken()
+	if err == nil {
+		set(token.String())
+	}
+	return err
+}
+
+func (r *eventReader) optionalText(at problem.Fields, name string, into **string) error {
+	return r.text(at, name, func(s string) { *into = &s })
+}
+
+func (r *eventReader) moment(at problem.Fields, name string, set func(time.Time)) error {
+	return r.text(at, name, func(s string) {
+		// time.Parse also takes a comma for the point, and hours of one digit.
+		t, err := time.Parse(time.RFC3339, s)
+		if err != nil || s[13] != ':' || strings.Contains(s, ",") {
+			at.Add(name, "must be a time of RFC 3339, like 2026-06-18T16:40:00Z")
+			return
+		}
+		set(t)
+	})
+}
+
+func (r *eventReader) optionalMoment(at problem.Fields, name string, into **time.Time) error {
+	return r.moment(at, name, func(t time.Time) { *into = &t })
+}
+
+func (r *eventReader) optionalInteger(at problem.Fields, name string, into **int64) error {
+	return r.integer(at, name, func(n int64) { *into = &n })
+}
+
+func (r *eventReader) integer(at problem.Fields, name string, set func(int64)) error {
+	if done, err := r.null(); done {
+		return err
+	}
+	if ok, err := r.expect(at, name, '0', "must be a whole number"); !ok {
+		return err
+	}
+	raw, err := r.decoder.ReadValue()
+	if err != nil {
+		return err
+	}
+	number, ok := wholeNumber(string(raw))
+	if !ok {
+		at.Add(name, "must be a whole number up to 2^53-1")
+		return nil
+	}
+	set(number)
+	return nil
+}
+
+// wholeNumber also takes the spellings 12.0 and 1.2e1.
+func wholeNumber(text string) (int64, bool) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, n <= maxNumber && n >= -maxNumber
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || f > maxNumber || f < -maxNumber {
+		return 0, false
+	}
+	return int64(f), true
+}
+
+func (r *eventReader) optionalBool(at problem.Fields, name string, into **bool) error {
+	if done, err := r.null(); done {
+		return err
+	}
+	switch kind := r.decoder.PeekKind(); kind {
+	case 't', 'f':
+		value := kind == 't'
+		*into = &value
+		return r.decoder.SkipValue()
+	default:
+		_, err := r.expect(at, name, 't', "must be true or false")
+		return err
+	}
+}
