@@ -1,0 +1,140 @@
+package e2e_test
+
+import (
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// stuck is a receiver whose first request waits until it is let go, or the receiver's end.
+func stuck(t *testing.T) (r *receiver, letGo func()) {
+	t.Helper()
+	held := make(chan struct{})
+	open := true
+	letGo = func() {
+		if open {
+			close(held)
+			open = false
+		}
+	}
+	r = receive(t, func(n int, _ arrival, _ http.ResponseWriter) {
+		if n == 1 {
+			<-held
+		}
+	})
+	t.Cleanup(letGo)
+	return r, letGo
+}
+
+// Contract, section 6: SIGTERM and SIGINT drain; attempts under way finish, and nothing is sent twice after the restart.
+func TestSignalsDrain(t *testing.T) {
+	t.Parallel()
+	for name, sig := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := start(t, dir)
+			acme := newTenant(t, s)
+			hook, letGo := stuck(t)
+			sub := acme.subscribe(hook, "*", nil)
+			id := acme.emit(acme.visit("visit_report.approved", nil))
+			hook.wait(1)
+			s.signal(t, sig)
+			eventually(t, "the drain begins", func() bool { return s.log.says(`"draining"`) })
+			if s.hasEnded() {
+				t.Fatal("it ended while an attempt was out")
+			}
+			letGo()
+			if code := s.exitCode(t); code != 0 {
+				t.Errorf("exit code %d", code)
+			}
+			again := start(t, dir)
+			acme.api = acme.at(again)
+			if got := acme.settled(id, sub.ID, "succeeded"); got.AttemptCount != 1 {
+				t.Errorf("%d attempts", got.AttemptCount)
+			}
+			marker := acme.emit(acme.visit("visit_report.approved", nil))
+			acme.settled(marker, sub.ID, "succeeded")
+			hook.exactly(2)
+		})
+	}
+}
+
+// … a second one stops at once, whatever is under way.
+func TestASecondSignalStopsAtOnce(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	acme := newTenant(t, s)
+	hook, _ := stuck(t)
+	acme.subscribe(hook, "*", object{"timeoutSeconds": 30})
+	acme.emit(acme.visit("visit_report.approved", nil))
+	hook.wait(1)
+	s.signal(t, syscall.SIGTERM)
+	eventually(t, "the drain begins", func() bool { return s.log.says(`"draining"`) })
+	s.signal(t, syscall.SIGTERM)
+	if code := s.exitCode(t); code != 1 {
+		t.Errorf("exit code %d", code)
+	}
+	if s.log.says(`"stopped"`) {
+		t.Error("it drained all the same")
+	}
+}
+
+// … and the timeout bounds the drain: what is cut off is not lost.
+func TestTheDrainHasATimeout(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir, "ORDINAVO_SHUTDOWN_TIMEOUT=200ms")
+	acme := newTenant(t, s)
+	hook, _ := stuck(t)
+	sub := acme.subscribe(hook, "*", object{"timeoutSeconds": 30})
+	id := acme.emit(acme.visit("visit_report.approved", nil))
+	hook.wait(1)
+	s.signal(t, syscall.SIGTERM)
+	s.exitCode(t)
+	acme.api = acme.at(start(t, dir))
+	acme.settled(id, sub.ID, "succeeded")
+	got := hook.exactly(2)
+	if string(got[0].body) != string(got[1].body) || got[0].deliveryID() != got[1].deliveryID() {
+		t.Error("the second attempt is not the same delivery")
+	}
+}
+
+// Design, section 4: a restart takes over its predecessor's leases at once.
+func TestARestartTakesOverLeasesAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	acme := newTenant(t, s)
+	hook, _ := stuck(t)
+	sub := acme.subscribe(hook, "*", object{"timeoutSeconds": 30})
+	id := acme.emit(acme.visit("visit_report.approved", nil))
+	first := hook.wait(1)[0]
+	s.kill()
+	again := start(t, dir)
+	second := hook.wait(2)[1]
+	if took := second.at.Sub(again.at); took > 2*time.Second {
+		t.Errorf("the delivery came %s after the restart", took)
+	}
+	if second.deliveryID() != first.deliveryID() || string(second.body) != string(first.body) {
+		t.Error("it is not the same delivery")
+	}
+	acme.api = acme.at(again)
+	got := acme.settled(id, sub.ID, "succeeded")
+	if len(got.Attempts) != 2 || got.Attempts[0].Outcome != "lease_expired" {
+		t.Errorf("the history does not show the lost attempt: %+v", got.Attempts)
+	}
+}
+
+// Two processes on one file: the second one refuses, and the first goes on.
+func TestOneProcessServesAFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	code, _, stderr := run(t, environment(dir), "", "serve")
+	if code != 1 || !strings.Contains(stderr, "another process serves this database") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
+	s.platform(t).get("/readyz").want(http.StatusOK)
+}

@@ -1,0 +1,174 @@
+package e2e_test
+
+import (
+	"crypto/rand"
+	"database/sql"
+	"encoding/base64"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	_ "modernc.org/sqlite" // the driver, to look into the file as nobody should
+)
+
+// Contract, section 6: an unknown variable and a value out of range stop the start with a message that names them.
+func TestWhatStopsTheStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, c := range []struct {
+		variable string
+		names    []string
+	}{
+		{"ORDINAVO_LISTN=127.0.0.1:1", []string{"ORDINAVO_LISTN", "did you mean ORDINAVO_LISTEN"}},
+		{"ORDINAVO_LISTEN=nowhere", []string{"ORDINAVO_LISTEN"}},
+		{"ORDINAVO_DATABASE_URL=mysql://x", []string{"ORDINAVO_DATABASE_URL"}},
+		{"ORDINAVO_PLATFORM_KEY=short", []string{"ORDINAVO_PLATFORM_KEY"}},
+		{"ORDINAVO_MASTER_KEY=short", []string{"ORDINAVO_MASTER_KEY"}},
+		{"ORDINAVO_ROLES=cook", []string{"ORDINAVO_ROLES", "cook"}},
+		{"ORDINAVO_EGRESS_ALLOW=10.0.0.0/99", []string{"ORDINAVO_EGRESS_ALLOW"}},
+		{"ORDINAVO_EGRESS_PORTS=70000", []string{"ORDINAVO_EGRESS_PORTS"}},
+		{"ORDINAVO_RETRY_SCHEDULE=soon", []string{"ORDINAVO_RETRY_SCHEDULE", "soon"}},
+		{"ORDINAVO_MAX_IN_FLIGHT=0", []string{"ORDINAVO_MAX_IN_FLIGHT"}},
+		{"ORDINAVO_RATE_LIMIT=-1", []string{"ORDINAVO_RATE_LIMIT"}},
+		{"ORDINAVO_RETENTION=events=0d", []string{"ORDINAVO_RETENTION"}},
+		{"ORDINAVO_SHUTDOWN_TIMEOUT=0s", []string{"ORDINAVO_SHUTDOWN_TIMEOUT"}},
+		{"ORDINAVO_LOG_LEVEL=loud", []string{"ORDINAVO_LOG_LEVEL"}},
+		{"ORDINAVO_AUTO_MIGRATE=perhaps", []string{"ORDINAVO_AUTO_MIGRATE"}},
+	} {
+		code, _, stderr := run(t, environment(dir, c.variable), "", "serve")
+		if code != 1 {
+			t.Errorf("%s: exit code %d: %s", c.variable, code, stderr)
+		}
+		for _, name := range c.names {
+			if !strings.Contains(stderr, name) {
+				t.Errorf("%s: no %q in %s", c.variable, name, stderr)
+			}
+		}
+	}
+	if _, err := os.Stat(databasePath(dir)); err == nil {
+		t.Error("a database was made all the same")
+	}
+	code, _, stderr := run(t, environment(dir), "", "serve", "--listen", "nowhere")
+	if code != 1 || !strings.Contains(stderr, "--listen") {
+		t.Errorf("a flag: exit code %d: %s", code, stderr)
+	}
+}
+
+// The key file is made for its owner alone, and must open what was sealed with it.
+func TestTheMasterKey(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	newTenant(t, s).subscribe(receive(t, nil), "*", nil)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "master.key")
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key file: %v, %v", info.Mode(), err)
+	}
+	other := make([]byte, 32)
+	_, _ = rand.Read(other)
+	for name, content := range map[string]string{"nonsense": "nonsense", "another key": base64.StdEncoding.EncodeToString(other)} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(file, []byte(content+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			refused, err := launch(dir)
+			if err == nil {
+				refused.kill()
+				t.Fatal("it started")
+			}
+			if !strings.Contains(err.Error(), "master") || strings.Contains(err.Error(), content) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func alter(t *testing.T, dir, statement string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", databasePath(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	if _, err := db.Exec(statement); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A schema that is newer than the binary's stops the start, and is left as it is.
+func TestANewerSchemaIsRefused(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	run(t, environment(dir), "", "migrate", "up")
+	alter(t, dir, "UPDATE schema_migrations SET version = 9999")
+	for _, args := range [][]string{{"serve"}, {"migrate", "up"}} {
+		code, _, stderr := run(t, environment(dir), "", args...)
+		if code != 1 || !strings.Contains(stderr, "newer than this binary") {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+	}
+}
+
+// migrate goes up, down and says where it is; serve does without when it is told to.
+func TestMigrate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	env := environment(dir, "ORDINAVO_AUTO_MIGRATE=false")
+	says := func(form string, args ...string) {
+		t.Helper()
+		code, out, stderr := run(t, env, "", append([]string{"migrate"}, args...)...)
+		if code != 0 || !regexp.MustCompile(form).MatchString(out) {
+			t.Errorf("migrate %v: exit code %d: %s%s", args, code, out, stderr)
+		}
+	}
+	says(`^schema version 0 of \d+\n$`, "status")
+	code, _, stderr := run(t, env, "", "serve")
+	if code != 1 || !strings.Contains(stderr, "migrate up") {
+		t.Errorf("serve without a schema: exit code %d: %s", code, stderr)
+	}
+	says(`^schema version (\d+) of (\d+)\n$`, "up")
+	says(`schema version 2 of 3`, "down", "1")
+	says(`schema version 0 of 3`, "down", "2")
+	says(`schema version 3 of 3`, "up")
+	s := start(t, dir, "ORDINAVO_AUTO_MIGRATE=false")
+	s.platform(t).get("/readyz").want(http.StatusOK)
+	for _, args := range [][]string{{"migrate"}, {"migrate", "down", "x"}, {"migrate", "down", "0"}, {"nonsense"}, {}, {"serve", "twice"}} {
+		if code, _, stderr := run(t, env, "", args...); code != 2 || !strings.Contains(stderr, "demo") {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+	}
+}
+
+func TestVersionAndHelp(t *testing.T) {
+	t.Parallel()
+	if code, out, _ := run(t, environment(t.TempDir()), "", "version"); code != 0 || !regexp.MustCompile(`^ordinavo-webhooks \d+\.\d+\.\d+, commit \S+, schema \d+\n$`).MatchString(out) {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+	if code, out, _ := run(t, environment(t.TempDir()), "", "help"); code != 0 || !strings.Contains(out, "ORDINAVO_LISTEN") {
+		t.Errorf("exit code %d: %s", code, out)
+	}
+}
+
+// Without ORDINAVO_PLATFORM_KEY one is made and shown once, at the first start alone.
+func TestTheFirstPlatformKeyIsShownOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir, "ORDINAVO_PLATFORM_KEY=")
+	eventually(t, "the key is shown", func() bool { return s.log.says("ord_live_") })
+	key := regexp.MustCompile(`ord_live_[A-Za-z0-9_-]+`).FindString(s.log.String())
+	s.platform(t).withKey(key).get("/v1/tenants").want(http.StatusOK)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, dir, "ORDINAVO_PLATFORM_KEY=")
+	again.platform(t).withKey(key).get("/v1/tenants").want(http.StatusOK)
+	if again.log.says("ord_live_") {
+		t.Error("a key is shown at the second start")
+	}
+}
