@@ -25,6 +25,7 @@ type (
 	saveIgnoresLease       struct{ storetest.Store }
 	saveStopsAtStale       struct{ storetest.Store }
 	leaseIgnoresDue        struct{ storetest.Store }
+	leaseForgetsBehind     struct{ storetest.Store }
 	leaseForgetsNextDue    struct{ storetest.Store }
 	leaseIgnoresInFlight   struct{ storetest.Store }
 	leaseIgnoresSweeps     struct{ storetest.Store }
@@ -54,6 +55,7 @@ func TestSuiteFindsPlantedBugs(t *testing.T) {
 		"save stops at what is stale":          {"save/one that is stale does not stop the others", func(s storetest.Store) storetest.Store { return saveStopsAtStale{s} }},
 		"lease ignores when it is due":         {"lease/only what is due", func(s storetest.Store) storetest.Store { return leaseIgnoresDue{s} }},
 		"lease forgets what is due next":       {"lease/next due is the earliest of all lanes", func(s storetest.Store) storetest.Store { return leaseForgetsNextDue{s} }},
+		"lease forgets who is left behind":     {"lease/names the lanes that it left behind", func(s storetest.Store) storetest.Store { return leaseForgetsBehind{s} }},
 		"lease ignores what is in flight":      {"lease/a lane's own limit counts what is in flight", func(s storetest.Store) storetest.Store { return leaseIgnoresInFlight{s} }},
 		"lease ignores sweeps":                 {"lease/lanes that are swept wait", func(s storetest.Store) storetest.Store { return leaseIgnoresSweeps{s} }},
 		"ended before the commit":              {"schedule/ended is called once, after the commit", func(s storetest.Store) storetest.Store { return endedBeforeCommit{s} }},
@@ -125,6 +127,14 @@ func (s leaseForgetsNextDue) LeaseDue(ctx context.Context, r dispatch.LeaseReque
 	answer, err := s.Store.LeaseDue(ctx, r)
 	if len(answer.Leased) > 0 {
 		answer.NextDue = time.Time{}
+	}
+	return answer, err
+}
+
+func (s leaseForgetsBehind) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	answer, err := s.Store.LeaseDue(ctx, r)
+	if len(answer.Leased) < r.Limit {
+		answer.Behind = nil
 	}
 	return answer, err
 }

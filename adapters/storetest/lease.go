@@ -82,6 +82,30 @@ var leaseChecks = []Check{
 		lease(1, 2, true)
 		lease(0, 3, false)
 	}},
+	{"lease/names the lanes that it left behind", func(w *world) {
+		narrow := w.subscribe(acme, func(s *subscription.Settings) { s.MaxInFlight = 1 })
+		done, paused, swept, later := w.subscribe(other, nil), w.subscribe(acme, nil), w.subscribe(acme, nil), w.subscribe(acme, nil)
+		for _, s := range []subscription.Subscription{narrow, narrow, done, paused, swept} {
+			w.schedule(s, at(0), "")
+		}
+		w.schedule(later, at(60), "")
+		w.pause(paused, at(0))
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(0)), "end the sweep")
+		w.pause(swept, at(0))
+		answer := w.lease(dispatch.LeaseRequest{Now: at(1)})
+		equal(w, "leased", len(answer.Leased), 2)
+		equal(w, "left behind", answer.Behind, map[dispatch.Lane]bool{laneOf(narrow): true})
+		equal(w, "next due", answer.NextDue, at(60))
+	}},
+	{"lease/names the lanes that it did not come to", func(w *world) {
+		first, second, third := w.subscribe(acme, nil), w.subscribe(other, nil), w.subscribe(acme, nil)
+		for _, s := range []subscription.Subscription{first, second, third} {
+			w.schedule(s, at(0), "")
+		}
+		answer := w.lease(dispatch.LeaseRequest{Now: at(1), Limit: 1, After: laneOf(first)})
+		equal(w, "leased", answer.Leased[0].Lane(), laneOf(second))
+		equal(w, "left behind", answer.Behind, map[dispatch.Lane]bool{laneOf(first): true, laneOf(third): true})
+	}},
 	{"lease/the limit is shared out over the lanes", func(w *world) {
 		lanes := map[string]int{}
 		for _, n := range []int{50, 1, 50, 2} {

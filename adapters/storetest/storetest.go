@@ -32,6 +32,7 @@ type Store interface {
 	dispatch.Secrets
 	sweep.Store
 	subscriptions.Store
+	subscriptions.TestStore
 	directory.Store
 	access.TenantStore
 	access.KeyStore

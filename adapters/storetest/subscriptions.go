@@ -7,6 +7,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -167,6 +168,16 @@ var subscriptionChecks = []Check{
 		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Skip})
 		s = w.delete(s, at(5))
 		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Cancel})
+	}},
+	{"subscriptions/a test is noted and changes nothing", func(w *world) {
+		s := w.subscribe(acme, nil)
+		d := delivery.Delivery{ID: w.id("dlv_"), Tenant: acme, EventID: w.id("evt_"), EventType: event.TargetImported, SubscriptionID: s.ID, CreatedAt: at(1)}
+		w.ok(w.NoteTest(w.ctx, d, anActor), "note a test")
+		w.ok(w.NoteTest(w.ctx, d, anActor), "note it again")
+		w.subscriptionStands(s)
+		equal(w, "changes of subscriptions", len(w.positions(acme)), 1)
+		_, err := w.Delivery(w.ctx, acme, d.ID)
+		w.refused(err, problem.NotFound, "read the test as a delivery")
 	}},
 	{"subscriptions/endpoint", func(w *world) {
 		s := w.pause(w.subscribe(acme, nil), at(1))
