@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
-	"sync"
 	"syscall"
 	"time"
 
@@ -43,9 +42,8 @@ import (
 	"github.com/ordinavo/webhooks/ports/cli"
 	"github.com/ordinavo/webhooks/ports/cli/config"
 	"github.com/ordinavo/webhooks/ports/cli/demo"
-	"github.com/ordinavo/webhooks/ports/dispatcher"
-	"github.com/ordinavo/webhooks/ports/loops"
 	"github.com/ordinavo/webhooks/ports/messages"
+	"github.com/ordinavo/webhooks/ports/process"
 	"github.com/ordinavo/webhooks/ports/rest"
 )
 
@@ -94,7 +92,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", c.Listen, err)
 	}
-	return s.run(ctx, c, listener)
+	return s.run(ctx, listener)
 }
 
 func openDatabase(ctx context.Context, c config.Config) (*sqlite.DB, error) {
@@ -115,20 +113,12 @@ func prepareSchema(db *sqlite.DB, c config.Config) error {
 	return err
 }
 
-// service is the assembled process.
+// service is the assembled process with what has to be closed after it.
 type service struct {
-	log        *slog.Logger
-	telemetry  *telemetry.Telemetry
-	db         *sqlite.DB
-	sender     *egress.Client
-	api        *rest.API
-	router     *message.Router
-	dispatcher *dispatch.Dispatcher
-	attempter  *dispatch.Attempter
-	sweeper    *sweep.Sweeper
-	intake     loop.Loop   // until the API has answered everybody
-	loops      []loop.Loop // as long as there is work
-	firstKey   string      // to be shown, once
+	process.Process
+	telemetry *telemetry.Telemetry
+	sender    *egress.Client
+	firstKey  string // to be shown, once
 }
 
 func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Logger) (*service, error) {
@@ -169,12 +159,14 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 	deliveries := &queries.Deliveries{Reader: store}
 	sweeper := sweep.New(store, now)
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store) })
-	s := &service{log: log, telemetry: tel, db: db, sender: sender, router: router, dispatcher: d, attempter: attempter, sweeper: sweeper, intake: in.Loop()}
-	s.loops = append(dispatch.NewTakeover(store, store, now, incarnation).Loops(), sweeper.Loop(), d.Loop(),
+	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
+		Log: log, Intake: []loop.Loop{in.Loop()}, Router: router, Dispatcher: d, Attempter: attempter, ShutdownTimeout: c.ShutdownTimeout,
+		Watch: func(ctx context.Context) { watch(ctx, db, d, sweeper) },
+	}}
+	s.Loops = append(dispatch.NewTakeover(store, store, now, incarnation).Loops(), sweeper.Loop(), d.Loop(),
 		retention.New(store, retention.Ages(c.Retention), now).Loop(),
 		loop.Loop{Name: "key-use", Step: keys.TouchStep}, loop.Loop{Name: "idempotency", Step: answers.PurgeStep})
-	s.firstKey = firstKey
-	s.api = rest.New(rest.Dependencies{
+	s.Server = rest.New(rest.Dependencies{
 		Intake: in, Subscriptions: subs, SubscriptionList: store, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now},
@@ -184,66 +176,37 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 	return s, nil
 }
 
-// run serves until ctx ends. Then nothing new is taken, what was taken is finished as far as the
-// timeout allows, and what is not finished stays in the database for the next process.
-func (s *service) run(ctx context.Context, c config.Config, listener net.Listener) error {
-	serving, stopServing := context.WithCancel(context.Background()) // ends after the API
-	leasing, stopLeasing := context.WithCancel(context.Background())
-	recording, stopRecording := context.WithCancel(context.Background()) // ends last
-	attempts, cutAttempts := context.WithCancel(context.Background())
-	defer func() { stopServing(); stopLeasing(); cutAttempts(); stopRecording() }()
-	var intakes, leases, records sync.WaitGroup
-	intakes.Go(func() { loops.Run(serving, s.log, s.intake) })
-	leases.Go(func() { s.wake(leasing) })
-	leases.Go(func() {
-		if err := dispatcher.Run(leasing, attempts, s.dispatcher, s.attempter); err != nil {
-			s.log.Error("leases were not given back", "error", err)
-		}
-	})
-	records.Go(func() { loops.Run(recording, s.log, s.loops...) })
-	failed := make(chan error, 2)
-	go func() { failed <- s.router.Run(context.Background()) }()
-	go func() { failed <- s.api.Serve(listener) }()
-	s.log.Info("listening", "address", listener.Addr().String(), "version", version)
+// run serves until ctx ends, and closes what is left open after it.
+func (s *service) run(ctx context.Context, listener net.Listener) error {
+	s.Log.Info("listening", "address", listener.Addr().String(), "version", version)
 	if s.firstKey != "" {
-		s.log.Warn("a platform key was made; it is not shown again", "key", s.firstKey)
+		s.Log.Warn("a platform key was made; it is not shown again", "key", s.firstKey)
 	}
-
-	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-failed:
-	}
-	s.log.Info("draining", "timeout", c.ShutdownTimeout.String())
-	deadline, cancel := context.WithTimeout(context.Background(), c.ShutdownTimeout)
-	defer cancel()
-	err = errors.Join(err, s.api.Shutdown(deadline))
-	stopServing()
-	intakes.Wait()
-	err = errors.Join(err, s.router.Close())
-	stopLeasing()
-	defer context.AfterFunc(deadline, cutAttempts)()
-	leases.Wait() // the attempts that are out, too
-	stopRecording()
-	records.Wait()
-	_, recordErr := s.dispatcher.Step(context.Background())
+	err := s.Run(ctx, listener)
 	s.sender.Close()
-	err = errors.Join(err, recordErr, s.telemetry.Shutdown(deadline))
-	s.log.Info("stopped")
+	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	if telemetryErr := s.telemetry.Shutdown(flush); telemetryErr != nil {
+		s.Log.Warn("telemetry was not flushed", "error", telemetryErr)
+	}
+	s.Log.Info("stopped")
 	return err
 }
 
-// wake brings commits that changed the queue to those who wait for them.
-func (s *service) wake(ctx context.Context) {
-	watch := s.db.WatchQueue()
-	defer watch.Stop()
+// flushTimeout bounds the last export of traces and metrics.
+const flushTimeout = 5 * time.Second
+
+// watch brings commits that changed the queue to those who wait for them.
+func watch(ctx context.Context, db *sqlite.DB, d *dispatch.Dispatcher, sweeper *sweep.Sweeper) {
+	changed := db.WatchQueue()
+	defer changed.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-watch.C:
-			s.dispatcher.Wake()
-			s.sweeper.Wake()
+		case <-changed.C:
+			d.Wake()
+			sweeper.Wake()
 		}
 	}
 }

@@ -1,0 +1,117 @@
+// Package process runs an assembled service and drains it in the order in which an event goes through
+// it, so that nothing waits for somebody who has gone home already.
+package process
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/ports/dispatcher"
+	"github.com/ordinavo/webhooks/ports/loops"
+)
+
+// Server answers requests.
+type Server interface {
+	Serve(listener net.Listener) error
+	// Shutdown lets running requests end until ctx does.
+	Shutdown(ctx context.Context) error
+}
+
+// Router brings the log's records to use cases.
+type Router interface {
+	Run(ctx context.Context) error
+	Close() error
+}
+
+// Process is an assembled service; what a process does not do is nil or empty.
+type Process struct {
+	Log    *slog.Logger
+	Server Server
+	// Intake answers requests of the server, and so outlives it.
+	Intake []loop.Loop
+	Router Router
+	// Dispatcher and Attempter send; Loops outlive them, since they record what came of it.
+	Dispatcher *dispatch.Dispatcher
+	Attempter  *dispatch.Attempter
+	Loops      []loop.Loop
+	// Watch brings signals of the database to the loops until ctx ends.
+	Watch           func(ctx context.Context)
+	ShutdownTimeout time.Duration
+}
+
+// Run serves until ctx ends or a part fails, then drains: nothing new is taken, what was taken is finished
+// as far as the timeout allows, and the rest stays in the database for the next process.
+func (p *Process) Run(ctx context.Context, listener net.Listener) error {
+	intake, sending, recording := newPhase(), newPhase(), newPhase()
+	attempts, cutAttempts := context.WithCancel(context.Background())
+	defer cutAttempts()
+	intake.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Intake...) })
+	recording.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Loops...) })
+	recording.do(p.Watch)
+	if p.Dispatcher != nil {
+		sending.do(func(ctx context.Context) {
+			if err := dispatcher.Run(ctx, attempts, p.Dispatcher, p.Attempter); err != nil {
+				p.Log.Error("leases were not given back", "error", err)
+			}
+		})
+	}
+	failed := make(chan error, 2)
+	if p.Router != nil {
+		go func() { failed <- p.Router.Run(context.Background()) }()
+	}
+	go func() { failed <- p.Server.Serve(listener) }()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	p.Log.Info("draining", "timeout", p.ShutdownTimeout.String())
+	deadline, cancel := context.WithTimeout(context.Background(), p.ShutdownTimeout)
+	defer cancel()
+	defer context.AfterFunc(deadline, cutAttempts)()
+	err = errors.Join(err, p.Server.Shutdown(deadline))
+	intake.end()
+	if p.Router != nil {
+		err = errors.Join(err, p.Router.Close())
+	}
+	sending.end()
+	recording.end()
+	return errors.Join(err, p.recordRest(deadline))
+}
+
+// recordRest writes outcomes that came in after the loops had ended.
+func (p *Process) recordRest(ctx context.Context) error {
+	if p.Dispatcher == nil {
+		return nil
+	}
+	_, err := p.Dispatcher.Step(context.WithoutCancel(ctx))
+	return err
+}
+
+// phase is what runs until its turn to end has come.
+type phase struct {
+	ctx     context.Context
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+func newPhase() *phase {
+	p := &phase{}
+	p.ctx, p.stop = context.WithCancel(context.Background())
+	return p
+}
+
+func (p *phase) do(part func(ctx context.Context)) { p.running.Go(func() { part(p.ctx) }) }
+
+// end waits until every part has ended.
+func (p *phase) end() {
+	p.stop()
+	p.running.Wait()
+}
