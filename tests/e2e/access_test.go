@@ -1,0 +1,145 @@
+package e2e_test
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// scopeOf is contract section 5's table: the scope of each operation; any is any key, own is a rule of its own.
+const anyKey, ownRule, public = "any key", "its own rule", "none"
+
+var scopeOf = map[string]string{
+	"POST /v1/events": "events.write", "GET /v1/events": "webhook_deliveries.read", "GET /v1/events/{eventId}": "webhook_deliveries.read",
+	"GET /v1/event-types": anyKey, "GET /v1/event-types/{type}": anyKey,
+	"POST /v1/directory": "directory.write", "PUT /v1/directory/external-ids": "directory.write", "GET /v1/directory/external-ids": "directory.write",
+	"DELETE /v1/directory/external-ids": "directory.write",
+	"PUT /v1/directory/customers/{id}":  "directory.write", "GET /v1/directory/customers/{id}": "directory.write", "DELETE /v1/directory/customers/{id}": "directory.write",
+	"PUT /v1/directory/locations/{id}": "directory.write", "GET /v1/directory/locations/{id}": "directory.write", "DELETE /v1/directory/locations/{id}": "directory.write",
+	"PUT /v1/directory/contacts/{id}": "directory.write", "GET /v1/directory/contacts/{id}": "directory.write", "DELETE /v1/directory/contacts/{id}": "directory.write",
+	"POST /v1/subscriptions": "webhooks.manage", "GET /v1/subscriptions": "webhooks.read",
+	"GET /v1/subscriptions/{subscriptionId}": "webhooks.read", "PATCH /v1/subscriptions/{subscriptionId}": "webhooks.manage", "DELETE /v1/subscriptions/{subscriptionId}": "webhooks.manage",
+	"POST /v1/subscriptions/{subscriptionId}/pause": "webhooks.manage", "POST /v1/subscriptions/{subscriptionId}/resume": "webhooks.manage",
+	"POST /v1/subscriptions/{subscriptionId}/rotate-secret": "webhooks.manage", "POST /v1/subscriptions/{subscriptionId}/rotate-secret/complete": "webhooks.manage",
+	"POST /v1/subscriptions/{subscriptionId}/test": "webhooks.manage",
+	"GET /v1/deliveries":                           "webhook_deliveries.read", "GET /v1/deliveries/{deliveryId}": "webhook_deliveries.read", "POST /v1/deliveries/{deliveryId}/retry": "webhook_deliveries.retry",
+	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PUT /v1/tenants/{tenantId}/features/{feature}": "platform.admin",
+	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{keyId}": ownRule,
+	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public,
+}
+
+var allScopes = []string{"events.write", "events.read", "directory.write", "webhooks.read", "webhooks.manage",
+	"webhook_deliveries.read", "webhook_deliveries.retry", "platform.admin"}
+
+var sampleParameters = strings.NewReplacer("{eventId}", "evt_0", "{type}", "visit_report.approved", "{id}", "12", "{subscriptionId}", "sub_0",
+	"{deliveryId}", "dlv_0", "{tenantId}", "nobody", "{feature}", "billing_webhooks", "{keyId}", "key_0")
+
+// Every operation of the document needs its scope, and no more than that.
+func TestScopes(t *testing.T) {
+	t.Parallel()
+	s := sharedService(t)
+	acme := newTenant(t, s)
+	platform, keys := s.platform(t), map[string]string{}
+	for _, scope := range allScopes {
+		without := slices.DeleteFunc(slices.Clone(allScopes), func(other string) bool { return other == scope })
+		_, keys["without "+scope] = newKey(platform, object{"name": "without", "scopes": without})
+		_, keys["with "+scope] = newKey(platform, object{"name": "with", "scopes": []string{scope}})
+	}
+	checked := 0
+	for template, item := range documentOf(t, s.url).paths {
+		for method := range item {
+			route := strings.ToUpper(method) + " " + template
+			scope, known := scopeOf[route]
+			if !known {
+				t.Errorf("%s is not in the contract's table of this test", route)
+				continue
+			}
+			checked++
+			path := sampleParameters.Replace(template)
+			call := func(a api) answer { return a.do(strings.ToUpper(method), path, nil) }
+			if scope == public {
+				call(api{t: t, url: s.url}).want(http.StatusOK)
+				continue
+			}
+			call(api{t: t, url: s.url}).refused(http.StatusUnauthorized, "unauthorized")
+			call(api{t: t, url: s.url, key: "ord_live_nobodys_key_00000000000000000000000000"}).refused(http.StatusUnauthorized, "unauthorized")
+			if scope == anyKey || scope == ownRule {
+				continue
+			}
+			if p := call(acme.withKey(keys["without "+scope])).refused(http.StatusForbidden, "missing_scope"); p.RequiredScope != scope {
+				t.Errorf("%s: requiredScope is %q, want %q", route, p.RequiredScope, scope)
+			}
+			if got := call(acme.withKey(keys["with "+scope])); got.status == http.StatusForbidden || got.status == http.StatusUnauthorized {
+				t.Errorf("%s with %s alone: got %d: %s", route, scope, got.status, got.body)
+			}
+		}
+	}
+	if checked != len(scopeOf) {
+		t.Errorf("the document has %d of the contract's %d operations", checked, len(scopeOf))
+	}
+}
+
+// Keys are made by platform.admin, or by a tenant's key with webhooks.manage: for its own tenant, never more than its own scopes.
+func TestWhoMayMakeKeys(t *testing.T) {
+	t.Parallel()
+	s := sharedService(t)
+	acme, other := newTenant(t, s), newTenant(t, s)
+	_, reader := acme.keyWith("webhooks.read")
+	_, manager := acme.keyWith("webhooks.manage", "webhooks.read")
+	caller := api{t: t, url: s.url}
+	want := object{"name": "x", "scopes": []string{"webhooks.read"}}
+	p := caller.withKey(reader).post("/v1/api-keys", want).refused(http.StatusForbidden, "missing_scope")
+	if p.RequiredScope != "webhooks.manage" {
+		t.Errorf("requiredScope is %q", p.RequiredScope)
+	}
+	_, made := newKey(caller.withKey(manager), want)
+	caller.withKey(made).get("/v1/subscriptions").want(http.StatusOK)
+	for _, more := range []object{{"scopes": []string{"events.write"}}, {"scopes": []string{"platform.admin"}}, {"tenantId": other.id, "scopes": []string{"webhooks.read"}}} {
+		more["name"] = "more"
+		if got := caller.withKey(manager).post("/v1/api-keys", more); got.status < 400 || got.status >= 500 {
+			t.Errorf("%v: got %d: %s", more, got.status, got.body)
+		}
+	}
+	_, platformReader := newKey(s.platform(t), object{"name": "p", "scopes": []string{"webhooks.manage"}})
+	if p := caller.withKey(platformReader).get("/v1/api-keys").refused(http.StatusForbidden, "missing_scope"); p.RequiredScope != "platform.admin" {
+		t.Errorf("requiredScope is %q", p.RequiredScope)
+	}
+	if shown := acme.get("/v1/api-keys?tenantId=" + acme.id).want(http.StatusOK); strings.Contains(string(shown.body), manager) {
+		t.Error("a key is shown again")
+	}
+}
+
+// A revoked key is refused within a second.
+func TestARevokedKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	s := sharedService(t)
+	acme := newTenant(t, s)
+	id, text := acme.keyWith("webhooks.read")
+	caller := api{t: t, url: s.url, key: text}
+	caller.get("/v1/subscriptions").want(http.StatusOK)
+	acme.do(http.MethodDelete, "/v1/api-keys/"+id, nil).want(http.StatusNoContent)
+	revoked, lastAccepted := time.Now(), time.Time{}
+	eventually(t, "the key is refused", func() bool {
+		asked := time.Now()
+		got := caller.get("/v1/subscriptions")
+		if got.status == http.StatusOK {
+			lastAccepted = asked
+		}
+		return got.status == http.StatusUnauthorized
+	})
+	if late := lastAccepted.Sub(revoked); late > time.Second {
+		t.Errorf("it was still taken %s later", late)
+	}
+}
+
+// A key that has ended is no key.
+func TestAnExpiredKeyIsRefused(t *testing.T) {
+	t.Parallel()
+	s := sharedService(t)
+	acme := newTenant(t, s)
+	_, text := newKey(acme.api, object{"name": "short", "tenantId": acme.id, "scopes": []string{"webhooks.read"}, "expiresAt": time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)})
+	caller := api{t: t, url: s.url, key: text}
+	eventually(t, "the key ends", func() bool { return caller.get("/v1/subscriptions").status == http.StatusUnauthorized })
+}
