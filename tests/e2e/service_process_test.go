@@ -39,6 +39,7 @@ func environment(dir string, more ...string) []string {
 		return strings.HasPrefix(v, "ORDINAVO_") || strings.HasPrefix(v, "OTEL_")
 	})
 	env = append(env,
+		"GORACE=atexit_sleep_ms=0", // else each process stays a second longer
 		"ORDINAVO_LISTEN=127.0.0.1:0",
 		"ORDINAVO_DATABASE_URL=sqlite:"+databasePath(dir),
 		"ORDINAVO_PLATFORM_KEY="+platformKey,
