@@ -151,27 +151,34 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 	attempter := &dispatch.Attempter{Sender: sender, Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
 	in := intake.New(store, observer, now, source.New)
-	router, err := messages.NewRouter(log, topics{eventlog.New(db, log, now)}, fanout.New(store, gate, d, observer, now, source.New))
-	if err != nil {
-		return nil, err
-	}
 	answers := idempotency.New(store, sealer, now, func() string { return source.New("") })
 	deliveries := &queries.Deliveries{Reader: store}
 	sweeper := sweep.New(store, now)
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store) })
 	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
-		Log: log, Intake: []loop.Loop{in.Loop()}, Router: router, Dispatcher: d, Attempter: attempter, ShutdownTimeout: c.ShutdownTimeout,
+		Log: log, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) { watch(ctx, db, d, sweeper) },
 	}}
-	s.Loops = append(dispatch.NewTakeover(store, store, now, incarnation).Loops(), sweeper.Loop(), d.Loop(),
-		retention.New(store, retention.Ages(c.Retention), now).Loop(),
-		loop.Loop{Name: "key-use", Step: keys.TouchStep}, loop.Loop{Name: "idempotency", Step: answers.PurgeStep})
+	s.Loops = []loop.Loop{retention.New(store, retention.Ages(c.Retention), now).Loop(),
+		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}}
+	var handover fanout.Handover
+	if c.Roles.Dispatcher {
+		s.Dispatcher, s.Attempter, handover = d, attempter, d
+		s.Loops = append(s.Loops, d.Loop(), sweeper.Loop())
+		s.Loops = append(s.Loops, dispatch.NewTakeover(store, store, now, incarnation).Loops()...)
+	}
+	if c.Roles.Router {
+		s.Router, err = messages.NewRouter(log, topics{eventlog.New(db, log, now)}, fanout.New(store, gate, handover, observer, now, source.New))
+		if err != nil {
+			return nil, err
+		}
+	}
 	s.Server = rest.New(rest.Dependencies{
 		Intake: in, Subscriptions: subs, SubscriptionList: store, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now},
 		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
-		Log: log, Now: now, RateLimit: c.RateLimit, Version: version,
+		Log: log, Now: now, RateLimit: c.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
 	return s, nil
 }

@@ -68,6 +68,8 @@ type Dependencies struct {
 	// RateLimit is requests a second and API key; 0 is none.
 	RateLimit int
 	Version   string
+	// ProbesOnly serves /healthz, /readyz and /metrics alone: the process has other roles than the API's.
+	ProbesOnly bool
 }
 
 // API is the HTTP server.

@@ -82,7 +82,7 @@ func (a *API) observe(c *fiber.Ctx) error {
 		}
 	}
 	a.describe(span, c, r)
-	a.log(ctx, c, r, slog.Duration("duration", a.Now().Sub(started)))
+	a.log(ctx, c, r, slog.Float64("durationMs", float64(a.Now().Sub(started).Microseconds())/1000))
 	return nil
 }
 
@@ -153,7 +153,7 @@ func (a *API) log(ctx context.Context, c *fiber.Ctx, r *record, more ...slog.Att
 		return
 	}
 	attrs := append(more, slog.String("method", c.Method()), slog.String("route", template(c)), slog.Int("status", status),
-		slog.String("keyId", r.caller.ID), slog.String("tenantId", string(r.owner)), slog.String("traceId", r.traceID))
+		slog.String("keyId", r.caller.ID), slog.String("tenantId", string(r.owner)))
 	if r.err != nil {
 		attrs = append(attrs, slog.String("error", loggable(r.err)))
 	}

@@ -69,6 +69,11 @@ func (a *API) refuseUnknownMethods() {
 
 // route adds every route, and then encodes the document about them.
 func (a *API) route() {
+	if a.ProbesOnly {
+		a.routeService()
+		a.encodeDocument()
+		return
+	}
 	a.routeEvents()
 	a.routeEventTypes()
 	a.routeDirectory()
