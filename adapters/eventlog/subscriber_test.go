@@ -115,8 +115,14 @@ func (f *fixture) receive(messages <-chan *message.Message, name string) *messag
 // waitForOffset polls until the acknowledgement is committed.
 func (f *fixture) waitForOffset(want int64) {
 	f.Helper()
-	for end := time.Now().Add(patience); f.offset() != want; time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
+	ctx, cancel := context.WithTimeout(f.Context(), patience)
+	defer cancel()
+	often := time.NewTicker(time.Millisecond)
+	defer often.Stop()
+	for f.offset() != want {
+		select {
+		case <-often.C:
+		case <-ctx.Done():
 			f.Fatalf("offset is %d, want %d", f.offset(), want)
 		}
 	}
