@@ -77,7 +77,7 @@ func (s *Store) lanes(ctx context.Context, request dispatch.LeaseRequest, answer
 	if err != nil {
 		return nil, fmt.Errorf("look for due lanes: %w", err)
 	}
-	sweeping, err := s.Sweeping(ctx)
+	sweeping, err := s.sweeping(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -134,7 +134,10 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.NoteHealth(ctx, map[dispatch.Lane]bool{aLane: true, {Tenant: "t2", SubscriptionID: "sub_2"}: false}, time.Now())
 		return err
 	},
-	"Sweeping":  func(ctx context.Context, s *Store) error { _, err := s.Sweeping(ctx); return err },
+	"LaneStates": func(ctx context.Context, s *Store) error {
+		_, err := s.LaneStates(ctx, []dispatch.Lane{aLane})
+		return err
+	},
 	"NextSweep": func(ctx context.Context, s *Store) error { _, _, err := s.NextSweep(ctx); return err },
 	"Swept, due": func(ctx context.Context, s *Store) error {
 		_, _, err := s.Swept(ctx, aLane, []delivery.Status{delivery.StatusPending, delivery.StatusRetrying}, 10)

@@ -39,6 +39,11 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 				return fmt.Errorf("set event %s aside: %w", p.EventID, err)
 			}
 		}
+		for _, w := range plan.Sweeps {
+			if err := tx.noteSweep(ctx, w); err != nil {
+				return fmt.Errorf("note a sweep of %s: %w", w.SubscriptionID, err)
+			}
+		}
 		tx.WhenEnded(ended)
 		return nil
 	})
@@ -75,8 +80,37 @@ func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
 }
 
-// Sweeping says which lanes are being swept.
-func (s *Store) Sweeping(ctx context.Context) (map[dispatch.Lane]bool, error) {
+// noteSweep leaves a sweep that is noted already as it is.
+func (tx *Tx) noteSweep(ctx context.Context, w sweep.Sweep) error {
+	tx.QueueChanged()
+	_, err := tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING`,
+		w.Tenant, w.SubscriptionID, w.Action)
+	return err
+}
+
+const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, w.action IS NOT NULL FROM json_each(?) k
+CROSS JOIN subscriptions s ON s.tenant_id = k.value ->> 'Tenant' AND s.subscription_id = k.value ->> 'SubscriptionID'
+LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
+
+// LaneStates says how the lanes' subscriptions are now.
+func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
+	wanted, err := list(lanes)
+	if err != nil {
+		return nil, err
+	}
+	states := map[dispatch.Lane]fanout.LaneState{}
+	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+		var lane dispatch.Lane
+		var state fanout.LaneState
+		err = r.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Sweeping)
+		states[lane] = state
+		return none, err
+	}, laneStates, wanted)
+	return states, err
+}
+
+// sweeping says which lanes are being swept.
+func (s *Store) sweeping(ctx context.Context) (map[dispatch.Lane]bool, error) {
 	lanes, err := all(ctx, s.db, scanLane, `SELECT tenant_id, subscription_id FROM sweeps`)
 	sweeping := map[dispatch.Lane]bool{}
 	for _, lane := range lanes {

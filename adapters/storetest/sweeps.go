@@ -1,8 +1,11 @@
 package storetest
 
 import (
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 var claimable = []delivery.Status{delivery.StatusPending, delivery.StatusRetrying}
@@ -51,6 +54,24 @@ var sweepChecks = []Check{
 		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Release})
 		w.ok(w.EndSweep(w.ctx, parking, false, at(3)), "put the sweep that was behind the others")
 		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Release})
+	}},
+	{"sweep/a plan notes one, unless a later change has", func(w *world) {
+		idle, paused := w.subscribe(acme, nil), w.pause(w.subscribe(acme, nil), at(1))
+		plan := fanout.Plan{Sweeps: []sweep.Sweep{{Lane: laneOf(idle), Action: sweep.Cancel}, {Lane: laneOf(paused), Action: sweep.Release}}}
+		w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "schedule")
+		equal(w, "next", w.nextSweep(), sweep.Sweep{Lane: laneOf(idle), Action: sweep.Cancel})
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(2)), "end it")
+		equal(w, "the other", w.nextSweep(), sweep.Sweep{Lane: laneOf(paused), Action: sweep.Park})
+	}},
+	{"sweep/the lanes' states are those of now", func(w *world) {
+		idle, paused, stranger := w.subscribe(acme, nil), w.pause(w.subscribe(acme, nil), at(1)), w.subscribe(other, nil)
+		unknown := dispatch.Lane{Tenant: acme, SubscriptionID: stranger.ID}
+		got, err := w.LaneStates(w.ctx, []dispatch.Lane{laneOf(idle), laneOf(paused), unknown})
+		w.ok(err, "read the states")
+		equal(w, "states", got, map[dispatch.Lane]fanout.LaneState{
+			laneOf(idle):   {Status: subscription.StatusActive},
+			laneOf(paused): {Status: subscription.StatusPaused, Sweeping: true},
+		})
 	}},
 }
 

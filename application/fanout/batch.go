@@ -3,10 +3,13 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/payload"
@@ -17,9 +20,9 @@ import (
 // batch is one call of Handle on its way: what matched, what was resolved, what comes of it.
 type batch struct {
 	*FanOut
-	now      time.Time
-	billing  map[tenant.ID]bool // who has the feature, asked once a batch
-	sweeping map[dispatch.Lane]bool
+	now     time.Time
+	billing map[tenant.ID]bool // who has the feature, asked once a batch
+	lanes   map[dispatch.Lane]LaneState
 
 	matched []*matched
 	views   []*view
@@ -107,6 +110,29 @@ func (b *batch) resolve(ctx context.Context) error {
 	return nil
 }
 
+// compare holds the subscriptions that governed the events against what they are by now.
+func (b *batch) compare(ctx context.Context) (err error) {
+	governed := map[dispatch.Lane]subscription.Status{}
+	for _, v := range b.views {
+		for _, s := range v.subscriptions {
+			governed[laneOf(s)] = s.Status
+		}
+	}
+	if b.lanes, err = b.store.LaneStates(ctx, slices.Collect(maps.Keys(governed))); err != nil {
+		return fmt.Errorf("read the lanes' states: %w", err)
+	}
+	for lane, then := range governed {
+		if now := b.lanes[lane].Status; now != then {
+			b.plan.Sweeps = append(b.plan.Sweeps, sweep.Sweep{Lane: lane, Action: sweep.ActionForStatus(now)})
+		}
+	}
+	return nil
+}
+
+func laneOf(s *subscription.Subscription) dispatch.Lane {
+	return dispatch.Lane{Tenant: s.Tenant, SubscriptionID: s.ID}
+}
+
 // commit schedules what matched. Whatever goes wrong, a panic too, the slots that were reserved
 // for the handover are freed.
 func (b *batch) commit(ctx context.Context) error {
@@ -179,8 +205,8 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 		return fmt.Errorf("schedule a delivery of %s: %w", e.ID, err)
 	}
 	lease := ""
-	if lane := (dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}); b.handover != nil && d.Status.IsClaimable() && !b.sweeping[lane] {
-		if held, ok := b.handover.Reserve(lane, s.MaxInFlight); ok {
+	if state := b.lanes[laneOf(s)]; b.handover != nil && d.Status.IsClaimable() && state.Status == subscription.StatusActive && !state.Sweeping {
+		if held, ok := b.handover.Reserve(laneOf(s), s.MaxInFlight); ok {
 			lease = held
 			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: *s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
 		}

@@ -10,8 +10,10 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -23,8 +25,8 @@ type Store interface {
 	SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]SubscriptionChange, error)
 	// Resolve looks up directory records and external IDs, one answer for each lookup, in their order.
 	Resolve(ctx context.Context, lookups []Lookup) ([]payload.Context, error)
-	// Sweeping says which subscriptions are being swept; their new deliveries wait in the queue for that.
-	Sweeping(ctx context.Context) (map[dispatch.Lane]bool, error)
+	// LaneStates says how the lanes' subscriptions are now, which may be later than the events that are handled.
+	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]LaneState, error)
 	// Schedule stores the plan, and calls started when the transaction has ended.
 	Schedule(ctx context.Context, plan Plan, ended func(committed bool)) error
 }
@@ -56,12 +58,21 @@ type Lookup struct {
 	References   []payload.Ref
 }
 
+// LaneState is a subscription as its last change left it.
+type LaneState struct {
+	Status   subscription.Status
+	Sweeping bool // its deliveries are being moved, and none is leased until that is done
+}
+
 // Plan is what one batch of events comes to.
 type Plan struct {
 	Bodies    []Body
 	Scheduled []Scheduled
 	Gated     []Gated
 	Poisoned  []Poisoned
+	// Sweeps are of lanes whose subscription has changed since the events were accepted, and whose own sweep
+	// may be over: what is scheduled in them now would be forgotten.
+	Sweeps []sweep.Sweep
 }
 
 // Body is rendered once for each distinct view of an event and shared by its deliveries.
@@ -123,15 +134,15 @@ func (f *FanOut) Handle(ctx context.Context, position int64, keys []intake.Event
 		return fmt.Errorf("load %d accepted events: %w", len(keys), err)
 	}
 	b := &batch{FanOut: f, now: f.now(), billing: map[tenant.ID]bool{}}
-	if b.sweeping, err = f.store.Sweeping(ctx); err != nil {
-		return fmt.Errorf("look for sweeps: %w", err)
-	}
 	for _, e := range events {
 		if err := b.match(ctx, e); err != nil {
 			return err
 		}
 	}
 	if err := b.resolve(ctx); err != nil {
+		return err
+	}
+	if err := b.compare(ctx); err != nil {
 		return err
 	}
 	return b.commit(ctx)

@@ -43,6 +43,20 @@ func ActionFor(c subscription.Change) (Action, bool) {
 	}
 }
 
+// ActionForStatus is the sweep that makes a lane's deliveries what its subscription is.
+func ActionForStatus(status subscription.Status) Action {
+	switch status {
+	case subscription.StatusActive:
+		return Release
+	case subscription.StatusPaused, subscription.StatusDisabled:
+		return Park
+	case subscription.StatusDeleted:
+		return Cancel
+	default:
+		return Park // an unknown status sends nothing, and loses nothing
+	}
+}
+
 // Sweep is a lane with what is to be done to its deliveries.
 type Sweep struct {
 	dispatch.Lane
