@@ -218,11 +218,14 @@ func watch(ctx context.Context, db *sqlite.DB, d *dispatch.Dispatcher, sweeper *
 	}
 }
 
+// recordsAtOnce bounds what one transaction of fan-out handles: a record holds what was accepted in one commit.
+const recordsAtOnce = 16
+
 // topics is the log as the router wants it.
 type topics struct{ *eventlog.Log }
 
 func (t topics) Subscriber(group string) (message.Subscriber, error) {
-	return t.Log.Subscriber(group, eventlog.Options{Batch: 64})
+	return t.Log.Subscriber(group, eventlog.Options{Batch: recordsAtOnce})
 }
 func (t topics) InTransaction(next message.HandlerFunc) message.HandlerFunc {
 	return eventlog.InTransaction(next)

@@ -83,16 +83,16 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	}
 	sending.end()
 	recording.end()
-	return errors.Join(err, p.recordRest(deadline))
+	return errors.Join(err, p.settle(context.WithoutCancel(deadline)))
 }
 
-// recordRest writes outcomes that came in after the loops had ended.
-func (p *Process) recordRest(ctx context.Context) error {
+// settle writes outcomes that came in after the loops had ended, and gives back what was leased while they did.
+func (p *Process) settle(ctx context.Context) error {
 	if p.Dispatcher == nil {
 		return nil
 	}
-	_, err := p.Dispatcher.Step(context.WithoutCancel(ctx))
-	return err
+	_, err := p.Dispatcher.Step(ctx)
+	return errors.Join(err, p.Dispatcher.Close(ctx))
 }
 
 // phase is what runs until its turn to end has come.
