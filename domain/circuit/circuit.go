@@ -1,0 +1,154 @@
+// Package circuit decides how many attempts at once a receiver gets: fewer when it slows down or
+// asks for it, one now and then while it fails, more and more when it is back.
+package circuit
+
+import (
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// State is the circuit breaker's, in the words of the field.
+type State string
+
+// The states: closed sends, open sends nothing, half-open sends one probe.
+const (
+	Closed   State = "closed"
+	Open     State = "open"
+	HalfOpen State = "half_open"
+)
+
+// When a circuit opens, and for how long.
+const (
+	// FailuresToOpen is how many attempts in a row must fail.
+	FailuresToOpen = 10
+	firstCooldown  = 5 * time.Second
+	lastCooldown   = time.Minute
+)
+
+// Circuit is what is known of one receiver; the zero value knows nothing, and is closed.
+type Circuit struct {
+	window   int // attempts at once; 0 for as many as the subscription allows
+	answered int // successes since the window grew last
+	failures int // in a row
+	openings int // in a row, without a success between them
+	until    time.Time
+}
+
+// State is the state at a time.
+func (c Circuit) State(now time.Time) State {
+	switch {
+	case c.until.IsZero():
+		return Closed
+	case now.Before(c.until):
+		return Open
+	default:
+		return HalfOpen
+	}
+}
+
+// Until is when an open circuit lets a probe through; zero for a closed one.
+func (c Circuit) Until() time.Time { return c.until }
+
+// Known reports whether there is anything to remember.
+func (c Circuit) Known() bool { return c != Circuit{} }
+
+// Limit is how many attempts at once the receiver gets, of the at most maxInFlight that the subscription allows.
+func (c Circuit) Limit(maxInFlight int, now time.Time) int {
+	switch c.State(now) {
+	case Open:
+		return 0
+	case HalfOpen:
+		return 1
+	default:
+		if c.window == 0 {
+			return maxInFlight
+		}
+		return min(c.window, maxInFlight)
+	}
+}
+
+// Record learns from the outcome of an attempt that began when maxInFlight were allowed.
+func (c Circuit) Record(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
+	switch {
+	case o.Succeeded():
+		return c.succeeded(maxInFlight)
+	case sick(o):
+		return c.failed(o, maxInFlight, now)
+	default: // the receiver is well, and refuses this delivery
+		return c
+	}
+}
+
+// sick tells a receiver in trouble from one that answers no.
+func sick(o delivery.Outcome) bool {
+	switch o.Kind {
+	case delivery.KindHTTPStatus:
+		return o.Status >= 500 || overloaded(o)
+	case delivery.KindTimeout, delivery.KindConnectionRefused, delivery.KindConnectionLost, delivery.KindDNS, delivery.KindTLS, delivery.KindBlockedAddress:
+		return true
+	case delivery.KindSucceeded, delivery.KindRedirect, delivery.KindResponseTooLarge, delivery.KindLeaseExpired:
+		return false
+	default:
+		return false
+	}
+}
+
+// overloaded is a receiver that asks for less, or cannot keep up.
+func overloaded(o delivery.Outcome) bool {
+	return o.Status == 429 || o.Status == 503 || o.Kind == delivery.KindTimeout
+}
+
+// succeeded lets the window grow: it doubles with each windowful of successes, so that a receiver
+// that comes back gets its backlog at a ramp and not as a herd.
+func (c Circuit) succeeded(maxInFlight int) Circuit {
+	if !c.until.IsZero() {
+		return Circuit{window: 1}.grown(maxInFlight)
+	}
+	c.failures, c.openings = 0, 0
+	return c.grown(maxInFlight)
+}
+
+func (c Circuit) grown(maxInFlight int) Circuit {
+	if c.window == 0 {
+		return c
+	}
+	if c.answered++; c.answered < c.window {
+		return c
+	}
+	c.window, c.answered = 2*c.window, 0
+	if c.window >= maxInFlight {
+		c.window = 0
+	}
+	return c
+}
+
+func (c Circuit) failed(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
+	c.failures++
+	c.answered = 0
+	if overloaded(o) {
+		c.window = max(1, c.limitOf(maxInFlight)/2)
+	}
+	if c.State(now) != Closed || c.failures >= FailuresToOpen {
+		c = c.opened(o, now)
+	}
+	return c
+}
+
+func (c Circuit) limitOf(maxInFlight int) int {
+	if c.window == 0 {
+		return maxInFlight
+	}
+	return c.window
+}
+
+// opened waits longer each time; attempts that were out when it opened do not make it wait longer.
+func (c Circuit) opened(o delivery.Outcome, now time.Time) Circuit {
+	if c.State(now) == Open {
+		return c
+	}
+	cooldown := min(firstCooldown<<min(c.openings, 10), lastCooldown)
+	c.openings++
+	c.until = now.Add(max(cooldown, min(o.RetryAfter, lastCooldown)))
+	return c
+}

@@ -1,0 +1,124 @@
+package circuit_test
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+var noon = time.Date(2026, 6, 18, 12, 0, 0, 0, time.UTC)
+
+const allowed = 16
+
+func answer(status int) delivery.Outcome {
+	if status < 300 {
+		return delivery.Outcome{Kind: delivery.KindSucceeded, Status: status}
+	}
+	return delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: status}
+}
+
+func times(n int, c circuit.Circuit, o delivery.Outcome, now time.Time) circuit.Circuit {
+	for range n {
+		c = c.Record(o, allowed, now)
+	}
+	return c
+}
+
+func expect(t *testing.T, c circuit.Circuit, now time.Time, state circuit.State, limit int) {
+	t.Helper()
+	if got := c.State(now); got != state {
+		t.Errorf("the circuit is %s, not %s", got, state)
+	}
+	if got := c.Limit(allowed, now); got != limit {
+		t.Errorf("%d attempts at once, not %d", got, limit)
+	}
+}
+
+func TestAReceiverThatIsWellGetsAllThatItsSubscriptionAllows(t *testing.T) {
+	expect(t, circuit.Circuit{}, noon, circuit.Closed, allowed)
+	expect(t, times(100, circuit.Circuit{}, answer(200), noon), noon, circuit.Closed, allowed)
+	expect(t, times(100, circuit.Circuit{}, answer(400), noon), noon, circuit.Closed, allowed)
+}
+
+func TestItOpensAfterFailuresInARowAndProbesOnce(t *testing.T) {
+	c := times(circuit.FailuresToOpen-1, circuit.Circuit{}, answer(500), noon)
+	expect(t, c, noon, circuit.Closed, allowed)
+	expect(t, times(circuit.FailuresToOpen-1, c.Record(answer(200), allowed, noon), answer(500), noon), noon, circuit.Closed, allowed)
+	c = c.Record(answer(500), allowed, noon)
+	expect(t, c, noon, circuit.Open, 0)
+	if again := times(20, c, answer(500), noon.Add(time.Second)); again.Until() != c.Until() {
+		t.Error("attempts that were out when it opened made it wait longer")
+	}
+	expect(t, c, c.Until(), circuit.HalfOpen, 1)
+}
+
+func TestEachProbeThatFailsMakesItWaitLongerUpToAMinute(t *testing.T) {
+	c, now := times(circuit.FailuresToOpen, circuit.Circuit{}, answer(500), noon), noon
+	for _, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
+		if got := c.Until().Sub(now); got != want*time.Second {
+			t.Fatalf("it waits %s, not %ds", got, want)
+		}
+		now = c.Until()
+		c = c.Record(answer(500), allowed, now)
+	}
+}
+
+func TestAReceiverThatComesBackGetsARamp(t *testing.T) {
+	c := times(circuit.FailuresToOpen, circuit.Circuit{}, answer(500), noon)
+	now := c.Until()
+	for _, limit := range []int{2, 4, 8, allowed} {
+		c = times(c.Limit(allowed, now), c, answer(200), now)
+		expect(t, c, now, circuit.Closed, limit)
+	}
+	if c.Known() {
+		t.Errorf("there is something left to remember: %+v", c)
+	}
+}
+
+func TestAReceiverThatAsksForLessGetsHalf(t *testing.T) {
+	for _, o := range []delivery.Outcome{answer(429), answer(503), {Kind: delivery.KindTimeout}} {
+		c := circuit.Circuit{}.Record(o, allowed, noon)
+		expect(t, c, noon, circuit.Closed, allowed/2)
+		expect(t, times(9, circuit.Circuit{}, o, noon), noon, circuit.Closed, 1)
+	}
+}
+
+func TestItWaitsAsLongAsAskedUpToAMinute(t *testing.T) {
+	o := answer(429)
+	o.RetryAfter = 30 * time.Second
+	if got := times(circuit.FailuresToOpen, circuit.Circuit{}, o, noon).Until(); got != noon.Add(30*time.Second) {
+		t.Error(got)
+	}
+	o.RetryAfter = time.Hour
+	if got := times(circuit.FailuresToOpen, circuit.Circuit{}, o, noon).Until(); got != noon.Add(time.Minute) {
+		t.Error(got)
+	}
+}
+
+func TestWhateverHappensTheLimitStaysInBoundsAndSuccessesRestoreIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var c circuit.Circuit
+		now := noon
+		for range rapid.IntRange(0, 200).Draw(t, "outcomes") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 30_000).Draw(t, "ms")) * time.Millisecond)
+			o := answer(rapid.SampledFrom([]int{200, 400, 429, 500, 503}).Draw(t, "status"))
+			if rapid.Bool().Draw(t, "no answer") {
+				o = delivery.Outcome{Kind: rapid.SampledFrom(delivery.Kinds()).Draw(t, "kind")}
+			}
+			c = c.Record(o, allowed, now)
+			if limit := c.Limit(allowed, now); limit < 0 || limit > allowed || (limit == 0) != (c.State(now) == circuit.Open) {
+				t.Fatalf("limit %d while %s", limit, c.State(now))
+			}
+		}
+		if !c.Until().IsZero() {
+			now = c.Until()
+		}
+		if c = times(2*allowed, c, answer(200), now); c.Known() {
+			t.Fatalf("successes left %+v", c)
+		}
+	})
+}
