@@ -6,6 +6,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,8 +18,9 @@ import (
 // document is the service's OpenAPI document; every answer of the tests is held to it.
 type document struct {
 	paths    map[string]map[string]any // path template → method → operation
-	mu       sync.Mutex                // the compiler is not for several goroutines
+	mu       sync.Mutex                // of the rest: the compiler is not for several goroutines
 	compiler *jsonschema.Compiler
+	answered map[string]bool // operations that have said yes
 }
 
 var theDocument struct {
@@ -53,7 +55,7 @@ func readDocument(base string) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{paths: map[string]map[string]any{}, compiler: jsonschema.NewCompiler()}
+	d := &document{paths: map[string]map[string]any{}, compiler: jsonschema.NewCompiler(), answered: map[string]bool{}}
 	d.compiler.AssertFormat()
 	for template, item := range content.(object)["paths"].(object) {
 		d.paths[template] = item.(object)
@@ -74,6 +76,11 @@ func (d *document) check(t *testing.T, method, path string, got answer) {
 			t.Errorf("%s: answered %d, but the document has no such operation", got.request, got.status)
 		}
 		return
+	}
+	if got.status < http.StatusMultipleChoices {
+		d.mu.Lock()
+		d.answered[strings.ToUpper(method)+" "+template] = true
+		d.mu.Unlock()
 	}
 	documented, known := operation.(object)["responses"].(object)[strconv.Itoa(got.status)]
 	if !known {
@@ -111,6 +118,19 @@ func (d *document) validate(t *testing.T, at string, got answer) {
 	if err := schema.Validate(value); err != nil {
 		t.Errorf("%s: the answer is not as documented: %v\n%s", got.request, err, got.body)
 	}
+}
+
+// unanswered is the operations that no test has seen succeed.
+func (d *document) unanswered() (missing []string) {
+	for template, item := range d.paths {
+		for method := range item {
+			if route := strings.ToUpper(method) + " " + template; !d.answered[route] {
+				missing = append(missing, route)
+			}
+		}
+	}
+	slices.Sort(missing)
+	return missing
 }
 
 // pointer is a JSON pointer as the fragment of a URL.

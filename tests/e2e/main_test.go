@@ -37,8 +37,14 @@ func runAll(m *testing.M) int {
 		fmt.Fprintf(os.Stderr, "build the service: %v\n%s", err, out)
 		return 1
 	}
-	code := m.Run()
-	return max(code, endShared())
+	code := max(m.Run(), endShared())
+	if whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""; code == 0 && whole {
+		if missing := theDocument.unanswered(); len(missing) > 0 {
+			fmt.Fprintln(os.Stderr, "no test has seen these operations succeed:", missing)
+			return 1
+		}
+	}
+	return code
 }
 
 // shared is a service for tests that need no process of their own; each has tenants of its own there.

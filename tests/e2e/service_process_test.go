@@ -159,6 +159,12 @@ func (b *logBook) add(line string) {
 	}
 }
 
+// Write is for a command's stderr.
+func (b *logBook) Write(text []byte) (int, error) {
+	b.add(strings.TrimSuffix(string(text), "\n"))
+	return len(text), nil
+}
+
 func (b *logBook) address() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
