@@ -1,0 +1,226 @@
+package fanout_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const acme tenant.ID = "acme"
+
+var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// world is a log, and a FanOut with all that it is given.
+type world struct {
+	testing.TB
+	fanOut *fanout.FanOut
+	ids    int
+
+	// The log: positions count up over both.
+	position int64
+	changes  []fanout.SubscriptionChange
+	events   map[intake.EventKey]intake.Accepted
+	at       map[string]int64 // the position of an event
+	now      map[string]subscription.Subscription
+
+	resolved  []fanout.Lookup
+	reads     int
+	sweeping  map[dispatch.Lane]bool
+	plan      fanout.Plan // of the last call of Schedule
+	commitErr error       // makes the transaction fail after Schedule has returned
+	fail      map[string]error
+
+	billing   map[tenant.ID]bool
+	gateAsked int
+	panicsAt  map[string]bool // FanOut of these events panics
+	panicIDs  int             // newID panics when this many are made, 0 for never
+	told      map[string]int  // deliveries, to the event's span
+
+	free, inFlight int
+	taken          []dispatch.Leased
+	takenBefore    int // how many there were when the call of Handle began
+	freed          []dispatch.Leased
+}
+
+func newWorld(t testing.TB) *world {
+	w := &world{
+		TB: t, events: map[intake.EventKey]intake.Accepted{}, at: map[string]int64{}, now: map[string]subscription.Subscription{},
+		fail: map[string]error{}, billing: map[tenant.ID]bool{}, panicsAt: map[string]bool{}, told: map[string]int{}, free: 1000,
+	}
+	w.restart()
+	return w
+}
+
+// restart is a new process on the same log.
+func (w *world) restart() {
+	w.fanOut = fanout.New(w, w, w, spans{w}, func() time.Time { return start }, w.newID)
+}
+
+func (w *world) newID(prefix string) string {
+	w.ids++
+	if w.ids == w.panicIDs {
+		panic("no more IDs")
+	}
+	return fmt.Sprintf("%s%06d", prefix, w.ids)
+}
+
+// change appends changes of a subscription to the log.
+func (w *world) change(id string, changes ...subscription.Change) {
+	w.Helper()
+	s := w.now[id]
+	for _, c := range changes {
+		if err := s.Apply(c); err != nil {
+			w.Fatal(err)
+		}
+		w.position++
+		w.changes = append(w.changes, fanout.SubscriptionChange{Position: w.position, Tenant: s.Tenant, SubscriptionID: id, Change: c})
+	}
+	w.now[id] = s
+}
+
+func settings(types ...string) subscription.Settings {
+	return subscription.Settings{Name: "n", URL: "https://example.com", EventTypes: types, SourceSystem: "sap", Options: payload.DefaultOptions(),
+		RetrySchedule: []time.Duration{time.Second}, Timeout: time.Second, MaxInFlight: 16}
+}
+
+func (w *world) subscribe(owner tenant.ID, id string, s subscription.Settings) {
+	w.Helper()
+	w.change(id, subscription.Create(id, owner, s, "sec_1", start)...)
+}
+
+// accept appends events to the log and returns what Handle is called with.
+func (w *world) accept(events ...event.Event) (position int64, keys []intake.EventKey) {
+	w.position++
+	for _, e := range events {
+		a := intake.Accepted{Event: e, TraceParent: "00-" + e.ID, At: start.Add(-time.Second)}
+		w.events[a.Key()] = a
+		w.at[e.ID] = w.position
+		keys = append(keys, a.Key())
+	}
+	return w.position, keys
+}
+
+func sample(id string, t event.Type) event.Event {
+	e := event.Sample(t, acme)
+	e.ID = id
+	return e
+}
+
+// handle fans out events of their own record, and must succeed.
+func (w *world) handle(events ...event.Event) fanout.Plan {
+	w.Helper()
+	position, keys := w.accept(events...)
+	if err := w.fanOut.Handle(w.Context(), position, keys); err != nil {
+		w.Fatal(err)
+	}
+	return w.plan
+}
+
+// receivers says who gets the event, in order.
+func receivers(p fanout.Plan, eventID string) (ids []string) {
+	for _, s := range p.Scheduled {
+		if s.Delivery.EventID == eventID {
+			ids = append(ids, s.Delivery.SubscriptionID)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+func (w *world) Events(_ context.Context, keys []intake.EventKey) (list []intake.Accepted, err error) {
+	w.takenBefore = len(w.taken)
+	for _, key := range keys {
+		list = append(list, w.events[key])
+	}
+	return list, w.fail["Events"]
+}
+
+func (w *world) SubscriptionChanges(_ context.Context, after, upTo int64, limit int) (list []fanout.SubscriptionChange, err error) {
+	w.reads++
+	for _, c := range w.changes {
+		if c.Position > after && c.Position <= upTo && len(list) < limit {
+			list = append(list, c)
+		}
+	}
+	return list, w.fail["SubscriptionChanges"]
+}
+
+func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
+	w.resolved = lookups
+	contexts := make([]payload.Context, len(lookups))
+	for i, l := range lookups {
+		contexts[i].ExternalIDs = map[payload.Ref]string{{Kind: payload.KindCustomer, ID: 12}: strings.ToUpper(l.SourceSystem) + "-12"}
+	}
+	return contexts, w.fail["Resolve"]
+}
+
+func (w *world) LaneStates(_ context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
+	states := map[dispatch.Lane]fanout.LaneState{}
+	for _, lane := range lanes {
+		states[lane] = fanout.LaneState{Status: w.now[lane.SubscriptionID].Status, Sweeping: w.sweeping[lane]}
+	}
+	return states, w.fail["LaneStates"]
+}
+
+func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) error {
+	if err := w.fail["Schedule"]; err != nil {
+		return err
+	}
+	w.plan = plan
+	if len(w.taken) > w.takenBefore {
+		return errors.New("handed over before the commit")
+	}
+	ended(w.commitErr == nil)
+	return nil
+}
+
+func (w *world) Enabled(_ context.Context, id tenant.ID, _ tenant.Feature) (bool, error) {
+	w.gateAsked++
+	if w.panicsAt["the gate"] {
+		panic("the gate fell")
+	}
+	return w.billing[id], w.fail["Enabled"]
+}
+
+func (w *world) Reserve(dispatch.Lane, int) (string, bool) {
+	if w.inFlight >= w.free {
+		return "inc_1", false
+	}
+	w.inFlight++
+	return "inc_1", true
+}
+
+func (w *world) Take(leased []dispatch.Leased, committed bool) {
+	if committed {
+		w.taken = append(w.taken, leased...)
+	} else {
+		w.freed = append(w.freed, leased...)
+	}
+	w.inFlight -= len(leased)
+}
+
+// spans is the Observer of a world.
+type spans struct{ *world }
+
+func (s spans) FanOut(_ context.Context, e intake.Accepted) (string, func(int, error)) {
+	if s.panicsAt[e.ID] {
+		panic("it fell")
+	}
+	return e.TraceParent + "-child", func(deliveries int, err error) {
+		if err == nil {
+			s.told[e.ID] = deliveries
+		}
+	}
+}

@@ -1,0 +1,65 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// topic is a Store that knows the subscriptions topic alone.
+type topic struct {
+	Store
+	changes []SubscriptionChange
+	reads   int
+}
+
+func (s *topic) SubscriptionChanges(_ context.Context, after, upTo int64, limit int) (list []SubscriptionChange, err error) {
+	s.reads++
+	for _, c := range s.changes[min(after, int64(len(s.changes))):] { // positions are 1, 2, 3 …
+		if c.Position <= upTo && len(list) < limit {
+			list = append(list, c)
+		}
+	}
+	return list, nil
+}
+
+// Whoever does not want a type is asked once, and not again for each event.
+func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
+	s := &topic{}
+	const all, wanting = 10_000, 10
+	for i := range int64(all) {
+		filter := subscription.Filter{"target.imported"}
+		if i%(all/wanting) == 0 {
+			filter = subscription.Filter{"visit_report.*"}
+		}
+		id := fmt.Sprintf("sub_%05d", i)
+		s.changes = append(s.changes, SubscriptionChange{Position: i + 1, Tenant: "acme", SubscriptionID: id,
+			Change: subscription.Created{At: time.Unix(0, 0), ID: id, Tenant: "acme", Settings: subscription.Settings{EventTypes: filter}}})
+	}
+	ix := newIndex()
+	if err := ix.advance(t.Context(), s, all); err != nil {
+		t.Fatal(err)
+	}
+	if s.reads > all/changesPerRead+1 {
+		t.Errorf("%d reads of %d changes", s.reads, all)
+	}
+	first := ix.matching("acme", event.VisitReportApproved)
+	if len(first) != wanting {
+		t.Fatalf("%d match", len(first))
+	}
+	for i := range 1000 { // more events, and nothing new of the subscriptions
+		if err := ix.advance(t.Context(), s, all+1+int64(i)); err != nil {
+			t.Fatal(err)
+		}
+		if again := ix.matching("acme", event.VisitReportApproved); &again[0] != &first[0] {
+			t.Fatal("the list was made anew")
+		}
+	}
+	if allocated := testing.AllocsPerRun(100, func() { ix.matching("acme", event.VisitReportApproved) }); allocated != 0 {
+		t.Errorf("%v allocations for an event", allocated)
+	}
+}
