@@ -169,14 +169,14 @@ func (b *batch) setAside(e intake.Accepted, reason error) {
 }
 
 func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
-	traceParent, end := b.observer.FanOut(ctx, m.event)
-	count := 0
+	count, end := 0, func(int, error) {}
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("handling it panicked: %v", r)
 		}
 		end(count, err)
 	}()
+	traceParent, end := b.observer.FanOut(ctx, m.event)
 	for i, v := range m.views {
 		bytes, warnings := payload.Render(m.event.Event, v.View, v.context)
 		body := Body{m.event.TenantID, m.event.ID, i + 1, bytes}
