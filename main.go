@@ -19,10 +19,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
+	"github.com/ordinavo/webhooks/adapters/database"
 	"github.com/ordinavo/webhooks/adapters/egress"
-	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/features"
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/seal"
@@ -81,7 +79,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) error {
 		return err
 	}
 	defer func() { _ = unlock() }()
-	if err := prepareSchema(db, c); err != nil {
+	if err := database.Prepare(ctx, db, c.AutoMigrate); err != nil {
 		return err
 	}
 	s, err := assemble(ctx, c, db, log)
@@ -95,22 +93,11 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) error {
 	return s.run(ctx, listener)
 }
 
-func openDatabase(ctx context.Context, c config.Config) (*sqlite.DB, error) {
+func openDatabase(ctx context.Context, c config.Config) (database.Database, error) {
 	if c.Database.Kind != config.SQLite {
 		return nil, errors.New("ORDINAVO_DATABASE_URL: this version keeps its data in SQLite only")
 	}
-	return sqlite.Open(ctx, c.Database.Path)
-}
-
-func prepareSchema(db *sqlite.DB, c config.Config) error {
-	if c.AutoMigrate {
-		return db.Migrate()
-	}
-	current, newest, err := db.SchemaVersion()
-	if err == nil && current != newest {
-		err = fmt.Errorf("the database has schema version %d, this binary needs %d: run migrate up", current, newest)
-	}
-	return err
+	return database.OpenSQLite(ctx, c.Database.Path)
 }
 
 // service is the assembled process with what has to be closed after it.
@@ -121,7 +108,7 @@ type service struct {
 	firstKey  string // to be shown, once
 }
 
-func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Logger) (*service, error) {
+func assemble(ctx context.Context, c config.Config, db database.Database, log *slog.Logger) (*service, error) {
 	tel, err := telemetry.Start(ctx, telemetry.Config{Version: version, Log: log})
 	if err != nil {
 		return nil, err
@@ -130,7 +117,7 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 	if err != nil {
 		return nil, err
 	}
-	store := sqlite.NewStore(db, sealer)
+	store := db.Store(sealer)
 	source := ids.New(now, rand.Reader)
 	incarnation := source.New("inc_")
 	if err := store.BeginIncarnation(ctx, incarnation, now()); err != nil {
@@ -157,7 +144,7 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store) })
 	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
 		Log: log, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
-		Watch: func(ctx context.Context) { watch(ctx, db, d, sweeper) },
+		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake() }) },
 	}}
 	s.Loops = []loop.Loop{retention.New(store, retention.Ages(c.Retention), now).Loop(),
 		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}}
@@ -168,7 +155,7 @@ func assemble(ctx context.Context, c config.Config, db *sqlite.DB, log *slog.Log
 		s.Loops = append(s.Loops, dispatch.NewTakeover(store, store, now, incarnation).Loops()...)
 	}
 	if c.Roles.Router {
-		s.Router, err = messages.NewRouter(log, topics{eventlog.New(db, log, now)}, fanout.New(store, gate, handover, observer, now, source.New))
+		s.Router, err = messages.NewRouter(log, db.Log(log, now), fanout.New(store, gate, handover, observer, now, source.New))
 		if err != nil {
 			return nil, err
 		}
@@ -203,35 +190,6 @@ func (s *service) run(ctx context.Context, listener net.Listener) error {
 // flushTimeout bounds the last export of traces and metrics.
 const flushTimeout = 5 * time.Second
 
-// watch brings commits that changed the queue to those who wait for them.
-func watch(ctx context.Context, db *sqlite.DB, d *dispatch.Dispatcher, sweeper *sweep.Sweeper) {
-	changed := db.WatchQueue()
-	defer changed.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-changed.C:
-			d.Wake()
-			sweeper.Wake()
-		}
-	}
-}
-
-// recordsAtOnce bounds what one transaction of fan-out handles: a record holds what was accepted in one commit.
-const recordsAtOnce = 16
-
-// topics is the log as the router wants it.
-type topics struct{ *eventlog.Log }
-
-func (t topics) Subscriber(group string) (message.Subscriber, error) {
-	return t.Log.Subscriber(group, eventlog.Options{Batch: recordsAtOnce})
-}
-func (t topics) InTransaction(next message.HandlerFunc) message.HandlerFunc {
-	return eventlog.InTransaction(next)
-}
-func (t topics) Publisher() message.Publisher { return t.Log.Publisher() }
-
 func newSealer(c config.Config) (*seal.Sealer, error) {
 	if !c.MasterKey.IsZero() {
 		key, err := seal.ParseKey(c.MasterKey.Reveal())
@@ -261,7 +219,7 @@ func portRanges(c config.Config) (ports egress.PortRanges) {
 }
 
 // queue reads what the gauges show.
-func queue(ctx context.Context, store *sqlite.Store) (telemetry.Queue, error) {
+func queue(ctx context.Context, store database.Store) (telemetry.Queue, error) {
 	at := now()
 	depth, oldestDue, err := store.QueueDepth(ctx, at)
 	shown := telemetry.Queue{Depth: depth}
@@ -272,22 +230,22 @@ func queue(ctx context.Context, store *sqlite.Store) (telemetry.Queue, error) {
 }
 
 func migrateUp(ctx context.Context, c config.Config) error {
-	return withDatabase(ctx, c, (*sqlite.DB).Migrate)
+	return withDatabase(ctx, c, func(db database.Database) error { return db.Migrate(ctx) })
 }
 
 func migrateDown(ctx context.Context, c config.Config, steps int) error {
-	return withDatabase(ctx, c, func(db *sqlite.DB) error { return db.MigrateDown(steps) })
+	return withDatabase(ctx, c, func(db database.Database) error { return db.MigrateDown(ctx, steps) })
 }
 
 func schema(ctx context.Context, c config.Config) (current, newest uint, err error) {
-	err = withDatabase(ctx, c, func(db *sqlite.DB) (err error) {
-		current, newest, err = db.SchemaVersion()
+	err = withDatabase(ctx, c, func(db database.Database) (err error) {
+		current, newest, err = db.SchemaVersion(ctx)
 		return err
 	})
 	return current, newest, err
 }
 
-func withDatabase(ctx context.Context, c config.Config, do func(*sqlite.DB) error) error {
+func withDatabase(ctx context.Context, c config.Config, do func(database.Database) error) error {
 	db, err := openDatabase(ctx, c)
 	if err != nil {
 		return err

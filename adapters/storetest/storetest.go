@@ -10,41 +10,12 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/ordinavo/webhooks/application/access"
-	"github.com/ordinavo/webhooks/application/directory"
+	"github.com/ordinavo/webhooks/adapters/database"
 	"github.com/ordinavo/webhooks/application/dispatch"
-	"github.com/ordinavo/webhooks/application/fanout"
-	"github.com/ordinavo/webhooks/application/idempotency"
-	"github.com/ordinavo/webhooks/application/intake"
-	"github.com/ordinavo/webhooks/application/queries"
-	"github.com/ordinavo/webhooks/application/subscriptions"
-	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/subscription"
-	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Store is all that the application asks of a database. Times are kept to the microsecond.
-type Store interface {
-	intake.Store
-	fanout.Store
-	dispatch.Store
-	dispatch.Incarnations
-	dispatch.Secrets
-	sweep.Store
-	subscriptions.Store
-	subscriptions.TestStore
-	directory.Store
-	access.TenantStore
-	access.KeyStore
-	queries.DeliveryReader
-	queries.DeliveryStore
-	queries.EventReader
-	idempotency.Store
-	// ListSubscriptions is rest.SubscriptionLister.
-	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
-	// TenantHasFeature is what the feature provider reads.
-	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
-}
+// Store is all that the application asks of a database.
+type Store = database.Store
 
 // Database is an empty, migrated database, with the few things that a check does behind the store's back.
 type Database struct {

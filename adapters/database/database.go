@@ -1,0 +1,100 @@
+// Package database picks the database that the service keeps its data in, by its URL.
+package database
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/directory"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Store is all that the application asks of a database. Times are kept to the microsecond.
+type Store interface {
+	intake.Store
+	fanout.Store
+	dispatch.Store
+	dispatch.Incarnations
+	dispatch.Secrets
+	sweep.Store
+	retention.Store
+	subscriptions.Store
+	subscriptions.TestStore
+	directory.Store
+	access.TenantStore
+	access.KeyStore
+	queries.DeliveryReader
+	queries.DeliveryStore
+	queries.EventReader
+	idempotency.Store
+	// ListSubscriptions is rest.SubscriptionLister.
+	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
+	// TenantHasFeature is what the feature provider reads.
+	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
+	// QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due; zero for none.
+	QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error)
+	// BeginIncarnation registers this process among those that live, before it leases anything.
+	BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error
+	// Ping asks the database for a sign of life.
+	Ping(ctx context.Context) error
+}
+
+// Sealer keeps secrets at rest.
+type Sealer interface {
+	Seal(plain []byte, associated ...string) ([]byte, error)
+	Open(sealed []byte, associated ...string) ([]byte, error)
+}
+
+// Log is the records as a Watermill pub/sub.
+type Log interface {
+	Subscriber(group string) (message.Subscriber, error)
+	// InTransaction gives a handler's context the transaction that moves the group's offset.
+	InTransaction(next message.HandlerFunc) message.HandlerFunc
+	Publisher() message.Publisher
+}
+
+// Database is an open database.
+type Database interface {
+	Migrate(ctx context.Context) error
+	// MigrateDown takes back the last migrations.
+	MigrateDown(ctx context.Context, steps int) error
+	// SchemaVersion is the database's (0 before the first migration) and the newest that this binary knows.
+	SchemaVersion(ctx context.Context) (current, newest uint, err error)
+	// Lock makes sure that this process may serve the database; unlock it after serving.
+	Lock() (unlock func() error, err error)
+	Store(sealer Sealer) Store
+	Log(logger *slog.Logger, now func() time.Time) Log
+	// Watch calls changed after commits that changed what is due, until ctx ends.
+	Watch(ctx context.Context, changed func())
+	Close() error
+}
+
+// Prepare brings the schema up to date, or with auto off makes sure that it is.
+func Prepare(ctx context.Context, db Database, auto bool) error {
+	if auto {
+		return db.Migrate(ctx)
+	}
+	current, newest, err := db.SchemaVersion(ctx)
+	if err == nil && current != newest {
+		err = fmt.Errorf("the database has schema version %d, this binary needs %d: run migrate up", current, newest)
+	}
+	return err
+}
+
+// recordsAtOnce bounds what one transaction of a handler reads: a record holds what was accepted in one commit.
+const recordsAtOnce = 16

@@ -1,0 +1,62 @@
+package database
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+)
+
+// OpenSQLite opens the file at path; its folder is made.
+func OpenSQLite(ctx context.Context, path string) (Database, error) {
+	db, err := sqlite.Open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	return sqliteFile{db}, nil
+}
+
+type sqliteFile struct{ *sqlite.DB }
+
+func (f sqliteFile) Migrate(context.Context) error { return f.DB.Migrate() }
+
+func (f sqliteFile) MigrateDown(_ context.Context, steps int) error { return f.DB.MigrateDown(steps) }
+
+func (f sqliteFile) SchemaVersion(context.Context) (current, newest uint, err error) {
+	return f.DB.SchemaVersion()
+}
+
+func (f sqliteFile) Store(sealer Sealer) Store { return sqlite.NewStore(f.DB, sealer) }
+
+func (f sqliteFile) Log(logger *slog.Logger, now func() time.Time) Log {
+	return sqliteLog{eventlog.New(f.DB, logger, now)}
+}
+
+func (f sqliteFile) Watch(ctx context.Context, changed func()) {
+	watch := f.WatchQueue()
+	defer watch.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-watch.C:
+			changed()
+		}
+	}
+}
+
+type sqliteLog struct{ *eventlog.Log }
+
+func (l sqliteLog) Subscriber(group string) (message.Subscriber, error) {
+	return l.Log.Subscriber(group, eventlog.Options{Batch: recordsAtOnce})
+}
+
+func (l sqliteLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {
+	return eventlog.InTransaction(next)
+}
+
+func (l sqliteLog) Publisher() message.Publisher { return l.Log.Publisher() }
