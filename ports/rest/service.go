@@ -31,8 +31,11 @@ func (a *API) routeService() {
 		summary: "Metrics for Prometheus"}.describe(a)
 	metrics.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
 		"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
-	serve := adaptor.HTTPHandler(a.Metrics)
-	registerRaw(a, metrics, func(ctx huma.Context) error { return serve(humafiber.Unwrap(ctx)) })
+	registerRaw(a, metrics, func(ctx huma.Context) error {
+		// fasthttp's own context races with its shutdown when a handler derives one from it.
+		withOurs := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.Metrics.ServeHTTP(w, r.WithContext(ctx.Context())) })
+		return adaptor.HTTPHandler(withOurs)(humafiber.Unwrap(ctx))
+	})
 	document := operation{id: "getOpenAPI", method: http.MethodGet, path: "/openapi.json", tag: tagService, public: true,
 		summary: "This document"}.describe(a)
 	document.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
