@@ -124,7 +124,9 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	})
 	if err != nil {
 		d.slots.failLease()
-		d.asked.Store(d.asked.Load() || asked)
+		if asked {
+			d.asked.Store(true)
+		}
 		return time.Time{}, fmt.Errorf("record %d attempts and lease: %w", len(d.unsaved), err)
 	}
 	d.end(ctx, ended)
