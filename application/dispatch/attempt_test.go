@@ -1,0 +1,166 @@
+package dispatch_test
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/signature"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// exchange is all that an attempt touches.
+type exchange struct {
+	requests []dispatch.Request
+	secrets  map[string]secret.Secret
+	numbers  []int
+	told     []delivery.Outcome
+	now      time.Time
+}
+
+func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
+	x.requests = append(x.requests, r)
+	return delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, RequestHeaders: r.Headers}
+}
+
+var errSealed = errors.New("the seal is broken")
+
+func (x *exchange) OpenSecret(_ context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
+	if found, ok := x.secrets[string(owner)+"/"+subscriptionID+"/"+secretID]; ok {
+		return found, nil
+	}
+	return secret.Secret{}, errSealed
+}
+
+func (x *exchange) AttemptStarted(ctx context.Context, _ dispatch.Leased, number int) (context.Context, dispatch.AttemptSpan) {
+	x.numbers = append(x.numbers, number)
+	return ctx, dispatch.AttemptSpan{TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		End: func(o delivery.Outcome) { x.told = append(x.told, o) }}
+}
+func (x *exchange) StaleLease(context.Context, string)                    {}
+func (x *exchange) DeliveriesEnded(context.Context, delivery.Status, int) {}
+
+func newExchange() (*exchange, *dispatch.Attempter, dispatch.Leased) {
+	x := &exchange{now: time.Date(2026, 6, 18, 18, 40, 7, 999, time.FixedZone("CEST", 7200)), secrets: map[string]secret.Secret{
+		"acme/sub_1/sec_new": secret.FromBytes([32]byte{1}), "acme/sub_1/sec_old": secret.FromBytes([32]byte{2})}}
+	a := &dispatch.Attempter{Sender: x, Secrets: x, Observer: x, Now: func() time.Time { return x.now }, UserAgent: "Ordinavo-Webhooks/9"}
+	l := dispatch.Leased{
+		Delivery:     delivery.Delivery{ID: "dlv_1", Tenant: "acme", EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_1", Attempts: 2},
+		Subscription: subscription.Subscription{ID: "sub_1", Tenant: "acme", Secrets: subscription.Secrets{Current: "sec_new"}, Settings: subscription.Settings{URL: "https://example.com/hook", Timeout: 7 * time.Second}},
+		Body:         []byte(`{"a":1}`),
+	}
+	return x, a, l
+}
+
+func TestEveryHeaderOfTheContract(t *testing.T) {
+	x, a, l := newExchange()
+	outcome := a.Attempt(t.Context(), l)
+	if len(x.requests) != 1 || !slices.Equal(x.numbers, []int{3}) || len(x.told) != 1 {
+		t.Fatalf("%d requests, attempts %v, %d told", len(x.requests), x.numbers, len(x.told))
+	}
+	r := x.requests[0]
+	if r.Tenant != "acme" || r.URL != "https://example.com/hook" || r.Timeout != 7*time.Second || string(r.Body) != `{"a":1}` {
+		t.Errorf("sent %+v", r)
+	}
+	current := x.secrets["acme/sub_1/sec_new"]
+	if err := signature.VerifyBody(r.Headers["X-Ordinavo-Signature"], r.Body, current); err != nil {
+		t.Error(err)
+	}
+	if err := signature.VerifyStandard(r.Headers["webhook-id"], r.Headers["webhook-timestamp"], r.Headers["webhook-signature"], r.Body, x.now, time.Second, current); err != nil {
+		t.Error(err)
+	}
+	want := map[string]string{
+		"Content-Type": "application/json", "User-Agent": "Ordinavo-Webhooks/9",
+		"X-Ordinavo-Event-Id": "evt_1", "X-Ordinavo-Event-Type": "visit_report.approved", "X-Ordinavo-Delivery-Id": "dlv_1",
+		"X-Ordinavo-Timestamp": "2026-06-18T16:40:07Z", "X-Ordinavo-Webhook-Version": "v1",
+		"webhook-id": "evt_1", "webhook-timestamp": "1781800807",
+		"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+	}
+	got := maps.Clone(r.Headers)
+	delete(got, "X-Ordinavo-Signature")
+	delete(got, "webhook-signature")
+	if !maps.Equal(got, want) {
+		t.Errorf("headers are\n%v, want\n%v", got, want)
+	}
+	if outcome.TraceID != "4bf92f3577b34da6a3ce929d0e0e4736" || x.told[0].TraceID != outcome.TraceID || x.told[0].Status != 204 {
+		t.Errorf("the span was told %+v", x.told[0])
+	}
+}
+
+func TestASampleIsMarked(t *testing.T) {
+	x, a, l := newExchange()
+	l.Test = true
+	a.Attempt(t.Context(), l)
+	if x.requests[0].Headers["X-Ordinavo-Test"] != "true" {
+		t.Error("it is not marked")
+	}
+}
+
+func TestASpanWithoutAContextSendsNone(t *testing.T) {
+	_, a, l := newExchange()
+	headers, err := a.Headers(t.Context(), l, start, "")
+	if _, sent := headers["traceparent"]; sent || err != nil {
+		t.Errorf("sent %v, %v", headers, err)
+	}
+}
+
+func TestTheSecretsOfARotation(t *testing.T) {
+	_, _, during := newExchange()
+	x, a, l := newExchange()
+	oldSecret, newSecret := x.secrets["acme/sub_1/sec_old"], x.secrets["acme/sub_1/sec_new"]
+	during.Subscription.Secrets = subscription.Secrets{Current: "sec_new", Previous: "sec_old", OverlapEnd: x.now.Add(time.Hour)}
+	over := during
+	over.Subscription.Secrets.OverlapEnd = x.now
+	for name, c := range map[string]struct {
+		leased     dispatch.Leased
+		forBody    secret.Secret
+		signatures int
+	}{"none": {l, newSecret, 1}, "overlap": {during, oldSecret, 2}, "overlap is over": {over, newSecret, 1}} {
+		t.Run(name, func(t *testing.T) {
+			headers, err := a.Headers(t.Context(), c.leased, x.now, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := signature.VerifyBody(headers["X-Ordinavo-Signature"], l.Body, c.forBody); err != nil {
+				t.Error(err)
+			}
+			signatures := strings.Fields(headers["webhook-signature"])
+			if len(signatures) != c.signatures {
+				t.Fatalf("signatures %v", signatures)
+			}
+			for i, s := range []secret.Secret{newSecret, oldSecret}[:c.signatures] {
+				if err := signature.VerifyStandard("evt_1", headers["webhook-timestamp"], signatures[i], l.Body, x.now, time.Second, s); err != nil {
+					t.Errorf("signature %d: %v", i, err)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeSignedIsAnOutcomeAndStaysHere(t *testing.T) {
+	for name, secrets := range map[string]subscription.Secrets{
+		"current":  {Current: "sec_lost"},
+		"previous": {Current: "sec_new", Previous: "sec_lost", OverlapEnd: start.AddDate(1, 0, 0)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			x, a, l := newExchange()
+			l.Subscription.Secrets = secrets
+			outcome := a.Attempt(t.Context(), l)
+			if outcome.Succeeded() || outcome.Gone() || !strings.Contains(outcome.Error, "could not be signed") || !outcome.StartedAt.Equal(x.now) || outcome.TraceID == "" {
+				t.Errorf("came to %+v", outcome)
+			}
+			if len(x.requests) != 0 || len(x.told) != 1 {
+				t.Errorf("sent %d requests, told %d", len(x.requests), len(x.told))
+			}
+		})
+	}
+}

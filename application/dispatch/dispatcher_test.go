@@ -1,0 +1,311 @@
+package dispatch_test
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+func TestNoMoreIsOutThanTheProcessAndTheLaneAllow(t *testing.T) {
+	for name, c := range map[string]struct{ process, lanes, laneLimit, want int }{
+		"the lanes' limits": {100, 5, 4, 20},
+		"the process's":     {7, 5, 4, 7},
+		"one by one":        {1, 3, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, c.process)
+			for i := range c.lanes {
+				lane := w.subscribe(fmt.Sprintf("sub_%d", i), c.laneLimit)
+				for range 10 {
+					w.schedule(lane, "")
+				}
+			}
+			w.step()
+			w.step() // nothing has ended, so nothing more is leased
+			out := w.take()
+			if len(out) != c.want || w.InFlight() != c.want {
+				t.Fatalf("%d are out, %d in flight, want %d", len(out), w.InFlight(), c.want)
+			}
+			for done := 0; len(out) > 0; done++ {
+				w.Finish(out[0], succeeded())
+				w.step()
+				lanes := map[dispatch.Lane]int{}
+				for _, l := range out[1:] {
+					lanes[l.Lane()]++
+				}
+				out = append(out[1:], w.take()...)
+				if w.InFlight() != len(out) || len(out) > c.process || done > 10*c.lanes {
+					t.Fatalf("%d are out, %d in flight", len(out), w.InFlight())
+				}
+			}
+			if w.ended[delivery.StatusSucceeded] != 10*c.lanes || w.InFlight() != 0 {
+				t.Errorf("ended %v", w.ended)
+			}
+		})
+	}
+}
+
+func TestATurnRecordsAndLeasesInOneTransaction(t *testing.T) {
+	w := newWorld(t, 2)
+	lane := w.subscribe("sub_1", 2)
+	for range 4 {
+		w.schedule(lane, "")
+	}
+	w.step()
+	for _, l := range w.take() {
+		w.Finish(l, succeeded())
+	}
+	before := w.transactions
+	w.step()
+	if got := w.take(); w.transactions != before+1 || len(got) != 2 || w.ended[delivery.StatusSucceeded] != 2 {
+		t.Errorf("%d transactions leased %d and recorded %v", w.transactions-before, len(got), w.ended)
+	}
+}
+
+func TestAFailedTransactionKeepsOutcomesAndWritesThemOnce(t *testing.T) {
+	broken := errors.New("away")
+	for _, call := range []string{"Save", "NoteHealth", "LeaseDue", "commit"} {
+		t.Run(call, func(t *testing.T) {
+			w := newWorld(t, 2)
+			lane := w.subscribe("sub_1", 1)
+			w.schedule(lane, "")
+			w.schedule(lane, "")
+			w.step()
+			l := w.take()[0]
+			w.Finish(l, succeeded())
+			w.fail[call] = broken
+			for range 3 {
+				if _, err := w.Step(t.Context()); !errors.Is(err, broken) {
+					t.Fatalf("got %v", err)
+				}
+				if w.InFlight() != 1 || len(w.ended) > 0 || len(w.take()) > 0 {
+					t.Fatalf("%d in flight, ended %v", w.InFlight(), w.ended)
+				}
+			}
+			delete(w.fail, call)
+			w.step()
+			w.step()
+			if got := w.rows[l.Delivery.ID]; got.Status != delivery.StatusSucceeded || len(got.changes) != 2 || w.ended[delivery.StatusSucceeded] != 1 || len(w.stale) > 0 {
+				t.Errorf("recorded %+v, ended %v, stale %v", got, w.ended, w.stale)
+			}
+			if next := w.take(); len(next) != 1 || w.InFlight() != 1 {
+				t.Errorf("leased %d afterwards", len(next))
+			}
+		})
+	}
+}
+
+func TestALookThatWasAskedForIsNotForgottenWhenItFails(t *testing.T) {
+	w := newWorld(t, 2)
+	w.step()
+	w.schedule(w.subscribe("sub_1", 1), "")
+	w.Wake()
+	w.fail["LeaseDue"] = errors.New("away")
+	if _, err := w.Step(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	delete(w.fail, "LeaseDue")
+	if w.step(); len(w.take()) != 1 {
+		t.Error("what is due is forgotten")
+	}
+}
+
+func TestAStaleOutcomeIsCountedAndFreesItsSlot(t *testing.T) {
+	w := newWorld(t, 2)
+	lane := w.subscribe("sub_1", 2)
+	w.schedule(lane, "")
+	w.schedule(lane, "")
+	w.step()
+	out := w.take()
+	taken := w.rows[out[0].Delivery.ID]
+	taken.lease = "inc_2"
+	w.rows[taken.ID] = taken
+	w.Finish(out[0], answered(410)) // says nothing of the subscription any more
+	w.Finish(out[1], succeeded())
+	w.step()
+	if !slices.Equal(w.stale, []string{taken.ID}) || w.InFlight() != 0 || len(w.disabled) > 0 {
+		t.Errorf("stale %v, %d in flight, disabled %v", w.stale, w.InFlight(), w.disabled)
+	}
+	if w.ended[delivery.StatusSucceeded] != 1 || len(w.ended) != 1 || w.rows[taken.ID].Status != delivery.StatusPending {
+		t.Errorf("ended %v", w.ended)
+	}
+}
+
+func TestAnOutcomeThatCannotFollowHoldsNobodyUp(t *testing.T) {
+	w := newWorld(t, 2)
+	lane := w.subscribe("sub_1", 2)
+	bad, good := w.schedule(lane, incarnation), w.schedule(lane, incarnation)
+	bad.Delivery.Status = delivery.StatusParked
+	for _, l := range []dispatch.Leased{bad, good} {
+		w.Reserve(lane, 2)
+		w.Finish(l, succeeded())
+	}
+	w.step()
+	if !slices.Equal(w.stale, []string{bad.Delivery.ID}) || w.InFlight() != 0 || w.ended[delivery.StatusSucceeded] != 1 {
+		t.Errorf("stale %v, %d in flight, ended %v", w.stale, w.InFlight(), w.ended)
+	}
+}
+
+func TestAReceiverThatIsGoneIsDisabled(t *testing.T) {
+	w := newWorld(t, 2)
+	lane := w.subscribe("sub_1", 2)
+	w.schedule(lane, "")
+	w.schedule(lane, "")
+	w.step()
+	out := w.take()
+	w.Finish(out[0], answered(410))
+	w.Finish(out[1], succeeded())
+	w.step()
+	if w.disabled[lane] != subscription.ReasonGone || w.ended[delivery.StatusDeadLetter] != 1 {
+		t.Errorf("disabled %v, ended %v", w.disabled, w.ended)
+	}
+}
+
+func TestFiveDaysOfOnlyFailuresDisable(t *testing.T) {
+	day := 24 * time.Hour
+	for name, c := range map[string]struct {
+		after    time.Duration
+		between  bool // a success on the way
+		with     bool // one in the same turn
+		disabled bool
+	}{
+		"just short of it":      {after: 5*day - time.Second},
+		"five days":             {after: 5 * day, disabled: true},
+		"a success on the way":  {after: 5 * day, between: true},
+		"a success in the turn": {after: 5 * day, with: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 4)
+			lane := w.subscribe("sub_1", 4)
+			attempt := func(outcomes ...delivery.Outcome) {
+				for _, o := range outcomes {
+					l := w.schedule(lane, incarnation)
+					w.Reserve(lane, 4)
+					w.Finish(l, o)
+				}
+				w.step()
+			}
+			attempt(answered(500))
+			if c.between {
+				w.now = w.now.Add(day)
+				attempt(succeeded())
+				attempt(answered(500))
+			}
+			w.now = start.Add(c.after)
+			if c.with {
+				attempt(answered(500), succeeded())
+			} else {
+				attempt(delivery.Outcome{Kind: delivery.KindTimeout})
+			}
+			want := map[dispatch.Lane]string{}
+			if c.disabled {
+				want[lane] = subscription.ReasonFailing
+			}
+			if !maps.Equal(w.disabled, want) {
+				t.Errorf("disabled %v", w.disabled)
+			}
+		})
+	}
+}
+
+func TestAFailureIsRetriedWhenItIsDue(t *testing.T) {
+	w := newWorld(t, 2)
+	w.schedule(w.subscribe("sub_1", 1), "")
+	w.step()
+	l := w.take()[0]
+	w.now = w.now.Add(time.Second)
+	w.Finish(l, answered(503))
+	w.Wake()
+	next := w.step()
+	due := w.now.Add(time.Minute)
+	if got := w.rows[l.Delivery.ID]; !got.DueAt.Equal(due) || got.Status != delivery.StatusRetrying || !next.Equal(due) {
+		t.Fatalf("due at %s, wants to be called at %s: %+v", got.DueAt, next, got)
+	}
+	before := w.transactions
+	w.now = due.Add(-time.Millisecond)
+	if next := w.step(); !next.Equal(due) || w.transactions != before {
+		t.Errorf("looked too early, and again at %s", next)
+	}
+	w.now = due
+	if w.step(); len(w.take()) != 1 {
+		t.Error("not leased when it is due")
+	}
+	before = w.transactions
+	if next := w.step(); !next.IsZero() || w.transactions != before {
+		t.Errorf("an idle dispatcher looks again at %s, after %d transactions", next, w.transactions-before)
+	}
+}
+
+func TestNothingOvertakesOlderOnesOfItsLane(t *testing.T) {
+	w := newWorld(t, 10)
+	slow, other := w.subscribe("sub_slow", 1), w.subscribe("sub_other", 1)
+	w.schedule(slow, "")
+	w.schedule(slow, "")
+	w.duringLease = func() {
+		if _, ok := w.Reserve(other, 1); ok {
+			t.Error("reserved while it is unknown which lanes are behind")
+		}
+	}
+	w.step()
+	if _, ok := w.Reserve(slow, 5); ok {
+		t.Error("a newer one takes the slot of one that waits")
+	}
+	if lease, ok := w.Reserve(other, 1); !ok || lease != incarnation {
+		t.Error("another lane waits with it")
+	}
+	for range 2 {
+		w.Finish(w.take()[0], succeeded())
+		w.step()
+	}
+	if _, ok := w.Reserve(slow, 1); !ok {
+		t.Error("refused although nothing waits any more")
+	}
+	if _, ok := w.Reserve(slow, 1); ok {
+		t.Error("more than the lane allows")
+	}
+}
+
+func TestCloseGivesBackAndLeasesNothingMore(t *testing.T) {
+	w := newWorld(t, 3)
+	lane := w.subscribe("sub_1", 3)
+	for range 5 {
+		w.schedule(lane, "")
+	}
+	w.step()
+	attempted := <-w.Started()
+	w.fail["GiveBack"] = errors.New("away")
+	if err := w.Close(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	delete(w.fail, "GiveBack")
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.Finish(attempted, succeeded())
+	w.Wake()
+	w.step()
+	if _, ok := w.Reserve(w.subscribe("sub_2", 1), 1); ok || len(w.take()) > 0 {
+		t.Error("leased after the end")
+	}
+	if w.rows[attempted.Delivery.ID].Status != delivery.StatusSucceeded {
+		t.Error("an outcome was not recorded after the end")
+	}
+}
+
+func TestAnAbandonedAttemptStaysLeased(t *testing.T) {
+	w := newWorld(t, 1)
+	l := w.schedule(w.subscribe("sub_1", 1), "")
+	w.step()
+	w.Abandon(w.take()[0])
+	w.step()
+	if got := w.rows[l.Delivery.ID]; w.InFlight() != 0 || got.lease != incarnation || len(got.changes) != 1 {
+		t.Errorf("%d in flight: %+v", w.InFlight(), got)
+	}
+}

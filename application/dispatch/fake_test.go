@@ -1,0 +1,223 @@
+package dispatch_test
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// row is an open or closed delivery with its stream.
+type row struct {
+	delivery.Delivery
+	lease    string
+	leasedAt time.Time
+	changes  []delivery.Change
+}
+
+// world is a queue in memory, whose transactions are undone when they fail, and the dispatcher on it.
+type world struct {
+	testing.TB
+	*dispatch.Dispatcher
+	now  time.Time
+	made int
+	lane map[dispatch.Lane]subscription.Subscription
+
+	rows         map[string]row
+	failingSince map[dispatch.Lane]time.Time
+	inTx         bool
+	transactions int
+	fail         map[string]error // of a call, or of the commit
+	duringLease  func()
+
+	disabled map[dispatch.Lane]string
+	stale    []string
+	ended    map[delivery.Status]int
+}
+
+const incarnation = "inc_1"
+
+func newWorld(t testing.TB, maxInFlight int) *world {
+	w := &world{
+		TB: t, now: start, lane: map[dispatch.Lane]subscription.Subscription{}, rows: map[string]row{}, failingSince: map[dispatch.Lane]time.Time{},
+		fail: map[string]error{}, disabled: map[dispatch.Lane]string{}, ended: map[delivery.Status]int{},
+	}
+	w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: func() time.Time { return w.now },
+		Jitter: func() float64 { return 0 }, Incarnation: incarnation, MaxInFlight: maxInFlight})
+	return w
+}
+
+// subscribe makes a lane that allows so many attempts at once.
+func (w *world) subscribe(id string, maxInFlight int) dispatch.Lane {
+	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: id}
+	w.lane[lane] = subscription.Subscription{ID: id, Tenant: "acme", Status: subscription.StatusActive, Version: 1, Settings: subscription.Settings{
+		URL: "https://example.com/" + id, MaxInFlight: maxInFlight, Timeout: time.Second, RetrySchedule: []time.Duration{time.Minute, time.Hour}}}
+	return lane
+}
+
+// schedule makes a delivery of the lane, held when lease is not empty.
+func (w *world) schedule(lane dispatch.Lane, lease string) dispatch.Leased {
+	w.Helper()
+	w.made++
+	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: fmt.Sprintf("dlv_%04d", w.made), Tenant: lane.Tenant, EventID: fmt.Sprintf("evt_%04d", w.made),
+		EventType: event.VisitReportApproved, SubscriptionID: lane.SubscriptionID, SubscriptionVersion: 1, BodyNumber: 1})
+	d, err := delivery.Fold(changes)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.rows[d.ID] = row{d, lease, w.now, changes}
+	return w.leased(d, lease)
+}
+
+func (w *world) leased(d delivery.Delivery, lease string) dispatch.Leased {
+	return dispatch.Leased{Delivery: d, Subscription: w.lane[laneOf(d)], Lease: lease, TraceParent: "00-trace"}
+}
+
+func laneOf(d delivery.Delivery) dispatch.Lane {
+	return dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}
+}
+
+func (w *world) step() time.Time {
+	w.Helper()
+	next, err := w.Step(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return next
+}
+
+// take receives what is to be attempted now.
+func (w *world) take() (list []dispatch.Leased) {
+	for len(w.Started()) > 0 {
+		list = append(list, <-w.Started())
+	}
+	return list
+}
+
+func succeeded() delivery.Outcome {
+	return delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200, StartedAt: start}
+}
+
+func answered(status int) delivery.Outcome {
+	return delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: status, StartedAt: start}
+}
+
+func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if w.inTx {
+		return errors.New("a transaction in a transaction")
+	}
+	rows, failing, disabled := maps.Clone(w.rows), maps.Clone(w.failingSince), maps.Clone(w.disabled)
+	w.inTx, w.transactions = true, w.transactions+1
+	err := fn(ctx)
+	w.inTx = false
+	if err = errors.Join(err, w.fail["commit"]); err != nil {
+		w.rows, w.failingSince, w.disabled = rows, failing, disabled
+	}
+	return err
+}
+
+// must is an error outside a transaction, or a planted one.
+func (w *world) must(call string) error {
+	if !w.inTx {
+		return fmt.Errorf("%s outside the transaction", call)
+	}
+	return w.fail[call]
+}
+
+func (w *world) LeaseDue(_ context.Context, r dispatch.LeaseRequest) (answer dispatch.LeaseAnswer, err error) {
+	if err := w.must("LeaseDue"); err != nil {
+		return answer, err
+	}
+	if w.duringLease != nil {
+		w.duringLease()
+	}
+	out := maps.Clone(r.InFlight)
+	for _, q := range w.inOrder() {
+		lane := laneOf(q.Delivery)
+		switch {
+		case q.lease != "" || !q.Status.IsClaimable():
+		case q.DueAt.After(r.Now):
+			if answer.NextDue.IsZero() || q.DueAt.Before(answer.NextDue) {
+				answer.NextDue = q.DueAt
+			}
+		case len(answer.Leased) == r.Limit || out[lane] >= w.lane[lane].MaxInFlight:
+			answer.LeftBehind(lane)
+		default:
+			out[lane]++
+			q.lease, q.leasedAt = r.Lease, r.Now
+			w.rows[q.ID] = q
+			answer.Leased = append(answer.Leased, w.leased(q.Delivery, r.Lease))
+		}
+	}
+	return answer, nil
+}
+
+func (w *world) inOrder() []row {
+	return slices.SortedFunc(maps.Values(w.rows), func(a, b row) int {
+		return cmp.Or(a.DueAt.Compare(b.DueAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+func (w *world) Save(_ context.Context, saved []dispatch.Saved) (stale []string, err error) {
+	for _, s := range saved {
+		q := w.rows[s.Before.ID]
+		if q.Version != s.Before.Version || q.lease != s.Lease {
+			stale = append(stale, s.Before.ID)
+			continue
+		}
+		w.rows[s.Before.ID] = row{Delivery: s.After, changes: append(slices.Clone(q.changes), s.Changes...)}
+	}
+	return stale, w.fail["Save"]
+}
+
+func (w *world) NoteHealth(_ context.Context, lanes map[dispatch.Lane]bool, now time.Time) (map[dispatch.Lane]time.Time, error) {
+	failing := map[dispatch.Lane]time.Time{}
+	for lane, succeeded := range lanes {
+		if succeeded {
+			delete(w.failingSince, lane)
+			continue
+		}
+		if _, already := w.failingSince[lane]; !already {
+			w.failingSince[lane] = now
+		}
+		failing[lane] = w.failingSince[lane]
+	}
+	return failing, w.must("NoteHealth")
+}
+
+func (w *world) GiveBack(_ context.Context, lease string, leased []dispatch.Leased) error {
+	if err := w.fail["GiveBack"]; err != nil {
+		return err
+	}
+	for _, l := range leased {
+		if q := w.rows[l.Delivery.ID]; q.lease == lease {
+			q.lease = ""
+			w.rows[q.ID] = q
+		}
+	}
+	return nil
+}
+
+func (w *world) Disable(_ context.Context, lane dispatch.Lane, reason string) error {
+	w.disabled[lane] = reason
+	return w.must("Disable")
+}
+
+func (w *world) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
+	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}}
+}
+func (w *world) StaleLease(_ context.Context, id string) { w.stale = append(w.stale, id) }
+func (w *world) DeliveriesEnded(_ context.Context, status delivery.Status, n int) {
+	w.ended[status] += n
+}
