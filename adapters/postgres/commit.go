@@ -1,0 +1,116 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Commit makes the transaction durable and wakes who waits for what it wrote. When the answer of the
+// server is lost, it asks what became of the transaction; as long as that has no answer either it fails as
+// problem.Unavailable, and who waits by WhenEnded is told once the server is back.
+func (tx *Tx) Commit() error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.done {
+		return fmt.Errorf("commit: %w", pgx.ErrTxClosed)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	err := tx.broken
+	if err == nil {
+		err = tx.flush(ctx, true)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
+	}
+	tag, err := tx.conn.Exec(ctx, "COMMIT")
+	switch {
+	case err == nil && tag.String() == "ROLLBACK":
+		err = pgx.ErrTxCommitRollback
+	case err == nil:
+		tx.release()
+		tx.committed()
+		return nil
+	case tx.xid != "" && ambiguous(err):
+		return tx.resolve(err)
+	}
+	return errors.Join(fmt.Errorf("commit: %w", translate(ctx, err)), tx.rollback())
+}
+
+func (tx *Tx) committed() {
+	tx.db.signals.committed(tx.topics, tx.queue)
+	tx.tell(true)
+}
+
+// ambiguous reports whether the commit may have happened although it failed.
+func ambiguous(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Severity == "FATAL" || refused.Severity == "PANIC"
+	}
+	return !pgconn.SafeToRetry(err)
+}
+
+// How long a lost answer is waited for by the one who committed, and how often it is asked for.
+const (
+	resolveWithin = 2 * time.Second
+	resolveEvery  = 50 * time.Millisecond
+)
+
+// resolve finds out what became of a commit whose answer was lost.
+func (tx *Tx) resolve(cause error) error {
+	tx.release()
+	ctx, cancel := context.WithTimeout(tx.db.closing, resolveWithin)
+	defer cancel()
+	committed, err := tx.outcome(ctx)
+	if err != nil {
+		// Its own goroutine, until the server is back or the database is closed. There are no more of
+		// them than connections, since nothing is begun meanwhile.
+		tx.db.running.Go(tx.resolveLate)
+		return unavailable(fmt.Errorf("%w: %w", errUnknown, cause))
+	}
+	if !committed {
+		tx.tell(false)
+		return unavailable(fmt.Errorf("commit: %w", cause))
+	}
+	tx.committed()
+	return nil
+}
+
+func (tx *Tx) resolveLate() {
+	committed, err := tx.outcome(tx.db.closing)
+	if err != nil || !committed {
+		tx.tell(false)
+		return
+	}
+	for _, fn := range tx.late {
+		fn(tx.db.closing)
+	}
+	tx.committed()
+}
+
+// outcome asks until the server says whether the transaction was committed, or ctx ends.
+func (tx *Tx) outcome(ctx context.Context) (committed bool, err error) {
+	for {
+		var status *string
+		err = tx.db.query(ctx, func(r pgx.Rows) error { return r.Scan(&status) }, `SELECT pg_xact_status($1::text::xid8)`, tx.xid)
+		switch {
+		case err == nil && status == nil:
+			return false, errors.New("the transaction is too old to be known")
+		case err == nil && *status != "in progress":
+			return *status == "committed", nil
+		}
+		if !pause(ctx, resolveEvery) {
+			return false, errors.Join(ctx.Err(), err)
+		}
+	}
+}
+
+// whenLate calls fn when the transaction turns out to be committed after Commit has failed for
+// want of an answer: what its user did not learn of must be taken back.
+func (tx *Tx) whenLate(fn func(ctx context.Context)) { tx.late = append(tx.late, fn) }

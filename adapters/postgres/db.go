@@ -1,0 +1,221 @@
+// Package postgres keeps everything in one PostgreSQL database that any number of processes share.
+//
+// It needs nothing of a connection beyond the transaction at hand: no prepared statement's name, no setting, no
+// session lock. So it works behind PgBouncer in transaction mode. One more connection, to the server itself,
+// listens for what other processes commit; without it they are seen by polling.
+//
+// Position order of the log is commit order: see Tx.flush.
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/puddle/v2"
+)
+
+// Config says how to reach a database. Only URL is needed.
+type Config struct {
+	// URL is that of the server, or of a PgBouncer before it.
+	URL string
+	// DirectURL is that of the server itself when URL is a PgBouncer's; LISTEN does not work through one.
+	DirectURL string
+	// MaxConns bounds the connections of this process, the listening one apart (default 16, at least 4).
+	MaxConns int
+	// Shards is how many a log gets that is made by this process's migration (default 1, at most 64). Each shard of
+	// a sharded topic has its own order, offset and lock; all that concerns a tenant is in one shard.
+	Shards int
+	// Recheck is how often those who watch look without having been told (default 1 s).
+	Recheck time.Duration
+	Logger  *slog.Logger
+}
+
+func (c Config) withDefaults() (Config, error) {
+	if c.DirectURL == "" {
+		c.DirectURL = c.URL
+	}
+	if c.MaxConns == 0 {
+		c.MaxConns = 16
+	}
+	if c.Shards == 0 {
+		c.Shards = 1
+	}
+	if c.Recheck == 0 {
+		c.Recheck = time.Second
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.MaxConns < 4 || c.Shards < 1 || c.Shards > 64 || c.Recheck < 0 {
+		return c, errors.New("a database has at least 4 connections, 1 to 64 shards, and no negative recheck")
+	}
+	return c, nil
+}
+
+// DB is a database as this process uses it. All methods are safe for concurrent use.
+type DB struct {
+	config  Config
+	pool    *pgxpool.Pool
+	name    string // tells this process's notifications from those of others
+	shards  atomic.Int32
+	signals signals
+
+	closing context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	close   func()
+}
+
+// ErrClosed is the answer after Close.
+var ErrClosed = errors.New("the database is closed")
+
+// acquireTimeout bounds the wait for a free connection.
+const acquireTimeout = 5 * time.Second
+
+// Open prepares the connections and begins to listen. It does not connect, nor migrate; see Await.
+func Open(config Config) (*DB, error) {
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	parsed, err := pgxpool.ParseConfig(config.URL)
+	if err != nil {
+		return nil, fmt.Errorf("the database's URL: %w", err)
+	}
+	// Descriptions of statements are cached here, and none is kept by the server: under PgBouncer
+	// the next transaction has another connection.
+	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
+	parsed.ConnConfig.StatementCacheCapacity = 0
+	parsed.MaxConns = int32(config.MaxConns)
+	pool, err := pgxpool.NewWithConfig(context.Background(), parsed)
+	if err != nil {
+		return nil, fmt.Errorf("prepare the connections: %w", err)
+	}
+	db := &DB{config: config, pool: pool, name: rand.Text()}
+	db.closing, db.cancel = context.WithCancel(context.Background())
+	db.close = sync.OnceFunc(db.shut)
+	db.running.Go(db.listen)
+	db.running.Go(db.recheck)
+	return db, nil
+}
+
+// Close ends what runs in the background and closes the connections when their users are done. A second call does nothing.
+func (db *DB) Close() error {
+	db.close()
+	return nil
+}
+
+func (db *DB) shut() {
+	db.cancel()
+	db.running.Wait()
+	db.pool.Close()
+}
+
+// Await returns when the database answers. It reports each failure, and gives up on those that waiting does not mend.
+func (db *DB) Await(ctx context.Context, report func(error)) error {
+	for {
+		err := db.pool.Ping(ctx)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || misconfigured(err) {
+			return fmt.Errorf("connect to the database: %w", err)
+		}
+		report(fmt.Errorf("the database does not answer, trying again: %w", err))
+		if !pause(ctx, time.Second) {
+			return fmt.Errorf("connect to the database: %w", err)
+		}
+	}
+}
+
+// pause is false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// acquire takes a connection from the pool.
+func (db *DB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	conn, err := db.pool.Acquire(bounded)
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.Is(err, puddle.ErrClosedPool):
+		return nil, ErrClosed
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("wait for a connection: %w", context.Cause(ctx))
+	case bounded.Err() != nil:
+		return nil, unavailable(fmt.Errorf("wait for a connection: %w", err))
+	}
+	return nil, translate(ctx, err)
+}
+
+// reader runs queries: in a transaction, or each by itself.
+type reader interface {
+	// query calls each for every row.
+	query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error
+	// send runs all queries of a batch in one round trip.
+	send(ctx context.Context, b *pgx.Batch) error
+}
+
+func (db *DB) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	conn, err := db.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return translate(ctx, readRows(ctx, conn.Conn(), each, sql, args))
+}
+
+func (db *DB) send(ctx context.Context, b *pgx.Batch) error {
+	conn, err := db.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
+	return translate(ctx, conn.SendBatch(ctx, b).Close())
+}
+
+func readRows(ctx context.Context, conn *pgx.Conn, each func(pgx.Rows) error, sql string, args []any) error {
+	rows, err := conn.Query(ctx, sql, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	rows.Close()
+	return rows.Err()
+}
+
+// from reads in the transaction that the context carries, else from the last committed state.
+func (db *DB) from(ctx context.Context) reader {
+	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
+		return tx
+	}
+	return db
+}
+
+// Query reads rows, in the transaction that the context carries if there is one.
+func (db *DB) Query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	return db.from(ctx).query(ctx, each, sql, args...)
+}

@@ -1,0 +1,194 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// deliveryColumns is shared by open and closed deliveries, in the order of scanDelivery.
+const deliveryColumns = `tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
+	body_number, warnings, status, version, attempts, failures, abandonments, created_at, updated_at`
+
+// queueColumns is what an open delivery has beside them.
+const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
+
+// queued is a row of open_deliveries.
+type queued struct {
+	delivery.Delivery
+	AcceptedAt  time.Time
+	TraceParent string
+	Lease       string
+	LeasedAt    time.Time
+}
+
+func scanQueued(r pgx.Rows) (queued, error) { return scanQueuedWith(r) }
+
+// scanQueuedWith reads into more what the query selects behind the columns.
+func scanQueuedWith(r pgx.Rows, more ...any) (q queued, err error) {
+	var due, accepted, leased *int64
+	var lease *string
+	err = scanDelivery(r, &q.Delivery, append([]any{&due, &accepted, &q.TraceParent, &lease, &leased}, more...)...)
+	q.DueAt, q.AcceptedAt, q.LeasedAt = moment(due), moment(accepted), moment(leased)
+	if lease != nil {
+		q.Lease = *lease
+	}
+	return q, err
+}
+
+// scanDelivery reads deliveryColumns, and into more what the query selects behind them.
+func scanDelivery(r pgx.Rows, d *delivery.Delivery, more ...any) error {
+	var warnings []byte
+	var created, updated int64
+	err := r.Scan(append([]any{&d.Tenant, &d.ID, &d.EventID, &d.EventType, &d.SubscriptionID, &d.SubscriptionVersion,
+		&d.BodyNumber, &warnings, &d.Status, &d.Version, &d.Attempts, &d.Failures, &d.Abandonments, &created, &updated}, more...)...)
+	if err != nil {
+		return err
+	}
+	if d.Status, err = delivery.ParseStatus(string(d.Status)); err != nil {
+		return err
+	}
+	d.CreatedAt, d.UpdatedAt = moment(&created), moment(&updated)
+	return json.Unmarshal(warnings, &d.Warnings)
+}
+
+// Each statement moves a whole batch. The lease and the version fence every row of it: whoever lost a delivery to
+// somebody else changes nothing, and its place is not returned.
+const (
+	savedRows = `unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::int[], $9::int[], $10::bigint[], $11::bigint[], $12::int[])
+  AS s (tenant_id, delivery_id, expected, lease, status, version, attempts, failures, abandonments, updated_at, due_at, place)`
+
+	fencedOpen = `o.tenant_id = s.tenant_id AND o.delivery_id = s.delivery_id AND o.version = s.expected AND coalesce(o.lease, '') = s.lease`
+
+	moveOpen = `UPDATE open_deliveries o SET status = s.status, version = s.version, attempts = s.attempts, failures = s.failures,
+    abandonments = s.abandonments, updated_at = s.updated_at, due_at = s.due_at, lease = NULL, leased_at = NULL
+FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
+
+	closeOpen = `WITH moved AS (
+    DELETE FROM open_deliveries o USING ` + savedRows + ` WHERE ` + fencedOpen + `
+    RETURNING ` + movedColumns + `
+), closed AS (
+    INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent)
+    SELECT ` + deliveryColumns + `, accepted_at, traceparent FROM moved
+) SELECT place FROM moved`
+
+	reopenClosed = `WITH moved AS (
+    DELETE FROM closed_deliveries o USING ` + savedRows + `
+    WHERE o.tenant_id = s.tenant_id AND o.delivery_id = s.delivery_id AND o.version = s.expected
+    RETURNING ` + movedColumns + `, s.due_at
+), opened AS (
+    INSERT INTO open_deliveries (` + deliveryColumns + `, accepted_at, traceparent, due_at)
+    SELECT ` + deliveryColumns + `, accepted_at, traceparent, due_at FROM moved
+) SELECT place FROM moved`
+
+	// movedColumns are deliveryColumns: those that never change from the old row, the others from the new state.
+	movedColumns = `o.tenant_id, o.delivery_id, o.event_id, o.event_type, o.subscription_id, o.subscription_version, o.body_number, o.warnings,
+    s.status, s.version, s.attempts, s.failures, s.abandonments, o.created_at, s.updated_at, o.accepted_at, o.traceparent, s.place`
+)
+
+// savedBatch gathers what one statement saves, column by column.
+type savedBatch struct {
+	tenants, ids, leases, statuses          []string
+	expected, versions, updated             []int64
+	due                                     []*int64
+	attempts, failures, abandonments, place []int32
+}
+
+func (b *savedBatch) add(place int, d dispatch.Saved) {
+	b.tenants, b.ids, b.leases = append(b.tenants, string(d.Before.Tenant)), append(b.ids, d.Before.ID), append(b.leases, d.Lease)
+	b.expected, b.place = append(b.expected, d.Before.Version), append(b.place, int32(place))
+	b.statuses, b.versions = append(b.statuses, string(d.After.Status)), append(b.versions, d.After.Version)
+	b.attempts, b.failures = append(b.attempts, int32(d.After.Attempts)), append(b.failures, int32(d.After.Failures))
+	b.abandonments = append(b.abandonments, int32(d.After.Abandonments))
+	b.updated, b.due = append(b.updated, d.After.UpdatedAt.UnixMicro()), append(b.due, stamp(d.After.DueAt))
+}
+
+func (b *savedBatch) queue(to *pgx.Batch, sql string, done []bool) {
+	if len(b.ids) == 0 {
+		return
+	}
+	to.Queue(sql, b.tenants, b.ids, b.expected, b.leases, b.statuses, b.versions, b.attempts, b.failures, b.abandonments, b.updated, b.due, b.place).
+		Query(func(rows pgx.Rows) error {
+			for rows.Next() {
+				var place int32
+				if err := rows.Scan(&place); err != nil {
+					return err
+				}
+				done[place] = true
+			}
+			return rows.Err()
+		})
+}
+
+// Save writes changes and the state they lead to; see dispatch.Store.
+func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
+	if len(saved) == 0 {
+		return nil, nil
+	}
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		stale = nil
+		done := make([]bool, len(saved))
+		if err := tx.write(ctx, saveBatch(saved, done)); err != nil {
+			return err
+		}
+		for i, d := range saved {
+			if !done[i] {
+				stale = append(stale, d.Before.ID)
+				continue
+			}
+			if d.After.Status.IsClaimable() {
+				tx.QueueChanged()
+			}
+			if err := tx.appendDelivery(ctx, d.After, d.Before.Version, d.Changes, d.TraceParent); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return stale, err
+}
+
+func saveBatch(saved []dispatch.Saved, done []bool) *pgx.Batch {
+	var moved, closed, reopened savedBatch
+	for i, d := range saved {
+		switch {
+		case d.After.Status.IsTerminal():
+			closed.add(i, d)
+		case d.Before.Status.IsTerminal():
+			reopened.add(i, d)
+		default:
+			moved.add(i, d)
+		}
+	}
+	b := &pgx.Batch{}
+	closed.queue(b, closeOpen, done)
+	moved.queue(b, moveOpen, done)
+	reopened.queue(b, reopenClosed, done)
+	return b
+}
+
+const deliveryStream = "delivery/"
+
+// appendDelivery writes the changes behind a version of the delivery's stream.
+func (tx *Tx) appendDelivery(ctx context.Context, d delivery.Delivery, version int64, changes []delivery.Change, traceParent string) error {
+	meta := metadata{TraceParent: traceParent}.encode()
+	for i, c := range changes {
+		name, data, err := delivery.Encode(c)
+		if err != nil {
+			return err
+		}
+		err = tx.appendSharded(ctx, record{
+			Topic: TopicDeliveries, Tenant: d.Tenant, Stream: deliveryStream + d.ID, Version: version + int64(i) + 1,
+			Type: name, Data: data, Meta: meta, At: d.UpdatedAt,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,101 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/puddle/v2"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// The codes of PostgreSQL (its appendix A) that mean something here.
+const (
+	codeSerializationFailure = "40001"
+	codeDeadlock             = "40P01"
+	codeUniqueViolation      = "23505"
+	codeWrongPassword        = "28P01"
+	codeNotAuthorized        = "28000"
+	codeNoSuchDatabase       = "3D000"
+	codeReadOnly             = "25006" // a server that was demoted
+)
+
+// unavailable tells the caller that it is worth trying again, and keeps the cause for the log.
+func unavailable(err error) error {
+	if problem.Is(err, problem.Unavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The database does not answer; try again in a second."), err)
+}
+
+// translate turns a driver's error into one that the application knows.
+func translate(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	case errors.Is(err, puddle.ErrClosedPool):
+		return ErrClosed
+	case lostConnection(err):
+		return unavailable(err)
+	}
+	return err
+}
+
+// lostConnection reports whether the server is away, going away or full, or the connection to it is broken.
+func lostConnection(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		class := refused.Code[:min(2, len(refused.Code))]
+		return class == "08" || class == "53" || strings.HasPrefix(refused.Code, "57P") || refused.Code == codeReadOnly
+	}
+	var connect *pgconn.ConnectError
+	var network net.Error
+	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
+}
+
+// misconfigured reports whether waiting will not mend the error.
+func misconfigured(err error) bool {
+	switch code(err) {
+	case codeWrongPassword, codeNotAuthorized, codeNoSuchDatabase:
+		return true
+	}
+	return false
+}
+
+func code(err error) string {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) {
+		return refused.Code
+	}
+	return ""
+}
+
+// repeatable reports whether the same transaction may well succeed when it is run anew: it met another one. Two
+// processes that accept the same event at once meet at its key; the second then finds the first's.
+func repeatable(err error) bool {
+	switch code(err) {
+	case codeSerializationFailure, codeDeadlock:
+		return true
+	case codeUniqueViolation:
+		var refused *pgconn.PgError
+		return errors.As(err, &refused) && refused.ConstraintName == "events_pkey"
+	}
+	return false
+}
+
+// notFound turns the absence of a row into the user's problem.
+func notFound(err error, what string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return problem.New(problem.NotFound, "There is no such %s.", what)
+	}
+	return err
+}

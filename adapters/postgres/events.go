@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// typeEventsAccepted is the stored name of the record that names the events of one commit.
+const typeEventsAccepted = "events.accepted.v1"
+
+// MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
+const MaxEventsPerRecord = 1 << 16
+
+// maxNamed is how many events one record names, so that a handler's batch stays small.
+const maxNamed = 2000
+
+// acceptedRow is a row of events to be written with the record that names it.
+type acceptedRow struct {
+	intake.Accepted
+	content []byte
+}
+
+// anyEvent picks what waits with events.
+func anyEvent(a appended) bool { return len(a.accepted) > 0 }
+
+func keyArrays(keys []intake.EventKey) (tenants, ids []string) {
+	tenants, ids = make([]string, len(keys)), make([]string, len(keys))
+	for i, k := range keys {
+		tenants[i], ids[i] = string(k.Tenant), k.ID
+	}
+	return tenants, ids
+}
+
+const knownEvents = `SELECT e.tenant_id, e.event_id, e.fingerprint FROM unnest($1::text[], $2::text[]) AS k (tenant_id, event_id)
+JOIN events e ON e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
+
+// Fingerprints finds which of the events are known already.
+func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	from, err := s.db.fromLog(ctx, anyEvent)
+	if err != nil {
+		return nil, err
+	}
+	tenants, ids := keyArrays(keys)
+	known := make(map[intake.EventKey][32]byte, len(keys))
+	err = from.query(ctx, func(r pgx.Rows) error {
+		var key intake.EventKey
+		var print []byte
+		if err := r.Scan(&key.Tenant, &key.ID, &print); err != nil {
+			return err
+		}
+		known[key] = [32]byte(print)
+		return nil
+	}, knownEvents, tenants, ids)
+	return known, err
+}
+
+// KnownTenants says which of the tenants exist.
+func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
+	known := map[tenant.ID]bool{}
+	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var id tenant.ID
+		err := r.Scan(&id)
+		known[id] = true
+		return err
+	}, `SELECT tenant_id FROM tenants WHERE tenant_id = ANY($1::text[])`, texts(ids))
+	return known, err
+}
+
+// AppendEvents stores the events and, for each shard, one record in the log that names its events.
+func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	byShard := make([][]acceptedRow, shards)
+	for _, e := range events {
+		content, err := event.Encode(e.Event)
+		if err != nil {
+			return fmt.Errorf("encode event %s: %w", e.ID, err)
+		}
+		shard := shardOf(e.TenantID, shards)
+		byShard[shard] = append(byShard[shard], acceptedRow{e, content})
+	}
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		for shard, rows := range byShard {
+			for len(rows) > 0 {
+				n := min(len(rows), maxNamed)
+				if err := tx.appendEvents(ctx, ShardTopic(TopicEvents, shard, shards), shard, rows[:n]); err != nil {
+					return err
+				}
+				rows = rows[n:]
+			}
+		}
+		return nil
+	})
+}
+
+func (tx *Tx) appendEvents(ctx context.Context, topic string, shard int, rows []acceptedRow) error {
+	keys := make([]intake.EventKey, len(rows))
+	for i, e := range rows {
+		keys[i] = e.Key()
+	}
+	named, err := json.Marshal(keys)
+	if err != nil {
+		return err
+	}
+	return tx.append(ctx, appended{accepted: rows, record: record{
+		Topic: topic, Shard: shard, Type: typeEventsAccepted, Data: named, At: rows[0].At, Meta: metadata{TraceParent: rows[0].TraceParent}.encode(),
+	}})
+}
+
+// insertAccepted writes a record and the events that it names, whose sequences follow from its position.
+const insertAccepted = `WITH named AS (
+    INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at)
+    VALUES (nextval('log_numbers') * $1 + $2, $3, '', '', 0, $4, $5, $6, $7) RETURNING position
+)
+INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
+SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_type, e.occurred_at, e.accepted_at, e.fingerprint, e.content, e.traceparent
+FROM named, unnest($8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[], $15::text[])
+  WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, place)`
+
+func queueAccepted(b *pgx.Batch, a appended, shards int) {
+	n := len(a.accepted)
+	owner, id, kind, trace := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	occurred, accepted := make([]int64, n), make([]int64, n)
+	print, content := make([][]byte, n), make([][]byte, n)
+	for i, e := range a.accepted {
+		owner[i], id[i], kind[i], trace[i] = string(e.TenantID), e.ID, string(e.Type), e.TraceParent
+		occurred[i], accepted[i] = e.OccurredAt.UnixMicro(), e.At.UnixMicro()
+		print[i], content[i] = e.Fingerprint[:], e.content
+	}
+	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Meta, a.At.UnixMicro(),
+		owner, id, kind, occurred, accepted, print, content, trace)
+}
+
+const acceptedEvents = `SELECT e.content, e.fingerprint, e.accepted_at, e.traceparent
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_id, event_id, place)
+JOIN events e ON e.tenant_id = k.tenant_id AND e.event_id = k.event_id ORDER BY k.place`
+
+// Events loads accepted events, in the order of the keys.
+func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error) {
+	from, err := s.db.fromLog(ctx, anyEvent)
+	if err != nil {
+		return nil, err
+	}
+	tenants, ids := keyArrays(keys)
+	return all(ctx, from, func(r pgx.Rows) (a intake.Accepted, err error) {
+		var content, print []byte
+		var accepted int64
+		if err = r.Scan(&content, &print, &accepted, &a.TraceParent); err != nil {
+			return a, err
+		}
+		a.Fingerprint, a.At = [32]byte(print), time.UnixMicro(accepted).UTC()
+		a.Event, err = event.Decode(content)
+		return a, err
+	}, acceptedEvents, tenants, ids)
+}

@@ -1,0 +1,103 @@
+package postgres
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// channel is what this service notifies on, within its database.
+const channel = "ordinavo"
+
+// A notification names who sent it, whether the queue changed, and the topics that were appended to.
+const (
+	notifySeparator = "\n"
+	notifyQueue     = "queue"
+	maxNotification = 7900 // bytes; PostgreSQL takes less than 8000
+)
+
+// notification is what other processes are to hear of the transaction; empty for nothing. Deliveries of their
+// own records wake nobody at once: whoever reads that topic looks at it from time to time.
+func (tx *Tx) notification() string {
+	topics := slices.DeleteFunc(slices.Clone(tx.topics), func(topic string) bool { return family(topic) == TopicDeliveries })
+	if len(topics) == 0 && !tx.queue {
+		return ""
+	}
+	parts := []string{tx.db.name, ""}
+	if tx.queue {
+		parts[1] = notifyQueue
+	}
+	text := strings.Join(append(parts, topics...), notifySeparator)
+	if len(text) > maxNotification {
+		return strings.Join([]string{tx.db.name, notifyQueue}, notifySeparator) // the topics are found by looking
+	}
+	return text
+}
+
+// notified wakes who watches what another process committed.
+func (db *DB) notified(payload string) {
+	parts := strings.Split(payload, notifySeparator)
+	if len(parts) < 2 || parts[0] == db.name {
+		return // its own watchers were woken at the commit
+	}
+	db.signals.committed(parts[2:], parts[1] == notifyQueue)
+}
+
+// Pauses between two attempts to connect the listening connection.
+const (
+	firstReconnect = 100 * time.Millisecond
+	lastReconnect  = 5 * time.Second
+)
+
+// listen keeps one direct connection that hears what other processes commit, until the database is closed.
+func (db *DB) listen() {
+	wait := firstReconnect
+	for db.closing.Err() == nil {
+		began := time.Now()
+		err := db.listenOnce(db.closing)
+		if db.closing.Err() != nil {
+			return
+		}
+		if time.Since(began) > lastReconnect {
+			wait = firstReconnect
+		}
+		db.config.Logger.LogAttrs(db.closing, slog.LevelWarn, "the listening connection was lost, meanwhile the database is polled",
+			slog.Duration("retryIn", wait), slog.Any("error", err))
+		pause(db.closing, wait)
+		wait = min(2*wait, lastReconnect)
+	}
+}
+
+func (db *DB) listenOnce(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, db.config.DirectURL)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = conn.Close(bounded)
+	}()
+	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
+		return err
+	}
+	db.signals.all() // what was committed while nobody listened
+	for {
+		heard, err := conn.WaitForNotification(ctx)
+		if err != nil {
+			return err
+		}
+		db.notified(heard.Payload)
+	}
+}
+
+// recheck makes who watches look from time to time, since notifications may be lost.
+func (db *DB) recheck() {
+	for pause(db.closing, db.config.Recheck) {
+		db.signals.all()
+	}
+}

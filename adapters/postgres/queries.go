@@ -1,0 +1,154 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Deliveries lists newest first, open and closed ones in one order. Each part is sorted and cut by its
+// index before they are merged.
+func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
+	sql, args := listDeliveries(f)
+	return all(ctx, s.db.from(ctx), scanListed, sql, args...)
+}
+
+func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
+	w := where{args: []any{f.Limit}}
+	w.add(true, "tenant_id = $%d", f.Tenant)
+	w.add(f.SubscriptionID != "", "subscription_id = $%d", f.SubscriptionID)
+	w.add(f.EventID != "", "event_id = $%d", f.EventID)
+	w.add(f.EventType != "", "event_type = $%d", f.EventType)
+	w.add(!f.Since.IsZero(), "created_at >= $%d", stamp(f.Since))
+	w.add(!f.Until.IsZero(), "created_at < $%d", stamp(f.Until))
+	w.add(f.Before != "", "delivery_id < $%d", f.Before)
+	w.add(f.Status != "" && f.Status != delivery.StatusDelivering, "status = $%d", f.Status)
+	var parts []string
+	if !f.Status.IsTerminal() {
+		open := slices.Clone(w.conditions)
+		switch f.Status {
+		case "":
+		case delivery.StatusDelivering:
+			open = append(open, "lease IS NOT NULL")
+		default:
+			open = append(open, "lease IS NULL")
+		}
+		parts = append(parts, `(SELECT `+openColumns+` FROM open_deliveries WHERE `+strings.Join(open, " AND ")+` ORDER BY delivery_id DESC LIMIT $1)`)
+	}
+	if f.Status == "" || f.Status.IsTerminal() {
+		parts = append(parts, `(SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE `+w.String()+` ORDER BY delivery_id DESC LIMIT $1)`)
+	}
+	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") AS d ORDER BY 2 DESC LIMIT $1", w.args
+}
+
+// openColumns shows a delivery that a dispatcher holds as delivering.
+var openColumns = strings.Replace(deliveryColumns, "status,", "CASE WHEN lease IS NULL THEN status ELSE '"+string(delivery.StatusDelivering)+"' END,", 1) + ", due_at"
+
+func scanListed(r pgx.Rows) (d delivery.Delivery, err error) {
+	var due *int64
+	err = scanDelivery(r, &d, &due)
+	d.DueAt = moment(due)
+	return d, err
+}
+
+// Delivery finds one delivery, open or closed.
+func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
+	d, err := one(ctx, s.db.from(ctx), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
+		UNION ALL SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id = $2`, owner, id)
+	return d, notFound(err, "delivery")
+}
+
+// DeliveryChanges reads the delivery's stream.
+func (s *Store) DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error) {
+	records, err := s.db.stream(ctx, owner, deliveryStream+id)
+	if err != nil {
+		return nil, err
+	}
+	changes := make([]delivery.Change, len(records))
+	for i, r := range records {
+		if changes[i], err = delivery.Decode(r.Type, r.Data); err != nil {
+			return nil, fmt.Errorf("position %d: %w", r.Position, err)
+		}
+	}
+	return changes, nil
+}
+
+const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence`
+
+func scanEvent(r pgx.Rows) (e queries.Event, err error) {
+	var occurred, accepted *int64
+	err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence)
+	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/MaxEventsPerRecord
+	return e, err
+}
+
+// AcceptedEvents lists newest first.
+func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]queries.Event, error) {
+	from, err := s.db.fromLog(ctx, anyEvent)
+	if err != nil {
+		return nil, err
+	}
+	var w where
+	w.add(true, "tenant_id = $%d", f.Tenant)
+	w.add(f.Type != "", "event_type = $%d", f.Type)
+	w.add(!f.Since.IsZero(), "accepted_at >= $%d", stamp(f.Since))
+	w.add(!f.Until.IsZero(), "accepted_at < $%d", stamp(f.Until))
+	w.add(f.Before != 0, "sequence < $%d", f.Before)
+	return all(ctx, from, scanEvent, `SELECT `+eventColumns+` FROM events WHERE `+w.String()+` ORDER BY sequence DESC LIMIT `+w.next(), append(w.args, f.Limit)...)
+}
+
+// Event finds one accepted event.
+func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	from, err := s.db.fromLog(ctx, anyEvent)
+	if err != nil {
+		return queries.Event{}, err
+	}
+	e, err := one(ctx, from, scanEvent, `SELECT `+eventColumns+` FROM events WHERE tenant_id = $1 AND event_id = $2`, owner, id)
+	return e, notFound(err, "event")
+}
+
+// FanOutGroup is the consumer group of fan-out.
+const FanOutGroup = "fanout"
+
+// FannedOut says whether fan-out has come past the position, in the shard that the position is of.
+func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return false, err
+	}
+	offset, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) },
+		`SELECT position FROM consumer_offsets WHERE consumer_group = $1 AND topic = $2`,
+		FanOutGroup, ShardTopic(TopicEvents, int(position%int64(shards)), shards))
+	return len(offset) == 1 && offset[0] >= position, err
+}
+
+// GatedOf lists what a missing feature kept back.
+func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
+	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
+		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = $1 AND event_id = $2 ORDER BY subscription_id`, owner, eventID)
+}
+
+// QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.
+func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error) {
+	depth = map[delivery.Status]int{}
+	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var status delivery.Status
+		var due *int64
+		var n int
+		err := r.Scan(&status, &n, &due)
+		depth[status] = n
+		if at := moment(due); due != nil && !at.After(now) && (oldestDue.IsZero() || at.Before(oldestDue)) {
+			oldestDue = at
+		}
+		return err
+	}, `SELECT CASE WHEN lease IS NULL THEN status ELSE 'delivering' END AS shown, count(*), min(due_at) FROM open_deliveries GROUP BY shown`)
+	return depth, oldestDue, err
+}

@@ -1,0 +1,275 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Topics of the log. Events, subscriptions and deliveries are sharded by tenant.
+const (
+	TopicEvents        = "events"
+	TopicSubscriptions = "subscriptions"
+	TopicDeliveries    = "deliveries"
+	// TopicTests holds the samples that admins asked for.
+	TopicTests = "tests"
+	// TopicPoison is where goes what cannot be handled.
+	TopicPoison = "poison"
+)
+
+// Shards is how many shards the sharded topics have; fixed when the database was made.
+func (db *DB) Shards(ctx context.Context) (int, error) {
+	if n := db.shards.Load(); n > 0 {
+		return int(n), nil
+	}
+	n, err := one(ctx, db, func(r pgx.Rows) (n int32, err error) { return n, r.Scan(&n) }, `SELECT shards FROM log_shards`)
+	if err != nil {
+		return 0, fmt.Errorf("read how many shards the log has: %w", err)
+	}
+	db.shards.Store(n)
+	return int(n), nil
+}
+
+// ShardTopic names a shard of a sharded topic, as its readers subscribe to it. An only shard has the topic's own name.
+func ShardTopic(topic string, shard, shards int) string {
+	if shards == 1 {
+		return topic
+	}
+	return topic + ":" + strconv.Itoa(shard)
+}
+
+// family is the topic without its shard.
+func family(topic string) string {
+	name, _, _ := strings.Cut(topic, ":")
+	return name
+}
+
+// shardOf is where all that concerns a tenant is.
+func shardOf(owner tenant.ID, shards int) int {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(owner))
+	return int(hash.Sum32() % uint32(shards))
+}
+
+// record is a row of the log to be appended.
+type record struct {
+	Topic   string // as it is stored, with its shard
+	Shard   int
+	Tenant  tenant.ID
+	Stream  string // empty outside any stream
+	Version int64
+	Type    string
+	Data    []byte
+	Meta    []byte
+	At      time.Time
+}
+
+// metadata is what a record carries beside the change.
+type metadata struct {
+	TraceParent string `json:"traceparent,omitempty"`
+	KeyID       string `json:"keyId,omitempty"`
+	KeyName     string `json:"keyName,omitempty"`
+}
+
+func (m metadata) encode() []byte {
+	encoded, _ := json.Marshal(m) // of texts alone: it cannot fail
+	return encoded
+}
+
+// appended is what waits for the commit: a record, with the events that it names if it names any.
+type appended struct {
+	record
+	accepted []acceptedRow
+}
+
+// append notes a record for the commit. A version that its stream has already is refused then.
+func (tx *Tx) append(ctx context.Context, a appended) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usable(ctx); err != nil {
+		return err
+	}
+	tx.wrote = true
+	tx.pending = append(tx.pending, a)
+	tx.Appended(a.Topic)
+	return nil
+}
+
+// appendSharded appends to the tenant's shard of a topic.
+func (tx *Tx) appendSharded(ctx context.Context, r record) error {
+	shards, err := tx.db.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	r.Shard = shardOf(r.Tenant, shards)
+	r.Topic = ShardTopic(r.Topic, r.Shard, shards)
+	return tx.append(ctx, appended{record: r})
+}
+
+// Message is a record outside any stream, for a topic that is not sharded.
+type Message struct {
+	Topic, Type    string
+	Tenant         tenant.ID
+	Stream         string
+	Data, Metadata []byte
+	At             time.Time
+}
+
+// Publish appends messages.
+func (tx *Tx) Publish(ctx context.Context, messages []Message) error {
+	for _, m := range messages {
+		err := tx.append(ctx, appended{record: record{Topic: m.Topic, Type: m.Type, Tenant: m.Tenant, Stream: m.Stream, Data: m.Data, Meta: m.Metadata, At: m.At}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reads makes sure that a query in this transaction sees what was appended in it. The log's
+// lock is then held from here on, and not only around the commit.
+func (tx *Tx) reads(ctx context.Context, concerned func(appended) bool) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usable(ctx); err != nil {
+		return err
+	}
+	if !slices.ContainsFunc(tx.pending, concerned) {
+		return nil
+	}
+	return tx.flush(ctx, false)
+}
+
+// fromLog is from, for a query over what concerned picks.
+func (db *DB) fromLog(ctx context.Context, concerned func(appended) bool) (reader, error) {
+	tx, ok := ctx.Value(txKey{}).(*Tx)
+	if !ok {
+		return db, nil
+	}
+	return tx, tx.reads(ctx, concerned)
+}
+
+// lockClass names the locks of the log among the advisory locks of the database ("ORDV").
+const lockClass = 0x4F524456
+
+// Who appends locks the order that he appends to: each shard has one for deliveries, and one for all else.
+const lockOrders = `SELECT pg_advisory_xact_lock($1, l) FROM unnest($2::int[]) AS l`
+
+func (r record) lock() int32 {
+	if family(r.Topic) == TopicDeliveries {
+		return int32(2*r.Shard + 1)
+	}
+	return int32(2 * r.Shard)
+}
+
+const insertRecords = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at)
+SELECT nextval('log_numbers') * $1 + shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at
+FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::bigint[])
+  AS r (shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at)`
+
+// flush writes what waits, in one round trip. The locks come first and are held until the commit is visible, so
+// whoever comes next draws higher positions and commits later: position order is commit order, and a reader
+// takes what is beyond its offset and misses nothing. Therefore it is the last thing before the commit.
+func (tx *Tx) flush(ctx context.Context, committing bool) error {
+	b := &pgx.Batch{}
+	if len(tx.pending) > 0 {
+		shards, err := tx.db.Shards(ctx)
+		if err != nil {
+			return tx.failed(ctx, err)
+		}
+		var locks []int32
+		for _, a := range tx.pending {
+			locks = append(locks, a.lock())
+		}
+		slices.Sort(locks)
+		b.Queue(lockOrders, lockClass, slices.Compact(locks))
+		queuePending(b, tx.pending, shards)
+	}
+	if committing && tx.wrote {
+		if note := tx.notification(); note != "" {
+			b.Queue(`SELECT pg_notify($1, $2)`, channel, note)
+		}
+		b.Queue(`SELECT pg_current_xact_id_if_assigned()::text`).QueryRow(func(row pgx.Row) error {
+			var xid *string
+			if err := row.Scan(&xid); err != nil || xid == nil {
+				return err
+			}
+			tx.xid = *xid
+			return nil
+		})
+	}
+	if b.Len() == 0 {
+		return nil
+	}
+	if err := tx.conn.SendBatch(ctx, b).Close(); err != nil {
+		return tx.failed(ctx, fmt.Errorf("append to the log: %w", err))
+	}
+	tx.pending = nil
+	return nil
+}
+
+// queuePending keeps the order in which the records were appended.
+func queuePending(b *pgx.Batch, pending []appended, shards int) {
+	for len(pending) > 0 {
+		if len(pending[0].accepted) > 0 {
+			queueAccepted(b, pending[0], shards)
+			pending = pending[1:]
+			continue
+		}
+		n := slices.IndexFunc(pending, func(a appended) bool { return len(a.accepted) > 0 })
+		if n < 0 {
+			n = len(pending)
+		}
+		queueRecords(b, pending[:n], shards)
+		pending = pending[n:]
+	}
+}
+
+func queueRecords(b *pgx.Batch, run []appended, shards int) {
+	n := len(run)
+	shard, version, at := make([]int32, n), make([]int64, n), make([]int64, n)
+	topic, owner, stream, kind := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	data, meta := make([][]byte, n), make([][]byte, n)
+	for i, r := range run {
+		shard[i], version[i], at[i] = int32(r.Shard), r.Version, r.At.UnixMicro()
+		topic[i], owner[i], stream[i], kind[i] = r.Topic, string(r.Tenant), r.Stream, r.Type
+		data[i], meta[i] = r.Data, r.Meta
+	}
+	b.Queue(insertRecords, int64(shards), shard, topic, owner, stream, version, kind, data, meta, at)
+}
+
+// stored is a change as a stream keeps it.
+type stored struct {
+	Position int64
+	Tenant   tenant.ID
+	Stream   string
+	Version  int64
+	Type     string
+	Data     []byte
+}
+
+const storedColumns = `position, tenant_id, stream, version, type, data`
+
+func scanStored(r pgx.Rows) (s stored, err error) {
+	return s, r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data)
+}
+
+const selectStream = `SELECT ` + storedColumns + ` FROM records WHERE tenant_id = $1 AND stream = $2 AND version > 0 ORDER BY version`
+
+// stream reads a whole stream, oldest first.
+func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]stored, error) {
+	from, err := db.fromLog(ctx, func(a appended) bool { return a.Tenant == owner && a.Stream == stream })
+	if err != nil {
+		return nil, err
+	}
+	return all(ctx, from, scanStored, selectStream, owner, stream)
+}

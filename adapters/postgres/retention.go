@@ -1,0 +1,143 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// retentionLock is held by the one process that deletes, in each of its transactions ("ORDR").
+const retentionLock = 0x4F524452
+
+// They walk a tenant's rows by their keys, oldest first; a delivery's ID says when it was made.
+const (
+	oldDeliveries = `WITH old AS (
+    SELECT delivery_id FROM closed_deliveries
+    WHERE tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
+    ORDER BY delivery_id LIMIT $5
+), streams AS (
+    DELETE FROM records r USING old WHERE r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
+) DELETE FROM closed_deliveries d USING old WHERE d.tenant_id = $1 AND d.delivery_id = old.delivery_id`
+
+	oldEvents = `WITH old AS (
+    SELECT event_id FROM events e WHERE tenant_id = $1 AND sequence < $2 AND accepted_at < $3
+    AND NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
+    AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
+    ORDER BY sequence LIMIT $4
+), rendered AS (
+    DELETE FROM bodies b USING old WHERE b.tenant_id = $1 AND b.event_id = old.event_id
+), gated AS (
+    DELETE FROM gated_events g USING old WHERE g.tenant_id = $1 AND g.event_id = old.event_id
+) DELETE FROM events e USING old WHERE e.tenant_id = $1 AND e.event_id = old.event_id`
+
+	oldRecords = `DELETE FROM records WHERE (topic, position) IN (
+    SELECT topic, position FROM records WHERE topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
+)
+
+// Purge deletes what is old; see retention.Store. Of several processes one at a time does.
+func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
+	tenants, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, `SELECT tenant_id FROM tenants`)
+	if err != nil {
+		return 0, err
+	}
+	handled, err := s.handled(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for _, owner := range tenants {
+		if deleted >= limit {
+			return deleted, nil
+		}
+		n, err := s.purgeTenant(ctx, owner, before, handled[shardOf(owner, len(handled))], limit-deleted)
+		if err != nil {
+			return deleted, fmt.Errorf("purge tenant %s: %w", owner, err)
+		}
+		deleted += n
+	}
+	n, err := s.purgeRecords(ctx, before.Events, handled, limit)
+	return deleted + n, err
+}
+
+// handled is how far fan-out has come in each shard.
+func (s *Store) handled(ctx context.Context) ([]int64, error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byTopic := map[string]int64{}
+	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var topic string
+		var position int64
+		err := r.Scan(&topic, &position)
+		byTopic[topic] = position
+		return err
+	}, `SELECT topic, position FROM consumer_offsets WHERE consumer_group = $1`, FanOutGroup)
+	handled := make([]int64, shards)
+	for shard := range handled {
+		handled[shard] = byTopic[ShardTopic(TopicEvents, shard, shards)]
+	}
+	return handled, err
+}
+
+// leading runs fn in a transaction unless another process deletes right now.
+func (s *Store) leading(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		mine, err := one(ctx, tx, func(r pgx.Rows) (mine bool, err error) { return mine, r.Scan(&mine) }, `SELECT pg_try_advisory_xact_lock($1::bigint)`, retentionLock)
+		if err != nil || !mine {
+			return err
+		}
+		return fn(ctx, tx)
+	})
+}
+
+func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, handled int64, limit int) (deleted int, err error) {
+	newest := before.Attempts
+	if before.DeadLetters.After(newest) {
+		newest = before.DeadLetters
+	}
+	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+		deliveries, err := tx.Exec(ctx, oldDeliveries, owner, firstID("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
+		if err != nil {
+			return err
+		}
+		events, err := tx.Exec(ctx, oldEvents, owner, (handled+1)*MaxEventsPerRecord, stamp(before.Events), int64(limit)-deliveries)
+		deleted = int(deliveries + events)
+		return err
+	})
+	return deleted, err
+}
+
+// purgeRecords deletes old records that belong to no stream.
+func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled []int64, limit int) (deleted int, err error) {
+	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+		deleted = 0
+		purge := func(topic string, upTo int64) error {
+			n, err := tx.Exec(ctx, oldRecords, topic, upTo, stamp(before), limit)
+			deleted += int(n)
+			return err
+		}
+		for shard, position := range handled {
+			if err := purge(ShardTopic(TopicEvents, shard, len(handled)), position); err != nil {
+				return fmt.Errorf("purge accepted events: %w", err)
+			}
+		}
+		if err := purge(TopicTests, handled[0]); err != nil {
+			return fmt.Errorf("purge tests: %w", err)
+		}
+		return nil
+	})
+	return deleted, err
+}
+
+// firstID is the first ID that could have been made at the time.
+func firstID(prefix string, at time.Time) string {
+	var id ulid.ULID
+	_ = id.SetTime(uint64(max(0, at.UnixMilli())))
+	return prefix + id.String()
+}

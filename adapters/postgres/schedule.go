@@ -1,0 +1,239 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+const (
+	insertBodies = `INSERT INTO bodies (tenant_id, event_id, number, body)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[])`
+
+	insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])`
+
+	insertSweeps = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at)
+SELECT tenant_id, subscription_id, action, 0 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, subscription_id, action)
+ORDER BY tenant_id, subscription_id ON CONFLICT DO NOTHING`
+
+	insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bigint[],
+    $11::int[], $12::int[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bigint[])`
+)
+
+// Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
+func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		b := &pgx.Batch{}
+		queueBodies(b, plan.Bodies)
+		if err := queueOpen(b, plan.Scheduled); err != nil {
+			return err
+		}
+		queueGated(b, plan.Gated)
+		tx.queueSweeps(b, plan.Sweeps)
+		if err := tx.write(ctx, b); err != nil {
+			return fmt.Errorf("store the plan: %w", err)
+		}
+		for _, d := range plan.Scheduled {
+			if d.Lease == "" && d.Delivery.Status.IsClaimable() {
+				tx.QueueChanged()
+			}
+			if err := tx.appendDelivery(ctx, d.Delivery, 0, d.Changes, d.TraceParent); err != nil {
+				return fmt.Errorf("schedule %s: %w", d.Delivery.ID, err)
+			}
+		}
+		for _, p := range plan.Poisoned {
+			if err := tx.poison(ctx, p); err != nil {
+				return fmt.Errorf("set event %s aside: %w", p.EventID, err)
+			}
+		}
+		tx.WhenEnded(ended)
+		return nil
+	})
+}
+
+func queueBodies(b *pgx.Batch, bodies []fanout.Body) {
+	if len(bodies) == 0 {
+		return
+	}
+	n := len(bodies)
+	tenants, events, numbers, bytes := make([]string, n), make([]string, n), make([]int32, n), make([][]byte, n)
+	for i, body := range bodies {
+		tenants[i], events[i], numbers[i], bytes[i] = string(body.Tenant), body.EventID, int32(body.Number), body.Bytes
+	}
+	b.Queue(insertBodies, tenants, events, numbers, bytes)
+}
+
+func queueGated(b *pgx.Batch, gated []fanout.Gated) {
+	if len(gated) == 0 {
+		return
+	}
+	n := len(gated)
+	tenants, events, subscriptions, features := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	for i, g := range gated {
+		tenants[i], events[i], subscriptions[i], features[i] = string(g.Tenant), g.EventID, g.SubscriptionID, string(g.Feature)
+	}
+	b.Queue(insertGated, tenants, events, subscriptions, features)
+}
+
+// queueSweeps leaves a sweep that is noted already as it is.
+func (tx *Tx) queueSweeps(b *pgx.Batch, sweeps []sweep.Sweep) {
+	if len(sweeps) == 0 {
+		return
+	}
+	n := len(sweeps)
+	tenants, subscriptions, actions := make([]string, n), make([]string, n), make([]string, n)
+	for i, w := range sweeps {
+		tenants[i], subscriptions[i], actions[i] = string(w.Tenant), w.SubscriptionID, string(w.Action)
+	}
+	b.Queue(insertSweeps, tenants, subscriptions, actions)
+	tx.QueueChanged()
+}
+
+func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
+	if len(scheduled) == 0 {
+		return nil
+	}
+	n := len(scheduled)
+	tenants, ids, events, types, subs, warnings := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	statuses, traces := make([]string, n), make([]string, n)
+	leases, due, leasedAt := make([]*string, n), make([]*int64, n), make([]*int64, n)
+	subVersions, versions, created, updated, accepted := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	bodies, attempts, failures, abandonments := make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
+	for i, sch := range scheduled {
+		d := sch.Delivery
+		text, err := jsonText(d.Warnings)
+		if err != nil {
+			return err
+		}
+		tenants[i], ids[i], events[i], types[i], subs[i], warnings[i] = string(d.Tenant), d.ID, d.EventID, string(d.EventType), d.SubscriptionID, text
+		statuses[i], traces[i] = string(d.Status), sch.TraceParent
+		subVersions[i], versions[i] = d.SubscriptionVersion, d.Version
+		bodies[i], attempts[i], failures[i], abandonments[i] = int32(d.BodyNumber), int32(d.Attempts), int32(d.Failures), int32(d.Abandonments)
+		created[i], updated[i], accepted[i], due[i] = d.CreatedAt.UnixMicro(), d.UpdatedAt.UnixMicro(), sch.AcceptedAt.UnixMicro(), stamp(d.DueAt)
+		if sch.Lease != "" {
+			leases[i], leasedAt[i] = &scheduled[i].Lease, stamp(d.CreatedAt)
+		}
+	}
+	b.Queue(insertOpen, tenants, ids, events, types, subs, subVersions, bodies, warnings, statuses, versions, attempts, failures, abandonments,
+		created, updated, due, accepted, traces, leases, leasedAt)
+	return nil
+}
+
+// poison puts the event on the poison topic. It is outside any stream: handled again, it may come again.
+func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
+	data, err := json.Marshal(map[string]string{"eventId": p.EventID, "reason": p.Reason})
+	if err != nil {
+		return err
+	}
+	return tx.append(ctx, appended{record: record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, Meta: metadata{}.encode(), At: p.At}})
+}
+
+// Body is the bytes that every attempt of the delivery sends.
+func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+		`SELECT body FROM bodies WHERE tenant_id = $1 AND event_id = $2 AND number = $3`, d.Tenant, d.EventID, d.BodyNumber)
+}
+
+const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, w.action IS NOT NULL
+FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
+JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
+LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
+
+// LaneStates says how the lanes' subscriptions are now. In a transaction they stay so until its end.
+func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
+	states := map[dispatch.Lane]fanout.LaneState{}
+	if len(lanes) == 0 {
+		return states, nil
+	}
+	tenants, ids := laneArrays(lanes)
+	b := &pgx.Batch{}
+	if err := s.db.queueKeepLanes(ctx, b, lanes); err != nil {
+		return nil, err
+	}
+	b.Queue(laneStates, tenants, ids).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error {
+			var lane dispatch.Lane
+			var state fanout.LaneState
+			err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Sweeping)
+			states[lane] = state
+			return err
+		})
+	})
+	return states, s.db.from(ctx).send(ctx, b)
+}
+
+// NextSweep is the sweep that waits longest, of those that no other process works on.
+func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
+	found, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (w sweep.Sweep, err error) {
+		return w, r.Scan(&w.Tenant, &w.SubscriptionID, &w.Action)
+	}, `SELECT tenant_id, subscription_id, action FROM sweeps ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`)
+	if err != nil || len(found) == 0 {
+		return sweep.Sweep{}, false, err
+	}
+	return found[0], true, nil
+}
+
+// Swept lists open deliveries of the lane that nobody holds, and counts those that are held.
+func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error) {
+	b := &pgx.Batch{}
+	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			q, err := scanQueued(rows)
+			if err != nil {
+				return err
+			}
+			deliveries = append(deliveries, q.Delivery)
+		}
+		return rows.Err()
+	})
+	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
+	return deliveries, held, s.db.from(ctx).send(ctx, b)
+}
+
+const (
+	sweptRows = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
+WHERE tenant_id = $1 AND subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
+	sweptDue    = sweptRows + ` AND due_at IS NOT NULL ORDER BY due_at, delivery_id LIMIT $4`
+	sweptParked = sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4`
+	sweptAny    = sweptRows + ` ORDER BY delivery_id LIMIT $4`
+	countHeld   = `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = $1 AND subscription_id = $2`
+)
+
+// sweptBy keeps a sweep from walking, with each batch, over all that its earlier batches moved: what they
+// parked is no longer due, and what they released no longer parked.
+func sweptBy(statuses []delivery.Status) string {
+	parked := slices.Contains(statuses, delivery.StatusParked)
+	switch due := slices.ContainsFunc(statuses, delivery.Status.IsClaimable); {
+	case due && !parked:
+		return sweptDue
+	case parked && !due:
+		return sweptParked
+	default:
+		return sweptAny
+	}
+}
+
+// EndSweep forgets the sweep, or puts it behind the others. One that was replaced meanwhile stays.
+func (s *Store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if done {
+			tx.QueueChanged()
+			_, err := tx.Exec(ctx, `DELETE FROM sweeps WHERE tenant_id = $1 AND subscription_id = $2 AND action = $3`, w.Tenant, w.SubscriptionID, w.Action)
+			return err
+		}
+		_, err := tx.Exec(ctx, `UPDATE sweeps SET turn_at = $4 WHERE tenant_id = $1 AND subscription_id = $2 AND action = $3`,
+			w.Tenant, w.SubscriptionID, w.Action, stamp(now))
+		return err
+	})
+}

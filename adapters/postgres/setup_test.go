@@ -1,0 +1,93 @@
+package postgres_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/storetest"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+// migrated are databases with the schema, by their number of shards.
+var migrated = map[int]*pgtest.Template{1: template(1), 8: template(8)}
+
+func template(shards int) *pgtest.Template {
+	return &pgtest.Template{Prepare: func(url string) error {
+		db, err := postgres.Open(postgres.Config{URL: url, Shards: shards})
+		if err != nil {
+			return err
+		}
+		return errors.Join(db.Migrate(), db.Close())
+	}}
+}
+
+// openURL opens a database and closes it with the test.
+func openURL(t testing.TB, config postgres.Config) *postgres.DB {
+	t.Helper()
+	db, err := postgres.Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+func openDB(t testing.TB) *postgres.DB {
+	t.Helper()
+	return openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+}
+
+// openStore makes a migrated store in a new database.
+func openStore(t testing.TB, shards int) storetest.Database {
+	t.Helper()
+	db := openURL(t, postgres.Config{URL: migrated[shards].Copy(t)})
+	return storetest.Database{
+		Store: postgres.NewStore(db, tagging{}),
+		ReachFanOut: func(ctx context.Context, position int64) error {
+			for shard := range shards {
+				if err := exec(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
+					ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`,
+					postgres.FanOutGroup, postgres.ShardTopic(postgres.TopicEvents, shard, shards), position); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
+			return exec(ctx, db, `UPDATE secrets SET tenant_id = $1, subscription_id = $2 WHERE tenant_id = $3 AND subscription_id = $4 AND secret_id = $5`,
+				to.Tenant, to.SubscriptionID, from.Tenant, from.SubscriptionID, secretID)
+		},
+		Close: db.Close,
+	}
+}
+
+func exec(ctx context.Context, db *postgres.DB, sql string, args ...any) error {
+	return db.Update(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+		_, err := tx.Exec(ctx, sql, args...)
+		return err
+	})
+}
+
+// tagging is a sealer that hides nothing, but opens only what was sealed for the same.
+type tagging struct{}
+
+var errTag = errors.New("sealed for something else")
+
+func tag(associated []string) []byte { return []byte(strings.Join(associated, "\x00") + "\x01") }
+
+func (tagging) Seal(plain []byte, associated ...string) ([]byte, error) {
+	return append(tag(associated), plain...), nil
+}
+
+func (tagging) Open(sealed []byte, associated ...string) ([]byte, error) {
+	plain, found := bytes.CutPrefix(sealed, tag(associated))
+	if !found {
+		return nil, errTag
+	}
+	return plain, nil
+}

@@ -1,0 +1,88 @@
+package postgres
+
+import "sync"
+
+// Watch is a standing wish to hear of commits. Stop it when it is no longer needed.
+type Watch struct {
+	// C receives after a commit of interest. Signals coalesce: one is kept while nobody
+	// receives, so a watcher that looks at the data after each receive misses nothing.
+	C    <-chan struct{}
+	stop func()
+}
+
+// Stop ends the watch. It may be called more than once; C is never closed.
+func (w *Watch) Stop() { w.stop() }
+
+// WatchTopic hears of each commit that appended to topic.
+func (db *DB) WatchTopic(topic string) *Watch { return db.signals.watch(signalKey{topic: topic}) }
+
+// WatchQueue hears of each commit that made deliveries due.
+func (db *DB) WatchQueue() *Watch { return db.signals.watch(signalKey{queue: true}) }
+
+// signalKey names what is watched: a topic, or the queue.
+type signalKey struct {
+	topic string
+	queue bool
+}
+
+// signals hands commits on to who watches. The zero value is ready for use.
+type signals struct {
+	mu       sync.Mutex
+	watchers map[signalKey]map[chan struct{}]struct{}
+}
+
+func (s *signals) watch(key signalKey) *Watch {
+	c := make(chan struct{}, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.watchers == nil {
+		s.watchers = map[signalKey]map[chan struct{}]struct{}{}
+	}
+	if s.watchers[key] == nil {
+		s.watchers[key] = map[chan struct{}]struct{}{}
+	}
+	s.watchers[key][c] = struct{}{}
+	return &Watch{C: c, stop: func() { s.forget(key, c) }}
+}
+
+func (s *signals) forget(key signalKey, c chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.watchers[key], c)
+	if len(s.watchers[key]) == 0 {
+		delete(s.watchers, key)
+	}
+}
+
+// committed wakes the watchers of what a transaction touched. It never blocks.
+func (s *signals) committed(topics []string, queue bool) {
+	if len(topics) == 0 && !queue {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, topic := range topics {
+		s.wake(signalKey{topic: topic})
+	}
+	if queue {
+		s.wake(signalKey{queue: true})
+	}
+}
+
+func (s *signals) wake(key signalKey) {
+	for c := range s.watchers[key] {
+		select {
+		case c <- struct{}{}:
+		default: // one is waiting there already
+		}
+	}
+}
+
+// all wakes every watcher.
+func (s *signals) all() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key := range s.watchers {
+		s.wake(key)
+	}
+}

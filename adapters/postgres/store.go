@@ -1,0 +1,152 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Sealer keeps secrets at rest.
+type Sealer interface {
+	Seal(plain []byte, associated ...string) ([]byte, error)
+	Open(sealed []byte, associated ...string) ([]byte, error)
+}
+
+// Store implements what the application needs from a database.
+type Store struct {
+	db     *DB
+	sealer Sealer
+}
+
+// NewStore makes the store on a migrated database.
+func NewStore(db *DB, sealer Sealer) *Store { return &Store{db: db, sealer: sealer} }
+
+// InTx runs fn in a transaction that its context carries. fn may run more than once; see DB.Update.
+func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.db.Update(ctx, func(ctx context.Context, _ *Tx) error { return fn(ctx) })
+}
+
+// Ping asks the database for a sign of life.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.db.from(ctx).query(ctx, func(pgx.Rows) error { return nil }, `SELECT 1`)
+}
+
+// all collects every row of a query.
+func all[T any](ctx context.Context, from reader, scan func(pgx.Rows) (T, error), sql string, args ...any) (list []T, err error) {
+	err = from.query(ctx, func(r pgx.Rows) error {
+		item, err := scan(r)
+		if err == nil {
+			list = append(list, item)
+		}
+		return err
+	}, sql, args...)
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// one is the first row of a query; pgx.ErrNoRows when there is none.
+func one[T any](ctx context.Context, from reader, scan func(pgx.Rows) (T, error), sql string, args ...any) (T, error) {
+	list, err := all(ctx, from, scan, sql, args...)
+	if err == nil && len(list) == 0 {
+		err = pgx.ErrNoRows
+	}
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return list[0], nil
+}
+
+// mustChange writes one row, or says that there is none.
+func (s *Store) mustChange(ctx context.Context, what, sql string, args ...any) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		n, err := tx.Exec(ctx, sql, args...)
+		if err == nil && n == 0 {
+			err = problem.New(problem.NotFound, "There is no such %s.", what)
+		}
+		return err
+	})
+}
+
+// change runs one statement in a transaction.
+func (s *Store) change(ctx context.Context, sql string, args ...any) (changed int64, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		changed, err = tx.Exec(ctx, sql, args...)
+		return err
+	})
+	return changed, err
+}
+
+// stamp stores a time as microseconds since 1970; NULL for the zero time.
+func stamp(at time.Time) *int64 {
+	if at.IsZero() {
+		return nil
+	}
+	micros := at.UnixMicro()
+	return &micros
+}
+
+func moment(micros *int64) time.Time {
+	if micros == nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(*micros).UTC()
+}
+
+// texts is an array parameter of named strings.
+func texts[S ~string](items []S) []string {
+	list := make([]string, len(items))
+	for i, item := range items {
+		list[i] = string(item)
+	}
+	return list
+}
+
+func jsonText(item any) (string, error) {
+	text, err := json.Marshal(item)
+	return string(text), err
+}
+
+// laneArrays are the array parameters of a set of lanes.
+func laneArrays(lanes []dispatch.Lane) (tenants, subscriptions []string) {
+	tenants, subscriptions = make([]string, len(lanes)), make([]string, len(lanes))
+	for i, lane := range lanes {
+		tenants[i], subscriptions[i] = string(lane.Tenant), lane.SubscriptionID
+	}
+	return tenants, subscriptions
+}
+
+// SaveSecret keeps a signing secret, sealed for this tenant, subscription and ID alone.
+func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, now time.Time) error {
+	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), string(lane.Tenant), "signing-secret", lane.SubscriptionID, secretID)
+	if err != nil {
+		return fmt.Errorf("seal a signing secret: %w", err)
+	}
+	_, err = s.change(ctx, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5)`,
+		lane.Tenant, lane.SubscriptionID, secretID, sealed, stamp(now))
+	return err
+}
+
+// OpenSecret opens a signing secret; the sealer caches what it has opened.
+func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
+	sealed, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+		`SELECT sealed FROM secrets WHERE tenant_id = $1 AND subscription_id = $2 AND secret_id = $3`, owner, subscriptionID, secretID)
+	if err != nil {
+		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
+	}
+	plain, err := s.sealer.Open(sealed, string(owner), "signing-secret", subscriptionID, secretID)
+	if err != nil {
+		return secret.Secret{}, fmt.Errorf("open a signing secret: %w", err)
+	}
+	return secret.Parse(string(plain))
+}

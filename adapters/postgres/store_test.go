@@ -1,0 +1,15 @@
+package postgres_test
+
+import (
+	"testing"
+
+	"github.com/ordinavo/webhooks/adapters/storetest"
+)
+
+func TestStore(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Database { return openStore(t, 1) })
+}
+
+func TestStoreWithShards(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Database { return openStore(t, 8) })
+}

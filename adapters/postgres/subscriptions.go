@@ -1,0 +1,290 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const subscriptionStream = "subscription/"
+
+// anySubscription picks what waits of subscriptions.
+func anySubscription(a appended) bool { return family(a.Topic) == TopicSubscriptions }
+
+// LoadSubscription folds the stream.
+func (s *Store) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	if err != nil {
+		return subscription.Subscription{}, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
+	}
+	if len(records) == 0 {
+		return subscription.Subscription{}, problem.New(problem.NotFound, "There is no such subscription.")
+	}
+	return foldSubscription(records)
+}
+
+func foldSubscription(records []stored) (sub subscription.Subscription, err error) {
+	for _, r := range records {
+		change, err := subscription.Decode(r.Type, r.Data)
+		if err != nil {
+			return sub, fmt.Errorf("position %d: %w", r.Position, err)
+		}
+		if err := sub.Apply(change); err != nil {
+			return sub, fmt.Errorf("position %d: %w", r.Position, err)
+		}
+	}
+	return sub, nil
+}
+
+// A stream begins with no row, and moves on from the version that its changes were decided on.
+const (
+	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
+VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+	moveSubscription = `UPDATE subscriptions SET status = $3, version = $4, max_in_flight = $5, state = $6,
+    failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
+WHERE tenant_id = $1 AND subscription_id = $2 AND version = $7`
+	noteSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at`
+)
+
+// AppendSubscription appends changes with the state they lead to; see subscriptions.Store.
+func (s *Store) AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		state, err := json.Marshal(after)
+		if err != nil {
+			return err
+		}
+		if err := tx.moveLane(ctx, after.Tenant); err != nil {
+			return err
+		}
+		save, args := beginSubscription, []any{after.Tenant, after.ID, after.Status, after.Version, after.MaxInFlight, state}
+		if before.Version > 0 {
+			save, args = moveSubscription, append(args, before.Version)
+		}
+		n, err := tx.Exec(ctx, save, args...)
+		if err != nil {
+			return fmt.Errorf("save subscription %s: %w", after.ID, err)
+		}
+		if n == 0 {
+			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
+		}
+		for i, c := range changes {
+			if err := tx.appendSubscription(ctx, after, before.Version+int64(i)+1, c, by); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscription, version int64, c subscription.Change, by subscriptions.Actor) error {
+	name, data, err := subscription.Encode(c)
+	if err != nil {
+		return err
+	}
+	err = tx.appendSharded(ctx, record{
+		Topic: TopicSubscriptions, Tenant: after.Tenant, Stream: subscriptionStream + after.ID, Version: version, Type: name, Data: data,
+		Meta: metaOf(by), At: after.UpdatedAt,
+	})
+	if err != nil {
+		return err
+	}
+	action, needed := sweep.ActionFor(c)
+	if !needed {
+		return nil
+	}
+	tx.QueueChanged()
+	_, err = tx.Exec(ctx, noteSweep, after.Tenant, after.ID, action, stamp(after.UpdatedAt))
+	return err
+}
+
+func metaOf(by subscriptions.Actor) []byte {
+	return metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}.encode()
+}
+
+// NoteTest puts a test into the log before it is sent.
+func (s *Store) NoteTest(ctx context.Context, d delivery.Delivery, by subscriptions.Actor) error {
+	data, err := json.Marshal(map[string]string{"deliveryId": d.ID, "eventId": d.EventID, "eventType": string(d.EventType), "subscriptionId": d.SubscriptionID})
+	if err != nil {
+		return err
+	}
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		return tx.append(ctx, appended{record: record{Topic: TopicTests, Tenant: d.Tenant, Type: "subscription.test_requested.v1", Data: data, Meta: metaOf(by), At: d.CreatedAt}})
+	})
+}
+
+// CountSubscriptions counts those that were not deleted.
+func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) },
+		`SELECT count(*) FROM subscriptions WHERE tenant_id = $1 AND status <> 'deleted'`, owner)
+}
+
+// ListSubscriptions lists those that were not deleted, newest first.
+func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before string, limit int) ([]subscription.Subscription, error) {
+	if before == "" {
+		before = "~" // behind every ID
+	}
+	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (sub subscription.Subscription, err error) {
+		var state []byte
+		if err = r.Scan(&state); err != nil {
+			return sub, err
+		}
+		return sub, json.Unmarshal(state, &sub)
+	}, `SELECT state FROM subscriptions WHERE tenant_id = $1 AND subscription_id < $2 AND status <> 'deleted'
+		ORDER BY subscription_id DESC LIMIT $3`, owner, before, limit)
+}
+
+const subscriptionChanges = `SELECT ` + storedColumns + ` FROM records WHERE topic = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4`
+
+// SubscriptionChanges reads the subscriptions topic, all its shards; see fanout.Store. Fan-out of a log with more
+// than one shard uses ShardStore: only within a shard is position order commit order.
+func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var changes []fanout.SubscriptionChange
+	for shard := range shards {
+		of, err := s.shardChanges(ctx, shard, shards, after, upTo, limit)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, of...)
+	}
+	if shards > 1 {
+		slices.SortFunc(changes, func(a, b fanout.SubscriptionChange) int { return int(a.Position - b.Position) })
+		changes = changes[:min(limit, len(changes))]
+	}
+	return changes, nil
+}
+
+func (s *Store) shardChanges(ctx context.Context, shard, shards int, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
+	from, err := s.db.fromLog(ctx, anySubscription)
+	if err != nil {
+		return nil, err
+	}
+	return all(ctx, from, func(r pgx.Rows) (c fanout.SubscriptionChange, err error) {
+		row, err := scanStored(r)
+		if err != nil {
+			return c, err
+		}
+		c.Position, c.Tenant, c.SubscriptionID = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream)
+		if c.Change, err = subscription.Decode(row.Type, row.Data); err != nil {
+			err = fmt.Errorf("position %d: %w", row.Position, err)
+		}
+		return c, err
+	}, subscriptionChanges, ShardTopic(TopicSubscriptions, shard, shards), after, upTo, limit)
+}
+
+// ShardStore is the store as fan-out sees it that reads one shard of the events topic.
+type ShardStore struct {
+	*Store
+	shard, shards int
+}
+
+// Shard is the store for fan-out of one shard, of DB.Shards.
+func (s *Store) Shard(shard, shards int) *ShardStore { return &ShardStore{s, shard, shards} }
+
+// SubscriptionChanges reads the shard's changes alone.
+func (s *ShardStore) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
+	return s.shardChanges(ctx, s.shard, s.shards, after, upTo, limit)
+}
+
+const subscriptionsAt = `SELECT ` + storedColumns + ` FROM records
+WHERE tenant_id = $1 AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < $2
+ORDER BY stream, version`
+
+// SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.
+func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
+	from, err := s.db.fromLog(ctx, anySubscription)
+	if err != nil {
+		return nil, err
+	}
+	records, err := all(ctx, from, scanStored, subscriptionsAt, owner, position)
+	if err != nil {
+		return nil, err
+	}
+	var list []subscription.Subscription
+	for len(records) > 0 {
+		n := 1
+		for n < len(records) && records[n].Stream == records[0].Stream {
+			n++
+		}
+		sub, err := foldSubscription(records[:n])
+		if err != nil {
+			return nil, err
+		}
+		if sub.Status != subscription.StatusDeleted {
+			list = append(list, sub)
+		}
+		records = records[n:]
+	}
+	return list, nil
+}
+
+// Endpoint is where the subscription's deliveries go now, and whether it takes any. In a transaction it stays so until its end.
+func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
+	lanes := []dispatch.Lane{lane}
+	b := &pgx.Batch{}
+	if err := s.db.queueKeepLanes(ctx, b, lanes); err != nil {
+		return "", "", err
+	}
+	if b.Len() > 0 {
+		if err := s.db.from(ctx).send(ctx, b); err != nil {
+			return "", "", err
+		}
+	}
+	states, err := s.states(ctx, lanes)
+	if err != nil {
+		return "", "", err
+	}
+	sub, found := states[lane]
+	if !found {
+		return "", "", problem.New(problem.NotFound, "There is no such subscription.")
+	}
+	return sub.URL, sub.Status, nil
+}
+
+const selectStates = `SELECT s.tenant_id, s.subscription_id, s.state FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
+JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id`
+
+// states are the subscriptions as their last changes left them.
+func (s *Store) states(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]subscription.Subscription, error) {
+	found := make(map[dispatch.Lane]subscription.Subscription, len(lanes))
+	if len(lanes) == 0 {
+		return found, nil
+	}
+	tenants, ids := laneArrays(lanes)
+	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error { return scanState(r, found) }, selectStates, tenants, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read %d subscriptions: %w", len(lanes), err)
+	}
+	return found, nil
+}
+
+func scanState(r pgx.Rows, into map[dispatch.Lane]subscription.Subscription) error {
+	var lane dispatch.Lane
+	var state []byte
+	if err := r.Scan(&lane.Tenant, &lane.SubscriptionID, &state); err != nil {
+		return err
+	}
+	var sub subscription.Subscription
+	if err := json.Unmarshal(state, &sub); err != nil {
+		return fmt.Errorf("decode subscription %s: %w", lane.SubscriptionID, err)
+	}
+	into[lane] = sub
+	return nil
+}

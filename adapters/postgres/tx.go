@@ -1,0 +1,210 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// Tx is a transaction, for one user at a time. Rollback alone may come from elsewhere while a
+// statement runs; what the user tries after it is refused with pgx.ErrTxClosed.
+//
+// What is appended to the log waits in the Tx until just before the commit; see flush.
+type Tx struct {
+	db      *DB
+	mu      sync.Mutex // held while the connection is used
+	conn    *pgxpool.Conn
+	done    bool
+	broken  error  // what a statement failed with; PostgreSQL refuses all that come after it
+	wrote   bool   // there is something to commit
+	xid     string // the transaction's ID, once it was asked for
+	pending []appended
+	topics  []string // appended to
+	queue   bool     // what is due has changed
+	ended   []func(committed bool)
+	late    []func(ctx context.Context)
+}
+
+type txKey struct{}
+
+// WithTx makes Update calls under the context join tx instead of beginning their own.
+func WithTx(ctx context.Context, tx *Tx) context.Context {
+	return context.WithValue(ctx, txKey{}, tx)
+}
+
+// Bounds of what is tried again.
+const (
+	maxRepeats  = 5
+	firstRepeat = 2 * time.Millisecond
+	maxBegins   = 3
+)
+
+// rollbackTimeout bounds what happens after a request's own context is gone.
+const rollbackTimeout = 10 * time.Second
+
+// Begin begins a transaction; end it with Commit or Rollback.
+func (db *DB) Begin(ctx context.Context) (*Tx, error) {
+	for try := 1; ; try++ {
+		conn, err := db.acquire(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("begin: %w", err)
+		}
+		if _, err = conn.Exec(ctx, "BEGIN"); err == nil {
+			return &Tx{db: db, conn: conn}, nil
+		}
+		conn.Release()
+		// A connection that broke while it was idle is found out now, and nothing has happened yet.
+		if ctx.Err() != nil || !lostConnection(err) || try == maxBegins {
+			return nil, fmt.Errorf("begin: %w", translate(ctx, err))
+		}
+	}
+}
+
+// Update runs fn in a transaction: the one that the context carries, else one of its own that commits when fn
+// returns nil and rolls back when it does not. One that met another transaction (a serialization failure, a
+// deadlock, the same event) is run anew, at most five times, so fn must not keep what it computed before.
+func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
+		return fn(ctx, tx)
+	}
+	for repeat := 0; ; repeat++ {
+		err := db.update(ctx, fn)
+		if !repeatable(err) || repeat == maxRepeats {
+			return err
+		}
+		if !pause(ctx, time.Duration(float64(firstRepeat<<repeat)*(0.5+rand.Float64()))) {
+			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		}
+	}
+}
+
+func (db *DB) update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	tx, err := db.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit; on a panic it frees the connection
+	if err := fn(WithTx(ctx, tx), tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// Rollback undoes the transaction. After Commit or Rollback it does nothing.
+func (tx *Tx) Rollback() error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	return tx.rollback()
+}
+
+func (tx *Tx) rollback() error {
+	if tx.done {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
+	defer cancel()
+	if !tx.conn.Conn().IsClosed() {
+		// When this fails the pool drops the connection, and the server undoes the transaction by itself.
+		_, _ = tx.conn.Exec(ctx, "ROLLBACK")
+	}
+	tx.release()
+	tx.tell(false)
+	return nil
+}
+
+func (tx *Tx) release() {
+	tx.done = true
+	tx.conn.Release()
+}
+
+// Exec runs a statement and says how many rows it changed.
+func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usable(ctx); err != nil {
+		return 0, err
+	}
+	tx.wrote = true
+	tag, err := tx.conn.Exec(ctx, sql, args...)
+	return tag.RowsAffected(), tx.failed(ctx, err)
+}
+
+func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usable(ctx); err != nil {
+		return err
+	}
+	return tx.failed(ctx, readRows(ctx, tx.conn.Conn(), each, sql, args))
+}
+
+// send runs a batch of reads in one round trip; write is for those that change something.
+func (tx *Tx) send(ctx context.Context, b *pgx.Batch) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usable(ctx); err != nil {
+		return err
+	}
+	return tx.failed(ctx, tx.conn.SendBatch(ctx, b).Close())
+}
+
+func (tx *Tx) write(ctx context.Context, b *pgx.Batch) error {
+	if b.Len() == 0 {
+		return nil
+	}
+	tx.wrote = true
+	return tx.send(ctx, b)
+}
+
+// usable refuses what comes after the end of the transaction, and what is cancelled.
+func (tx *Tx) usable(ctx context.Context) error {
+	switch {
+	case tx.done:
+		return pgx.ErrTxClosed
+	case tx.broken != nil:
+		return tx.broken
+	case ctx.Err() != nil:
+		return tx.failed(ctx, context.Cause(ctx))
+	}
+	return nil
+}
+
+// failed notes the first error: nothing of the transaction can be kept after it.
+func (tx *Tx) failed(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = translate(ctx, err)
+	tx.broken = fmt.Errorf("the transaction has failed: %w", err)
+	return err
+}
+
+// Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.
+func (tx *Tx) Appended(topic string) {
+	if !slices.Contains(tx.topics, topic) {
+		tx.topics = append(tx.topics, topic)
+	}
+}
+
+// QueueChanged notes that the transaction made deliveries due, so that dispatchers wake up after the commit.
+func (tx *Tx) QueueChanged() { tx.queue = true }
+
+// WhenEnded calls fn once the transaction is durable, or is undone. fn must not block.
+func (tx *Tx) WhenEnded(fn func(committed bool)) { tx.ended = append(tx.ended, fn) }
+
+func (tx *Tx) tell(committed bool) {
+	for _, fn := range tx.ended {
+		fn(committed)
+	}
+	tx.ended = nil
+}
+
+// errUnknown says that nobody knows yet whether the transaction was committed.
+var errUnknown = errors.New("the answer to a commit was lost")
