@@ -222,7 +222,7 @@ func TestAFailureIsRetriedWhenItIsDue(t *testing.T) {
 	l := w.take()[0]
 	w.now = w.now.Add(time.Second)
 	w.Finish(l, answered(503))
-	w.Wake()
+	w.step() // its commit wakes the dispatcher
 	next := w.step()
 	due := w.now.Add(time.Minute)
 	if got := w.rows[l.Delivery.ID]; !got.DueAt.Equal(due) || got.Status != delivery.StatusRetrying || !next.Equal(due) {

@@ -37,6 +37,7 @@ type world struct {
 	rows         map[string]row
 	failingSince map[dispatch.Lane]time.Time
 	inTx         bool
+	queueChanged bool
 	transactions int
 	fail         map[string]error // of a call, or of the commit
 	duringLease  func()
@@ -123,7 +124,10 @@ func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	w.inTx = false
 	if err = errors.Join(err, w.fail["commit"]); err != nil {
 		w.rows, w.failingSince, w.disabled = rows, failing, disabled
+	} else if w.queueChanged {
+		w.Wake() // as a commit does that changes the queue
 	}
+	w.queueChanged = false
 	return err
 }
 
@@ -176,6 +180,7 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) (stale []string,
 			stale = append(stale, s.Before.ID)
 			continue
 		}
+		w.queueChanged = w.queueChanged || s.After.Status.IsClaimable()
 		w.rows[s.Before.ID] = row{Delivery: s.After, changes: append(slices.Clone(q.changes), s.Changes...)}
 	}
 	return stale, w.fail["Save"]
