@@ -78,8 +78,8 @@ type API struct {
 	app     *fiber.App
 	huma    huma.API
 	limiter *limiter
-	// document is /openapi.json.
-	document []byte
+	// document is /openapi.json, asyncDocument is /asyncapi.json.
+	document, asyncDocument []byte
 	// base is the parent of each request's context; stop cancels it when draining took too long.
 	base context.Context
 	stop context.CancelFunc

@@ -24,7 +24,7 @@ func emittedEventSchema(schemas huma.Registry) *huma.Schema {
 	}, "eventType", "occurredAt")
 	emitted.Description = "Unknown fields are accepted and never sent on. A null is as good as an absent field."
 	schemas.Map()[name] = emitted
-	return &huma.Schema{Ref: "#/components/schemas/" + name}
+	return &huma.Schema{Ref: refSchema + name}
 }
 
 func emittedAppointment() *huma.Schema {

@@ -22,8 +22,7 @@ its answer is given again for 24 hours to the same key with the same content, un
 X-RateLimit-Remaining and X-RateLimit-Reset, unless the service has no limit. Names are case-sensitive. Fields that a route does not know are refused, except in events.`
 
 func (a *API) newHuma() huma.API {
-	const schemas = "#/components/schemas/"
-	registry := huma.NewMapRegistry(schemas, huma.DefaultSchemaNamer)
+	registry := huma.NewMapRegistry(refSchema, huma.DefaultSchemaNamer)
 	return humafiber.New(a.app, huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
@@ -46,6 +45,7 @@ func (a *API) newHuma() huma.API {
 				{Name: tagTenants, Description: "Tenants and what they have booked."},
 				{Name: tagKeys, Description: "API keys."},
 				{Name: tagService, Description: "The service itself."},
+				{Name: tagWebhooks, Description: "The requests that receivers get, by event type."},
 			},
 		},
 		Formats:                      map[string]huma.Format{contentTypeJSON: strictJSON, "json": strictJSON},
@@ -63,6 +63,7 @@ const (
 	tagTenants       = "Tenants"
 	tagKeys          = "API keys"
 	tagService       = "Service"
+	tagWebhooks      = "Webhooks"
 )
 
 func problemResponse(registry huma.Registry, status int) *huma.Response {
@@ -89,8 +90,10 @@ func idempotencyParameter() *huma.Param {
 	}
 }
 
-// encodeDocument encodes the OpenAPI document once, when all routes are there.
-func (a *API) encodeDocument() {
+// encodeDocuments encodes the OpenAPI document once, when all routes are there, and the AsyncAPI document.
+func (a *API) encodeDocuments() {
+	a.describeWebhooks()
+	a.encodeAsyncAPI()
 	// huma's types write themselves by methods of encoding/json.
 	document, err := json.Marshal(a.huma.OpenAPI())
 	if err != nil {

@@ -67,11 +67,11 @@ func (a *API) refuseUnknownMethods() {
 	}
 }
 
-// route adds every route, and then encodes the document about them.
+// route adds every route, and then encodes the documents about them.
 func (a *API) route() {
 	if a.ProbesOnly {
 		a.routeService()
-		a.encodeDocument()
+		a.encodeDocuments()
 		return
 	}
 	a.routeEvents()
@@ -82,5 +82,5 @@ func (a *API) route() {
 	a.routeSubscriptions()
 	a.routeDeliveries()
 	a.routeService()
-	a.encodeDocument()
+	a.encodeDocuments()
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
-	"github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v2/middleware/adaptor"
 
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -36,15 +35,7 @@ func (a *API) routeService() {
 		withOurs := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.Metrics.ServeHTTP(w, r.WithContext(ctx.Context())) })
 		return adaptor.HTTPHandler(withOurs)(humafiber.Unwrap(ctx))
 	})
-	document := operation{id: "getOpenAPI", method: http.MethodGet, path: "/openapi.json", tag: tagService, public: true,
-		summary: "This document"}.describe(a)
-	document.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
-		contentTypeJSON: {Schema: &huma.Schema{Type: huma.TypeObject}}}}
-	registerRaw(a, document, func(ctx huma.Context) error {
-		c := humafiber.Unwrap(ctx)
-		c.Set(fiber.HeaderContentType, contentTypeJSON)
-		return c.Send(a.document)
-	})
+	a.routeDocs()
 }
 
 func (a *API) readiness(ctx context.Context, _ *struct{}) (*HealthOutput, error) {
