@@ -1,0 +1,101 @@
+package subscriptions_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/signature"
+)
+
+// noting is a TestStore that remembers what was noted.
+type noting struct {
+	*sqlite.Store
+	noted []delivery.Delivery
+	fail  error
+}
+
+func (n *noting) NoteTest(ctx context.Context, d delivery.Delivery, actor subscriptions.Actor) error {
+	if n.fail != nil {
+		return n.fail
+	}
+	n.noted = append(n.noted, d)
+	return n.Store.NoteTest(ctx, d, actor)
+}
+
+func newTester(t *testing.T) (*world, *noting, *subscriptions.Tester) {
+	w := newWorld(t)
+	n := &noting{Store: w.Store}
+	return w, n, &subscriptions.Tester{Service: w.service, Store: n,
+		Attempter: &dispatch.Attempter{Sender: w, Secrets: w.Store, Observer: w, Now: w.service.Now, UserAgent: "Ordinavo-Webhooks/9"}}
+}
+
+func TestASampleIsNotedBeforeItIsSent(t *testing.T) {
+	w, n, tester := newTester(t)
+	created, signing, err := w.service.Create(t.Context(), "acme", settings(), by)
+	w.ok(err)
+	w.onSend = func() {
+		if len(n.noted) != 1 {
+			t.Error("it was sent before it was noted")
+		}
+	}
+	x, err := tester.Test(t.Context(), laneOf(created), event.VisitReportApproved, by)
+	w.ok(err)
+	if len(w.requests) != 1 || len(n.noted) != 1 {
+		t.Fatalf("%d requests, %d noted: a sample is sent once", len(w.requests), len(n.noted))
+	}
+	r, noted := w.requests[0], n.noted[0]
+	if r.Headers["X-Ordinavo-Test"] != "true" || r.Headers["X-Ordinavo-Event-Id"] != x.EventID || r.Headers["X-Ordinavo-Delivery-Id"] != x.DeliveryID || r.URL != created.URL || x.URL != created.URL {
+		t.Errorf("sent %+v of %+v", r, x)
+	}
+	if noted.ID != x.DeliveryID || noted.EventID != x.EventID || noted.EventType != event.VisitReportApproved || noted.SubscriptionID != created.ID {
+		t.Errorf("noted %+v", noted)
+	}
+	if err := signature.VerifyBody(r.Headers["X-Ordinavo-Signature"], r.Body, signing); err != nil {
+		t.Error(err)
+	}
+	if string(x.Body) != string(r.Body) || !strings.Contains(string(r.Body), x.EventID) || x.EventID == event.SampleID || x.Outcome.Status != 500 {
+		t.Errorf("told %+v", x)
+	}
+}
+
+func TestASampleThatCannotBeNotedIsNotSent(t *testing.T) {
+	w, n, tester := newTester(t)
+	n.fail = errors.New("away")
+	s := w.create(nil)
+	if _, err := tester.Test(t.Context(), laneOf(s), event.VisitReportApproved, by); !errors.Is(err, n.fail) || len(w.requests) != 0 {
+		t.Errorf("%d requests, %v", len(w.requests), err)
+	}
+}
+
+func TestASampleOfBillingNeedsTheFeature(t *testing.T) {
+	w, n, tester := newTester(t)
+	s := w.create(nil)
+	_, err := tester.Test(t.Context(), laneOf(s), event.BillingEventReady, by)
+	w.refused(err, problem.FeatureNotEnabled)
+	w.gateErr = errors.New("away")
+	if _, err := tester.Test(t.Context(), laneOf(s), event.VisitReportApproved, by); !errors.Is(err, w.gateErr) {
+		t.Errorf("got %v", err)
+	}
+	if len(w.requests)+len(n.noted) != 0 {
+		t.Errorf("%d requests, %d noted", len(w.requests), len(n.noted))
+	}
+	w.gateErr, w.billing = nil, true
+	_, err = tester.Test(t.Context(), laneOf(s), event.BillingEventReady, by)
+	w.ok(err)
+}
+
+func TestASampleForNobody(t *testing.T) {
+	w, _, tester := newTester(t)
+	s := w.create(nil)
+	w.ok(w.service.Delete(t.Context(), laneOf(s), 0, by))
+	_, err := tester.Test(t.Context(), laneOf(s), event.VisitReportApproved, by)
+	w.refused(err, problem.NotFound)
+}
