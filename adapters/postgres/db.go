@@ -219,3 +219,6 @@ func (db *DB) from(ctx context.Context) reader {
 func (db *DB) Query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
 	return db.from(ctx).query(ctx, each, sql, args...)
 }
+
+// Name tells this process's use of the database from that of others.
+func (db *DB) Name() string { return db.name }

@@ -43,8 +43,9 @@ func openDB(t testing.TB) *postgres.DB {
 }
 
 // openStore makes a migrated store in a new database.
-func openStore(t testing.TB, shards int) storetest.Database {
+func openStore(t *testing.T, shards int) storetest.Database {
 	t.Helper()
+	t.Parallel() // they wait for the disk most of the time
 	db := openURL(t, postgres.Config{URL: migrated[shards].Copy(t)})
 	return storetest.Database{
 		Store: postgres.NewStore(db, tagging{}),

@@ -37,5 +37,6 @@ CREATE TABLE consumer_offsets (
     consumer_group text   COLLATE "C" NOT NULL,
     topic          text   COLLATE "C" NOT NULL,
     position       bigint NOT NULL,
+    holder         text   NOT NULL DEFAULT '', -- the process that acknowledged last; others stand by
     PRIMARY KEY (consumer_group, topic)
 ) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);

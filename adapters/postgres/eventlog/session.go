@@ -1,0 +1,126 @@
+package eventlog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"hash/fnv"
+
+	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
+	"github.com/jackc/pgx/v5"
+)
+
+// errUnexpected says that watermill-sql asked for something that its version 4.1.2 does not.
+var errUnexpected = errors.New("an unexpected query of watermill-sql")
+
+// lock is the group's among the advisory locks of the database.
+func (k groupTopic) lock() int64 {
+	hash := fnv.New64a()
+	_, _ = hash.Write([]byte(k.group + "\x00" + k.topic))
+	return int64(hash.Sum64())
+}
+
+// beginner gives watermill-sql a session for each batch.
+type beginner struct{ *reader }
+
+// BeginTx begins nothing in the database yet.
+func (b beginner) BeginTx(context.Context, *sql.TxOptions) (wsql.Tx, error) {
+	if b.ctx.Err() != nil {
+		return nil, context.Cause(b.ctx)
+	}
+	b.current = nil
+	return &session{b.reader}, nil
+}
+
+// ExecContext is not asked for outside a session.
+func (beginner) ExecContext(context.Context, string, ...any) (wsql.Result, error) {
+	return nil, errUnexpected
+}
+
+// QueryContext is not asked for outside a session.
+func (beginner) QueryContext(context.Context, string, ...any) (wsql.Rows, error) {
+	return nil, errUnexpected
+}
+
+// session is what watermill-sql takes for a transaction: one batch from its reading to its acknowledgement.
+type session struct{ *reader }
+
+// QueryContext reads the batch by a statement of its own.
+func (s *session) QueryContext(_ context.Context, query string, args ...any) (wsql.Rows, error) {
+	if query != selectRecords {
+		return nil, errUnexpected
+	}
+	found, err := s.read(query, args)
+	return &rows{list: found}, err
+}
+
+// read finds what comes next for the group, nothing when it is another process's turn.
+func (r *reader) read(query string, args []any) (list []row, err error) {
+	var from int64
+	var holder string
+	var mine bool
+	err = r.log.db.Query(r.ctx, func(rs pgx.Rows) error {
+		var next row
+		var position, version *int64
+		var tenantID, stream, kind *string
+		err := rs.Scan(&mine, &from, &holder, &position, &tenantID, &stream, &version, &kind, &next.data, &next.metadata)
+		if err != nil || position == nil {
+			return err
+		}
+		next.position, next.version, next.tenantID, next.stream, next.kind = *position, *version, *tenantID, *stream, *kind
+		list = append(list, next)
+		return nil
+	}, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	if r.standby = !mine || r.othersTurn(holder, from, len(list) > 0); r.standby || len(list) == 0 {
+		return nil, nil
+	}
+	r.current = &delivery{db: r.log.db, key: r.key, from: from, rows: list}
+	return list, nil
+}
+
+// ExecContext makes what the handlers wrote durable, with the offset. Its error is that of the commit, too.
+func (s *session) ExecContext(_ context.Context, query string, args ...any) (wsql.Result, error) {
+	if query != moveOffset && query != beginOffset {
+		return nil, errUnexpected
+	}
+	// What was acknowledged before a close is kept.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), s.options.AckDeadline)
+	defer cancel()
+	return affected(1), s.current.commit(ctx, query, args)
+}
+
+// Commit comes behind the acknowledgement, which has committed, or in its place when there was none.
+func (s *session) Commit() error { return s.Rollback() }
+
+// Rollback undoes what is not committed.
+func (s *session) Rollback() error {
+	if s.current == nil {
+		return nil
+	}
+	return s.current.rollback()
+}
+
+// rows were read to their end.
+type rows struct {
+	list []row
+	next int
+}
+
+func (r *rows) Next() bool {
+	r.next++
+	return r.next <= len(r.list)
+}
+
+func (r *rows) Scan(dest ...any) error {
+	to, ok := dest[0].(*row)
+	if !ok {
+		return errUnexpected
+	}
+	*to = r.list[r.next-1]
+	return nil
+}
+
+func (r *rows) Close() error { return nil }
