@@ -1,0 +1,150 @@
+package queries_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+func TestAttemptsComeFromTheStream(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	d := w.delivery(s)
+	w.lease(d)
+	changes, err := d.Abandon(s.RetrySchedule, w.now, w.now.Add(time.Second))
+	d = w.move(d, "inc_1", changes, err)
+	w.now = w.now.Add(time.Minute)
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 503, StartedAt: w.now, ResponseBody: []byte("busy"), RequestHeaders: map[string]string{"webhook-id": d.EventID}})
+	w.now = w.now.Add(time.Hour)
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200, StartedAt: w.now})
+
+	got, err := (&queries.Deliveries{Reader: w.Store}).Detail(t.Context(), "acme", d.ID)
+	w.ok(err)
+	if got.Status != delivery.StatusSucceeded || got.URL != "https://example.com/hook" || !strings.Contains(string(got.Body), d.EventID) || len(got.Attempts) != 3 {
+		t.Fatalf("%+v", got)
+	}
+	for i, want := range []delivery.Kind{delivery.KindLeaseExpired, delivery.KindHTTPStatus, delivery.KindSucceeded} {
+		if a := got.Attempts[i]; a.Number != i+1 || a.Kind != want || a.StartedAt.IsZero() {
+			t.Errorf("attempt %d is %+v", i+1, a)
+		}
+	}
+	if a := got.Attempts[1]; string(a.ResponseBody) != "busy" || a.RequestHeaders["webhook-id"] != d.EventID {
+		t.Errorf("the second attempt is %+v", a)
+	}
+	if _, err := (&queries.Deliveries{Reader: w.Store}).Detail(t.Context(), "other", d.ID); !problem.Is(err, problem.NotFound) {
+		t.Errorf("another tenant gets %v", err)
+	}
+}
+
+func TestADeliveryWithoutAttemptsHasAnEmptyList(t *testing.T) {
+	w := newWorld(t)
+	d := w.delivery(w.subscribe("acme", "*"))
+	if got, err := (&queries.Deliveries{Reader: w.Store}).Detail(t.Context(), "acme", d.ID); err != nil || got.Attempts == nil || len(got.Attempts) != 0 {
+		t.Errorf("%+v, %v", got.Attempts, err)
+	}
+}
+
+func TestRetryInEachStatus(t *testing.T) {
+	failed := delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: start}
+	for status, c := range map[delivery.Status]struct {
+		bring   func(w *world, d delivery.Delivery) delivery.Delivery
+		refused bool
+	}{
+		delivery.StatusPending:    {func(_ *world, d delivery.Delivery) delivery.Delivery { return d }, true},
+		delivery.StatusDelivering: {func(w *world, d delivery.Delivery) delivery.Delivery { w.lease(d); return d }, true},
+		delivery.StatusParked: {func(w *world, d delivery.Delivery) delivery.Delivery {
+			changes, err := d.Park("", w.now)
+			return w.move(d, "", changes, err)
+		}, true},
+		delivery.StatusRetrying: {func(w *world, d delivery.Delivery) delivery.Delivery { return w.record(d, failed) }, false},
+		delivery.StatusSucceeded: {func(w *world, d delivery.Delivery) delivery.Delivery {
+			return w.record(d, delivery.Outcome{Kind: delivery.KindSucceeded})
+		}, false},
+		delivery.StatusDeadLetter: {func(w *world, d delivery.Delivery) delivery.Delivery {
+			return w.record(d, delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
+		}, false},
+		delivery.StatusCancelled: {func(w *world, d delivery.Delivery) delivery.Delivery {
+			changes, err := d.Cancel("", w.now)
+			return w.move(d, "", changes, err)
+		}, false},
+	} {
+		t.Run(string(status), func(t *testing.T) {
+			w := newWorld(t)
+			d := c.bring(w, w.delivery(w.subscribe("acme", "*")))
+			w.now = w.now.Add(time.Second)
+			retries := &queries.Retries{Store: w.Store, Now: func() time.Time { return w.now }}
+			after, err := retries.Retry(t.Context(), "acme", d.ID)
+			if c.refused {
+				if got, readErr := w.Delivery(t.Context(), "acme", d.ID); !problem.Is(err, problem.Conflict) || readErr != nil || got.Status != status {
+					t.Errorf("got %v; it is %s, %v", err, got.Status, readErr)
+				}
+				return
+			}
+			if err != nil || after.Status != delivery.StatusPending || after.Failures != 0 || !after.DueAt.Equal(w.now) || after.Attempts != d.Attempts {
+				t.Fatalf("%+v, %v", after, err)
+			}
+			w.lease(after) // it is due
+		})
+	}
+	if len(delivery.Statuses()) != 7 {
+		t.Error("a status has no case")
+	}
+}
+
+func TestRetryNeedsAnActiveSubscription(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	d := w.record(w.delivery(s), delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
+	retries := &queries.Retries{Store: w.Store, Now: func() time.Time { return w.now }}
+	for _, c := range []subscription.Change{subscription.Paused{At: w.now}, subscription.Disabled{At: w.now}, subscription.Deleted{At: w.now}} {
+		s = w.change(s, c)
+		_, err := retries.Retry(t.Context(), "acme", d.ID)
+		if !problem.Is(err, problem.Conflict) || !strings.Contains(err.Error(), string(s.Status)) {
+			t.Errorf("%s: got %v", s.Status, err)
+		}
+	}
+	if got, err := w.Delivery(t.Context(), "acme", d.ID); err != nil || got.Status != delivery.StatusDeadLetter {
+		t.Errorf("it is %+v, %v", got, err)
+	}
+}
+
+func TestRetryOfNobodysDelivery(t *testing.T) {
+	w := newWorld(t)
+	d := w.record(w.delivery(w.subscribe("acme", "*")), delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
+	retries := &queries.Retries{Store: w.Store, Now: func() time.Time { return w.now }}
+	for owner, id := range map[tenant.ID]string{"other": d.ID, "acme": "dlv_none"} {
+		if _, err := retries.Retry(t.Context(), owner, id); !problem.Is(err, problem.NotFound) {
+			t.Errorf("%s of %s: got %v", id, owner, err)
+		}
+	}
+}
+
+// outrun shows deliveries as they were before somebody else moved them.
+type outrun struct {
+	*sqlite.Store
+	then delivery.Delivery
+}
+
+func (o outrun) Delivery(context.Context, tenant.ID, string) (delivery.Delivery, error) {
+	return o.then, nil
+}
+
+func TestTwoRetriesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	d := w.record(w.delivery(w.subscribe("acme", "*")), delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
+	now := func() time.Time { return w.now }
+	if _, err := (&queries.Retries{Store: w.Store, Now: now}).Retry(t.Context(), "acme", d.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&queries.Retries{Store: outrun{w.Store, d}, Now: now}).Retry(t.Context(), "acme", d.ID); !problem.Is(err, problem.Conflict) {
+		t.Errorf("the slower one got %v", err)
+	}
+}

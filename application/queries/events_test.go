@@ -1,0 +1,158 @@
+package queries_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// dispositions of an event by subscription; more than one for a subscription is a failure.
+func (w *world) dispositions(owner tenant.ID, id string) map[string]queries.Disposition {
+	w.Helper()
+	_, list, err := w.events.Detail(w.Context(), owner, id)
+	w.ok(err)
+	found := map[string]queries.Disposition{}
+	for _, d := range list {
+		if twice, ok := found[d.SubscriptionID]; ok {
+			w.Fatalf("%s has two dispositions: %+v and %+v", d.SubscriptionID, twice, d)
+		}
+		found[d.SubscriptionID] = d
+	}
+	return found
+}
+
+func TestWhatBecameOfAnEvent(t *testing.T) {
+	w := newWorld(t)
+	all, targets := w.subscribe("acme", "*"), w.subscribe("acme", "target.*", "appointment.started")
+	paused := w.subscribe("acme", "billing.*")
+	paused = w.change(paused, subscription.Paused{At: w.now})
+	id := w.accept("acme", event.BillingEventReady)
+	later := w.subscribe("acme", "*")
+
+	accepted, list, err := w.events.Detail(t.Context(), "acme", id)
+	if err != nil || list == nil || len(list) != 0 || accepted.Type != event.BillingEventReady {
+		t.Errorf("before fan-out it has %v, %v", list, err)
+	}
+	w.handle("acme", id)
+	got := w.dispositions("acme", id)
+	if d := got[all.ID]; d.Outcome != queries.OutcomeFeatureGated || !strings.Contains(d.Reason, "billing_webhooks") || d.DeliveryID != "" {
+		t.Errorf("without the feature: %+v", d)
+	}
+	if d := got[targets.ID]; d.Outcome != queries.OutcomeNotMatched || d.Reason != "its filter (target.*, appointment.started) does not want billing.event_ready" {
+		t.Errorf("not wanted: %+v", d)
+	}
+	if _, ok := got[later.ID]; ok || len(got) != 3 {
+		t.Errorf("dispositions are %+v", got)
+	}
+
+	w.ok(w.SetFeature(t.Context(), "acme", tenant.BillingWebhooks, true, w.now))
+	id = w.accept("acme", event.BillingEventReady)
+	w.handle("acme", id)
+	got = w.dispositions("acme", id)
+	if d := got[paused.ID]; d.Outcome != queries.OutcomeDelivery || d.Status != delivery.StatusParked || d.DeliveryID == "" || !strings.Contains(d.Reason, "billing.event_ready") {
+		t.Errorf("paused: %+v", d)
+	}
+	if d := got[all.ID]; d.Status != delivery.StatusPending {
+		t.Errorf("active: %+v", d)
+	}
+	if _, _, err := w.events.Detail(t.Context(), "other", id); !problem.Is(err, problem.NotFound) {
+		t.Errorf("another tenant gets %v", err)
+	}
+}
+
+func TestAnEventThatWasSetAsideSaysSo(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	id := w.accept("acme", event.VisitReportApproved)
+	w.panics[id] = true
+	w.handle("acme", id)
+	if d := w.dispositions("acme", id)[s.ID]; d.Outcome != queries.OutcomeNotMatched || !strings.Contains(d.Reason, "set aside") {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestDispositions: for every event and every subscription that its tenant had when it was accepted there
+// is exactly one disposition, whatever happened before it was fanned out.
+func TestDispositions(t *testing.T) {
+	w := newWorld(t)
+	types := []event.Type{event.VisitReportApproved, event.TargetImported, event.BillingEventReady}
+	filters := [][]string{{"*"}, {"target.*"}, {"billing.*", "visit_report.approved"}}
+	histories := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		histories++
+		owner := tenant.ID(fmt.Sprintf("t%d", histories))
+		w.tenant(owner)
+		type accepted struct {
+			id     string
+			kind   event.Type
+			filter map[string]subscription.Filter // of those that are there
+		}
+		var subs []subscription.Subscription
+		var events []accepted
+		for range rapid.IntRange(1, 12).Draw(rt, "steps") {
+			switch what := rapid.IntRange(0, 5).Draw(rt, "what"); {
+			case what == 0 || len(subs) == 0:
+				subs = append(subs, w.subscribe(owner, rapid.SampledFrom(filters).Draw(rt, "filter")...))
+			case what <= 2:
+				i := rapid.IntRange(0, len(subs)-1).Draw(rt, "subscription")
+				subs[i] = w.disturb(rt, subs[i], filters)
+			default:
+				e := accepted{kind: rapid.SampledFrom(types).Draw(rt, "type"), filter: map[string]subscription.Filter{}}
+				for _, s := range subs {
+					if s.Status != subscription.StatusDeleted {
+						e.filter[s.ID] = s.EventTypes
+					}
+				}
+				e.id = w.accept(owner, e.kind)
+				events = append(events, e)
+			}
+		}
+		for _, e := range events {
+			billing := rapid.Bool().Draw(rt, "billing")
+			w.ok(w.SetFeature(w.Context(), owner, tenant.BillingWebhooks, billing, w.now))
+			w.handle(owner, e.id)
+			got := w.dispositions(owner, e.id)
+			for id, filter := range e.filter {
+				want := queries.OutcomeDelivery
+				switch {
+				case !filter.Matches(e.kind):
+					want = queries.OutcomeNotMatched
+				case e.kind == event.BillingEventReady && !billing:
+					want = queries.OutcomeFeatureGated
+				}
+				if d := got[id]; d.Outcome != want || (d.DeliveryID != "") != (want == queries.OutcomeDelivery) || d.Reason == "" {
+					rt.Fatalf("%s for %s has %+v, want %s", e.kind, filter, d, want)
+				}
+			}
+			if len(got) != len(e.filter) {
+				rt.Fatalf("%d dispositions for %d subscriptions", len(got), len(e.filter))
+			}
+		}
+	})
+}
+
+func (w *world) disturb(rt *rapid.T, s subscription.Subscription, filters [][]string) subscription.Subscription {
+	if s.Status == subscription.StatusDeleted {
+		return s
+	}
+	switch rapid.IntRange(0, 2).Draw(rt, "change") {
+	case 0:
+		return w.change(s, subscription.FilterChanged{At: w.now, EventTypes: rapid.SampledFrom(filters).Draw(rt, "to")})
+	case 1:
+		return w.change(s, subscription.Deleted{At: w.now})
+	default:
+		if s.Status == subscription.StatusActive {
+			return w.change(s, subscription.Paused{At: w.now})
+		}
+		return w.change(s, subscription.Resumed{At: w.now})
+	}
+}
