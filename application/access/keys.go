@@ -79,7 +79,10 @@ func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (ac
 	}
 	text := keyPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 	made, err := s.save(ctx, wanted, text)
-	return made, text, err
+	if err != nil {
+		return access.Key{}, "", err
+	}
+	return made, text, nil
 }
 
 func (s *Keys) save(ctx context.Context, wanted access.Key, text string) (access.Key, error) {
