@@ -1,0 +1,292 @@
+package access_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/access"
+	domain "github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// world is a database with two processes' Keys on it.
+type world struct {
+	*testing.T
+	*counting
+	here, there *access.Keys
+	now         time.Time
+	made        int
+}
+
+// counting is a store that counts the look-ups.
+type counting struct {
+	*sqlite.Store
+	lookups int
+	fail    error
+}
+
+func (c *counting) KeyByHash(ctx context.Context, hash access.Hash) (domain.Key, error) {
+	c.lookups++
+	if c.fail != nil {
+		return domain.Key{}, c.fail
+	}
+	return c.Store.KeyByHash(ctx, hash)
+}
+
+type plain struct{}
+
+func (plain) Seal(p []byte, _ ...string) ([]byte, error) { return p, nil }
+func (plain) Open(p []byte, _ ...string) ([]byte, error) { return p, nil }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "access.db"))
+	if err == nil {
+		err = db.Migrate()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w := &world{T: t, counting: &counting{Store: sqlite.NewStore(db, plain{})}, now: start}
+	now := func() time.Time { return w.now }
+	id := func(prefix string) string { w.made++; return fmt.Sprintf("%s%026d", prefix, w.made) }
+	w.here, w.there = access.NewKeys(w.counting, now, id, rand.Reader), access.NewKeys(w.counting, now, id, rand.Reader)
+	for _, owner := range []tenant.ID{"acme", "other"} {
+		if err := w.CreateTenant(t.Context(), access.Tenant{ID: owner, Name: "n", CreatedAt: start}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return w
+}
+
+var operator = domain.Key{ID: "key_operator", Scopes: domain.Scopes()}
+
+func (w *world) create(wanted domain.Key) (domain.Key, string) {
+	w.Helper()
+	key, text, err := w.here.Create(w.Context(), operator, wanted)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return key, text
+}
+
+// opens reports whether the key is taken.
+func (w *world) opens(keys *access.Keys, text string) bool {
+	w.Helper()
+	_, err := keys.Authenticate(w.Context(), text)
+	if err != nil && !problem.Is(err, problem.Unauthorized) {
+		w.Fatal(err)
+	}
+	return err == nil
+}
+
+func reading(owner tenant.ID) domain.Key {
+	return domain.Key{Name: "ERP", Tenant: owner, Scopes: []domain.Scope{domain.WebhooksRead}}
+}
+
+func TestAKeyIsShownOnceAndKeptHashed(t *testing.T) {
+	w := newWorld(t)
+	key, text := w.create(reading("acme"))
+	if !strings.HasPrefix(text, "ord_live_") || len(text) < len("ord_live_")+43 || !strings.HasPrefix(text, key.Prefix) || len(key.Prefix) > 15 {
+		t.Errorf("made %q of %q", key.Prefix, text)
+	}
+	got, err := w.there.Authenticate(t.Context(), text)
+	if err != nil || got.ID != key.ID || got.Tenant != "acme" || !slices.Equal(got.Scopes, key.Scopes) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, again := w.create(reading("acme")); again == text {
+		t.Error("the same key twice")
+	}
+	for _, wrong := range []string{"", "ord_live_", text[:len(text)-1], text + "A", strings.Repeat("x", 5000), strings.ToUpper(text)} {
+		if w.opens(w.here, wrong) {
+			t.Errorf("%q opens", wrong)
+		}
+	}
+}
+
+func TestCreateRefuses(t *testing.T) {
+	admin := domain.Key{Tenant: "acme", Scopes: []domain.Scope{domain.WebhooksManage, domain.WebhooksRead}}
+	limited := domain.Key{Scopes: []domain.Scope{domain.EventsWrite}} // a platform key without platform.admin
+	with := func(edit func(*domain.Key)) domain.Key {
+		k := reading("acme")
+		edit(&k)
+		return k
+	}
+	for name, c := range map[string]struct {
+		by, wanted domain.Key
+		code       problem.Code
+		fields     []string
+	}{
+		"another tenant's":            {admin, reading("other"), problem.Forbidden, nil},
+		"a platform key by a tenant":  {admin, reading(""), problem.Forbidden, nil},
+		"a scope that it lacks":       {admin, with(func(k *domain.Key) { k.Scopes = append(k.Scopes, domain.EventsWrite) }), problem.Forbidden, nil},
+		"a platform key's lack":       {limited, reading("acme"), problem.Forbidden, nil},
+		"no scopes":                   {operator, with(func(k *domain.Key) { k.Scopes = nil }), problem.ValidationFailed, []string{"scopes"}},
+		"an unknown scope":            {operator, with(func(k *domain.Key) { k.Scopes = append(k.Scopes, "all") }), problem.ValidationFailed, []string{"scopes[1]"}},
+		"platform.admin for a tenant": {operator, with(func(k *domain.Key) { k.Scopes = domain.Scopes() }), problem.ValidationFailed, []string{"scopes"}},
+		"no name":                     {operator, with(func(k *domain.Key) { k.Name = "" }), problem.ValidationFailed, []string{"name"}},
+		"a name with a line break":    {operator, with(func(k *domain.Key) { k.Name = "a\nb" }), problem.ValidationFailed, []string{"name"}},
+		"a tenant that cannot be":     {operator, with(func(k *domain.Key) { k.Tenant = "a b" }), problem.ValidationFailed, []string{"tenantId"}},
+		"a tenant that is not there":  {operator, reading("nobody"), problem.NotFound, nil},
+		"bound without a tenant":      {operator, with(func(k *domain.Key) { k.Tenant, k.SubscriptionID = "", "sub_1" }), problem.ValidationFailed, []string{"subscriptionId"}},
+		"expired already":             {operator, with(func(k *domain.Key) { k.ExpiresAt = start }), problem.ValidationFailed, []string{"expiresAt"}},
+		"several":                     {operator, with(func(k *domain.Key) { k.Name, k.Scopes = strings.Repeat("x", 201), nil }), problem.ValidationFailed, []string{"name", "scopes"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			_, text, err := w.here.Create(t.Context(), c.by, c.wanted)
+			var p *problem.Error
+			if !errors.As(err, &p) || p.Code != c.code || !slices.Equal(slices.Sorted(maps.Keys(p.Fields)), c.fields) || text != "" {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	w := newWorld(t)
+	if _, _, err := w.here.Create(t.Context(), admin, reading("acme")); err != nil {
+		t.Errorf("a tenant's own: %v", err)
+	}
+}
+
+func TestExpiry(t *testing.T) {
+	w := newWorld(t)
+	wanted := reading("acme")
+	wanted.ExpiresAt = start.Add(time.Hour)
+	_, text := w.create(wanted)
+	w.now = wanted.ExpiresAt.Add(-time.Microsecond)
+	if !w.opens(w.here, text) {
+		t.Error("refused before its time")
+	}
+	w.now = wanted.ExpiresAt // while it is cached
+	if w.opens(w.here, text) || w.opens(w.there, text) {
+		t.Error("it outlives its time")
+	}
+}
+
+func TestRevocationTakesASecondAtMost(t *testing.T) {
+	w := newWorld(t)
+	key, text := w.create(reading("acme"))
+	if !w.opens(w.here, text) || !w.opens(w.there, text) {
+		t.Fatal("it does not open")
+	}
+	if err := w.here.Revoke(t.Context(), operator, key.ID); err != nil {
+		t.Fatal(err)
+	}
+	if w.opens(w.here, text) {
+		t.Error("the process that revoked it still takes it")
+	}
+	w.now = w.now.Add(time.Second)
+	if w.opens(w.there, text) {
+		t.Error("another process still takes it")
+	}
+}
+
+func TestRevokeKeepsToItsTenant(t *testing.T) {
+	w := newWorld(t)
+	key, text := w.create(reading("acme"))
+	if err := w.here.Revoke(t.Context(), reading("other"), key.ID); !problem.Is(err, problem.NotFound) {
+		t.Errorf("got %v", err)
+	}
+	if err := w.here.Revoke(t.Context(), operator, "key_none"); !problem.Is(err, problem.NotFound) {
+		t.Errorf("got %v", err)
+	}
+	if !w.opens(w.there, text) {
+		t.Error("it was revoked all the same")
+	}
+}
+
+func TestAKeyIsLookedUpOnceASecond(t *testing.T) {
+	w := newWorld(t)
+	_, text := w.create(reading("acme"))
+	for range 100 {
+		w.opens(w.here, text)
+		w.now = w.now.Add(9 * time.Millisecond)
+	}
+	if w.lookups != 1 {
+		t.Errorf("%d look-ups", w.lookups)
+	}
+}
+
+func TestAStoreThatIsAwayIsNoRefusal(t *testing.T) {
+	w := newWorld(t)
+	_, text := w.create(reading("acme"))
+	w.fail = errors.New("away")
+	if _, err := w.here.Authenticate(t.Context(), text); !errors.Is(err, w.fail) || problem.Is(err, problem.Unauthorized) {
+		t.Errorf("got %v", err)
+	}
+	w.fail = nil
+	if !w.opens(w.here, text) {
+		t.Error("the error was remembered")
+	}
+}
+
+func TestLastUse(t *testing.T) {
+	w := newWorld(t)
+	key, text := w.create(reading("acme"))
+	w.now = w.now.Add(time.Hour)
+	w.opens(w.here, text)
+	next, err := w.here.TouchStep(t.Context())
+	if err != nil || !next.After(w.now) {
+		t.Errorf("next %s, %v", next, err)
+	}
+	listed, err := w.here.List(t.Context(), reading("acme"), "", access.Page{Limit: 10})
+	if err != nil || len(listed) != 1 || listed[0].ID != key.ID || !listed[0].LastUsedAt.Equal(w.now) {
+		t.Errorf("listed %+v, %v", listed, err)
+	}
+}
+
+func TestAListKeepsToItsTenant(t *testing.T) {
+	w := newWorld(t)
+	w.create(reading("acme"))
+	others, _ := w.create(reading("other"))
+	if listed, err := w.here.List(t.Context(), reading("other"), "acme", access.Page{Limit: 10}); err != nil || len(listed) != 1 || listed[0].ID != others.ID {
+		t.Errorf("a tenant sees %+v, %v", listed, err)
+	}
+	if listed, err := w.here.List(t.Context(), operator, "", access.Page{Limit: 10}); err != nil || len(listed) != 2 {
+		t.Errorf("an operator sees %+v, %v", listed, err)
+	}
+}
+
+func TestTheFirstKeyIsMadeOnce(t *testing.T) {
+	w := newWorld(t)
+	shown, err := w.here.FirstKey(t.Context(), "")
+	if err != nil || !w.opens(w.there, shown) {
+		t.Fatalf("%q, %v", shown, err)
+	}
+	if again, err := w.there.FirstKey(t.Context(), ""); err != nil || again != "" {
+		t.Errorf("a second start made %q, %v", again, err)
+	}
+	if key, err := w.here.Authenticate(t.Context(), shown); err != nil || !key.IsPlatform() || !slices.Equal(key.Scopes, domain.Scopes()) {
+		t.Errorf("it is %+v, %v", key, err)
+	}
+}
+
+func TestTheFirstKeyThatIsGiven(t *testing.T) {
+	w := newWorld(t)
+	const given = "a-key-of-the-operator-0123456789"
+	for range 2 {
+		if shown, err := w.here.FirstKey(t.Context(), given); err != nil || shown != "" {
+			t.Fatalf("%q, %v", shown, err)
+		}
+	}
+	if listed, err := w.Keys(t.Context(), "", access.Page{Limit: 10}); err != nil || len(listed) != 1 || !w.opens(w.here, given) || len(listed[0].Prefix) > len(given)/2 {
+		t.Errorf("%+v, %v", listed, err)
+	}
+	for _, wrong := range []string{"short", strings.Repeat("x", 201), "with white space in the middle"} {
+		if _, err := w.here.FirstKey(t.Context(), wrong); err == nil {
+			t.Errorf("%q is taken", wrong)
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package retention_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+const day = 24 * time.Hour
+
+var (
+	start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	ages  = retention.Ages{Events: 30 * day, Attempts: 20 * day, DeadLetters: 90 * day}
+)
+
+// world is a database with one subscription, and a retention on it.
+type world struct {
+	*testing.T
+	*sqlite.Store
+	db        *sqlite.DB
+	retention *retention.Retention
+	now       time.Time
+	made      int
+}
+
+type plain struct{}
+
+func (plain) Seal(p []byte, _ ...string) ([]byte, error) { return p, nil }
+func (plain) Open(p []byte, _ ...string) ([]byte, error) { return p, nil }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "retention.db"))
+	if err == nil {
+		err = db.Migrate()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w := &world{T: t, db: db, Store: sqlite.NewStore(db, plain{}), now: start}
+	w.retention = retention.New(w.Store, ages, func() time.Time { return w.now })
+	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", CreatedAt: start}))
+	changes := subscription.Create("sub_1", "acme", subscription.Settings{Name: "n", URL: "https://example.com", EventTypes: subscription.Filter{"*"},
+		Options: payload.DefaultOptions(), RetrySchedule: []time.Duration{time.Hour}, Timeout: time.Second, MaxInFlight: 16}, "sec_1", start)
+	after, err := subscription.Fold(changes)
+	w.ok(err)
+	w.ok(w.AppendSubscription(t.Context(), subscription.Subscription{}, after, changes, subscriptions.Actor{}))
+	return w
+}
+
+func (w *world) ok(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+// id is made of the time, as a delivery's must be.
+func (w *world) id(prefix string) string {
+	w.made++
+	var id ulid.ULID
+	w.ok(id.SetTime(uint64(w.now.UnixMilli())))
+	w.ok(id.SetEntropy([]byte(fmt.Sprintf("%010d", w.made))))
+	return prefix + id.String()
+}
+
+func (w *world) accept() intake.Accepted {
+	w.Helper()
+	e := intake.Accepted{Event: event.Sample(event.VisitReportApproved, "acme"), At: w.now}
+	e.ID = w.id("evt_")
+	w.ok(w.AppendEvents(w.Context(), []intake.Accepted{e}))
+	return e
+}
+
+// deliver fans the event out, and lets its delivery end as it may; with no outcomes it stays open.
+func (w *world) deliver(e intake.Accepted, outcomes ...delivery.Outcome) (id string) {
+	w.Helper()
+	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: w.id("dlv_"), Tenant: "acme", EventID: e.ID, EventType: e.Type, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
+	d, err := delivery.Fold(changes)
+	w.ok(err)
+	plan := fanout.Plan{Bodies: []fanout.Body{{Tenant: "acme", EventID: e.ID, Number: 1, Bytes: []byte("{}")}},
+		Scheduled: []fanout.Scheduled{{Delivery: d, Changes: changes, AcceptedAt: w.now}}}
+	w.ok(w.InTx(w.Context(), func(ctx context.Context) error { return w.Schedule(ctx, plan, func(bool) {}) }))
+	w.handled(e)
+	for _, o := range outcomes {
+		changes, err := d.Record(o, []time.Duration{time.Hour}, 0, w.now)
+		w.ok(err)
+		after, err := dispatch.Apply(d, changes)
+		w.ok(err)
+		stale, err := w.Save(w.Context(), []dispatch.Saved{{Before: d, After: after, Changes: changes}})
+		if w.ok(err); len(stale) > 0 {
+			w.Fatal("stale")
+		}
+		d = after
+	}
+	return d.ID
+}
+
+// handled moves fan-out's offset past the event.
+func (w *world) handled(e intake.Accepted) {
+	w.Helper()
+	stored, err := w.Event(w.Context(), "acme", e.ID)
+	w.ok(err)
+	w.ok(w.db.Update(w.Context(), func(ctx context.Context, tx *sqlite.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES (?1, ?2, ?3)
+			ON CONFLICT DO UPDATE SET position = ?3`, sqlite.FanOutGroup, sqlite.TopicEvents, stored.Position)
+		return err
+	}))
+}
+
+// purge lets the retention work until it rests.
+func (w *world) purge() {
+	w.Helper()
+	for range 100 {
+		next, err := w.retention.Step(w.Context())
+		w.ok(err)
+		if !next.After(w.now) {
+			w.Fatalf("wants to be called again at %s: who waits to write gets no turn", next)
+		}
+		if next.Sub(w.now) >= time.Second {
+			return
+		}
+	}
+	w.Fatal("it does not rest")
+}
+
+// left is what is there of events and deliveries.
+func (w *world) left() (events, deliveries []string) {
+	w.Helper()
+	list, err := w.AcceptedEvents(w.Context(), queries.EventFilter{Tenant: "acme", Limit: 5000})
+	w.ok(err)
+	for _, e := range list {
+		events = append(events, e.ID)
+	}
+	found, err := w.Deliveries(w.Context(), queries.DeliveryFilter{Tenant: "acme", Limit: 5000})
+	w.ok(err)
+	for _, d := range found {
+		deliveries = append(deliveries, d.ID)
+	}
+	return events, deliveries
+}
+
+var (
+	succeeded = delivery.Outcome{Kind: delivery.KindSucceeded}
+	gone      = delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410}
+)
+
+func TestWhatIsOldGoesAndWhatIsNeededStays(t *testing.T) {
+	w := newWorld(t)
+	a, b, c, unhandledLater := w.accept(), w.accept(), w.accept(), ""
+	done, dead, open := w.deliver(a, succeeded), w.deliver(b, gone), w.deliver(c)
+	lonely := w.accept() // nobody wanted it
+	w.handled(lonely)
+	unhandledLater = w.accept().ID // and this one is not fanned out yet
+
+	wants := func(after time.Duration, events, deliveries []string) {
+		t.Helper()
+		w.now = start.Add(after)
+		w.purge()
+		gotEvents, gotDeliveries := w.left()
+		slices.Sort(gotEvents)
+		slices.Sort(gotDeliveries)
+		if !slices.Equal(gotEvents, events) || !slices.Equal(gotDeliveries, deliveries) {
+			t.Errorf("after %s there are events %v and deliveries %v, want %v and %v", after, gotEvents, gotDeliveries, events, deliveries)
+		}
+	}
+	all := []string{a.ID, b.ID, c.ID, lonely.ID, unhandledLater}
+	wants(20*day, all, []string{done, dead, open})
+	wants(20*day+time.Millisecond, all, []string{dead, open})
+	if changes, err := w.DeliveryChanges(t.Context(), "acme", done); err != nil || len(changes) != 0 {
+		t.Errorf("%d records of its stream are left, %v", len(changes), err)
+	}
+	wants(30*day+time.Millisecond, []string{b.ID, c.ID, unhandledLater}, []string{dead, open})
+	wants(90*day+time.Millisecond, []string{c.ID, unhandledLater}, []string{open})
+	wants(3650*day, []string{c.ID, unhandledLater}, []string{open})
+
+	// What stayed is whole.
+	found, err := w.Events(t.Context(), []intake.EventKey{{Tenant: "acme", ID: unhandledLater}})
+	if err != nil || len(found) != 1 || found[0].ID != unhandledLater {
+		t.Errorf("the event that is not fanned out is %+v, %v", found, err)
+	}
+	d, err := w.Delivery(t.Context(), "acme", open)
+	w.ok(err)
+	if body, err := w.Body(t.Context(), d); err != nil || string(body) != "{}" {
+		t.Errorf("the open delivery's body is %s, %v", body, err)
+	}
+	if s, err := w.LoadSubscription(t.Context(), dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}); err != nil || s.Version != 1 {
+		t.Errorf("the subscription is %+v, %v", s, err)
+	}
+}
+
+// asked is a store that answers as told.
+type asked struct {
+	cutoffs []retention.Cutoffs
+	limit   int
+	deleted int
+	err     error
+}
+
+func (a *asked) Purge(_ context.Context, before retention.Cutoffs, limit int) (int, error) {
+	a.cutoffs, a.limit = append(a.cutoffs, before), limit
+	return a.deleted, a.err
+}
+
+func TestAStep(t *testing.T) {
+	store := &asked{deleted: 7}
+	r := retention.New(store, ages, func() time.Time { return start })
+	next, err := r.Step(t.Context())
+	want := retention.Cutoffs{Events: start.Add(-30 * day), Attempts: start.Add(-20 * day), DeadLetters: start.Add(-90 * day)}
+	if err != nil || store.cutoffs[0] != want || store.limit < 1 || store.limit > 1000 {
+		t.Errorf("asked for %+v, %d at once, %v", store.cutoffs, store.limit, err)
+	}
+	if !next.After(start) || next.After(start.Add(time.Second)) {
+		t.Errorf("with more to delete it goes on at %s", next)
+	}
+	store.deleted = 0
+	if next, err = r.Step(t.Context()); err != nil || next.Before(start.Add(10*time.Second)) {
+		t.Errorf("with nothing to delete it goes on at %s, %v", next, err)
+	}
+	store.err = errors.New("away")
+	if _, err = r.Step(t.Context()); !errors.Is(err, store.err) {
+		t.Errorf("got %v", err)
+	}
+}
