@@ -141,7 +141,7 @@ func assemble(ctx context.Context, c config.Config, db database.Database, log *s
 	answers := idempotency.New(store, sealer, now, func() string { return source.New("") })
 	deliveries := &queries.Deliveries{Reader: store}
 	sweeper := sweep.New(store, now)
-	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store) })
+	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store, d) })
 	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
 		Log: log, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake() }) },
@@ -219,10 +219,10 @@ func portRanges(c config.Config) (ports egress.PortRanges) {
 }
 
 // queue reads what the gauges show.
-func queue(ctx context.Context, store database.Store) (telemetry.Queue, error) {
+func queue(ctx context.Context, store database.Store, d *dispatch.Dispatcher) (telemetry.Queue, error) {
 	at := now()
 	depth, oldestDue, err := store.QueueDepth(ctx, at)
-	shown := telemetry.Queue{Depth: depth}
+	shown := telemetry.Queue{Depth: depth, Circuits: d.Circuits()}
 	if !oldestDue.IsZero() {
 		shown.OldestDue = at.Sub(oldestDue)
 	}

@@ -178,7 +178,7 @@ func (l *leasing) round(ctx context.Context, tx *Tx) (more bool, err error) {
 }
 
 // room is what the lane may have out besides what it has.
-func (l *leasing) room(d *dueLane) int { return d.maxInFlight - l.request.InFlight[d.Lane] - d.taken }
+func (l *leasing) room(d *dueLane) int { return l.request.Room(d.Lane, d.maxInFlight) - d.taken }
 
 func (l *leasing) take(ctx context.Context, tx *Tx, lanes []dispatch.Lane, allowed []int32) error {
 	tenants, ids := laneArrays(lanes)

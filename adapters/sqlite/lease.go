@@ -103,7 +103,7 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, lane dispatch.Lane, reque
 	if err != nil || sub.Status != subscription.StatusActive {
 		return err
 	}
-	limit = max(0, min(limit, sub.MaxInFlight-request.InFlight[lane]))
+	limit = min(limit, request.Room(lane, sub.MaxInFlight))
 	due, err := all(ctx, s.db, scanQueued, dueInLane, lane.SubscriptionID, stamp(request.Now), lane.Tenant, limit)
 	if err != nil {
 		return fmt.Errorf("read lane %s: %w", lane.SubscriptionID, err)

@@ -106,6 +106,21 @@ var leaseChecks = []Check{
 		equal(w, "leased", answer.Leased[0].Lane(), laneOf(second))
 		equal(w, "left behind", answer.Behind, map[dispatch.Lane]bool{laneOf(first): true, laneOf(third): true})
 	}},
+	{"lease/a receiver that is spared gets what the request says", func(w *world) {
+		spared, shut, well := w.subscribe(acme, nil), w.subscribe(acme, nil), w.subscribe(other, nil)
+		for range 3 {
+			w.schedule(spared, at(0), "")
+			w.schedule(shut, at(0), "")
+			w.schedule(well, at(0), "")
+		}
+		answer := w.lease(dispatch.LeaseRequest{Now: at(0), Limits: map[dispatch.Lane]int{laneOf(spared): 2, laneOf(shut): 0}, InFlight: map[dispatch.Lane]int{laneOf(spared): 1}})
+		counts := map[dispatch.Lane]int{}
+		for _, l := range answer.Leased {
+			counts[l.Lane()]++
+		}
+		equal(w, "leased", counts, map[dispatch.Lane]int{laneOf(spared): 1, laneOf(well): 3})
+		equal(w, "behind", answer.Behind, map[dispatch.Lane]bool{laneOf(spared): true, laneOf(shut): true})
+	}},
 	{"lease/the limit is shared out over the lanes", func(w *world) {
 		lanes := map[string]int{}
 		for _, n := range []int{50, 1, 50, 2} {

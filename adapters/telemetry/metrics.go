@@ -16,6 +16,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 )
@@ -80,6 +81,8 @@ type Queue struct {
 	Depth map[delivery.Status]int
 	// OldestDue is how long the delivery that has been due the longest has waited; 0 when none is due.
 	OldestDue time.Duration
+	// Circuits is how many receivers this process spares, by state.
+	Circuits map[circuit.State]int
 }
 
 // QueueReader reads the queue. It must heed its context.
@@ -145,7 +148,8 @@ func (m *Metrics) prepareLabels() {
 func (m *Metrics) watchQueue(meter metric.Meter) error {
 	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."))
 	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited."))
-	if err := errors.Join(errDepth, errOldest); err != nil {
+	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that are spared, by the circuit's state."))
+	if err := errors.Join(errDepth, errOldest, errCircuits); err != nil {
 		return err
 	}
 	_, err := meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
@@ -165,8 +169,11 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 			}
 		}
 		observer.ObserveFloat64(oldest, queue.OldestDue.Seconds())
+		for _, state := range []circuit.State{circuit.Open, circuit.HalfOpen} {
+			observer.ObserveInt64(circuits, int64(queue.Circuits[state]), metric.WithAttributes(attribute.String("state", string(state))))
+		}
 		return nil
-	}, depth, oldest)
+	}, depth, oldest, circuits)
 	return err
 }
 

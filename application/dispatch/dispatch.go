@@ -42,8 +42,18 @@ type LeaseRequest struct {
 	Limit int
 	// InFlight is what each lane has out already; it counts towards the lane's own limit.
 	InFlight map[Lane]int
+	// Limits is for lanes whose receiver gets fewer attempts at once than its subscription allows.
+	Limits map[Lane]int
 	// After is the lane to begin behind, so that no lane is always last.
 	After Lane
+}
+
+// Room is how many more of the lane may be out, of the maxInFlight that its subscription allows.
+func (r LeaseRequest) Room(lane Lane, maxInFlight int) int {
+	if limit, known := r.Limits[lane]; known {
+		maxInFlight = min(maxInFlight, limit)
+	}
+	return max(0, maxInFlight-r.InFlight[lane])
 }
 
 // LeaseAnswer is what was leased, and when to ask again.

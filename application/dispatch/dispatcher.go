@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
@@ -72,12 +73,15 @@ func (d *Dispatcher) Wake() {
 // Started is the deliveries to attempt; each must end in Finish or Abandon. It never holds more than MaxInFlight.
 func (d *Dispatcher) Started() <-chan Leased { return d.started }
 
+// Circuits counts the receivers that are being spared, by state.
+func (d *Dispatcher) Circuits() map[circuit.State]int { return d.slots.states(d.now()) }
+
 // InFlight is how many deliveries are out.
 func (d *Dispatcher) InFlight() int { return d.slots.out() }
 
 // Reserve takes a slot for a delivery that is being scheduled in this process.
 func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool) {
-	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight)
+	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight, d.now())
 }
 
 // Take starts reserved deliveries once they are committed, or frees their slots when they were not.
@@ -106,7 +110,9 @@ func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane()) }
 // later turn: what was sent is not sent again.
 func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
-		d.unsaved = append(d.unsaved, <-d.done)
+		r := <-d.done
+		d.slots.learn(r, d.now())
+		d.unsaved = append(d.unsaved, r)
 	}
 	asked := d.asked.Swap(false)
 	lease := !d.closing.Load() && (asked || d.slots.waiting() || !d.nextDue.IsZero() && !d.nextDue.After(d.now()))
@@ -142,9 +148,10 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 // lease takes what is due, as far as there are slots. They are counted inside the transaction, so that a
 // handover's reservation and this lease exclude each other.
 func (d *Dispatcher) lease(ctx context.Context) (LeaseAnswer, error) {
-	left, lanes := d.slots.beginLease(d.unsaved)
+	now := d.now()
+	left, lanes, limits := d.slots.beginLease(d.unsaved, now)
 	answer, err := d.store.LeaseDue(ctx, LeaseRequest{
-		Lease: d.incarnation, Now: d.now(), Limit: min(max(left, 0), maxLeasedAtOnce), InFlight: lanes, After: d.after,
+		Lease: d.incarnation, Now: now, Limit: min(max(left, 0), maxLeasedAtOnce), InFlight: lanes, Limits: limits, After: d.after,
 	})
 	if err != nil {
 		return LeaseAnswer{}, fmt.Errorf("lease: %w", err)
@@ -167,6 +174,9 @@ func (d *Dispatcher) end(ctx context.Context, ended map[delivery.Status]int) {
 func (d *Dispatcher) begin(answer LeaseAnswer) {
 	d.slots.endLease(answer)
 	d.nextDue = answer.NextDue
+	if probe := d.slots.probeDue(d.now()); !probe.IsZero() && (d.nextDue.IsZero() || probe.Before(d.nextDue)) {
+		d.nextDue = probe
+	}
 	for _, l := range answer.Leased {
 		d.after = l.Lane()
 	}
@@ -184,6 +194,7 @@ func (d *Dispatcher) Close(ctx context.Context) error {
 		return nil
 	}
 	if err := d.store.GiveBack(ctx, d.incarnation, leased); err != nil {
+		d.Take(leased, true) // for another call of Close
 		return fmt.Errorf("give %d leases back: %w", len(leased), err)
 	}
 	d.Take(leased, false)

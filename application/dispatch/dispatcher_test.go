@@ -288,6 +288,11 @@ func TestCloseGivesBackAndLeasesNothingMore(t *testing.T) {
 	if err := w.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	for id, q := range w.rows {
+		if held := q.lease != ""; held != (id == attempted.Delivery.ID) || w.InFlight() != 1 {
+			t.Errorf("%s is held: %t, %d in flight", id, held, w.InFlight())
+		}
+	}
 	w.Finish(attempted, succeeded())
 	w.Wake()
 	w.step()

@@ -146,7 +146,7 @@ func (w *world) LeaseDue(_ context.Context, r dispatch.LeaseRequest) (answer dis
 	if w.duringLease != nil {
 		w.duringLease()
 	}
-	out := maps.Clone(r.InFlight)
+	out := map[dispatch.Lane]int{}
 	for _, q := range w.inOrder() {
 		lane := laneOf(q.Delivery)
 		switch {
@@ -155,7 +155,7 @@ func (w *world) LeaseDue(_ context.Context, r dispatch.LeaseRequest) (answer dis
 			if answer.NextDue.IsZero() || q.DueAt.Before(answer.NextDue) {
 				answer.NextDue = q.DueAt
 			}
-		case len(answer.Leased) == r.Limit || out[lane] >= w.lane[lane].MaxInFlight:
+		case len(answer.Leased) == r.Limit || out[lane] >= r.Room(lane, w.lane[lane].MaxInFlight):
 			answer.LeftBehind(lane)
 		default:
 			out[lane]++

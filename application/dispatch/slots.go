@@ -3,6 +3,9 @@ package dispatch
 import (
 	"maps"
 	"sync"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/circuit"
 )
 
 // slots counts what is out: in this process, and in each lane.
@@ -14,15 +17,19 @@ type slots struct {
 	// behind holds the lanes with older deliveries that wait; leasing says that this is about to change.
 	behind  map[Lane]bool
 	leasing bool
+	// circuits is what is known of receivers that are not well.
+	circuits map[Lane]circuit.Circuit
 }
 
-func newSlots(limit int) *slots { return &slots{limit: limit, lanes: map[Lane]int{}} }
+func newSlots(limit int) *slots {
+	return &slots{limit: limit, lanes: map[Lane]int{}, circuits: map[Lane]circuit.Circuit{}}
+}
 
 // reserve takes a slot, unless the process or the lane is full, or older ones of the lane wait.
-func (s *slots) reserve(lane Lane, maxInFlight int) bool {
+func (s *slots) reserve(lane Lane, maxInFlight int, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leasing || s.behind[lane] || s.inFlight >= s.limit || s.lanes[lane] >= maxInFlight {
+	if s.leasing || s.behind[lane] || s.inFlight >= s.limit || s.lanes[lane] >= s.circuits[lane].Limit(maxInFlight, now) {
 		return false
 	}
 	s.inFlight++
@@ -30,9 +37,9 @@ func (s *slots) reserve(lane Lane, maxInFlight int) bool {
 	return true
 }
 
-// beginLease says how many slots are left and what each lane has out, as if those that are being
-// recorded had ended; until endLease nothing is reserved, so that the answer stays true.
-func (s *slots) beginLease(recorded []result) (left int, lanes map[Lane]int) {
+// beginLease says how many slots are left, what each lane has out and which get less than they may, as if
+// those that are being recorded had ended; until endLease nothing is reserved, so that the answer stays true.
+func (s *slots) beginLease(recorded []result, now time.Time) (left int, lanes, limits map[Lane]int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.leasing = true
@@ -40,7 +47,11 @@ func (s *slots) beginLease(recorded []result) (left int, lanes map[Lane]int) {
 	for _, r := range recorded {
 		lanes[r.leased.Lane()]--
 	}
-	return s.limit - s.inFlight + len(recorded), lanes
+	limits = make(map[Lane]int, len(s.circuits))
+	for lane, c := range s.circuits {
+		limits[lane] = c.Limit(s.limit, now)
+	}
+	return s.limit - s.inFlight + len(recorded), lanes, limits
 }
 
 // endLease counts what was leased.
@@ -75,6 +86,45 @@ func (s *slots) waiting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.behind) > 0
+}
+
+// learn tells the lane's circuit what came of an attempt.
+func (s *slots) learn(r result, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lane := r.leased.Lane()
+	c := s.circuits[lane].Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
+	if c.Known() {
+		s.circuits[lane] = c
+	} else {
+		delete(s.circuits, lane)
+	}
+}
+
+// probeDue is when the next lane that waits behind an open circuit gets its probe; zero for none. A
+// lane whose probe is out already is woken by what comes of it.
+func (s *slots) probeDue(now time.Time) (next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for lane := range s.behind {
+		if until := s.circuits[lane].Until(); until.After(now) && (next.IsZero() || until.Before(next)) {
+			next = until
+		}
+	}
+	return next
+}
+
+// states counts the circuits that are not closed.
+func (s *slots) states(now time.Time) map[circuit.State]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	counts := map[circuit.State]int{}
+	for _, c := range s.circuits {
+		if state := c.State(now); state != circuit.Closed {
+			counts[state]++
+		}
+	}
+	return counts
 }
 
 func (s *slots) out() int {

@@ -1,0 +1,87 @@
+package dispatch_test
+
+import (
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+func hung() delivery.Outcome { return delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: start} }
+
+// sicken lets attempts of a lane with a long backlog hang until its circuit opens.
+func sicken(t *testing.T) (w *world, until time.Time) {
+	t.Helper()
+	w = newWorld(t, 100)
+	lane := w.subscribe("sub_sick", 16)
+	for range 200 {
+		w.schedule(lane, "")
+	}
+	w.step()
+	for _, l := range w.take() {
+		w.Finish(l, hung())
+	}
+	w.step()
+	return w, w.step()
+}
+
+func TestAReceiverThatHangsIsSpared(t *testing.T) {
+	w, until := sicken(t)
+	if got := w.take(); len(got) != 0 {
+		t.Errorf("%d more are sent to a receiver that hangs", len(got))
+	}
+	if got := w.Circuits(); !maps.Equal(got, map[circuit.State]int{circuit.Open: 1}) {
+		t.Errorf("circuits: %v", got)
+	}
+	if !until.After(w.now) || until.After(w.now.Add(time.Minute)) {
+		t.Fatalf("the next look is at %s, now it is %s", until, w.now)
+	}
+	healthy := w.subscribe("sub_healthy", 16)
+	if _, ok := w.Reserve(healthy, 16); !ok {
+		t.Error("a healthy lane has to wait for the one that hangs")
+	}
+}
+
+func TestOneProbeAtATimeAndNoTurnMeanwhile(t *testing.T) {
+	w, until := sicken(t)
+	w.now = until
+	next := w.step()
+	probe := w.take()
+	if len(probe) != 1 {
+		t.Fatalf("%d probes", len(probe))
+	}
+	if !next.IsZero() && !next.After(w.now) {
+		t.Errorf("while the probe is out the dispatcher wants to be called at %s, which is not later than %s", next, w.now)
+	}
+	w.Finish(probe[0], hung())
+	w.step()
+	if again := w.step(); again.Sub(w.now) <= until.Sub(start) || len(w.take()) != 0 {
+		t.Errorf("after the probe failed, the next comes in %s", again.Sub(w.now))
+	}
+}
+
+func TestABacklogDrainsAtARampWhenTheReceiverIsBack(t *testing.T) {
+	w, until := sicken(t)
+	w.now = until
+	w.step()
+	sizes := []int{}
+	for range 6 {
+		sent := w.take()
+		sizes = append(sizes, len(sent))
+		for _, l := range sent {
+			w.Finish(l, succeeded())
+		}
+		w.step()
+		w.step()
+	}
+	for i, want := range []int{1, 2, 4, 8, 16, 16} {
+		if sizes[i] > want {
+			t.Fatalf("the ramp is %v", sizes)
+		}
+	}
+	if len(w.Circuits()) != 0 {
+		t.Errorf("circuits: %v", w.Circuits())
+	}
+}
