@@ -1,0 +1,62 @@
+package rest_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// The page works where there is no internet: whatever it needs, this service serves.
+func TestDocsPage(t *testing.T) {
+	h := newHarness(t)
+	size := 0
+	for path, want := range map[string]string{
+		"/docs": "text/html; charset=utf-8", "/docs/docs.css": "text/css; charset=utf-8", "/docs/docs.js": "text/javascript; charset=utf-8",
+	} {
+		got := h.call("", "GET", path, "").expect(http.StatusOK)
+		for name, value := range map[string]string{
+			"Content-Type": want, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-cache",
+			"Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		} {
+			if got.header.Get(name) != value {
+				t.Errorf("%s: %s is %q, want %q", path, name, got.header.Get(name), value)
+			}
+		}
+		if elsewhere := regexp.MustCompile(`(?i)(https?:|wss?:)?//[a-z0-9]|@import|\burl\(|innerHTML|insertAdjacentHTML|document\.write|eval\(|\bstyle=|\bon[a-z]+="`).FindString(withoutComments(got.body)); elsewhere != "" {
+			t.Errorf("%s has %q", path, elsewhere)
+		}
+		size += len(got.body)
+	}
+	if size > 40<<10 {
+		t.Errorf("the page has %d bytes", size)
+	}
+	h.call("", "GET", "/docs/index.html", "").expect(http.StatusNotFound)
+	h.call("", "GET", "/docs/../docs.go", "").expect(http.StatusNotFound)
+}
+
+func withoutComments(text string) string {
+	return regexp.MustCompile(`(?m)^\s*// .*$`).ReplaceAllString(text, "")
+}
+
+// What the page refers to is there, and without JavaScript it leads to the documents.
+func TestDocsReferences(t *testing.T) {
+	h := newHarness(t)
+	page := h.call("", "GET", "/docs", "").body
+	references := regexp.MustCompile(`(?:href|src)="([^"#]+)"`).FindAllStringSubmatch(page, -1)
+	if len(references) < 5 {
+		t.Fatalf("%d references", len(references))
+	}
+	for _, reference := range references {
+		h.call("", "GET", "/"+reference[1], "").expect(http.StatusOK)
+	}
+	if inline := regexp.MustCompile(`<script[^>]*>[^<]|<style`).FindString(page); inline != "" {
+		t.Errorf("the policy blocks %q", inline)
+	}
+	_, rest, _ := strings.Cut(page, "<noscript>")
+	for _, path := range []string{"openapi.json", "asyncapi.json"} {
+		if fallback, _, _ := strings.Cut(rest, "</noscript>"); !strings.Contains(fallback, `href="`+path+`"`) {
+			t.Errorf("without JavaScript there is no way to %s", path)
+		}
+	}
+}
