@@ -1,0 +1,231 @@
+package dispatcher_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+	"github.com/ordinavo/webhooks/ports/dispatcher"
+)
+
+// world is everything around a dispatcher: its store, and a receiver that answers when the test says so.
+type world struct {
+	*testing.T
+	*dispatch.Dispatcher
+	answers   chan delivery.Outcome
+	mu        sync.Mutex
+	sending   int
+	most      int
+	saved     []dispatch.Saved
+	givenBack []dispatch.Leased
+	giveErr   error
+
+	stop, cut context.CancelFunc
+	ended     chan error
+}
+
+// within runs the dispatcher in a bubble of fake time.
+func within(t *testing.T, maxInFlight int, test func(w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t, answers: make(chan delivery.Outcome), ended: make(chan error, 1)}
+		w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: time.Now, Jitter: func() float64 { return 0 }, Incarnation: "inc_1", MaxInFlight: maxInFlight})
+		a := &dispatch.Attempter{Sender: w, Secrets: w, Observer: w, Now: time.Now}
+		var ctx, attempts context.Context
+		ctx, w.stop = context.WithCancel(t.Context())
+		attempts, w.cut = context.WithCancel(t.Context())
+		go func() { w.ended <- dispatcher.Run(ctx, attempts, w.Dispatcher, a) }()
+		test(w)
+		w.stop()
+		w.cut()
+	})
+}
+
+var lane = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+
+// start hands over as many deliveries as there are slots for.
+func (w *world) start(n int) (started int) {
+	w.Helper()
+	for range n {
+		if _, ok := w.Reserve(lane, 1000); !ok {
+			break
+		}
+		d, err := delivery.Fold(delivery.Schedule(delivery.Scheduled{At: time.Now(), ID: "dlv_1", Tenant: lane.Tenant, EventID: "evt_1", EventType: event.TargetImported, SubscriptionID: lane.SubscriptionID}))
+		if err != nil {
+			w.Fatal(err)
+		}
+		w.Take([]dispatch.Leased{{Delivery: d, Lease: "inc_1", Subscription: subscription.Subscription{Settings: subscription.Settings{RetrySchedule: []time.Duration{time.Minute}}}}}, true)
+		started++
+	}
+	synctest.Wait()
+	return started
+}
+
+func (w *world) Send(ctx context.Context, _ dispatch.Request) delivery.Outcome {
+	w.count(1)
+	defer w.count(-1)
+	select {
+	case o := <-w.answers:
+		return o
+	case <-ctx.Done():
+		return delivery.Outcome{Kind: delivery.KindConnectionLost, Error: "cut"}
+	}
+}
+
+func (w *world) count(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sending += n
+	w.most = max(w.most, w.sending)
+}
+
+func (w *world) record() {
+	w.Helper()
+	if _, err := w.Step(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func TestAttemptsRunAtOnceAsFarAsThereAreSlots(t *testing.T) {
+	within(t, 3, func(w *world) {
+		if started := w.start(10); started != 3 || w.sending != 3 {
+			t.Errorf("started %d, sending %d", started, w.sending)
+		}
+		for range 3 {
+			w.answers <- delivery.Outcome{Kind: delivery.KindSucceeded}
+		}
+		synctest.Wait()
+		w.record()
+		if started := w.start(10); started != 3 || len(w.saved) != 3 || w.most != 3 {
+			t.Errorf("then %d, recorded %d, at most %d at once", started, len(w.saved), w.most)
+		}
+	})
+}
+
+func TestTheEndWaitsForAttemptsAndGivesTheRestBack(t *testing.T) {
+	within(t, 2, func(w *world) {
+		w.start(1)
+		w.stop()
+		synctest.Wait()
+		if len(w.ended) != 0 {
+			t.Fatal("ended in the middle of an attempt")
+		}
+		if _, ok := w.Reserve(lane, 1000); ok {
+			t.Error("a delivery was leased after the end")
+		}
+		w.answers <- delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 500}
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
+		w.record()
+		if len(w.saved) != 1 || w.saved[0].After.Status != delivery.StatusRetrying || w.InFlight() != 0 {
+			t.Errorf("recorded %+v", w.saved)
+		}
+	})
+}
+
+func TestWhatHasNotBegunIsGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t}
+		w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: time.Now, Incarnation: "inc_1", MaxInFlight: 2})
+		w.start(2)
+		ctx, stop := context.WithCancel(t.Context())
+		stop()
+		w.giveErr = errors.New("away")
+		// Run may begin some of them before it looks at the context: those are cut.
+		err := dispatcher.Run(ctx, ctx, w.Dispatcher, &dispatch.Attempter{Sender: w, Secrets: w, Observer: w, Now: time.Now})
+		if w.most < 2 && !errors.Is(err, w.giveErr) {
+			t.Errorf("got %v", err)
+		}
+		w.giveErr = nil
+		if err := w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if w.InFlight() != 0 || len(w.givenBack)+w.most < 2 {
+			t.Errorf("%d in flight, %d given back", w.InFlight(), len(w.givenBack))
+		}
+	})
+}
+
+// Nobody knows how an attempt ended that was cut: it is no failure of the receiver.
+func TestACutAttemptIsAbandoned(t *testing.T) {
+	within(t, 2, func(w *world) {
+		w.start(2)
+		w.stop()
+		w.answers <- delivery.Outcome{Kind: delivery.KindSucceeded}
+		synctest.Wait()
+		w.cut()
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
+		w.record()
+		if len(w.saved) != 1 || w.saved[0].After.Status != delivery.StatusSucceeded || w.InFlight() != 0 {
+			t.Errorf("recorded %+v, %d in flight", w.saved, w.InFlight())
+		}
+	})
+}
+
+// A success is one, even when everything else is cut at the same moment.
+func TestASuccessIsKeptAlthoughAttemptsAreCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{T: t}
+		w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: time.Now, Jitter: func() float64 { return 0 }, Incarnation: "inc_1", MaxInFlight: 2})
+		ctx, stop := context.WithCancel(t.Context())
+		cut, cancel := context.WithCancel(t.Context())
+		cancel()
+		ended := make(chan error, 1)
+		go func() {
+			ended <- dispatcher.Run(ctx, cut, w.Dispatcher, &dispatch.Attempter{Sender: quick{}, Secrets: w, Observer: w, Now: time.Now})
+		}()
+		w.start(1)
+		stop()
+		<-ended
+		w.record()
+		if len(w.saved) != 1 || w.saved[0].After.Status != delivery.StatusSucceeded {
+			t.Errorf("recorded %+v", w.saved)
+		}
+	})
+}
+
+// quick is a receiver that takes everything at once.
+type quick struct{}
+
+func (quick) Send(context.Context, dispatch.Request) delivery.Outcome {
+	return delivery.Outcome{Kind: delivery.KindSucceeded}
+}
+
+func (w *world) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+func (w *world) LeaseDue(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	return dispatch.LeaseAnswer{}, nil
+}
+func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
+	w.saved = append(w.saved, saved...)
+	return nil, nil
+}
+func (w *world) NoteHealth(context.Context, map[dispatch.Lane]bool, time.Time) (map[dispatch.Lane]time.Time, error) {
+	return nil, nil
+}
+func (w *world) GiveBack(_ context.Context, _ string, leased []dispatch.Leased) error {
+	if w.giveErr == nil {
+		w.givenBack = append(w.givenBack, leased...)
+	}
+	return w.giveErr
+}
+func (w *world) Disable(context.Context, dispatch.Lane, string) error { return nil }
+func (w *world) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {
+	return secret.FromBytes([32]byte{1}), nil
+}
+func (w *world) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
+	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}}
+}
+func (w *world) StaleLease(context.Context, string)                    {}
+func (w *world) DeliveriesEnded(context.Context, delivery.Status, int) {}
