@@ -32,6 +32,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -69,7 +70,7 @@ func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 func serve(ctx context.Context, c config.Config, logs io.Writer) error {
 	log := telemetry.NewLogger(logs, c.LogLevel)
 	slog.SetDefault(log)
-	db, err := openDatabase(ctx, c)
+	db, err := openDatabase(ctx, c, log)
 	if err != nil {
 		return err
 	}
@@ -93,9 +94,9 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) error {
 	return s.run(ctx, listener)
 }
 
-func openDatabase(ctx context.Context, c config.Config) (database.Database, error) {
-	if c.Database.Kind != config.SQLite {
-		return nil, errors.New("ORDINAVO_DATABASE_URL: this version keeps its data in SQLite only")
+func openDatabase(ctx context.Context, c config.Config, log *slog.Logger) (database.Database, error) {
+	if c.Database.Kind == config.PostgreSQL {
+		return database.OpenPostgres(ctx, c.Database.URL.Reveal(), log, func(err error) { log.Warn("waiting for the database", "error", err) })
 	}
 	return database.OpenSQLite(ctx, c.Database.Path)
 }
@@ -164,6 +165,7 @@ func assemble(ctx context.Context, c config.Config, db database.Database, log *s
 		Intake: in, Subscriptions: subs, SubscriptionList: store, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now},
+		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
 		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
 		Log: log, Now: now, RateLimit: c.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
@@ -246,7 +248,7 @@ func schema(ctx context.Context, c config.Config) (current, newest uint, err err
 }
 
 func withDatabase(ctx context.Context, c config.Config, do func(database.Database) error) error {
-	db, err := openDatabase(ctx, c)
+	db, err := openDatabase(ctx, c, slog.Default())
 	if err != nil {
 		return err
 	}

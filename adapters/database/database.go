@@ -96,5 +96,17 @@ func Prepare(ctx context.Context, db Database, auto bool) error {
 	return err
 }
 
+// forward calls changed for each signal until ctx ends.
+func forward(ctx context.Context, signals <-chan struct{}, changed func()) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+			changed()
+		}
+	}
+}
+
 // recordsAtOnce bounds what one transaction of a handler reads: a record holds what was accepted in one commit.
 const recordsAtOnce = 16

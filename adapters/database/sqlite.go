@@ -39,14 +39,7 @@ func (f sqliteFile) Log(logger *slog.Logger, now func() time.Time) Log {
 func (f sqliteFile) Watch(ctx context.Context, changed func()) {
 	watch := f.WatchQueue()
 	defer watch.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-watch.C:
-			changed()
-		}
-	}
+	forward(ctx, watch.C, changed)
 }
 
 type sqliteLog struct{ *eventlog.Log }

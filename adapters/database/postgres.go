@@ -1,0 +1,66 @@
+package database
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/postgres/eventlog"
+)
+
+// OpenPostgres waits until the database at the URL answers; report hears why it does not yet.
+func OpenPostgres(ctx context.Context, url string, logger *slog.Logger, report func(error)) (Database, error) {
+	db, err := postgres.Open(postgres.Config{URL: url, Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Await(ctx, report); err != nil {
+		_ = db.Close()
+		return nil, err
+	}
+	return postgresServer{db}, nil
+}
+
+type postgresServer struct{ *postgres.DB }
+
+func (s postgresServer) Migrate(context.Context) error { return s.DB.Migrate() }
+
+func (s postgresServer) MigrateDown(_ context.Context, steps int) error {
+	return s.DB.MigrateDown(steps)
+}
+
+func (s postgresServer) SchemaVersion(context.Context) (current, newest uint, err error) {
+	return s.DB.SchemaVersion()
+}
+
+// Lock does nothing: any number of processes serve one database.
+func (s postgresServer) Lock() (unlock func() error, err error) {
+	return func() error { return nil }, nil
+}
+
+func (s postgresServer) Store(sealer Sealer) Store { return postgres.NewStore(s.DB, sealer) }
+
+func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) Log {
+	return postgresLog{eventlog.New(s.DB, logger, now)}
+}
+
+func (s postgresServer) Watch(ctx context.Context, changed func()) {
+	watch := s.WatchQueue()
+	defer watch.Stop()
+	forward(ctx, watch.C, changed)
+}
+
+type postgresLog struct{ *eventlog.Log }
+
+func (l postgresLog) Subscriber(group string) (message.Subscriber, error) {
+	return l.Log.Subscriber(group, eventlog.Options{Batch: recordsAtOnce})
+}
+
+func (l postgresLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {
+	return eventlog.InTransaction(next)
+}
+
+func (l postgresLog) Publisher() message.Publisher { return l.Log.Publisher() }
