@@ -19,6 +19,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -56,6 +57,8 @@ type Dependencies struct {
 	Deliveries       *queries.Deliveries
 	Retries          *queries.Retries
 	Idempotency      *idempotency.Answers
+	Previews         *preview.Previewer
+	Doctor           *preview.Doctor
 	// Ready says why the service cannot work now; nil when it can.
 	Ready func(ctx context.Context) error
 	// Metrics serves /metrics.

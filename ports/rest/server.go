@@ -81,6 +81,8 @@ func (a *API) route() {
 	a.routeKeys()
 	a.routeSubscriptions()
 	a.routeDeliveries()
+	a.routePreviews()
+	a.routeDoctor()
 	a.routeService()
 	a.encodeDocuments()
 }

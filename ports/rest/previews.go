@@ -1,0 +1,300 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/application/preview"
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// EventPreview is what every subscription would get of an event.
+type EventPreview struct {
+	EventID       string                `json:"eventId" doc:"Made for the preview when the event has none."`
+	EventType     string                `json:"eventType"`
+	TenantID      string                `json:"tenantId"`
+	Notes         []string              `json:"notes" doc:"What differs when the event is really sent."`
+	Subscriptions []SubscriptionPreview `json:"subscriptions" doc:"Newest first."`
+}
+
+// SubscriptionPreview is what one subscription would get.
+type SubscriptionPreview struct {
+	SubscriptionID      string          `json:"subscriptionId"`
+	SubscriptionVersion int64           `json:"subscriptionVersion"`
+	Matches             bool            `json:"matches" doc:"Whether the filter wants the event."`
+	Outcome             string          `json:"outcome" enum:"delivery,not_matched,feature_gated"`
+	Status              *string         `json:"status" enum:"pending,parked" doc:"Of a delivery; parked while the subscription is paused or disabled."`
+	Reason              string          `json:"reason" doc:"In words." example:"its pattern visit_report.* wants visit_report.approved"`
+	Request             *PreviewRequest `json:"request" doc:"null when nothing would be sent."`
+	Origins             []ValueOrigin   `json:"origins" doc:"Every value of the body that was looked up; all others are the event's own."`
+	Warnings            []string        `json:"warnings"`
+}
+
+// PreviewRequest is what would be sent.
+type PreviewRequest struct {
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers" doc:"Signed with the live secrets. X-Ordinavo-Delivery-Id is a placeholder that was made for the preview."`
+	Body    string            `json:"body" doc:"Exactly the bytes."`
+}
+
+// ValueOrigin is where a value comes from.
+type ValueOrigin struct {
+	Path   string `json:"path" example:"customer.externalId"`
+	Value  any    `json:"value"`
+	Origin string `json:"origin" enum:"directory,mapping,none"`
+	Detail string `json:"detail" example:"mapping of customer 12 for source system sap"`
+}
+
+// TransformSchema lets request be null, which huma cannot say of an object by a tag.
+func (SubscriptionPreview) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	request := s.Properties["request"]
+	s.Properties["request"] = &huma.Schema{Description: request.Description, AnyOf: []*huma.Schema{{Ref: request.Ref}, {Type: "null"}}}
+	status := s.Properties["status"]
+	status.Enum = append(status.Enum, nil)
+	return s
+}
+
+// OnePreview is a preview for one subscription.
+type OnePreview struct {
+	EventID   string   `json:"eventId"`
+	EventType string   `json:"eventType"`
+	Notes     []string `json:"notes" doc:"What differs when the event is really sent."`
+	SubscriptionPreview
+}
+
+// OnePreviewOutput is an OnePreview as an answer.
+type OnePreviewOutput struct{ Body OnePreview }
+
+// emittedEvent is an event as POST /v1/events takes it; that route's own decoder reads it.
+type emittedEvent []byte
+
+// UnmarshalJSON keeps the bytes.
+func (e *emittedEvent) UnmarshalJSON(data []byte) error {
+	*e = bytes.Clone(data)
+	return nil
+}
+
+// Schema is that of POST /v1/events.
+func (emittedEvent) Schema(r huma.Registry) *huma.Schema {
+	reference := emittedEventSchema(r)
+	r.SchemaFromRef(reference.Ref).PrecomputeMessages()
+	return reference
+}
+
+// PreviewWanted is the event to show, and how.
+type PreviewWanted struct {
+	Event          emittedEvent `json:"event,omitempty" doc:"An event as POST /v1/events takes it."`
+	EventType      string       `json:"eventType,omitempty" maxLength:"100" doc:"A sample of this type, instead of an event." example:"visit_report.approved"`
+	PayloadOptions NewOptions   `json:"payloadOptions,omitempty" doc:"To be tried instead of the subscription's; what is absent is as the subscription has it."`
+}
+
+type previewInput struct {
+	SubscriptionRef
+	Body *PreviewWanted
+}
+
+func (a *API) routePreviews() {
+	a.routePreviewEvent()
+	register(a, operation{id: "previewSubscription", method: http.MethodPost, path: "/v1/subscriptions/{subscriptionId}/preview", tag: tagSubscriptions,
+		scope: access.WebhooksManage, perTenant: true, forBound: true, statuses: []int{http.StatusNotFound},
+		summary: "Show what the subscription would get of an event",
+		description: "The exact body and headers of an event, or of a sample, with the origin of every value that was looked up; also of one that its filter does not want. " +
+			"Nothing is stored, and nothing is sent. With payloadOptions one sees what they change before they are saved.",
+		example: map[string]any{"eventType": "visit_report.approved", "payloadOptions": map[string]any{"summaryPreview": true}}}, a.previewSubscription)
+}
+
+func (a *API) routePreviewEvent() {
+	o := operation{id: "previewEvent", method: http.MethodPost, path: pathEvents + "/preview", tag: tagEvents, scope: access.WebhooksRead, forBound: true,
+		summary: "Show what every subscription would get of an event", statuses: []int{http.StatusNotFound},
+		description: "One event as POST /v1/events takes it; nothing is stored, and nothing is sent. For each subscription of the tenant: whether it matches and why, " +
+			"and the exact headers and body that it would get, with the origin of every value that was looked up."}
+	described := o.describe(a)
+	schemas := a.huma.OpenAPI().Components.Schemas
+	described.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{contentTypeJSON: {
+		Schema: emittedEventSchema(schemas),
+		Example: map[string]any{
+			"eventType": "visit_report.approved", "occurredAt": "2026-06-18T16:40:00Z", "tenantId": "tenant-123", "customerId": 12,
+			"visitReport": map[string]any{"id": 901, "title": "Maintenance", "status": "Approved"},
+		}}}}
+	described.Parameters = append(described.Parameters, tenantParameter())
+	described.Responses["200"] = &huma.Response{Description: "What would be sent.", Content: map[string]*huma.MediaType{
+		contentTypeJSON: {Schema: schemas.Schema(typeOf[EventPreview](), true, "EventPreview")}}}
+	registerRaw(a, described, a.previewEvent)
+}
+
+// previewEvent reads the event as emit does.
+func (a *API) previewEvent(ctx huma.Context) error {
+	c := humafiber.Unwrap(ctx)
+	body := c.Request().Body()
+	if len(body) == 0 {
+		return problem.New(problem.InvalidRequest, "The request has no body.")
+	}
+	e, err := decodeEvent(ctx.Context(), body, c.Get(headerTenant))
+	if err != nil {
+		return err
+	}
+	if err := a.mustHaveTenant(ctx.Context(), e.TenantID); err != nil {
+		return err
+	}
+	recordFrom(ctx.Context()).owner = e.TenantID
+	shown, err := a.showEvent(ctx.Context(), e)
+	if err != nil {
+		return err
+	}
+	c.Status(http.StatusOK).Set(fiber.HeaderContentType, contentTypeJSON)
+	return writeJSON(c, shown)
+}
+
+// decodeEvent reads exactly one event, in the way of POST /v1/events.
+func decodeEvent(ctx context.Context, body []byte, named string) (event.Event, error) {
+	fields := problem.Collect("")
+	events, batch, err := decodeEvents(body, fields)
+	if err != nil {
+		return event.Event{}, asRefusal(err)
+	}
+	if batch {
+		return event.Event{}, invalid("events", "is a batch: a preview takes one event")
+	}
+	if err := addressEvents(callerOf(ctx), named, events); err != nil {
+		return event.Event{}, err
+	}
+	return events[0], validateEvents(events, false, fields)
+}
+
+// mustHaveTenant refuses an event as its acceptance would.
+func (a *API) mustHaveTenant(ctx context.Context, id tenant.ID) error {
+	_, err := a.Tenants.Store.Tenant(ctx, id)
+	if problem.Is(err, problem.NotFound) {
+		return invalid("tenantId", "names a tenant that does not exist")
+	}
+	return err
+}
+
+func (a *API) showEvent(ctx context.Context, e event.Event) (*EventPreview, error) {
+	e, err := a.Previews.Stored(e)
+	if err != nil {
+		return nil, err
+	}
+	subs, err := a.subscriptionsToPreview(ctx)
+	if err != nil {
+		return nil, err
+	}
+	previews, err := a.Previews.Event(ctx, e, subs, a.TraceParent(ctx))
+	if err != nil {
+		return nil, err
+	}
+	shown := &EventPreview{EventID: e.ID, EventType: string(e.Type), TenantID: string(e.TenantID), Notes: previewNotes(), Subscriptions: []SubscriptionPreview{}}
+	for _, p := range previews {
+		shown.Subscriptions = append(shown.Subscriptions, viewPreview(p))
+	}
+	return shown, nil
+}
+
+// subscriptionsToPreview is what the caller may see: for a bound key its one subscription.
+func (a *API) subscriptionsToPreview(ctx context.Context) ([]subscription.Subscription, error) {
+	if callerOf(ctx).SubscriptionID != "" {
+		return a.subscriptionsAfter(ctx, "", 1)
+	}
+	return a.Previews.All(ctx, ownerOf(ctx))
+}
+
+func (a *API) previewSubscription(ctx context.Context, in *previewInput) (*OnePreviewOutput, error) {
+	l, err := lane(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := a.Subscriptions.Get(ctx, l); err != nil {
+		return nil, err
+	}
+	wanted := PreviewWanted{}
+	if in.Body != nil {
+		wanted = *in.Body
+	}
+	e, err := a.eventToPreview(ctx, wanted)
+	if err != nil {
+		return nil, err
+	}
+	fields, scratch := problem.Collect("payloadOptions"), payload.Options{}
+	if wanted.PayloadOptions.apply(&scratch, fields); fields.Err() != nil {
+		return nil, fields.Err()
+	}
+	edit := func(o *payload.Options) { wanted.PayloadOptions.apply(o, problem.Collect("")) }
+	shown, err := a.Previews.Subscription(ctx, l, e, edit, a.TraceParent(ctx))
+	if err != nil {
+		return nil, err
+	}
+	return &OnePreviewOutput{OnePreview{e.ID, string(e.Type), previewNotes(), viewPreview(shown)}}, nil
+}
+
+func (a *API) eventToPreview(ctx context.Context, wanted PreviewWanted) (event.Event, error) {
+	kind := event.Type(wanted.EventType)
+	switch {
+	case len(wanted.Event) == 0 && kind == "":
+		return event.Event{}, invalid("event", "is missing: send an event, or the eventType of a sample")
+	case len(wanted.Event) == 0 && !kind.Known():
+		return event.Event{}, invalid("eventType", "is not a known event type")
+	case len(wanted.Event) == 0:
+		return a.Previews.Sample(kind, ownerOf(ctx)), nil
+	case kind != "":
+		return event.Event{}, invalid("eventType", "must not be there together with event")
+	}
+	e, err := decodeEvent(ctx, wanted.Event, string(ownerOf(ctx)))
+	if err != nil {
+		return e, beneath("event", err)
+	}
+	if e.TenantID != ownerOf(ctx) {
+		return e, invalid("event.tenantId", "is not the subscription's tenant")
+	}
+	return a.Previews.Stored(e)
+}
+
+// beneath puts the paths of a refusal under the field that holds what was refused.
+func beneath(field string, err error) error {
+	var refused *problem.Error
+	if !errors.As(err, &refused) || len(refused.Fields) == 0 {
+		return err
+	}
+	moved := *refused
+	moved.Fields = make(map[string][]string, len(refused.Fields))
+	for path, messages := range refused.Fields {
+		if path == wholeBody {
+			path = ""
+		}
+		moved.Fields[problem.Collect(field).Path(path)] = messages
+	}
+	return &moved
+}
+
+// previewNotes says what one must not take for the real thing.
+func previewNotes() []string {
+	return []string{
+		"X-Ordinavo-Delivery-Id was made for this preview: a real delivery has an ID of its own.",
+		"X-Ordinavo-Timestamp, webhook-timestamp, webhook-signature and traceparent are anew in each attempt.",
+		"An eventId that the event does not bring was made for this preview; it is part of the body, and so of the signatures.",
+	}
+}
+
+func viewPreview(p preview.Preview) SubscriptionPreview {
+	view := SubscriptionPreview{
+		SubscriptionID: p.SubscriptionID, SubscriptionVersion: p.SubscriptionVersion, Matches: p.Matches, Outcome: p.Outcome,
+		Status: unlessEmpty(string(p.Status)), Reason: p.Reason, Origins: make([]ValueOrigin, len(p.Origins)), Warnings: p.Warnings,
+	}
+	for i, o := range p.Origins {
+		view.Origins[i] = ValueOrigin{o.Path, o.Value, string(o.Source), o.Detail}
+	}
+	if p.Request != nil {
+		view.Request = &PreviewRequest{p.Request.URL, p.Request.Headers, string(p.Request.Body)}
+	}
+	return view
+}
