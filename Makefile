@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench fuzz
+.PHONY: help demo test lint bench bench-quick fuzz
 
 GO ?= go
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: ## show the service at work, and check what is shown
 	$(GO) run . demo
@@ -25,5 +25,8 @@ fuzz: ## each fuzz test for 20 seconds
 	  done; \
 	done
 
-bench: ## throughput and latency come with the PostgreSQL adapter
-	@echo "make bench comes with the PostgreSQL adapter: its figures are ratios between the two databases"
+bench: ## throughput and latency on both databases, in one run, into bench.json
+	$(GO) run ./tests/bench -seconds 60 -events 50000
+
+bench-quick: ## the same, in about two minutes
+	$(GO) run ./tests/bench -seconds 10 -events 10000

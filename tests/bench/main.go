@@ -8,6 +8,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -30,15 +32,16 @@ func (r *report) add(unit string, value float64, name string, args ...any) {
 func main() {
 	seconds := flag.Int("seconds", 20, "how long latency is measured")
 	events := flag.Int("events", 20000, "how many events throughput is measured with")
+	databases := flag.String("databases", "SQLite,PostgreSQL", "which databases are measured")
 	out := flag.String("out", "bench.json", "where the figures go")
 	flag.Parse()
-	if err := run(context.Background(), *seconds, *events, *out); err != nil {
+	if err := run(context.Background(), strings.Split(*databases, ","), *seconds, *events, *out); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, seconds, events int, out string) error {
+func run(ctx context.Context, databases []string, seconds, events int, out string) error {
 	var r report
 	target, err := newReceiver()
 	if err != nil {
@@ -50,6 +53,11 @@ func run(ctx context.Context, seconds, events int, out string) error {
 		return fmt.Errorf("bare loop: %w", err)
 	}
 	r.add("1/s", limit, "limit A: a bare loop that signs and posts")
+	l, err := newLab(ctx, slices.Contains(databases, "PostgreSQL"))
+	if err != nil {
+		return err
+	}
+	defer l.close()
 	for _, step := range []struct {
 		name string
 		run  func(context.Context, *report, *service, *receiver) error
@@ -64,8 +72,10 @@ func run(ctx context.Context, seconds, events int, out string) error {
 			return throughput(ctx, r, s, rc, limit, events, 1, 64)
 		}},
 	} {
-		if err := withService(ctx, func(s *service) error { return step.run(ctx, &r, s, target) }); err != nil {
-			return fmt.Errorf("%s: %w", step.name, err)
+		for _, kind := range databases {
+			if err := l.withService(ctx, kind, func(s *service) error { return step.run(ctx, &r, s, target) }); err != nil {
+				return fmt.Errorf("%s, %s: %w", kind, step.name, err)
+			}
 		}
 	}
 	text, err := json.MarshalIndent(r.figures, "", "  ")

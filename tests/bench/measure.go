@@ -106,7 +106,7 @@ func throughput(ctx context.Context, r *report, s *service, rc *receiver, limit 
 	}
 	took := time.Since(began).Seconds()
 	cpu, rss := s.used()
-	name := fmt.Sprintf("SQLite, batches of %d from %d connections", batch, connections)
+	name := fmt.Sprintf("%s, batches of %d from %d connections", s.kind, batch, connections)
 	r.add("1/s", float64(n)/took, "%s: delivered", name)
 	r.add("×", float64(n)/took/limit, "%s: over limit A", name)
 	r.add("1/s", float64(n)/accepted.Seconds(), "%s: accepted", name)
@@ -156,7 +156,7 @@ func latency(ctx context.Context, r *report, s *service, rc *receiver, rate int,
 	for name, values := range map[string][]float64{"POST → arrival": fromPost, "202 → arrival": fromAnswer} {
 		slices.Sort(values)
 		for _, p := range []float64{50, 99, 99.9} {
-			r.add("ms", values[min(n-1, int(float64(n)*p/100))], "SQLite, %d/s: %s, p%v", rate, name, p)
+			r.add("ms", values[min(n-1, int(float64(n)*p/100))], "%s, %d/s: %s, p%v", s.kind, rate, name, p)
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,30 +17,80 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 const key = "ord_live_bench_00000000000000000000000000"
 
 // service is a process of the real binary.
 type service struct {
+	kind    string // of its database
 	process *exec.Cmd
 	url     string
 	client  *http.Client
 }
 
-// withService runs fn with a fresh service on a fresh database.
-func withService(ctx context.Context, fn func(*service) error) (err error) {
-	dir, err := os.MkdirTemp("", "ordinavo-bench-")
+// lab is what every measurement of a run shares.
+type lab struct {
+	dir, binary string
+	postgres    *pgtest.Server // nil when only SQLite is measured
+	databases   int
+}
+
+func newLab(ctx context.Context, withPostgres bool) (l *lab, err error) {
+	l = &lab{}
+	if l.dir, err = os.MkdirTemp("", "ordinavo-bench-"); err != nil {
+		return nil, err
+	}
+	l.binary = filepath.Join(l.dir, "ordinavo-webhooks")
+	if text, err := exec.CommandContext(ctx, "go", "build", "-o", l.binary, ".").CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build: %w: %s", err, text)
+	}
+	if withPostgres {
+		if l.postgres, err = pgtest.Start(); err != nil {
+			return nil, fmt.Errorf("start PostgreSQL: %w", err)
+		}
+	}
+	return l, nil
+}
+
+func (l *lab) close() {
+	if l.postgres != nil {
+		l.postgres.Stop()
+	}
+	_ = os.RemoveAll(l.dir)
+}
+
+// fresh makes an empty database and returns its URL.
+func (l *lab) fresh(ctx context.Context, kind string) (string, error) {
+	l.databases++
+	name := fmt.Sprintf("bench_%d", l.databases)
+	if kind == "SQLite" {
+		return "sqlite:" + filepath.Join(l.dir, name, "o.db"), nil
+	}
+	conn, err := pgx.Connect(ctx, l.postgres.URL)
 	if err != nil {
-		return err
+		return "", err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	binary := filepath.Join(dir, "ordinavo-webhooks")
-	if text, err := exec.CommandContext(ctx, "go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		return fmt.Errorf("build: %w: %s", err, text)
+	defer func() { _ = conn.Close(ctx) }()
+	if _, err := conn.Exec(ctx, "CREATE DATABASE "+name); err != nil {
+		return "", err
 	}
-	s := &service{process: exec.CommandContext(ctx, binary, "serve"), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
-	s.process.Env = append(os.Environ(), "ORDINAVO_LISTEN=127.0.0.1:0", "ORDINAVO_DATABASE_URL=sqlite:"+filepath.Join(dir, "o.db"),
+	return strings.Replace(l.postgres.URL, "/postgres?", "/"+name+"?", 1), nil
+}
+
+// withService runs fn with a fresh service on a fresh database.
+func (l *lab) withService(ctx context.Context, kind string, fn func(*service) error) (err error) {
+	url, err := l.fresh(ctx, kind)
+	if err != nil {
+		return fmt.Errorf("make a database: %w", err)
+	}
+	s := &service{kind: kind, process: exec.CommandContext(ctx, l.binary, "serve"),
+		client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}}
+	s.process.Env = append(os.Environ(), "ORDINAVO_LISTEN=127.0.0.1:0", "ORDINAVO_DATABASE_URL="+url, "ORDINAVO_MASTER_KEY="+base64.StdEncoding.EncodeToString(make([]byte, 32)),
 		"ORDINAVO_PLATFORM_KEY="+key, "ORDINAVO_EGRESS_ALLOW=127.0.0.0/8", "ORDINAVO_RATE_LIMIT=0")
 	logs, err := s.process.StderrPipe()
 	if err != nil {
