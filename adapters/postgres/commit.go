@@ -47,13 +47,14 @@ func (tx *Tx) committed() {
 	tx.tell(true)
 }
 
-// ambiguous reports whether the commit may have happened although it failed.
+// ambiguous reports whether the commit may have happened although it failed. The driver's own word for whether
+// anything was sent is not asked: it says no for a connection that broke while the answer was read.
 func ambiguous(err error) bool {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		return refused.Severity == "FATAL" || refused.Severity == "PANIC"
 	}
-	return !pgconn.SafeToRetry(err)
+	return true
 }
 
 // How long a lost answer is waited for by the one who committed, and how often it is asked for.

@@ -23,12 +23,19 @@ const EnvURL = "ORDINAVO_TEST_DATABASE_URL"
 // adminTimeout bounds each statement that makes or drops a database.
 const adminTimeout = time.Minute
 
+// settings of the shared server.
+var settings []string
+
+// Configure gives the test binary's server settings, like "fsync=off" where nothing is said about power cuts. It is
+// for TestMain, before the first test.
+func Configure(with ...string) { settings = with }
+
 // shared is the server of this test binary.
 var shared = sync.OnceValues(func() (string, error) {
 	if given := os.Getenv(EnvURL); given != "" {
 		return given, nil
 	}
-	server, err := Start()
+	server, err := Start(settings...)
 	if err != nil {
 		return "", err
 	}

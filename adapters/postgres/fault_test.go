@@ -1,0 +1,133 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+// TestALostAnswerToACommit cuts the connection at the commit: before the server has it, and after.
+func TestALostAnswerToACommit(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		cut       cut
+		committed bool
+	}{
+		"the server never got it":     {cut{word: "COMMIT"}, false},
+		"the server has committed it": {cut{word: "COMMIT", forward: true}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := migrated[1].Copy(t)
+			p := newProxy(t, server)
+			db := openURL(t, postgres.Config{URL: p.url, DirectURL: server})
+			var told []bool
+			err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+				tx.WhenEnded(func(committed bool) { told = append(told, committed) })
+				p.armed.Store(&c.cut)
+				return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+			})
+			if c.committed && err != nil || !c.committed && !problem.Is(err, problem.Unavailable) {
+				t.Errorf("the commit gave %v", err)
+			}
+			if len(told) != 1 || told[0] != c.committed {
+				t.Errorf("who waited was told %v, want %t once", told, c.committed)
+			}
+			if n := count(t, db, `SELECT count(*) FROM records`); (n == 1) != c.committed {
+				t.Errorf("%d records were kept", n)
+			}
+		})
+	}
+}
+
+// TestTheServerIsAwayForAWhile kills a server under load and starts it again.
+func TestTheServerIsAwayForAWhile(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.Start() // which waits for the disk
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Stop() }()
+	db := openURL(t, postgres.Config{URL: server.URL})
+	if err := db.Migrate(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	kept, ended := 0, make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			err := db.Update(ctx, func(ctx context.Context, tx *postgres.Tx) error {
+				return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+			})
+			switch {
+			case err == nil:
+				kept++
+			case ctx.Err() == nil && !problem.Is(err, problem.Unavailable):
+				t.Errorf("while the server is away: %v", err)
+			}
+		}
+	}()
+	for range 3 {
+		before := count(t, db, `SELECT count(*) FROM records`)
+		for end := time.Now().Add(patience); count(t, db, `SELECT count(*) FROM records`) < before+20 && time.Now().Before(end); {
+		}
+		server.Kill()
+		if err := postgres.NewStore(db, tagging{}).Ping(t.Context()); !problem.Is(err, problem.Unavailable) {
+			t.Errorf("a server that is away gave %v", err)
+		}
+		if err := server.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Await(t.Context(), func(error) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	<-ended
+	// What was told "kept" is there; what was not told is there at most once for each kill, since it was being committed.
+	if n := int(count(t, db, `SELECT count(*) FROM records`)); n < kept || n > kept+4 {
+		t.Errorf("%d records are there, %d were told to be kept", n, kept)
+	}
+}
+
+func TestAFullPoolIsUnavailable(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t), MaxConns: 4})
+	for range 4 {
+		tx, err := db.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = tx.Rollback() }()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := db.Begin(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who waited for less than the pool's limit got %v", err)
+	}
+	if _, err := db.Begin(t.Context()); !problem.Is(err, problem.Unavailable) {
+		t.Errorf("who waited for the pool's limit got %v", err)
+	}
+}
+
+func TestErrorsOfTheStartAreClear(t *testing.T) {
+	t.Parallel()
+	const password = "hushhush"
+	missing := strings.Replace(pgtest.Empty(t), "ordinavo_test_", "no_such_", 1)
+	missing = strings.Replace(missing, "ordinavo@", "ordinavo:"+password+"@", 1)
+	db := openURL(t, postgres.Config{URL: missing})
+	err := db.Await(t.Context(), func(err error) { t.Errorf("waited for what waiting does not mend: %v", err) })
+	if err == nil || !strings.Contains(err.Error(), "no_such_") || strings.Contains(err.Error(), password) {
+		t.Errorf("a database that is not there gave %v", err)
+	}
+	if _, err := postgres.Open(postgres.Config{URL: "postgres://me:" + password + "@host:notaport/db"}); err == nil || strings.Contains(err.Error(), password) {
+		t.Errorf("a wrong URL gave %v", err)
+	}
+}

@@ -1,0 +1,73 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+)
+
+// patience bounds a wait for something that is to happen; nothing is timed by it.
+const patience = 20 * time.Second
+
+// pair is two processes on one database, which do not poll.
+func pair(t *testing.T) (one, two *postgres.DB) {
+	t.Helper()
+	url := migrated[1].Copy(t)
+	return openURL(t, postgres.Config{URL: url, Recheck: time.Hour}), openURL(t, postgres.Config{URL: url, Recheck: time.Hour})
+}
+
+// heard polls until a commit by touch reaches the watch: the listening connection may have to be made first.
+func heard(t *testing.T, w *postgres.Watch, touch func()) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		touch()
+		select {
+		case <-w.C:
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	t.Fatal("the commit of another process was not heard of")
+}
+
+func TestProcessesWakeEachOther(t *testing.T) {
+	t.Parallel()
+	one, two := pair(t)
+	topic, queue := two.WatchTopic("t"), two.WatchQueue()
+	heard(t, topic, func() { publish(t.Context(), t, one) })
+	heard(t, queue, func() {
+		err := one.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			tx.QueueChanged()
+			_, err := tx.Exec(ctx, `DELETE FROM sweeps`)
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestTheListenerConnectsAgain(t *testing.T) {
+	t.Parallel()
+	one, two := pair(t)
+	topic := two.WatchTopic("t")
+	heard(t, topic, func() { publish(t.Context(), t, one) })
+	if err := exec(t.Context(), one, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`); err != nil {
+		t.Fatal(err)
+	}
+	heard(t, topic, func() { publish(t.Context(), t, one) })
+}
+
+func TestPollingIsTheSafetyNet(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t), DirectURL: "postgres://nobody@127.0.0.1:1/none", Recheck: 10 * time.Millisecond})
+	for range 2 {
+		select {
+		case <-db.WatchQueue().C:
+		case <-time.After(patience):
+			t.Fatal("without a listening connection nobody looks")
+		}
+	}
+}

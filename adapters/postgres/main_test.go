@@ -1,0 +1,15 @@
+package postgres_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+// TestMain takes a server that does not wait for the disk: hundreds of databases come and go here. What is said about
+// crashes is shown on servers of its own.
+func TestMain(m *testing.M) {
+	pgtest.Configure("fsync=off")
+	os.Exit(m.Run())
+}

@@ -1,0 +1,56 @@
+package postgres_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+func TestManyMigrateAtOnce(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Empty(t)
+	results := make(chan error)
+	for range 3 {
+		db := openURL(t, postgres.Config{URL: url})
+		go func() { results <- db.Migrate() }()
+	}
+	for range 3 {
+		if err := <-results; err != nil {
+			t.Error(err)
+		}
+	}
+	db := openURL(t, postgres.Config{URL: url})
+	current, newest, err := db.SchemaVersion()
+	if err != nil || current != newest || newest != postgres.NewestSchema() {
+		t.Errorf("version %d of %d, %v", current, newest, err)
+	}
+}
+
+func TestMigrationsGoDownAndUpAgain(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: pgtest.Empty(t)})
+	for range 2 {
+		if err := db.Migrate(); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.MigrateDown(int(postgres.NewestSchema())); err != nil {
+			t.Fatal(err)
+		}
+		if left := count(t, db, `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'schema_migrations%'`); left != 0 {
+			t.Errorf("%d relations are left after the last step down", left)
+		}
+	}
+}
+
+func TestASchemaFromTheFutureIsRefused(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	if err := exec(t.Context(), db, `UPDATE schema_migrations SET version = version + 1`); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Migrate(); !errors.Is(err, postgres.ErrSchemaNewer) {
+		t.Errorf("a newer schema gave %v", err)
+	}
+}
