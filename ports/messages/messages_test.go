@@ -1,0 +1,276 @@
+package messages_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/ports/messages"
+)
+
+// patience bounds a wait for something that is to happen; nothing is timed by it.
+const patience = 20 * time.Second
+
+// world is a real log with a router on it, and the use case that it brings records to.
+type world struct {
+	*testing.T
+	db  *sqlite.DB
+	log *eventlog.Log
+	// handle is called with each record's events, inside the transaction.
+	handle func(ctx context.Context, position int64, keys []intake.EventKey) error
+	calls  chan call
+}
+
+type call struct {
+	position int64
+	keys     []intake.EventKey
+}
+
+// topics is the log as the router wants it.
+type topics struct {
+	*eventlog.Log
+	noSubscriber error
+}
+
+func (l topics) Subscriber(group string) (message.Subscriber, error) {
+	if l.noSubscriber != nil {
+		return nil, l.noSubscriber
+	}
+	return l.Log.Subscriber(group, eventlog.Options{Batch: 1})
+}
+func (l topics) InTransaction(next message.HandlerFunc) message.HandlerFunc {
+	return eventlog.InTransaction(next)
+}
+func (l topics) Publisher() message.Publisher { return l.Log.Publisher() }
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "messages.db"))
+	if err == nil {
+		err = db.Migrate()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	w := &world{T: t, db: db, log: eventlog.New(db, slog.New(slog.DiscardHandler), time.Now), calls: make(chan call, 100)}
+	w.handle = func(context.Context, int64, []intake.EventKey) error { return nil }
+	return w
+}
+
+// Handle is fan-out. It leaves a trace that the transaction takes back when it fails.
+func (w *world) Handle(ctx context.Context, position int64, keys []intake.EventKey) error {
+	err := w.db.Update(ctx, func(ctx context.Context, tx *sqlite.Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, 'n', 0)`, "effect-"+strconv.FormatInt(position, 10))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	w.calls <- call{position, keys}
+	return w.handle(ctx, position, keys)
+}
+
+// run starts the router, which ends with the test.
+func (w *world) run() {
+	w.Helper()
+	router, err := messages.NewRouter(slog.New(slog.DiscardHandler), topics{Log: w.log}, w)
+	if err != nil {
+		w.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- router.Run(context.Background()) }()
+	w.Cleanup(func() {
+		if err := errors.Join(router.Close(), <-ended); err != nil {
+			w.Error(err)
+		}
+	})
+	<-router.Running()
+}
+
+func (w *world) publish(payload string) {
+	w.Helper()
+	if err := w.log.Publisher().Publish(messages.TopicEvents, message.NewMessage("m", message.Payload(payload))); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func names(keys ...intake.EventKey) string {
+	encoded, err := json.Marshal(keys)
+	if err != nil {
+		panic(err)
+	}
+	return string(encoded)
+}
+
+func (w *world) next() call {
+	w.Helper()
+	select {
+	case c := <-w.calls:
+		return c
+	case <-time.After(patience):
+		w.Fatal("fan-out is not called")
+		return call{}
+	}
+}
+
+// count scans one number.
+func (w *world) count(query string, args ...any) (n int64) {
+	w.Helper()
+	rows, err := w.db.Query(context.Background(), query, args...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := rows.Scan(&n); err != nil {
+			w.Fatal(err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		w.Fatal(err)
+	}
+	return n
+}
+
+func (w *world) offset() int64 {
+	return w.count(`SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, messages.FanOutGroup, messages.TopicEvents)
+}
+
+func (w *world) effects() int64 {
+	return w.count(`SELECT count(*) FROM tenants WHERE tenant_id LIKE 'effect-%'`)
+}
+
+func (w *world) reach(offset int64) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	defer cancel()
+	often := time.NewTicker(time.Millisecond)
+	defer often.Stop()
+	for w.offset() != offset {
+		select {
+		case <-often.C:
+		case <-ctx.Done():
+			w.Fatalf("the offset is %d, want %d", w.offset(), offset)
+		}
+	}
+}
+
+// poison reads what was set aside.
+func (w *world) poison() (reasons []string) {
+	w.Helper()
+	rows, err := w.db.Query(context.Background(), `SELECT metadata FROM records WHERE topic = ? ORDER BY position`, messages.TopicPoison)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		var metadata []byte
+		var kept map[string]string
+		if err := errors.Join(rows.Scan(&metadata), json.Unmarshal(metadata, &kept)); err != nil {
+			w.Fatal(err)
+		}
+		reasons = append(reasons, kept["reason"])
+	}
+	return reasons
+}
+
+func TestAcceptedEventsGoToFanOut(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	keys := []intake.EventKey{{Tenant: "acme", ID: "evt_1"}, {Tenant: "other", ID: "evt_2"}}
+	for position := int64(1); position <= 3; position++ {
+		w.publish(names(keys...))
+		if got := w.next(); got.position != position || len(got.keys) != 2 || got.keys[0] != keys[0] || got.keys[1] != keys[1] {
+			t.Errorf("called with %+v", got)
+		}
+	}
+	w.reach(3)
+	if w.effects() != 3 || len(w.poison()) != 0 {
+		t.Errorf("%d effects, set aside %v", w.effects(), w.poison())
+	}
+}
+
+// What no repetition can handle is kept with the reason, and nobody waits for it.
+func TestWhatCannotBeHandledIsSetAside(t *testing.T) {
+	for name, c := range map[string]struct {
+		payload string
+		panics  bool
+		reason  string
+	}{
+		"no JSON":      {payload: "{", reason: "its names of events"},
+		"another form": {payload: `{"t": 1}`, reason: "its names of events"},
+		"a panic":      {payload: names(intake.EventKey{Tenant: "acme", ID: "evt_bad"}), panics: true, reason: "handling it panicked: it fell"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.handle = func(_ context.Context, _ int64, keys []intake.EventKey) error {
+				if keys[0].ID == "evt_bad" {
+					panic("it fell")
+				}
+				return nil
+			}
+			w.run()
+			w.publish(c.payload)
+			if c.panics {
+				w.next()
+			}
+			w.reach(1)
+			// The next record's place in the log is behind the poison.
+			w.publish(names(intake.EventKey{Tenant: "acme", ID: "evt_good"}))
+			w.reach(w.next().position)
+			reasons := w.poison()
+			if len(reasons) != 1 || !strings.Contains(reasons[0], c.reason) {
+				t.Errorf("set aside %q", reasons)
+			}
+			if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) = ?`, messages.TopicPoison, c.payload); kept != 1 {
+				t.Error("its payload was not kept")
+			}
+			if w.effects() != 1 || len(w.calls) != 0 {
+				t.Errorf("%d effects, and %d calls too many", w.effects(), len(w.calls))
+			}
+		})
+	}
+}
+
+// Trouble that passes makes the record come again, without what the failed attempt wrote.
+func TestTroubleThatPasses(t *testing.T) {
+	w := newWorld(t)
+	fails := 3
+	w.handle = func(context.Context, int64, []intake.EventKey) error {
+		if fails--; fails >= 0 {
+			return errors.New("the database is away")
+		}
+		return nil
+	}
+	w.run()
+	w.publish(names(intake.EventKey{Tenant: "acme", ID: "evt_1"}))
+	for range 4 {
+		if got := w.next(); got.position != 1 {
+			t.Errorf("called with %+v", got)
+		}
+	}
+	w.reach(1)
+	if w.effects() != 1 || len(w.poison()) != 0 {
+		t.Errorf("%d effects, set aside %v", w.effects(), w.poison())
+	}
+}
+
+func TestARouterWithoutASubscriberIsNone(t *testing.T) {
+	w := newWorld(t)
+	away := errors.New("away")
+	if _, err := messages.NewRouter(slog.New(slog.DiscardHandler), topics{w.log, away}, w); !errors.Is(err, away) {
+		t.Errorf("got %v", err)
+	}
+}
