@@ -27,7 +27,7 @@ var scopeOf = map[string]string{
 	"GET /v1/deliveries":                           "webhook_deliveries.read", "GET /v1/deliveries/{deliveryId}": "webhook_deliveries.read", "POST /v1/deliveries/{deliveryId}/retry": "webhook_deliveries.retry",
 	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PUT /v1/tenants/{tenantId}/features/{feature}": "platform.admin",
 	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{keyId}": ownRule,
-	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public,
+	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public, "GET /docs": public, "GET /asyncapi.json": public,
 }
 
 var allScopes = []string{"events.write", "events.read", "directory.write", "webhooks.read", "webhooks.manage",

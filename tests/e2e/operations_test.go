@@ -24,6 +24,9 @@ func TestRateLimits(t *testing.T) {
 		}
 		if limited = got.status == http.StatusTooManyRequests; limited {
 			got.refused(http.StatusTooManyRequests, "rate_limited")
+			if got.header.Get("X-RateLimit-Remaining") != "0" || got.header.Get("X-RateLimit-Limit") != "5" || got.header.Get("X-RateLimit-Reset") == "0" {
+				t.Errorf("got %v", got.header)
+			}
 			if seconds, err := strconv.Atoi(got.header.Get("Retry-After")); err != nil || seconds < 1 {
 				t.Errorf("Retry-After: %q", got.header.Get("Retry-After"))
 			}
