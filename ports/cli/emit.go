@@ -166,11 +166,14 @@ func (e *emitter) send(ctx context.Context, body []byte) (retryAfter time.Durati
 	return 0, e.count(text)
 }
 
+// mayRetry is negative unless the service was busy. It is busy, too, with a request whose answer was lost:
+// the same Idempotency-Key is a conflict then, with Retry-After.
 func mayRetry(answer *http.Response) time.Duration {
-	if answer.StatusCode != http.StatusTooManyRequests && answer.StatusCode < http.StatusInternalServerError {
+	after := answer.Header.Get("Retry-After")
+	if answer.StatusCode < http.StatusInternalServerError && answer.StatusCode != http.StatusTooManyRequests && after == "" {
 		return -1
 	}
-	seconds, _ := strconv.Atoi(answer.Header.Get("Retry-After"))
+	seconds, _ := strconv.Atoi(after)
 	return min(time.Duration(max(0, seconds))*time.Second, maxEmitPause)
 }
 
