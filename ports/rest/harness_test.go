@@ -18,6 +18,7 @@ import (
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	domain "github.com/ordinavo/webhooks/domain/access"
@@ -74,6 +75,8 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 		TraceParent: func(context.Context) string { return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" },
 		Log:         slog.New(slog.NewJSONHandler(&locked{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now, Version: "test",
 	}
+	deps.Previews = &preview.Previewer{Service: deps.Subscriptions, Store: f, Attempter: &dispatch.Attempter{Secrets: f, UserAgent: "Ordinavo-Webhooks/test"}}
+	deps.Doctor = &preview.Doctor{Service: deps.Subscriptions, Secrets: f}
 	for _, c := range change {
 		c(&deps)
 	}

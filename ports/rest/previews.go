@@ -94,9 +94,9 @@ func (emittedEvent) Schema(r huma.Registry) *huma.Schema {
 
 // PreviewWanted is the event to show, and how.
 type PreviewWanted struct {
-	Event          emittedEvent `json:"event,omitempty" doc:"An event as POST /v1/events takes it."`
+	Event          emittedEvent `json:"event,omitempty"`
 	EventType      string       `json:"eventType,omitempty" maxLength:"100" doc:"A sample of this type, instead of an event." example:"visit_report.approved"`
-	PayloadOptions NewOptions   `json:"payloadOptions,omitempty" doc:"To be tried instead of the subscription's; what is absent is as the subscription has it."`
+	PayloadOptions NewOptions   `json:"payloadOptions,omitempty"`
 }
 
 type previewInput struct {
@@ -110,7 +110,8 @@ func (a *API) routePreviews() {
 		scope: access.WebhooksManage, perTenant: true, forBound: true, statuses: []int{http.StatusNotFound},
 		summary: "Show what the subscription would get of an event",
 		description: "The exact body and headers of an event, or of a sample, with the origin of every value that was looked up; also of one that its filter does not want. " +
-			"Nothing is stored, and nothing is sent. With payloadOptions one sees what they change before they are saved.",
+			"Nothing is stored, and nothing is sent. payloadOptions are tried in place of the subscription's own, before they are saved; what they leave out is as it is. " +
+			"event is as POST /v1/events takes it.",
 		example: map[string]any{"eventType": "visit_report.approved", "payloadOptions": map[string]any{"summaryPreview": true}}}, a.previewSubscription)
 }
 
