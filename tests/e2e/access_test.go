@@ -2,39 +2,54 @@ package e2e_test
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 )
 
-// scopeOf is contract section 5's table: the scope of each operation; any is any key, own is a rule of its own.
+// scopeOf is contract section 5's table, whatever a path's parameters are called.
 const anyKey, ownRule, public = "any key", "its own rule", "none"
 
 var scopeOf = map[string]string{
-	"POST /v1/events": "events.write", "GET /v1/events": "webhook_deliveries.read", "GET /v1/events/{eventId}": "webhook_deliveries.read",
-	"GET /v1/event-types": anyKey, "GET /v1/event-types/{type}": anyKey,
+	"POST /v1/events": "events.write", "GET /v1/events": "webhook_deliveries.read", "GET /v1/events/{}": "webhook_deliveries.read",
+	"GET /v1/event-types": anyKey, "GET /v1/event-types/{}": anyKey,
 	"POST /v1/directory": "directory.write", "PUT /v1/directory/external-ids": "directory.write", "GET /v1/directory/external-ids": "directory.write",
 	"DELETE /v1/directory/external-ids": "directory.write",
-	"PUT /v1/directory/customers/{id}":  "directory.write", "GET /v1/directory/customers/{id}": "directory.write", "DELETE /v1/directory/customers/{id}": "directory.write",
-	"PUT /v1/directory/locations/{id}": "directory.write", "GET /v1/directory/locations/{id}": "directory.write", "DELETE /v1/directory/locations/{id}": "directory.write",
-	"PUT /v1/directory/contacts/{id}": "directory.write", "GET /v1/directory/contacts/{id}": "directory.write", "DELETE /v1/directory/contacts/{id}": "directory.write",
+	"PUT /v1/directory/customers/{}":    "directory.write", "GET /v1/directory/customers/{}": "directory.write", "DELETE /v1/directory/customers/{}": "directory.write",
+	"PUT /v1/directory/locations/{}": "directory.write", "GET /v1/directory/locations/{}": "directory.write", "DELETE /v1/directory/locations/{}": "directory.write",
+	"PUT /v1/directory/contacts/{}": "directory.write", "GET /v1/directory/contacts/{}": "directory.write", "DELETE /v1/directory/contacts/{}": "directory.write",
 	"POST /v1/subscriptions": "webhooks.manage", "GET /v1/subscriptions": "webhooks.read",
-	"GET /v1/subscriptions/{subscriptionId}": "webhooks.read", "PATCH /v1/subscriptions/{subscriptionId}": "webhooks.manage", "DELETE /v1/subscriptions/{subscriptionId}": "webhooks.manage",
-	"POST /v1/subscriptions/{subscriptionId}/pause": "webhooks.manage", "POST /v1/subscriptions/{subscriptionId}/resume": "webhooks.manage",
-	"POST /v1/subscriptions/{subscriptionId}/rotate-secret": "webhooks.manage", "POST /v1/subscriptions/{subscriptionId}/rotate-secret/complete": "webhooks.manage",
-	"POST /v1/subscriptions/{subscriptionId}/test": "webhooks.manage",
-	"GET /v1/deliveries":                           "webhook_deliveries.read", "GET /v1/deliveries/{deliveryId}": "webhook_deliveries.read", "POST /v1/deliveries/{deliveryId}/retry": "webhook_deliveries.retry",
-	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PUT /v1/tenants/{tenantId}/features/{feature}": "platform.admin",
-	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{keyId}": ownRule,
-	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public, "GET /docs": public, "GET /asyncapi.json": public,
+	"GET /v1/subscriptions/{}": "webhooks.read", "PATCH /v1/subscriptions/{}": "webhooks.manage", "DELETE /v1/subscriptions/{}": "webhooks.manage",
+	"POST /v1/subscriptions/{}/pause": "webhooks.manage", "POST /v1/subscriptions/{}/resume": "webhooks.manage",
+	"POST /v1/subscriptions/{}/rotate-secret": "webhooks.manage", "POST /v1/subscriptions/{}/rotate-secret/complete": "webhooks.manage",
+	"POST /v1/subscriptions/{}/test": "webhooks.manage",
+	"GET /v1/deliveries":             "webhook_deliveries.read", "GET /v1/deliveries/{}": "webhook_deliveries.read", "POST /v1/deliveries/{}/retry": "webhook_deliveries.retry",
+	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PUT /v1/tenants/{}/features/{}": "platform.admin",
+	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{}": ownRule,
+	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public,
 }
+
+// later is what the issues after the second bring: it may be there.
+var later = map[string]string{
+	"POST /v1/events/preview": "webhooks.read", "POST /v1/signature-doctor": "webhooks.read", "GET /v1/subscriptions/{}/history": "webhooks.read",
+	"POST /v1/subscriptions/{}/preview": "webhooks.manage", "POST /v1/subscriptions/{}/replay": "webhooks.manage",
+	"POST /v1/deliveries/retry": "webhook_deliveries.retry", "GET /v1/deliveries/stream": "webhook_deliveries.read", "GET /v1/metrics/deliveries": "webhook_deliveries.read",
+	"GET /v1/reconciliation": "webhook_deliveries.read", "GET /v1/jobs": "webhook_deliveries.retry", "GET /v1/jobs/{}": "webhook_deliveries.retry",
+	"POST /v1/jobs/{}/cancel": "webhook_deliveries.retry", "GET /v1/subscriptions/{}/events": "events.read",
+	"GET /docs": public, "GET /asyncapi.json": public,
+}
+
+var parameter = regexp.MustCompile(`\{[^}]*\}`)
+
+func unnamed(route string) string { return parameter.ReplaceAllString(route, "{}") }
 
 var allScopes = []string{"events.write", "events.read", "directory.write", "webhooks.read", "webhooks.manage",
 	"webhook_deliveries.read", "webhook_deliveries.retry", "platform.admin"}
 
 var sampleParameters = strings.NewReplacer("{eventId}", "evt_0", "{type}", "visit_report.approved", "{id}", "12", "{subscriptionId}", "sub_0",
-	"{deliveryId}", "dlv_0", "{tenantId}", "nobody", "{feature}", "billing_webhooks", "{keyId}", "key_0")
+	"{deliveryId}", "dlv_0", "{tenantId}", "nobody", "{feature}", "billing_webhooks", "{keyId}", "key_0", "{jobId}", "job_0")
 
 // Every operation of the document needs its scope, and no more than that.
 func TestScopes(t *testing.T) {
@@ -47,37 +62,50 @@ func TestScopes(t *testing.T) {
 		_, keys["without "+scope] = newKey(platform, object{"name": "without", "scopes": without})
 		_, keys["with "+scope] = newKey(platform, object{"name": "with", "scopes": []string{scope}})
 	}
-	checked := 0
+	checked := map[string]bool{}
 	for template, item := range documentOf(t, s.url).paths {
 		for method := range item {
-			route := strings.ToUpper(method) + " " + template
+			route := unnamed(strings.ToUpper(method) + " " + template)
 			scope, known := scopeOf[route]
 			if !known {
-				t.Errorf("%s is not in the contract's table of this test", route)
-				continue
+				if scope, known = later[route]; !known {
+					t.Errorf("%s is not in the contract's table of this test", route)
+					continue
+				}
 			}
-			checked++
-			path := sampleParameters.Replace(template)
-			call := func(a api) answer { return a.do(strings.ToUpper(method), path, nil) }
-			if scope == public {
-				call(api{t: t, url: s.url}).want(http.StatusOK)
-				continue
-			}
-			call(api{t: t, url: s.url}).refused(http.StatusUnauthorized, "unauthorized")
-			call(api{t: t, url: s.url, key: "ord_live_nobodys_key_00000000000000000000000000"}).refused(http.StatusUnauthorized, "unauthorized")
-			if scope == anyKey || scope == ownRule {
-				continue
-			}
-			if p := call(acme.withKey(keys["without "+scope])).refused(http.StatusForbidden, "missing_scope"); p.RequiredScope != scope {
-				t.Errorf("%s: requiredScope is %q, want %q", route, p.RequiredScope, scope)
-			}
-			if got := call(acme.withKey(keys["with "+scope])); got.status == http.StatusForbidden || got.status == http.StatusUnauthorized {
-				t.Errorf("%s with %s alone: got %d: %s", route, scope, got.status, got.body)
-			}
+			checked[route] = true
+			checkScope(acme, strings.ToUpper(method), sampleParameters.Replace(template), scope, keys)
 		}
 	}
-	if checked != len(scopeOf) {
-		t.Errorf("the document has %d of the contract's %d operations", checked, len(scopeOf))
+	for route := range scopeOf {
+		if !checked[route] {
+			t.Errorf("the document does not have %s", route)
+		}
+	}
+}
+
+// checkScope wants nobody without the scope to get in, and nobody with it to be kept out.
+func checkScope(n tenant, method, path, scope string, keys map[string]string) {
+	n.t.Helper()
+	call := func(a api) answer { return a.do(method, path, nil) }
+	nobody := api{t: n.t, url: n.url}
+	if scope == public {
+		call(nobody).want(http.StatusOK)
+		return
+	}
+	call(nobody).refused(http.StatusUnauthorized, "unauthorized")
+	call(nobody.withKey("ord_live_nobodys_key_00000000000000000000000000")).refused(http.StatusUnauthorized, "unauthorized")
+	if scope == anyKey || scope == ownRule {
+		return
+	}
+	if p := call(n.withKey(keys["without "+scope])).refused(http.StatusForbidden, "missing_scope"); p.RequiredScope != scope {
+		n.t.Errorf("%s %s: requiredScope is %q, want %q", method, path, p.RequiredScope, scope)
+	}
+	if strings.HasSuffix(path, "/stream") {
+		return // whoever gets in stays in
+	}
+	if got := call(n.withKey(keys["with "+scope])); got.status == http.StatusForbidden || got.status == http.StatusUnauthorized {
+		n.t.Errorf("%s %s with %s alone: got %d: %s", method, path, scope, got.status, got.body)
 	}
 }
 
