@@ -63,7 +63,8 @@ func (a *API) routeKeys() {
 	register(a, operation{id: "createKey", method: http.MethodPost, path: "/v1/api-keys", tag: tagKeys, status: http.StatusCreated, summary: "Make a key",
 		description: keyScopes + " A key never gets more scopes than the one that makes it.",
 		example:     map[string]any{"name": "ERP", "tenantId": "tenant-123", "scopes": []string{"webhooks.read"}}}, a.createKey)
-	register(a, operation{id: "listKeys", method: http.MethodGet, path: "/v1/api-keys", tag: tagKeys, summary: "List the keys", description: keyScopes}, a.listKeys)
+	register(a, operation{id: "listKeys", method: http.MethodGet, path: "/v1/api-keys", tag: tagKeys, summary: "List the keys", description: keyScopes,
+		statuses: []int{http.StatusNotFound}}, a.listKeys)
 	register(a, operation{id: "revokeKey", method: http.MethodDelete, path: "/v1/api-keys/{keyId}", tag: tagKeys, status: http.StatusNoContent,
 		summary: "Revoke a key", description: keyScopes + " It takes effect within a second.", statuses: []int{http.StatusNotFound}}, a.revokeKey)
 }
