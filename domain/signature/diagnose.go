@@ -129,6 +129,11 @@ func (k Known) name() string {
 
 // checkRole says what it means that a claim was made with the secret.
 func (d *diagnosis) checkRole(c claim, s Known) {
+	if !s.Held && s.Role == RolePrevious && d.holds(RoleCurrent) {
+		d.add(CodeOldSecret, SeverityWarning, "%s was made with %s; the secret given is the current one. Until the rotation is completed that header keeps the old secret, while %s is of both.",
+			c.header, s.name(), HeaderStandard)
+		return
+	}
 	if !s.Held {
 		d.add(CodeOtherSecret, SeverityError, "%s was made with %s, which is not the secret given.", c.header, s.name())
 		d.reportOldSecretInUse()
@@ -141,6 +146,10 @@ func (d *diagnosis) checkRole(c claim, s Known) {
 		d.add(CodeOldSecret, SeverityError, "%s was made with %s.", c.header, s.name())
 	case RoleCurrent, RoleGiven:
 	}
+}
+
+func (d *diagnosis) holds(role Role) bool {
+	return slices.ContainsFunc(d.Secrets, func(s Known) bool { return s.Held && s.Role == role })
 }
 
 func (d *diagnosis) reportOldSecretInUse() {
