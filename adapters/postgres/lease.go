@@ -28,18 +28,20 @@ WITH RECURSIVE lane AS (
 SELECT lane.tenant_id, lane.subscription_id, lane.due_at, s.max_in_flight
 FROM lane JOIN subscriptions s ON s.tenant_id = lane.tenant_id AND s.subscription_id = lane.subscription_id
 WHERE s.status = '` + string(subscription.StatusActive) + `'
-  AND NOT EXISTS (SELECT 1 FROM sweeps w WHERE w.tenant_id = lane.tenant_id AND w.subscription_id = lane.subscription_id)
-ORDER BY lane.subscription_id`
+  AND NOT EXISTS (SELECT 1 FROM sweeps w WHERE w.tenant_id = lane.tenant_id AND w.subscription_id = lane.subscription_id)`
 
-// takeDue leases the oldest of each lane, as many as it is allowed. What another process is leasing right now is skipped.
+// takeDue leases the oldest of each lane, as many as it is allowed. What another process is leasing right now is skipped. A
+// lane is searched by its subscription alone, which has one tenant: with both, the planner takes them for independent,
+// expects a handful of rows, and sorts the half a million that there are.
 var takeDue = `
 WITH picked AS (
     SELECT o.tenant_id, o.delivery_id
     FROM unnest($1::text[], $2::text[], $3::int[]) AS l (tenant_id, subscription_id, allowed)
     CROSS JOIN LATERAL (
         SELECT tenant_id, delivery_id FROM open_deliveries d
-        WHERE d.lease IS NULL AND d.due_at IS NOT NULL AND d.subscription_id = l.subscription_id AND d.due_at <= $4 AND d.tenant_id = l.tenant_id
+        WHERE d.lease IS NULL AND d.due_at IS NOT NULL AND d.subscription_id = l.subscription_id AND d.due_at <= $4
         ORDER BY d.due_at, d.delivery_id LIMIT l.allowed FOR UPDATE SKIP LOCKED) o
+    WHERE o.tenant_id = l.tenant_id
 ), taken AS (
     UPDATE open_deliveries o SET lease = $5, leased_at = $4 FROM picked p
     WHERE o.tenant_id = p.tenant_id AND o.delivery_id = p.delivery_id
@@ -133,6 +135,7 @@ func (l *leasing) findLanes(ctx context.Context, tx *Tx) error {
 		}
 		l.lanes = append(l.lanes, d)
 	}
+	slices.SortFunc(l.lanes, func(a, b *dueLane) int { return strings.Compare(a.SubscriptionID, b.SubscriptionID) })
 	first, _ := slices.BinarySearchFunc(l.lanes, l.request.After, func(d *dueLane, after dispatch.Lane) int {
 		return strings.Compare(d.SubscriptionID, after.SubscriptionID+"\x00")
 	})

@@ -202,11 +202,12 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 }
 
 const (
-	sweptRows = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
-WHERE tenant_id = $1 AND subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
-	sweptDue    = sweptRows + ` AND due_at IS NOT NULL ORDER BY due_at, delivery_id LIMIT $4`
-	sweptParked = sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4`
-	sweptAny    = sweptRows + ` ORDER BY delivery_id LIMIT $4`
+	// Like takeDue they search a lane by its subscription alone, and then look whether it is the tenant's.
+	sweptRows = `SELECT * FROM (SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
+WHERE subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
+	sweptDue    = sweptRows + ` AND due_at IS NOT NULL ORDER BY due_at, delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
+	sweptParked = sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
+	sweptAny    = sweptRows + ` AND tenant_id = $1 ORDER BY delivery_id LIMIT $4) AS d`
 	countHeld   = `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = $1 AND subscription_id = $2`
 )
 

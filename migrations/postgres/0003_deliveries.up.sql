@@ -102,9 +102,9 @@ CREATE TABLE open_deliveries (
 -- leased first. Parked rows are not in it, leased ones neither.
 CREATE INDEX open_deliveries_by_lane ON open_deliveries (subscription_id, due_at, delivery_id)
     WHERE lease IS NULL AND due_at IS NOT NULL;
+CREATE INDEX open_deliveries_parked ON open_deliveries (subscription_id, delivery_id) WHERE due_at IS NULL;
 CREATE INDEX open_deliveries_by_lease ON open_deliveries (lease) WHERE lease IS NOT NULL;
 CREATE INDEX open_deliveries_by_event ON open_deliveries (tenant_id, event_id);
-CREATE INDEX open_deliveries_parked ON open_deliveries (tenant_id, subscription_id, delivery_id) WHERE due_at IS NULL;
 CREATE INDEX open_deliveries_by_subscription ON open_deliveries (tenant_id, subscription_id, delivery_id);
 
 -- Deliveries that are closed: written once, and deleted by retention.

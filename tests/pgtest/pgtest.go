@@ -72,6 +72,12 @@ type Template struct {
 // Copy makes a copy of the template for the test and returns its URL.
 func (m *Template) Copy(t testing.TB) string {
 	t.Helper()
+	m.prepare(t)
+	return create(t, URL(t), m.name)
+}
+
+func (m *Template) prepare(t testing.TB) {
+	t.Helper()
 	admin := URL(t)
 	m.once.Do(func() {
 		m.name = randomName("template")
@@ -82,7 +88,6 @@ func (m *Template) Copy(t testing.TB) string {
 	if m.err != nil {
 		t.Fatalf("prepare a template database: %v", m.err)
 	}
-	return create(t, admin, m.name)
 }
 
 func create(t testing.TB, admin, template string) string {
@@ -127,4 +132,11 @@ func execute(admin, statement string) error {
 		return fmt.Errorf("%s: %w", strings.Join(strings.Fields(statement)[:2], " "), err)
 	}
 	return nil
+}
+
+// Shared is the template itself, for tests that only read; it lives as long as the server.
+func (m *Template) Shared(t testing.TB) string {
+	t.Helper()
+	m.prepare(t)
+	return within(URL(t), m.name)
 }

@@ -1,0 +1,222 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+// million has a million rows in each table that grows: 500 lanes, of which one has half of what is open and due.
+var million = pgtest.Template{Prepare: func(url string) error {
+	db, err := Open(Config{URL: url})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	if err := db.Migrate(); err != nil {
+		return err
+	}
+	return db.Update(context.Background(), func(ctx context.Context, tx *Tx) error {
+		for _, statement := range fill {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return fmt.Errorf("%.60s: %w", statement, err)
+			}
+		}
+		return nil
+	})
+}}
+
+const (
+	rowsFilled = 1_000_000
+	numbers    = `generate_series(1, 1000000) AS n`
+	lane       = `(CASE WHEN n % 2 = 0 THEN 0 ELSE n % 500 END)`
+	aTenant    = `'t' || ` + lane + ` % 100`
+	aDelivery  = `'dlv_' || lpad(n::text, 26, '0')`
+	anEvent    = `'evt_' || lpad(n::text, 26, '0')`
+	aLane      = `'sub_' || lpad(` + lane + `::text, 26, '0')`
+)
+
+// fill leaves the indexes to the end, which takes a third of the time.
+var fill = []string{
+	`SET LOCAL maintenance_work_mem = '256MB'`,
+	`CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT indexdef FROM pg_indexes WHERE tablename IN ('records', 'open_deliveries', 'closed_deliveries', 'events') AND indexname NOT LIKE '%_pkey'`,
+	`DO $$ DECLARE i text; BEGIN FOR i IN SELECT indexname FROM pg_indexes WHERE tablename IN ('records', 'open_deliveries', 'closed_deliveries', 'events')
+AND indexname NOT LIKE '%_pkey' LOOP EXECUTE 'DROP INDEX ' || i; END LOOP; END $$`,
+	`INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at)
+SELECT n, CASE n % 10 WHEN 0 THEN 'events' WHEN 1 THEN 'subscriptions' ELSE 'deliveries' END, ` + aTenant + `, CASE n % 10 WHEN 0 THEN '' WHEN 1 THEN 'subscription/' || n ELSE 'delivery/' || ` + aDelivery + ` END,
+CASE n % 10 WHEN 0 THEN 0 ELSE 1 END, 'm', '{}', '{}', n FROM ` + numbers,
+	`INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number, warnings, status, version, attempts, failures,
+abandonments, created_at, updated_at, due_at, accepted_at, traceparent, lease, leased_at)
+SELECT ` + aTenant + `, ` + aDelivery + `, ` + anEvent + `, 'target.imported', ` + aLane + `, 1, 1, '[]', CASE WHEN n % 20 = 0 THEN 'parked' ELSE 'pending' END, 1, 0, 0, 0, n, n,
+CASE WHEN n % 20 = 0 THEN NULL ELSE n END, n, '', CASE WHEN n % 50 = 1 THEN 'inc_' || n % 7 END, NULL FROM ` + numbers,
+	`INSERT INTO closed_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number, warnings, status, version, attempts, failures,
+abandonments, created_at, updated_at, accepted_at, traceparent)
+SELECT ` + aTenant + `, ` + aDelivery + `, ` + anEvent + `, 'target.imported', ` + aLane + `, 1, 1, '[]', CASE WHEN n % 100 = 0 THEN 'dead_letter' ELSE 'succeeded' END, 2, 1, 0, 0, n, n, n, '' FROM ` + numbers,
+	`INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
+SELECT ` + aTenant + `, ` + anEvent + `, n, 'target.imported', n, n, '', '', '' FROM ` + numbers,
+	`INSERT INTO bodies (tenant_id, event_id, number, body) SELECT ` + aTenant + `, ` + anEvent + `, 1, '{}' FROM ` + numbers,
+	`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
+SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), 'active', 1, 16, '{}' FROM generate_series(0, 499) AS n`,
+	`INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 500000)`,
+	`DO $$ DECLARE d text; BEGIN FOR d IN SELECT indexdef FROM kept LOOP EXECUTE d; END LOOP; END $$`,
+	`ANALYZE`,
+}
+
+// hot is every query that runs for each batch, lease or page, with arguments as they are in life.
+func hot() map[string]struct {
+	sql  string
+	args []any
+	// sorts allows a sort of what the query was given, or of a page: never of what a table has.
+	sorts bool
+} {
+	type query = struct {
+		sql   string
+		args  []any
+		sorts bool
+	}
+	tenants, ids, subs := make([]string, 100), make([]string, 100), make([]string, 100)
+	ones, statuses, leases, due := make([]int64, 100), make([]string, 100), make([]string, 100), make([]*int64, 100)
+	small := make([]int32, 100)
+	for i := range tenants {
+		tenants[i], subs[i], ones[i], small[i], statuses[i] = fmt.Sprintf("t%d", i), fmt.Sprintf("sub_%026d", i), 1, int32(i+1), "retrying"
+		ids[i] = fmt.Sprintf("dlv_%026d", i+100)
+	}
+	save := []any{tenants, ids, ones, leases, statuses, ones, small, small, small, ones, due, small}
+	list := func(f queries.DeliveryFilter) query {
+		f.Tenant, f.Limit = "t7", 50
+		sql, args := listDeliveries(f)
+		return query{sql, args, true}
+	}
+	return map[string]query{
+		"due lanes":               {dueLanes, nil, false},
+		"take what is due":        {takeDue, []any{tenants, subs, small, int64(rowsFilled), "inc_9"}, false},
+		"what lanes still have":   {restOfLanes, []any{tenants, subs}, false},
+		"states of lanes":         {selectStates, []any{tenants, subs}, false},
+		"lane states":             {laneStates, []any{tenants, subs}, false},
+		"save: move":              {moveOpen, save, false},
+		"save: close":             {closeOpen, save, false},
+		"save: reopen":            {reopenClosed, save, false},
+		"give back":               {giveBack, []any{tenants, ids, "inc_9"}, false},
+		"orphans":                 {orphans, []any{int64(5), 500}, false},
+		"fingerprints":            {knownEvents, []any{tenants, ids}, false},
+		"accepted events":         {acceptedEvents, []any{tenants, ids}, true},
+		"a stream":                {selectStream, []any{"t7", "delivery/dlv_1"}, false},
+		"subscription changes":    {subscriptionChanges, []any{"subscriptions", int64(500_000), int64(600_000), 1000}, false},
+		"swept: due":              {sweptDue, []any{"t0", subs[0], []string{"pending", "retrying"}, 500}, false},
+		"swept: parked":           {sweptParked, []any{"t0", subs[0], []string{"parked"}, 500}, false},
+		"customers":               {findCustomers, []any{tenants, ones}, false},
+		"external IDs":            {findExternalIDs, []any{tenants, tenants, tenants, ones}, false},
+		"list: all":               list(queries.DeliveryFilter{}),
+		"list: a page":            list(queries.DeliveryFilter{Before: ids[50]}),
+		"list: of an event":       list(queries.DeliveryFilter{EventID: "evt_00000000000000000000000007"}),
+		"list: of a subscription": list(queries.DeliveryFilter{SubscriptionID: subs[7]}),
+		"list: dead letters":      list(queries.DeliveryFilter{Status: delivery.StatusDeadLetter}),
+		"purge: deliveries":       {oldDeliveries, []any{"t7", ids[0], int64(10), int64(10), 500}, false},
+		"purge: events":           {oldEvents, []any{"t7", int64(1000), int64(1000), 500}, false},
+		"purge: records":          {oldRecords, []any{"events", int64(1000), int64(1000), 500}, false},
+	}
+}
+
+// TestPlans asks PostgreSQL how it runs each hot query over a million rows.
+func TestPlans(t *testing.T) {
+	t.Parallel()
+	db := openMillion(t)
+	for name, q := range hot() {
+		t.Run(name, func(t *testing.T) {
+			plan := explain(t, db, q.sql, q.args...)
+			for _, trouble := range plan.trouble(q.sorts) {
+				t.Errorf("%s in\n%s", trouble, plan)
+			}
+		})
+	}
+}
+
+// TestPlanCheckSeesTrouble proves that the check can fail.
+func TestPlanCheckSeesTrouble(t *testing.T) {
+	t.Parallel()
+	db := openMillion(t)
+	for sql, want := range map[string]string{
+		`SELECT * FROM records WHERE type = 'x'`:                            "scan",
+		`SELECT position FROM records WHERE topic = 'events' ORDER BY data`: "sort",
+		`SELECT * FROM open_deliveries ORDER BY due_at LIMIT 1`:             "scan",
+		`SELECT position FROM records WHERE stream = 'x' AND version > 0`:   "scan",
+	} {
+		if found := explain(t, db, sql).trouble(false); !strings.Contains(strings.Join(found, ";"), want) {
+			t.Errorf("%s: found %v, want a %s", sql, found, want)
+		}
+	}
+}
+
+func openMillion(t *testing.T) *DB {
+	t.Helper()
+	db, err := Open(Config{URL: million.Shared(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// node is a step of a plan.
+type node struct {
+	Type      string  `json:"Node Type"`
+	Relation  string  `json:"Relation Name"`
+	Index     string  `json:"Index Name"`
+	Condition string  `json:"Index Cond"`
+	Filter    string  `json:"Filter"`
+	Rows      float64 `json:"Plan Rows"`
+	Plans     []node  `json:"Plans"`
+}
+
+// grows is what no query may read whole.
+var grows = []string{"records", "open_deliveries", "closed_deliveries", "events", "bodies"}
+
+// trouble is every scan of a table or of a whole index, and every sort.
+func (n node) trouble(maySort bool) (found []string) {
+	switch {
+	case n.Type == "Seq Scan" && slices.Contains(grows, n.Relation):
+		found = append(found, "a scan of "+n.Relation)
+	case strings.HasSuffix(n.Type, "Sort") && !maySort:
+		found = append(found, "a sort")
+	// The walks over lanes and holders begin at the first entry of their index.
+	case strings.HasPrefix(n.Type, "Index") && n.Condition == "" && (n.Filter != "" || n.Index != "open_deliveries_by_lane" && n.Index != "open_deliveries_by_lease"):
+		found = append(found, "a scan of the whole index "+n.Index)
+	}
+	for _, child := range n.Plans {
+		found = append(found, child.trouble(maySort)...)
+	}
+	return found
+}
+
+func (n node) String() string { return n.indented("") }
+
+func (n node) indented(by string) string {
+	text := fmt.Sprintf("%s%s %s %s (%s) rows %.0f\n", by, n.Type, n.Relation, n.Index, n.Condition, n.Rows)
+	for _, child := range n.Plans {
+		text += child.indented(by + "  ")
+	}
+	return text
+}
+
+func explain(t *testing.T, db *DB, sql string, args ...any) node {
+	t.Helper()
+	var plans []struct{ Plan node }
+	err := db.Query(t.Context(), func(r pgx.Rows) error {
+		var text string
+		return errors.Join(r.Scan(&text), json.Unmarshal([]byte(text), &plans))
+	}, "EXPLAIN (FORMAT JSON) "+sql, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan
+}
