@@ -111,6 +111,11 @@ func TestALookThatWasAskedForIsNotForgottenWhenItFails(t *testing.T) {
 	if _, err := w.Step(t.Context()); err == nil {
 		t.Fatal("no error")
 	}
+	other := w.subscribe("sub_2", 1)
+	if _, ok := w.Reserve(other, 1); !ok {
+		t.Error("while the lease fails, other lanes get no slots")
+	}
+	w.Take([]dispatch.Leased{{Delivery: delivery.Delivery{Tenant: other.Tenant, SubscriptionID: other.SubscriptionID}}}, false)
 	delete(w.fail, "LeaseDue")
 	if w.step(); len(w.take()) != 1 {
 		t.Error("what is due is forgotten")
