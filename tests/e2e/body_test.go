@@ -14,7 +14,7 @@ var publicExample string
 // Contract, section 2: the public documentation's body, byte for byte.
 func TestTheBodyIsThePublicExample(t *testing.T) {
 	t.Parallel()
-	acme, hook := newTenantCalled(t, sharedService(t), "tenant-123"), receive(t, nil)
+	acme, hook := newTenantCalled(t, start(t, t.TempDir()), "tenant-123"), receive(t, nil)
 	acme.subscribe(hook, "visit_report.approved", nil)
 	acme.emit(acme.visit("visit_report.approved", object{"eventId": "evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C"}))
 	if got := string(hook.wait(1)[0].body); got != publicExample {

@@ -166,4 +166,8 @@ func TestDirectoryRecords(t *testing.T) {
 		acme.do(http.MethodDelete, path, nil).want(http.StatusNoContent)
 		acme.get(path).refused(http.StatusNotFound, "not_found")
 	}
+	mapping := "/v1/directory/external-ids?sourceSystem=sap&entityType=customer&ordinavoId=12"
+	acme.get(mapping).want(http.StatusOK)
+	acme.do(http.MethodDelete, mapping, nil).want(http.StatusNoContent)
+	acme.get(mapping).refused(http.StatusNotFound, "not_found")
 }
