@@ -75,8 +75,6 @@ func (w *world) change(changes []subscription.Change, err error) {
 	w.ok(w.AppendSubscription(w.Context(), before, w.sub, changes, subscriptions.Actor{}))
 }
 
-func (w *world) lane() dispatch.Lane { return dispatch.Lane{Tenant: "acme", SubscriptionID: w.sub.ID} }
-
 // schedule begins deliveries that are due, all of one event.
 func (w *world) schedule(n int, lease string) (ids []string) {
 	w.Helper()

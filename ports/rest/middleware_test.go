@@ -203,8 +203,8 @@ func TestTraces(t *testing.T) {
 		t.Errorf("intake got %s, want %s", h.store.traceParents[0], want)
 	}
 	for _, attribute := range ended[1].Attributes() {
-		if strings.Contains(attribute.Value.Emit(), "private") {
-			t.Errorf("%s = %s", attribute.Key, attribute.Value.Emit())
+		if strings.Contains(attribute.Value.String(), "private") {
+			t.Errorf("%s = %s", attribute.Key, attribute.Value.String())
 		}
 	}
 }

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"bytes"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -131,12 +130,6 @@ func (p SubscriptionPatch) applyTo(to *subscription.Settings, schedule []time.Du
 	var options NewOptions
 	p.PayloadOptions.apply(&options, fields, "payloadOptions")
 	options.apply(&to.Options, fields.Under("payloadOptions"))
-}
-
-// empty reports whether the patch touches nothing but perhaps the status.
-func (p SubscriptionPatch) empty() bool {
-	p.Status = optional[string]{}
-	return reflect.ValueOf(p).IsZero()
 }
 
 func (o optional[T]) durations(fields problem.Fields) []time.Duration {
