@@ -205,7 +205,7 @@ func TestFiveDaysOfOnlyFailuresDisable(t *testing.T) {
 			}
 			w.now = start.Add(c.after)
 			if c.with {
-				attempt(answered(500), succeeded())
+				attempt(answered(500), succeeded(), answered(500))
 			} else {
 				attempt(delivery.Outcome{Kind: delivery.KindTimeout})
 			}
