@@ -54,7 +54,7 @@ func TestTheListenerConnectsAgain(t *testing.T) {
 	one, two := pair(t)
 	topic := two.WatchTopic("t")
 	heard(t, topic, func() { publish(t.Context(), t, one) })
-	if err := exec(t.Context(), one, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`); err != nil {
+	if err := execute(t.Context(), one, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`); err != nil {
 		t.Fatal(err)
 	}
 	heard(t, topic, func() { publish(t.Context(), t, one) })

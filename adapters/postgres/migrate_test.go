@@ -47,7 +47,7 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 func TestASchemaFromTheFutureIsRefused(t *testing.T) {
 	t.Parallel()
 	db := openDB(t)
-	if err := exec(t.Context(), db, `UPDATE schema_migrations SET version = version + 1`); err != nil {
+	if err := execute(t.Context(), db, `UPDATE schema_migrations SET version = version + 1`); err != nil {
 		t.Fatal(err)
 	}
 	if err := db.Migrate(); !errors.Is(err, postgres.ErrSchemaNewer) {

@@ -26,16 +26,31 @@ const (
 	TopicPoison = "poison"
 )
 
+const selectShards = `SELECT shards FROM log_shards`
+
 // Shards is how many shards the sharded topics have; fixed when the database was made.
 func (db *DB) Shards(ctx context.Context) (int, error) {
 	if n := db.shards.Load(); n > 0 {
 		return int(n), nil
 	}
-	n, err := one(ctx, db, func(r pgx.Rows) (n int32, err error) { return n, r.Scan(&n) }, `SELECT shards FROM log_shards`)
+	n, err := one(ctx, db.from(ctx), func(r pgx.Rows) (n int32, err error) { return n, r.Scan(&n) }, selectShards)
 	if err != nil {
 		return 0, fmt.Errorf("read how many shards the log has: %w", err)
 	}
 	db.shards.Store(n)
+	return int(n), nil
+}
+
+// knowShards reads by the transaction's own connection: who holds one must not wait for another.
+func (tx *Tx) knowShards(ctx context.Context) (int, error) {
+	if n := tx.db.shards.Load(); n > 0 {
+		return int(n), nil
+	}
+	var n int32
+	if err := readRows(ctx, tx.conn.Conn(), func(r pgx.Rows) error { return r.Scan(&n) }, selectShards, nil); err != nil {
+		return 0, fmt.Errorf("read how many shards the log has: %w", err)
+	}
+	tx.db.shards.Store(n)
 	return int(n), nil
 }
 
@@ -182,7 +197,7 @@ FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::tex
 func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	b := &pgx.Batch{}
 	if len(tx.pending) > 0 {
-		shards, err := tx.db.Shards(ctx)
+		shards, err := tx.knowShards(ctx)
 		if err != nil {
 			return tx.failed(ctx, err)
 		}

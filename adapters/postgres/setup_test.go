@@ -51,7 +51,7 @@ func openStore(t *testing.T, shards int) storetest.Database {
 		Store: postgres.NewStore(db, tagging{}),
 		ReachFanOut: func(ctx context.Context, position int64) error {
 			for shard := range shards {
-				if err := exec(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
+				if err := execute(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
 					ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`,
 					postgres.FanOutGroup, postgres.ShardTopic(postgres.TopicEvents, shard, shards), position); err != nil {
 					return err
@@ -60,14 +60,14 @@ func openStore(t *testing.T, shards int) storetest.Database {
 			return nil
 		},
 		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
-			return exec(ctx, db, `UPDATE secrets SET tenant_id = $1, subscription_id = $2 WHERE tenant_id = $3 AND subscription_id = $4 AND secret_id = $5`,
+			return execute(ctx, db, `UPDATE secrets SET tenant_id = $1, subscription_id = $2 WHERE tenant_id = $3 AND subscription_id = $4 AND secret_id = $5`,
 				to.Tenant, to.SubscriptionID, from.Tenant, from.SubscriptionID, secretID)
 		},
 		Close: db.Close,
 	}
 }
 
-func exec(ctx context.Context, db *postgres.DB, sql string, args ...any) error {
+func execute(ctx context.Context, db *postgres.DB, sql string, args ...any) error {
 	return db.Update(ctx, func(ctx context.Context, tx *postgres.Tx) error {
 		_, err := tx.Exec(ctx, sql, args...)
 		return err
