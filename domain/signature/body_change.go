@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"iter"
 	"slices"
 	"unicode/utf8"
 )
@@ -52,7 +53,7 @@ var edits = []undo{withoutByteOrderMark, withoutCarriageReturns, withoutSpaceAro
 var additions = []undo{withLineBreakBehind, withCarriageReturns}
 
 // originals yields what the body may have been, the likeliest first.
-func originals(body []byte) func(yield func(original) bool) {
+func originals(body []byte) iter.Seq[original] {
 	return func(yield func(original) bool) {
 		for _, transport := range transports {
 			decoded, change, ok := transport(body)

@@ -3,6 +3,7 @@ package signature
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -185,10 +186,10 @@ func (d *diagnosis) checkTimestamp() {
 	if d.AtAssumed {
 		severity, when = SeverityWarning, "now; say receivedAt to have it checked against the time of the request"
 	}
-	switch off := checkAge(time.Unix(seconds, 0), d.At, DefaultTolerance); off {
-	case nil:
+	switch off := checkAge(time.Unix(seconds, 0), d.At, DefaultTolerance); {
+	case off == nil:
 		d.add(CodeTimestampOK, SeverityOK, "%s is within %s of the time.", HeaderTimestamp, DefaultTolerance)
-	case ErrTimestampTooOld:
+	case errors.Is(off, ErrTimestampTooOld):
 		d.add(CodeTimestampTooOld, severity, "%s is more than %s older than the time %s. A replayed request, or a clock that is ahead.", HeaderTimestamp, DefaultTolerance, when)
 	default:
 		d.add(CodeTimestampInFuture, severity, "%s is more than %s ahead of the time %s. The receiver's clock is behind.", HeaderTimestamp, DefaultTolerance, when)

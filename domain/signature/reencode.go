@@ -31,7 +31,7 @@ func parseValue(body []byte) (value, error) {
 	if err != nil {
 		return value{}, err
 	}
-	if _, err := decoder.Token(); err != io.EOF {
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return value{}, errors.New("data behind the value")
 	}
 	return v, nil

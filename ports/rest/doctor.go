@@ -16,8 +16,8 @@ import (
 // Complaint is a request as its receiver saw it.
 type Complaint struct {
 	Headers        map[string]string `json:"headers" maxProperties:"100" doc:"As they arrived; names in any case."`
-	Body           *string           `json:"body,omitempty" maxLength:"262144" doc:"The raw body as text. With bodyBase64 its bytes are kept whatever they are."`
-	BodyBase64     *string           `json:"bodyBase64,omitempty" maxLength:"349528" doc:"The raw body in base64, instead of body."`
+	Body           *string           `json:"body,omitempty" maxLength:"131072" doc:"The raw body as text. With bodyBase64 its bytes are kept whatever they are."`
+	BodyBase64     *string           `json:"bodyBase64,omitempty" maxLength:"174764" doc:"The raw body in base64, instead of body."`
 	Secret         string            `json:"secret,omitempty" maxLength:"200" doc:"The secret that the receiver has; it is neither kept nor shown."`
 	SubscriptionID string            `json:"subscriptionId,omitempty" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_" doc:"Compares with the secrets that the service knows; alone, or besides the receiver's own."`
 	ReceivedAt     *time.Time        `json:"receivedAt,omitempty" doc:"When the request arrived, RFC 3339; without it the age is told, but nothing is said against it."`

@@ -91,7 +91,7 @@ func TestDoctorRefuses(t *testing.T) {
 		`{"headers":{},"body":"","bodyBase64":"","secret":"x"}`: "bodyBase64", `{"headers":{},"bodyBase64":"%","secret":"x"}`: "bodyBase64",
 		`{"headers":{"a":1},"body":"","secret":"x"}`: "headers.a", `{"headers":{},"body":"","secret":7}`: "secret",
 		`{"headers":{},"body":"","subscriptionId":"x"}`: "subscriptionId", `{"headers":{},"body":"","secret":"x","receivedAt":"now"}`: "receivedAt",
-		`{"headers":{},"body":"` + strings.Repeat("a", 262145) + `","secret":"x"}`:          "body",
+		`{"headers":{},"body":"` + strings.Repeat("a", 131073) + `","secret":"x"}`:          "body",
 		`{"headers":{},"body":"","secret":"` + secretText + strings.Repeat("a", 200) + `"}`: "secret",
 	} {
 		if got := h.call(h.reader, http.MethodPost, path, body).expect(400).refused("validation_failed", field); strings.Contains(got.body, secretText) {
