@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
