@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -20,11 +21,50 @@ func sicken(t *testing.T) (w *world, until time.Time) {
 		w.schedule(lane, "")
 	}
 	w.step()
+	for len(w.Circuits()) == 0 {
+		w.now = w.now.Add(10 * time.Second)
+		for _, l := range w.take() {
+			w.Finish(l, hung())
+		}
+		if w.step(); w.now.After(start.Add(2 * circuit.FailingToOpen)) {
+			t.Fatal("the circuit does not open")
+		}
+	}
 	for _, l := range w.take() {
 		w.Finish(l, hung())
 	}
 	w.step()
 	return w, w.step()
+}
+
+func TestWithoutABacklogNothingIsHeldBack(t *testing.T) {
+	w := newWorld(t, 100)
+	lane := w.subscribe("sub_down", 16)
+	for range 3 * circuit.FailuresToOpen {
+		w.now = w.now.Add(5 * time.Second)
+		w.schedule(lane, "")
+		w.Wake()
+		w.step()
+		sent := w.take()
+		if len(sent) == 0 {
+			t.Fatalf("at %s nothing is sent although it is due", w.now.Sub(start))
+		}
+		for _, l := range sent {
+			w.Finish(l, answered(500))
+		}
+		w.step()
+	}
+	if w.Circuits()[circuit.Open]+w.Circuits()[circuit.HalfOpen] == 0 {
+		t.Error("the circuit is closed, so this shows nothing")
+	}
+}
+
+func TestAChangedEndpointGetsAnotherChance(t *testing.T) {
+	w, _ := sicken(t)
+	w.Forget(dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_sick"})
+	if w.step(); len(w.take()) != 16 {
+		t.Error("the backlog waits for a circuit that was forgotten")
+	}
 }
 
 func TestAReceiverThatHangsIsSpared(t *testing.T) {
@@ -57,7 +97,7 @@ func TestOneProbeAtATimeAndNoTurnMeanwhile(t *testing.T) {
 	}
 	w.Finish(probe[0], hung())
 	w.step()
-	if again := w.step(); again.Sub(w.now) <= until.Sub(start) || len(w.take()) != 0 {
+	if again := w.step(); again.Sub(w.now) < 10*time.Second || len(w.take()) != 0 {
 		t.Errorf("after the probe failed, the next comes in %s", again.Sub(w.now))
 	}
 }

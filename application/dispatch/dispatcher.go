@@ -73,6 +73,12 @@ func (d *Dispatcher) Wake() {
 // Started is the deliveries to attempt; each must end in Finish or Abandon. It never holds more than MaxInFlight.
 func (d *Dispatcher) Started() <-chan Leased { return d.started }
 
+// Forget gives a receiver another chance at once: its endpoint was changed, or somebody has resumed it.
+func (d *Dispatcher) Forget(lane Lane) {
+	d.slots.forget(lane)
+	d.Wake()
+}
+
 // Circuits counts the receivers that are being spared, by state.
 func (d *Dispatcher) Circuits() map[circuit.State]int { return d.slots.states(d.now()) }
 
@@ -81,7 +87,7 @@ func (d *Dispatcher) InFlight() int { return d.slots.out() }
 
 // Reserve takes a slot for a delivery that is being scheduled in this process.
 func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool) {
-	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight, d.now())
+	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight)
 }
 
 // Take starts reserved deliveries once they are committed, or frees their slots when they were not.

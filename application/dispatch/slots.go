@@ -26,10 +26,10 @@ func newSlots(limit int) *slots {
 }
 
 // reserve takes a slot, unless the process or the lane is full, or older ones of the lane wait.
-func (s *slots) reserve(lane Lane, maxInFlight int, now time.Time) bool {
+func (s *slots) reserve(lane Lane, maxInFlight int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leasing || s.behind[lane] || s.inFlight >= s.limit || s.lanes[lane] >= s.circuits[lane].Limit(maxInFlight, now) {
+	if s.leasing || s.behind[lane] || s.inFlight >= s.limit || s.lanes[lane] >= maxInFlight {
 		return false
 	}
 	s.inFlight++
@@ -49,7 +49,10 @@ func (s *slots) beginLease(recorded []result, now time.Time) (left int, lanes, l
 	}
 	limits = make(map[Lane]int, len(s.circuits))
 	for lane, c := range s.circuits {
-		limits[lane] = c.Limit(s.limit, now)
+		// Without a backlog there is nothing to hold back: what is due is sent when it is due.
+		if s.behind[lane] {
+			limits[lane] = c.Limit(s.limit, now)
+		}
 	}
 	return s.limit - s.inFlight + len(recorded), lanes, limits
 }
@@ -99,6 +102,13 @@ func (s *slots) learn(r result, now time.Time) {
 	} else {
 		delete(s.circuits, lane)
 	}
+}
+
+// forget closes the lane's circuit.
+func (s *slots) forget(lane Lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.circuits, lane)
 }
 
 // probeDue is when the next lane that waits behind an open circuit gets its probe; zero for none. A

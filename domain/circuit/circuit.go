@@ -20,18 +20,20 @@ const (
 
 // When a circuit opens, and for how long.
 const (
-	// FailuresToOpen is how many attempts in a row must fail.
+	// FailuresToOpen is how many attempts in a row must fail, over at least FailingToOpen.
 	FailuresToOpen = 10
+	FailingToOpen  = 30 * time.Second
 	firstCooldown  = 5 * time.Second
 	lastCooldown   = time.Minute
 )
 
 // Circuit is what is known of one receiver; the zero value knows nothing, and is closed.
 type Circuit struct {
-	window   int // attempts at once; 0 for as many as the subscription allows
-	answered int // successes since the window grew last
-	failures int // in a row
-	openings int // in a row, without a success between them
+	window   int       // attempts at once; 0 for as many as the subscription allows
+	answered int       // successes since the window grew last
+	failures int       // in a row
+	since    time.Time // of the first of them
+	openings int       // in a row, without a success between them
 	until    time.Time
 }
 
@@ -105,7 +107,7 @@ func (c Circuit) succeeded(maxInFlight int) Circuit {
 	if !c.until.IsZero() {
 		return Circuit{window: 1}.grown(maxInFlight)
 	}
-	c.failures, c.openings = 0, 0
+	c.failures, c.since, c.openings = 0, time.Time{}, 0
 	return c.grown(maxInFlight)
 }
 
@@ -124,12 +126,14 @@ func (c Circuit) grown(maxInFlight int) Circuit {
 }
 
 func (c Circuit) failed(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
-	c.failures++
+	if c.failures++; c.failures == 1 {
+		c.since = now
+	}
 	c.answered = 0
 	if overloaded(o) {
 		c.window = max(1, c.limitOf(maxInFlight)/2)
 	}
-	if c.State(now) != Closed || c.failures >= FailuresToOpen {
+	if c.State(now) != Closed || c.failures >= FailuresToOpen && now.Sub(c.since) >= FailingToOpen {
 		c = c.opened(o, now)
 	}
 	return c

@@ -44,10 +44,17 @@ func TestAReceiverThatIsWellGetsAllThatItsSubscriptionAllows(t *testing.T) {
 	expect(t, times(100, circuit.Circuit{}, answer(400), noon), noon, circuit.Closed, allowed)
 }
 
-func TestItOpensAfterFailuresInARowAndProbesOnce(t *testing.T) {
-	c := times(circuit.FailuresToOpen-1, circuit.Circuit{}, answer(500), noon)
+// opened fails long and often enough, and is open at noon.
+func opened(o delivery.Outcome) circuit.Circuit {
+	return times(circuit.FailuresToOpen-1, circuit.Circuit{}, o, noon.Add(-circuit.FailingToOpen)).Record(o, allowed, noon)
+}
+
+func TestItOpensAfterFailuresInARowOverSomeTimeAndProbesOnce(t *testing.T) {
+	earlier := noon.Add(-circuit.FailingToOpen)
+	c := times(circuit.FailuresToOpen-1, circuit.Circuit{}, answer(500), earlier)
 	expect(t, c, noon, circuit.Closed, allowed)
-	expect(t, times(circuit.FailuresToOpen-1, c.Record(answer(200), allowed, noon), answer(500), noon), noon, circuit.Closed, allowed)
+	expect(t, times(circuit.FailuresToOpen-1, c.Record(answer(200), allowed, earlier), answer(500), noon), noon, circuit.Closed, allowed)
+	expect(t, times(100, c, answer(500), noon.Add(-time.Millisecond)), noon, circuit.Closed, allowed)
 	c = c.Record(answer(500), allowed, noon)
 	expect(t, c, noon, circuit.Open, 0)
 	if again := times(20, c, answer(500), noon.Add(time.Second)); again.Until() != c.Until() {
@@ -57,7 +64,7 @@ func TestItOpensAfterFailuresInARowAndProbesOnce(t *testing.T) {
 }
 
 func TestEachProbeThatFailsMakesItWaitLongerUpToAMinute(t *testing.T) {
-	c, now := times(circuit.FailuresToOpen, circuit.Circuit{}, answer(500), noon), noon
+	c, now := opened(answer(500)), noon
 	for _, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
 		if got := c.Until().Sub(now); got != want*time.Second {
 			t.Fatalf("it waits %s, not %ds", got, want)
@@ -68,7 +75,7 @@ func TestEachProbeThatFailsMakesItWaitLongerUpToAMinute(t *testing.T) {
 }
 
 func TestAReceiverThatComesBackGetsARamp(t *testing.T) {
-	c := times(circuit.FailuresToOpen, circuit.Circuit{}, answer(500), noon)
+	c := opened(answer(500))
 	now := c.Until()
 	for _, limit := range []int{2, 4, 8, allowed} {
 		c = times(c.Limit(allowed, now), c, answer(200), now)
@@ -90,11 +97,11 @@ func TestAReceiverThatAsksForLessGetsHalf(t *testing.T) {
 func TestItWaitsAsLongAsAskedUpToAMinute(t *testing.T) {
 	o := answer(429)
 	o.RetryAfter = 30 * time.Second
-	if got := times(circuit.FailuresToOpen, circuit.Circuit{}, o, noon).Until(); got != noon.Add(30*time.Second) {
+	if got := opened(o).Until(); got != noon.Add(30*time.Second) {
 		t.Error(got)
 	}
 	o.RetryAfter = time.Hour
-	if got := times(circuit.FailuresToOpen, circuit.Circuit{}, o, noon).Until(); got != noon.Add(time.Minute) {
+	if got := opened(o).Until(); got != noon.Add(time.Minute) {
 		t.Error(got)
 	}
 }
