@@ -1,0 +1,405 @@
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// Requests of a round: first any, then those only that must be refused and so must change nothing.
+const (
+	anyRequests     = 60
+	refusedRequests = 40
+)
+
+// fuzz sends requests that the OpenAPI document allows, and some that it does not, to every operation.
+type fuzz struct {
+	t          *testing.T
+	base       *fuzzBase
+	world      *fuzzWorld
+	root       object
+	document   *document
+	operations []fuzzOperation
+	generator
+	sent  int
+	seed  uint64
+	stats fuzzStats
+}
+
+type fuzzOperation struct {
+	id, method, path string
+	spec             object
+}
+
+// fuzzStats is what the requests came to.
+type fuzzStats struct {
+	byStatus, succeeded, refusedBy map[string]int
+	rows, windows                  int
+}
+
+// fuzzRequest is one request; why is empty unless it must be refused.
+type fuzzRequest struct {
+	fuzzOperation
+	caller, target, why string
+	header              http.Header
+	body                []byte
+	mutations           []string
+}
+
+// Issue 4, bad input: no 5xx, no status and no answer that the document does not have, and no change by a refused request. API_FUZZ_REQUESTS says how
+// many requests; API_FUZZ_SEED makes those of an earlier run again, but for the ids that the service chooses.
+func TestFuzzFromTheDocument(t *testing.T) {
+	t.Parallel()
+	requests, seed := numberFrom(t, "API_FUZZ_REQUESTS", 600), numberFrom(t, "API_FUZZ_SEED", uint64(time.Now().UnixNano()))
+	t.Logf("API_FUZZ_SEED=%d API_FUZZ_REQUESTS=%d", seed, requests)
+	s := start(t, t.TempDir())
+	f := newFuzz(t, s, seed)
+	for round := uint64(0); f.sent < int(requests) && !t.Failed(); round++ {
+		f.Rand = rand.New(rand.NewPCG(seed, round))
+		f.world = f.base.world(t)
+		f.round()
+	}
+	f.report(requests)
+}
+
+func numberFrom(t *testing.T, name string, fallback uint64) uint64 {
+	t.Helper()
+	if os.Getenv(name) == "" {
+		return fallback
+	}
+	n, err := strconv.ParseUint(os.Getenv(name), 10, 64)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func newFuzz(t *testing.T, s *service, seed uint64) *fuzz {
+	t.Helper()
+	f := &fuzz{t: t, seed: seed, root: into[object](s.platform(t).get("/openapi.json").want(http.StatusOK)),
+		stats: fuzzStats{byStatus: map[string]int{}, succeeded: map[string]int{}, refusedBy: map[string]int{}}}
+	var err error
+	if f.document, err = readDocument(s.url); err != nil { // one of its own: what succeeds here does not count as tested
+		t.Fatal(err)
+	}
+	paths := f.root["paths"].(object)
+	for _, path := range sortedKeys(paths) {
+		item := paths[path].(object)
+		for _, method := range sortedKeys(item) {
+			spec := item[method].(object)
+			f.operations = append(f.operations, fuzzOperation{spec["operationId"].(string), strings.ToUpper(method), path, spec})
+		}
+	}
+	f.generator = generator{root: f.root, known: f.knownOrNot}
+	f.base = newFuzzBase(t, s, f.root)
+	return f
+}
+
+func (f *fuzz) knownOrNot(name string) (any, bool) {
+	known := f.world.ids[name]
+	if len(known) == 0 {
+		return nil, false
+	}
+	return pick(f.generator, known), true
+}
+
+func (f *fuzz) round() {
+	order := f.Perm(len(f.operations))
+	for i := range anyRequests {
+		f.send(f.request(f.operations[order[(f.sent+i)%len(order)]]))
+	}
+	f.world.settled()
+	before, sent := f.base.snapshot(f.world), []string{}
+	for len(sent) < refusedRequests {
+		r := f.request(pick(f.generator, f.operations))
+		if r.why == "" {
+			continue
+		}
+		sent = append(sent, r.String())
+		f.send(r)
+	}
+	f.world.settled()
+	unchanged(f.t, before, f.base.snapshot(f.world), sent)
+	f.stats.windows++
+	f.stats.rows += len(before)
+}
+
+// request makes one for the operation: as the document has it, and then perhaps wrong somewhere.
+func (f *fuzz) request(o fuzzOperation) *fuzzRequest {
+	r := &fuzzRequest{fuzzOperation: o, target: o.path, header: http.Header{}}
+	f.asSomeone(r)
+	f.parameters(r)
+	if body, ok := o.spec["requestBody"].(object); ok {
+		f.fillBody(r, body["content"].(object), body["required"] == true)
+	}
+	return r
+}
+
+func (f *fuzz) asSomeone(r *fuzzRequest) {
+	r.caller = pick(f.generator, []string{"platform", "full", "weak", "theirs", "revoked", "none", "made up"})
+	if f.chance(75) {
+		r.caller = pick(f.generator, []string{"platform", "full"})
+	}
+	if key := f.world.keys[r.caller]; key != "" {
+		r.header.Set("Authorization", "Bearer "+key)
+	}
+	security, _ := r.spec["security"].([]any)
+	if len(security) > 0 && slices.Contains([]string{"revoked", "none", "made up"}, r.caller) {
+		r.why = "no valid key"
+	}
+}
+
+func (r *fuzzRequest) mutated(how, why string) {
+	r.mutations = append(r.mutations, how)
+	if why != "" {
+		r.why = why
+	}
+}
+
+func (f *fuzz) parameters(r *fuzzRequest) {
+	query := url.Values{}
+	parameters, _ := r.spec["parameters"].([]any)
+	for _, each := range parameters {
+		p := f.resolve(each)
+		name := p["name"].(string)
+		if p["required"] != true && p["in"] != "path" && !f.given(r, name) {
+			continue
+		}
+		text := asText(f.value(name, p["schema"], 0))
+		switch p["in"] {
+		case "path":
+			f.segment(r, name, text)
+		case "query":
+			query.Set(name, text)
+		case "header":
+			r.header.Set(name, strings.Map(printableASCII, text))
+		}
+	}
+	encoded := query.Encode()
+	if f.chance(6) {
+		wrong := pick(f.generator, wrongQueries)
+		encoded += "&" + wrong
+		r.mutated("query "+wrong, map[bool]string{true: "unknown parameter"}[wrong == "unknown=1" && strings.HasPrefix(r.path, "/v1/") && r.id != "emitEvents"])
+	}
+	if encoded != "" {
+		r.target += "?" + encoded
+	}
+	if f.chance(4) && r.method != http.MethodGet {
+		key := pick(f.generator, []string{strings.Repeat("k", 256), "\u00e9", "again"})
+		r.header.Set("Idempotency-Key", key)
+		r.mutated("idempotency key", "")
+	}
+}
+
+// given is whether a parameter that is not needed is there. A platform key needs to name a tenant.
+func (f *fuzz) given(r *fuzzRequest, name string) bool {
+	switch name {
+	case "X-Ordinavo-Tenant":
+		return r.caller == "platform"
+	case "cursor", "Idempotency-Key", "If-Match":
+		return f.chance(10)
+	default:
+		return f.chance(25)
+	}
+}
+
+func printableASCII(r rune) rune {
+	if r < ' ' || r > '~' {
+		return -1
+	}
+	return r
+}
+
+func asText(value any) string {
+	if number, ok := value.(float64); ok {
+		return strconv.FormatFloat(number, 'f', -1, 64)
+	}
+	return fmt.Sprint(value)
+}
+
+func (f *fuzz) segment(r *fuzzRequest, name, text string) {
+	segment := url.PathEscape(text)
+	if f.chance(8) {
+		segment = pick(f.generator, wrongSegments)
+		r.mutated(name+" "+segment[:min(len(segment), 40)], "")
+	} else if r.caller == "theirs" && slices.Contains([]string{"subscriptionId", "eventId", "deliveryId", "jobId", "keyId"}, name) && slices.Contains(f.world.ids[name], any(text)) {
+		r.why = "another tenant's"
+	}
+	r.target = strings.Replace(r.target, "{"+name+"}", segment, 1)
+}
+
+func (f *fuzz) fillBody(r *fuzzRequest, contents object, required bool) {
+	content := contents["application/json"].(object)
+	r.header.Set("Content-Type", "application/json")
+	if _, ok := contents["application/x-ndjson"]; ok && f.chance(15) {
+		f.fillLines(r, content)
+		return
+	}
+	value := f.withKnown(content["example"])
+	if content["example"] == nil || f.chance(50) {
+		value = f.value("", content["schema"], 0)
+	}
+	switch f.IntN(10) {
+	case 0, 1, 2, 3:
+		value = f.mutateValue(value)
+		r.body = encoded(value)
+		r.mutated("body", "")
+		f.mustFit(r)
+	case 4:
+		var how string
+		r.body, how = f.mutateBytes(encoded(value))
+		r.mutated(how, map[bool]string{true: "not a JSON object"}[required])
+	case 5:
+		r.body = encoded(value)
+		mediaType := pick(f.generator, []string{"text/plain", "application/xml", "application/json; charset=latin1", "multipart/form-data", "json", "application/json, text/plain", ";"})
+		r.header.Set("Content-Type", mediaType)
+		r.mutated("Content-Type "+mediaType, "wrong content type")
+	default:
+		r.body = encoded(value)
+		f.mustFit(r)
+	}
+}
+
+// mustFit says that a body must be refused that the document's schema does not take. A null is as good as an absent field there.
+func (f *fuzz) mustFit(r *fuzzRequest) {
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(r.body))
+	if err != nil || len(r.body) > 1<<20 {
+		return
+	}
+	at := pointer("paths", r.path, strings.ToLower(r.method), "requestBody", "content", "application/json", "schema")
+	schema, err := f.document.compiler.Compile(documentName + at)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := schema.Validate(value); err != nil && schema.Validate(withoutNulls(value)) != nil {
+		r.why = "against the schema: " + strings.ReplaceAll(err.Error(), "\n", " ")
+	}
+}
+
+func (f *fuzz) fillLines(r *fuzzRequest, content object) {
+	r.header.Set("Content-Type", "application/x-ndjson")
+	var lines []string
+	for range 1 + f.IntN(4) {
+		lines = append(lines, string(encoded(f.withKnown(content["example"]))))
+	}
+	if f.chance(40) {
+		lines[f.IntN(len(lines))] = pick(f.generator, []string{"", "{", "null", "[]", "{}", "\x00", "\xff"})
+		r.mutated("a line", "")
+	}
+	r.body = []byte(strings.Join(lines, "\n"))
+}
+
+func (r *fuzzRequest) String() string {
+	return fmt.Sprintf("%s %s as %s %v %v %.600q", r.method, r.target[:min(len(r.target), 300)], r.caller, r.mutations, r.header, r.body)
+}
+
+// send sends the request and holds the answer to what is promised.
+func (f *fuzz) send(r *fuzzRequest) {
+	f.t.Helper()
+	f.sent++
+	name := fmt.Sprintf("seed %d, request %d: %s", f.seed, f.sent, r)
+	got, err := f.roundTrip(r)
+	if err != nil {
+		f.t.Errorf("%s: %v", name, err)
+		return
+	}
+	got.request = name
+	f.document.check(f.t, r.method, r.target, got)
+	f.checkRefusal(r, got)
+	f.stats.byStatus[strconv.Itoa(got.status)]++
+	if got.status < http.StatusMultipleChoices {
+		f.stats.succeeded[r.id]++
+		if r.caller != "theirs" {
+			f.world.learn(got.body)
+		}
+	}
+}
+
+func (f *fuzz) checkRefusal(r *fuzzRequest, got answer) {
+	f.t.Helper()
+	if r.why != "" {
+		kind, _, _ := strings.Cut(r.why, ":")
+		f.stats.refusedBy[kind]++
+		if got.status < http.StatusBadRequest {
+			f.t.Errorf("%s\nis %s, and got %d: %.300s", got.request, r.why, got.status, got.body)
+		}
+	}
+	if got.status == http.StatusServiceUnavailable {
+		f.t.Errorf("%s: got 503 without any load: %s", got.request, got.body)
+	}
+	if got.status < http.StatusBadRequest {
+		return
+	}
+	var p problem
+	if err := json.Unmarshal(got.body, &p); err != nil || p.Status != got.status || p.Code == "" || p.Detail == "" || p.TraceID == "" {
+		f.t.Errorf("%s: got %d with %s", got.request, got.status, got.body)
+	}
+}
+
+// streamPatience is how long an answer without an end is listened to.
+const streamPatience = 300 * time.Millisecond
+
+func (f *fuzz) roundTrip(r *fuzzRequest) (answer, error) {
+	patience := patience
+	if f.streams(r) {
+		patience = streamPatience
+	}
+	ctx, cancel := context.WithTimeout(f.t.Context(), patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, r.method, f.base.s.url, bytes.NewReader(r.body))
+	if err != nil {
+		return answer{}, err
+	}
+	request.URL.Opaque, request.Header = r.target, r.header // the path as it is
+	response, err := httpClient.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if errors.Is(err, context.DeadlineExceeded) && strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
+		err = nil
+	}
+	return answer{t: f.t, status: response.StatusCode, header: response.Header, body: text}, err
+}
+
+func (f *fuzz) streams(r *fuzzRequest) bool {
+	ok, _ := r.spec["responses"].(object)["200"].(object)
+	content, _ := ok["content"].(object)
+	_, streams := content["text/event-stream"]
+	return streams
+}
+
+// report shows the figures. Many requests must have seen every operation succeed, or the fuzzing is of the gate alone.
+func (f *fuzz) report(wanted uint64) {
+	var never []string
+	for _, o := range f.operations {
+		if f.stats.succeeded[o.id] == 0 {
+			never = append(never, o.id)
+		}
+	}
+	f.t.Logf("%d requests to %d operations; statuses %v; had to be refused %v; %d rows compared around %d windows of refused requests; never succeeded: %v",
+		f.sent, len(f.operations), f.stats.byStatus, f.stats.refusedBy, f.stats.rows, f.stats.windows, never)
+	f.t.Logf("succeeded: %v", slices.Sorted(maps.Keys(f.stats.succeeded)))
+	if len(never) > 0 && wanted >= 5000 {
+		f.t.Errorf("no request to %v has succeeded", never)
+	}
+	if f.stats.windows == 0 || f.stats.rows == 0 {
+		f.t.Error("no window of refused requests was compared")
+	}
+}
