@@ -107,7 +107,7 @@ func publish(ctx context.Context, t *testing.T, db *postgres.DB) {
 	}
 }
 
-func count(t *testing.T, db *postgres.DB, sql string, args ...any) (n int64) {
+func count(t testing.TB, db *postgres.DB, sql string, args ...any) (n int64) {
 	t.Helper()
 	if err := db.Query(context.Background(), func(r pgx.Rows) error { return r.Scan(&n) }, sql, args...); err != nil {
 		t.Fatal(err)

@@ -34,9 +34,9 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return s.db.Update(ctx, func(ctx context.Context, _ *Tx) error { return fn(ctx) })
 }
 
-// Ping asks the database for a sign of life.
+// Ping asks the database for a sign of life, and whether the service's tables are there.
 func (s *Store) Ping(ctx context.Context) error {
-	return s.db.from(ctx).query(ctx, func(pgx.Rows) error { return nil }, `SELECT 1`)
+	return s.db.from(ctx).query(ctx, func(pgx.Rows) error { return nil }, `SELECT count(*) FROM (SELECT 1 FROM consumer_offsets LIMIT 1) AS any_row`)
 }
 
 // all collects every row of a query.
