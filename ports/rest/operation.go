@@ -3,11 +3,15 @@ package rest
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
 
 	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // operation is what a route says about itself: to the middleware and to the OpenAPI document.
@@ -98,9 +102,27 @@ func register[I, O any](a *API, o operation, handle func(context.Context, *I) (*
 func registerRaw(a *API, described huma.Operation, handle func(huma.Context) error) {
 	a.huma.OpenAPI().AddOperation(&described)
 	handler := func(ctx huma.Context) {
-		if err := handle(ctx); err != nil {
+		err := unknownQuery(&described, humafiber.Unwrap(ctx))
+		if err == nil {
+			err = handle(ctx)
+		}
+		if err != nil {
 			a.refuse(ctx, err)
 		}
 	}
 	a.huma.Adapter().Handle(&described, described.Middlewares.Handler(handler))
+}
+
+// unknownQuery refuses what huma would refuse of a route that it decodes. Public routes are for tools with habits of their own.
+func unknownQuery(described *huma.Operation, c *fiber.Ctx) error {
+	if len(described.Security) == 0 {
+		return nil
+	}
+	fields := problem.Collect("")
+	for name := range c.Queries() {
+		if !slices.ContainsFunc(described.Parameters, func(p *huma.Param) bool { return p.In == "query" && p.Name == name }) {
+			fields.Add(printable(name), "is not a parameter that this route knows")
+		}
+	}
+	return fields.Err()
 }

@@ -76,7 +76,7 @@ func (f *fuzz) parameters(r *fuzzRequest) {
 	if f.chance(6) {
 		wrong := pick(f.generator, wrongQueries)
 		encoded += "&" + wrong
-		r.mutated("query "+wrong, map[bool]string{true: "unknown parameter"}[wrong == "unknown=1" && strings.HasPrefix(r.path, "/v1/") && r.id != "emitEvents"])
+		r.mutated("query "+wrong, map[bool]string{true: "unknown parameter"}[wrong == "unknown=1" && strings.HasPrefix(r.path, "/v1/")])
 	}
 	if encoded != "" {
 		r.target += "?" + encoded
