@@ -138,6 +138,7 @@ func assemble(ctx context.Context, c config.Config, db database.Database, log *s
 	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule}
 	attempter := &dispatch.Attempter{Sender: sender, Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
+	subs.Mended = d.Forget
 	in := intake.New(store, observer, now, source.New)
 	answers := idempotency.New(store, sealer, now, func() string { return source.New("") })
 	deliveries := &queries.Deliveries{Reader: store}
@@ -232,11 +233,22 @@ func queue(ctx context.Context, store database.Store, d *dispatch.Dispatcher) (t
 }
 
 func migrateUp(ctx context.Context, c config.Config) error {
-	return withDatabase(ctx, c, func(db database.Database) error { return db.Migrate(ctx) })
+	return withDatabase(ctx, c, alone(func(db database.Database) error { return db.Migrate(ctx) }))
 }
 
 func migrateDown(ctx context.Context, c config.Config, steps int) error {
-	return withDatabase(ctx, c, func(db database.Database) error { return db.MigrateDown(ctx, steps) })
+	return withDatabase(ctx, c, alone(func(db database.Database) error { return db.MigrateDown(ctx, steps) }))
+}
+
+// alone keeps a schema from being changed under a process that serves a file.
+func alone(do func(database.Database) error) func(database.Database) error {
+	return func(db database.Database) error {
+		unlock, err := db.Lock()
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(db), unlock())
+	}
 }
 
 func schema(ctx context.Context, c config.Config) (current, newest uint, err error) {

@@ -44,6 +44,12 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("make the database's folder: %w", err)
 	}
+	// SQLite's own files beside it get the same mode.
+	if file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return nil, fmt.Errorf("open the database's file: %w", err)
+	} else if err := file.Close(); err != nil {
+		return nil, fmt.Errorf("open the database's file: %w", err)
+	}
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(5000)",
 		"journal_mode(WAL)",

@@ -22,7 +22,19 @@ func (db *DB) Migrate() error {
 
 // MigrateDown takes back the last n migrations.
 func (db *DB) MigrateDown(n int) error {
-	return db.migrate(func(m *migrate.Migrate) error { return m.Steps(-n) })
+	return db.migrate(func(m *migrate.Migrate) error {
+		applied, _, err := m.Version()
+		if errors.Is(err, migrate.ErrNilVersion) {
+			applied, err = 0, nil
+		}
+		if err == nil && uint(n) > applied {
+			err = fmt.Errorf("only %d migrations can be taken back", applied)
+		}
+		if err != nil {
+			return err
+		}
+		return m.Steps(-n)
+	})
 }
 
 // SchemaVersion is the file's schema version (0 before the first migration) and the newest that this binary knows.

@@ -41,9 +41,9 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return s.db.Update(ctx, func(ctx context.Context, _ *Tx) error { return fn(ctx) })
 }
 
-// Ping asks the database for a sign of life.
+// Ping asks the database for a sign of life, and whether the service's tables are there.
 func (s *Store) Ping(ctx context.Context) error {
-	_, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT 1`)
+	_, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM (SELECT 1 FROM consumer_offsets LIMIT 1) AS any_row`)
 	return err
 }
 

@@ -121,7 +121,7 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 		d.unsaved = append(d.unsaved, r)
 	}
 	asked := d.asked.Swap(false)
-	lease := !d.closing.Load() && (asked || d.slots.waiting() || !d.nextDue.IsZero() && !d.nextDue.After(d.now()))
+	lease := !d.closing.Load() && (asked || d.mayLease() || !d.nextDue.IsZero() && !d.nextDue.After(d.now()))
 	if len(d.unsaved) == 0 && !lease {
 		return d.nextDue, nil
 	}
@@ -145,11 +145,14 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	if lease {
 		d.begin(leased)
 	}
-	if len(d.done) > 0 {
+	if len(d.done) > 0 || len(leased.Leased) > 0 && d.slots.waiting(d.now()) {
 		return d.now(), nil
 	}
 	return d.nextDue, nil
 }
+
+// mayLease reports whether the outcomes at hand make room for what waits.
+func (d *Dispatcher) mayLease() bool { return d.slots.waiting(d.now()) || d.slots.frees(d.unsaved) }
 
 // lease takes what is due, as far as there are slots. They are counted inside the transaction, so that a
 // handover's reservation and this lease exclude each other.
@@ -189,9 +192,12 @@ func (d *Dispatcher) begin(answer LeaseAnswer) {
 	d.Take(answer.Leased, true)
 }
 
+// StopLeasing takes nothing new; what is out is still attempted and recorded.
+func (d *Dispatcher) StopLeasing() { d.closing.Store(true) }
+
 // Close gives back what was leased and not attempted; nothing is leased from then on. Outcomes are still recorded.
 func (d *Dispatcher) Close(ctx context.Context) error {
-	d.closing.Store(true)
+	d.StopLeasing()
 	var leased []Leased
 	for len(d.started) > 0 {
 		leased = append(leased, <-d.started)

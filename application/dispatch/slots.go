@@ -19,10 +19,12 @@ type slots struct {
 	leasing bool
 	// circuits is what is known of receivers that are not well.
 	circuits map[Lane]circuit.Circuit
+	// allowed is what the subscriptions of lanes that are behind allow, as far as it was seen.
+	allowed map[Lane]int
 }
 
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, lanes: map[Lane]int{}, circuits: map[Lane]circuit.Circuit{}}
+	return &slots{limit: limit, lanes: map[Lane]int{}, circuits: map[Lane]circuit.Circuit{}, allowed: map[Lane]int{}}
 }
 
 // reserve takes a slot, unless the process or the lane is full, or older ones of the lane wait.
@@ -65,6 +67,12 @@ func (s *slots) endLease(answer LeaseAnswer) {
 	for _, l := range answer.Leased {
 		s.inFlight++
 		s.lanes[l.Lane()]++
+		s.allowed[l.Lane()] = l.Subscription.MaxInFlight
+	}
+	for lane := range s.allowed {
+		if !s.behind[lane] {
+			delete(s.allowed, lane)
+		}
 	}
 }
 
@@ -84,11 +92,36 @@ func (s *slots) free(lane Lane) {
 	}
 }
 
-// waiting reports whether a lane has deliveries that are due and not leased.
-func (s *slots) waiting() bool {
+// waiting reports whether a lease could take something: there is a slot, and a lane that is behind
+// may have more out than it has. To look for it costs a walk over all lanes.
+func (s *slots) waiting(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.behind) > 0
+	if s.inFlight >= s.limit {
+		return false
+	}
+	for lane := range s.behind {
+		allowed, seen := s.allowed[lane]
+		if !seen {
+			allowed = s.limit
+		}
+		if s.lanes[lane] < s.circuits[lane].Limit(allowed, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// frees reports whether the recorded outcomes make room in a lane that is behind.
+func (s *slots) frees(recorded []result) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range recorded {
+		if s.behind[r.leased.Lane()] || s.inFlight >= s.limit && len(s.behind) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // learn tells the lane's circuit what came of an attempt.

@@ -4,6 +4,7 @@ package subscriptions
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -58,6 +59,8 @@ type Service struct {
 	NewSecret func() secret.Secret
 	// DefaultSchedule is for subscriptions that set none.
 	DefaultSchedule []time.Duration
+	// Mended hears of lanes whose endpoint was changed, or which were resumed; nil for nobody.
+	Mended func(lane dispatch.Lane)
 }
 
 // Create begins a subscription and returns it with its secret, which is not shown again.
@@ -148,13 +151,14 @@ const AnyVersion = 0
 // AnyVersion it refuses when the stream has moved on (If-Match).
 func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64, by Actor,
 	decide func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error)) (after subscription.Subscription, err error) {
+	mended := false
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
 		before, err := s.Get(ctx, lane)
 		if err != nil {
 			return err
 		}
 		if version != AnyVersion && version != before.Version {
-			return problem.New(problem.Conflict, "The subscription is at version %d, not %d: read it again before you change it.", before.Version, version)
+			return problem.New(problem.Conflict, "The subscription is at version %d, which is not the one that the change is meant for: read it again.", before.Version)
 		}
 		changes, err := decide(ctx, before)
 		if err != nil {
@@ -169,9 +173,23 @@ func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64,
 		if len(changes) == 0 {
 			return nil
 		}
+		mended = slices.ContainsFunc(changes, mends)
 		return s.Store.AppendSubscription(ctx, before, after, changes, by)
 	})
+	if err == nil && mended && s.Mended != nil {
+		s.Mended(lane)
+	}
 	return after, err
+}
+
+// mends reports whether a receiver may be well again after the change.
+func mends(c subscription.Change) bool {
+	switch c.(type) {
+	case subscription.EndpointChanged, subscription.Resumed:
+		return true
+	default:
+		return false
+	}
 }
 
 func laneOf(s subscription.Subscription) dispatch.Lane {

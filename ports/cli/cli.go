@@ -89,7 +89,7 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 	case args[0] == "serve" && len(rest) == 0:
 		return do.Serve(ctx, c, s.Err)
 	case args[0] == "emit" && len(rest) == 1:
-		return Emit(ctx, rest[0], s, serviceURL(c), c.Client.Key.Reveal())
+		return Emit(ctx, rest[0], s, serviceURL(c), serviceKey(c))
 	case args[0] == "migrate" && len(rest) > 0:
 		return migrate(ctx, c, rest, s.Out, do)
 	default:
@@ -102,6 +102,13 @@ func serviceURL(c config.Config) string {
 		return c.Client.URL
 	}
 	return "http://" + c.Listen
+}
+
+func serviceKey(c config.Config) string {
+	if key := c.Client.Key.Reveal(); key != "" {
+		return key
+	}
+	return c.PlatformKey.Reveal()
 }
 
 func migrate(ctx context.Context, c config.Config, words []string, out io.Writer, do Commands) error {

@@ -117,7 +117,9 @@ func TestSubscriptionLife(t *testing.T) {
 	if test.text("outcome") != "succeeded" || test.json()["durationMs"] != 12.4 {
 		t.Errorf("test: %s", test.body)
 	}
-	h.call(h.admin, "DELETE", one, "", "If-Match", `"0"`).expect(409)
+	for _, other := range []string{`"0"`, `W/"4"`, `"abc"`, `"04"`, `"1", "2"`} {
+		h.call(h.admin, "DELETE", one, "", "If-Match", other).expect(409).refused("conflict")
+	}
 	h.call(h.admin, "DELETE", one, "").expect(204)
 	h.call(h.admin, "GET", one, "").expect(404).refused("not_found")
 	paused := h.call(h.admin, "POST", "/v1/subscriptions", strings.Replace(newSubscription, `"name"`, `"status":"paused","name"`, 1)).expect(201)

@@ -42,7 +42,7 @@ type Attempt struct {
 	Number          int               `json:"number"`
 	StartedAt       time.Time         `json:"startedAt"`
 	DurationMs      float64           `json:"durationMs"`
-	Outcome         string            `json:"outcome" enum:"succeeded,http_status,timeout,connection_refused,connection_lost,dns,tls,blocked_address,redirect,response_too_large,lease_expired"`
+	Outcome         string            `json:"outcome" enum:"succeeded,http_status,timeout,connection_refused,dns,tls,blocked_address,redirect,response_too_large,lease_expired"`
 	RequestHeaders  map[string]string `json:"requestHeaders"`
 	ResponseStatus  *int              `json:"responseStatus"`
 	ResponseHeaders map[string]string `json:"responseHeaders"`
@@ -65,7 +65,7 @@ type DeliveryOutput struct{ Body Delivery }
 type DeliveryDetailOutput struct{ Body DeliveryDetail }
 
 type deliveryInput struct {
-	ID string `path:"deliveryId" pattern:"^dlv_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with dlv_"`
+	ID string `path:"deliveryId" maxLength:"100"`
 }
 
 // Period is a span of time; each end may be left open.
@@ -190,10 +190,18 @@ func viewDetail(d queries.DeliveryDetail) DeliveryDetail {
 	return view
 }
 
+// shownOutcome has no word of its own for a connection that was lost on the way (contract, section 7); the error says so.
+func shownOutcome(kind delivery.Kind) string {
+	if kind == delivery.KindConnectionLost {
+		kind = delivery.KindConnectionRefused
+	}
+	return string(kind)
+}
+
 func viewAttempt(number int, o delivery.Outcome) Attempt {
 	view := Attempt{
 		Number: number, StartedAt: o.StartedAt.UTC(), DurationMs: math.Round(float64(o.Duration)/float64(time.Millisecond)*1000) / 1000,
-		Outcome: string(o.Kind), RequestHeaders: notNil(o.RequestHeaders), ResponseHeaders: notNil(o.ResponseHeaders),
+		Outcome: shownOutcome(o.Kind), RequestHeaders: notNil(o.RequestHeaders), ResponseHeaders: notNil(o.ResponseHeaders),
 		ResponseBody: strings.ToValidUTF8(string(o.ResponseBody), "\uFFFD"), Error: unlessEmpty(o.Error), TraceID: o.TraceID,
 	}
 	if o.Status != 0 {

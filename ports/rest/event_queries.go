@@ -40,7 +40,7 @@ type Disposition struct {
 type EventDetailOutput struct{ Body EventDetail }
 
 type eventInput struct {
-	ID string `path:"eventId" pattern:"^evt_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with evt_"`
+	ID string `path:"eventId" maxLength:"100"`
 }
 
 type listEventsInput struct {

@@ -54,7 +54,7 @@ type listKeysInput struct {
 }
 
 type keyInput struct {
-	ID string `path:"keyId" pattern:"^key_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with key_"`
+	ID string `path:"keyId" maxLength:"100"`
 }
 
 const keyScopes = "Needs platform.admin, or a tenant's key with webhooks.manage for its own tenant."

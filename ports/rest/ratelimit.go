@@ -74,7 +74,8 @@ func (l *limiter) untouched(c *fiber.Ctx) {
 func (l *limiter) write(c *fiber.Ctx, left float64) {
 	missing := float64(burstFactor*l.perSecond) - left
 	c.Set(headerLimit, strconv.Itoa(l.perSecond))
-	c.Set(headerRemaining, strconv.Itoa(min(l.perSecond, max(0, int(left)))))
+	// The burst is shown as its share of the limit, so that it goes down with each request, and 0 means refused.
+	c.Set(headerRemaining, strconv.Itoa(max(0, int(left/burstFactor))))
 	c.Set(headerReset, strconv.Itoa(int(math.Ceil(missing/float64(l.perSecond)))))
 }
 

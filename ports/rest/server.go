@@ -55,6 +55,10 @@ func New(d Dependencies) *API {
 func (a *API) refuseUnknownMethods() {
 	known, next := a.app.Config().RequestMethods, a.app.Handler()
 	a.app.Server().Handler = func(request *fasthttp.RequestCtx) {
+		if request.IsHead() { // what GET answers, without the body (RFC 9110, section 9.3.2)
+			request.Request.Header.SetMethod(fiber.MethodGet)
+			request.Response.SkipBody = true
+		}
 		if slices.Contains(known, string(request.Method())) {
 			next(request)
 			return

@@ -79,7 +79,7 @@ func (a *API) routeSubscriptionActions(one string) {
 }
 
 func (a *API) pause(ctx context.Context, in *pauseInput) (*SubscriptionOutput, error) {
-	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	l, version, err := a.target(ctx, in.SubscriptionRef, in.Condition)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (a *API) pause(ctx context.Context, in *pauseInput) (*SubscriptionOutput, e
 }
 
 func (a *API) resume(ctx context.Context, in *resumeInput) (*SubscriptionOutput, error) {
-	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	l, version, err := a.target(ctx, in.SubscriptionRef, in.Condition)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func (a *API) resume(ctx context.Context, in *resumeInput) (*SubscriptionOutput,
 }
 
 func (a *API) rotateSecret(ctx context.Context, in *rotateInput) (*SecretOutput, error) {
-	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	l, version, err := a.target(ctx, in.SubscriptionRef, in.Condition)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (a *API) rotateSecret(ctx context.Context, in *rotateInput) (*SecretOutput,
 }
 
 func (a *API) completeRotation(ctx context.Context, in *changeInput) (*SubscriptionOutput, error) {
-	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	l, version, err := a.target(ctx, in.SubscriptionRef, in.Condition)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,8 @@ package rest
 import (
 	"context"
 	"net/http"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,7 +19,7 @@ import (
 
 // SubscriptionRef names a subscription in the path.
 type SubscriptionRef struct {
-	ID string `path:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
+	ID string `path:"subscriptionId" maxLength:"100"`
 }
 
 // Condition makes a change depend on the version that the caller has seen.
@@ -145,7 +147,7 @@ func (a *API) subscriptionOutput(s subscription.Subscription, err error) (*Subsc
 
 // updateSubscription changes settings and status together, or neither.
 func (a *API) updateSubscription(ctx context.Context, in *patchInput) (*SubscriptionOutput, error) {
-	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	l, version, err := a.target(ctx, in.SubscriptionRef, in.Condition)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +178,7 @@ func (a *API) setStatus(ctx context.Context, l dispatch.Lane, now subscription.S
 }
 
 func (a *API) deleteSubscription(ctx context.Context, in *changeInput) (*struct{}, error) {
-	l, version, err := target(ctx, in.SubscriptionRef, in.Condition)
+	l, version, err := a.target(ctx, in.SubscriptionRef, in.Condition)
 	if err != nil {
 		return nil, err
 	}
@@ -184,32 +186,45 @@ func (a *API) deleteSubscription(ctx context.Context, in *changeInput) (*struct{
 }
 
 // target is the subscription that a change is about, and the version it is meant for.
-func target(ctx context.Context, ref SubscriptionRef, condition Condition) (dispatch.Lane, int64, error) {
-	version, err := condition.version()
+func (a *API) target(ctx context.Context, ref SubscriptionRef, condition Condition) (dispatch.Lane, int64, error) {
+	versions, err := condition.versions()
 	if err != nil {
 		return dispatch.Lane{}, 0, err
 	}
 	l, err := lane(ctx, ref.ID)
-	return l, version, err
+	if err != nil || versions == nil {
+		return l, subscriptions.AnyVersion, err
+	}
+	now, err := a.Subscriptions.Get(ctx, l)
+	if err != nil || !slices.Contains(versions, now.Version) {
+		return l, noVersion, err
+	}
+	return l, now.Version, nil
 }
 
 // noVersion is one that no subscription ever has.
 const noVersion = -1
 
-func (c Condition) version() (int64, error) {
+// etags is the form of If-Match: a list of entity tags (RFC 9110, section 13.1.1).
+var etags = regexp.MustCompile(`^(W/)?"[!#-~]*"(\s*,\s*(W/)?"[!#-~]*")*$`)
+
+// versions are those that the condition allows; none for any. Weak tags never match, since the comparison is strong.
+func (c Condition) versions() ([]int64, error) {
 	text := strings.TrimSpace(c.IfMatch)
 	if text == "" || text == "*" {
-		return subscriptions.AnyVersion, nil
+		return nil, nil
 	}
-	digits, err := strconv.Unquote(text)
-	if err != nil || !strings.HasPrefix(text, `"`) {
-		return 0, invalid("If-Match", `must be one ETag like "3", or *`)
+	if !etags.MatchString(text) {
+		return nil, invalid("If-Match", `must be an ETag like "3", a list of them, or *`)
 	}
-	version, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || version < 1 || digits[0] == '+' {
-		return noVersion, nil
+	versions := []int64{noVersion}
+	for _, tag := range strings.Split(text, ",") {
+		tag = strings.TrimSpace(tag)
+		if version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && tag == etag(version) {
+			versions = append(versions, version)
+		}
 	}
-	return version, nil
+	return versions, nil
 }
 
 // overlapOf is a rotation's overlap; the default is a day (contract, section 4).
