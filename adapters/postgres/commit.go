@@ -69,13 +69,16 @@ func (tx *Tx) resolve(cause error) error {
 	ctx, cancel := context.WithTimeout(tx.db.closing, resolveWithin)
 	defer cancel()
 	committed, err := tx.outcome(ctx)
-	if err != nil {
+	switch {
+	case err != nil && tx.db.closing.Err() != nil:
+		tx.tell(false)
+		return fmt.Errorf("%w, and the database was closed: %w", errUnknown, cause)
+	case err != nil:
 		// Its own goroutine, until the server is back or the database is closed. There are no more of
 		// them than connections, since nothing is begun meanwhile.
 		tx.db.running.Go(tx.resolveLate)
 		return unavailable(fmt.Errorf("%w: %w", errUnknown, cause))
-	}
-	if !committed {
+	case !committed:
 		tx.tell(false)
 		return unavailable(fmt.Errorf("commit: %w", cause))
 	}

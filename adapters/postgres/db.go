@@ -68,6 +68,8 @@ type DB struct {
 	shards  atomic.Int32
 	signals signals
 
+	listening atomic.Bool // the listening connection is there
+
 	closing context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup

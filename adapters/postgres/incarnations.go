@@ -12,18 +12,23 @@ import (
 
 // Heartbeat says that the incarnation lives.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
-	_, err := s.change(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at) VALUES ($1, $2, $2)
-		ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at`, incarnation, stamp(now))
+	_, err := s.change(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session) VALUES ($1, $2, $2, $3)
+		ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session`, incarnation, stamp(now), s.db.session())
 	return err
 }
 
 // forgottenAfter is for how long the row of a dead process is kept; its leases are taken over long before.
 const forgottenAfter = time.Hour
 
+// forgetDead forgets processes that were silent for long, and those whose listening connection is gone: the server ends it
+// with the process, so what a process held that was killed is taken over as soon as it, or another, starts.
+const forgetDead = `DELETE FROM incarnations i WHERE heartbeat_at < $1
+OR session IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = i.session)`
+
 // BeginIncarnation registers this process beside the others that live.
 func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM incarnations WHERE heartbeat_at < $1`, stamp(now.Add(-forgottenAfter))); err != nil {
+		if _, err := tx.Exec(ctx, forgetDead, stamp(now.Add(-forgottenAfter))); err != nil {
 			return err
 		}
 		return s.Heartbeat(ctx, incarnation, now)

@@ -72,8 +72,25 @@ func (db *DB) listen() {
 	}
 }
 
+// sessionName is by what others see that this process is connected.
+func (db *DB) sessionName() string { return "ordinavo " + db.name }
+
+// session is the name while it is to be seen, else nil.
+func (db *DB) session() *string {
+	if !db.listening.Load() {
+		return nil
+	}
+	name := db.sessionName()
+	return &name
+}
+
 func (db *DB) listenOnce(ctx context.Context) error {
-	conn, err := pgx.Connect(ctx, db.config.DirectURL)
+	config, err := pgx.ParseConfig(db.config.DirectURL)
+	if err != nil {
+		return err
+	}
+	config.RuntimeParams["application_name"] = db.sessionName()
+	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err
 	}
@@ -85,6 +102,8 @@ func (db *DB) listenOnce(ctx context.Context) error {
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
+	db.listening.Store(true)
+	defer db.listening.Store(false)
 	db.signals.all() // what was committed while nobody listened
 	for {
 		heard, err := conn.WaitForNotification(ctx)

@@ -136,5 +136,6 @@ CREATE INDEX closed_deliveries_by_status ON closed_deliveries (tenant_id, status
 CREATE TABLE incarnations (
     incarnation  text   COLLATE "C" NOT NULL PRIMARY KEY,
     started_at   bigint NOT NULL,
-    heartbeat_at bigint NOT NULL
+    heartbeat_at bigint NOT NULL,
+    session      text   -- the application_name of its listening connection; NULL while it has none
 ) WITH (fillfactor = 20, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_scale_factor = 0);

@@ -296,3 +296,22 @@ func TestTwoProcessesKeepAMessageOnce(t *testing.T) {
 		t.Errorf("%d effects of one message", got)
 	}
 }
+
+// TestAProcessTakesOverFromOneThatIsGone lets the process that acknowledged last disappear with a message in hand.
+func TestAProcessTakesOverFromOneThatIsGone(t *testing.T) {
+	one := newFixture(t)
+	db := openURL(t, one.url)
+	two := &fixture{T: t, db: db, log: newLog(t, db), url: one.url}
+	one.publish("a", "b", "c")
+	first, ones := one.subscribe(group, eventlog.Options{})
+	one.receive(ones, "a").Ack()
+	one.affect(one.receive(ones, "b")) // so that the group's lock is held
+	_, twos := two.subscribe(group, eventlog.Options{Recheck: 10 * time.Millisecond})
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	two.affect(two.receive(twos, "b"))
+	if effects := two.effects(); effects != 0 {
+		t.Errorf("%d effects of messages that nobody acknowledged", effects)
+	}
+}

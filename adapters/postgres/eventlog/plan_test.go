@@ -1,0 +1,70 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+// filled has a million records, spread over ten topics.
+var filled = pgtest.Template{Prepare: func(url string) error {
+	db, err := postgres.Open(postgres.Config{URL: url})
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Migrate(), db.Update(context.Background(), func(ctx context.Context, tx *postgres.Tx) error {
+		for _, statement := range []string{
+			`INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at)
+				SELECT n, 't' || n % 10, '', '', 0, 'm', '', '{}', 0 FROM generate_series(1, 1000000) AS n`,
+			`INSERT INTO consumer_offsets (consumer_group, topic, position) SELECT 'g', 't' || n, 500000 FROM generate_series(0, 9) AS n`,
+			`ANALYZE`,
+		} {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		return nil
+	}), db.Close())
+}}
+
+// TestReadingIsASearch asks PostgreSQL how it reads on in the middle of a topic with 50,000 unread records.
+func TestReadingIsASearch(t *testing.T) {
+	t.Parallel()
+	db, err := postgres.Open(postgres.Config{URL: filled.Shared(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	for name, c := range map[string]struct {
+		query string
+		args  []any
+		uses  string
+	}{
+		"records":      {selectRecords, []any{int64(1), "g", "t7", 100}, "Index Scan using records_by_topic"},
+		"claim":        {claim, []any{int64(1), "g", "t7"}, "consumer_offsets"},
+		"move offset":  {moveOffset, []any{"g", "t7", int64(1), int64(2), "me"}, "Update on consumer_offsets"},
+		"begin offset": {beginOffset, []any{"g", "t7", int64(0), int64(2), "me"}, "Conflict Arbiter Indexes: consumer_offsets_pkey"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var plan []string
+			if err := db.Query(t.Context(), func(r pgx.Rows) error {
+				var line string
+				err := r.Scan(&line)
+				plan = append(plan, line)
+				return err
+			}, "EXPLAIN "+c.query, c.args...); err != nil {
+				t.Fatal(err)
+			}
+			text := strings.Join(plan, "\n")
+			if !strings.Contains(text, c.uses) || strings.Contains(text, "Sort") || strings.Contains(text, "Seq Scan on records") {
+				t.Errorf("want %q and neither a sort nor a scan in\n%s", c.uses, text)
+			}
+		})
+	}
+}
