@@ -183,6 +183,8 @@ func badRest() []badInput {
 	add("until", "GET", "/v1/events?since=2026-06-18T16:40:00Z&until=2026-06-17T16:40:00Z", "")
 	add("unknown", "GET", "/v1/events?unknown=1", "")
 	add("unknown", "POST", "/v1/events?unknown=1", "{}")
+	add("eventId", "POST", "/v1/events", `{"eventId":"","eventType":"target.imported","occurredAt":"2026-06-18T16:40:00Z","target":{"id":1}}`)
+	add("tenantId", "POST", "/v1/events", `{"tenantId":"","eventType":"target.imported","occurredAt":"2026-06-18T16:40:00Z","target":{"id":1}}`)
 	add("limit", "GET", "/v1/events?limit=1&limit=2", "")
 	add("eventType", "GET", "/v1/events?eventType=%00", "")
 	add("eventType", "GET", "/v1/events?eventType=%ff", "")

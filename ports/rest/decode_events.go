@@ -141,11 +141,11 @@ func (r *eventReader) event(at problem.Fields) (e event.Event, err error) {
 func (r *eventReader) eventField(at problem.Fields, name []byte, e *event.Event) error {
 	switch string(name) {
 	case "eventId":
-		return r.text(at, "eventId", func(s string) { e.ID = s })
+		return r.identifier(at, "eventId", func(s string) { e.ID = s })
 	case "eventType":
 		return r.text(at, "eventType", func(s string) { e.Type = event.Type(s) })
 	case "tenantId":
-		return r.text(at, "tenantId", func(s string) { e.TenantID = tenant.ID(s) })
+		return r.identifier(at, "tenantId", func(s string) { e.TenantID = tenant.ID(s) })
 	case "occurredAt":
 		return r.moment(at, "occurredAt", func(t time.Time) { e.OccurredAt = t })
 	case "customerId":

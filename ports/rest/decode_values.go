@@ -80,6 +80,16 @@ func (r *eventReader) text(at problem.Fields, name string, set func(string)) err
 	return err
 }
 
+// identifier refuses an empty text: whoever sends one meant to name something, and must not get another one made.
+func (r *eventReader) identifier(at problem.Fields, name string, set func(string)) error {
+	return r.text(at, name, func(s string) {
+		if s == "" {
+			at.Add(name, "must not be empty")
+		}
+		set(s)
+	})
+}
+
 func (r *eventReader) optionalText(at problem.Fields, name string, into **string) error {
 	return r.text(at, name, func(s string) { *into = &s })
 }
