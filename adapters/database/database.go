@@ -96,8 +96,9 @@ func Prepare(ctx context.Context, db Database, auto bool) error {
 	return err
 }
 
-// forward calls changed for each signal until ctx ends.
+// forward calls changed for each signal until ctx ends, and once at first for what came before it listened.
 func forward(ctx context.Context, signals <-chan struct{}, changed func()) {
+	changed()
 	for {
 		select {
 		case <-ctx.Done():
@@ -110,3 +111,6 @@ func forward(ctx context.Context, signals <-chan struct{}, changed func()) {
 
 // recordsAtOnce bounds what one transaction of a handler reads: a record holds what was accepted in one commit.
 const recordsAtOnce = 16
+
+// handledWithin bounds the work on one of them. A record of events that a thousand subscriptions want takes seconds.
+const handledWithin = 5 * time.Minute

@@ -45,7 +45,7 @@ func (f sqliteFile) Watch(ctx context.Context, changed func()) {
 type sqliteLog struct{ *eventlog.Log }
 
 func (l sqliteLog) Subscriber(group string) (message.Subscriber, error) {
-	return l.Log.Subscriber(group, eventlog.Options{Batch: recordsAtOnce})
+	return l.Log.Subscriber(group, eventlog.Options{Batch: recordsAtOnce, AckDeadline: handledWithin})
 }
 
 func (l sqliteLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {

@@ -145,7 +145,7 @@ func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 		`SELECT body FROM bodies WHERE tenant_id = $1 AND event_id = $2 AND number = $3`, d.Tenant, d.EventID, d.BodyNumber)
 }
 
-const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, w.action IS NOT NULL
+const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, s.version, w.action IS NOT NULL
 FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
 JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
 LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
@@ -165,7 +165,7 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 		return eachRow(rows, func() error {
 			var lane dispatch.Lane
 			var state fanout.LaneState
-			err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Sweeping)
+			err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Version, &state.Sweeping)
 			states[lane] = state
 			return err
 		})

@@ -50,6 +50,11 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	} else if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("open the database's file: %w", err)
 	}
+	// One file has one name, whatever links lead to it: its lock goes by the name.
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return nil, fmt.Errorf("find the database's file: %w", err)
+	}
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(5000)",
 		"journal_mode(WAL)",

@@ -88,7 +88,7 @@ func (tx *Tx) noteSweep(ctx context.Context, w sweep.Sweep) error {
 	return err
 }
 
-const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, w.action IS NOT NULL FROM json_each(?) k
+const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, s.version, w.action IS NOT NULL FROM json_each(?) k
 CROSS JOIN subscriptions s ON s.tenant_id = k.value ->> 'Tenant' AND s.subscription_id = k.value ->> 'SubscriptionID'
 LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
 
@@ -102,7 +102,7 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
 		var lane dispatch.Lane
 		var state fanout.LaneState
-		err = r.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Sweeping)
+		err = r.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Version, &state.Sweeping)
 		states[lane] = state
 		return none, err
 	}, laneStates, wanted)

@@ -77,9 +77,8 @@ func (tx *Tx) Commit() error {
 	if err := tx.usable(); err != nil {
 		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
-	defer cancel()
-	if _, err := tx.writer.conn.ExecContext(ctx, "COMMIT"); err != nil {
+	// Without a deadline: it would not free the system call, and would call a commit failed that went through.
+	if _, err := tx.writer.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
 		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 	}
 	tx.release(nil)

@@ -69,8 +69,8 @@ var sweepChecks = []Check{
 		got, err := w.LaneStates(w.ctx, []dispatch.Lane{laneOf(idle), laneOf(paused), unknown})
 		w.ok(err, "read the states")
 		equal(w, "states", got, map[dispatch.Lane]fanout.LaneState{
-			laneOf(idle):   {Status: subscription.StatusActive},
-			laneOf(paused): {Status: subscription.StatusPaused, Sweeping: true},
+			laneOf(idle):   {Status: subscription.StatusActive, Version: 1},
+			laneOf(paused): {Status: subscription.StatusPaused, Version: 2, Sweeping: true},
 		})
 	}},
 }

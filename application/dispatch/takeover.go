@@ -46,28 +46,45 @@ func (t *Takeover) HeartbeatStep(ctx context.Context) (time.Time, error) {
 // TakeOverStep abandons attempts whose holder is dead and makes their deliveries due.
 func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 	now := t.now()
-	orphans, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), maxTakenOverAtOnce)
+	seen, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), 1)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look for orphans: %w", err)
 	}
-	if len(orphans) == 0 {
+	if len(seen) == 0 {
 		return now.Add(HeartbeatInterval), nil
+	}
+	if err := t.store.InTx(ctx, t.takeOver); err != nil {
+		return time.Time{}, fmt.Errorf("take over what dead processes held: %w", err)
+	}
+	return now, nil
+}
+
+// takeOver begins with this process's own heartbeat, in the same transaction: whatever kept it from beating,
+// a process never takes over what it holds itself.
+func (t *Takeover) takeOver(ctx context.Context) error {
+	now := t.now()
+	if err := t.incarnations.Heartbeat(ctx, t.incarnation, now); err != nil {
+		return fmt.Errorf("heartbeat: %w", err)
+	}
+	orphans, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), maxTakenOverAtOnce)
+	if err != nil {
+		return fmt.Errorf("look for orphans: %w", err)
 	}
 	saved := make([]Saved, 0, len(orphans))
 	for _, o := range orphans {
 		changes, err := o.Delivery.Abandon(o.Schedule, o.LeasedAt, now)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
+			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
 		}
 		after, err := Apply(o.Delivery, changes)
 		if err != nil {
-			return time.Time{}, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
+			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
 		}
 		saved = append(saved, Saved{Before: o.Delivery, After: after, Changes: changes, Lease: o.Lease})
 	}
 	// Somebody else may have been faster: those are skipped as stale, and nothing is lost.
 	if _, err := t.store.Save(ctx, saved); err != nil {
-		return time.Time{}, fmt.Errorf("take over %d deliveries: %w", len(saved), err)
+		return fmt.Errorf("save %d deliveries: %w", len(saved), err)
 	}
-	return now, nil
+	return nil
 }

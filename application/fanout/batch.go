@@ -205,7 +205,8 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 		return fmt.Errorf("schedule a delivery of %s: %w", e.ID, err)
 	}
 	lease := ""
-	if state := b.lanes[laneOf(s)]; b.handover != nil && d.Status.IsClaimable() && state.Status == subscription.StatusActive && !state.Sweeping {
+	// Handed over is only what goes to the endpoint of now, signed with the secret of now.
+	if state := b.lanes[laneOf(s)]; b.handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
 		if held, ok := b.handover.Reserve(laneOf(s), s.MaxInFlight); ok {
 			lease = held
 			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: *s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})

@@ -169,7 +169,7 @@ func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.C
 func (w *world) LaneStates(_ context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
 	states := map[dispatch.Lane]fanout.LaneState{}
 	for _, lane := range lanes {
-		states[lane] = fanout.LaneState{Status: w.now[lane.SubscriptionID].Status, Sweeping: w.sweeping[lane]}
+		states[lane] = fanout.LaneState{Status: w.now[lane.SubscriptionID].Status, Version: w.now[lane.SubscriptionID].Version, Sweeping: w.sweeping[lane]}
 	}
 	return states, w.fail["LaneStates"]
 }

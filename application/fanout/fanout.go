@@ -61,6 +61,7 @@ type Lookup struct {
 // LaneState is a subscription as its last change left it.
 type LaneState struct {
 	Status   subscription.Status
+	Version  int64
 	Sweeping bool // its deliveries are being moved, and none is leased until that is done
 }
 

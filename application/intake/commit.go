@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -63,10 +64,12 @@ func (in *Intake) commit(ctx context.Context, group []*submission) {
 			s.decide(known)
 			fresh = append(fresh, s.fresh...)
 		}
-		if len(fresh) == 0 {
-			return nil
+		for chunk := range slices.Chunk(fresh, maxPerRecord) {
+			if err := in.store.AppendEvents(ctx, chunk); err != nil {
+				return err
+			}
 		}
-		return in.store.AppendEvents(ctx, fresh)
+		return nil
 	})
 	for _, s := range group {
 		if err != nil {

@@ -50,6 +50,8 @@ type Observer interface {
 const (
 	maxQueued    = 4096 // requests
 	maxPerCommit = 2000 // events, unless one request alone brings more
+	// maxPerRecord bounds what fan-out must do in one transaction: each event of a record may go to a thousand subscriptions.
+	maxPerRecord = 50
 )
 
 // Result says what became of one event.

@@ -87,11 +87,13 @@ type Sweeper struct {
 	store Store
 	now   func() time.Time
 	wake  loop.Signal
+	// waiting is the lanes that were found waiting for attempts since the last pause.
+	waiting map[dispatch.Lane]bool
 }
 
 // New makes a Sweeper.
 func New(store Store, now func() time.Time) *Sweeper {
-	return &Sweeper{store: store, now: now, wake: loop.NewSignal()}
+	return &Sweeper{store: store, now: now, wake: loop.NewSignal(), waiting: map[dispatch.Lane]bool{}}
 }
 
 // Wake makes the sweeper look for work.
@@ -112,8 +114,9 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 		if err != nil {
 			return err
 		}
-		if next = s.now(); moved == 0 && held > 0 {
-			next = next.Add(waitForHeld)
+		next = s.now()
+		if moved == 0 && held > 0 {
+			next = s.pause(sweep.Lane, next)
 		}
 		return s.store.EndSweep(ctx, sweep, moved == 0 && held == 0, s.now())
 	})
@@ -121,6 +124,16 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 		return time.Time{}, fmt.Errorf("sweep: %w", err)
 	}
 	return next, nil
+}
+
+// pause comes after a round: a lane that waits for its attempts does not hold up the others.
+func (s *Sweeper) pause(lane dispatch.Lane, now time.Time) time.Time {
+	if !s.waiting[lane] {
+		s.waiting[lane] = true
+		return now
+	}
+	clear(s.waiting)
+	return now.Add(waitForHeld)
 }
 
 func (s *Sweeper) move(ctx context.Context, sweep Sweep) (moved, held int, err error) {

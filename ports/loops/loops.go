@@ -17,6 +17,8 @@ const (
 	lastPause  = 5 * time.Second
 )
 
+const longestSleep = 30 * time.Second
+
 // Run repeats the loops until ctx ends, and returns when each has finished its step. A
 // step that is under way is not cancelled.
 func Run(ctx context.Context, log *slog.Logger, loops ...loop.Loop) {
@@ -31,12 +33,18 @@ func repeat(ctx context.Context, log *slog.Logger, l loop.Loop) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	pause := firstPause
+	var due time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.Wake:
 		case <-timer.C:
+			// Timers do not follow a clock that is set, so a long sleep is slept in parts.
+			if left := due.Round(0).Sub(time.Now().Round(0)); left > 0 {
+				timer.Reset(min(left, longestSleep))
+				continue
+			}
 		}
 		next, err := l.Step(context.WithoutCancel(ctx))
 		switch {
@@ -46,13 +54,14 @@ func repeat(ctx context.Context, log *slog.Logger, l loop.Loop) {
 				return
 			}
 			pause = min(2*pause, lastPause)
+			due = time.Time{}
 			timer.Reset(0)
 		case next.IsZero():
 			pause = firstPause
 			timer.Stop()
 		default:
-			pause = firstPause
-			timer.Reset(max(0, time.Until(next)))
+			pause, due = firstPause, next
+			timer.Reset(min(max(0, time.Until(next)), longestSleep))
 		}
 	}
 }

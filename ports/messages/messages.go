@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"strconv"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -42,12 +43,15 @@ type FanOut interface {
 // errPoison marks a message that no repetition can handle.
 var errPoison = errors.New("the message cannot be handled")
 
+// closeTimeout bounds the wait for handlers at the end; what they have not committed comes again.
+const closeTimeout = 10 * time.Second
+
 // quieter keeps what the router says of its own coming and going out of the service's log.
 var quieter = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}
 
 // NewRouter connects each topic with its use case.
 func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, error) {
-	router, err := message.NewRouter(message.RouterConfig{}, watermill.NewSlogLoggerWithLevelMapping(log, quieter))
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, watermill.NewSlogLoggerWithLevelMapping(log, quieter))
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
 	}

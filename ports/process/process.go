@@ -26,6 +26,8 @@ type Server interface {
 // Router brings the log's records to use cases.
 type Router interface {
 	Run(ctx context.Context) error
+	// Running is closed once Run has begun; before that, Close would wait for what never comes.
+	Running() chan struct{}
 	Close() error
 }
 
@@ -76,14 +78,39 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	deadline, cancel := context.WithTimeout(context.Background(), p.ShutdownTimeout)
 	defer cancel()
 	defer context.AfterFunc(deadline, cutAttempts)()
-	err = errors.Join(err, p.Server.Shutdown(deadline))
-	intake.end()
-	if p.Router != nil {
-		err = errors.Join(err, p.Router.Close())
+	if p.Dispatcher != nil {
+		p.Dispatcher.StopLeasing() // what is scheduled while the others drain is for the next process
 	}
+	p.stopServing(deadline)
+	intake.end()
+	err = errors.Join(err, p.closeRouter(deadline))
 	sending.end()
 	recording.end()
 	return errors.Join(err, p.settle(context.WithoutCancel(deadline)))
+}
+
+// stopServing leaves most of the time to the attempts: a connection that never sent a request keeps
+// the server waiting for as long as it may.
+func (p *Process) stopServing(deadline context.Context) {
+	ctx, cancel := context.WithTimeout(deadline, min(longestServerDrain, p.ShutdownTimeout/3))
+	defer cancel()
+	if err := p.Server.Shutdown(ctx); err != nil {
+		p.Log.Warn("connections were cut off", "error", err)
+	}
+}
+
+const longestServerDrain = 5 * time.Second
+
+func (p *Process) closeRouter(deadline context.Context) error {
+	if p.Router == nil {
+		return nil
+	}
+	select {
+	case <-p.Router.Running():
+		return p.Router.Close()
+	case <-deadline.Done():
+		return errors.New("the router did not start in time to be closed")
+	}
 }
 
 // settle writes outcomes that came in after the loops had ended, and gives back what was leased while they did.
