@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -86,8 +87,32 @@ func newTransport(config Config, d *dialer) *http.Transport {
 	}
 }
 
-// CheckURL is Guard.CheckURL with the client's configuration.
-func (c *Client) CheckURL(raw string) (string, error) { return c.guard.CheckURL(raw) }
+// CheckURL is Guard.CheckURL with the client's configuration. A host name by plain http is looked up besides, for
+// at most lookupTimeout: plain http is for allowed networks alone, and what leads elsewhere is refused right away.
+func (c *Client) CheckURL(raw string) (string, error) {
+	canonical, err := c.guard.CheckURL(raw)
+	if err != nil || !strings.HasPrefix(canonical, "http://") {
+		return canonical, err
+	}
+	target, err := c.guard.parse(canonical)
+	if err != nil {
+		return "", err
+	}
+	ctx, cancel := context.WithTimeout(c.dialer.life, lookupTimeout)
+	defer cancel()
+	addrs, err := c.dialer.resolve(ctx, target.host)
+	if err != nil {
+		return "", errors.New("must begin with https://: plain http is for allowed networks, and its host was not found")
+	}
+	for _, addr := range addrs {
+		if !c.guard.permitAddr(addr.Unmap(), true) {
+			return "", errors.New("must begin with https://")
+		}
+	}
+	return canonical, nil
+}
+
+const lookupTimeout = 2 * time.Second
 
 // Close ends what dials are under way, waits for them and closes the idle connections.
 func (c *Client) Close() {

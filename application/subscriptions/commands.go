@@ -14,6 +14,17 @@ import (
 // Update changes the settings that edit changes; version is as in If-Match, or AnyVersion. An edit
 // that sets the retry schedule to nil goes back to the service's default.
 func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64, by Actor, edit func(*subscription.Settings)) (subscription.Subscription, error) {
+	before, err := s.Get(ctx, lane)
+	if err != nil {
+		return before, err
+	}
+	wanted := before.Settings
+	edit(&wanted)
+	canonical := wanted.URL
+	var refusal error
+	if wanted.URL != before.URL {
+		canonical, refusal = s.canonicalURL(wanted.URL)
+	}
 	return s.change(ctx, lane, version, by, func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error) {
 		settings := now.Settings
 		edit(&settings)
@@ -21,8 +32,11 @@ func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64,
 		if settings.RetrySchedule == nil {
 			settings.RetrySchedule = s.DefaultSchedule
 		}
-		if err := s.check(&settings, ownSchedule); err != nil {
+		if err := s.check(settings, ownSchedule, refusal); err != nil {
 			return nil, err
+		}
+		if settings.URL == wanted.URL {
+			settings.URL = canonical
 		}
 		changes, err := now.Update(settings, s.Now())
 		if err != nil || !touchesBilling(changes) {

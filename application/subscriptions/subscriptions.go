@@ -69,9 +69,11 @@ func (s *Service) Create(ctx context.Context, owner tenant.ID, settings subscrip
 	if !ownSchedule {
 		settings.RetrySchedule = s.DefaultSchedule
 	}
-	if err := s.check(&settings, ownSchedule); err != nil {
+	canonical, refusal := s.canonicalURL(settings.URL)
+	if err := s.check(settings, ownSchedule, refusal); err != nil {
 		return subscription.Subscription{}, secret.Secret{}, err
 	}
+	settings.URL = canonical
 	signing, secretID := s.NewSecret(), s.NewID("sec_")
 	changes := subscription.Create(s.NewID("sub_"), owner, settings, secretID, s.Now())
 	created, err := subscription.Fold(changes)
@@ -107,18 +109,23 @@ func (s *Service) mayCreate(ctx context.Context, owner tenant.ID, settings subsc
 	return nil
 }
 
-// check validates the settings and puts the URL into its canonical form.
-func (s *Service) check(settings *subscription.Settings, ownSchedule bool) error {
+// check validates the settings; refusal is what the URL's guard said of their URL.
+func (s *Service) check(settings subscription.Settings, ownSchedule bool, refusal error) error {
 	fields := problem.Collect("")
 	settings.Validate(fields, ownSchedule)
-	if settings.URL != "" && len(settings.URL) <= subscription.MaxURLLength {
-		canonical, err := s.URLs.CheckURL(settings.URL)
-		if err != nil {
-			fields.Add("url", "%s", err)
-		}
-		settings.URL = canonical
+	if refusal != nil {
+		fields.Add("url", "%s", refusal)
 	}
 	return fields.Err()
+}
+
+// canonicalURL asks the guard, which may look the host up: not for use inside a transaction. What
+// Validate refuses anyway is not looked up.
+func (s *Service) canonicalURL(raw string) (string, error) {
+	if raw == "" || len(raw) > subscription.MaxURLLength {
+		return raw, nil
+	}
+	return s.URLs.CheckURL(raw)
 }
 
 func (s *Service) mustHaveFeature(ctx context.Context, owner tenant.ID, settings subscription.Settings) error {
