@@ -12,8 +12,15 @@ help: ## list the targets
 demo: ## show the service at work, and check what is shown
 	$(GO) run . demo
 
+# PostgreSQL's tests bring their own server. Where there is none they are left out, and make says so; not in CI.
+POSTGRES := $(shell command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)
+ifeq ($(POSTGRES)$(CI)$(ORDINAVO_TEST_DATABASE_URL),)
+export ORDINAVO_TEST_WITHOUT_POSTGRES := 1
+endif
+
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
+	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
 	$(GO) test $(RACE) -timeout 15m ./...
 
 lint: ## go vet, staticcheck, exhaustive switches, formatting

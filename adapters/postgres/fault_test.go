@@ -50,9 +50,7 @@ func TestALostAnswerToACommit(t *testing.T) {
 func TestTheServerIsAwayForAWhile(t *testing.T) {
 	t.Parallel()
 	server, err := pgtest.Start() // which waits for the disk
-	if err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Check(t, err)
 	defer func() { _ = server.Stop() }()
 	db := openURL(t, postgres.Config{URL: server.URL})
 	if err := db.Migrate(); err != nil {

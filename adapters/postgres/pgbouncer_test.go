@@ -16,6 +16,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/storetest"
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 // TestStoreBehindPgBouncer runs the contract through a pgbouncer in transaction mode with fewer connections to the
@@ -72,7 +73,7 @@ func startBouncer(t *testing.T) func(direct string) string {
 	binary, err := exec.LookPath("pgbouncer")
 	if err != nil {
 		if binary = "/usr/sbin/pgbouncer"; !exists(binary) {
-			t.Fatal("there is no pgbouncer: install Debian's package pgbouncer")
+			pgtest.Check(t, fmt.Errorf("%w, or no pgbouncer: install Debian's package pgbouncer", pgtest.ErrMissing))
 		}
 	}
 	server, err := url.Parse(migrated[1].Shared(t))

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -42,13 +43,29 @@ var shared = sync.OnceValues(func() (string, error) {
 	return server.URL, nil
 })
 
-// URL is that of the server's administrative database. It fails the test when there is no PostgreSQL.
-func URL(t testing.TB) string {
+// ErrMissing says that this machine has no PostgreSQL.
+var ErrMissing = errors.New("there is no PostgreSQL")
+
+// EnvWithout names the variable by which somebody says that the machine has no PostgreSQL, and that the tests that need
+// one are to be left out. Without it they fail there: nothing is left out unasked.
+const EnvWithout = "ORDINAVO_TEST_WITHOUT_POSTGRES"
+
+// Check fails the test on an error of Start, or leaves it out where there is no PostgreSQL and somebody has said so.
+func Check(t testing.TB, err error) {
 	t.Helper()
-	admin, err := shared()
+	if errors.Is(err, ErrMissing) && os.Getenv(EnvWithout) != "" {
+		t.Skip("left out: " + err.Error())
+	}
 	if err != nil {
 		t.Fatalf("start PostgreSQL: %v", err)
 	}
+}
+
+// URL is that of the server's administrative database. It fails the test when there is no PostgreSQL; see Check.
+func URL(t testing.TB) string {
+	t.Helper()
+	admin, err := shared()
+	Check(t, err)
 	return admin
 }
 

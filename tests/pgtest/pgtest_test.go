@@ -30,6 +30,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestTheServerIsGoneWithAKilledProcess(t *testing.T) {
+	pgtest.URL(t) // there is a PostgreSQL at all
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), envDie+"=1", pgtest.EnvURL+"=")
 	out, err := child.StdoutPipe()

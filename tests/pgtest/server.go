@@ -190,8 +190,8 @@ func findBinaries() (string, error) {
 			return dir, nil
 		}
 	}
-	return "", fmt.Errorf("no initdb, postgres and pg_ctl in /usr/lib/postgresql/*/bin or on PATH: "+
-		"install Debian's package postgresql, or set %s to the URL of a server", EnvURL)
+	return "", fmt.Errorf("%w: no initdb, postgres and pg_ctl in /usr/lib/postgresql/*/bin or on PATH: "+
+		"install Debian's package postgresql, or set %s to the URL of a server", ErrMissing, EnvURL)
 }
 
 func version(dir string) int {
