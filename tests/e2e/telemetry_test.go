@@ -116,7 +116,7 @@ func TestNothingConfidentialIsObserved(t *testing.T) {
 	acme.withKey(key).get("/v1/subscriptions?MARKER-query=MARKER-value").want(http.StatusBadRequest)
 	acme.with("Idempotency-Key", "MARKER-idempotency").post("/v1/events", object{"MARKER-field": "MARKER-value", "eventType": "MARKER-type"}).want(http.StatusBadRequest)
 	acme.post("/v1/subscriptions", wanted(hook, "MARKER-filter", object{"url": "ftp://MARKER-host/"})).want(http.StatusBadRequest)
-	acme.get("/v1/deliveries/MARKER-path").want(http.StatusBadRequest)
+	acme.get("/v1/deliveries/MARKER-path").want(http.StatusNotFound)
 	metrics := scrape(t, s)
 	if err := s.stop(); err != nil { // which exports the rest
 		t.Error(err)
