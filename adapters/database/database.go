@@ -109,8 +109,5 @@ func forward(ctx context.Context, signals <-chan struct{}, changed func()) {
 	}
 }
 
-// recordsAtOnce bounds what one transaction of a handler reads: a record holds what was accepted in one commit.
-const recordsAtOnce = 16
-
 // handledWithin bounds the work on one of them. A record of events that a thousand subscriptions want takes seconds.
 const handledWithin = 5 * time.Minute

@@ -45,7 +45,7 @@ func (f sqliteFile) Watch(ctx context.Context, changed func()) {
 type sqliteLog struct{ *eventlog.Log }
 
 func (l sqliteLog) Subscriber(group string) (message.Subscriber, error) {
-	return l.Log.Subscriber(group, eventlog.Options{Batch: recordsAtOnce, AckDeadline: handledWithin})
+	return l.Log.Subscriber(group, eventlog.Options{Batch: 1, AckDeadline: handledWithin}) // there is one writer: nobody holds it for long
 }
 
 func (l sqliteLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {

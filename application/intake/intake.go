@@ -51,7 +51,7 @@ const (
 	maxQueued    = 4096 // requests
 	maxPerCommit = 2000 // events, unless one request alone brings more
 	// maxPerRecord bounds what fan-out must do in one transaction: each event of a record may go to a thousand subscriptions.
-	maxPerRecord = 50
+	maxPerRecord = 25
 )
 
 // Result says what became of one event.
