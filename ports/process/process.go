@@ -55,7 +55,9 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	defer cutAttempts()
 	intake.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Intake...) })
 	recording.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Loops...) })
-	recording.do(p.Watch)
+	if p.Watch != nil {
+		recording.do(p.Watch)
+	}
 	if p.Dispatcher != nil {
 		sending.do(func(ctx context.Context) {
 			if err := dispatcher.Run(ctx, attempts, p.Dispatcher, p.Attempter); err != nil {
