@@ -176,7 +176,7 @@ func TestTheServerLeavesTimeToTheAttempts(t *testing.T) {
 		if took := time.Since(began); took > timeout/3 {
 			s.Errorf("the server took %s of %s", took, timeout)
 		}
-		time.Sleep(timeout - time.Second - time.Since(began)) // of fake time
+		<-time.After(timeout - time.Second - time.Since(began)) // of fake time
 		s.answers <- delivery.Outcome{Kind: delivery.KindSucceeded}
 		if err := <-s.ended; err != nil {
 			s.Error(err)
