@@ -49,11 +49,16 @@ type fuzzStats struct {
 	rows, windows                  int
 }
 
-// Issue 4, bad input: no 5xx, no status and no answer that the document does not have, and no change by a refused request. API_FUZZ_REQUESTS says how
-// many requests; API_FUZZ_SEED makes those of an earlier run again, but for the ids that the service chooses.
+// No 5xx, no status and no answer that the document does not have, and no change by a refused request. API_FUZZ_REQUESTS says how
+// many requests, with a seed of the moment; API_FUZZ_SEED makes those of an earlier run again, but for the ids that the service
+// chooses. Without either the requests are the same each time, so that a suite that was green stays so.
 func TestFuzzFromTheDocument(t *testing.T) {
 	t.Parallel()
-	requests, seed := numberFrom(t, "API_FUZZ_REQUESTS", 600), numberFrom(t, "API_FUZZ_SEED", uint64(time.Now().UnixNano()))
+	usual := uint64(1)
+	if os.Getenv("API_FUZZ_REQUESTS") != "" {
+		usual = uint64(time.Now().UnixNano())
+	}
+	requests, seed := numberFrom(t, "API_FUZZ_REQUESTS", 600), numberFrom(t, "API_FUZZ_SEED", usual)
 	t.Logf("API_FUZZ_SEED=%d API_FUZZ_REQUESTS=%d", seed, requests)
 	s := start(t, t.TempDir())
 	f := newFuzz(t, s, seed)

@@ -78,7 +78,7 @@ func (w *fuzzWorld) learn(body []byte) {
 	if json.Unmarshal(body, &content) != nil {
 		return
 	}
-	walkTexts(content, func(name, text string) {
+	walkTexts(content, w.theirs.id, func(name, text string) {
 		prefix, _, _ := strings.Cut(text, "_")
 		kind := map[string]string{"sub": "subscriptionId", "evt": "eventId", "dlv": "deliveryId", "job": "jobId", "key": "keyId"}[prefix]
 		// Only what was just made is known by "id": what else an answer names may be a caller's own key.
@@ -88,18 +88,22 @@ func (w *fuzzWorld) learn(body []byte) {
 	})
 }
 
-func walkTexts(value any, visit func(name, text string)) {
+// walkTexts leaves out what belongs to the tenant: a platform key's list of keys holds everybody's.
+func walkTexts(value any, but string, visit func(name, text string)) {
 	switch v := value.(type) {
 	case object:
+		if v["tenantId"] == but {
+			return
+		}
 		for _, name := range sortedKeys(v) {
 			if text, ok := v[name].(string); ok {
 				visit(name, text)
 			}
-			walkTexts(v[name], visit)
+			walkTexts(v[name], but, visit)
 		}
 	case []any:
 		for _, each := range v {
-			walkTexts(each, visit)
+			walkTexts(each, but, visit)
 		}
 	}
 }
