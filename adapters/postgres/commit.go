@@ -43,7 +43,7 @@ func (tx *Tx) Commit() error {
 }
 
 func (tx *Tx) committed() {
-	tx.db.signals.committed(tx.topics, tx.queue)
+	tx.db.signals.Committed(tx.topics, tx.queue)
 	tx.tell(true)
 }
 

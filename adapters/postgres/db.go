@@ -20,6 +20,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/puddle/v2"
+
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
 // Config says how to reach a database. Only URL is needed.
@@ -66,7 +68,7 @@ type DB struct {
 	pool    *pgxpool.Pool
 	name    string // tells this process's notifications from those of others
 	shards  atomic.Int32
-	signals signals
+	signals wakeup.Signals
 
 	listening atomic.Bool // the listening connection is there
 
@@ -108,6 +110,12 @@ func Open(config Config) (*DB, error) {
 	db.running.Go(db.recheck)
 	return db, nil
 }
+
+// WatchTopic hears of each commit that appended to topic.
+func (db *DB) WatchTopic(topic string) *wakeup.Watch { return db.signals.WatchTopic(topic) }
+
+// WatchQueue hears of each commit that made deliveries due.
+func (db *DB) WatchQueue() *wakeup.Watch { return db.signals.WatchQueue() }
 
 // Close ends what runs in the background and closes the connections when their users are done. A second call does nothing.
 func (db *DB) Close() error {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
@@ -19,7 +20,7 @@ func pair(t *testing.T) (one, two *postgres.DB) {
 }
 
 // heard polls until a commit by touch reaches the watch: the listening connection may have to be made first.
-func heard(t *testing.T, w *postgres.Watch, touch func()) {
+func heard(t *testing.T, w *wakeup.Watch, touch func()) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		touch()

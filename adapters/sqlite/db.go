@@ -18,6 +18,8 @@ import (
 	"sync"
 
 	_ "modernc.org/sqlite" // the driver, in pure Go
+
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
 // DB is an open database file. All methods are safe for concurrent use.
@@ -27,7 +29,7 @@ type DB struct {
 	write   chan *writer // holds the one writer while nobody uses it
 	closed  chan struct{}
 	close   func() error
-	signals signals
+	signals wakeup.Signals
 }
 
 // ErrClosed is the answer to writes after Close.
@@ -91,6 +93,12 @@ func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
 	}
 	return &writer{conn: conn, statements: map[string]*sql.Stmt{}}, nil
 }
+
+// WatchTopic hears of each commit that appended to topic.
+func (db *DB) WatchTopic(topic string) *wakeup.Watch { return db.signals.WatchTopic(topic) }
+
+// WatchQueue hears of each commit that made deliveries due.
+func (db *DB) WatchQueue() *wakeup.Watch { return db.signals.WatchQueue() }
 
 // Close waits for the transaction under way and closes the file. Who waits for the writer, then
 // or later, gets ErrClosed. A second call does nothing.

@@ -82,7 +82,7 @@ func (tx *Tx) Commit() error {
 		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 	}
 	tx.release(nil)
-	tx.db.signals.committed(tx.topics, tx.queue)
+	tx.db.signals.Committed(tx.topics, tx.queue)
 	tx.tell(true)
 	return nil
 }

@@ -11,7 +11,7 @@ import (
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
 	"github.com/ThreeDotsLabs/watermill/message"
 
-	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
 // firstPause is between the first failure and the next try.
@@ -30,7 +30,7 @@ type reader struct {
 	options Options
 	out     chan *message.Message
 	ctx     context.Context // of the subscription; it ends with the subscriber, too
-	watch   *postgres.Watch
+	watch   *wakeup.Watch
 
 	current *delivery
 	endLoop context.CancelFunc // ends watermill-sql's loop

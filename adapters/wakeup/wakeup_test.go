@@ -1,4 +1,4 @@
-package sqlite
+package wakeup
 
 import "testing"
 
@@ -12,13 +12,13 @@ func heard(w *Watch) bool {
 }
 
 func TestSignalsReachWhoWatches(t *testing.T) {
-	db := &DB{}
-	a, b, queue := db.WatchTopic("a"), db.WatchTopic("b"), db.WatchQueue()
+	signals := &Signals{}
+	a, b, queue := signals.WatchTopic("a"), signals.WatchTopic("b"), signals.WatchQueue()
 	// A topic may have any name; none is the queue's.
-	empty := db.WatchTopic("")
+	empty := signals.WatchTopic("")
 
-	db.signals.committed([]string{"a"}, false)
-	db.signals.committed([]string{"a"}, false) // coalesces, and does not block
+	signals.Committed([]string{"a"}, false)
+	signals.Committed([]string{"a"}, false) // coalesces, and does not block
 	if !heard(a) || heard(a) {
 		t.Error("two commits to a topic are to be one signal while nobody receives")
 	}
@@ -26,7 +26,7 @@ func TestSignalsReachWhoWatches(t *testing.T) {
 		t.Error("a commit woke who does not watch its topic")
 	}
 
-	db.signals.committed(nil, true)
+	signals.Committed(nil, true)
 	if !heard(queue) || heard(a) || heard(empty) {
 		t.Error("a change of the queue is to wake the queue's watchers alone")
 	}
@@ -36,11 +36,11 @@ func TestSignalsReachWhoWatches(t *testing.T) {
 	b.Stop()
 	queue.Stop()
 	empty.Stop()
-	db.signals.committed([]string{"a"}, true)
+	signals.Committed([]string{"a"}, true)
 	if heard(a) || heard(queue) {
 		t.Error("a stopped watch was woken")
 	}
-	if n := len(db.signals.watchers); n != 0 {
+	if n := len(signals.watchers); n != 0 {
 		t.Errorf("%d keys are kept after the last watch stopped", n)
 	}
 }

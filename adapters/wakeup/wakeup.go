@@ -1,4 +1,5 @@
-package postgres
+// Package wakeup tells the readers of a database what a commit touched, so that nobody has to poll.
+package wakeup
 
 import "sync"
 
@@ -14,10 +15,10 @@ type Watch struct {
 func (w *Watch) Stop() { w.stop() }
 
 // WatchTopic hears of each commit that appended to topic.
-func (db *DB) WatchTopic(topic string) *Watch { return db.signals.watch(signalKey{topic: topic}) }
+func (s *Signals) WatchTopic(topic string) *Watch { return s.watch(signalKey{topic: topic}) }
 
 // WatchQueue hears of each commit that made deliveries due.
-func (db *DB) WatchQueue() *Watch { return db.signals.watch(signalKey{queue: true}) }
+func (s *Signals) WatchQueue() *Watch { return s.watch(signalKey{queue: true}) }
 
 // signalKey names what is watched: a topic, or the queue.
 type signalKey struct {
@@ -25,13 +26,13 @@ type signalKey struct {
 	queue bool
 }
 
-// signals hands commits on to who watches. The zero value is ready for use.
-type signals struct {
+// Signals hands commits on to who watches. The zero value is ready for use.
+type Signals struct {
 	mu       sync.Mutex
 	watchers map[signalKey]map[chan struct{}]struct{}
 }
 
-func (s *signals) watch(key signalKey) *Watch {
+func (s *Signals) watch(key signalKey) *Watch {
 	c := make(chan struct{}, 1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,7 +46,7 @@ func (s *signals) watch(key signalKey) *Watch {
 	return &Watch{C: c, stop: func() { s.forget(key, c) }}
 }
 
-func (s *signals) forget(key signalKey, c chan struct{}) {
+func (s *Signals) forget(key signalKey, c chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.watchers[key], c)
@@ -54,8 +55,8 @@ func (s *signals) forget(key signalKey, c chan struct{}) {
 	}
 }
 
-// committed wakes the watchers of what a transaction touched. It never blocks.
-func (s *signals) committed(topics []string, queue bool) {
+// Committed wakes the watchers of what a transaction touched. It never blocks.
+func (s *Signals) Committed(topics []string, queue bool) {
 	if len(topics) == 0 && !queue {
 		return
 	}
@@ -69,7 +70,7 @@ func (s *signals) committed(topics []string, queue bool) {
 	}
 }
 
-func (s *signals) wake(key signalKey) {
+func (s *Signals) wake(key signalKey) {
 	for c := range s.watchers[key] {
 		select {
 		case c <- struct{}{}:
@@ -78,8 +79,8 @@ func (s *signals) wake(key signalKey) {
 	}
 }
 
-// all wakes every watcher.
-func (s *signals) all() {
+// All wakes every watcher.
+func (s *Signals) All() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key := range s.watchers {
