@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -66,37 +67,79 @@ func main() {
 // now is the service's clock: what is stored has microseconds, so nothing has more.
 func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
 
-// serve runs the service until ctx ends, then drains it in the order in which an event goes through it.
-func serve(ctx context.Context, c config.Config, logs io.Writer) error {
+// serve runs the service until ctx ends, then drains it in the order in which an event goes through it. It listens
+// from the first: while the database is away, who asks is told so.
+func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	log := telemetry.NewLogger(logs, c.LogLevel)
 	slog.SetDefault(log)
-	db, err := openDatabase(ctx, c, log)
+	tel, err := telemetry.Start(ctx, telemetry.Config{Version: version, Log: log})
 	if err != nil {
 		return err
 	}
-	defer func() { _ = db.Close() }()
-	unlock, err := db.Lock()
+	listener, err := listen(c.Listen)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = unlock() }()
-	if err := database.Prepare(ctx, db, c.AutoMigrate); err != nil {
+	defer func() { _ = listener.Close() }()
+	announce := sync.OnceFunc(func() { log.Info("listening", "address", listener.Addr().String(), "version", version) })
+	waiting := rest.NewWaiting(rest.Dependencies{
+		Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent, Log: log, Now: now, RateLimit: c.RateLimit, Version: version,
+	})
+	var s *service
+	err = process.While(listener, waiting, func() (err error) {
+		s, err = begin(ctx, c, tel, log, func(err error) {
+			announce()
+			log.Warn("waiting for the database", "error", err)
+		})
 		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopped while it waited for the database")
+		return nil
 	}
-	s, err := assemble(ctx, c, db, log)
 	if err != nil {
 		return err
 	}
-	listener, err := net.Listen("tcp", c.Listen)
-	if err != nil {
-		return fmt.Errorf("listen on %s: %w", c.Listen, err)
-	}
+	defer s.close()
+	announce()
 	return s.run(ctx, listener)
 }
 
-func openDatabase(ctx context.Context, c config.Config, log *slog.Logger) (database.Database, error) {
+func listen(address string) (*net.TCPListener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener.(*net.TCPListener), nil
+}
+
+// begin assembles the service on its database, once that is there; report hears why it is not yet.
+func begin(ctx context.Context, c config.Config, tel *telemetry.Telemetry, log *slog.Logger, report func(error)) (*service, error) {
+	db, err := openDatabase(ctx, c, log, report)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := db.Lock()
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	free := func() { _, _ = unlock(), db.Close() }
+	if err := database.Prepare(ctx, db, c.AutoMigrate); err != nil {
+		free()
+		return nil, err
+	}
+	s, err := assemble(ctx, c, db, tel, log)
+	if err != nil {
+		free()
+		return nil, err
+	}
+	s.close = free
+	return s, nil
+}
+
+func openDatabase(ctx context.Context, c config.Config, log *slog.Logger, report func(error)) (database.Database, error) {
 	if c.Database.Kind == config.PostgreSQL {
-		return database.OpenPostgres(ctx, c.Database.URL.Reveal(), log, func(err error) { log.Warn("waiting for the database", "error", err) })
+		return database.OpenPostgres(ctx, database.Postgres{URL: c.Database.URL.Reveal(), DirectURL: c.DirectURL.Reveal(), Logger: log, Waiting: report})
 	}
 	return database.OpenSQLite(ctx, c.Database.Path)
 }
@@ -107,13 +150,10 @@ type service struct {
 	telemetry *telemetry.Telemetry
 	sender    *egress.Client
 	firstKey  string // to be shown, once
+	close     func() // lets go of the database
 }
 
-func assemble(ctx context.Context, c config.Config, db database.Database, log *slog.Logger) (*service, error) {
-	tel, err := telemetry.Start(ctx, telemetry.Config{Version: version, Log: log})
-	if err != nil {
-		return nil, err
-	}
+func assemble(ctx context.Context, c config.Config, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
 	sealer, err := newSealer(c)
 	if err != nil {
 		return nil, err
@@ -175,7 +215,6 @@ func assemble(ctx context.Context, c config.Config, db database.Database, log *s
 
 // run serves until ctx ends, and closes what is left open after it.
 func (s *service) run(ctx context.Context, listener net.Listener) error {
-	s.Log.Info("listening", "address", listener.Addr().String(), "version", version)
 	if s.firstKey != "" {
 		s.Log.Warn("a platform key was made; it is not shown again", "key", s.firstKey)
 	}
@@ -260,7 +299,7 @@ func schema(ctx context.Context, c config.Config) (current, newest uint, err err
 }
 
 func withDatabase(ctx context.Context, c config.Config, do func(database.Database) error) error {
-	db, err := openDatabase(ctx, c, slog.Default())
+	db, err := openDatabase(ctx, c, slog.Default(), func(err error) { slog.Warn("waiting for the database", "error", err) })
 	if err != nil {
 		return err
 	}

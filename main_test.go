@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/database"
+	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/ports/cli/config"
 )
@@ -89,7 +90,7 @@ func assembled(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	log := slog.New(slog.DiscardHandler)
-	db, err := openDatabase(t.Context(), c, log)
+	db, err := openDatabase(t.Context(), c, log, func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +98,11 @@ func assembled(t *testing.T) *service {
 	if err := database.Prepare(t.Context(), db, true); err != nil {
 		t.Fatal(err)
 	}
-	s, err := assemble(t.Context(), c, db, log)
+	tel, err := telemetry.Start(t.Context(), telemetry.Config{Version: version, Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := assemble(t.Context(), c, db, tel, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,13 +11,22 @@ import (
 	"github.com/ordinavo/webhooks/adapters/postgres/eventlog"
 )
 
-// OpenPostgres waits until the database at the URL answers; report hears why it does not yet.
-func OpenPostgres(ctx context.Context, url string, logger *slog.Logger, report func(error)) (Database, error) {
-	db, err := postgres.Open(postgres.Config{URL: url, Logger: logger})
+// Postgres says how to reach a PostgreSQL.
+type Postgres struct {
+	// URL is that of the server, or of a PgBouncer before it; DirectURL is that of the server itself then.
+	URL, DirectURL string
+	Logger         *slog.Logger
+	// Waiting hears why the server cannot be used yet.
+	Waiting func(error)
+}
+
+// OpenPostgres waits until the database answers.
+func OpenPostgres(ctx context.Context, c Postgres) (Database, error) {
+	db, err := postgres.Open(postgres.Config{URL: c.URL, DirectURL: c.DirectURL, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Await(ctx, report); err != nil {
+	if err := db.Await(ctx, c.Waiting); err != nil {
 		_ = db.Close()
 		return nil, err
 	}

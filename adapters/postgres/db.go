@@ -99,6 +99,9 @@ func Open(config Config) (*DB, error) {
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
 	parsed.MaxConns = int32(config.MaxConns)
+	if parsed.ConnConfig.ConnectTimeout == 0 {
+		parsed.ConnConfig.ConnectTimeout = acquireTimeout // a server that is there and says nothing is as good as away
+	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), parsed)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the connections: %w", err)
@@ -132,7 +135,7 @@ func (db *DB) shut() {
 // Await returns when the database answers. It reports each failure, and gives up on those that waiting does not mend.
 func (db *DB) Await(ctx context.Context, report func(error)) error {
 	for {
-		err := db.pool.Ping(ctx)
+		err := db.ping(ctx)
 		if err == nil {
 			return nil
 		}
@@ -144,6 +147,12 @@ func (db *DB) Await(ctx context.Context, report func(error)) error {
 			return fmt.Errorf("connect to the database: %w", err)
 		}
 	}
+}
+
+func (db *DB) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	return db.pool.Ping(ctx)
 }
 
 // pause is false when ctx ended first.

@@ -23,6 +23,7 @@ const (
 	codeWrongPassword        = "28P01"
 	codeNotAuthorized        = "28000"
 	codeNoSuchDatabase       = "3D000"
+	codeNoSuchTable          = "42P01"
 	codeReadOnly             = "25006" // a server that was demoted
 )
 

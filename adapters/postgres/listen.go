@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"strings"
@@ -62,6 +63,10 @@ func (db *DB) listen() {
 		if db.closing.Err() != nil {
 			return
 		}
+		if errors.Is(err, ErrPooler) {
+			db.config.Logger.LogAttrs(db.closing, slog.LevelWarn, "what other processes commit is seen by polling", slog.Any("error", err))
+			return
+		}
 		if time.Since(began) > lastReconnect {
 			wait = firstReconnect
 		}
@@ -99,6 +104,9 @@ func (db *DB) listenOnce(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(bounded)
 	}()
+	if err := direct(ctx, conn); err != nil {
+		return err
+	}
 	if _, err := conn.Exec(ctx, "LISTEN "+channel); err != nil {
 		return err
 	}
@@ -112,6 +120,22 @@ func (db *DB) listenOnce(ctx context.Context) error {
 		}
 		db.notified(heard.Payload)
 	}
+}
+
+// ErrPooler says that a connection which must be the server's own leads to a PgBouncer.
+var ErrPooler = errors.New("the connection leads through a PgBouncer: set ORDINAVO_DATABASE_DIRECT_URL to the server's own URL")
+
+// direct fails with ErrPooler unless the server itself is at the other end. A pooler greets with a process ID of
+// its own making. Notifications do not come through it, and a lock or a name of the session would be somebody else's.
+func direct(ctx context.Context, conn *pgx.Conn) error {
+	var pid uint32
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
+		return err
+	}
+	if pid != conn.PgConn().PID() {
+		return ErrPooler
+	}
+	return nil
 }
 
 // recheck makes who watches look from time to time, since notifications may be lost.

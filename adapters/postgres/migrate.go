@@ -23,8 +23,11 @@ var ErrSchemaNewer = errors.New("the database's schema is newer than this binary
 // Migrate applies all migrations that are missing. Of several processes that migrate at once one does, and the
 // others wait for it.
 func (db *DB) Migrate() error {
-	if err := db.migrate(func(m *migrate.Migrate) error { return m.Up() }); err != nil {
-		return err
+	// That nothing is to be done can be seen through a PgBouncer, too.
+	if current, newest, err := db.SchemaVersion(); err != nil || current != newest {
+		if err := db.migrate(func(m *migrate.Migrate) error { return m.Up() }); err != nil {
+			return err
+		}
 	}
 	return db.Update(db.closing, func(ctx context.Context, tx *Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO log_shards (shards) VALUES ($1) ON CONFLICT DO NOTHING`, db.config.Shards)
@@ -54,19 +57,26 @@ func (db *DB) SchemaVersion() (current, newest uint, err error) {
 	if newest, err = newestMigration(migrations.PostgreSQL, "postgres"); err != nil {
 		return 0, 0, err
 	}
-	err = db.migrate(func(m *migrate.Migrate) error {
-		version, dirty, err := m.Version()
-		if errors.Is(err, migrate.ErrNilVersion) {
-			return nil
-		}
-		if err == nil && dirty {
-			err = fmt.Errorf("migration %d stopped half-way: restore the database, or repair it and set its version", version)
-		}
-		current = version
-		return err
-	})
-	return current, newest, err
+	var version *int64
+	var dirty bool
+	err = db.query(db.closing, func(r pgx.Rows) error { return r.Scan(&version, &dirty) }, schemaVersion)
+	switch {
+	case code(err) == codeNoSuchTable:
+		return 0, newest, nil
+	case err != nil:
+		return 0, newest, fmt.Errorf("read the schema's version: %w", err)
+	case version == nil:
+		return 0, newest, nil
+	case dirty:
+		return uint(*version), newest, fmt.Errorf("migration %d stopped half-way: restore the database, or repair it and set its version", *version)
+	case uint(*version) > newest:
+		return uint(*version), newest, fmt.Errorf("%w: version %d, newest known %d", ErrSchemaNewer, *version, newest)
+	}
+	return uint(*version), newest, nil
 }
+
+// schemaVersion reads golang-migrate's own table.
+const schemaVersion = `SELECT version, dirty FROM schema_migrations LIMIT 1`
 
 // NewestSchema is the newest schema version that this binary knows.
 func NewestSchema() uint {
@@ -106,13 +116,16 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("the database's URL: %w", err)
 	}
-	direct := stdlib.OpenDB(*config)
-	m, err := newMigrate(files, direct)
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = acquireTimeout
+	}
+	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(direct))
+	m, err := newMigrate(files, session)
 	if err != nil {
-		return errors.Join(fmt.Errorf("prepare the migrations: %w", translate(db.closing, err)), direct.Close())
+		return errors.Join(fmt.Errorf("prepare the migrations: %w", translate(db.closing, err)), session.Close())
 	}
 	defer func() {
-		sourceErr, databaseErr := m.Close() // closes direct, too
+		sourceErr, databaseErr := m.Close() // closes session, too
 		err = errors.Join(err, sourceErr, databaseErr)
 	}()
 	newest, err := newestMigration(migrations.PostgreSQL, "postgres")
@@ -128,8 +141,8 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) (err error) {
 	return nil
 }
 
-func newMigrate(files source.Driver, direct *sql.DB) (*migrate.Migrate, error) {
-	target, err := migratepgx.WithInstance(direct, &migratepgx.Config{})
+func newMigrate(files source.Driver, session *sql.DB) (*migrate.Migrate, error) {
+	target, err := migratepgx.WithInstance(session, &migratepgx.Config{})
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,9 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"os"
@@ -10,9 +12,11 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/storetest"
@@ -38,6 +42,57 @@ func TestStoreBehindPgBouncer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestBehindPgBouncerAlone has no URL of the server itself: what a session would be for is left alone, and it says so.
+func TestBehindPgBouncerAlone(t *testing.T) {
+	direct := migrated[1].Copy(t)
+	bouncer := startBouncer(t)
+	var log syncedBuffer
+	db := openURL(t, postgres.Config{URL: bouncer(direct), Recheck: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := db.Migrate(); err != nil {
+		t.Errorf("an up-to-date schema: %v", err)
+	}
+	for end := time.Now().Add(patience); !strings.Contains(log.String(), "ORDINAVO_DATABASE_DIRECT_URL"); {
+		if time.Now().After(end) {
+			t.Fatalf("it does not say that it polls: %s", log.String())
+		}
+	}
+	store := postgres.NewStore(db, tagging{})
+	if err := store.BeginIncarnation(t.Context(), "inc_1", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, db, `SELECT count(*) FROM incarnations WHERE session IS NOT NULL`); n != 0 {
+		t.Error("others would take this process for dead: its session is not to be seen behind PgBouncer")
+	}
+	watch := db.WatchTopic("t")
+	defer watch.Stop()
+	<-watch.C // by looking
+	empty := openURL(t, postgres.Config{URL: bouncer(pgtest.Empty(t))})
+	if err := empty.Migrate(); !errors.Is(err, postgres.ErrPooler) {
+		t.Errorf("a schema that is to be migrated: %v", err)
+	}
+	if n := strings.Count(log.String(), "ORDINAVO_DATABASE_DIRECT_URL"); n != 1 {
+		t.Errorf("it says it %d times", n)
+	}
+}
+
+// syncedBuffer is a log to look into while it is written.
+type syncedBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *syncedBuffer) Write(text []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(text)
+}
+
+func (b *syncedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 // TestManyThroughFewConnections has transactions of one kind of statement meet those of another on the same connections.

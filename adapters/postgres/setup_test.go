@@ -46,6 +46,11 @@ func openDB(t testing.TB) *postgres.DB {
 func openStore(t *testing.T, shards int) storetest.Database {
 	t.Helper()
 	t.Parallel() // they wait for the disk most of the time
+	return migratedStore(t, shards)
+}
+
+func migratedStore(t *testing.T, shards int) storetest.Database {
+	t.Helper()
 	db := openURL(t, postgres.Config{URL: migrated[shards].Copy(t)})
 	return storetest.Database{
 		Store: postgres.NewStore(db, tagging{}),

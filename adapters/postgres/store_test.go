@@ -13,3 +13,7 @@ func TestStore(t *testing.T) {
 func TestStoreWithShards(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Database { return openStore(t, 8) })
 }
+
+func TestSuiteFindsPlantedBugs(t *testing.T) {
+	storetest.FindPlantedBugs(t, func(t *testing.T) storetest.Database { return migratedStore(t, 1) })
+}

@@ -17,6 +17,8 @@ func TestStore(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Database { return openStore(t) })
 }
 
+func TestSuiteFindsPlantedBugs(t *testing.T) { storetest.FindPlantedBugs(t, openStore) }
+
 // openStore makes a migrated store in a new file.
 func openStore(t *testing.T) storetest.Database {
 	t.Helper()

@@ -27,6 +27,12 @@ const (
 
 // New makes the API with all its routes.
 func New(d Dependencies) *API {
+	a := newAPI(d)
+	a.routes()
+	return a
+}
+
+func newAPI(d Dependencies) *API {
 	a := &API{Dependencies: d, limiter: newLimiter(d.RateLimit, d.Now)}
 	a.base, a.stop = context.WithCancel(context.Background())
 	a.app = fiber.New(fiber.Config{
@@ -45,10 +51,14 @@ func New(d Dependencies) *API {
 		WriteTimeout:          writeTimeout,
 	})
 	a.app.Use(a.observe, a.guard)
+	return a
+}
+
+// routes comes behind the middlewares.
+func (a *API) routes() {
 	a.huma = a.newHuma()
 	a.route()
 	a.refuseUnknownMethods()
-	return a
 }
 
 // refuseUnknownMethods comes before Fiber, which answers methods that it has never heard of with plain text.

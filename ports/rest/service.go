@@ -12,6 +12,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
+const (
+	pathHealth  = "/healthz"
+	pathReady   = "/readyz"
+	pathMetrics = "/metrics"
+)
+
 // Health is the answer of the probes.
 type Health struct {
 	Status string `json:"status" enum:"ok" example:"ok"`
@@ -21,12 +27,12 @@ type Health struct {
 type HealthOutput struct{ Body Health }
 
 func (a *API) routeService() {
-	register(a, operation{id: "getHealth", method: http.MethodGet, path: "/healthz", tag: tagService, public: true,
+	register(a, operation{id: "getHealth", method: http.MethodGet, path: pathHealth, tag: tagService, public: true,
 		summary: "Is the process alive?", description: "Always 200 while the process can answer."},
 		func(context.Context, *struct{}) (*HealthOutput, error) { return &HealthOutput{Health{"ok"}}, nil })
-	register(a, operation{id: "getReadiness", method: http.MethodGet, path: "/readyz", tag: tagService, public: true,
+	register(a, operation{id: "getReadiness", method: http.MethodGet, path: pathReady, tag: tagService, public: true,
 		summary: "Can the service work?", description: "503 while something that it needs is missing."}, a.readiness)
-	metrics := operation{id: "getMetrics", method: http.MethodGet, path: "/metrics", tag: tagService, public: true,
+	metrics := operation{id: "getMetrics", method: http.MethodGet, path: pathMetrics, tag: tagService, public: true,
 		summary: "Metrics for Prometheus"}.describe(a)
 	metrics.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
 		"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}

@@ -13,6 +13,8 @@ type Config struct {
 	// Listen is host:port of API, metrics and docs; port 0 takes a free one.
 	Listen   string
 	Database Database
+	// DirectURL is that of PostgreSQL itself when Database.URL is a PgBouncer's; empty means that they are one.
+	DirectURL Secret
 	// PlatformKey is the first platform key; empty means that one is made.
 	PlatformKey Secret
 	// MasterKey is 32 bytes in base64, or a KMS URI; empty means that it lies beside the SQLite file.

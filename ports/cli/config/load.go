@@ -131,6 +131,9 @@ func (c Config) conflicts() (problems []string) {
 	if c.Database.Kind == PostgreSQL && c.MasterKey.IsZero() {
 		problems = append(problems, "ORDINAVO_MASTER_KEY must be set with PostgreSQL: several processes share what it seals")
 	}
+	if c.Database.Kind != PostgreSQL && !c.DirectURL.IsZero() {
+		problems = append(problems, "ORDINAVO_DATABASE_DIRECT_URL is for PostgreSQL: ORDINAVO_DATABASE_URL names a file")
+	}
 	return problems
 }
 

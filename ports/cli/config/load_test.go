@@ -48,7 +48,8 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 
 func TestEverySettingArrives(t *testing.T) {
 	environ := []string{
-		"ORDINAVO_LISTEN=:0", "ORDINAVO_DATABASE_URL=postgres://me:hush@db/ordinavo", "ORDINAVO_PLATFORM_KEY=ord_live_0123456789",
+		"ORDINAVO_LISTEN=:0", "ORDINAVO_DATABASE_URL=postgres://me:hush@bouncer/ordinavo", "ORDINAVO_DATABASE_DIRECT_URL=postgres://me:hush@db/ordinavo",
+		"ORDINAVO_PLATFORM_KEY=ord_live_0123456789",
 		"ORDINAVO_MASTER_KEY= " + masterKey + "\n", "ORDINAVO_ROLES=api, dispatcher", "ORDINAVO_EGRESS_ALLOW=127.0.0.0/8,::1/128",
 		"ORDINAVO_EGRESS_PORTS=443,8000-9000", "ORDINAVO_RETRY_SCHEDULE=50ms,72h", "ORDINAVO_MAX_IN_FLIGHT=100000", "ORDINAVO_RATE_LIMIT=0",
 		"ORDINAVO_RETENTION=events=7d,dead_letters=36h", "ORDINAVO_SHUTDOWN_TIMEOUT=5s", "ORDINAVO_LOG_LEVEL=DEBUG", "ORDINAVO_AUTO_MIGRATE=false",
@@ -58,7 +59,8 @@ func TestEverySettingArrives(t *testing.T) {
 	day := 24 * time.Hour
 	for what, ok := range map[string]bool{
 		"listen":    got.Listen == ":0",
-		"database":  got.Database.Kind == config.PostgreSQL && got.Database.URL.Reveal() == "postgres://me:hush@db/ordinavo" && got.Database.Path == "",
+		"database":  got.Database.Kind == config.PostgreSQL && got.Database.URL.Reveal() == "postgres://me:hush@bouncer/ordinavo" && got.Database.Path == "",
+		"direct":    got.DirectURL.Reveal() == "postgres://me:hush@db/ordinavo",
 		"platform":  got.PlatformKey.Reveal() == "ord_live_0123456789",
 		"master":    got.MasterKey.Reveal() == masterKey,
 		"roles":     got.Roles == config.Roles{API: true, Dispatcher: true},
@@ -136,21 +138,22 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for variable, texts := range map[string][]string{
-		"LISTEN":           {"8080", "localhost", ":99999", ":http", "a:b:c"},
-		"DATABASE_URL":     {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
-		"PLATFORM_KEY":     {"secret", "ord_live_short", "ord_live_with a space in it", "ord_live_ümläut-and-more"},
-		"MASTER_KEY":       {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44)},
-		"ROLES":            {"apis", ",", "api,worker"},
-		"EGRESS_ALLOW":     {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8"},
-		"EGRESS_PORTS":     {"0", "65536", "9-8", "http", "-1", "1-", ","},
-		"RETRY_SCHEDULE":   {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", strings.Repeat("1s,", 21)},
-		"MAX_IN_FLIGHT":    {"0", "100001", "-1", "1.5", "many", "99999999999999999999"},
-		"RATE_LIMIT":       {"-1", "1000001", "1e3"},
-		"RETENTION":        {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=9999999d", "events=99999999999999999999d", "events=5s"},
-		"SHUTDOWN_TIMEOUT": {"30", "0s", "-1s", "2h"},
-		"LOG_LEVEL":        {"verbose", "4"},
-		"AUTO_MIGRATE":     {"yes", "2"},
-		"URL":              {"hooks.example.com", "ftp://h", "http://", "http://me:pw@h", "http://h/?q=1", "http://h/#f"},
+		"LISTEN":              {"8080", "localhost", ":99999", ":http", "a:b:c"},
+		"DATABASE_URL":        {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
+		"DATABASE_DIRECT_URL": {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
+		"PLATFORM_KEY":        {"secret", "ord_live_short", "ord_live_with a space in it", "ord_live_ümläut-and-more"},
+		"MASTER_KEY":          {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44)},
+		"ROLES":               {"apis", ",", "api,worker"},
+		"EGRESS_ALLOW":        {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8"},
+		"EGRESS_PORTS":        {"0", "65536", "9-8", "http", "-1", "1-", ","},
+		"RETRY_SCHEDULE":      {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", strings.Repeat("1s,", 21)},
+		"MAX_IN_FLIGHT":       {"0", "100001", "-1", "1.5", "many", "99999999999999999999"},
+		"RATE_LIMIT":          {"-1", "1000001", "1e3"},
+		"RETENTION":           {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=9999999d", "events=99999999999999999999d", "events=5s"},
+		"SHUTDOWN_TIMEOUT":    {"30", "0s", "-1s", "2h"},
+		"LOG_LEVEL":           {"verbose", "4"},
+		"AUTO_MIGRATE":        {"yes", "2"},
+		"URL":                 {"hooks.example.com", "ftp://h", "http://", "http://me:pw@h", "http://h/?q=1", "http://h/#f"},
 	} {
 		for _, text := range texts {
 			t.Run(variable+"="+text, func(t *testing.T) {
@@ -161,6 +164,12 @@ func TestRefused(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+func TestADirectURLIsForPostgreSQL(t *testing.T) {
+	if _, _, err := config.Load(nil, []string{"ORDINAVO_DATABASE_DIRECT_URL=postgres://db/ordinavo"}); err == nil || !strings.Contains(err.Error(), "names a file") {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -216,7 +225,7 @@ func TestWrongSecretsAreNotQuoted(t *testing.T) {
 
 func TestUsageNamesEverySetting(t *testing.T) {
 	service, client := config.Usage(false), config.Usage(true)
-	for _, name := range []string{"listen", "database-url", "platform-key", "master-key", "roles", "egress-allow", "egress-ports", "retry-schedule",
+	for _, name := range []string{"listen", "database-url", "database-direct-url", "platform-key", "master-key", "roles", "egress-allow", "egress-ports", "retry-schedule",
 		"max-in-flight", "rate-limit", "retention", "shutdown-timeout", "log-level", "auto-migrate"} {
 		variable := "ORDINAVO_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		if !strings.Contains(service, "--"+name+", "+variable+"\n") {

@@ -50,11 +50,22 @@ func parseDatabase(text string) (Database, error) {
 		}
 		return Database{Kind: SQLite, Path: path}, nil
 	}
-	address, err := url.Parse(text)
-	if err != nil || (address.Scheme != "postgres" && address.Scheme != "postgresql") || address.Host == "" {
+	if !isPostgres(text) {
 		return Database{}, errors.New("must be sqlite:path/to/file or postgres://user@host/database")
 	}
 	return Database{Kind: PostgreSQL, URL: NewSecret(text)}, nil
+}
+
+func parseDirectURL(text string) (Secret, error) {
+	if text != "" && !isPostgres(text) {
+		return Secret{}, errors.New("must be postgres://user@host/database")
+	}
+	return NewSecret(text), nil
+}
+
+func isPostgres(text string) bool {
+	address, err := url.Parse(text)
+	return err == nil && (address.Scheme == "postgres" || address.Scheme == "postgresql") && address.Host != ""
 }
 
 func parsePlatformKey(text string) (Secret, error) {

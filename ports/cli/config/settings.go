@@ -60,6 +60,8 @@ func settings() []setting {
 			func(c *Config) *string { return &c.Listen }, parseListen),
 		row("ORDINAVO_DATABASE_URL", "sqlite:data/ordinavo.db", "sqlite:path, or postgres://…; the folder is made",
 			func(c *Config) *Database { return &c.Database }, parseDatabase),
+		row("ORDINAVO_DATABASE_DIRECT_URL", "", "postgres://… of the server itself when the other is a PgBouncer's: for LISTEN and migrations",
+			func(c *Config) *Secret { return &c.DirectURL }, parseDirectURL).or("the one of ORDINAVO_DATABASE_URL"),
 		row("ORDINAVO_PLATFORM_KEY", "", "the first platform key, ord_live_…, with all scopes",
 			func(c *Config) *Secret { return &c.PlatformKey }, parsePlatformKey).or("made, printed once to stderr"),
 		row("ORDINAVO_MASTER_KEY", "", "seals secrets at rest: 32 bytes in base64, or a KMS URI; needed with PostgreSQL",

@@ -1,4 +1,4 @@
-package sqlite_test
+package storetest
 
 import (
 	"context"
@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordinavo/webhooks/adapters/storetest"
 	"github.com/ordinavo/webhooks/application/directory"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -22,64 +21,65 @@ import (
 
 // Each type is the real store with one bug.
 type (
-	saveIgnoresLease       struct{ storetest.Store }
-	saveStopsAtStale       struct{ storetest.Store }
-	leaseIgnoresDue        struct{ storetest.Store }
-	leaseForgetsBehind     struct{ storetest.Store }
-	leaseForgetsNextDue    struct{ storetest.Store }
-	leaseIgnoresInFlight   struct{ storetest.Store }
-	leaseIgnoresSweeps     struct{ storetest.Store }
-	endedBeforeCommit      struct{ storetest.Store }
-	fingerprintsAllTenants struct{ storetest.Store }
-	resolveAnySystem       struct{ storetest.Store }
-	endSweepDeletes        struct{ storetest.Store }
-	nestedCommitsItself    struct{ storetest.Store }
-	orphansWithoutSilence  struct{ storetest.Store }
-	deliveriesForAll       struct{ storetest.Store }
-	pageRepeatsItsEnd      struct{ storetest.Store }
-	answersWithoutToken    struct{ storetest.Store }
-	revokesForAnybody      struct{ storetest.Store }
-	secretOfTheLane        struct{ storetest.Store }
-	upsertNeverReplaces    struct{ storetest.Store }
+	saveIgnoresLease       struct{ Store }
+	saveStopsAtStale       struct{ Store }
+	leaseIgnoresDue        struct{ Store }
+	leaseForgetsBehind     struct{ Store }
+	leaseForgetsNextDue    struct{ Store }
+	leaseIgnoresInFlight   struct{ Store }
+	leaseIgnoresSweeps     struct{ Store }
+	endedBeforeCommit      struct{ Store }
+	fingerprintsAllTenants struct{ Store }
+	resolveAnySystem       struct{ Store }
+	endSweepDeletes        struct{ Store }
+	nestedCommitsItself    struct{ Store }
+	orphansWithoutSilence  struct{ Store }
+	deliveriesForAll       struct{ Store }
+	pageRepeatsItsEnd      struct{ Store }
+	answersWithoutToken    struct{ Store }
+	revokesForAnybody      struct{ Store }
+	secretOfTheLane        struct{ Store }
+	upsertNeverReplaces    struct{ Store }
 )
 
-// TestSuiteFindsPlantedBugs proves that the contract suite can fail.
-func TestSuiteFindsPlantedBugs(t *testing.T) {
+// FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
+// be found. open makes a new database.
+func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 	keepNoFailFiles(t)
 	bugs := map[string]struct {
 		check string
-		plant func(storetest.Store) storetest.Store
+		plant func(Store) Store
 	}{
-		"save ignores the lease":               {"save/a lease that is another's is stale", func(s storetest.Store) storetest.Store { return saveIgnoresLease{s} }},
-		"save ignores the lease, at random":    {"property/the stored state is the fold of the stream after any commands", func(s storetest.Store) storetest.Store { return saveIgnoresLease{s} }},
-		"save stops at what is stale":          {"save/one that is stale does not stop the others", func(s storetest.Store) storetest.Store { return saveStopsAtStale{s} }},
-		"lease ignores when it is due":         {"lease/only what is due", func(s storetest.Store) storetest.Store { return leaseIgnoresDue{s} }},
-		"lease forgets what is due next":       {"lease/next due is the earliest of all lanes", func(s storetest.Store) storetest.Store { return leaseForgetsNextDue{s} }},
-		"lease forgets who is left behind":     {"lease/names the lanes that it left behind", func(s storetest.Store) storetest.Store { return leaseForgetsBehind{s} }},
-		"lease ignores what is in flight":      {"lease/a lane's own limit counts what is in flight", func(s storetest.Store) storetest.Store { return leaseIgnoresInFlight{s} }},
-		"lease ignores sweeps":                 {"lease/lanes that are swept wait", func(s storetest.Store) storetest.Store { return leaseIgnoresSweeps{s} }},
-		"ended before the commit":              {"schedule/ended is called once, after the commit", func(s storetest.Store) storetest.Store { return endedBeforeCommit{s} }},
-		"ended tells of a commit that was not": {"schedule/ended is called once, after a rollback", func(s storetest.Store) storetest.Store { return endedBeforeCommit{s} }},
-		"fingerprints of all tenants":          {"intake/fingerprints tell known events from new ones", func(s storetest.Store) storetest.Store { return fingerprintsAllTenants{s} }},
-		"resolve in any source system":         {"directory/the same IDs in two tenants and two source systems", func(s storetest.Store) storetest.Store { return resolveAnySystem{s} }},
-		"end of a sweep always deletes":        {"sweep/one that was replaced meanwhile stays", func(s storetest.Store) storetest.Store { return endSweepDeletes{s} }},
-		"nested transactions commit alone":     {"intake/a transaction in a transaction joins it", func(s storetest.Store) storetest.Store { return nestedCommitsItself{s} }},
-		"orphans without silence":              {"takeover/orphans are what dead holders held", func(s storetest.Store) storetest.Store { return orphansWithoutSilence{s} }},
-		"deliveries of all tenants":            {"isolation/another tenant finds nothing of a delivery", func(s storetest.Store) storetest.Store { return deliveriesForAll{s} }},
-		"a page repeats the last one's end":    {"deliveries/pages are stable while rows are added and moved", func(s storetest.Store) storetest.Store { return pageRepeatsItsEnd{s} }},
-		"answers without the token":            {"idempotency/an answer is given once, by who holds the token", func(s storetest.Store) storetest.Store { return answersWithoutToken{s} }},
-		"anybody revokes":                      {"keys/revoked once, by its tenant or by the platform", func(s storetest.Store) storetest.Store { return revokesForAnybody{s} }},
-		"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", func(s storetest.Store) storetest.Store { return secretOfTheLane{s} }},
-		"upsert never replaces":                {"directory/a second write replaces the first", func(s storetest.Store) storetest.Store { return upsertNeverReplaces{s} }},
+		"save ignores the lease":               {"save/a lease that is another's is stale", func(s Store) Store { return saveIgnoresLease{s} }},
+		"save ignores the lease, at random":    {"property/the stored state is the fold of the stream after any commands", func(s Store) Store { return saveIgnoresLease{s} }},
+		"save stops at what is stale":          {"save/one that is stale does not stop the others", func(s Store) Store { return saveStopsAtStale{s} }},
+		"lease ignores when it is due":         {"lease/only what is due", func(s Store) Store { return leaseIgnoresDue{s} }},
+		"lease forgets what is due next":       {"lease/next due is the earliest of all lanes", func(s Store) Store { return leaseForgetsNextDue{s} }},
+		"lease forgets who is left behind":     {"lease/names the lanes that it left behind", func(s Store) Store { return leaseForgetsBehind{s} }},
+		"lease ignores what is in flight":      {"lease/a lane's own limit counts what is in flight", func(s Store) Store { return leaseIgnoresInFlight{s} }},
+		"lease ignores sweeps":                 {"lease/lanes that are swept wait", func(s Store) Store { return leaseIgnoresSweeps{s} }},
+		"ended before the commit":              {"schedule/ended is called once, after the commit", func(s Store) Store { return endedBeforeCommit{s} }},
+		"ended tells of a commit that was not": {"schedule/ended is called once, after a rollback", func(s Store) Store { return endedBeforeCommit{s} }},
+		"fingerprints of all tenants":          {"intake/fingerprints tell known events from new ones", func(s Store) Store { return fingerprintsAllTenants{s} }},
+		"resolve in any source system":         {"directory/the same IDs in two tenants and two source systems", func(s Store) Store { return resolveAnySystem{s} }},
+		"end of a sweep always deletes":        {"sweep/one that was replaced meanwhile stays", func(s Store) Store { return endSweepDeletes{s} }},
+		"nested transactions commit alone":     {"intake/a transaction in a transaction joins it", func(s Store) Store { return nestedCommitsItself{s} }},
+		"orphans without silence":              {"takeover/orphans are what dead holders held", func(s Store) Store { return orphansWithoutSilence{s} }},
+		"deliveries of all tenants":            {"isolation/another tenant finds nothing of a delivery", func(s Store) Store { return deliveriesForAll{s} }},
+		"a page repeats the last one's end":    {"deliveries/pages are stable while rows are added and moved", func(s Store) Store { return pageRepeatsItsEnd{s} }},
+		"answers without the token":            {"idempotency/an answer is given once, by who holds the token", func(s Store) Store { return answersWithoutToken{s} }},
+		"anybody revokes":                      {"keys/revoked once, by its tenant or by the platform", func(s Store) Store { return revokesForAnybody{s} }},
+		"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", func(s Store) Store { return secretOfTheLane{s} }},
+		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
 	}
 	for name, bug := range bugs {
 		t.Run(name, func(t *testing.T) {
-			if found := storetest.Probe(t.Context(), bug.check, openStore(t)); len(found) > 0 {
+			if found := Probe(t.Context(), bug.check, open(t)); len(found) > 0 {
 				t.Fatalf("the check fails without the bug, or is not there: %v", found)
 			}
-			db := openStore(t)
+			db := open(t)
 			db.Store = bug.plant(db.Store)
-			if found := storetest.Probe(t.Context(), bug.check, db); len(found) == 0 {
+			if found := Probe(t.Context(), bug.check, db); len(found) == 0 {
 				t.Errorf("%q did not find the bug", bug.check)
 			}
 		})

@@ -1,0 +1,47 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// lendTimeout bounds the wait for the last answers of a server that only helps out.
+const lendTimeout = time.Second
+
+// While answers by server as long as do works, and leaves the listener open to the next server: who connects in
+// between waits in the listener's queue.
+func While(listener *net.TCPListener, server Server, do func() error) error {
+	l := &lent{TCPListener: listener}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	err := do()
+	ctx, cancel := context.WithTimeout(context.Background(), lendTimeout)
+	defer cancel()
+	_ = server.Shutdown(ctx) // who is cut off has asked a service that could not work yet
+	_ = l.Close()            // when Serve had not begun yet
+	return errors.Join(err, <-served, listener.SetDeadline(time.Time{}))
+}
+
+// lent is a listener whose Close ends its use by one server, and not the listener.
+type lent struct {
+	*net.TCPListener
+	ended atomic.Bool
+}
+
+// Accept fails with net.ErrClosed after Close.
+func (l *lent) Accept() (net.Conn, error) {
+	conn, err := l.TCPListener.Accept()
+	if err != nil && l.ended.Load() {
+		return nil, net.ErrClosed
+	}
+	return conn, err
+}
+
+// Close wakes who waits in Accept.
+func (l *lent) Close() error {
+	l.ended.Store(true)
+	return l.SetDeadline(time.Unix(1, 0))
+}

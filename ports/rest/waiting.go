@@ -1,0 +1,28 @@
+package rest
+
+import (
+	"context"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// NewWaiting makes the API of a service that has not got its database yet: it is alive, its metrics are there, it is
+// not ready, and everything else is unavailable. Of the dependencies it needs those of ProbesOnly without Ready.
+func NewWaiting(d Dependencies) *API {
+	unavailable := problem.New(problem.Unavailable, "The service waits for its database; try again in a second.")
+	d.ProbesOnly = true
+	d.Ready = func(context.Context) error { return unavailable }
+	a := newAPI(d)
+	a.app.Server().DisableKeepalive = true // the next request goes to the whole API, if it is there by then
+	a.app.Use(func(c *fiber.Ctx) error {
+		switch c.Path() {
+		case pathHealth, pathReady, pathMetrics:
+			return c.Next()
+		}
+		return unavailable
+	})
+	a.routes()
+	return a
+}
