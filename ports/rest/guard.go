@@ -19,6 +19,9 @@ const (
 
 // guard refuses what no route understands, before any route reads it.
 func (a *API) guard(c *fiber.Ctx) error {
+	if err := checkFraming(c); err != nil {
+		return err
+	}
 	if length := max(c.Request().Header.ContentLength(), len(c.Request().Body())); length > maxBody {
 		return problem.New(problem.PayloadTooLarge, "The body has %d bytes, at most %d are allowed.", length, maxBody)
 	}

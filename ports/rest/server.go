@@ -15,9 +15,10 @@ const (
 	maxBody = 8 << 20
 	// maxRead is the largest body that is read. Up to here a body that is too large is read to its end,
 	// so that its sender gets the answer 413 and not a reset connection.
-	maxRead        = 12 << 20
-	maxHeader      = 16 << 10
-	maxConnections = 4096
+	maxRead   = 12 << 20
+	maxHeader = 16 << 10
+	// maxConnections bounds the open ones, idle or not. Idle ones are what most of them are; see ReduceMemoryUsage.
+	maxConnections = 16 << 10
 	readTimeout    = 30 * time.Second
 	writeTimeout   = 60 * time.Second
 	idleTimeout    = time.Minute
@@ -45,7 +46,8 @@ func newAPI(d Dependencies) *API {
 		IdleTimeout:           idleTimeout,
 		Immutable:             true, // strings of a request may outlive it
 		ReadBufferSize:        maxHeader,
-		ReadTimeout:           readTimeout,
+		ReadTimeout:           readTimeout, // from a request's first byte to its last
+		ReduceMemoryUsage:     true,        // an idle connection holds no buffers
 		StrictRouting:         true,
 		UnescapePath:          true,
 		WriteTimeout:          writeTimeout,

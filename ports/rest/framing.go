@@ -1,0 +1,92 @@
+package rest
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/gofiber/fiber/v2"
+	"github.com/valyala/fasthttp"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// checkFraming refuses what a proxy before this service could read as another request than this service does, or as
+// several of them (request smuggling; RFC 9112, sections 2.2, 2.3, 3.2, 5.1, 5.2, 6.1, 6.3 and 7.1.2). The HTTP library
+// lets all of it pass. The connection ends with such a request: nobody knows where the next one begins.
+func checkFraming(c *fiber.Ctx) error {
+	if wrong := misframed(&c.Context().Request.Header); wrong != "" {
+		c.Context().SetConnectionClose()
+		return problem.New(problem.InvalidRequest, "The request is not sound HTTP/1.1: %s.", wrong)
+	}
+	return nil
+}
+
+// misframed says what is wrong with the header section as it was sent; empty when nothing is.
+func misframed(header *fasthttp.RequestHeader) string {
+	version := string(header.Protocol())
+	if version != "HTTP/1.1" && version != "HTTP/1.0" {
+		return "its version is neither 1.1 nor 1.0"
+	}
+	sent := map[string]int{}
+	for line := range bytes.Lines(header.RawHeaders()) {
+		name, wrong := fieldName(line)
+		if wrong != "" {
+			return wrong
+		}
+		sent[name]++
+	}
+	for _, name := range []string{"host", "content-length", "transfer-encoding", "content-type", "content-encoding", "authorization", tenantField} {
+		if sent[name] > 1 {
+			return "it has the header " + name + " twice"
+		}
+	}
+	if sent["host"] == 0 && version == "HTTP/1.1" {
+		return "it has no header host"
+	}
+	if sent["transfer-encoding"] > 0 {
+		return misframedChunks(header, version, sent)
+	}
+	return ""
+}
+
+var tenantField = strings.ToLower(headerTenant)
+
+// fieldName is a header line's name in lower case; empty for the line that ends the section.
+func fieldName(line []byte) (name, wrong string) {
+	text, ended := bytes.CutSuffix(line, []byte("\r\n"))
+	switch {
+	case !ended:
+		return "", "a header line does not end in CR LF"
+	case len(text) == 0:
+		return "", ""
+	case text[0] == ' ' || text[0] == '\t':
+		return "", "a header is folded over several lines"
+	}
+	before, _, _ := bytes.Cut(text, []byte(":"))
+	if bytes.ContainsAny(before, " \t") {
+		return "", "a header's name has white space in it or behind it"
+	}
+	return strings.ToLower(string(before)), ""
+}
+
+// misframedChunks is about a body whose length is not said before it.
+func misframedChunks(header *fasthttp.RequestHeader, version string, sent map[string]int) string {
+	switch {
+	case sent["content-length"] > 0:
+		return "it has both Content-Length and Transfer-Encoding"
+	case version == "HTTP/1.0":
+		return "HTTP/1.0 has no Transfer-Encoding"
+	case header.ContentLength() != chunked:
+		return "its Transfer-Encoding is not chunked"
+	}
+	// The library adds the fields behind the last chunk to the headers, where they could stand for the caller's own.
+	for name := range header.All() {
+		if sent[strings.ToLower(string(name))] == 0 {
+			return "it has fields behind its last chunk"
+		}
+	}
+	return ""
+}
+
+// chunked is what the library gives as the length of a chunked body.
+const chunked = -1
