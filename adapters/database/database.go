@@ -35,6 +35,7 @@ type Store interface {
 	retention.Store
 	subscriptions.Store
 	subscriptions.TestStore
+	subscriptions.HistoryStore
 	directory.Store
 	access.TenantStore
 	access.KeyStore

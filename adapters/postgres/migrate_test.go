@@ -2,9 +2,11 @@ package postgres_test
 
 import (
 	"errors"
+	"io/fs"
 	"testing"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/migrations"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -31,11 +33,15 @@ func TestManyMigrateAtOnce(t *testing.T) {
 func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	t.Parallel()
 	db := openURL(t, postgres.Config{URL: pgtest.Empty(t)})
+	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 2 {
 		if err := db.Migrate(); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.MigrateDown(int(postgres.NewestSchema())); err != nil {
+		if err := db.MigrateDown(len(files)); err != nil {
 			t.Fatal(err)
 		}
 		if left := count(t, db, `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'schema_migrations%'`); left != 0 {

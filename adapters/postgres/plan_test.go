@@ -65,6 +65,8 @@ SELECT ` + aTenant + `, ` + aDelivery + `, ` + anEvent + `, 'target.imported', `
 	`INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
 SELECT ` + aTenant + `, ` + anEvent + `, n, 'target.imported', n, n, '', '', '' FROM ` + numbers,
 	`INSERT INTO bodies (tenant_id, event_id, number, body) SELECT ` + aTenant + `, ` + anEvent + `, 1, '{}' FROM ` + numbers,
+	`INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at)
+SELECT ` + aTenant + `, ` + anEvent + `, ` + aLane + `, 'billing_webhooks', 1, n FROM ` + numbers + ` WHERE n <= 100000`,
 	`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
 SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), 'active', 1, 16, '{}' FROM generate_series(0, 499) AS n`,
 	`INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 500000)`,
@@ -111,6 +113,8 @@ func hot() map[string]struct {
 		"fingerprints":            {knownEvents, []any{tenants, ids}, false},
 		"accepted events":         {acceptedEvents, []any{tenants, ids}, true},
 		"a stream":                {selectStream, []any{"t7", "delivery/dlv_1"}, false},
+		"history":                 {selectHistory, []any{"t7", "subscription/7"}, false},
+		"kept back":               {countKept, []any{"t7", subs[7], int64(1), int64(9)}, false},
 		"subscription changes":    {subscriptionChanges, []any{"subscriptions", int64(500_000), int64(600_000), 1000}, false},
 		"swept: due":              {sweptDue, []any{"t0", subs[0], []string{"pending", "retrying"}, 500}, false},
 		"swept: parked":           {sweptParked, []any{"t0", subs[0], []string{"parked"}, 500}, false},

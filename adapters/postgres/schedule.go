@@ -19,8 +19,8 @@ const (
 	insertBodies = `INSERT INTO bodies (tenant_id, event_id, number, body)
 SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[])`
 
-	insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])`
+	insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])`
 
 	insertSweeps = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at)
 SELECT tenant_id, subscription_id, action, 0 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, subscription_id, action)
@@ -80,10 +80,12 @@ func queueGated(b *pgx.Batch, gated []fanout.Gated) {
 	}
 	n := len(gated)
 	tenants, events, subscriptions, features := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+	versions, accepted := make([]int64, n), make([]int64, n)
 	for i, g := range gated {
+		versions[i], accepted[i] = g.SubscriptionVersion, g.AcceptedAt.UnixMicro()
 		tenants[i], events[i], subscriptions[i], features[i] = string(g.Tenant), g.EventID, g.SubscriptionID, string(g.Feature)
 	}
-	b.Queue(insertGated, tenants, events, subscriptions, features)
+	b.Queue(insertGated, tenants, events, subscriptions, features, versions, accepted)
 }
 
 // queueSweeps leaves a sweep that is noted already as it is.

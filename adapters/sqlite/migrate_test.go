@@ -3,16 +3,20 @@ package sqlite_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/domain/tenant"
+	"github.com/ordinavo/webhooks/migrations"
 )
 
-// newestSchema is the number of migrations; each has a step down.
+// newestSchema is that of the newest migration.
 func newestSchema(t *testing.T, db *sqlite.DB) int {
 	t.Helper()
 	_, newest, err := db.SchemaVersion()
@@ -34,6 +38,26 @@ func schemaIs(t *testing.T, db *sqlite.DB, want int) {
 	if int(current) != want {
 		t.Fatalf("the schema is %d, want %d", current, want)
 	}
+}
+
+// steps are the versions of the migrations, the newest first, down to the empty database.
+func steps(t *testing.T) (versions []int) {
+	t.Helper()
+	files, err := fs.Glob(migrations.SQLite, "sqlite/*.up.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions = []int{0}
+	for _, file := range files { // sorted by name
+		number, _, _ := strings.Cut(strings.TrimPrefix(file, "sqlite/"), "_")
+		version, err := strconv.Atoi(number)
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions = append(versions, version)
+	}
+	slices.Reverse(versions)
+	return versions
 }
 
 // names lists tables and indexes, apart from those of SQLite and of the migrations themselves.
@@ -80,7 +104,7 @@ func fillAll(t *testing.T, db *sqlite.DB, id tenant.ID) {
 		"secrets":           `?1, 'sub_1', 'sec_1', x'', 1`,
 		"sweeps":            `?1, 'sub_1', 'park', 1`,
 		"bodies":            `?1, 'evt_1', 1, x''`,
-		"gated_events":      `?1, 'evt_1', 'sub_1', 'f'`,
+		"gated_events":      `?1, 'evt_1', 'sub_1', 'f', 1, 1`,
 		"open_deliveries":   `?1, 'dlv_1', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'pending', 1, 0, 0, 0, 1, 1, 1, 1, '', NULL, NULL`,
 		"closed_deliveries": `?1, 'dlv_2', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'succeeded', 1, 0, 0, 0, 1, 1, 1, ''`,
 		"incarnations":      `?1, 1, 1`,
@@ -100,15 +124,17 @@ func TestMigrationsUpAndDownWithData(t *testing.T) {
 	newest := newestSchema(t, db)
 	schemaIs(t, db, newest)
 	whole := names(t, db)
-	for depth := 1; depth <= newest; depth++ { // one step down and up, then two, to the very bottom
+	versions := steps(t)
+	bottom := len(versions) - 1
+	for depth := 1; depth <= bottom; depth++ { // one step down and up, then two, to the very bottom
 		fillAll(t, db, tenant.ID(fmt.Sprintf("t%d", depth)))
 		for step := 1; step <= depth; step++ {
 			if err := db.MigrateDown(1); err != nil {
-				t.Fatalf("down from %d with data: %v", newest-step+1, err)
+				t.Fatalf("down from %d with data: %v", versions[step-1], err)
 			}
-			schemaIs(t, db, newest-step)
+			schemaIs(t, db, versions[step])
 		}
-		if depth == newest {
+		if depth == bottom {
 			if left := names(t, db); len(left) > 0 {
 				t.Errorf("the way down leaves %v", left)
 			}
@@ -120,7 +146,7 @@ func TestMigrationsUpAndDownWithData(t *testing.T) {
 		if got := names(t, db); !slices.Equal(got, whole) {
 			t.Errorf("after %d steps down and up there is\n%v, want\n%v", depth, got, whole)
 		}
-		if depth < newest-1 { // the tenants' own migration was not taken back
+		if depth < bottom-1 { // the tenants' own migration was not taken back
 			if _, err := sqlite.NewStore(db, tagging{}).Tenant(t.Context(), "t1"); err != nil {
 				t.Errorf("a tenant is gone after %d steps down and up: %v", depth, err)
 			}

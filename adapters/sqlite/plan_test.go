@@ -73,6 +73,11 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	"AppendEvents": func(ctx context.Context, s *Store) error {
 		return s.AppendEvents(ctx, []intake.Accepted{{Event: event.Sample(event.TargetImported, "t1"), At: time.Now()}})
 	},
+	"SubscriptionHistory": func(ctx context.Context, s *Store) error {
+		_, err := s.SubscriptionHistory(ctx, aLane)
+		return err
+	},
+	"KeptBack": func(ctx context.Context, s *Store) error { _, err := s.KeptBack(ctx, aLane, 1, 9); return err },
 	"LoadSubscription": func(ctx context.Context, s *Store) error {
 		_, err := s.LoadSubscription(ctx, aLane)
 		return err
@@ -323,7 +328,7 @@ var fill = []string{
 	`INSERT INTO customers SELECT 't' || (i % 10), i, NULL, NULL FROM n`,
 	`INSERT INTO api_keys SELECT 't' || (i % 10), 'key_' || i, zeroblob(28) || i, '', '', '[]', '', i, NULL, NULL, NULL FROM n`,
 	`INSERT INTO idempotency_keys SELECT zeroblob(28) || i, zeroblob(32), '', i, i, NULL FROM n`,
-	`INSERT INTO gated_events SELECT 't' || (i % 10), 'evt_' || i, 'sub_1', 'f' FROM n`,
+	`INSERT INTO gated_events SELECT 't' || (i % 10), 'evt_' || i, 'sub_1', 'f', 1, i FROM n`,
 	`INSERT INTO sweeps SELECT 't1', 'sub_' || i, 'park', i FROM n WHERE i <= 10`,
 	`DROP TABLE n`,
 }

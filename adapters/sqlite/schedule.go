@@ -14,6 +14,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
+const insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at) VALUES (?, ?, ?, ?, ?, ?)`
+
 // Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
 func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
@@ -29,8 +31,8 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 			}
 		}
 		for _, g := range plan.Gated {
-			if _, err := tx.Exec(ctx, `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature) VALUES (?, ?, ?, ?)`,
-				g.Tenant, g.EventID, g.SubscriptionID, g.Feature); err != nil {
+			if _, err := tx.Exec(ctx, insertGated,
+				g.Tenant, g.EventID, g.SubscriptionID, g.Feature, g.SubscriptionVersion, stamp(g.AcceptedAt)); err != nil {
 				return fmt.Errorf("insert a gated disposition of %s: %w", g.EventID, err)
 			}
 		}

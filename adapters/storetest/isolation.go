@@ -64,7 +64,7 @@ var isolationChecks = []Check{
 	}},
 	{"isolation/another tenant finds nothing of an event", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")
-		gated := fanout.Gated{Tenant: acme, EventID: d.EventID, SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks}
+		gated := fanout.Gated{Tenant: acme, EventID: d.EventID, SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks, AcceptedAt: at(0)}
 		w.ok(w.Schedule(w.ctx, fanout.Plan{Gated: []fanout.Gated{gated}}, func(bool) {}), "gate the event")
 		_, err := w.Event(w.ctx, other, d.EventID)
 		w.refused(err, problem.NotFound, "read another tenant's event")

@@ -23,7 +23,7 @@ var scheduleChecks = []Check{
 		second := bodyOf(e)
 		second.Number, second.Bytes = 2, []byte{0, 1, 0xff}
 		free, parked, leased := w.planned(active, e, at(2), ""), w.planned(paused, e, at(2), ""), w.planned(held, e, at(2), "inc_1")
-		gated := fanout.Gated{Tenant: acme, EventID: e.ID, SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks}
+		gated := fanout.Gated{Tenant: acme, EventID: e.ID, SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks, SubscriptionVersion: 1, AcceptedAt: e.At}
 		w.ok(w.Schedule(w.ctx, fanout.Plan{
 			Bodies: []fanout.Body{bodyOf(e), second}, Scheduled: []fanout.Scheduled{free, parked, leased}, Gated: []fanout.Gated{gated},
 			Poisoned: []fanout.Poisoned{{Tenant: acme, EventID: e.ID, Reason: "too odd", At: at(2)}},

@@ -61,7 +61,7 @@ func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 			return err
 		}
 		if e.Type.Family() == event.FamilyBilling && !billing {
-			b.plan.Gated = append(b.plan.Gated, Gated{e.TenantID, e.ID, s.ID, tenant.BillingWebhooks})
+			b.plan.Gated = append(b.plan.Gated, Gated{e.TenantID, e.ID, s.ID, tenant.BillingWebhooks, s.Version, e.At})
 			continue
 		}
 		sees := payload.View{Options: s.Options, Billing: billing}

@@ -107,6 +107,9 @@ type Gated struct {
 	EventID        string
 	SubscriptionID string
 	Feature        tenant.Feature
+	// SubscriptionVersion is the one that governed the event.
+	SubscriptionVersion int64
+	AcceptedAt          time.Time
 }
 
 // FanOut handles the events topic.

@@ -49,6 +49,7 @@ type Dependencies struct {
 	Intake           Intake
 	Subscriptions    *subscriptions.Service
 	SubscriptionList SubscriptionLister
+	History          *subscriptions.History
 	Tester           Tester
 	Directory        directory.Store
 	Tenants          *access.Tenants

@@ -54,8 +54,9 @@ type Attempt struct {
 // DeliveryDetail is a delivery with all that was sent and answered.
 type DeliveryDetail struct {
 	Delivery
-	Request  DeliveryRequest `json:"request"`
-	Attempts []Attempt       `json:"attempts" doc:"Oldest first."`
+	RenderedBy string          `json:"renderedBy" doc:"Where the subscription is shown as it was when it rendered the body." example:"/v1/subscriptions/sub_01JZ8A2MT8G7C3Y7V0WQ1M9B3C?version=3"`
+	Request    DeliveryRequest `json:"request"`
+	Attempts   []Attempt       `json:"attempts" doc:"Oldest first."`
 }
 
 // DeliveryOutput is a delivery as an answer.
@@ -130,12 +131,19 @@ func (a *API) visibleDeliveries(ctx context.Context, filter queries.DeliveryFilt
 // check refuses times that a store cannot hold, and a period that ends before it begins.
 func (p Period) check() error {
 	for name, at := range map[string]time.Time{"since": p.Since, "until": p.Until} {
-		if year := at.UTC().Year(); !at.IsZero() && (year < 1970 || year > 9999) {
-			return invalid(name, "must be in the years 1970 to 9999")
+		if err := checkYear(name, at); err != nil {
+			return err
 		}
 	}
 	if !p.Since.IsZero() && !p.Until.IsZero() && p.Until.Before(p.Since) {
 		return invalid("until", "is before since")
+	}
+	return nil
+}
+
+func checkYear(name string, at time.Time) error {
+	if year := at.UTC().Year(); !at.IsZero() && (year < 1970 || year > 9999) {
+		return invalid(name, "must be in the years 1970 to 9999")
 	}
 	return nil
 }
@@ -178,7 +186,7 @@ func viewDelivery(d delivery.Delivery) Delivery {
 
 func viewDetail(d queries.DeliveryDetail) DeliveryDetail {
 	view := DeliveryDetail{
-		Delivery: viewDelivery(d.Delivery), Attempts: []Attempt{},
+		Delivery: viewDelivery(d.Delivery), RenderedBy: versionLink(d.SubscriptionID, d.SubscriptionVersion), Attempts: []Attempt{},
 		Request: DeliveryRequest{URL: d.URL, Headers: map[string]string{}, Body: string(d.Body)},
 	}
 	for _, attempt := range d.Attempts {

@@ -36,6 +36,7 @@ type fake struct {
 	tenants       map[tenant.ID]access.Tenant
 	keys          map[access.Hash]domain.Key
 	subscriptions map[dispatch.Lane]subscription.Subscription
+	recorded      map[dispatch.Lane][]subscriptions.Recorded
 	customers     map[int64]payload.Customer
 	locations     map[int64]payload.Location
 	contacts      map[int64]payload.Contact
@@ -108,11 +109,33 @@ func (f *fake) LoadSubscription(_ context.Context, lane dispatch.Lane) (subscrip
 	return s, nil
 }
 
-func (f *fake) AppendSubscription(_ context.Context, _, after subscription.Subscription, _ []subscription.Change, _ subscriptions.Actor) error {
+func (f *fake) AppendSubscription(_ context.Context, _, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.subscriptions[dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}] = after
+	lane := dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}
+	f.subscriptions[lane] = after
+	for _, c := range changes {
+		f.recorded[lane] = append(f.recorded[lane], subscriptions.Recorded{Change: c, By: by, At: after.UpdatedAt})
+	}
 	return f.write()
+}
+
+func (f *fake) SubscriptionHistory(_ context.Context, lane dispatch.Lane) ([]subscriptions.Recorded, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.recorded[lane]) == 0 {
+		return nil, notFound()
+	}
+	return f.recorded[lane], f.fail
+}
+
+// KeptBack says that 3 events were kept from version 2 of every subscription.
+func (f *fake) KeptBack(_ context.Context, _ dispatch.Lane, first, last int64) ([]subscriptions.Kept, error) {
+	if first > 2 || last < 2 {
+		return nil, f.fail
+	}
+	at := time.Date(2026, 6, 18, 17, 30, 0, 0, time.UTC)
+	return []subscriptions.Kept{{Version: 2, Feature: tenant.BillingWebhooks, Events: 3, First: at, Last: at.Add(time.Hour)}}, f.fail
 }
 
 func (f *fake) CountSubscriptions(context.Context, tenant.ID) (int, error) { return 0, f.fail }

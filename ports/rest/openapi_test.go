@@ -77,8 +77,8 @@ func TestDocument(t *testing.T) {
 			}
 		}
 	}
-	if operations != 46 {
-		t.Errorf("%d operations, want 46: has a route come or gone?", operations)
+	if operations != 47 {
+		t.Errorf("%d operations, want 47: has a route come or gone?", operations)
 	}
 }
 

@@ -42,7 +42,11 @@ type SecretOutput struct {
 
 type newSubscriptionInput struct{ Body NewSubscription }
 
-type subscriptionInput struct{ SubscriptionRef }
+type subscriptionInput struct {
+	SubscriptionRef
+	At      time.Time `query:"at" doc:"Shows it as it was at this moment, RFC 3339. 404 before it was created and after it was deleted."`
+	Version int64     `query:"version" minimum:"1" doc:"Shows it as its changes up to this version left it; not together with at."`
+}
 
 type changeInput struct {
 	SubscriptionRef
@@ -65,7 +69,9 @@ func (a *API) routeSubscriptions() {
 	register(a, operation{id: "listSubscriptions", method: http.MethodGet, path: path, tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
 		summary: "List the tenant's subscriptions"}, a.listSubscriptions)
 	register(a, operation{id: "getSubscription", method: http.MethodGet, path: one, tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
-		statuses: notFound, summary: "Get a subscription"}, a.getSubscription)
+		statuses: notFound, summary: "Get a subscription", description: "As it is now, or as it was: also what was deleted meanwhile."}, a.getSubscription)
+	register(a, operation{id: "getSubscriptionHistory", method: http.MethodGet, path: one + "/history", tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
+		statuses: notFound, summary: "Who changed what, and when", description: "Straight from the subscription's event stream, newest first; a deleted subscription keeps its history."}, a.history)
 	register(a, operation{id: "updateSubscription", method: http.MethodPatch, path: one, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
 		statuses: notFound, summary: "Change a subscription", description: "What is absent stays as it is.",
 		example: map[string]any{"eventTypes": []string{"visit_report.approved"}}}, a.updateSubscription)
@@ -135,7 +141,31 @@ func (a *API) getSubscription(ctx context.Context, in *subscriptionInput) (*Subs
 	if err != nil {
 		return nil, err
 	}
-	return a.subscriptionOutput(a.Subscriptions.Get(ctx, l))
+	switch {
+	case in.Version != 0 && !in.At.IsZero():
+		return nil, invalid("version", "cannot be together with at")
+	case in.Version != 0:
+		return a.subscriptionOutput(a.History.Version(ctx, l, in.Version))
+	case !in.At.IsZero():
+		return a.subscriptionAt(ctx, l, in.At)
+	default:
+		return a.subscriptionOutput(a.Subscriptions.Get(ctx, l))
+	}
+}
+
+// subscriptionAt shows a rotation as it was under way then.
+func (a *API) subscriptionAt(ctx context.Context, l dispatch.Lane, at time.Time) (*SubscriptionOutput, error) {
+	if at.After(a.Now()) {
+		return nil, invalid("at", "is in the future")
+	}
+	if err := checkYear("at", at); err != nil {
+		return nil, err
+	}
+	then, err := a.History.At(ctx, l, at)
+	if err != nil {
+		return nil, err
+	}
+	return &SubscriptionOutput{ETag: etag(then.Version), Body: viewSubscription(then, at)}, nil
 }
 
 func (a *API) subscriptionOutput(s subscription.Subscription, err error) (*SubscriptionOutput, error) {

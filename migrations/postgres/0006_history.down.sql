@@ -1,0 +1,2 @@
+DROP INDEX gated_events_by_version;
+ALTER TABLE gated_events DROP COLUMN accepted_at, DROP COLUMN subscription_version;
