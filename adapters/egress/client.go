@@ -24,6 +24,7 @@ const (
 	maxTimeout      = 30 * time.Second
 	idleTimeout     = 30 * time.Second
 	maxInterim      = 5        // 1xx answers before the final one
+	maxTries        = 5        // connections that one attempt is tried on; see Send
 	maxHeaderBytes  = 64 << 10 // of an answer, on the wire
 	streamBuffer    = 64 << 10 // what an HTTP/2 receiver may send ahead of the reader, each stream
 	connBuffer      = 1 << 20  // the same for a connection
@@ -133,7 +134,8 @@ func (c *Client) Close() {
 // did, and the caller, who can ask ctx, decides whether it counts.
 //
 // The transport sends a request again only when it wrote none of it, on a kept connection that turned out to be closed,
-// or when an HTTP/2 receiver declared it unprocessed. The body must not change any more, even after Send.
+// or when an HTTP/2 receiver declared it unprocessed; a receiver that goes on declaring so is given up after maxTries
+// connections. The body must not change any more, even after Send.
 func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Outcome {
 	outcome := delivery.Outcome{StartedAt: c.clock(), RequestHeaders: request.Headers}
 	c.exchange(ctx, request, &outcome)
@@ -148,7 +150,9 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	response, err := c.roundTrip(attempt, request)
+	attempt, giveUp := context.WithCancelCause(attempt)
+	defer giveUp(nil)
+	response, err := c.roundTrip(attempt, giveUp, request)
 	if err != nil {
 		outcome.Kind, outcome.Error = explain(attempt, err)
 		return
@@ -157,12 +161,12 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	c.judge(attempt, response, outcome)
 }
 
-func (c *Client) roundTrip(ctx context.Context, request dispatch.Request) (*http.Response, error) {
+func (c *Client) roundTrip(ctx context.Context, giveUp context.CancelCauseFunc, request dispatch.Request) (*http.Response, error) {
 	target, err := c.guard.parse(request.URL)
 	if err != nil {
 		return nil, errBlocked
 	}
-	outgoing, err := http.NewRequestWithContext(traced(ctx), http.MethodPost, "", bytes.NewReader(request.Body))
+	outgoing, err := http.NewRequestWithContext(traced(ctx, giveUp), http.MethodPost, "", bytes.NewReader(request.Body))
 	if err != nil {
 		return nil, err
 	}
@@ -173,12 +177,17 @@ func (c *Client) roundTrip(ctx context.Context, request dispatch.Request) (*http
 	return c.transport.RoundTrip(outgoing)
 }
 
-// traced hands the attempt's deadline to the dial and bounds interim answers. The transport resets its bound on header
-// bytes for each interim answer that somebody sees, so they have to be counted here.
-func traced(ctx context.Context) context.Context {
+// traced hands the attempt's deadline to the dial, and bounds interim answers and tries. The transport resets its bound
+// on header bytes for each interim answer that somebody sees, and has none on tries, so both have to be counted here.
+func traced(ctx context.Context, giveUp context.CancelCauseFunc) context.Context {
 	deadline, _ := ctx.Deadline()
-	interim := 0
+	interim, tries := 0, 0
 	return httptrace.WithClientTrace(context.WithValue(ctx, deadlineKey{}, deadline), &httptrace.ClientTrace{
+		GetConn: func(string) {
+			if tries++; tries > maxTries {
+				giveUp(errTries)
+			}
+		},
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
 			if interim++; interim > maxInterim {
 				return errInterim

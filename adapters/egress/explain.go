@@ -18,7 +18,10 @@ import (
 // Cancelled is the Error of an outcome whose attempt ended because the caller's context did.
 const Cancelled = "cancelled"
 
-var errInterim = errors.New("too many interim answers")
+var (
+	errInterim = errors.New("too many interim answers")
+	errTries   = errors.New("the receiver took the request on none of several connections")
+)
 
 // explain names what went wrong. The texts are fixed: errors of the network name addresses of this side, and errors
 // about answers quote the receiver at any length.
@@ -26,6 +29,8 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 	var dns *net.DNSError
 	var dial *net.OpError
 	switch {
+	case errors.Is(context.Cause(attempt), errTries):
+		return delivery.KindConnectionLost, errTries.Error()
 	case errors.Is(attempt.Err(), context.Canceled), errors.Is(err, errClosed):
 		return delivery.KindConnectionLost, Cancelled
 	case errors.Is(err, errBlocked):

@@ -1,0 +1,122 @@
+package egress
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// frames serves HTTP/2 frame by frame: begin speaks first, and answer hears of each request's headers.
+func frames(t *testing.T, begin func(*http2.Framer), answer func(f *http2.Framer, stream uint32)) (url string, roots *x509.CertPool) {
+	t.Helper()
+	cert := certificate(t, func(*x509.Certificate) {})
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			context.AfterFunc(t.Context(), func() { conn.Close() }) // the client keeps it for a while, in hope of an answer
+			open.Go(func() {
+				defer conn.Close()
+				if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+					return
+				}
+				f := http2.NewFramer(conn, conn)
+				begin(f)
+				for {
+					frame, err := f.ReadFrame()
+					if err != nil {
+						return
+					}
+					if headers, ok := frame.(*http2.HeadersFrame); ok {
+						answer(f, headers.StreamID)
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { listener.Close(); open.Wait() })
+	roots = x509.NewCertPool()
+	roots.AddCert(cert.Leaf)
+	return "https://" + listener.Addr().(*net.TCPAddr).String() + "/", roots
+}
+
+func sayStatus(f *http2.Framer, stream uint32, status string, last bool) {
+	var block bytes.Buffer
+	_ = hpack.NewEncoder(&block).WriteField(hpack.HeaderField{Name: ":status", Value: status})
+	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: last})
+}
+
+// Whatever a receiver does with the frames of HTTP/2, the attempt ends with an outcome, and nothing goes on behind it.
+func TestHostileFrames(t *testing.T) {
+	settings := func(list ...http2.Setting) func(*http2.Framer) {
+		return func(f *http2.Framer) { _ = f.WriteSettings(list...) }
+	}
+	for name, test := range map[string]struct {
+		begin  func(*http2.Framer)
+		answer func(*http2.Framer, uint32)
+		want   delivery.Kind
+	}{
+		"frames of size zero": {settings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 0}), func(*http2.Framer, uint32) {}, delivery.KindConnectionLost},
+		"no room for a body":  {settings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}), func(*http2.Framer, uint32) {}, delivery.KindTimeout},
+		"no streams":          {settings(http2.Setting{ID: http2.SettingMaxConcurrentStreams, Val: 0}), func(*http2.Framer, uint32) {}, delivery.KindTimeout},
+		"no settings":         {func(*http2.Framer) {}, func(*http2.Framer, uint32) {}, delivery.KindTimeout},
+		"GOAWAY, processed":   {settings(), func(f *http2.Framer, s uint32) { _ = f.WriteGoAway(s, http2.ErrCodeInternal, nil) }, delivery.KindTimeout},
+		"reset stream":        {settings(), func(f *http2.Framer, s uint32) { _ = f.WriteRSTStream(s, http2.ErrCodeInternal) }, delivery.KindConnectionLost},
+		"headers twice, no end": {settings(), func(f *http2.Framer, s uint32) {
+			sayStatus(f, s, "200", false)
+			sayStatus(f, s, "200", false)
+		}, delivery.KindConnectionLost},
+		"data of another stream": {settings(), func(f *http2.Framer, s uint32) { _ = f.WriteData(s+2, true, []byte("x")) }, delivery.KindConnectionLost},
+		"no status":              {settings(), func(f *http2.Framer, s uint32) { sayStatus(f, s, "ok", true) }, delivery.KindConnectionLost},
+		"a sound answer":         {settings(), func(f *http2.Framer, s uint32) { sayStatus(f, s, "204", true) }, delivery.KindSucceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url, roots := frames(t, test.begin, test.answer)
+			client, dials := newClient(t, Config{RootCAs: roots})
+			request := post(url)
+			if test.want == delivery.KindTimeout {
+				request.Timeout = 3 * short
+			}
+			wantKind(t, client.Send(t.Context(), request), test.want)
+			client.Close()
+			if n := len(dials.dialled()); n > maxTries {
+				t.Errorf("dialled %d times", n)
+			}
+		})
+	}
+}
+
+// A receiver that says GOAWAY and that it has not looked at the request gets it again on a new connection, but not for ever.
+func TestGoAwayIsNotFollowedForEver(t *testing.T) {
+	var requests atomic.Int32
+	url, roots := frames(t, func(f *http2.Framer) { _ = f.WriteSettings() }, func(f *http2.Framer, _ uint32) {
+		requests.Add(1)
+		_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+	})
+	client, dials := newClient(t, Config{RootCAs: roots})
+	got := send(t, client, url)
+	wantKind(t, got, delivery.KindConnectionLost)
+	if n := len(dials.dialled()); got.Error != errTries.Error() || n > maxTries || int(requests.Load()) > n {
+		t.Errorf("%s: %d requests on %d connections", got.Error, requests.Load(), n)
+	}
+	client.Close()
+}
