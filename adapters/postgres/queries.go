@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -134,6 +135,40 @@ func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
 	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = $1 AND event_id = $2 ORDER BY subscription_id`, owner, eventID)
+}
+
+const selectPoisoned = `SELECT data FROM records WHERE topic = $1 AND position > $2 AND tenant_id = $3 ORDER BY position LIMIT 1000`
+
+// SetAside looks through what was put on the poison topic after the event was accepted; there is little of it.
+func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
+	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var data []byte
+		if err := r.Scan(&data); err != nil {
+			return err
+		}
+		var p poisoned
+		err := json.Unmarshal(data, &p)
+		if p.EventID == e.ID {
+			reason = p.Reason
+		}
+		return err
+	}, selectPoisoned, TopicPoison, e.Position, e.Tenant)
+	return reason, err
+}
+
+var deliveriesOf = `SELECT d.* FROM unnest($2::text[]) AS k (id) CROSS JOIN LATERAL (
+    SELECT * FROM (SELECT ` + openColumns + ` FROM open_deliveries WHERE tenant_id = $1 AND event_id = k.id
+        UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND event_id = k.id) AS u
+    ORDER BY 2 LIMIT $3) AS d`
+
+// DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
+func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
+	found, err := all(ctx, s.db.from(ctx), scanListed, deliveriesOf, owner, eventIDs, each)
+	of := make(map[string][]delivery.Delivery, len(eventIDs))
+	for _, d := range found {
+		of[d.EventID] = append(of[d.EventID], d)
+	}
+	return of, err
 }
 
 // QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.

@@ -162,7 +162,15 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.Body(ctx, delivery.Delivery{Tenant: "t1", EventID: "evt_1", BodyNumber: 1})
 		return err
 	},
-	"Event":     func(ctx context.Context, s *Store) error { _, err := s.Event(ctx, "t1", "evt_1"); return err },
+	"Event": func(ctx context.Context, s *Store) error { _, err := s.Event(ctx, "t1", "evt_1"); return err },
+	"SetAside": func(ctx context.Context, s *Store) error {
+		_, err := s.SetAside(ctx, queries.Event{Tenant: "t1", ID: "evt_1", Position: 1})
+		return err
+	},
+	"DeliveriesOf": func(ctx context.Context, s *Store) error {
+		_, err := s.DeliveriesOf(ctx, "t1", []string{"evt_1"}, 10)
+		return err
+	},
 	"GatedOf":   func(ctx context.Context, s *Store) error { _, err := s.GatedOf(ctx, "t1", "evt_1"); return err },
 	"FannedOut": func(ctx context.Context, s *Store) error { _, err := s.FannedOut(ctx, 1); return err },
 	"KeyByHash": func(ctx context.Context, s *Store) error { _, err := s.KeyByHash(ctx, access.Hash{}); return err },

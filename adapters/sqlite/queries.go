@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -150,6 +151,40 @@ func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = ? AND event_id = ?`, owner, eventID)
+}
+
+// SetAside looks through what was put on the poison topic after the event was accepted; there is little of it.
+func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
+	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+		var data []byte
+		if err = r.Scan(&data); err != nil {
+			return none, err
+		}
+		var p poisoned
+		err = json.Unmarshal(data, &p)
+		if p.EventID == e.ID {
+			reason = p.Reason
+		}
+		return none, err
+	}, `SELECT data FROM records WHERE topic = '`+TopicPoison+`' AND position > ? AND tenant_id = ? ORDER BY position LIMIT 1000`, e.Position, e.Tenant)
+	return reason, err
+}
+
+var deliveriesOf = `SELECT ` + openColumns + ` FROM open_deliveries INDEXED BY open_deliveries_by_event
+	WHERE tenant_id = ?1 AND event_id = ?2 UNION ALL SELECT ` + deliveryColumns + `, NULL FROM closed_deliveries INDEXED BY closed_deliveries_by_event
+	WHERE tenant_id = ?1 AND event_id = ?2 ORDER BY 2 LIMIT ?3`
+
+// DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
+func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
+	of := make(map[string][]delivery.Delivery, len(eventIDs))
+	for _, id := range eventIDs {
+		found, err := all(ctx, s.db, scanListed, deliveriesOf, owner, id, each)
+		if err != nil {
+			return nil, err
+		}
+		of[id] = found
+	}
+	return of, nil
 }
 
 // QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.

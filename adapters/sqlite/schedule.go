@@ -67,9 +67,15 @@ func (tx *Tx) schedule(ctx context.Context, d fanout.Scheduled) error {
 // TopicPoison is where goes what cannot be handled.
 const TopicPoison = "poison"
 
+// poisoned is what the poison topic keeps of an event.
+type poisoned struct {
+	EventID string `json:"eventId"`
+	Reason  string `json:"reason"`
+}
+
 // poison puts the event on the poison topic. It is outside any stream: handled again, it may come again.
 func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
-	data, err := json.Marshal(map[string]string{"eventId": p.EventID, "reason": p.Reason})
+	data, err := json.Marshal(poisoned{p.EventID, p.Reason})
 	if err != nil {
 		return err
 	}

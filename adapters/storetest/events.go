@@ -4,9 +4,11 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 var eventChecks = []Check{
@@ -88,6 +90,34 @@ var eventChecks = []Check{
 			w.ok(w.ReachFanOut(w.ctx, step.position), "move the fan-out's offset")
 			fannedOut(step.want)
 		}
+	}},
+	{"events/their deliveries, oldest first", func(w *world) {
+		s := w.subscribe(acme, nil)
+		e, alone := w.accept(acme, event.TargetImported, at(0)), w.accept(acme, event.TargetImported, at(0))
+		var all []string
+		plan := fanout.Plan{Bodies: []fanout.Body{bodyOf(e)}}
+		for range 4 {
+			plan.Scheduled = append(plan.Scheduled, w.planned(s, e, at(1), "inc_1"))
+			all = append(all, plan.Scheduled[len(all)].Delivery.ID)
+		}
+		w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "schedule")
+		w.saved(w.moved(plan.Scheduled[1].Delivery, "inc_1", recorded(success(at(2)), at(2))))
+		ids := func(owner tenant.ID, each int, events ...string) map[string][]string {
+			w.Helper()
+			found, err := w.DeliveriesOf(w.ctx, owner, events, each)
+			w.ok(err, "list deliveries of events")
+			ids := map[string][]string{}
+			for event, list := range found {
+				if len(list) > 0 {
+					ids[event] = idsOfDeliveries(list)
+				}
+			}
+			return ids
+		}
+		equal(w, "all of them", ids(acme, 10, e.ID, alone.ID), map[string][]string{e.ID: all})
+		equal(w, "three of them", ids(acme, 3, alone.ID, e.ID), map[string][]string{e.ID: all[:3]})
+		equal(w, "another tenant's", ids(other, 10, e.ID), map[string][]string{})
+		equal(w, "of no event", ids(acme, 10), map[string][]string{})
 	}},
 	{"events/nothing was gated", func(w *world) {
 		e := w.accept(acme, event.TargetImported, at(0))

@@ -5,7 +5,6 @@ package preview
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -153,7 +152,7 @@ func (d *draft) gated() bool { return d.event.Type.Family() == event.FamilyBilli
 
 // decide finds the outcome, and the reason in words.
 func (d *draft) decide() {
-	pattern, matches := matching(d.sub.EventTypes, d.event.Type)
+	pattern, matches := d.sub.EventTypes.Matching(d.event.Type)
 	wants := fmt.Sprintf("its pattern %s wants %s", pattern, d.event.Type)
 	d.shown = Preview{
 		SubscriptionID: d.sub.ID, SubscriptionVersion: d.sub.Version, Matches: matches, Origins: []Origin{}, Warnings: []string{},
@@ -162,7 +161,7 @@ func (d *draft) decide() {
 	switch {
 	case !matches:
 		d.shown.Outcome, d.shown.Status = queries.OutcomeNotMatched, ""
-		d.shown.Reason = fmt.Sprintf("none of its patterns (%s) wants %s; the nearest is %s", strings.Join(d.sub.EventTypes, ", "), d.event.Type, nearest(d.sub.EventTypes, d.event.Type))
+		d.shown.Reason = queries.WhyNotMatched(d.sub.EventTypes, d.event.Type)
 	case d.gated():
 		d.shown.Outcome, d.shown.Status = queries.OutcomeFeatureGated, ""
 		d.shown.Reason = fmt.Sprintf("%s, but the tenant does not have the feature %s", wants, tenant.BillingWebhooks)

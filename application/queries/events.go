@@ -3,7 +3,6 @@ package queries
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -54,85 +53,48 @@ type EventReader interface {
 	GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]Gated, error)
 	// SubscriptionsAt is the tenant's subscriptions as they were at the position, without deleted ones.
 	SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error)
+	// ListSubscriptions is those of now, newest first, without deleted ones; after is empty for the first page.
+	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
+	// SetAside is why fan-out could not handle the event; empty when it could.
+	SetAside(ctx context.Context, e Event) (reason string, err error)
+	// DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
+	DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error)
 }
 
-// What became of an event for one subscription.
-const (
-	OutcomeDelivery     = "delivery"
-	OutcomeNotMatched   = "not_matched"
-	OutcomeFeatureGated = "feature_gated"
-)
+// ShownDeliveries is how many deliveries the list of events shows of each.
+const ShownDeliveries = 20
 
-// Disposition is what became of an event for one subscription.
-type Disposition struct {
-	SubscriptionID string
-	Outcome        string
-	DeliveryID     string          // of a delivery
-	Status         delivery.Status // of a delivery
-	Reason         string
+// Listed is an accepted event with its deliveries, oldest first.
+type Listed struct {
+	Event
+	Deliveries []delivery.Delivery
+	More       bool // there are others
+}
+
+// List lists accepted events, newest first, each with its deliveries.
+func (q *Events) List(ctx context.Context, filter EventFilter) ([]Listed, error) {
+	events, err := q.Reader.AcceptedEvents(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]string, len(events))
+	for i, e := range events {
+		ids[i] = e.ID
+	}
+	deliveries, err := q.Reader.DeliveriesOf(ctx, filter.Tenant, ids, ShownDeliveries+1)
+	if err != nil {
+		return nil, fmt.Errorf("list the deliveries of %d events: %w", len(events), err)
+	}
+	listed := make([]Listed, len(events))
+	for i, e := range events {
+		of := deliveries[e.ID]
+		listed[i] = Listed{e, of[:min(len(of), ShownDeliveries)], len(of) > ShownDeliveries}
+	}
+	return listed, nil
 }
 
 // Events answers questions about accepted events.
 type Events struct {
 	Reader     EventReader
 	Deliveries DeliveryReader
-}
-
-// maxDeliveriesPerEvent is the quota of subscriptions with room for replays.
-const maxDeliveriesPerEvent = 5000
-
-// Detail is an event with exactly one disposition for each subscription that its tenant had when it
-// was accepted. They are empty until the event is fanned out.
-func (q *Events) Detail(ctx context.Context, owner tenant.ID, id string) (Event, []Disposition, error) {
-	e, err := q.Reader.Event(ctx, owner, id)
-	if err != nil {
-		return Event{}, nil, err
-	}
-	done, err := q.Reader.FannedOut(ctx, e.Position)
-	if err != nil || !done {
-		return e, []Disposition{}, err
-	}
-	dispositions, err := q.dispositions(ctx, e)
-	if err != nil {
-		return Event{}, nil, fmt.Errorf("find the dispositions of %s: %w", id, err)
-	}
-	return e, dispositions, nil
-}
-
-func (q *Events) dispositions(ctx context.Context, e Event) ([]Disposition, error) {
-	deliveries, err := q.Deliveries.Deliveries(ctx, DeliveryFilter{Tenant: e.Tenant, EventID: e.ID, Limit: maxDeliveriesPerEvent})
-	if err != nil {
-		return nil, err
-	}
-	gated, err := q.Reader.GatedOf(ctx, e.Tenant, e.ID)
-	if err != nil {
-		return nil, err
-	}
-	subscriptions, err := q.Reader.SubscriptionsAt(ctx, e.Tenant, e.Position)
-	if err != nil {
-		return nil, err
-	}
-	settled, all := map[string]bool{}, []Disposition{}
-	for _, d := range deliveries {
-		settled[d.SubscriptionID] = true
-		all = append(all, Disposition{d.SubscriptionID, OutcomeDelivery, d.ID, d.Status, "its filter wants " + string(e.Type)})
-	}
-	for _, g := range gated {
-		settled[g.SubscriptionID] = true
-		all = append(all, Disposition{SubscriptionID: g.SubscriptionID, Outcome: OutcomeFeatureGated,
-			Reason: "the tenant did not have the feature " + string(g.Feature) + " when the event was fanned out"})
-	}
-	for _, s := range subscriptions {
-		if !settled[s.ID] {
-			all = append(all, Disposition{SubscriptionID: s.ID, Outcome: OutcomeNotMatched, Reason: whyNot(s, e.Type)})
-		}
-	}
-	return all, nil
-}
-
-func whyNot(s subscription.Subscription, t event.Type) string {
-	if s.EventTypes.Matches(t) {
-		return "it matched, but the event could not be handled and was set aside; the log's poison topic says why"
-	}
-	return fmt.Sprintf("its filter (%s) does not want %s", strings.Join(s.EventTypes, ", "), t)
 }

@@ -1,12 +1,15 @@
 package queries_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -18,10 +21,10 @@ import (
 // dispositions of an event by subscription; more than one for a subscription is a failure.
 func (w *world) dispositions(owner tenant.ID, id string) map[string]queries.Disposition {
 	w.Helper()
-	_, list, err := w.events.Detail(w.Context(), owner, id)
+	detail, err := w.events.Detail(w.Context(), owner, id)
 	w.ok(err)
 	found := map[string]queries.Disposition{}
-	for _, d := range list {
+	for _, d := range detail.Dispositions {
 		if twice, ok := found[d.SubscriptionID]; ok {
 			w.Fatalf("%s has two dispositions: %+v and %+v", d.SubscriptionID, twice, d)
 		}
@@ -38,8 +41,8 @@ func TestWhatBecameOfAnEvent(t *testing.T) {
 	id := w.accept("acme", event.BillingEventReady)
 	later := w.subscribe("acme", "*")
 
-	accepted, list, err := w.events.Detail(t.Context(), "acme", id)
-	if err != nil || list == nil || len(list) != 0 || accepted.Type != event.BillingEventReady {
+	accepted, err := w.events.Detail(t.Context(), "acme", id)
+	if list := accepted.Dispositions; err != nil || list == nil || len(list) != 0 || accepted.Type != event.BillingEventReady {
 		t.Errorf("before fan-out it has %v, %v", list, err)
 	}
 	w.handle("acme", id)
@@ -47,7 +50,7 @@ func TestWhatBecameOfAnEvent(t *testing.T) {
 	if d := got[all.ID]; d.Outcome != queries.OutcomeFeatureGated || !strings.Contains(d.Reason, "billing_webhooks") || d.DeliveryID != "" {
 		t.Errorf("without the feature: %+v", d)
 	}
-	if d := got[targets.ID]; d.Outcome != queries.OutcomeNotMatched || d.Reason != "its filter (target.*, appointment.started) does not want billing.event_ready" {
+	if d := got[targets.ID]; d.Outcome != queries.OutcomeNotMatched || d.Reason != "none of its patterns (target.*, appointment.started) wants billing.event_ready; the nearest is target.*" {
 		t.Errorf("not wanted: %+v", d)
 	}
 	if _, ok := got[later.ID]; ok || len(got) != 3 {
@@ -64,8 +67,76 @@ func TestWhatBecameOfAnEvent(t *testing.T) {
 	if d := got[all.ID]; d.Status != delivery.StatusPending {
 		t.Errorf("active: %+v", d)
 	}
-	if _, _, err := w.events.Detail(t.Context(), "other", id); !problem.Is(err, problem.NotFound) {
+	if _, err := w.events.Detail(t.Context(), "other", id); !problem.Is(err, problem.NotFound) {
 		t.Errorf("another tenant gets %v", err)
+	}
+}
+
+// What somebody asks for later is a replay, whatever the event was for the subscription; what was created later says so.
+func TestReplaysAndWhoCameLater(t *testing.T) {
+	w := newWorld(t)
+	wanting, other := w.subscribe("acme", "visit_report.approved"), w.subscribe("acme", "target.*")
+	wanting = w.change(wanting, subscription.Paused{At: w.now, Reason: "maintenance"})
+	id := w.accept("acme", event.VisitReportApproved)
+	w.handle("acme", id)
+	later := w.subscribe("acme", "*")
+	gone := w.subscribe("acme", "*")
+	w.change(gone, subscription.Deleted{At: w.now})
+	for _, s := range []subscription.Subscription{wanting, other, later} {
+		w.replay(s, id)
+	}
+	detail, err := w.events.Detail(t.Context(), "acme", id)
+	w.ok(err)
+	if d := detail.Dispositions; len(d) != 2 || d[0].Outcome != queries.OutcomeDelivery || d[1].Outcome != queries.OutcomeNotMatched ||
+		d[0].Reason != "its pattern visit_report.approved wants visit_report.approved; the subscription was paused (maintenance) when the event came, so it was parked; it waits until the subscription is resumed" {
+		t.Errorf("dispositions are %+v", d)
+	}
+	if r := detail.Replays; len(r) != 3 || r[0].SubscriptionID != wanting.ID || r[0].DeliveryID == detail.Dispositions[0].DeliveryID || r[2].SubscriptionID != later.ID ||
+		!strings.Contains(r[1].Reason, "replayed at 2026-07-01T12:00:00Z") {
+		t.Errorf("replays are %+v", r)
+	}
+	if len(detail.Later) != 1 || detail.Later[0].ID != later.ID {
+		t.Errorf("later came %+v", detail.Later)
+	}
+	listed, err := w.events.List(t.Context(), queries.EventFilter{Tenant: "acme", Limit: 10})
+	if w.ok(err); len(listed) != 1 || len(listed[0].Deliveries) != 4 || listed[0].More {
+		t.Errorf("listed are %+v", listed)
+	}
+	for range queries.ShownDeliveries {
+		w.replay(later, id)
+	}
+	listed, err = w.events.List(t.Context(), queries.EventFilter{Tenant: "acme", Limit: 10})
+	if w.ok(err); len(listed[0].Deliveries) != queries.ShownDeliveries || !listed[0].More || listed[0].Deliveries[0].ID != detail.Dispositions[0].DeliveryID {
+		t.Errorf("listed are %d, more: %t", len(listed[0].Deliveries), listed[0].More)
+	}
+}
+
+// replay begins another delivery of the event.
+func (w *world) replay(s subscription.Subscription, eventID string) {
+	w.Helper()
+	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: w.id("dlv_"), Tenant: s.Tenant, EventID: eventID, EventType: event.VisitReportApproved,
+		SubscriptionID: s.ID, SubscriptionVersion: s.Version, BodyNumber: 1})
+	d, err := delivery.Fold(changes)
+	w.ok(err)
+	w.ok(w.Schedule(w.Context(), fanout.Plan{Scheduled: []fanout.Scheduled{{Delivery: d, Changes: changes, AcceptedAt: w.now}}}, func(bool) {}))
+}
+
+// Every status is put in words, so that a new one is not forgotten.
+func TestEveryStatusSaysHowFarADeliveryIs(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	d := w.delivery(s)
+	said := map[string]bool{}
+	for _, status := range delivery.Statuses() {
+		w.ok(w.db.Update(t.Context(), func(ctx context.Context, tx *sqlite.Tx) error {
+			_, err := tx.Exec(ctx, `UPDATE open_deliveries SET status = ? WHERE delivery_id = ?`, status, d.ID)
+			return err
+		}))
+		detail, err := w.events.Detail(t.Context(), "acme", d.EventID)
+		if w.ok(err); len(detail.Dispositions) != 1 || said[detail.Dispositions[0].Reason] || !strings.Contains(detail.Dispositions[0].Reason, "; ") {
+			t.Errorf("%s: %+v", status, detail.Dispositions)
+		}
+		said[detail.Dispositions[0].Reason] = true
 	}
 }
 
@@ -75,7 +146,7 @@ func TestAnEventThatWasSetAsideSaysSo(t *testing.T) {
 	id := w.accept("acme", event.VisitReportApproved)
 	w.panics[id] = true
 	w.handle("acme", id)
-	if d := w.dispositions("acme", id)[s.ID]; d.Outcome != queries.OutcomeNotMatched || !strings.Contains(d.Reason, "set aside") {
+	if d := w.dispositions("acme", id)[s.ID]; d.Outcome != queries.OutcomeNotMatched || !strings.Contains(d.Reason, "set aside: ") || !strings.Contains(d.Reason, "it fell") {
 		t.Errorf("%+v", d)
 	}
 }

@@ -21,10 +21,33 @@ type Event struct {
 	TraceID    string    `json:"traceId" doc:"Of the request that brought it."`
 }
 
+// ListedEvent is an event with its deliveries.
+type ListedEvent struct {
+	Event
+	Deliveries     []EventDelivery `json:"deliveries" doc:"The first 20, oldest first; GET /v1/deliveries?eventId= lists all."`
+	MoreDeliveries bool            `json:"moreDeliveries"`
+}
+
+// EventDelivery is one of an event's deliveries.
+type EventDelivery struct {
+	DeliveryID     string `json:"deliveryId"`
+	SubscriptionID string `json:"subscriptionId"`
+	Status         string `json:"status" enum:"pending,delivering,retrying,parked,succeeded,dead_letter,cancelled"`
+}
+
 // EventDetail is an event with what became of it.
 type EventDetail struct {
 	Event
-	Dispositions []Disposition `json:"dispositions"`
+	Dispositions []Disposition       `json:"dispositions" doc:"Exactly one for each subscription that the tenant had when the event was accepted; empty until it is fanned out."`
+	Replays      []Disposition       `json:"replays" doc:"Deliveries that somebody asked for later."`
+	CreatedLater []LaterSubscription `json:"createdLater" doc:"Subscriptions of now that were created after the event was accepted, and so did not get it."`
+}
+
+// LaterSubscription was created after the event.
+type LaterSubscription struct {
+	SubscriptionID string    `json:"subscriptionId"`
+	CreatedAt      time.Time `json:"createdAt"`
+	Reason         string    `json:"reason"`
 }
 
 // Disposition is what became of an event for one subscription.
@@ -49,7 +72,7 @@ type listEventsInput struct {
 	EventType string `query:"eventType" maxLength:"100"`
 }
 
-func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[Event], error) {
+func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[ListedEvent], error) {
 	if in.EventType != "" && !event.Type(in.EventType).Known() {
 		return nil, invalid("eventType", "is not a known event type")
 	}
@@ -67,11 +90,11 @@ func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[
 			return nil, invalid("cursor", "is not a cursor of this list")
 		}
 	}
-	found, err := a.Events.Reader.AcceptedEvents(ctx, filter)
+	found, err := a.Events.List(ctx, filter)
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(l, found, func(e queries.Event) string { return strconv.FormatInt(e.Sequence, 10) }, viewEvent)
+	return pageOf(l, found, func(e queries.Listed) string { return strconv.FormatInt(e.Sequence, 10) }, viewListedEvent)
 }
 
 func viewEvent(e queries.Event) Event {
@@ -79,15 +102,32 @@ func viewEvent(e queries.Event) Event {
 		AcceptedAt: e.AcceptedAt.UTC(), TraceID: traceIDOf(e.TraceParent)}
 }
 
-func viewEventDetail(e queries.Event, dispositions []queries.Disposition) EventDetail {
-	view := EventDetail{Event: viewEvent(e), Dispositions: []Disposition{}}
+func viewListedEvent(e queries.Listed) ListedEvent {
+	view := ListedEvent{Event: viewEvent(e.Event), Deliveries: []EventDelivery{}, MoreDeliveries: e.More}
+	for _, d := range e.Deliveries {
+		view.Deliveries = append(view.Deliveries, EventDelivery{d.ID, d.SubscriptionID, string(d.Status)})
+	}
+	return view
+}
+
+func viewEventDetail(e queries.Detail) EventDetail {
+	view := EventDetail{Event: viewEvent(e.Event), Dispositions: viewDispositions(e.Dispositions), Replays: viewDispositions(e.Replays), CreatedLater: []LaterSubscription{}}
+	for _, s := range e.Later {
+		reason := "it was created after the event was accepted"
+		view.CreatedLater = append(view.CreatedLater, LaterSubscription{s.ID, s.CreatedAt.UTC(), reason})
+	}
+	return view
+}
+
+func viewDispositions(dispositions []queries.Disposition) []Disposition {
+	views := []Disposition{}
 	for _, d := range dispositions {
-		view.Dispositions = append(view.Dispositions, Disposition{
+		views = append(views, Disposition{
 			SubscriptionID: d.SubscriptionID, Outcome: d.Outcome, DeliveryID: unlessEmpty(d.DeliveryID),
 			Status: unlessEmpty(string(d.Status)), Reason: d.Reason,
 		})
 	}
-	return view
+	return views
 }
 
 // traceIDOf is the second part of a traceparent (W3C Trace Context, section 3.2).

@@ -191,9 +191,9 @@ func (a *API) routeEvents() {
 }
 
 func (a *API) getEvent(ctx context.Context, in *eventInput) (*EventDetailOutput, error) {
-	found, dispositions, err := a.Events.Detail(ctx, ownerOf(ctx), in.ID)
+	found, err := a.Events.Detail(ctx, ownerOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &EventDetailOutput{viewEventDetail(found, dispositions)}, nil
+	return &EventDetailOutput{viewEventDetail(found)}, nil
 }

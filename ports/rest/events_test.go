@@ -115,6 +115,10 @@ func withDeliveries(t *testing.T) *harness {
 	h := newHarness(t)
 	h.store.subscriptions[dispatch.Lane{Tenant: own, SubscriptionID: "sub_free"}] = subscription.Subscription{ID: "sub_free", Tenant: own,
 		Status: subscription.StatusActive, Version: 1, Settings: subscription.Settings{EventTypes: subscription.Filter{"target.imported"}}}
+	for id, types := range map[string]string{"sub_bound": "*", "sub_gated": "billing.*", "sub_later": "*"} {
+		h.store.subscriptions[dispatch.Lane{Tenant: own, SubscriptionID: id}] = subscription.Subscription{ID: id, Tenant: own,
+			Status: subscription.StatusActive, Version: 1, CreatedAt: h.now, Settings: subscription.Settings{EventTypes: subscription.Filter{types}}}
+	}
 	for i := range 5 {
 		d := delivery.Delivery{ID: fmt.Sprintf("dlv_%d", i), Tenant: own, EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_bound",
 			SubscriptionVersion: 3, Status: delivery.StatusDeadLetter, Attempts: 1, Version: 2, CreatedAt: h.now}
@@ -138,10 +142,18 @@ func TestEventQueries(t *testing.T) {
 		`"traceId":"4bf92f3577b34da6a3ce929d0e0e4736"`,
 		`{"subscriptionId":"sub_gated","outcome":"feature_gated","deliveryId":null,"status":null,"reason":`,
 		`{"subscriptionId":"sub_free","outcome":"not_matched","deliveryId":null,"status":null,"reason":`,
-		`{"subscriptionId":"sub_bound","outcome":"delivery","deliveryId":"dlv_0","status":"dead_letter","reason":`,
+		`{"subscriptionId":"sub_bound","outcome":"delivery","deliveryId":"dlv_0","status":"dead_letter","reason":"its pattern * wants visit_report.approved; it was given up after attempt 1"`,
+		`"replays":[{"subscriptionId":"sub_bound","outcome":"delivery","deliveryId":"dlv_1"`,
+		`"createdLater":[{"subscriptionId":"sub_later","createdAt":"2026-06-18T17:00:00Z","reason":`,
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("lacks %s: %s", want, got.body)
+		}
+	}
+	listed := h.call(h.admin, "GET", "/v1/events?limit=5", "").expect(200)
+	for _, want := range []string{`"deliveries":[{"deliveryId":"dlv_4","subscriptionId":"sub_else","status":"dead_letter"}`, `"deliveries":[],"moreDeliveries":false`} {
+		if !strings.Contains(listed.body, want) {
+			t.Errorf("lacks %s: %s", want, listed.body)
 		}
 	}
 	h.call(h.other, "GET", "/v1/events/evt_1", "").expect(404).refused("not_found")

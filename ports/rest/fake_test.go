@@ -352,6 +352,16 @@ func (f *fake) Event(_ context.Context, owner tenant.ID, id string) (queries.Eve
 	return queries.Event{}, notFound()
 }
 
+func (f *fake) SetAside(context.Context, queries.Event) (string, error) { return "", f.fail }
+
+func (f *fake) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
+	of := map[string][]delivery.Delivery{}
+	for _, id := range eventIDs {
+		of[id], _ = f.Deliveries(ctx, queries.DeliveryFilter{Tenant: owner, EventID: id, Limit: each})
+	}
+	return of, f.fail
+}
+
 func (f *fake) FannedOut(context.Context, int64) (bool, error) { return true, nil }
 
 func (f *fake) GatedOf(context.Context, tenant.ID, string) ([]queries.Gated, error) {
@@ -359,7 +369,8 @@ func (f *fake) GatedOf(context.Context, tenant.ID, string) ([]queries.Gated, err
 }
 
 func (f *fake) SubscriptionsAt(ctx context.Context, owner tenant.ID, _ int64) ([]subscription.Subscription, error) {
-	return f.ListSubscriptions(ctx, owner, "", 1000)
+	now, err := f.ListSubscriptions(ctx, owner, "", 1000)
+	return slices.DeleteFunc(now, func(s subscription.Subscription) bool { return s.ID == "sub_later" }), err
 }
 
 func (f *fake) Deliveries(_ context.Context, filter queries.DeliveryFilter) ([]delivery.Delivery, error) {

@@ -111,6 +111,29 @@ func TestDispositions(t *testing.T) {
 	if slices.ContainsFunc(acme.event(report).Dispositions, func(d disposition) bool { return d.SubscriptionID == later.ID }) {
 		t.Error("a subscription that came later has a disposition")
 	}
+	shown := into[struct {
+		CreatedLater []struct{ SubscriptionID, Reason string }
+		Replays      []disposition
+	}](acme.get("/v1/events/" + report).want(http.StatusOK))
+	if len(shown.CreatedLater) != 1 || shown.CreatedLater[0].SubscriptionID != later.ID || shown.CreatedLater[0].Reason == "" || len(shown.Replays) != 0 {
+		t.Errorf("got %+v", shown)
+	}
+	for _, d := range acme.event(report).Dispositions {
+		want := map[string]string{matching.ID: "its pattern visit_report.* wants visit_report.approved; the receiver took it at attempt 1",
+			other.ID:  "none of its patterns (target.imported) wants visit_report.approved; the nearest is target.imported",
+			paused.ID: "its pattern * wants visit_report.approved; the subscription was paused when the event came, so it was parked; it waits until the subscription is resumed",
+		}[d.SubscriptionID]
+		if want != "" && d.Reason != want {
+			t.Errorf("got %q, want %q", d.Reason, want)
+		}
+	}
+	listed := into[page[struct {
+		EventID    string
+		Deliveries []struct{ DeliveryID, SubscriptionID, Status string }
+	}]](acme.get("/v1/events").want(http.StatusOK)).Data
+	if len(listed) != 2 || listed[0].EventID != bill || len(listed[0].Deliveries) != 0 || len(listed[1].Deliveries) != 2 {
+		t.Errorf("listed are %+v", listed)
+	}
 }
 
 // An event for a tenant that does not exist, or without a block that its type needs, is refused with the field's path.

@@ -1,27 +1,26 @@
-package preview
+package subscription
 
 import (
 	"strings"
 
 	"github.com/ordinavo/webhooks/domain/event"
-	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// matching is the first pattern of the filter that wants the type.
-func matching(filter subscription.Filter, t event.Type) (pattern string, ok bool) {
-	for _, pattern := range filter {
-		if (subscription.Filter{pattern}).Matches(t) {
+// Matching is the first pattern that wants the type.
+func (f Filter) Matching(t event.Type) (pattern string, ok bool) {
+	for _, pattern := range f {
+		if (Filter{pattern}).Matches(t) {
 			return pattern, true
 		}
 	}
 	return "", false
 }
 
-// nearest is the pattern that is the least different from the type; the first of equals. A pattern of
+// Nearest is the pattern that is the least different from the type; the first of equals. A pattern of
 // another family is farther than any of the same.
-func nearest(filter subscription.Filter, t event.Type) (pattern string) {
+func (f Filter) Nearest(t event.Type) (pattern string) {
 	least := -1
-	for _, candidate := range filter {
+	for _, candidate := range f {
 		d := distance(candidate, string(t))
 		if !strings.HasPrefix(candidate, string(t.Family())+".") {
 			d += len(candidate) + len(t)

@@ -1,0 +1,195 @@
+package queries
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// What became of an event for one subscription.
+const (
+	OutcomeDelivery     = "delivery"
+	OutcomeNotMatched   = "not_matched"
+	OutcomeFeatureGated = "feature_gated"
+)
+
+// Disposition is what became of an event for one subscription.
+type Disposition struct {
+	SubscriptionID string
+	Outcome        string
+	DeliveryID     string          // of a delivery
+	Status         delivery.Status // of a delivery
+	Reason         string
+}
+
+// Detail is an event with all that became of it.
+type Detail struct {
+	Event
+	// Dispositions is exactly one for each subscription that the tenant had when it accepted the event. They are
+	// empty until the event is fanned out.
+	Dispositions []Disposition
+	// Replays are deliveries that somebody asked for later.
+	Replays []Disposition
+	// Later are subscriptions of now that were created after the event was accepted, which is why they did not get it.
+	Later []subscription.Subscription
+}
+
+// Bounds of a detail: the quota of subscriptions, and the same with room for replays.
+const (
+	maxSubscriptions      = 1000
+	maxDeliveriesPerEvent = 5000
+)
+
+// Detail finds the event; problem.NotFound when the tenant has no such event.
+func (q *Events) Detail(ctx context.Context, owner tenant.ID, id string) (Detail, error) {
+	e, err := q.Reader.Event(ctx, owner, id)
+	if err != nil {
+		return Detail{}, err
+	}
+	detail := Detail{Event: e, Dispositions: []Disposition{}}
+	done, err := q.Reader.FannedOut(ctx, e.Position)
+	if err != nil || !done {
+		return detail, err
+	}
+	if err := q.explain(ctx, &detail); err != nil {
+		return Detail{}, fmt.Errorf("find the dispositions of %s: %w", id, err)
+	}
+	return detail, nil
+}
+
+// facts is what is known about an event's way to the subscriptions that there were.
+type facts struct {
+	event      Event
+	deliveries map[string][]delivery.Delivery // by subscription, oldest first
+	gated      map[string]tenant.Feature
+	setAside   string
+}
+
+func (q *Events) explain(ctx context.Context, detail *Detail) error {
+	there, err := q.Reader.SubscriptionsAt(ctx, detail.Tenant, detail.Position)
+	if err != nil {
+		return err
+	}
+	f, err := q.facts(ctx, detail.Event)
+	if err != nil {
+		return err
+	}
+	for _, s := range there {
+		d, first := f.dispose(s)
+		detail.Dispositions = append(detail.Dispositions, d)
+		if first {
+			f.deliveries[s.ID] = f.deliveries[s.ID][1:]
+		}
+	}
+	for _, more := range f.deliveries {
+		for _, d := range more {
+			reason := "it was replayed at " + d.CreatedAt.UTC().Format(time.RFC3339)
+			detail.Replays = append(detail.Replays, Disposition{d.SubscriptionID, OutcomeDelivery, d.ID, d.Status, reason + progress(d)})
+		}
+	}
+	slices.SortFunc(detail.Replays, func(a, b Disposition) int { return cmp.Compare(a.DeliveryID, b.DeliveryID) })
+	detail.Later, err = q.later(ctx, detail.Event, there)
+	return err
+}
+
+func (q *Events) facts(ctx context.Context, e Event) (facts, error) {
+	f := facts{event: e, deliveries: map[string][]delivery.Delivery{}, gated: map[string]tenant.Feature{}}
+	deliveries, err := q.Deliveries.Deliveries(ctx, DeliveryFilter{Tenant: e.Tenant, EventID: e.ID, Limit: maxDeliveriesPerEvent})
+	if err != nil {
+		return f, err
+	}
+	for _, d := range slices.Backward(deliveries) {
+		f.deliveries[d.SubscriptionID] = append(f.deliveries[d.SubscriptionID], d)
+	}
+	gated, err := q.Reader.GatedOf(ctx, e.Tenant, e.ID)
+	if err != nil {
+		return f, err
+	}
+	for _, g := range gated {
+		f.gated[g.SubscriptionID] = g.Feature
+	}
+	f.setAside, err = q.Reader.SetAside(ctx, e)
+	return f, err
+}
+
+// later is what there is now and was not there then.
+func (q *Events) later(ctx context.Context, e Event, there []subscription.Subscription) ([]subscription.Subscription, error) {
+	known := map[string]bool{}
+	for _, s := range there {
+		known[s.ID] = true
+	}
+	now, err := q.Reader.ListSubscriptions(ctx, e.Tenant, "", maxSubscriptions)
+	return slices.DeleteFunc(now, func(s subscription.Subscription) bool { return known[s.ID] }), err
+}
+
+// dispose finds the one disposition, and says whether it is the oldest of the subscription's deliveries. What was sent
+// to a subscription that the event was not for, somebody has asked for later.
+func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery bool) {
+	pattern, matches := s.EventTypes.Matching(f.event.Type)
+	wants := fmt.Sprintf("its pattern %s wants %s", pattern, f.event.Type)
+	deliveries := f.deliveries[s.ID]
+	feature, gated := f.gated[s.ID]
+	switch {
+	case gated:
+		return Disposition{SubscriptionID: s.ID, Outcome: OutcomeFeatureGated,
+			Reason: fmt.Sprintf("%s, but the tenant did not have the feature %s when the event was fanned out", wants, feature)}, false
+	case !matches:
+		return Disposition{SubscriptionID: s.ID, Outcome: OutcomeNotMatched, Reason: WhyNotMatched(s.EventTypes, f.event.Type)}, false
+	case len(deliveries) == 0:
+		return Disposition{SubscriptionID: s.ID, Outcome: OutcomeNotMatched, Reason: wants + ", but " + f.missing()}, false
+	}
+	first := deliveries[0]
+	if s.Status != subscription.StatusActive {
+		wants += fmt.Sprintf("; the subscription was %s%s when the event came, so it was parked", s.Status, because(s.Reason))
+	}
+	return Disposition{s.ID, OutcomeDelivery, first.ID, first.Status, wants + progress(first)}, true
+}
+
+func (f facts) missing() string {
+	if f.setAside == "" {
+		return "its delivery is not kept any more (ORDINAVO_RETENTION)"
+	}
+	return "the event could not be handled and was set aside: " + f.setAside
+}
+
+// WhyNotMatched says in words why a filter does not want a type.
+func WhyNotMatched(filter subscription.Filter, t event.Type) string {
+	return fmt.Sprintf("none of its patterns (%s) wants %s; the nearest is %s", strings.Join(filter, ", "), t, filter.Nearest(t))
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
+}
+
+// progress says how far a delivery has come.
+func progress(d delivery.Delivery) string {
+	switch d.Status {
+	case delivery.StatusPending:
+		return "; it waits for its first attempt"
+	case delivery.StatusDelivering:
+		return fmt.Sprintf("; attempt %d is under way", d.Attempts+1)
+	case delivery.StatusRetrying:
+		return fmt.Sprintf("; attempt %d failed, the next is due at %s", d.Attempts, d.DueAt.UTC().Format(time.RFC3339))
+	case delivery.StatusParked:
+		return "; it waits until the subscription is resumed"
+	case delivery.StatusSucceeded:
+		return fmt.Sprintf("; the receiver took it at attempt %d", d.Attempts)
+	case delivery.StatusDeadLetter:
+		return fmt.Sprintf("; it was given up after attempt %d", d.Attempts)
+	case delivery.StatusCancelled:
+		return "; it was cancelled: the subscription was deleted, or resumed without what was parked"
+	default:
+		return ""
+	}
+}
