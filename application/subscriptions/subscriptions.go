@@ -46,7 +46,7 @@ type Actor struct {
 }
 
 // MaxPerTenant is the quota of subscriptions.
-const MaxPerTenant = 1000
+const MaxPerTenant = 10_000
 
 // Service changes subscriptions.
 type Service struct {

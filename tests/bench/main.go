@@ -1,86 +1,85 @@
 // Command bench measures the service as a whole: the real binary, real requests, a real receiver, in one run.
-// Its figures are for comparing with each other; these machines are shared.
+// Machines are shared and differ, so its figures are for comparing with each other, above all with the two limits that
+// it measures beside them.
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
-	"slices"
+	"os/signal"
 	"strings"
-	"time"
+	"syscall"
 )
 
-// figure is one line of the table.
-type figure struct {
-	Name  string  `json:"name"`
-	Value float64 `json:"value"`
-	Unit  string  `json:"unit"`
-}
-
-// report collects the figures of a run.
-type report struct{ figures []figure }
-
-func (r *report) add(unit string, value float64, name string, args ...any) {
-	f := figure{fmt.Sprintf(name, args...), value, unit}
-	r.figures = append(r.figures, f)
-	fmt.Printf("%-58s %12.2f %s\n", f.Name, f.Value, f.Unit)
+// options of a run.
+type options struct {
+	quick      bool
+	rounds     int
+	events     int
+	databases  string
+	only       string
+	out        string
+	pprof      string
+	statements bool
 }
 
 func main() {
-	seconds := flag.Int("seconds", 20, "how long latency is measured")
-	events := flag.Int("events", 20000, "how many events throughput is measured with")
-	databases := flag.String("databases", "SQLite,PostgreSQL", "which databases are measured")
-	out := flag.String("out", "bench.json", "where the figures go")
+	var o options
+	flag.BoolVar(&o.quick, "quick", false, "the main figures alone, with fewer events and in one round")
+	flag.IntVar(&o.rounds, "rounds", 0, "how often what is repeated is measured (default 3; 1 with -quick)")
+	flag.IntVar(&o.events, "events", 0, "deliveries of each measurement of throughput (default 50000; 10000 with -quick)")
+	flag.StringVar(&o.databases, "databases", "SQLite,PostgreSQL,PostgreSQL×3", "which are measured; ×3 is three processes")
+	flag.StringVar(&o.only, "only", "", "run the scenarios whose names contain this, beside the limits")
+	flag.StringVar(&o.out, "out", "bench.json", "where the figures go")
+	flag.StringVar(&o.pprof, "pprof", "", "a folder for profiles of the service, one for each measurement of throughput")
+	flag.BoolVar(&o.statements, "statements", false, "print what cost PostgreSQL most after each measurement of throughput")
+	bare := flag.String("bare", "", "for this program's own use: sign and post to this URL")
 	flag.Parse()
-	if err := run(context.Background(), strings.Split(*databases, ","), *seconds, *events, *out); err != nil {
+	o.defaults()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	err := run(ctx, o, *bare)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, databases []string, seconds, events int, out string) error {
-	var r report
-	target, err := newReceiver()
+func (o *options) defaults() {
+	if o.rounds == 0 {
+		o.rounds = pick(o.quick, 1, 3)
+	}
+	if o.events == 0 {
+		o.events = pick(o.quick, 10000, 50000)
+	}
+}
+
+func pick[T any](first bool, a, b T) T {
+	if first {
+		return a
+	}
+	return b
+}
+
+func run(ctx context.Context, o options, bare string) error {
+	if bare != "" {
+		return bareLoop(ctx, bare, o.events)
+	}
+	b, err := newBench(ctx, o)
 	if err != nil {
 		return err
 	}
-	defer target.close()
-	limit, err := bareLoop(ctx, target, events)
-	if err != nil {
-		return fmt.Errorf("bare loop: %w", err)
-	}
-	r.add("1/s", limit, "limit A: a bare loop that signs and posts")
-	l, err := newLab(ctx, slices.Contains(databases, "PostgreSQL"))
-	if err != nil {
+	defer b.close()
+	failures := b.runAll(ctx)
+	b.report.print(os.Stdout)
+	if err := b.report.write(o.out); err != nil {
 		return err
 	}
-	defer l.close()
-	for _, step := range []struct {
-		name string
-		run  func(context.Context, *report, *service, *receiver) error
-	}{
-		{"latency", func(ctx context.Context, r *report, s *service, rc *receiver) error {
-			return latency(ctx, r, s, rc, 50, time.Duration(seconds)*time.Second)
-		}},
-		{"batched", func(ctx context.Context, r *report, s *service, rc *receiver) error {
-			return throughput(ctx, r, s, rc, limit, events, 100, 8)
-		}},
-		{"one by one", func(ctx context.Context, r *report, s *service, rc *receiver) error {
-			return throughput(ctx, r, s, rc, limit, events, 1, 64)
-		}},
-	} {
-		for _, kind := range databases {
-			if err := l.withService(ctx, kind, func(s *service) error { return step.run(ctx, &r, s, target) }); err != nil {
-				return fmt.Errorf("%s, %s: %w", kind, step.name, err)
-			}
-		}
+	if len(failures) > 0 {
+		return errors.New("these failed:\n  " + strings.Join(failures, "\n  "))
 	}
-	text, err := json.MarshalIndent(r.figures, "", "  ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(out, append(text, '\n'), 0o600)
+	return nil
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	_ "modernc.org/sqlite" // counts the pages of a file
+)
+
+// usage is CPU seconds so far, and the highest resident memory of a process.
+type usage struct{ service, database, peakMiB float64 }
+
+func (c *cluster) usage(ctx context.Context) (u usage, err error) {
+	for _, p := range c.processes {
+		pid := p.command.Process.Pid
+		u.service += statOf(pid).own
+		u.peakMiB = max(u.peakMiB, peakOf(pid))
+	}
+	if c.kind == kindPostgres {
+		u.database, err = c.lab.serverCPU(ctx)
+	}
+	return u, err
+}
+
+// stat is what the kernel says of a process.
+type stat struct {
+	parent            int
+	own, withChildren float64 // CPU seconds; those of children that have ended
+}
+
+const ticksPerSecond = 100
+
+func statOf(pid int) (s stat) {
+	text, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	_, rest, _ := strings.Cut(string(text), ") ") // behind the name, which may have spaces
+	fields := strings.Fields(rest)
+	if len(fields) < 15 {
+		return s
+	}
+	ticks := func(i int) float64 {
+		n, _ := strconv.ParseFloat(fields[i], 64)
+		return n / ticksPerSecond
+	}
+	s.parent, _ = strconv.Atoi(fields[1])
+	s.own = ticks(11) + ticks(12)
+	s.withChildren = s.own + ticks(13) + ticks(14)
+	return s
+}
+
+func peakOf(pid int) float64 {
+	text, _ := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, _ := strconv.ParseFloat(strings.Fields(value)[0], 64)
+			return kib / 1024
+		}
+	}
+	return 0
+}
+
+// serverCPU is of the server and its children, alive or not.
+func (l *lab) serverCPU(ctx context.Context) (seconds float64, err error) {
+	var backend int
+	if err := ask(ctx, l.postgres.URL, `SELECT pg_backend_pid()`, &backend); err != nil {
+		return 0, err
+	}
+	server := statOf(backend).parent
+	seconds = statOf(server).withChildren
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		pid, _ := strconv.Atoi(filepath.Base(dir))
+		if s := statOf(pid); s.parent == server {
+			seconds += s.own
+		}
+	}
+	return seconds, err
+}
+
+func ask(ctx context.Context, url, query string, to ...any) error {
+	conn, err := pgx.Connect(ctx, url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return conn.QueryRow(ctx, query).Scan(to...)
+}
+
+// bytes is the size of all tables and indexes.
+func (d database) bytes(ctx context.Context) (n int64, err error) {
+	if d.kind == kindPostgres {
+		return n, ask(ctx, d.url, `SELECT sum(pg_total_relation_size(oid))::bigint FROM pg_class WHERE relkind IN ('r', 'm') AND relnamespace = 'public'::regnamespace`, &n)
+	}
+	file, err := sql.Open("sqlite", "file:"+strings.TrimPrefix(d.url, "sqlite:")+"?mode=ro")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = file.Close() }()
+	return n, file.QueryRowContext(ctx, `SELECT p.page_count * s.page_size FROM pragma_page_count p, pragma_page_size s`).Scan(&n)
+}
+
+// printStatements shows what cost the server most in this database.
+func (d database) printStatements(ctx context.Context) error {
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	rows, err := conn.Query(ctx, `SELECT calls, rows, total_exec_time, total_plan_time, wal_bytes::bigint, left(regexp_replace(query, '\s+', ' ', 'g'), 100)
+		FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY total_exec_time DESC LIMIT 25`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var calls, n, wal int64
+		var run, plan float64
+		var query string
+		if err := rows.Scan(&calls, &n, &run, &plan, &wal, &query); err != nil {
+			return err
+		}
+		fmt.Printf("    %8d calls %9d rows %9.0f ms %7.0f ms planning %10d B of WAL  %s\n", calls, n, run, plan, wal, query)
+	}
+	return rows.Err()
+}
