@@ -87,7 +87,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	})
 	var s *service
 	err = process.While(listener, waiting, func() (err error) {
-		s, err = begin(ctx, c, tel, log, func(err error) {
+		s, err = begin(ctx, c, listener.Addr(), tel, log, func(err error) {
 			announce()
 			log.Warn("waiting for the database", "error", err)
 		})
@@ -114,7 +114,7 @@ func listen(address string) (*net.TCPListener, error) {
 }
 
 // begin assembles the service on its database, once that is there; report hears why it is not yet.
-func begin(ctx context.Context, c config.Config, tel *telemetry.Telemetry, log *slog.Logger, report func(error)) (*service, error) {
+func begin(ctx context.Context, c config.Config, address net.Addr, tel *telemetry.Telemetry, log *slog.Logger, report func(error)) (*service, error) {
 	db, err := openDatabase(ctx, c, log, report)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func begin(ctx context.Context, c config.Config, tel *telemetry.Telemetry, log *
 		free()
 		return nil, err
 	}
-	s, err := assemble(ctx, c, db, tel, log)
+	s, err := assemble(ctx, c, address, db, tel, log)
 	if err != nil {
 		free()
 		return nil, err
@@ -153,7 +153,7 @@ type service struct {
 	close     func() // lets go of the database
 }
 
-func assemble(ctx context.Context, c config.Config, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
+func assemble(ctx context.Context, c config.Config, address net.Addr, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
 	sealer, err := newSealer(c)
 	if err != nil {
 		return nil, err
@@ -169,7 +169,11 @@ func assemble(ctx context.Context, c config.Config, db database.Database, tel *t
 		return nil, err
 	}
 	observer := tel.Observer(now)
-	sender := egress.New(egress.Config{Allow: c.Egress.Allow, Ports: portRanges(c), Clock: now, MaxIdleConns: c.MaxInFlight})
+	own, err := egress.Own(address)
+	if err != nil {
+		return nil, err
+	}
+	sender := egress.New(egress.Config{Allow: c.Egress.Allow, Ports: portRanges(c), Own: own, Clock: now, MaxIdleConns: c.MaxInFlight})
 	keys := access.NewKeys(store, now, source.New, rand.Reader)
 	firstKey, err := keys.FirstKey(ctx, c.PlatformKey.Reveal())
 	if err != nil {

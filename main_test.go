@@ -102,7 +102,7 @@ func assembled(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := assemble(t.Context(), c, db, tel, log)
+	s, err := assemble(t.Context(), c, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 8080}, db, tel, log)
 	if err != nil {
 		t.Fatal(err)
 	}

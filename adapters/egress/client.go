@@ -48,6 +48,7 @@ type Client struct {
 func New(config Config) *Client {
 	life, stop := context.WithCancel(context.Background())
 	client := &Client{guard: NewGuard(config.Allow, config.Ports), clock: config.Clock}
+	client.guard.own = config.Own
 	if client.clock == nil {
 		client.clock = time.Now
 	}

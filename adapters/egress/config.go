@@ -17,6 +17,9 @@ type Config struct {
 	Allow []netip.Prefix
 	// Ports may be called (ORDINAVO_EGRESS_PORTS); empty means DefaultPorts.
 	Ports PortRanges
+	// Own is where this process itself listens. It is never called, whatever is allowed: a tenant could reach through it
+	// what only the service's neighbours may, such as its metrics, or make it deliver to itself.
+	Own []netip.AddrPort
 	// Clock stamps outcomes and reads dates in Retry-After; nil means time.Now.
 	Clock func() time.Time
 	// MaxIdleConns bounds the idle HTTP/1 connections of all tenants together; 0 means 1024. HTTP/2 has one connection

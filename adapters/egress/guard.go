@@ -14,6 +14,7 @@ var errBlocked = errors.New("the address or port of the URL may not be called")
 type Guard struct {
 	allow []netip.Prefix
 	ports PortRanges
+	own   []netip.AddrPort
 }
 
 // NewGuard makes a Guard; empty ports mean DefaultPorts. See Config for the meaning of both.
@@ -26,7 +27,7 @@ func NewGuard(allow []netip.Prefix, ports PortRanges) *Guard {
 
 // permit vets one address that a connection would go to. Plain http stays within the allowed networks.
 func (g *Guard) permit(target netip.AddrPort, plain bool) error {
-	if !g.ports.Contain(target.Port()) || !g.permitAddr(target.Addr(), plain) {
+	if !g.ports.Contain(target.Port()) || !g.permitAddr(target.Addr(), plain) || g.isOwn(target) {
 		return errBlocked
 	}
 	return nil

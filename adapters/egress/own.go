@@ -1,0 +1,41 @@
+package egress
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// Own lists the addresses at which this process itself listens, for Config.Own: all of the machine's when the listener
+// is bound to none in particular.
+func Own(listener net.Addr) ([]netip.AddrPort, error) {
+	bound, err := netip.ParseAddrPort(listener.String())
+	if err != nil {
+		return nil, fmt.Errorf("the listener's address: %w", err)
+	}
+	if !bound.Addr().IsUnspecified() {
+		return []netip.AddrPort{netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())}, nil
+	}
+	interfaces, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list the machine's addresses: %w", err)
+	}
+	own := []netip.AddrPort{netip.AddrPortFrom(netip.IPv4Unspecified(), bound.Port()), netip.AddrPortFrom(netip.IPv6Unspecified(), bound.Port())}
+	for _, address := range interfaces {
+		if prefix, err := netip.ParsePrefix(address.String()); err == nil {
+			own = append(own, netip.AddrPortFrom(prefix.Addr().Unmap(), bound.Port()))
+		}
+	}
+	return own, nil
+}
+
+// isOwn reports whether the process itself would answer. One that listens on all addresses answers on all of 127.0.0.0/8.
+func (g *Guard) isOwn(target netip.AddrPort) bool {
+	addr := target.Addr().Unmap()
+	for _, own := range g.own {
+		if own.Port() == target.Port() && (own.Addr() == addr || own.Addr().IsUnspecified() && addr.IsLoopback()) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,54 @@
+package egress
+
+import (
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// What the process itself serves is never called, by literal, by name or by any other of the machine's addresses, though
+// all of its networks are allowed. The answer is the one of a blocked address, whether anybody listens there or not.
+func TestOwnListenersAreNeverDialled(t *testing.T) {
+	server := serve(t, func(http.ResponseWriter, *http.Request) { t.Error("the process called itself") })
+	port := portOfServer(t, server.Listener)
+	everywhere := &net.TCPAddr{IP: net.IPv4zero, Port: server.Listener.Addr().(*net.TCPAddr).Port}
+	for name, listener := range map[string]net.Addr{"one address": server.Listener.Addr(), "all addresses": everywhere} {
+		own, err := Own(listener)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, dials := newClient(t, Config{Own: own, Resolver: answers{"me.test.": {"127.0.0.1"}, "mapped.test.": {"::ffff:127.0.0.1"}}})
+		for _, host := range []string{"127.0.0.1", "localhost", "me.test", "mapped.test"} {
+			wantKind(t, send(t, client, "http://"+host+":"+port+"/"), delivery.KindBlockedAddress)
+		}
+		if _, err := client.CheckURL("http://127.0.0.1:" + port + "/"); err == nil {
+			t.Errorf("%s: its own address may be written", name)
+		}
+		if n := len(dials.dialled()); n != 0 {
+			t.Errorf("%s: dialled %d times", name, n)
+		}
+	}
+	other := serve(t, func(http.ResponseWriter, *http.Request) {})
+	client, _ := newClient(t, Config{Own: []netip.AddrPort{server.Listener.Addr().(*net.TCPAddr).AddrPort()}})
+	wantKind(t, send(t, client, other.URL), delivery.KindSucceeded)
+}
+
+func TestAProcessThatListensEverywhereOwnsAllOfItsAddresses(t *testing.T) {
+	own, err := Own(&net.TCPAddr{IP: net.IPv6unspecified, Port: 8080})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guard := NewGuard(mustAllow(t, "127.0.0.0/8,::1/128"), nil)
+	guard.own = own
+	for target, want := range map[string]bool{
+		"127.0.0.1:8080": true, "127.8.8.8:8080": true, "[::1]:8080": true, "[::ffff:127.0.0.1]:8080": true, "0.0.0.0:8080": true,
+		"127.0.0.1:8081": false, "8.8.8.8:8080": false,
+	} {
+		if got := guard.isOwn(netip.MustParseAddrPort(target)); got != want {
+			t.Errorf("%s: %v", target, got)
+		}
+	}
+}
