@@ -9,7 +9,7 @@ import (
 // rules is all of them; each gets every file and says what is wrong with it.
 var rules = []func(source) []string{
 	layerIsKnown, importsFollowTheLayers, innerLayersAreGivenTheTime, testsDoNotSleep,
-	packageNameSaysSomething, fileIsReadable, exportedFunctionsAreExplained,
+	packageNameSaysSomething, fileIsReadable, exportedFunctionsAreExplained, oneDoorLeadsOutside,
 }
 
 // layer says what the files of a top-level folder, tests aside, may import:
@@ -90,6 +90,27 @@ func testsDoNotSleep(s source) (breaches []string) {
 	}
 	for _, use := range s.uses("time", "Sleep") {
 		breaches = append(breaches, s.breach(use.Pos(), "a test waits for what happens, and does not sleep"))
+	}
+	return breaches
+}
+
+// callers are what opens a connection to an address of somebody's choice.
+var callers = map[string][]string{
+	"net":        {"Dial", "DialTimeout", "DialTCP", "DialUDP", "DialIP", "Dialer"},
+	"net/http":   {"Client", "DefaultClient", "Transport", "DefaultTransport", "Get", "Head", "Post", "PostForm"},
+	"crypto/tls": {"Dial", "DialWithDialer", "Dialer"},
+}
+
+// oneDoorLeadsOutside keeps every path on which the service sends to a tenant's URL behind the guard of adapters/egress.
+// The command line calls the operator's own service.
+func oneDoorLeadsOutside(s source) (breaches []string) {
+	if s.isTest() || s.layer == "tests" || s.folder() == "adapters/egress" || strings.HasPrefix(s.path, "ports/cli/") {
+		return nil
+	}
+	for of, functions := range callers {
+		for _, use := range s.uses(of, functions...) {
+			breaches = append(breaches, s.breach(use.Pos(), "only adapters/egress calls out, %s.%s does too", of, use.Sel.Name))
+		}
 	}
 	return breaches
 }
