@@ -2,8 +2,10 @@ package eventlog
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 )
 
@@ -11,7 +13,7 @@ import (
 const (
 	selectOffset = `SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`
 
-	selectRecords = `SELECT position, tenant_id, stream, version, type, data, metadata
+	selectRecords = `SELECT position, tenant_id, stream, version, type, data, metadata, recorded_at
 FROM records WHERE topic = ? AND position > ? ORDER BY position LIMIT ?`
 
 	updateOffset = `UPDATE consumer_offsets SET position = ?
@@ -51,8 +53,8 @@ func after(ctx context.Context, db *sqlite.DB, topic string, position int64, lim
 	defer func() { _ = rows.Close() }()
 	var found []row
 	for rows.Next() {
-		var r row
-		if err := rows.Scan(&r.position, &r.tenantID, &r.stream, &r.version, &r.kind, &r.data, &r.metadata); err != nil {
+		r, err := scan(rows)
+		if err != nil {
 			return nil, fmt.Errorf("read the topic: %w", err)
 		}
 		found = append(found, r)
@@ -61,6 +63,18 @@ func after(ctx context.Context, db *sqlite.DB, topic string, position int64, lim
 		return nil, fmt.Errorf("read the topic: %w", err)
 	}
 	return found, nil
+}
+
+func scan(rows *sql.Rows) (r row, err error) {
+	var at int64
+	if err := rows.Scan(&r.position, &r.tenantID, &r.stream, &r.version, &r.kind, &r.data, &r.metadata, &at); err != nil {
+		return r, err
+	}
+	beside := compact.Row{Tenant: r.tenantID, Stream: r.stream, RecordedAt: at}
+	if r.metadata, r.data, err = beside.Unpack(r.metadata, r.data); err != nil {
+		err = fmt.Errorf("position %d: %w", r.position, err)
+	}
+	return r, err
 }
 
 // advance moves the group's offset, if it is still where its reader found it.

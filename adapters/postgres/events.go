@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -87,7 +88,7 @@ func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) erro
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}
 		shard := shardOf(e.TenantID, shards)
-		byShard[shard] = append(byShard[shard], acceptedRow{e, content})
+		byShard[shard] = append(byShard[shard], acceptedRow{e, compact.Pack(compact.Event, content, string(e.TenantID), e.ID)})
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for shard, rows := range byShard {
@@ -112,9 +113,8 @@ func (tx *Tx) appendEvents(ctx context.Context, topic string, shard int, rows []
 	if err != nil {
 		return err
 	}
-	return tx.append(ctx, appended{accepted: rows, record: record{
-		Topic: topic, Shard: shard, Type: typeEventsAccepted, Data: named, At: rows[0].At, Meta: metadata{TraceParent: rows[0].TraceParent}.encode(),
-	}})
+	r := record{Topic: topic, Shard: shard, Type: typeEventsAccepted, Data: named, At: rows[0].At, Meta: metadata{TraceParent: rows[0].TraceParent}.encode()}
+	return tx.append(ctx, appended{accepted: rows, record: r.packed()})
 }
 
 // insertAccepted writes a record and the events that it names, whose sequences follow from its position.
@@ -141,7 +141,7 @@ func queueAccepted(b *pgx.Batch, a appended, shards int) {
 		owner, id, kind, occurred, accepted, print, content, trace)
 }
 
-const acceptedEvents = `SELECT e.content, e.fingerprint, e.accepted_at, e.traceparent
+const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.content, e.fingerprint, e.accepted_at, e.traceparent
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_id, event_id, place)
 JOIN events e ON e.tenant_id = k.tenant_id AND e.event_id = k.event_id ORDER BY k.place`
 
@@ -155,10 +155,13 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 	return all(ctx, from, func(r pgx.Rows) (a intake.Accepted, err error) {
 		var content, print []byte
 		var accepted int64
-		if err = r.Scan(&content, &print, &accepted, &a.TraceParent); err != nil {
+		if err = r.Scan(&a.TenantID, &a.ID, &content, &print, &accepted, &a.TraceParent); err != nil {
 			return a, err
 		}
 		a.Fingerprint, a.At = [32]byte(print), time.UnixMicro(accepted).UTC()
+		if content, err = compact.Unpack(content, string(a.TenantID), a.ID); err != nil {
+			return a, fmt.Errorf("event %s: %w", a.ID, err)
+		}
 		a.Event, err = event.Decode(content)
 		return a, err
 	}, acceptedEvents, tenants, ids)

@@ -196,6 +196,9 @@ func (l *leasing) take(ctx context.Context, tx *Tx, lanes []dispatch.Lane, allow
 			if t.body == nil {
 				return fmt.Errorf("delivery %s has no body", t.ID)
 			}
+			if t.body, err = unpackBody(t.body, t.Tenant, t.EventID); err != nil {
+				return err
+			}
 			l.taken = append(l.taken, t)
 		}
 		return rows.Err()

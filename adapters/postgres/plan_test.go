@@ -115,7 +115,7 @@ func hot() map[string]struct {
 		"a stream":                {selectStream, []any{"t7", "delivery/dlv_1"}, false},
 		"set aside":               {selectPoisoned, []any{"poison", int64(1), "t7"}, false},
 		"deliveries of events":    {deliveriesOf, []any{"t7", []string{"evt_00000000000000000000000007"}, 20}, true},
-		"history":                 {selectHistory, []any{"t7", "subscription/7"}, false},
+		"history":                 {selectStream, []any{"t7", "subscription/7"}, false},
 		"kept back":               {countKept, []any{"t7", subs[7], int64(1), int64(9)}, false},
 		"subscription changes":    {subscriptionChanges, []any{"subscriptions", int64(500_000), int64(600_000), 1000}, false},
 		"swept: due":              {sweptDue, []any{"t0", subs[0], []string{"pending", "retrying"}, 500}, false},

@@ -137,22 +137,20 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = $1 AND event_id = $2 ORDER BY subscription_id`, owner, eventID)
 }
 
-const selectPoisoned = `SELECT data FROM records WHERE topic = $1 AND position > $2 AND tenant_id = $3 ORDER BY position LIMIT 1000`
+const selectPoisoned = `SELECT ` + storedColumns + ` FROM records WHERE topic = $1 AND position > $2 AND tenant_id = $3 ORDER BY position LIMIT 1000`
 
 // SetAside looks through what was put on the poison topic after the event was accepted; there is little of it.
 func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
-	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
-		var data []byte
-		if err := r.Scan(&data); err != nil {
-			return err
-		}
+	records, err := all(ctx, s.db.from(ctx), scanStored, selectPoisoned, TopicPoison, e.Position, e.Tenant)
+	for _, r := range records {
 		var p poisoned
-		err := json.Unmarshal(data, &p)
+		if err := json.Unmarshal(r.Data, &p); err != nil {
+			return "", fmt.Errorf("decode the poison at position %d: %w", r.Position, err)
+		}
 		if p.EventID == e.ID {
 			reason = p.Reason
 		}
-		return err
-	}, selectPoisoned, TopicPoison, e.Position, e.Tenant)
+	}
 	return reason, err
 }
 

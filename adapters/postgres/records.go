@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -100,6 +101,13 @@ func (m metadata) encode() []byte {
 	return encoded
 }
 
+// packed has metadata and data in the data column, small.
+func (r record) packed() record {
+	r.Data = compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}.Pack(r.Meta, r.Data)
+	r.Meta = []byte{}
+	return r
+}
+
 // appended is what waits for the commit: a record, with the events that it names if it names any.
 type appended struct {
 	record
@@ -127,7 +135,7 @@ func (tx *Tx) appendSharded(ctx context.Context, r record) error {
 	}
 	r.Shard = shardOf(r.Tenant, shards)
 	r.Topic = ShardTopic(r.Topic, r.Shard, shards)
-	return tx.append(ctx, appended{record: r})
+	return tx.append(ctx, appended{record: r.packed()})
 }
 
 // Message is a record outside any stream, for a topic that is not sharded.
@@ -270,12 +278,23 @@ type stored struct {
 	Version  int64
 	Type     string
 	Data     []byte
+	Metadata []byte
+	At       time.Time
 }
 
-const storedColumns = `position, tenant_id, stream, version, type, data`
+const storedColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
 func scanStored(r pgx.Rows) (s stored, err error) {
-	return s, r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data)
+	var at int64
+	if err := r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at); err != nil {
+		return s, err
+	}
+	s.At = time.UnixMicro(at).UTC()
+	beside := compact.Row{Tenant: string(s.Tenant), Stream: s.Stream, RecordedAt: at}
+	if s.Metadata, s.Data, err = beside.Unpack(s.Metadata, s.Data); err != nil {
+		err = fmt.Errorf("position %d: %w", s.Position, err)
+	}
+	return s, err
 }
 
 const selectStream = `SELECT ` + storedColumns + ` FROM records WHERE tenant_id = $1 AND stream = $2 AND version > 0 ORDER BY version`

@@ -9,10 +9,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 const (
@@ -69,7 +71,7 @@ func queueBodies(b *pgx.Batch, bodies []fanout.Body) {
 	n := len(bodies)
 	tenants, events, numbers, bytes := make([]string, n), make([]string, n), make([]int32, n), make([][]byte, n)
 	for i, body := range bodies {
-		tenants[i], events[i], numbers[i], bytes[i] = string(body.Tenant), body.EventID, int32(body.Number), body.Bytes
+		tenants[i], events[i], numbers[i], bytes[i] = string(body.Tenant), body.EventID, int32(body.Number), packBody(body.Bytes, body.Tenant, body.EventID)
 	}
 	b.Queue(insertBodies, tenants, events, numbers, bytes)
 }
@@ -147,10 +149,26 @@ func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
 	return tx.append(ctx, appended{record: record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, Meta: metadata{}.encode(), At: p.At}})
 }
 
+func packBody(body []byte, owner tenant.ID, eventID string) []byte {
+	return compact.Pack(compact.Body, body, string(owner), eventID)
+}
+
+func unpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) {
+	body, err := compact.Unpack(stored, string(owner), eventID)
+	if err != nil {
+		err = fmt.Errorf("the body of event %s: %w", eventID, err)
+	}
+	return body, err
+}
+
 // Body is the bytes that every attempt of the delivery sends.
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+	stored, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT body FROM bodies WHERE tenant_id = $1 AND event_id = $2 AND number = $3`, d.Tenant, d.EventID, d.BodyNumber)
+	if err != nil {
+		return nil, err
+	}
+	return unpackBody(stored, d.Tenant, d.EventID)
 }
 
 const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, s.version, w.action IS NOT NULL

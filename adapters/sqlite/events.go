@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -95,7 +96,7 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}
 		_, err = tx.Exec(ctx, insertEvent, e.TenantID, e.ID, position*MaxEventsPerRecord+int64(i), e.Type,
-			stamp(e.OccurredAt), stamp(e.At), e.Fingerprint[:], content, e.TraceParent)
+			stamp(e.OccurredAt), stamp(e.At), e.Fingerprint[:], compact.Pack(compact.Event, content, string(e.TenantID), e.ID), e.TraceParent)
 		if err != nil {
 			return fmt.Errorf("insert event %s: %w", e.ID, err)
 		}
@@ -103,7 +104,7 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 	return nil
 }
 
-const acceptedEvents = `SELECT e.content, e.fingerprint, e.accepted_at, e.traceparent FROM json_each(?) k
+const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.content, e.fingerprint, e.accepted_at, e.traceparent FROM json_each(?) k
 CROSS JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e' ORDER BY k.key`
 
 // Events loads accepted events, in the order of the keys.
@@ -115,10 +116,13 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 	return all(ctx, s.db, func(r *sql.Rows) (a intake.Accepted, err error) {
 		var content, print []byte
 		var accepted sql.NullInt64
-		if err = r.Scan(&content, &print, &accepted, &a.TraceParent); err != nil {
+		if err = r.Scan(&a.TenantID, &a.ID, &content, &print, &accepted, &a.TraceParent); err != nil {
 			return a, err
 		}
 		a.Fingerprint, a.At = [32]byte(print), moment(accepted)
+		if content, err = compact.Unpack(content, string(a.TenantID), a.ID); err != nil {
+			return a, fmt.Errorf("event %s: %w", a.ID, err)
+		}
 		a.Event, err = event.Decode(content)
 		return a, err
 	}, acceptedEvents, wanted)

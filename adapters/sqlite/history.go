@@ -14,30 +14,29 @@ import (
 
 // SubscriptionHistory reads the stream with who wrote it; see subscriptions.HistoryStore.
 func (s *Store) SubscriptionHistory(ctx context.Context, lane dispatch.Lane) ([]subscriptions.Recorded, error) {
-	changes, err := all(ctx, s.db, scanRecorded, `SELECT type, data, metadata, recorded_at FROM records
-		WHERE tenant_id = ? AND stream = ? AND version > 0 ORDER BY version`, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
 	if err != nil {
 		return nil, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
 	}
-	if len(changes) == 0 {
+	if len(records) == 0 {
 		return nil, problem.New(problem.NotFound, "There is no such subscription.")
 	}
-	return changes, nil
+	history := make([]subscriptions.Recorded, len(records))
+	for i, r := range records {
+		if history[i], err = recorded(r); err != nil {
+			return nil, fmt.Errorf("version %d of %s: %w", r.Version, lane.SubscriptionID, err)
+		}
+	}
+	return history, nil
 }
 
-func scanRecorded(r *sql.Rows) (c subscriptions.Recorded, err error) {
-	var name string
-	var data, meta []byte
-	var at sql.NullInt64
-	if err = r.Scan(&name, &data, &meta, &at); err != nil {
-		return c, err
-	}
+func recorded(r stored) (c subscriptions.Recorded, err error) {
 	var by metadata
-	if err = json.Unmarshal(meta, &by); err != nil {
+	if err = json.Unmarshal(r.Metadata, &by); err != nil {
 		return c, fmt.Errorf("decode metadata: %w", err)
 	}
-	c.By, c.At = subscriptions.Actor{KeyID: by.KeyID, KeyName: by.KeyName, TraceParent: by.TraceParent}, moment(at)
-	c.Change, err = subscription.Decode(name, data)
+	c.By, c.At = subscriptions.Actor{KeyID: by.KeyID, KeyName: by.KeyName, TraceParent: by.TraceParent}, r.At
+	c.Change, err = subscription.Decode(r.Type, r.Data)
 	return c, err
 }
 

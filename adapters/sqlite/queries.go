@@ -155,18 +155,17 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([
 
 // SetAside looks through what was put on the poison topic after the event was accepted; there is little of it.
 func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
-		var data []byte
-		if err = r.Scan(&data); err != nil {
-			return none, err
-		}
+	records, err := all(ctx, s.db, scanStored, `SELECT `+storedColumns+` FROM records
+		WHERE topic = '`+TopicPoison+`' AND position > ? AND tenant_id = ? ORDER BY position LIMIT 1000`, e.Position, e.Tenant)
+	for _, r := range records {
 		var p poisoned
-		err = json.Unmarshal(data, &p)
+		if err := json.Unmarshal(r.Data, &p); err != nil {
+			return "", fmt.Errorf("decode the poison at position %d: %w", r.Position, err)
+		}
 		if p.EventID == e.ID {
 			reason = p.Reason
 		}
-		return none, err
-	}, `SELECT data FROM records WHERE topic = '`+TopicPoison+`' AND position > ? AND tenant_id = ? ORDER BY position LIMIT 1000`, e.Position, e.Tenant)
+	}
 	return reason, err
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -33,14 +34,15 @@ const appendRecord = `
 INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
 
-// append writes a record. A version that its stream has already is refused by the unique
+// append writes a record, small. A version that its stream has already is refused by the unique
 // index: somebody else was faster.
 func (tx *Tx) append(ctx context.Context, r record) error {
 	meta, err := json.Marshal(r.Meta)
 	if err != nil {
 		return fmt.Errorf("encode metadata: %w", err)
 	}
-	if _, err := tx.Exec(ctx, appendRecord, r.Topic, r.Tenant, r.Stream, r.Version, r.Type, r.Data, string(meta), stamp(r.At)); err != nil {
+	beside := compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}
+	if _, err := tx.Exec(ctx, appendRecord, r.Topic, r.Tenant, r.Stream, r.Version, r.Type, beside.Pack(meta, r.Data), "", r.At.UnixMicro()); err != nil {
 		return fmt.Errorf("append %s to %s: %w", r.Type, r.Topic, err)
 	}
 	tx.Appended(r.Topic)
@@ -68,12 +70,23 @@ type stored struct {
 	Version  int64
 	Type     string
 	Data     []byte
+	Metadata []byte
+	At       time.Time
 }
 
-const storedColumns = `position, tenant_id, stream, version, type, data`
+const storedColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
 func scanStored(r *sql.Rows) (s stored, err error) {
-	return s, r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data)
+	var at int64
+	if err := r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at); err != nil {
+		return s, err
+	}
+	s.At = time.UnixMicro(at).UTC()
+	beside := compact.Row{Tenant: string(s.Tenant), Stream: s.Stream, RecordedAt: at}
+	if s.Metadata, s.Data, err = beside.Unpack(s.Metadata, s.Data); err != nil {
+		err = fmt.Errorf("position %d: %w", s.Position, err)
+	}
+	return s, err
 }
 
 // stream reads a whole stream, oldest first.

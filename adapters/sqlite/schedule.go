@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
@@ -21,7 +22,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for _, b := range plan.Bodies {
 			if _, err := tx.Exec(ctx, `INSERT INTO bodies (tenant_id, event_id, number, body) VALUES (?, ?, ?, ?)`,
-				b.Tenant, b.EventID, b.Number, b.Bytes); err != nil {
+				b.Tenant, b.EventID, b.Number, compact.Pack(compact.Body, b.Bytes, string(b.Tenant), b.EventID)); err != nil {
 				return fmt.Errorf("insert a body of %s: %w", b.EventID, err)
 			}
 		}
@@ -84,8 +85,16 @@ func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
 
 // Body is the bytes that every attempt of the delivery sends.
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+	stored, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
+	if err != nil {
+		return nil, err
+	}
+	body, err := compact.Unpack(stored, string(d.Tenant), d.EventID)
+	if err != nil {
+		return nil, fmt.Errorf("the body of event %s: %w", d.EventID, err)
+	}
+	return body, nil
 }
 
 // noteSweep leaves a sweep that is noted already as it is.

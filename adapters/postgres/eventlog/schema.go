@@ -12,12 +12,12 @@ import (
 // Each is a search by key or index, and no row is sorted; a test asks PostgreSQL for its plan.
 const (
 	// selectRecords reads on from the group's offset, oldest first, unless another process has the group's lock.
-	selectRecords = `SELECT turn.mine, at.position, at.holder, r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata
+	selectRecords = `SELECT turn.mine, at.position, at.holder, r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at
 FROM (SELECT pg_try_advisory_xact_lock($1) AS mine) AS turn
 CROSS JOIN (SELECT coalesce(max(position), 0) AS position, coalesce(max(holder), '') AS holder
     FROM consumer_offsets WHERE consumer_group = $2 AND topic = $3) AS at
 LEFT JOIN LATERAL (
-    SELECT position, tenant_id, stream, version, type, data, metadata FROM records
+    SELECT position, tenant_id, stream, version, type, data, metadata, recorded_at FROM records
     WHERE topic = $3 AND position > at.position ORDER BY position LIMIT $4) AS r ON turn.mine`
 
 	// claim takes the group's lock for the transaction, and says where the offset is.

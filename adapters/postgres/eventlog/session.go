@@ -4,10 +4,13 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"hash/fnv"
 
 	wsql "github.com/ThreeDotsLabs/watermill-sql/v4/pkg/sql"
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/adapters/compact"
 )
 
 // errUnexpected says that watermill-sql asked for something that its version 4.1.2 does not.
@@ -61,13 +64,17 @@ func (r *reader) read(query string, args []any) (list []row, err error) {
 	var mine bool
 	err = r.log.db.Query(r.ctx, func(rs pgx.Rows) error {
 		var next row
-		var position, version *int64
+		var position, version, at *int64
 		var tenantID, stream, kind *string
-		err := rs.Scan(&mine, &from, &holder, &position, &tenantID, &stream, &version, &kind, &next.data, &next.metadata)
+		err := rs.Scan(&mine, &from, &holder, &position, &tenantID, &stream, &version, &kind, &next.data, &next.metadata, &at)
 		if err != nil || position == nil {
 			return err
 		}
 		next.position, next.version, next.tenantID, next.stream, next.kind = *position, *version, *tenantID, *stream, *kind
+		beside := compact.Row{Tenant: next.tenantID, Stream: next.stream, RecordedAt: *at}
+		if next.metadata, next.data, err = beside.Unpack(next.metadata, next.data); err != nil {
+			return fmt.Errorf("position %d: %w", next.position, err)
+		}
 		list = append(list, next)
 		return nil
 	}, query, args...)

@@ -1,0 +1,216 @@
+package compact
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"flag"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+	"pgregory.net/rapid"
+
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+// TestWhatIsPackedComesBack draws any content with any known texts.
+func TestWhatIsPackedComesBack(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		known := rapid.SliceOfN(rapid.StringMatching(`[a-z_]{0,12}`), 0, maxKnown).Draw(t, "known")
+		var content []byte
+		for _, piece := range rapid.SliceOf(rapid.OneOf(rapid.SliceOf(rapid.Byte()), rapid.Map(rapid.String(), func(s string) []byte { return []byte(s) }),
+			rapid.Map(rapid.SampledFrom(append(known, `"eventId":"`)), func(s string) []byte { return []byte(s) }))).Draw(t, "pieces") {
+			content = append(content, piece...)
+		}
+		kind := Kind(rapid.IntRange(0, len(newest)-1).Draw(t, "kind"))
+		before := bytes.Clone(content)
+		packed := Pack(kind, content, known...)
+		got, err := Unpack(packed, known...)
+		if err != nil || !bytes.Equal(got, before) || !bytes.Equal(content, before) {
+			t.Fatalf("%q with %q came back as %q, %v", before, known, got, err)
+		}
+		if len(packed) > len(content)+1 {
+			t.Fatalf("%d bytes became %d", len(content), len(packed))
+		}
+	})
+}
+
+func TestARecordComesBack(t *testing.T) {
+	t.Parallel()
+	row := Row{Tenant: "tenant-123", Stream: "delivery/dlv_01JZ8A2MT8G7C3Y7V0WQ1M9B3C", RecordedAt: 1767225600123456}
+	for _, c := range [][2]string{{`{}`, ``}, {`{"traceparent":"00-1"}`, `{"at":"2026-01-01T00:00:00.123456Z"}`}, {`{}`, "\n\x00\xff"}, {`{"a":"b"}`, strings.Repeat("tenant-123 \n", 99)}} {
+		packed := row.Pack([]byte(c[0]), []byte(c[1]))
+		metadata, data, err := row.Unpack(nil, packed)
+		if err != nil || string(metadata) != c[0] || string(data) != c[1] {
+			t.Errorf("%q came back as %q and %q, %v", c, metadata, data, err)
+		}
+		if metadata, data, err = row.Unpack([]byte(c[0]), []byte(c[1])); err != nil || string(metadata) != c[0] || string(data) != c[1] {
+			t.Errorf("what is not packed, %q, is read as %q and %q, %v", c, metadata, data, err)
+		}
+	}
+	if _, _, err := row.Unpack(nil, []byte(`{"no":"metadata"}`)); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("a record without metadata gave %v", err)
+	}
+}
+
+// TestPackingPays holds each kind to what it is for.
+func TestPackingPays(t *testing.T) {
+	t.Parallel()
+	plain, packed := map[Kind]int{}, map[Kind]int{}
+	for seed := range uint64(20) {
+		for _, s := range newWorld(9000 + seed).all() {
+			plain[s.kind] += len(s.content)
+			packed[s.kind] += len(Pack(s.kind, s.content, s.known...))
+		}
+	}
+	for kind, name := range newest {
+		ratio := float64(packed[Kind(kind)]) / float64(plain[Kind(kind)])
+		t.Logf("%s: %.2f of %d bytes", name, ratio, plain[Kind(kind)])
+		if ratio > 0.42 {
+			t.Errorf("%s: packed is %.2f of plain", name, ratio)
+		}
+	}
+}
+
+// dictionarySums never change: what was stored with a dictionary can be read with that alone.
+var dictionarySums = map[string]string{
+	"event.1":  "d59fd488baabb0991a3f01632a55adb0cf2ac90ba3d089a0a90e2e4458d4776a",
+	"body.1":   "c2a2509d5c5239d434e10556ccb4bb44acd30ad84d5c407714c226e8b91cf5f5",
+	"record.1": "3d69518e6e81e14a0c371e8b8e2d57eb2e0a5499674f40c4f5fac3128f14fdf4",
+}
+
+func TestDictionariesStay(t *testing.T) {
+	t.Parallel()
+	for _, name := range dictionaries {
+		sum := sha256.Sum256(dictionary(name))
+		if got := hex.EncodeToString(sum[:]); got != dictionarySums[name] {
+			t.Errorf("%s has changed: %s", name, got)
+		}
+	}
+	if len(dictionarySums) != len(dictionaries) {
+		t.Errorf("%d dictionaries are used, and %d were ever", len(dictionaries), len(dictionarySums))
+	}
+}
+
+var update = flag.Bool("update", false, "add the golden file of forms that have none")
+
+// TestEveryFormIsRead reads contents as they were stored once, by forms and dictionaries of then.
+func TestEveryFormIsRead(t *testing.T) {
+	t.Parallel()
+	const file = "testdata/stored.golden"
+	if *update {
+		var lines []string
+		for _, s := range append(newWorld(77).ofEvent(event.BillingEventFailed), newWorld(78).ofSubscription()...) {
+			lines = append(lines, strings.Join([]string{base64.StdEncoding.EncodeToString(Pack(s.kind, s.content, s.known...)), base64.StdEncoding.EncodeToString(s.content), strings.Join(s.known, ",")}, " "))
+		}
+		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Split(strings.TrimSuffix(line, "\n"), " ")
+		stored, err := base64.StdEncoding.DecodeString(fields[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := base64.StdEncoding.DecodeString(fields[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var known []string
+		if fields[2] != "" {
+			known = strings.Split(fields[2], ",")
+		}
+		if got, err := Unpack(stored, known...); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+	for stored, want := range map[string]string{`{"old":"row"}`: `{"old":"row"}`, "[]": "[]", "": "", "\x00\x01\x02": "\x01\x02"} {
+		if got, err := Unpack([]byte(stored)); err != nil || string(got) != want {
+			t.Errorf("%q is read as %q, %v", stored, got, err)
+		}
+	}
+}
+
+func TestDamageIsAnError(t *testing.T) {
+	t.Parallel()
+	s := newWorld(3).ofEvent(event.VisitReportApproved)[1]
+	packed := Pack(s.kind, s.content, s.known...)
+	for what, stored := range map[string][]byte{
+		"a form of the future":       {0x07, 1, 2, 3},
+		"nothing but the form":       {formZstd},
+		"cut":                        packed[:len(packed)/2],
+		"a dictionary of the future": append([]byte{packed[0], packed[1], 99}, packed[3:]...),
+	} {
+		if got, err := Unpack(stored, s.known...); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%s gave %q, %v", what, got, err)
+		}
+	}
+	if got, err := Unpack(packed); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("without what was known it gave %q, %v", got, err)
+	}
+}
+
+func TestWhatIsTooLongIsLeftAsItIs(t *testing.T) {
+	t.Parallel()
+	content := bytes.Repeat([]byte{'x'}, maxPlain+1)
+	if got, err := Unpack(Pack(Body, content)); err != nil || !bytes.Equal(got, content) {
+		t.Errorf("%d bytes came back as %d, %v", len(content), len(got), err)
+	}
+}
+
+// TestABombIsRefused packs more zeros than anything stored may have.
+func TestABombIsRefused(t *testing.T) {
+	t.Parallel()
+	encoder, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bomb := encoder.EncodeAll(make([]byte, maxPlain+1), nil)
+	if _, err := Unpack(append([]byte{formZstd}, bomb[len(magic):]...)); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("got %v", err)
+	}
+	// One token can stand for a long text, too.
+	tokens := encoder.EncodeAll(bytes.Repeat([]byte{firstToken}, 1<<20), nil)
+	if _, err := Unpack(append([]byte{formReplaced}, tokens[len(magic):]...), strings.Repeat("x", 1<<10)); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestManyAtOnce(t *testing.T) {
+	t.Parallel()
+	var running sync.WaitGroup
+	for seed := range uint64(8) {
+		running.Go(func() {
+			for _, s := range newWorld(seed).all() {
+				if got, err := Unpack(Pack(s.kind, s.content, s.known...), s.known...); err != nil || !bytes.Equal(got, s.content) {
+					t.Errorf("%s came back as %s, %v", s.content, got, err)
+				}
+			}
+		})
+	}
+	running.Wait()
+}
+
+// FuzzUnpack reads what nobody wrote: it must not panic, nor take more than its bound.
+func FuzzUnpack(f *testing.F) {
+	for _, s := range newWorld(4).ofEvent(event.VisitReportApproved) {
+		f.Add(Pack(s.kind, s.content, s.known...))
+	}
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		content, err := Unpack(stored, "tenant-123", "evt_00000000000000000000000001")
+		if err == nil && len(content) > maxPlain {
+			t.Errorf("%d bytes became %d", len(stored), len(content))
+		}
+	})
+}

@@ -1,0 +1,44 @@
+package compact
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Row is what the log's columns say about a record beside its metadata and data.
+type Row struct {
+	Tenant, Stream string
+	RecordedAt     int64 // microseconds since 1970
+}
+
+// known is what a record's data often repeats: whose it is, of which aggregate, and when it was decided.
+func (r Row) known() []string {
+	_, id, _ := strings.Cut(r.Stream, "/")
+	return []string{r.Tenant, id, time.UnixMicro(r.RecordedAt).UTC().Format(time.RFC3339Nano)}
+}
+
+// Pack gives the data column of a record that has both its metadata (JSON without line breaks) and its data in it; the
+// metadata column is then empty.
+func (r Row) Pack(metadata, data []byte) []byte {
+	both := make([]byte, 0, len(metadata)+1+len(data))
+	both = append(append(append(both, metadata...), '\n'), data...)
+	return Pack(Record, both, r.known()...)
+}
+
+// Unpack reads both columns of a record: packed, or each by itself as older records and published messages have it.
+func (r Row) Unpack(metadata, data []byte) (unpackedMetadata, unpackedData []byte, err error) {
+	if len(metadata) > 0 {
+		return metadata, data, nil
+	}
+	both, err := Unpack(data, r.known()...)
+	if err != nil {
+		return nil, nil, err
+	}
+	metadata, data, found := bytes.Cut(both, []byte{'\n'})
+	if !found {
+		return nil, nil, fmt.Errorf("%w: a record without metadata", ErrUnreadable)
+	}
+	return metadata, data, nil
+}
