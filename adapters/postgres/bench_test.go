@@ -89,9 +89,13 @@ abandonments, created_at, updated_at, due_at, accepted_at, traceparent) SELECT '
 			b.Fatal(err)
 		}
 	}
+	request := dispatch.LeaseRequest{Lease: "inc_1", Now: time.Unix(9, 0)}
+	for n := range 64 {
+		request.Lanes = append(request.Lanes, dispatch.Asked{Lane: dispatch.Lane{Tenant: "acme", SubscriptionID: fmt.Sprintf("sub_%d", n+1)}, Slots: 1})
+	}
 	b.ResetTimer()
 	for range b.N {
-		answer, err := store.LeaseDue(b.Context(), dispatch.LeaseRequest{Lease: "inc_1", Now: time.Unix(9, 0), Limit: 64})
+		answer, err := store.LeaseReady(b.Context(), request)
 		if err != nil || len(answer.Leased) != 64 {
 			b.Fatal(len(answer.Leased), err)
 		}

@@ -66,7 +66,7 @@ const (
 	fencedOpen = `o.tenant_id = s.tenant_id AND o.delivery_id = s.delivery_id AND o.version = s.expected AND coalesce(o.lease, '') = s.lease`
 
 	moveOpen = `UPDATE open_deliveries o SET status = s.status, version = s.version, attempts = s.attempts, failures = s.failures,
-    abandonments = s.abandonments, updated_at = s.updated_at, due_at = s.due_at, lease = NULL, leased_at = NULL
+    abandonments = s.abandonments, updated_at = s.updated_at, due_at = s.due_at, waiting = coalesce(s.due_at > s.updated_at, false), lease = NULL, leased_at = NULL
 FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
 
 	closeOpen = `WITH moved AS (
@@ -82,8 +82,8 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
     WHERE o.tenant_id = s.tenant_id AND o.delivery_id = s.delivery_id AND o.version = s.expected
     RETURNING ` + movedColumns + `, s.due_at
 ), opened AS (
-    INSERT INTO open_deliveries (` + deliveryColumns + `, accepted_at, traceparent, due_at)
-    SELECT ` + deliveryColumns + `, accepted_at, traceparent, due_at FROM moved
+    INSERT INTO open_deliveries (` + deliveryColumns + `, accepted_at, traceparent, due_at, waiting)
+    SELECT ` + deliveryColumns + `, accepted_at, traceparent, due_at, coalesce(due_at > updated_at, false) FROM moved
 ) SELECT place FROM moved`
 
 	// movedColumns are deliveryColumns: those that never change from the old row, the others from the new state.

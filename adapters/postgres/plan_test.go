@@ -56,9 +56,9 @@ AND indexname NOT LIKE '%_pkey' LOOP EXECUTE 'DROP INDEX ' || i; END LOOP; END $
 SELECT n, CASE n % 10 WHEN 0 THEN 'events' WHEN 1 THEN 'subscriptions' ELSE 'deliveries' END, ` + aTenant + `, CASE n % 10 WHEN 0 THEN '' WHEN 1 THEN 'subscription/' || n ELSE 'delivery/' || ` + aDelivery + ` END,
 CASE n % 10 WHEN 0 THEN 0 ELSE 1 END, 'm', '{}', '{}', n FROM ` + numbers,
 	`INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number, warnings, status, version, attempts, failures,
-abandonments, created_at, updated_at, due_at, accepted_at, traceparent, lease, leased_at)
+abandonments, created_at, updated_at, due_at, accepted_at, traceparent, lease, leased_at, waiting)
 SELECT ` + aTenant + `, ` + aDelivery + `, ` + anEvent + `, 'target.imported', ` + aLane + `, 1, 1, '[]', CASE WHEN n % 20 = 0 THEN 'parked' ELSE 'pending' END, 1, 0, 0, 0, n, n,
-CASE WHEN n % 20 = 0 THEN NULL ELSE n END, n, '', CASE WHEN n % 50 = 1 THEN 'inc_' || n % 7 END, NULL FROM ` + numbers,
+CASE WHEN n % 20 = 0 THEN NULL ELSE n END, n, '', CASE WHEN n % 50 = 1 THEN 'inc_' || n % 7 END, NULL, n % 20 IN (2, 3) AND n % 50 <> 1 FROM ` + numbers,
 	`INSERT INTO closed_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number, warnings, status, version, attempts, failures,
 abandonments, created_at, updated_at, accepted_at, traceparent)
 SELECT ` + aTenant + `, ` + aDelivery + `, ` + anEvent + `, 'target.imported', ` + aLane + `, 1, 1, '[]', CASE WHEN n % 100 = 0 THEN 'dead_letter' ELSE 'succeeded' END, 2, 1, 0, 0, n, n, n, '' FROM ` + numbers,
@@ -100,8 +100,11 @@ func hot() map[string]struct {
 		return query{sql, args, true}
 	}
 	return map[string]query{
-		"due lanes":               {dueLanes, nil, false},
-		"take what is due":        {takeDue, []any{tenants, subs, small, int64(rowsFilled), "inc_9"}, false},
+		"make ready":              {makeReady, []any{int64(rowsFilled / 2), maxFallen}, false},
+		"due next":                {nextDue, nil, false},
+		"ready lanes":             {readyLanes, []any{"", 256}, false},
+		"ready lanes, further on": {readyLanes, []any{subs[50], 256}, false},
+		"take what is ready":      {takeReady, []any{tenants, subs, small, small, "inc_9", int64(rowsFilled)}, false},
 		"what lanes still have":   {restOfLanes, []any{tenants, subs}, false},
 		"states of lanes":         {selectStates, []any{tenants, subs}, false},
 		"lane states":             {laneStates, []any{tenants, subs}, false},
@@ -194,8 +197,8 @@ func (n node) trouble(maySort bool) (found []string) {
 		found = append(found, "a scan of "+n.Relation)
 	case strings.HasSuffix(n.Type, "Sort") && !maySort:
 		found = append(found, "a sort")
-	// The walks over lanes and holders begin at the first entry of their index.
-	case strings.HasPrefix(n.Type, "Index") && n.Condition == "" && (n.Filter != "" || n.Index != "open_deliveries_by_lane" && n.Index != "open_deliveries_by_lease"):
+	// What is due next, and the walk over holders, begin at the first entry of their index.
+	case strings.HasPrefix(n.Type, "Index") && n.Condition == "" && (n.Filter != "" || n.Index != "open_deliveries_waiting" && n.Index != "open_deliveries_by_lease"):
 		found = append(found, "a scan of the whole index "+n.Index)
 	}
 	for _, child := range n.Plans {

@@ -28,9 +28,9 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[
 SELECT tenant_id, subscription_id, action, 0 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, subscription_id, action)
 ORDER BY tenant_id, subscription_id ON CONFLICT DO NOTHING`
 
-	insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `)
+	insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `, waiting)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bigint[],
-    $11::int[], $12::int[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bigint[])`
+    $11::int[], $12::int[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bool[])`
 )
 
 // Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
@@ -113,6 +113,7 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 	statuses, traces := make([]string, n), make([]string, n)
 	leases, due, leasedAt := make([]*string, n), make([]*int64, n), make([]*int64, n)
 	subVersions, versions, created, updated, accepted := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+	waiting := make([]bool, n)
 	bodies, attempts, failures, abandonments := make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
 	for i, sch := range scheduled {
 		d := sch.Delivery
@@ -125,12 +126,13 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 		subVersions[i], versions[i] = d.SubscriptionVersion, d.Version
 		bodies[i], attempts[i], failures[i], abandonments[i] = int32(d.BodyNumber), int32(d.Attempts), int32(d.Failures), int32(d.Abandonments)
 		created[i], updated[i], accepted[i], due[i] = d.CreatedAt.UnixMicro(), d.UpdatedAt.UnixMicro(), sch.AcceptedAt.UnixMicro(), stamp(d.DueAt)
+		waiting[i] = d.DueAt.After(d.UpdatedAt)
 		if sch.Lease != "" {
 			leases[i], leasedAt[i] = &scheduled[i].Lease, stamp(d.CreatedAt)
 		}
 	}
 	b.Queue(insertOpen, tenants, ids, events, types, subs, subVersions, bodies, warnings, statuses, versions, attempts, failures, abandonments,
-		created, updated, due, accepted, traces, leases, leasedAt)
+		created, updated, due, accepted, traces, leases, leasedAt, waiting)
 	return nil
 }
 
@@ -228,12 +230,13 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 }
 
 const (
-	// Like takeDue they search a lane by its subscription alone, and then look whether it is the tenant's.
-	sweptRows = `SELECT * FROM (SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
+	// Like takeReady they search a lane by its subscription alone, and then look whether it is the tenant's.
+	sweptRows = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
 WHERE subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
-	sweptDue    = sweptRows + ` AND due_at IS NOT NULL ORDER BY due_at, delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
-	sweptParked = sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
-	sweptAny    = sweptRows + ` AND tenant_id = $1 ORDER BY delivery_id LIMIT $4) AS d`
+	sweptDue = `SELECT * FROM ((` + sweptRows + ` AND due_at IS NOT NULL AND NOT waiting ORDER BY due_at, delivery_id LIMIT $4)
+UNION ALL (` + sweptRows + ` AND waiting ORDER BY delivery_id LIMIT $4)) AS d WHERE tenant_id = $1 LIMIT $4`
+	sweptParked = `SELECT * FROM (` + sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
+	sweptAny    = `SELECT * FROM (` + sweptRows + ` AND tenant_id = $1 ORDER BY delivery_id LIMIT $4) AS d`
 	countHeld   = `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = $1 AND subscription_id = $2`
 )
 

@@ -61,8 +61,8 @@ func deliveryArgs(d delivery.Delivery, more ...any) ([]any, error) {
 		d.BodyNumber, warnings, d.Status, d.Version, d.Attempts, d.Failures, d.Abandonments, stamp(d.CreatedAt), stamp(d.UpdatedAt)}, more...), nil
 }
 
-const insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `, waiting)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 const insertClosed = `INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
@@ -72,7 +72,7 @@ func (tx *Tx) insertOpen(ctx context.Context, q queued) error {
 	if q.Lease != "" {
 		lease = q.Lease
 	}
-	args, err := deliveryArgs(q.Delivery, stamp(q.DueAt), stamp(q.AcceptedAt), q.TraceParent, lease, stamp(q.LeasedAt))
+	args, err := deliveryArgs(q.Delivery, stamp(q.DueAt), stamp(q.AcceptedAt), q.TraceParent, lease, stamp(q.LeasedAt), waits(q.Delivery))
 	if err != nil {
 		return err
 	}
@@ -80,10 +80,13 @@ func (tx *Tx) insertOpen(ctx context.Context, q queued) error {
 	return err
 }
 
+// waits tells what is due later from what is due by the clock of the one who says so.
+func waits(d delivery.Delivery) bool { return d.DueAt.After(d.UpdatedAt) }
+
 // The lease and the version fence each write: whoever lost the delivery to somebody else changes nothing.
 const (
 	moveOpen = `UPDATE open_deliveries SET status = ?, version = ?, attempts = ?, failures = ?, abandonments = ?,
-	updated_at = ?, due_at = ?, lease = NULL, leased_at = NULL
+	updated_at = ?, due_at = ?, waiting = ?, lease = NULL, leased_at = NULL
 	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ?`
 	takeOpen = `DELETE FROM open_deliveries
 	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ? RETURNING accepted_at, traceparent`
@@ -118,7 +121,7 @@ func (tx *Tx) save(ctx context.Context, d dispatch.Saved) (done bool, err error)
 	default:
 		var n int64
 		n, err = tx.Exec(ctx, moveOpen, d.After.Status, d.After.Version, d.After.Attempts, d.After.Failures, d.After.Abandonments,
-			stamp(d.After.UpdatedAt), stamp(d.After.DueAt), d.Before.Tenant, d.Before.ID, d.Before.Version, d.Lease)
+			stamp(d.After.UpdatedAt), stamp(d.After.DueAt), waits(d.After), d.Before.Tenant, d.Before.ID, d.Before.Version, d.Lease)
 		done = n == 1
 	}
 	if err != nil || !done {

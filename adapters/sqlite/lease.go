@@ -5,59 +5,100 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// dueLanes walks the lanes by their index, from one subscription to the next, and so costs the same
+// maxFallen bounds how many fall due in one look.
+const maxFallen = 500
+
+const fallen = `SELECT tenant_id, delivery_id, subscription_id FROM open_deliveries WHERE waiting = 1 AND due_at <= ? ORDER BY due_at, delivery_id LIMIT ?`
+
+const makeReady = `UPDATE open_deliveries SET waiting = 0 WHERE tenant_id = ? AND delivery_id = ?`
+
+const nextDue = `SELECT min(due_at) FROM open_deliveries WHERE waiting = 1`
+
+// readyLanes walks the lanes by their index, from one subscription to the next, and so costs the same
 // however long each lane is.
-const dueLanes = `
+const readyLanes = `
 WITH RECURSIVE lane (subscription_id) AS (
-    SELECT min(subscription_id) FROM open_deliveries WHERE lease IS NULL AND due_at IS NOT NULL
+    SELECT min(subscription_id) FROM open_deliveries WHERE ` + isReady + ` AND subscription_id > ?1
     UNION ALL
-    SELECT (SELECT min(o.subscription_id) FROM open_deliveries o
-            WHERE o.lease IS NULL AND o.due_at IS NOT NULL AND o.subscription_id > lane.subscription_id)
+    SELECT (SELECT min(o.subscription_id) FROM open_deliveries o WHERE ` + isReady + ` AND o.subscription_id > lane.subscription_id)
     FROM lane WHERE lane.subscription_id IS NOT NULL
+    LIMIT ?2
 )
-SELECT lane.subscription_id,
-    (SELECT o.tenant_id FROM open_deliveries o
-     WHERE o.lease IS NULL AND o.due_at IS NOT NULL AND o.subscription_id = lane.subscription_id LIMIT 1),
-    (SELECT min(o.due_at) FROM open_deliveries o
-     WHERE o.lease IS NULL AND o.due_at IS NOT NULL AND o.subscription_id = lane.subscription_id)
+SELECT (SELECT tenant_id FROM open_deliveries o WHERE ` + isReady + ` AND o.subscription_id = lane.subscription_id LIMIT 1), lane.subscription_id
 FROM lane WHERE lane.subscription_id IS NOT NULL`
 
-const dueInLane = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
-WHERE lease IS NULL AND due_at IS NOT NULL AND subscription_id = ? AND due_at <= ? AND tenant_id = ?
+// isReady is the condition of the index of what is ready.
+const isReady = `lease IS NULL AND due_at IS NOT NULL AND waiting = 0`
+
+const readyInLane = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
+WHERE ` + isReady + ` AND subscription_id = ? AND tenant_id = ?
 ORDER BY due_at, delivery_id LIMIT ?`
 
 const takeLease = `UPDATE open_deliveries SET lease = ?, leased_at = ? WHERE tenant_id = ? AND delivery_id = ? AND lease IS NULL`
 
-// dueLane is a lane with what is due first in it.
-type dueLane struct {
-	dispatch.Lane
-	FirstDue time.Time
+// Look makes ready what has fallen due, and says where something is ready; see dispatch.Queue.
+func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
+		answer = dispatch.LookAnswer{}
+		if answer.Fallen, err = s.fall(ctx, tx, request.Now); err != nil {
+			return fmt.Errorf("make ready what is due: %w", err)
+		}
+		first, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) }, nextDue)
+		if err != nil {
+			return fmt.Errorf("look for what is due next: %w", err)
+		}
+		answer.NextDue = moment(first)
+		if request.Lanes == 0 {
+			return nil
+		}
+		if answer.Ready, err = all(ctx, s.db, scanLane, readyLanes, request.After, request.Lanes); err != nil {
+			return fmt.Errorf("look for ready lanes: %w", err)
+		}
+		return nil
+	})
+	return answer, err
 }
 
-// LeaseDue leases by lanes; see dispatch.Store.
-func (s *Store) LeaseDue(ctx context.Context, request dispatch.LeaseRequest) (answer dispatch.LeaseAnswer, err error) {
+// fall makes ready what is due, the oldest first.
+func (s *Store) fall(ctx context.Context, tx *Tx, now time.Time) (lanes []dispatch.Lane, err error) {
+	type row struct {
+		dispatch.Lane
+		id string
+	}
+	due, err := all(ctx, s.db, func(r *sql.Rows) (d row, err error) { return d, r.Scan(&d.Tenant, &d.id, &d.SubscriptionID) }, fallen, stamp(now), maxFallen)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range due {
+		if _, err := tx.Exec(ctx, makeReady, d.Tenant, d.id); err != nil {
+			return nil, err
+		}
+		lanes = append(lanes, d.Lane)
+	}
+	return lanes, nil
+}
+
+// LeaseReady leases by lanes; see dispatch.Queue.
+func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (answer dispatch.LeaseAnswer, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		answer = dispatch.LeaseAnswer{}
-		lanes, err := s.lanes(ctx, request, &answer)
+		answer = dispatch.LeaseAnswer{Lanes: map[dispatch.Lane]dispatch.LaneRest{}}
+		sweeping, err := s.sweeping(ctx)
 		if err != nil {
 			return err
 		}
-		for i, lane := range lanes {
-			left := request.Limit - len(answer.Leased)
-			if left <= 0 {
-				answer.LeftBehind(lane)
+		for _, asked := range request.Lanes {
+			if sweeping[asked.Lane] {
 				continue
 			}
-			if err := s.leaseLane(ctx, tx, lane, request, max(1, left/(len(lanes)-i)), &answer); err != nil {
-				return err
+			if err := s.leaseLane(ctx, tx, asked, request, &answer); err != nil {
+				return fmt.Errorf("lease from lane %s: %w", asked.SubscriptionID, err)
 			}
 		}
 		return nil
@@ -65,52 +106,24 @@ func (s *Store) LeaseDue(ctx context.Context, request dispatch.LeaseRequest) (an
 	return answer, err
 }
 
-// lanes are those with something due now, beginning behind the one that was last; the next due time of
-// the others goes into the answer. Lanes that are being swept wait for that.
-func (s *Store) lanes(ctx context.Context, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) ([]dispatch.Lane, error) {
-	found, err := all(ctx, s.db, func(r *sql.Rows) (d dueLane, err error) {
-		var due sql.NullInt64
-		err = r.Scan(&d.SubscriptionID, &d.Tenant, &due)
-		d.FirstDue = moment(due)
-		return d, err
-	}, dueLanes)
-	if err != nil {
-		return nil, fmt.Errorf("look for due lanes: %w", err)
+// leaseLane leases the oldest of one lane, as far as the lane may have them out, and says what it leaves.
+func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
+	sub, err := s.state(ctx, asked.Lane)
+	if problem.Is(err, problem.NotFound) {
+		return nil
 	}
-	sweeping, err := s.sweeping(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var lanes []dispatch.Lane
-	for _, d := range found {
-		switch {
-		case sweeping[d.Lane]:
-		case !d.FirstDue.After(request.Now):
-			lanes = append(lanes, d.Lane)
-		default:
-			note(answer, d.Lane, d.FirstDue, request.Now)
-		}
-	}
-	first, _ := slices.BinarySearchFunc(lanes, request.After, func(lane, after dispatch.Lane) int {
-		return strings.Compare(lane.SubscriptionID, after.SubscriptionID+"\x00")
-	})
-	return append(lanes[first:len(lanes):len(lanes)], lanes[:first]...), nil
-}
-
-// leaseLane leases the oldest of one lane, as far as the lane may have them out, and notes what it leaves.
-func (s *Store) leaseLane(ctx context.Context, tx *Tx, lane dispatch.Lane, request dispatch.LeaseRequest, limit int, answer *dispatch.LeaseAnswer) error {
-	sub, err := s.state(ctx, lane)
 	if err != nil || sub.Status != subscription.StatusActive {
 		return err
 	}
-	limit = min(limit, request.Room(lane, sub.MaxInFlight))
-	due, err := all(ctx, s.db, scanQueued, dueInLane, lane.SubscriptionID, stamp(request.Now), lane.Tenant, limit)
+	limit := max(0, min(asked.Slots, sub.MaxInFlight-asked.Out))
+	ready, err := all(ctx, s.db, scanQueued, readyInLane, asked.SubscriptionID, asked.Tenant, limit+1)
 	if err != nil {
-		return fmt.Errorf("read lane %s: %w", lane.SubscriptionID, err)
+		return err
 	}
-	for _, q := range due {
+	answer.Lanes[asked.Lane] = dispatch.LaneRest{MaxInFlight: sub.MaxInFlight, More: len(ready) > limit}
+	for _, q := range ready[:min(limit, len(ready))] {
 		if _, err := tx.Exec(ctx, takeLease, request.Lease, stamp(request.Now), q.Tenant, q.ID); err != nil {
-			return fmt.Errorf("lease %s: %w", q.ID, err)
+			return fmt.Errorf("take %s: %w", q.ID, err)
 		}
 		body, err := s.Body(ctx, q.Delivery)
 		if err != nil {
@@ -120,30 +133,7 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, lane dispatch.Lane, reque
 			Delivery: q.Delivery, Subscription: sub, Body: body, TraceParent: q.TraceParent, AcceptedAt: q.AcceptedAt, Lease: request.Lease,
 		})
 	}
-	return s.noteRest(ctx, lane, request.Now, answer)
-}
-
-const firstDue = `SELECT min(due_at) FROM open_deliveries WHERE lease IS NULL AND due_at IS NOT NULL AND subscription_id = ?`
-
-// noteRest says in the answer what the lane still has: a dispatcher that is not told would sleep over it.
-func (s *Store) noteRest(ctx context.Context, lane dispatch.Lane, now time.Time, answer *dispatch.LeaseAnswer) error {
-	first, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) }, firstDue, lane.SubscriptionID)
-	if err != nil {
-		return fmt.Errorf("look for the rest of lane %s: %w", lane.SubscriptionID, err)
-	}
-	if first.Valid {
-		note(answer, lane, moment(first), now)
-	}
 	return nil
-}
-
-func note(answer *dispatch.LeaseAnswer, lane dispatch.Lane, due, now time.Time) {
-	switch {
-	case !due.After(now):
-		answer.LeftBehind(lane)
-	case answer.NextDue.IsZero() || due.Before(answer.NextDue):
-		answer.NextDue = due
-	}
 }
 
 // state is the subscription as its last change left it.

@@ -105,7 +105,7 @@ func fillAll(t *testing.T, db *sqlite.DB, id tenant.ID) {
 		"sweeps":            `?1, 'sub_1', 'park', 1`,
 		"bodies":            `?1, 'evt_1', 1, x''`,
 		"gated_events":      `?1, 'evt_1', 'sub_1', 'f', 1, 1`,
-		"open_deliveries":   `?1, 'dlv_1', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'pending', 1, 0, 0, 0, 1, 1, 1, 1, '', NULL, NULL`,
+		"open_deliveries":   `?1, 'dlv_1', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'pending', 1, 0, 0, 0, 1, 1, 1, 1, '', NULL, NULL, 0`,
 		"closed_deliveries": `?1, 'dlv_2', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'succeeded', 1, 0, 0, 0, 1, 1, 1, ''`,
 		"incarnations":      `?1, 1, 1`,
 	} {

@@ -112,16 +112,16 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.ExternalID(ctx, "t1", "sap", payload.Ref{Kind: payload.KindTarget, ID: 1})
 		return err
 	},
-	"LeaseDue": func(ctx context.Context, s *Store) error {
-		_, err := s.LeaseDue(ctx, dispatch.LeaseRequest{Lease: "inc_9", Now: time.Now(), Limit: 10})
+	"Look": func(ctx context.Context, s *Store) error {
+		_, err := s.Look(ctx, dispatch.LookRequest{Now: time.Now(), Lanes: 10})
+		return err
+	},
+	"makeReady": func(ctx context.Context, s *Store) error { return run(ctx, makeReady, "t1", "dlv_1") },
+	"LeaseReady": func(ctx context.Context, s *Store) error {
+		_, err := s.LeaseReady(ctx, dispatch.LeaseRequest{Lease: "inc_9", Now: time.Now(), Lanes: []dispatch.Asked{{Lane: aLane, Slots: 10}}})
 		return err
 	},
 	"takeLease": func(ctx context.Context, s *Store) error { return run(ctx, takeLease, "inc_9", 1, "t1", "dlv_1") },
-	"dueInLane": func(ctx context.Context, s *Store) error {
-		_, err := all(ctx, s.db, scanQueued, dueInLane, "sub_1", 0, "t1", 1)
-		return err
-	},
-	"firstDue": func(ctx context.Context, _ *Store) error { return run(ctx, firstDue, "sub_1") },
 	"Save, open to open": func(ctx context.Context, s *Store) error {
 		return saveAs(ctx, s, delivery.StatusPending, delivery.StatusRetrying)
 	},
@@ -329,7 +329,7 @@ var fill = []string{
 	`INSERT INTO events SELECT 't' || (i % 10), 'evt_' || i, i, 'visit_report.approved', i, i, zeroblob(32), x'', '' FROM n`,
 	`INSERT INTO bodies SELECT 't' || (i % 10), 'evt_' || i, 1, x'' FROM n`,
 	`INSERT INTO open_deliveries SELECT 't' || (i % 10), 'dlv_' || i, 'evt_' || i, 'visit_report.approved', 'sub_' || (i % 1000), 1, 1, '[]',
-		'pending', 1, 0, 0, 0, i, i, iif(i % 3 = 0, NULL, i), i, '', iif(i % 50 = 0, 'inc_' || (i % 3), NULL), NULL FROM n`,
+		'pending', 1, 0, 0, 0, i, i, iif(i % 3 = 0, NULL, i), i, '', iif(i % 50 = 0, 'inc_' || (i % 3), NULL), NULL, i % 50 > 0 AND i % 3 = 1 FROM n`,
 	`INSERT INTO closed_deliveries SELECT 't' || (i % 10), 'old_' || i, 'evt_' || i, 'visit_report.approved', 'sub_' || (i % 1000), 1, 1, '[]',
 		iif(i % 100 = 0, 'dead_letter', 'succeeded'), 1, 0, 0, 0, i, i, i, '' FROM n`,
 	`INSERT INTO external_ids SELECT 't' || (i % 10), 'sap', 'target', i, 'x' FROM n`,

@@ -157,13 +157,10 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	if err != nil {
 		return nil, 0, err
 	}
-	from, order := sweptBy(statuses)
 	deliveries, err := all(ctx, s.db, func(r *sql.Rows) (delivery.Delivery, error) {
 		q, err := scanQueued(r)
 		return q.Delivery, err
-	}, `SELECT `+deliveryColumns+`, `+queueColumns+` FROM open_deliveries `+from+`
-		AND tenant_id = ? AND subscription_id = ? AND lease IS NULL AND status IN (SELECT value FROM json_each(?))
-		ORDER BY `+order+` LIMIT ?`, lane.Tenant, lane.SubscriptionID, wanted, limit)
+	}, sweptBy(statuses), lane.Tenant, lane.SubscriptionID, wanted, limit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -173,17 +170,27 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	return deliveries, held, err
 }
 
+const (
+	sweptRows   = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries INDEXED BY `
+	sweptOf     = ` AND tenant_id = ?1 AND subscription_id = ?2 AND lease IS NULL AND status IN (SELECT value FROM json_each(?3)) ORDER BY `
+	sweptReady  = sweptRows + `open_deliveries_ready WHERE due_at IS NOT NULL AND waiting = 0` + sweptOf + `due_at, delivery_id LIMIT ?4`
+	sweptWaits  = sweptRows + `open_deliveries_waiting_in_lane WHERE waiting = 1` + sweptOf + `delivery_id LIMIT ?4`
+	sweptDue    = `SELECT * FROM (SELECT * FROM (` + sweptReady + `) UNION ALL SELECT * FROM (` + sweptWaits + `)) LIMIT ?4`
+	sweptParked = sweptRows + `open_deliveries_parked WHERE due_at IS NULL` + sweptOf + `delivery_id LIMIT ?4`
+	sweptAny    = sweptRows + `open_deliveries_by_subscription WHERE 1` + sweptOf + `delivery_id LIMIT ?4`
+)
+
 // sweptBy keeps a sweep from walking, with each batch, over all that its earlier batches moved: what they
 // parked is no longer due, and what they released no longer parked.
-func sweptBy(statuses []delivery.Status) (from, order string) {
+func sweptBy(statuses []delivery.Status) string {
 	parked := slices.Contains(statuses, delivery.StatusParked)
 	switch due := slices.ContainsFunc(statuses, delivery.Status.IsClaimable); {
 	case due && !parked:
-		return "INDEXED BY open_deliveries_by_lane WHERE due_at IS NOT NULL", "due_at, delivery_id"
+		return sweptDue
 	case parked && !due:
-		return "INDEXED BY open_deliveries_parked WHERE due_at IS NULL", "delivery_id"
+		return sweptParked
 	default:
-		return "INDEXED BY open_deliveries_by_subscription WHERE 1", "delivery_id"
+		return sweptAny
 	}
 }
 

@@ -23,10 +23,11 @@ import (
 type (
 	saveIgnoresLease       struct{ Store }
 	saveStopsAtStale       struct{ Store }
-	leaseIgnoresDue        struct{ Store }
-	leaseForgetsBehind     struct{ Store }
-	leaseForgetsNextDue    struct{ Store }
-	leaseIgnoresInFlight   struct{ Store }
+	lookIgnoresDue         struct{ Store }
+	lookForgetsNextDue     struct{ Store }
+	lookBeginsAnew         struct{ Store }
+	leaseForgetsMore       struct{ Store }
+	leaseIgnoresOut        struct{ Store }
 	leaseIgnoresSweeps     struct{ Store }
 	endedBeforeCommit      struct{ Store }
 	fingerprintsAllTenants struct{ Store }
@@ -53,10 +54,11 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"save ignores the lease":               {"save/a lease that is another's is stale", func(s Store) Store { return saveIgnoresLease{s} }},
 		"save ignores the lease, at random":    {"property/the stored state is the fold of the stream after any commands", func(s Store) Store { return saveIgnoresLease{s} }},
 		"save stops at what is stale":          {"save/one that is stale does not stop the others", func(s Store) Store { return saveStopsAtStale{s} }},
-		"lease ignores when it is due":         {"lease/only what is due", func(s Store) Store { return leaseIgnoresDue{s} }},
-		"lease forgets what is due next":       {"lease/next due is the earliest of all lanes", func(s Store) Store { return leaseForgetsNextDue{s} }},
-		"lease forgets who is left behind":     {"lease/names the lanes that it left behind", func(s Store) Store { return leaseForgetsBehind{s} }},
-		"lease ignores what is in flight":      {"lease/a lane's own limit counts what is in flight", func(s Store) Store { return leaseIgnoresInFlight{s} }},
+		"look ignores when it is due":          {"look/only what is due becomes ready", func(s Store) Store { return lookIgnoresDue{s} }},
+		"look forgets what is due next":        {"look/next due is the earliest of all lanes", func(s Store) Store { return lookForgetsNextDue{s} }},
+		"look begins anew with each part":      {"look/walks the lanes in order, as many as are asked for", func(s Store) Store { return lookBeginsAnew{s} }},
+		"lease forgets who has more":           {"lease/no more than asked for", func(s Store) Store { return leaseForgetsMore{s} }},
+		"lease ignores what is out":            {"lease/a lane's own limit counts what is out", func(s Store) Store { return leaseIgnoresOut{s} }},
 		"lease ignores sweeps":                 {"lease/lanes that are swept wait", func(s Store) Store { return leaseIgnoresSweeps{s} }},
 		"ended before the commit":              {"schedule/ended is called once, after the commit", func(s Store) Store { return endedBeforeCommit{s} }},
 		"ended tells of a commit that was not": {"schedule/ended is called once, after a rollback", func(s Store) Store { return endedBeforeCommit{s} }},
@@ -118,39 +120,47 @@ func (s saveStopsAtStale) Save(ctx context.Context, saved []dispatch.Saved) ([]s
 	return nil, nil
 }
 
-func (s leaseIgnoresDue) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+func (s lookIgnoresDue) Look(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error) {
 	r.Now = r.Now.Add(time.Hour)
-	return s.Store.LeaseDue(ctx, r)
+	return s.Store.Look(ctx, r)
 }
 
-func (s leaseForgetsNextDue) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
-	answer, err := s.Store.LeaseDue(ctx, r)
-	if len(answer.Leased) > 0 {
+func (s lookForgetsNextDue) Look(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error) {
+	answer, err := s.Store.Look(ctx, r)
+	if len(answer.Fallen) > 0 {
 		answer.NextDue = time.Time{}
 	}
 	return answer, err
 }
 
-func (s leaseForgetsBehind) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
-	answer, err := s.Store.LeaseDue(ctx, r)
-	if len(answer.Leased) < r.Limit {
-		answer.Behind = nil
+func (s lookBeginsAnew) Look(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error) {
+	r.After = ""
+	return s.Store.Look(ctx, r)
+}
+
+func (s leaseForgetsMore) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	answer, err := s.Store.LeaseReady(ctx, r)
+	for lane, rest := range answer.Lanes {
+		rest.More = false
+		answer.Lanes[lane] = rest
 	}
 	return answer, err
 }
 
-func (s leaseIgnoresInFlight) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
-	r.InFlight = nil
-	return s.Store.LeaseDue(ctx, r)
+func (s leaseIgnoresOut) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	for i := range r.Lanes {
+		r.Lanes[i].Out = 0
+	}
+	return s.Store.LeaseReady(ctx, r)
 }
 
-func (s leaseIgnoresSweeps) LeaseDue(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+func (s leaseIgnoresSweeps) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
 	if next, found, err := s.NextSweep(ctx); err == nil && found {
 		if err := s.EndSweep(ctx, next, true, r.Now); err != nil {
 			return dispatch.LeaseAnswer{}, err
 		}
 	}
-	return s.Store.LeaseDue(ctx, r)
+	return s.Store.LeaseReady(ctx, r)
 }
 
 func (s endedBeforeCommit) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {

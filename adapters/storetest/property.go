@@ -73,7 +73,7 @@ func (r *run) step(rt *rapid.T) {
 }
 
 func (r *run) leaseOne(lessee string) {
-	for _, l := range r.lease(dispatch.LeaseRequest{Lease: lessee, Now: at(r.seconds), Limit: 1}).Leased {
+	for _, l := range r.lease(leasing{by: lessee, now: at(r.seconds), slots: 1}).Leased {
 		d, mine := r.deliveries[l.Delivery.ID]
 		if !mine {
 			continue // an earlier run's

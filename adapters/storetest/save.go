@@ -13,31 +13,31 @@ var saveChecks = []Check{
 		d := w.schedule(s, at(0), "inc_1")
 		d = w.saved(w.moved(d, "inc_1", recorded(failure(at(1), 503), at(1))))
 		w.stands(d, false)
-		if got := w.lease(dispatch.LeaseRequest{Now: d.DueAt.Add(-time.Microsecond)}).Leased; len(got) > 0 {
+		if got := w.lease(leasing{now: d.DueAt.Add(-time.Microsecond)}).Leased; len(got) > 0 {
 			w.Errorf("a retry was leased before it was due")
 		}
-		leased := w.lease(dispatch.LeaseRequest{Now: d.DueAt}).Leased
+		leased := w.lease(leasing{now: d.DueAt}).Leased
 		equal(w, "leased when the retry is due", idsOf(leased), []string{d.ID})
 		equal(w, "what was leased", leased[0].Delivery, d)
 		d = w.saved(w.moved(d, "inc_1", recorded(success(at(40)), at(40))))
 		w.stands(d, false)
 		d = w.saved(w.moved(w.read(d), "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.RequestRetry(at(50)) }))
 		w.stands(d, false)
-		leased = w.lease(dispatch.LeaseRequest{Now: at(50)}).Leased
+		leased = w.lease(leasing{now: at(50)}).Leased
 		equal(w, "leased after a retry by hand", idsOf(leased), []string{d.ID})
 		equal(w, "its trace", leased[0].TraceParent, anActor.TraceParent)
 		equal(w, "when its event was accepted", leased[0].AcceptedAt, at(0))
 		d = w.saved(w.moved(d, "inc_1", recorded(failure(at(51), 410), at(51))))
 		equal(w, "status", d.Status, delivery.StatusDeadLetter)
 		w.stands(d, false)
-		equal(w, "leased of what is closed", w.lease(dispatch.LeaseRequest{Now: at(1e7)}).Leased, nil)
+		equal(w, "leased of what is closed", w.lease(leasing{now: at(1e7)}).Leased, nil)
 	}},
 	{"save/parked, released, cancelled", func(w *world) {
 		s := w.subscribe(acme, nil)
 		d := w.schedule(s, at(0), "")
 		d = w.saved(w.moved(d, "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.Park("paused", at(1)) }))
 		w.stands(d, false)
-		equal(w, "leased while it is parked", w.lease(dispatch.LeaseRequest{Now: at(9)}), dispatch.LeaseAnswer{})
+		equal(w, "leased while it is parked", w.lease(leasing{now: at(9)}).Leased, nil)
 		d = w.saved(w.moved(d, "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.Release(at(2)) }))
 		w.stands(d, false)
 		d = w.saved(w.moved(d, "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.Cancel("deleted", at(3)) }))
@@ -78,7 +78,7 @@ var saveChecks = []Check{
 		first := w.moved(d, "inc_1", recorded(failure(at(1), 503), at(1)))
 		d = w.saved(first)
 		w.stale(first)
-		again := w.lease(dispatch.LeaseRequest{Now: at(100)}).Leased
+		again := w.lease(leasing{now: at(100)}).Leased
 		equal(w, "leased again", idsOf(again), []string{d.ID})
 		w.stale(first) // the same holder, an older version
 		w.stands(d, true)

@@ -41,7 +41,7 @@ var scheduleChecks = []Check{
 		gatedOf, err := w.GatedOf(w.ctx, acme, e.ID)
 		w.ok(err, "read what was gated")
 		equal(w, "gated", gatedOf, []queries.Gated{{SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks}})
-		equal(w, "leased are those that are due and not held", idsOf(w.lease(dispatch.LeaseRequest{Now: at(2)}).Leased), []string{free.Delivery.ID})
+		equal(w, "leased are those that are due and not held", idsOf(w.lease(leasing{now: at(2)}).Leased), []string{free.Delivery.ID})
 	}},
 	{"schedule/a poisoned event may come again", func(w *world) {
 		poison := fanout.Plan{Poisoned: []fanout.Poisoned{{Tenant: acme, EventID: "evt_1", Reason: "too odd", At: at(2)}}}
@@ -126,7 +126,7 @@ var scheduleChecks = []Check{
 		bodies[1].Bytes = []byte("theirs")
 		plan := fanout.Plan{Bodies: bodies, Scheduled: []fanout.Scheduled{w.planned(mine, one, at(0), ""), w.planned(theirs, two, at(0), "")}}
 		w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "schedule for both")
-		leased := w.lease(dispatch.LeaseRequest{Now: at(0)}).Leased
+		leased := w.lease(leasing{now: at(0)}).Leased
 		slices.SortFunc(leased, func(a, b dispatch.Leased) int { return len(b.Body) - len(a.Body) })
 		if len(leased) != 2 {
 			w.Fatalf("leased %d, want 2", len(leased))

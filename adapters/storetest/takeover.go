@@ -29,7 +29,7 @@ var takeoverChecks = []Check{
 	{"takeover/an orphan carries what it takes to abandon it", func(w *world) {
 		s := w.subscribe(acme, func(s *subscription.Settings) { s.RetrySchedule = []time.Duration{time.Minute} })
 		d := w.schedule(s, at(0), "")
-		w.lease(dispatch.LeaseRequest{Now: at(3)})
+		w.lease(leasing{now: at(3)})
 		orphans, err := w.Orphans(w.ctx, at(100), 10)
 		w.ok(err, "look for orphans")
 		equal(w, "orphans", orphans, []dispatch.Orphan{{Delivery: d, Schedule: s.RetrySchedule, Lease: "inc_1", LeasedAt: at(3)}})
@@ -40,7 +40,7 @@ var takeoverChecks = []Check{
 		d = w.saved(abandoned)
 		w.stands(d, false)
 		w.stale(w.moved(o.Delivery, "inc_1", recorded(success(at(101)), at(101)))) // the dead holder was only slow
-		equal(w, "leased by another", idsOf(w.lease(dispatch.LeaseRequest{Now: at(100), Lease: "inc_2"}).Leased), []string{d.ID})
+		equal(w, "leased by another", idsOf(w.lease(leasing{now: at(100), by: "inc_2"}).Leased), []string{d.ID})
 	}},
 	{"takeover/the limit", func(w *world) {
 		s := w.subscribe(acme, nil)

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -229,18 +230,59 @@ func failure(now time.Time, status int) delivery.Outcome {
 	return delivery.Outcome{Kind: delivery.KindHTTPStatus, StartedAt: now, Duration: time.Second, Status: status, Error: "the receiver refused"}
 }
 
-// lease leases what is due; a limit of 0 stands for 100.
-func (w *world) lease(r dispatch.LeaseRequest) dispatch.LeaseAnswer {
+// leasing is what is asked of every lane in which something is ready.
+type leasing struct {
+	now   time.Time
+	slots int                   // of each lane; 0 stands for 100
+	out   map[dispatch.Lane]int // of a lane already
+	by    string                // empty for inc_1
+}
+
+// leased is what came of it.
+type leased struct {
+	dispatch.LeaseAnswer
+	NextDue time.Time
+}
+
+// more is the lanes that have more.
+func (l leased) more() map[dispatch.Lane]bool {
+	more := map[dispatch.Lane]bool{}
+	for lane, rest := range l.Lanes {
+		if rest.More {
+			more[lane] = true
+		}
+	}
+	return more
+}
+
+// lease looks for what is ready, and leases it.
+func (w *world) lease(l leasing) leased {
 	w.Helper()
-	if r.Limit == 0 {
-		r.Limit = 100
+	found := w.look(dispatch.LookRequest{Now: l.now, Lanes: 1000})
+	request := dispatch.LeaseRequest{Lease: cmp.Or(l.by, "inc_1"), Now: l.now}
+	for _, lane := range found.Ready {
+		request.Lanes = append(request.Lanes, dispatch.Asked{Lane: lane, Slots: cmp.Or(l.slots, 100), Out: l.out[lane]})
 	}
-	if r.Lease == "" {
-		r.Lease = "inc_1"
-	}
-	answer, err := w.LeaseDue(w.ctx, r)
+	answer, err := w.LeaseReady(w.ctx, request)
 	w.ok(err, "lease")
-	return answer
+	return leased{answer, found.NextDue}
+}
+
+func (w *world) look(r dispatch.LookRequest) dispatch.LookAnswer {
+	w.Helper()
+	found, err := w.Look(w.ctx, r)
+	w.ok(err, "look for what is ready")
+	return found
+}
+
+// later is a delivery that falls due at a time, since its first attempt failed a moment ago.
+func (w *world) later(s subscription.Subscription, due time.Time) delivery.Delivery {
+	w.Helper()
+	d := w.schedule(s, due.Add(-time.Hour), "inc_9")
+	return w.saved(w.moved(d, "inc_9", func(d delivery.Delivery) ([]delivery.Change, error) {
+		now := due.Add(-time.Minute)
+		return d.Record(failure(now, 500), []time.Duration{time.Minute}, 0, now)
+	}))
 }
 
 func idsOf(leased []dispatch.Leased) (ids []string) {

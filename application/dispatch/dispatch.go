@@ -35,42 +35,50 @@ type Leased struct {
 // Lane is the lane of the delivery.
 func (l Leased) Lane() Lane { return Lane{l.Delivery.Tenant, l.Delivery.SubscriptionID} }
 
-// LeaseRequest asks for deliveries that are due.
+// LookRequest asks what is ready: due, and held by nobody.
+type LookRequest struct {
+	Now time.Time
+	// After is the lane to look behind, in the order of subscription IDs; empty to begin with the first.
+	After string
+	// Lanes is how many lanes to look at; 0 when only what falls due is asked for.
+	Lanes int
+}
+
+// LookAnswer is what was found.
+type LookAnswer struct {
+	// Fallen is the lanes in which deliveries fell due by now; they may name a lane more than once.
+	Fallen []Lane
+	// Ready is the lanes behind LookRequest.After in which something is ready, in order; fewer than asked for at the end.
+	Ready []Lane
+	// NextDue is when the next delivery falls due; zero for none. It has passed when there was too much for one look.
+	NextDue time.Time
+}
+
+// Asked is a lane that something is to be leased from.
+type Asked struct {
+	Lane
+	Slots int // how many at most
+	Out   int // how many this process has out already; they count towards what the subscription allows
+}
+
+// LeaseRequest asks for deliveries that are ready.
 type LeaseRequest struct {
 	Lease string // this process's incarnation
 	Now   time.Time
-	Limit int
-	// InFlight is what each lane has out already; it counts towards the lane's own limit.
-	InFlight map[Lane]int
-	// Limits is for lanes whose receiver gets fewer attempts at once than its subscription allows.
-	Limits map[Lane]int
-	// After is the lane to begin behind, so that no lane is always last.
-	After Lane
+	Lanes []Asked
 }
 
-// Room is how many more of the lane may be out, of the maxInFlight that its subscription allows.
-func (r LeaseRequest) Room(lane Lane, maxInFlight int) int {
-	if limit, known := r.Limits[lane]; known {
-		maxInFlight = min(maxInFlight, limit)
-	}
-	return max(0, maxInFlight-r.InFlight[lane])
-}
-
-// LeaseAnswer is what was leased, and when to ask again.
+// LeaseAnswer is what was leased.
 type LeaseAnswer struct {
 	Leased []Leased
-	// NextDue is when the next delivery falls due that nobody holds; zero for none.
-	NextDue time.Time
-	// Behind is the lanes in which more is due than was leased; nil for none.
-	Behind map[Lane]bool
+	// Lanes tells of those that were asked; a lane that is being swept, or is not active, is not in it.
+	Lanes map[Lane]LaneRest
 }
 
-// LeftBehind notes that more is due in the lane than was leased.
-func (a *LeaseAnswer) LeftBehind(lane Lane) {
-	if a.Behind == nil {
-		a.Behind = map[Lane]bool{}
-	}
-	a.Behind[lane] = true
+// LaneRest is what a lane has besides what was leased.
+type LaneRest struct {
+	MaxInFlight int  // of its subscription
+	More        bool // something else is ready in it
 }
 
 // Saved is a delivery that moved by some changes while this process held it.
@@ -92,16 +100,23 @@ type Orphan struct {
 	LeasedAt time.Time
 }
 
-// Store is the queue of open deliveries.
+// Store keeps the open deliveries.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// LeaseDue leases by lanes: of each lane its oldest due, none of a lane that is being swept.
-	LeaseDue(ctx context.Context, request LeaseRequest) (LeaseAnswer, error)
+	Queue
 	// Save writes changes and the state they lead to. It skips, and returns the IDs of, those
 	// whose lease or version is no longer the one they were decided on.
 	Save(ctx context.Context, saved []Saved) (stale []string, err error)
 	// NoteHealth remembers since when each lane has done nothing but fail, and tells it; zero after a success.
 	NoteHealth(ctx context.Context, lanes map[Lane]bool, now time.Time) (failingSince map[Lane]time.Time, err error)
+}
+
+// Queue is what waits to be attempted. What each call costs does not depend on how much waits.
+type Queue interface {
+	// Look makes ready what has fallen due, and says in which lanes something is ready.
+	Look(ctx context.Context, request LookRequest) (LookAnswer, error)
+	// LeaseReady leases by lanes: of each lane its oldest ready, none of a lane that is being swept.
+	LeaseReady(ctx context.Context, request LeaseRequest) (LeaseAnswer, error)
 	// GiveBack ends leases of deliveries that were not attempted.
 	GiveBack(ctx context.Context, lease string, leased []Leased) error
 }

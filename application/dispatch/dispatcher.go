@@ -14,8 +14,12 @@ import (
 // Bounds of one turn; what is more follows in the next, at once.
 const (
 	maxLeasedAtOnce   = 256
+	maxLookedAtOnce   = 256 // lanes
 	maxRecordedAtOnce = 500
 )
+
+// maxKnownLanes bounds what a process remembers: while it knows of so many lanes, it looks for no others.
+const maxKnownLanes = 50_000
 
 // Dispatcher keeps the slots of this process filled with what is due, and records what came of it.
 type Dispatcher struct {
@@ -35,8 +39,8 @@ type Dispatcher struct {
 
 	// Of the step alone.
 	unsaved []result  // taken from done by a turn that has not succeeded yet
-	after   Lane      // the lane that the last lease ended with
-	nextDue time.Time // of what nobody holds; zero for none
+	round   round     // over all lanes
+	nextDue time.Time // of what waits; zero for none
 }
 
 // Config is what a dispatcher is made of.
@@ -70,12 +74,12 @@ func (d *Dispatcher) Wake() {
 	d.wake.Send()
 }
 
-// Started is the deliveries to attempt; each must end in Finish or Abandon. It never holds more than MaxInFlight.
+// Started is the deliveries to attempt; each must end in Finish or Abandon. It never holds more than there are slots.
 func (d *Dispatcher) Started() <-chan Leased { return d.started }
 
 // Forget gives a receiver another chance at once: its endpoint was changed, or somebody has resumed it.
 func (d *Dispatcher) Forget(lane Lane) {
-	d.slots.forget(lane)
+	d.slots.forget(lane, d.now())
 	d.Wake()
 }
 
@@ -83,11 +87,17 @@ func (d *Dispatcher) Forget(lane Lane) {
 func (d *Dispatcher) Circuits() map[circuit.State]int { return d.slots.states(d.now()) }
 
 // InFlight is how many deliveries are out.
-func (d *Dispatcher) InFlight() int { return d.slots.out() }
+func (d *Dispatcher) InFlight() int { return d.slots.inFlight() }
 
 // Reserve takes a slot for a delivery that is being scheduled in this process.
 func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool) {
-	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight)
+	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight, d.now())
+}
+
+// Waiting tells of lanes in which deliveries were scheduled that got no slot.
+func (d *Dispatcher) Waiting(lanes []Lane) {
+	d.slots.ready(lanes, d.now())
+	d.wake.Send()
 }
 
 // Take starts reserved deliveries once they are committed, or frees their slots when they were not.
@@ -96,7 +106,7 @@ func (d *Dispatcher) Take(deliveries []Leased, committed bool) {
 		if committed {
 			d.started <- l
 		} else {
-			d.slots.free(l.Lane())
+			d.slots.free(l.Lane(), d.now())
 		}
 	}
 }
@@ -109,10 +119,10 @@ func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
 
 // Abandon frees the slot of an attempt that was cut off by the end of the process. Its
 // delivery stays leased: whoever takes it over knows that nobody knows how it ended.
-func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane()) }
+func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane(), d.now()) }
 
-// Step is one turn: in one transaction it writes what came of the attempts that ended, and leases what is
-// due for the slots that this frees. When it fails the outcomes are kept and written by a
+// Step is one turn: in one transaction it writes what came of the attempts that ended, looks for what is
+// ready, and leases for the slots that are free. When it fails the outcomes are kept and written by a
 // later turn: what was sent is not sent again.
 func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
@@ -120,76 +130,45 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 		d.slots.learn(r, d.now())
 		d.unsaved = append(d.unsaved, r)
 	}
-	asked := d.asked.Swap(false)
-	lease := !d.closing.Load() && (asked || d.mayLease() || !d.nextDue.IsZero() && !d.nextDue.After(d.now()))
-	if len(d.unsaved) == 0 && !lease {
-		return d.nextDue, nil
+	if d.asked.Swap(false) {
+		d.round.ask()
 	}
-	var leased LeaseAnswer
-	var ended map[delivery.Status]int
-	err := d.store.InTx(ctx, func(ctx context.Context) (err error) {
-		if ended, err = d.record(ctx); err != nil || !lease {
-			return err
-		}
-		leased, err = d.lease(ctx)
-		return err
-	})
-	if err != nil {
-		d.slots.failLease()
-		if asked {
-			d.asked.Store(true)
-		}
+	t := &turn{Dispatcher: d}
+	defer func() { d.slots.notAnswered(t.asked, d.now()) }()
+	if !t.hasWork() && len(d.unsaved) == 0 {
+		return d.next(), nil
+	}
+	if err := d.store.InTx(ctx, t.run); err != nil {
 		return time.Time{}, fmt.Errorf("record %d attempts and lease: %w", len(d.unsaved), err)
 	}
-	d.end(ctx, ended)
-	if lease {
-		d.begin(leased)
-	}
-	if len(d.done) > 0 || len(leased.Leased) > 0 && d.slots.waiting(d.now()) {
-		return d.now(), nil
-	}
-	return d.nextDue, nil
+	t.end(ctx)
+	return d.next(), nil
 }
 
-// mayLease reports whether the outcomes at hand make room for what waits.
-func (d *Dispatcher) mayLease() bool { return d.slots.waiting(d.now()) || d.slots.frees(d.unsaved) }
-
-// lease takes what is due, as far as there are slots. They are counted inside the transaction, so that a
-// handover's reservation and this lease exclude each other.
-func (d *Dispatcher) lease(ctx context.Context) (LeaseAnswer, error) {
+// next is when there is something to do again.
+func (d *Dispatcher) next() time.Time {
 	now := d.now()
-	left, lanes, limits := d.slots.beginLease(d.unsaved, now)
-	answer, err := d.store.LeaseDue(ctx, LeaseRequest{
-		Lease: d.incarnation, Now: now, Limit: min(max(left, 0), maxLeasedAtOnce), InFlight: lanes, Limits: limits, After: d.after,
-	})
-	if err != nil {
-		return LeaseAnswer{}, fmt.Errorf("lease: %w", err)
+	switch {
+	case len(d.done) > 0:
+		return now
+	case d.closing.Load():
+		return time.Time{}
+	case d.slots.canAsk(now):
+		return now
 	}
-	return answer, nil
+	next := earlier(d.nextDue, d.slots.nextLook())
+	if d.slots.mayKnowMore() {
+		next = earlier(next, d.round.next(now))
+	}
+	return next
 }
 
-// end forgets what was recorded.
-func (d *Dispatcher) end(ctx context.Context, ended map[delivery.Status]int) {
-	for status, n := range ended {
-		d.observer.DeliveriesEnded(ctx, status, n)
+// earlier is the earlier of two times, of which zero is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
 	}
-	for _, r := range d.unsaved {
-		d.slots.free(r.leased.Lane())
-	}
-	d.unsaved = d.unsaved[:0]
-}
-
-// begin starts what was leased.
-func (d *Dispatcher) begin(answer LeaseAnswer) {
-	d.slots.endLease(answer)
-	d.nextDue = answer.NextDue
-	if probe := d.slots.probeDue(d.now()); !probe.IsZero() && (d.nextDue.IsZero() || probe.Before(d.nextDue)) {
-		d.nextDue = probe
-	}
-	for _, l := range answer.Leased {
-		d.after = l.Lane()
-	}
-	d.Take(answer.Leased, true)
+	return a
 }
 
 // StopLeasing takes nothing new; what is out is still attempted and recorded.

@@ -71,7 +71,7 @@ func TestATurnRecordsAndLeasesInOneTransaction(t *testing.T) {
 
 func TestAFailedTransactionKeepsOutcomesAndWritesThemOnce(t *testing.T) {
 	broken := errors.New("away")
-	for _, call := range []string{"Save", "NoteHealth", "LeaseDue", "commit"} {
+	for _, call := range []string{"Save", "NoteHealth", "LeaseReady", "commit"} {
 		t.Run(call, func(t *testing.T) {
 			w := newWorld(t, 2)
 			lane := w.subscribe("sub_1", 1)
@@ -107,7 +107,7 @@ func TestALookThatWasAskedForIsNotForgottenWhenItFails(t *testing.T) {
 	w.step()
 	w.schedule(w.subscribe("sub_1", 1), "")
 	w.Wake()
-	w.fail["LeaseDue"] = errors.New("away")
+	w.fail["LeaseReady"] = errors.New("away")
 	if _, err := w.Step(t.Context()); err == nil {
 		t.Fatal("no error")
 	}
@@ -116,7 +116,7 @@ func TestALookThatWasAskedForIsNotForgottenWhenItFails(t *testing.T) {
 		t.Error("while the lease fails, other lanes get no slots")
 	}
 	w.Take([]dispatch.Leased{{Delivery: delivery.Delivery{Tenant: other.Tenant, SubscriptionID: other.SubscriptionID}}}, false)
-	delete(w.fail, "LeaseDue")
+	delete(w.fail, "LeaseReady")
 	if w.step(); len(w.take()) != 1 {
 		t.Error("what is due is forgotten")
 	}
@@ -254,11 +254,12 @@ func TestNothingOvertakesOlderOnesOfItsLane(t *testing.T) {
 	w.schedule(slow, "")
 	w.schedule(slow, "")
 	w.duringLease = func() {
-		if _, ok := w.Reserve(other, 1); ok {
-			t.Error("reserved while it is unknown which lanes are behind")
+		if _, ok := w.Reserve(slow, 5); ok {
+			t.Error("reserved in a lane that is being leased from")
 		}
 	}
 	w.step()
+	w.duringLease = nil
 	if _, ok := w.Reserve(slow, 5); ok {
 		t.Error("a newer one takes the slot of one that waits")
 	}
@@ -269,6 +270,7 @@ func TestNothingOvertakesOlderOnesOfItsLane(t *testing.T) {
 		w.Finish(w.take()[0], succeeded())
 		w.step()
 	}
+	w.step()
 	if _, ok := w.Reserve(slow, 1); !ok {
 		t.Error("refused although nothing waits any more")
 	}

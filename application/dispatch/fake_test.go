@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -39,6 +40,7 @@ type world struct {
 	inTx         bool
 	queueChanged bool
 	transactions int
+	leases       int
 	fail         map[string]error // of a call, or of the commit
 	duringLease  func()
 
@@ -61,8 +63,12 @@ func newWorld(t testing.TB, maxInFlight int) *world {
 
 // subscribe makes a lane that allows so many attempts at once.
 func (w *world) subscribe(id string, maxInFlight int) dispatch.Lane {
-	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: id}
-	w.lane[lane] = subscription.Subscription{ID: id, Tenant: "acme", Status: subscription.StatusActive, Version: 1, Settings: subscription.Settings{
+	return w.subscribeFor("acme", id, maxInFlight)
+}
+
+func (w *world) subscribeFor(owner tenant.ID, id string, maxInFlight int) dispatch.Lane {
+	lane := dispatch.Lane{Tenant: owner, SubscriptionID: id}
+	w.lane[lane] = subscription.Subscription{ID: id, Tenant: owner, Status: subscription.StatusActive, Version: 1, Settings: subscription.Settings{
 		URL: "https://example.com/" + id, MaxInFlight: maxInFlight, Timeout: time.Second, RetrySchedule: []time.Duration{time.Minute, time.Hour}}}
 	return lane
 }
@@ -139,30 +145,57 @@ func (w *world) must(call string) error {
 	return w.fail[call]
 }
 
-func (w *world) LeaseDue(_ context.Context, r dispatch.LeaseRequest) (answer dispatch.LeaseAnswer, err error) {
-	if err := w.must("LeaseDue"); err != nil {
+func (w *world) Look(_ context.Context, r dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
+	if err := w.must("Look"); err != nil {
 		return answer, err
 	}
+	ready := map[dispatch.Lane]bool{}
+	for _, q := range w.inOrder() {
+		switch lane := laneOf(q.Delivery); {
+		case q.lease != "" || !q.Status.IsClaimable():
+		case q.DueAt.After(r.Now):
+			if answer.NextDue.IsZero() {
+				answer.NextDue = q.DueAt
+			}
+		default:
+			ready[lane] = true
+		}
+	}
+	for _, lane := range slices.SortedFunc(maps.Keys(ready), func(a, b dispatch.Lane) int { return cmp.Compare(a.SubscriptionID, b.SubscriptionID) }) {
+		if r.Lanes == 0 {
+			answer.Fallen = append(answer.Fallen, lane)
+		} else if lane.SubscriptionID > r.After && len(answer.Ready) < r.Lanes {
+			answer.Ready = append(answer.Ready, lane)
+		}
+	}
+	return answer, nil
+}
+
+func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	answer := dispatch.LeaseAnswer{Lanes: map[dispatch.Lane]dispatch.LaneRest{}}
+	if err := w.must("LeaseReady"); err != nil {
+		return answer, err
+	}
+	w.leases++
 	if w.duringLease != nil {
 		w.duringLease()
 	}
-	out := map[dispatch.Lane]int{}
-	for _, q := range w.inOrder() {
-		lane := laneOf(q.Delivery)
-		switch {
-		case q.lease != "" || !q.Status.IsClaimable():
-		case q.DueAt.After(r.Now):
-			if answer.NextDue.IsZero() || q.DueAt.Before(answer.NextDue) {
-				answer.NextDue = q.DueAt
+	for _, asked := range r.Lanes {
+		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight}
+		left := min(asked.Slots, rest.MaxInFlight-asked.Out)
+		for _, q := range w.inOrder() {
+			switch {
+			case laneOf(q.Delivery) != asked.Lane || q.lease != "" || !q.Status.IsClaimable() || q.DueAt.After(r.Now):
+			case left <= 0:
+				rest.More = true
+			default:
+				left--
+				q.lease, q.leasedAt = r.Lease, r.Now
+				w.rows[q.ID] = q
+				answer.Leased = append(answer.Leased, w.leased(q.Delivery, r.Lease))
 			}
-		case len(answer.Leased) == r.Limit || out[lane] >= r.Room(lane, w.lane[lane].MaxInFlight):
-			answer.LeftBehind(lane)
-		default:
-			out[lane]++
-			q.lease, q.leasedAt = r.Lease, r.Now
-			w.rows[q.ID] = q
-			answer.Leased = append(answer.Leased, w.leased(q.Delivery, r.Lease))
 		}
+		answer.Lanes[asked.Lane] = rest
 	}
 	return answer, nil
 }

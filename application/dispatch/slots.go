@@ -1,160 +1,231 @@
 package dispatch
 
 import (
-	"maps"
+	"container/heap"
 	"sync"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// slots counts what is out: in this process, and in each lane.
+// slots shares out the attempts that this process makes at once: over the tenants by their weights, and
+// within a tenant over its lanes in turn.
+//
+// What a tenant does not use is lent to the others. A loan is not called back, since an attempt cannot be: instead
+// the last slots are never lent: they go to tenants that have less than their share beside a newcomer's.
 type slots struct {
-	mu       sync.Mutex
-	limit    int
-	inFlight int
-	lanes    map[Lane]int
-	// behind holds the lanes with older deliveries that wait; leasing says that this is about to change.
-	behind  map[Lane]bool
-	leasing bool
-	// circuits is what is known of receivers that are not well.
-	circuits map[Lane]circuit.Circuit
-	// allowed is what the subscriptions of lanes that are behind allow, as far as it was seen.
-	allowed map[Lane]int
+	mu      sync.Mutex
+	limit   int
+	out     int
+	lanes   map[Lane]*lane
+	tenants map[tenant.ID]*share
+	lined   map[*share]bool   // those with somebody in line
+	weights map[tenant.ID]int // other than the default
+	weight  int               // of all tenants that have something out or ready
+	later   byTime
 }
+
+// keptBack is the part of the slots that are never lent.
+const keptBack = 8
 
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, lanes: map[Lane]int{}, circuits: map[Lane]circuit.Circuit{}, allowed: map[Lane]int{}}
+	return &slots{limit: limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}}
 }
 
-// reserve takes a slot, unless the process or the lane is full, or older ones of the lane wait.
-func (s *slots) reserve(lane Lane, maxInFlight int) bool {
+// may reports whether the tenant may have one more out.
+func (s *slots) may(t *share) bool {
+	if s.out < s.limit-s.limit/keptBack {
+		return true
+	}
+	withNewcomer := s.weight + tenant.DefaultWeight
+	return s.out < s.limit && t.out < max(1, s.limit*t.weight/withNewcomer)
+}
+
+// reserve takes a slot, unless the process or the lane is full, or older ones of the lane wait. A
+// lane that gets none is known to have something ready.
+func (s *slots) reserve(id Lane, maxInFlight int, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.leasing || s.behind[lane] || s.inFlight >= s.limit || s.lanes[lane] >= maxInFlight {
+	l := s.of(id)
+	if l.ready || l.asked || l.out >= maxInFlight || !s.may(s.shareOf(id.Tenant)) {
+		s.found(l, now)
 		return false
 	}
-	s.inFlight++
-	s.lanes[lane]++
+	s.count(l, 1)
 	return true
 }
 
-// beginLease says how many slots are left, what each lane has out and which get less than they may, as if
-// those that are being recorded had ended; until endLease nothing is reserved, so that the answer stays true.
-func (s *slots) beginLease(recorded []result, now time.Time) (left int, lanes, limits map[Lane]int) {
+// ready notes lanes in which something is due that nobody holds.
+func (s *slots) ready(lanes []Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leasing = true
-	lanes = maps.Clone(s.lanes)
-	for _, r := range recorded {
-		lanes[r.leased.Lane()]--
+	for _, id := range lanes {
+		s.found(s.of(id), now)
 	}
-	limits = make(map[Lane]int, len(s.circuits))
-	for lane, c := range s.circuits {
-		// Without a backlog there is nothing to hold back: what is due is sent when it is due.
-		if s.behind[lane] {
-			limits[lane] = c.Limit(s.limit, now)
-		}
-	}
-	return s.limit - s.inFlight + len(recorded), lanes, limits
 }
 
-// endLease counts what was leased.
-func (s *slots) endLease(answer LeaseAnswer) {
+func (s *slots) found(l *lane, now time.Time) {
+	l.renewed = l.asked
+	s.setReady(l, true, now)
+}
+
+// ask shares out the slots that are free, and those of the recorded outcomes, over lanes with something
+// ready: one at a time to the tenant that has least for its weight. They are taken until asked ends.
+func (s *slots) ask(recorded []result, now time.Time) []Asked {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leasing, s.behind = false, answer.Behind
+	s.dueAgain(now)
+	for _, r := range recorded {
+		l := s.of(r.leased.Lane())
+		s.count(l, -1)
+		s.line(l, now)
+	}
+	given := s.give(now)
+	for _, r := range recorded {
+		s.count(s.of(r.leased.Lane()), 1)
+	}
+	return given
+}
+
+func (s *slots) give(now time.Time) (given []Asked) {
+	needy := make(byNeed, 0, len(s.lined))
+	for t := range s.lined {
+		needy = append(needy, t)
+	}
+	heap.Init(&needy)
+	place := map[*lane]int{}
+	for n := 0; n < maxLeasedAtOnce && len(needy) > 0; {
+		t := needy[0]
+		l := s.next(t, now)
+		if l == nil || !s.may(t) {
+			heap.Pop(&needy)
+			continue
+		}
+		t.line = append(t.line[1:], l)
+		at, known := place[l]
+		if !known {
+			at = len(given)
+			place[l] = at
+			given = append(given, Asked{Lane: l.id, Out: l.out})
+		}
+		given[at].Slots++
+		s.count(l, 1)
+		n++
+		heap.Fix(&needy, 0)
+	}
+	for l := range place {
+		l.asked = true
+	}
+	return given
+}
+
+// next is the first of the tenant's line that may have more out; the others leave it.
+func (s *slots) next(t *share, now time.Time) *lane {
+	for len(t.line) > 0 {
+		l := t.line[0]
+		if l.ready && !l.asked && l.room(s.limit, now) > 0 && !l.again.After(now) {
+			return l
+		}
+		t.line, l.queued = t.line[1:], false
+		s.line(l, now)
+	}
+	delete(s.lined, t)
+	return nil
+}
+
+// canAsk reports whether there is a slot for something that is ready.
+func (s *slots) canAsk(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dueAgain(now)
+	for t := range s.lined {
+		if s.may(t) && s.next(t, now) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// retryLane is how long a lane is left alone from which another process is leasing right now.
+const retryLane = 20 * time.Millisecond
+
+// answered counts what the lanes that were asked gave, and frees the slots that they did not use.
+func (s *slots) answered(asked []Asked, answer LeaseAnswer, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	got := map[Lane]int{}
 	for _, l := range answer.Leased {
-		s.inFlight++
-		s.lanes[l.Lane()]++
-		s.allowed[l.Lane()] = l.Subscription.MaxInFlight
+		got[l.Lane()]++
 	}
-	for lane := range s.allowed {
-		if !s.behind[lane] {
-			delete(s.allowed, lane)
+	for _, a := range asked {
+		l := s.of(a.Lane)
+		rest, any := answer.Lanes[a.Lane]
+		if l.asked, l.behind = false, rest.More; any {
+			l.allowed = rest.MaxInFlight
 		}
+		if rest.More && got[a.Lane] == 0 && rest.MaxInFlight > a.Out {
+			s.lookAgain(l, now.Add(retryLane))
+		}
+		ready := rest.More || l.renewed
+		l.renewed = false
+		s.setReady(l, ready, now)
+		s.count(l, got[a.Lane]-a.Slots)
+		s.line(l, now)
 	}
 }
 
-// failLease leaves what is known of the lanes as it was.
-func (s *slots) failLease() {
+// notAnswered frees the slots of a lease that failed.
+func (s *slots) notAnswered(asked []Asked, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.leasing = false
-}
-
-func (s *slots) free(lane Lane) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.inFlight--
-	if s.lanes[lane]--; s.lanes[lane] <= 0 {
-		delete(s.lanes, lane)
+	for _, a := range asked {
+		l := s.of(a.Lane)
+		l.asked, l.renewed = false, false
+		s.count(l, -a.Slots)
+		s.line(l, now)
 	}
 }
 
-// waiting reports whether a lease could take something: there is a slot, and a lane that is behind
-// may have more out than it has. To look for it costs a walk over all lanes.
-func (s *slots) waiting(now time.Time) bool {
+func (s *slots) free(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.inFlight >= s.limit {
-		return false
-	}
-	for lane := range s.behind {
-		allowed, seen := s.allowed[lane]
-		if !seen {
-			allowed = s.limit
-		}
-		if s.lanes[lane] < s.circuits[lane].Limit(allowed, now) {
-			return true
-		}
-	}
-	return false
-}
-
-// frees reports whether the recorded outcomes make room in a lane that is behind.
-func (s *slots) frees(recorded []result) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range recorded {
-		if s.behind[r.leased.Lane()] || s.inFlight >= s.limit && len(s.behind) > 0 {
-			return true
-		}
-	}
-	return false
+	l := s.of(id)
+	s.count(l, -1)
+	s.line(l, now)
 }
 
 // learn tells the lane's circuit what came of an attempt.
 func (s *slots) learn(r result, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lane := r.leased.Lane()
-	c := s.circuits[lane].Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
-	if c.Known() {
-		s.circuits[lane] = c
-	} else {
-		delete(s.circuits, lane)
-	}
+	l := s.of(r.leased.Lane())
+	l.circuit = l.circuit.Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
+	s.line(l, now)
+	s.drop(l)
 }
 
-// forget closes the lane's circuit.
-func (s *slots) forget(lane Lane) {
+// forget closes the lane's circuit, and what its subscription allows is to be seen anew.
+func (s *slots) forget(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.circuits, lane)
+	l := s.of(id)
+	l.circuit, l.allowed, l.again = circuit.Circuit{}, 0, time.Time{}
+	s.line(l, now)
+	s.drop(l)
 }
 
-// probeDue is when the next lane that waits behind an open circuit gets its probe; zero for none. A
-// lane whose probe is out already is woken by what comes of it.
-func (s *slots) probeDue(now time.Time) (next time.Time) {
+// nextLook is when the next lane is to be looked at again; zero for none.
+func (s *slots) nextLook() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for lane := range s.behind {
-		if until := s.circuits[lane].Until(); until.After(now) && (next.IsZero() || until.Before(next)) {
-			next = until
+	for len(s.later) > 0 {
+		if entry := s.later[0]; entry.lane.ready && entry.lane.again.Equal(entry.at) {
+			return entry.at
 		}
+		heap.Pop(&s.later)
 	}
-	return next
+	return time.Time{}
 }
 
 // states counts the circuits that are not closed.
@@ -162,16 +233,22 @@ func (s *slots) states(now time.Time) map[circuit.State]int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	counts := map[circuit.State]int{}
-	for _, c := range s.circuits {
-		if state := c.State(now); state != circuit.Closed {
+	for _, l := range s.lanes {
+		if state := l.circuit.State(now); state != circuit.Closed {
 			counts[state]++
 		}
 	}
 	return counts
 }
 
-func (s *slots) out() int {
+func (s *slots) inFlight() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.inFlight
+	return s.out
+}
+
+func (s *slots) mayKnowMore() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.lanes) < maxKnownLanes
 }

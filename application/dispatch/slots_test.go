@@ -38,7 +38,7 @@ func TestSlots(t *testing.T) {
 			"end":      p.endFanOut,
 			"step":     func(rt *rapid.T) { p.turn(rt, nil) },
 			"fail": func(rt *rapid.T) {
-				p.turn(rt, map[string]error{rapid.SampledFrom([]string{"Save", "LeaseDue", "commit"}).Draw(rt, "call"): errors.New("away")})
+				p.turn(rt, map[string]error{rapid.SampledFrom([]string{"Save", "Look", "LeaseReady", "commit"}).Draw(rt, "call"): errors.New("away")})
 			},
 			"attempt": p.attempt,
 			"later":   func(*rapid.T) { p.now = p.now.Add(time.Minute) },

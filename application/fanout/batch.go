@@ -28,6 +28,7 @@ type batch struct {
 	views   []*view
 	plan    Plan
 	leased  []dispatch.Leased
+	waiting map[dispatch.Lane]bool // those that got no slot
 }
 
 // matched is an event with the views that its subscriptions have of it.
@@ -210,6 +211,8 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 		if held, ok := b.handover.Reserve(laneOf(s), s.MaxInFlight); ok {
 			lease = held
 			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: *s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
+		} else {
+			b.waiting[laneOf(s)] = true
 		}
 	}
 	b.plan.Scheduled = append(b.plan.Scheduled, Scheduled{d, changes, traceParent, e.At, lease})
@@ -222,6 +225,9 @@ func (b *batch) ended(committed bool) {
 	b.leased = nil
 	if len(leased) > 0 {
 		b.handover.Take(leased, committed)
+	}
+	if committed && len(b.waiting) > 0 {
+		b.handover.Waiting(slices.Collect(maps.Keys(b.waiting)))
 	}
 }
 

@@ -52,6 +52,7 @@ type world struct {
 	taken          []dispatch.Leased
 	takenBefore    int // how many there were when the call of Handle began
 	freed          []dispatch.Leased
+	waiting        []dispatch.Lane
 }
 
 func newWorld(t testing.TB) *world {
@@ -201,6 +202,8 @@ func (w *world) Reserve(dispatch.Lane, int) (string, bool) {
 	w.inFlight++
 	return "inc_1", true
 }
+
+func (w *world) Waiting(lanes []dispatch.Lane) { w.waiting = append(w.waiting, lanes...) }
 
 func (w *world) Take(leased []dispatch.Leased, committed bool) {
 	if committed {

@@ -40,6 +40,8 @@ type Gate interface {
 type Handover interface {
 	// Reserve takes a slot for a delivery of the lane and names the lease; false when there is none.
 	Reserve(lane dispatch.Lane, maxInFlight int) (lease string, ok bool)
+	// Waiting tells, once they are committed, of lanes in which deliveries got no slot.
+	Waiting(lanes []dispatch.Lane)
 	// Take starts the attempts once they are committed, or frees their slots when they were not.
 	Take(deliveries []dispatch.Leased, committed bool)
 }
@@ -137,7 +139,7 @@ func (f *FanOut) Handle(ctx context.Context, position int64, keys []intake.Event
 	if err != nil {
 		return fmt.Errorf("load %d accepted events: %w", len(keys), err)
 	}
-	b := &batch{FanOut: f, now: f.now(), billing: map[tenant.ID]bool{}}
+	b := &batch{FanOut: f, now: f.now(), billing: map[tenant.ID]bool{}, waiting: map[dispatch.Lane]bool{}}
 	for _, e := range events {
 		if err := b.match(ctx, e); err != nil {
 			return err

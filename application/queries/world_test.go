@@ -137,7 +137,10 @@ func (w *world) delivery(s subscription.Subscription) delivery.Delivery {
 // lease gives the delivery to a dispatcher.
 func (w *world) lease(d delivery.Delivery) {
 	w.Helper()
-	answer, err := w.LeaseDue(w.Context(), dispatch.LeaseRequest{Lease: "inc_1", Now: w.now, Limit: 10})
+	_, err := w.Look(w.Context(), dispatch.LookRequest{Now: w.now})
+	w.ok(err)
+	asked := []dispatch.Asked{{Lane: dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}, Slots: 10}}
+	answer, err := w.LeaseReady(w.Context(), dispatch.LeaseRequest{Lease: "inc_1", Now: w.now, Lanes: asked})
 	if w.ok(err); len(answer.Leased) != 1 || answer.Leased[0].Delivery.ID != d.ID {
 		w.Fatalf("leased %+v", answer.Leased)
 	}

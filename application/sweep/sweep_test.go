@@ -138,7 +138,13 @@ func (w *world) all(ids []string, want delivery.Status) {
 // leased is what a dispatcher gets now.
 func (w *world) leased() []dispatch.Leased {
 	w.Helper()
-	answer, err := w.LeaseDue(w.Context(), dispatch.LeaseRequest{Lease: "inc_1", Now: w.now, Limit: 1000})
+	found, err := w.Look(w.Context(), dispatch.LookRequest{Now: w.now, Lanes: 100})
+	w.ok(err)
+	request := dispatch.LeaseRequest{Lease: "inc_1", Now: w.now}
+	for _, lane := range found.Ready {
+		request.Lanes = append(request.Lanes, dispatch.Asked{Lane: lane, Slots: 1000})
+	}
+	answer, err := w.LeaseReady(w.Context(), request)
 	w.ok(err)
 	return answer.Leased
 }

@@ -206,7 +206,10 @@ func (quick) Send(context.Context, dispatch.Request) delivery.Outcome {
 }
 
 func (w *world) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
-func (w *world) LeaseDue(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+func (w *world) Look(context.Context, dispatch.LookRequest) (dispatch.LookAnswer, error) {
+	return dispatch.LookAnswer{}, nil
+}
+func (w *world) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
 	return dispatch.LeaseAnswer{}, nil
 }
 func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {

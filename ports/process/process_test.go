@@ -381,7 +381,10 @@ func (q *queue) Save(_ context.Context, saved []dispatch.Saved) ([]string, error
 }
 
 func (q *queue) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
-func (q *queue) LeaseDue(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+func (q *queue) Look(context.Context, dispatch.LookRequest) (dispatch.LookAnswer, error) {
+	return dispatch.LookAnswer{}, nil
+}
+func (q *queue) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
 	return dispatch.LeaseAnswer{}, nil
 }
 func (q *queue) NoteHealth(context.Context, map[dispatch.Lane]bool, time.Time) (map[dispatch.Lane]time.Time, error) {

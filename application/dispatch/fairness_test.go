@@ -1,0 +1,77 @@
+package dispatch_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// backlog gives the tenant lanes with deliveries that wait.
+func (w *world) backlog(owner tenant.ID, lanes, each int) {
+	for i := range lanes {
+		lane := w.subscribeFor(owner, fmt.Sprintf("sub_%s_%04d", owner, i), 16)
+		for range each {
+			w.schedule(lane, "")
+		}
+	}
+	w.Wake()
+}
+
+// fill takes turns until there is nothing to do now, and says how many each tenant has out.
+func (w *world) fill(out *[]dispatch.Leased) map[tenant.ID]int {
+	w.Helper()
+	for next := w.now; !next.IsZero() && !next.After(w.now); {
+		next = w.step()
+		*out = append(*out, w.take()...)
+	}
+	count := map[tenant.ID]int{}
+	for _, l := range *out {
+		count[l.Delivery.Tenant]++
+	}
+	return count
+}
+
+// A tenant alone uses all but the slots that are never lent; whoever comes later gets one of those at once, by a lease
+// as by a handover, although not one of the other's attempts has ended.
+func TestATenantWithManyBusyLanesStarvesNobody(t *testing.T) {
+	w := newWorld(t, 64)
+	w.backlog("hog", 300, 2)
+	var out []dispatch.Leased
+	if got := w.fill(&out)["hog"]; got != 56 {
+		t.Fatalf("a tenant alone has %d of 64 out", got)
+	}
+	w.backlog("small", 1, 3)
+	if got := w.fill(&out)["small"]; got != 3 {
+		t.Errorf("a tenant that comes later has %d of its 3 out", got)
+	}
+	fresh := w.subscribeFor("fresh", "sub_fresh", 16)
+	if _, ok := w.Reserve(fresh, 16); !ok {
+		t.Error("a tenant that comes later is handed nothing over")
+	}
+	if _, ok := w.Reserve(w.subscribeFor("hog", "sub_hog_another", 16), 16); ok {
+		t.Error("a tenant with more than its share gets a slot that is never lent")
+	}
+}
+
+// As attempts end, two tenants with long queues come to have the same.
+func TestBusyTenantsComeToHaveTheSame(t *testing.T) {
+	w := newWorld(t, 64)
+	w.backlog("hog", 50, 10)
+	var out []dispatch.Leased
+	w.fill(&out)
+	w.backlog("other", 5, 100)
+	for range 100 {
+		done := out[0]
+		out = out[1:]
+		w.Finish(done, succeeded())
+		if count := w.fill(&out); count["hog"]+count["other"] > 64 {
+			t.Fatalf("more are out than may be: %v", count)
+		}
+	}
+	count := w.fill(&out)
+	if difference := count["hog"] - count["other"]; difference < -1 || difference > 1 {
+		t.Errorf("out are %v", count)
+	}
+}

@@ -1,0 +1,176 @@
+package dispatch
+
+import (
+	"container/heap"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// lane is what this process knows of one subscription's queue.
+type lane struct {
+	id      Lane
+	out     int  // attempts, and slots that a lease under way may use
+	ready   bool // something in it is due, and nobody holds it
+	renewed bool // it was said to be ready while it was asked
+	asked   bool // a lease of it is under way
+	queued  bool // it stands in its tenant's line
+	behind  bool // more was due in it than its last lease brought
+	allowed int  // what its subscription allows at once, as it was seen last; 0 when it was not
+	circuit circuit.Circuit
+	again   time.Time // when it is looked at again, since its circuit is open or somebody else leases from it
+}
+
+// room is how many more may be out. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
+func (l *lane) room(processLimit int, now time.Time) int {
+	allowed := processLimit
+	if l.allowed > 0 {
+		allowed = l.allowed
+	}
+	if l.behind {
+		allowed = l.circuit.Limit(allowed, now)
+	}
+	return allowed - l.out
+}
+
+// share is one tenant's part of the slots. It is kept while the tenant has something out or ready.
+type share struct {
+	tenant tenant.ID
+	weight int
+	out    int
+	ready  int     // lanes
+	line   []*lane // those that may have more out, the one that waits longest first
+}
+
+// byNeed is a heap of tenants, the one with the least out for its weight first.
+type byNeed []*share
+
+func (h byNeed) Len() int           { return len(h) }
+func (h byNeed) Less(i, j int) bool { return h[i].out*h[j].weight < h[j].out*h[i].weight }
+func (h byNeed) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *byNeed) Push(x any)        { *h = append(*h, x.(*share)) }
+func (h *byNeed) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// byTime is a heap of lanes that are to be looked at again, the soonest first. A lane may be in it
+// more than once; its own time says which entry counts.
+type byTime []timed
+
+type timed struct {
+	at   time.Time
+	lane *lane
+}
+
+func (h byTime) Len() int           { return len(h) }
+func (h byTime) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h byTime) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *byTime) Push(x any)        { *h = append(*h, x.(timed)) }
+func (h *byTime) Pop() any {
+	last := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return last
+}
+
+// of is the lane, known from now on until it is dropped.
+func (s *slots) of(id Lane) *lane {
+	l := s.lanes[id]
+	if l == nil {
+		l = &lane{id: id}
+		s.lanes[id] = l
+	}
+	return l
+}
+
+// shareOf is the tenant's share, which counts among the shares from now on.
+func (s *slots) shareOf(id tenant.ID) *share {
+	t := s.tenants[id]
+	if t == nil {
+		t = &share{tenant: id, weight: s.weightOf(id)}
+		s.tenants[id] = t
+		s.weight += t.weight
+	}
+	return t
+}
+
+func (s *slots) weightOf(id tenant.ID) int {
+	if weight := s.weights[id]; weight > 0 {
+		return weight
+	}
+	return tenant.DefaultWeight
+}
+
+// count adds to what is out of a lane; n may be negative.
+func (s *slots) count(l *lane, n int) {
+	t := s.shareOf(l.id.Tenant)
+	l.out, t.out, s.out = l.out+n, t.out+n, s.out+n
+	s.drop(l)
+}
+
+// setReady notes whether something waits in the lane.
+func (s *slots) setReady(l *lane, ready bool, now time.Time) {
+	if l.ready != ready {
+		t := s.shareOf(l.id.Tenant)
+		if l.ready = ready; ready {
+			t.ready++
+		} else {
+			t.ready--
+		}
+	}
+	s.line(l, now)
+	s.drop(l)
+}
+
+// line puts a lane with something ready into its tenant's line, or notes when to look at it again.
+func (s *slots) line(l *lane, now time.Time) {
+	if !l.ready || l.queued || l.asked {
+		return
+	}
+	if l.room(s.limit, now) > 0 && !l.again.After(now) {
+		l.queued = true
+		t := s.shareOf(l.id.Tenant)
+		t.line = append(t.line, l)
+		s.lined[t] = true
+		return
+	}
+	if until := l.circuit.Until(); l.behind && until.After(now) {
+		s.lookAgain(l, until)
+	}
+}
+
+func (s *slots) lookAgain(l *lane, at time.Time) {
+	if l.again.Equal(at) {
+		return
+	}
+	l.again = at
+	heap.Push(&s.later, timed{at, l})
+}
+
+// dueAgain lines up the lanes whose time has come.
+func (s *slots) dueAgain(now time.Time) {
+	for len(s.later) > 0 && !s.later[0].at.After(now) {
+		entry := heap.Pop(&s.later).(timed)
+		if l := entry.lane; l.again.Equal(entry.at) {
+			l.again = time.Time{}
+			s.line(l, now)
+		}
+	}
+}
+
+// drop forgets a lane, and a tenant, of whom there is nothing to know.
+func (s *slots) drop(l *lane) {
+	if l.out == 0 && !l.ready && !l.asked && !l.circuit.Known() {
+		delete(s.lanes, l.id)
+	}
+	if t := s.tenants[l.id.Tenant]; t != nil && t.out == 0 && t.ready == 0 {
+		delete(s.tenants, t.tenant)
+		delete(s.lined, t)
+		s.weight -= t.weight
+		for _, l := range t.line { // those in which nothing is ready any more
+			l.queued = false
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// turn is one step of the dispatcher on its way.
+type turn struct {
+	*Dispatcher
+	look   *LookRequest // nil for none
+	asked  []Asked
+	found  LookAnswer
+	leased LeaseAnswer
+	ended  map[delivery.Status]int
+}
+
+// hasWork reports whether there is anything to look for or to lease, and takes the slots for it.
+func (t *turn) hasWork() bool {
+	if t.closing.Load() {
+		return false
+	}
+	now := t.now()
+	walk := t.round.due(now) && t.slots.mayKnowMore()
+	if walk || !t.nextDue.IsZero() && !t.nextDue.After(now) {
+		t.look = &LookRequest{Now: now}
+		if walk {
+			t.look.After, t.look.Lanes = t.round.after, maxLookedAtOnce
+		}
+	}
+	t.asked = t.slots.ask(nil, now)
+	return t.look != nil || len(t.asked) > 0
+}
+
+// run is done anew when the store finds that it met somebody else's transaction.
+func (t *turn) run(ctx context.Context) (err error) {
+	now := t.now()
+	if t.ended, err = t.record(ctx); err != nil {
+		return err
+	}
+	if t.closing.Load() {
+		return nil
+	}
+	if t.look != nil {
+		if t.found, err = t.store.Look(ctx, *t.look); err != nil {
+			return fmt.Errorf("look for what is ready: %w", err)
+		}
+		t.slots.ready(t.found.Fallen, now)
+		t.slots.ready(t.found.Ready, now)
+	}
+	t.slots.notAnswered(t.asked, now)
+	if t.asked = t.slots.ask(t.unsaved, now); len(t.asked) == 0 {
+		return nil
+	}
+	t.leased, err = t.store.LeaseReady(ctx, LeaseRequest{Lease: t.incarnation, Now: now, Lanes: t.asked})
+	if err != nil {
+		return fmt.Errorf("lease: %w", err)
+	}
+	return nil
+}
+
+// end forgets what was recorded, and starts what was leased.
+func (t *turn) end(ctx context.Context) {
+	now := t.now()
+	for status, n := range t.ended {
+		t.observer.DeliveriesEnded(ctx, status, n)
+	}
+	for _, r := range t.unsaved {
+		t.slots.free(r.leased.Lane(), now)
+	}
+	t.unsaved = t.unsaved[:0]
+	t.slots.answered(t.asked, t.leased, now)
+	t.asked = nil
+	t.Take(t.leased.Leased, true)
+	if t.look == nil {
+		return
+	}
+	t.nextDue = t.found.NextDue
+	if !t.nextDue.IsZero() && !t.nextDue.After(now) && len(t.found.Fallen) == 0 {
+		t.nextDue = now.Add(retryLane) // another process is making it ready
+	}
+	if t.look.Lanes > 0 {
+		t.round.looked(t.found.Ready, now)
+	}
+}
+
+// round is a walk over all lanes that have something ready, a bounded part of it a turn. It finds what other
+// processes, sweeps and requests made ready.
+type round struct {
+	running bool
+	wanted  bool   // another one is to follow
+	after   string // where this one has come to
+	began   time.Time
+	rested  time.Time // before it no other is begun
+}
+
+// restShare keeps a walk of many turns to a small part of the time.
+const restShare = 10
+
+// ask wants a round that begins from now on.
+func (r *round) ask() { r.wanted = true }
+
+func (r *round) due(now time.Time) bool {
+	if !r.running && r.wanted && !r.rested.After(now) {
+		*r = round{running: true, began: now}
+	}
+	return r.running
+}
+
+// next is when the round goes on; zero when none is wanted.
+func (r *round) next(now time.Time) time.Time {
+	switch {
+	case r.running:
+		return now
+	case r.wanted:
+		return r.rested
+	default:
+		return time.Time{}
+	}
+}
+
+// looked notes how far the round has come.
+func (r *round) looked(lanes []Lane, now time.Time) {
+	if len(lanes) == maxLookedAtOnce {
+		r.after = lanes[len(lanes)-1].SubscriptionID
+		return
+	}
+	r.running = false
+	if r.after != "" {
+		r.rested = now.Add(restShare * now.Sub(r.began))
+	}
+}
