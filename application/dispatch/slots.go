@@ -26,8 +26,8 @@ type slots struct {
 	later   byTime
 }
 
-// keptBack is the part of the slots that are never lent.
-const keptBack = 8
+// keptBack is the part of the slots that are never lent: few, since a tenant whose receivers answer needs few.
+const keptBack = 64
 
 func newSlots(limit int) *slots {
 	return &slots{limit: limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}}
