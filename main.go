@@ -32,6 +32,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
@@ -187,17 +188,19 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	answers := idempotency.New(store, sealer, now, func() string { return source.New("") })
 	deliveries := &queries.Deliveries{Reader: store}
 	sweeper := sweep.New(store, now)
+	bulk := &jobs.Service{Store: store, Picker: jobs.Picker{Deliveries: store, Gate: gate}, Now: now, NewID: source.New}
+	worker := jobs.NewWorker(bulk, store)
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store, d) })
 	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
 		Log: log, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
-		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake() }) },
+		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake(); worker.Wake() }) },
 	}}
 	s.Loops = []loop.Loop{retention.New(store, retention.Ages(c.Retention), now).Loop(),
 		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}}
 	var handover fanout.Handover
 	if c.Roles.Dispatcher {
 		s.Dispatcher, s.Attempter, handover = d, attempter, d
-		s.Loops = append(s.Loops, d.Loop(), sweeper.Loop())
+		s.Loops = append(s.Loops, d.Loop(), sweeper.Loop(), worker.Loop())
 		s.Loops = append(s.Loops, dispatch.NewTakeover(store, store, now, incarnation).Loops()...)
 	}
 	if c.Roles.Router {
@@ -209,7 +212,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	s.Server = rest.New(rest.Dependencies{
 		Intake: in, Subscriptions: subs, SubscriptionList: store, History: &subscriptions.History{Store: store}, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
-		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now},
+		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now}, Jobs: bulk,
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
 		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
 		Log: log, Now: now, RateLimit: c.RateLimit, Version: version, ProbesOnly: !c.Roles.API,

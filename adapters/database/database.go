@@ -15,6 +15,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -42,6 +43,9 @@ type Store interface {
 	queries.DeliveryReader
 	queries.DeliveryStore
 	queries.EventReader
+	jobs.Store
+	jobs.DeliveryStore
+	jobs.RenderStore
 	idempotency.Store
 	// ListSubscriptions is rest.SubscriptionLister.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)

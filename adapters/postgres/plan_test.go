@@ -11,8 +11,10 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -99,12 +101,24 @@ func hot() map[string]struct {
 		sql, args := listDeliveries(f)
 		return query{sql, args, true}
 	}
+	walk := func(f job.Filter) query {
+		sql, args := walkDeliveries(jobs.Walk{Tenant: "t7", Filter: f, After: ids[1], UpTo: "dlv_~", Limit: 250})
+		return query{sql, args, true}
+	}
 	return map[string]query{
 		"make ready":              {makeReady, []any{int64(rowsFilled / 2), maxFallen}, false},
 		"due next":                {nextDue, nil, false},
 		"ready lanes":             {readyLanes, []any{"", 256}, false},
 		"ready lanes, further on": {readyLanes, []any{subs[50], 256}, false},
 		"take what is ready":      {takeReady, []any{tenants, subs, small, small, "inc_9", int64(rowsFilled)}, false},
+		"walk: all":               walk(job.Filter{Statuses: delivery.Statuses()}),
+		"walk: what failed":       walk(job.Filter{Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}}),
+		"walk: a subscription":    walk(job.Filter{SubscriptionID: subs[7], Statuses: delivery.Statuses()}),
+		"walk: an event":          walk(job.Filter{EventID: "evt_00000000000000000000000007", Statuses: delivery.Statuses()}),
+		"newest deliveries":       {newestDeliveries, []any{"t7", subs[7], "dlv_~", ids, int64(rowsFilled)}, false},
+		"bodies of events":        {eventBodies, []any{"t7", ids}, true},
+		"next job":                {nextJob, []any{int64(1000)}, true},
+		"open jobs":               {countOpenJobs, []any{"t7"}, false},
 		"what lanes still have":   {restOfLanes, []any{tenants, subs}, false},
 		"states of lanes":         {selectStates, []any{tenants, subs}, false},
 		"lane states":             {laneStates, []any{tenants, subs}, false},

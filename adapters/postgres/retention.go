@@ -36,6 +36,8 @@ const (
     DELETE FROM gated_events g USING old WHERE g.tenant_id = $1 AND g.event_id = old.event_id
 ) DELETE FROM events e USING old WHERE e.tenant_id = $1 AND e.event_id = old.event_id`
 
+	oldJobs = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
+
 	oldRecords = `DELETE FROM records WHERE (topic, position) IN (
     SELECT topic, position FROM records WHERE topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
 )
@@ -107,7 +109,11 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 			return err
 		}
 		events, err := tx.Exec(ctx, oldEvents, owner, (handled+1)*MaxEventsPerRecord, stamp(before.Events), int64(limit)-deliveries)
-		deleted = int(deliveries + events)
+		if err != nil {
+			return err
+		}
+		finished, err := tx.Exec(ctx, oldJobs, owner, firstID("job_", before.Attempts))
+		deleted = int(deliveries + events + finished)
 		return err
 	})
 	return deleted, err

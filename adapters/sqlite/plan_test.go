@@ -17,9 +17,11 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -199,6 +201,23 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	},
 	"Answer":  func(ctx context.Context, s *Store) error { return s.Answer(ctx, idempotency.Key{}, "a", []byte{1}) },
 	"Release": func(ctx context.Context, s *Store) error { return s.Release(ctx, idempotency.Key{}, "a") },
+	"NextJob": func(ctx context.Context, s *Store) error { _, _, _, err := s.NextJob(ctx, time.Now()); return err },
+	"CreateJob": func(ctx context.Context, s *Store) error {
+		return s.CreateJob(ctx, job.Job{Tenant: "t1", ID: "job_n"}, 1<<30)
+	},
+	"SaveJob": func(ctx context.Context, s *Store) error {
+		return s.SaveJob(ctx, job.Job{Tenant: "t1", ID: "job_1"}, time.Now())
+	},
+	"Job":  func(ctx context.Context, s *Store) error { _, err := s.Job(ctx, "t1", "job_1"); return err },
+	"Jobs": func(ctx context.Context, s *Store) error { _, err := s.Jobs(ctx, "t1", "job_5", 1); return err },
+	"EventBodies": func(ctx context.Context, s *Store) error {
+		_, err := s.EventBodies(ctx, "t1", []string{"evt_1"})
+		return err
+	},
+	"NewestDeliveries": func(ctx context.Context, s *Store) error {
+		_, err := s.NewestDeliveries(ctx, aLane, []string{"evt_1"}, "dlv_5", time.Time{})
+		return err
+	},
 	"DeleteExpired": func(ctx context.Context, s *Store) error {
 		_, err := s.DeleteExpired(ctx, time.UnixMicro(1), 10)
 		return err
@@ -230,6 +249,13 @@ func listFilters() map[string]func(context.Context, *Store) error {
 	for name, f := range deliveries {
 		f.Tenant, f.Limit = "t1", 10
 		calls["Deliveries, "+name] = func(ctx context.Context, s *Store) error { _, err := s.Deliveries(ctx, f); return err }
+	}
+	for name, f := range map[string]job.Filter{
+		"all": {Statuses: delivery.Statuses()}, "failed": {Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}},
+		"subscription": {SubscriptionID: "sub_1", Statuses: delivery.Statuses()}, "event": {EventID: "evt_1", Statuses: delivery.Statuses()},
+	} {
+		walk := jobs.Walk{Tenant: "t1", Filter: f, After: "dlv_1", UpTo: "dlv_5", Limit: 10}
+		calls["WalkDeliveries, "+name] = func(ctx context.Context, s *Store) error { _, err := s.WalkDeliveries(ctx, walk); return err }
 	}
 	for name, f := range map[string]queries.EventFilter{
 		"no filter": {}, "type": {Type: event.TargetImported}, "since": {Since: time.UnixMicro(1)}, "until": {Until: time.Now()}, "before": {Before: 5},
@@ -337,6 +363,7 @@ var fill = []string{
 	`INSERT INTO api_keys SELECT 't' || (i % 10), 'key_' || i, zeroblob(28) || i, '', '', '[]', '', i, NULL, NULL, NULL FROM n`,
 	`INSERT INTO idempotency_keys SELECT zeroblob(28) || i, zeroblob(32), '', i, i, NULL FROM n`,
 	`INSERT INTO gated_events SELECT 't' || (i % 10), 'evt_' || i, 'sub_1', 'f', 1, i FROM n`,
+	`INSERT INTO jobs SELECT 't' || (i % 10), 'job_' || i, iif(i % 2 = 0, NULL, i), '{}' FROM n`,
 	`INSERT INTO sweeps SELECT 't1', 'sub_' || i, 'park', i FROM n WHERE i <= 10`,
 	`DROP TABLE n`,
 }

@@ -21,6 +21,7 @@ const (
 		AND NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
 		AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
 		ORDER BY sequence LIMIT ?`
+	oldJobs    = `DELETE FROM jobs WHERE tenant_id = ? AND job_id < ? AND turn_at IS NULL`
 	oldRecords = `DELETE FROM records WHERE position IN (
 		SELECT position FROM records WHERE topic = ? AND position < ? AND recorded_at < ? ORDER BY position LIMIT ?)`
 )
@@ -80,7 +81,11 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 				return err
 			}
 		}
-		deleted = len(deliveries) + len(events)
+		finished, err := tx.Exec(ctx, oldJobs, owner, firstID("job_", before.Attempts))
+		if err != nil {
+			return err
+		}
+		deleted = len(deliveries) + len(events) + int(finished)
 		return nil
 	})
 	return deleted, err

@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 const insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at) VALUES (?, ?, ?, ?, ?, ?)`
@@ -90,11 +91,15 @@ func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := compact.Unpack(stored, string(d.Tenant), d.EventID)
+	return unpackBody(stored, d.Tenant, d.EventID)
+}
+
+func unpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) {
+	body, err := compact.Unpack(stored, string(owner), eventID)
 	if err != nil {
-		return nil, fmt.Errorf("the body of event %s: %w", d.EventID, err)
+		err = fmt.Errorf("the body of event %s: %w", eventID, err)
 	}
-	return body, nil
+	return body, err
 }
 
 // noteSweep leaves a sweep that is noted already as it is.

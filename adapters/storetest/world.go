@@ -322,3 +322,14 @@ func (w *world) stands(want delivery.Delivery, held bool) {
 }
 
 func hashOf(text string) access.Hash { return sha256.Sum256([]byte(text)) }
+
+// loadEvent is the event of the delivery as it was accepted.
+func (w *world) loadEvent(d delivery.Delivery) intake.Accepted {
+	w.Helper()
+	found, err := w.Events(w.ctx, []intake.EventKey{{Tenant: d.Tenant, ID: d.EventID}})
+	w.ok(err, "load the event of "+d.ID)
+	if len(found) != 1 {
+		w.Fatalf("%d events are called %s", len(found), d.EventID)
+	}
+	return found[0]
+}

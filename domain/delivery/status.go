@@ -54,6 +54,16 @@ func (s Status) IsClaimable() bool { return rules[s].claimable }
 // IsRetryable reports whether somebody may ask for another attempt now.
 func (s Status) IsRetryable() bool { return rules[s].retryable }
 
+// RetryableStatuses lists those in which a delivery may be sent again by hand.
+func RetryableStatuses() (retryable []Status) {
+	for _, s := range Statuses() {
+		if s.IsRetryable() {
+			retryable = append(retryable, s)
+		}
+	}
+	return retryable
+}
+
 // MayBecome reports whether the transition is legal.
 func (s Status) MayBecome(next Status) bool {
 	for _, legal := range rules[s].next {

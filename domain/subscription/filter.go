@@ -32,7 +32,8 @@ func (f Filter) WantsBilling() bool {
 	})
 }
 
-func (f Filter) validate(into problem.Fields) {
+// Validate notes every pattern that names nothing.
+func (f Filter) Validate(into problem.Fields) {
 	if len(f) == 0 {
 		into.Add("eventTypes", "needs at least one event type, a family like visit_report.*, or *")
 	}

@@ -51,7 +51,7 @@ func (s Settings) Validate(into problem.Fields, ownSchedule bool) {
 	} else if len(s.URL) > MaxURLLength {
 		into.Add("url", "is longer than %d bytes", MaxURLLength)
 	}
-	s.EventTypes.validate(into)
+	s.EventTypes.Validate(into)
 	if s.Timeout < MinTimeout || s.Timeout > MaxTimeout {
 		into.Add("timeoutSeconds", "must be between 1 and 30")
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -57,6 +58,7 @@ type Dependencies struct {
 	Events           *queries.Events
 	Deliveries       *queries.Deliveries
 	Retries          *queries.Retries
+	Jobs             *jobs.Service
 	Idempotency      *idempotency.Answers
 	Previews         *preview.Previewer
 	Doctor           *preview.Doctor

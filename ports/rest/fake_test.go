@@ -21,6 +21,7 @@ import (
 	domain "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
@@ -47,6 +48,7 @@ type fake struct {
 	accepted      []queries.Event
 	deliveries    []delivery.Delivery
 	changes       map[string][]delivery.Change
+	jobs          []job.Job
 	answers       map[idempotency.Key]row
 	hook          func() // called by the next Accept
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -69,8 +70,9 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 		Subscriptions: &subscriptions.Service{Store: f, Gate: f, URLs: f, Now: now, NewID: nextID,
 			NewSecret: func() secret.Secret { return secret.FromBytes([32]byte{1}) }, DefaultSchedule: []time.Duration{30 * time.Second, 2 * time.Minute}},
 		Keys: access.NewKeys(f, now, nextID, rand.Reader), Events: &queries.Events{Reader: f, Deliveries: f}, Deliveries: &queries.Deliveries{Reader: f},
-		Retries: &queries.Retries{Store: f, Now: now}, Idempotency: idempotency.New(f, f, now, func() string { return nextID("tok_") }),
-		Ready: func(context.Context) error { return f.fail }, Tracer: noop.NewTracerProvider().Tracer(""),
+		Retries: &queries.Retries{Store: f, Now: now}, Jobs: &jobs.Service{Store: f, Picker: jobs.Picker{Deliveries: f, Gate: f}, Now: now, NewID: nextID},
+		Idempotency: idempotency.New(f, f, now, func() string { return nextID("tok_") }),
+		Ready:       func(context.Context) error { return f.fail }, Tracer: noop.NewTracerProvider().Tracer(""),
 		Metrics:     http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
 		TraceParent: func(context.Context) string { return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" },
 		Log:         slog.New(slog.NewJSONHandler(&locked{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now, Version: "test",

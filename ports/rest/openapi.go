@@ -43,6 +43,7 @@ func (a *API) newHuma() huma.API {
 				{Name: tagDirectory, Description: "Customers, locations, contacts, and what source systems call them."},
 				{Name: tagSubscriptions, Description: "Who gets which events, and how."},
 				{Name: tagDeliveries, Description: "Events on their way to subscriptions, attempt by attempt."},
+				{Name: tagJobs, Description: "Bulk retries and replays, and how far they have come."},
 				{Name: tagTenants, Description: "Tenants and what they have booked."},
 				{Name: tagKeys, Description: "API keys."},
 				{Name: tagService, Description: "The service itself."},
@@ -61,6 +62,7 @@ const (
 	tagDirectory     = "Directory"
 	tagSubscriptions = "Subscriptions"
 	tagDeliveries    = "Deliveries"
+	tagJobs          = "Jobs"
 	tagTenants       = "Tenants"
 	tagKeys          = "API keys"
 	tagService       = "Service"

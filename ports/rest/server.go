@@ -97,6 +97,7 @@ func (a *API) route() {
 	a.routeKeys()
 	a.routeSubscriptions()
 	a.routeDeliveries()
+	a.routeJobs()
 	a.routePreviews()
 	a.routeDoctor()
 	a.routeService()

@@ -26,6 +26,8 @@ var scopeOf = map[string]string{
 	"POST /v1/subscriptions/{}/rotate-secret": "webhooks.manage", "POST /v1/subscriptions/{}/rotate-secret/complete": "webhooks.manage",
 	"POST /v1/subscriptions/{}/test": "webhooks.manage", "GET /v1/subscriptions/{}/history": "webhooks.read",
 	"GET /v1/deliveries": "webhook_deliveries.read", "GET /v1/deliveries/{}": "webhook_deliveries.read", "POST /v1/deliveries/{}/retry": "webhook_deliveries.retry",
+	"POST /v1/subscriptions/{}/replay": "webhooks.manage", "POST /v1/deliveries/retry": "webhook_deliveries.retry",
+	"GET /v1/jobs": "webhook_deliveries.retry", "GET /v1/jobs/{}": "webhook_deliveries.retry", "POST /v1/jobs/{}/cancel": "webhook_deliveries.retry",
 	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PUT /v1/tenants/{}/features/{}": "platform.admin",
 	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{}": ownRule,
 	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public,
@@ -34,10 +36,9 @@ var scopeOf = map[string]string{
 // later is what the issues after the second bring: it may be there.
 var later = map[string]string{
 	"POST /v1/events/preview": "webhooks.read", "POST /v1/signature-doctor": "webhooks.read",
-	"POST /v1/subscriptions/{}/preview": "webhooks.manage", "POST /v1/subscriptions/{}/replay": "webhooks.manage",
-	"POST /v1/deliveries/retry": "webhook_deliveries.retry", "GET /v1/deliveries/stream": "webhook_deliveries.read", "GET /v1/metrics/deliveries": "webhook_deliveries.read",
-	"GET /v1/reconciliation": "webhook_deliveries.read", "GET /v1/jobs": "webhook_deliveries.retry", "GET /v1/jobs/{}": "webhook_deliveries.retry",
-	"POST /v1/jobs/{}/cancel": "webhook_deliveries.retry", "GET /v1/subscriptions/{}/events": "events.read",
+	"POST /v1/subscriptions/{}/preview": "webhooks.manage",
+	"GET /v1/deliveries/stream":         "webhook_deliveries.read", "GET /v1/metrics/deliveries": "webhook_deliveries.read",
+	"GET /v1/reconciliation": "webhook_deliveries.read", "GET /v1/subscriptions/{}/events": "events.read",
 	"GET /docs": public, "GET /asyncapi.json": public,
 }
 

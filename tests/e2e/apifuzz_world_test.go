@@ -43,13 +43,20 @@ func newFuzzBase(t *testing.T, s *service, root object) *fuzzBase {
 	return b
 }
 
-// settle waits until whatever was accepted so far is fanned out: the log is worked on in order.
-func (b *fuzzBase) settle() {
+// settle waits until whatever was accepted so far is fanned out, since the log is worked on in order, and until all jobs are done.
+func (b *fuzzBase) settle(w *fuzzWorld) {
+	for _, n := range []tenant{w.mine, w.theirs} {
+		eventually(n.t, "the jobs' end", func() bool {
+			open := func(j job) bool { return j.Status == "pending" || j.Status == "running" }
+			return !slices.ContainsFunc(into[page[job]](n.get("/v1/jobs?limit=10").want(http.StatusOK)).Data, open)
+		})
+	}
 	b.clock.disposed(b.clock.emit(b.clock.visit("target.imported", nil)), b.marker.ID)
 }
 
 func (b *fuzzBase) world(t *testing.T) *fuzzWorld {
-	w := &fuzzWorld{mine: newTenant(t, b.s), theirs: newTenant(t, b.s), settled: b.settle}
+	w := &fuzzWorld{mine: newTenant(t, b.s), theirs: newTenant(t, b.s)}
+	w.settled = func() { b.settle(w) }
 	all := []string{"events.write", "events.read", "directory.write", "webhooks.read", "webhooks.manage", "webhook_deliveries.read", "webhook_deliveries.retry"}
 	w.mine.do(http.MethodPut, "/v1/tenants/"+w.mine.id+"/features/billing_webhooks", object{"enabled": true}).want(http.StatusOK)
 	sub := w.mine.subscribe(b.hook, "*", nil)

@@ -186,7 +186,7 @@ type attempt struct {
 
 type acceptedEvent struct {
 	EventID, EventType, TenantID, TraceID string
-	Dispositions                          []disposition
+	Dispositions, Replays                 []disposition
 }
 
 type disposition struct {

@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// jobsClass names the locks that let the jobs of a shard's tenants be created one after the other ("ORDJ").
+const jobsClass = 0x4F52444A
+
+func scanJob(r pgx.Rows) (j job.Job, err error) {
+	var state []byte
+	if err = r.Scan(&state); err != nil {
+		return j, err
+	}
+	return j, json.Unmarshal(state, &j)
+}
+
+const countOpenJobs = `SELECT count(*) FROM jobs WHERE tenant_id = $1 AND turn_at IS NOT NULL`
+
+// CreateJob takes a job, unless the tenant has too many open ones; see jobs.Store.
+func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
+	state, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, jobsClass, shardOf(j.Tenant, shards)); err != nil {
+			return err
+		}
+		open, err := one(ctx, tx, func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countOpenJobs, j.Tenant)
+		if err != nil {
+			return fmt.Errorf("count the open jobs: %w", err)
+		}
+		if open >= maxOpen {
+			return problem.New(problem.Conflict, "The tenant has %d open jobs, which is as many as it may have: wait for one of them, or cancel it.", open)
+		}
+		tx.QueueChanged() // wakes who works on jobs, too
+		_, err = tx.Exec(ctx, `INSERT INTO jobs (tenant_id, job_id, turn_at, state) VALUES ($1, $2, $3, $4)`, j.Tenant, j.ID, stamp(j.CreatedAt), state)
+		return err
+	})
+}
+
+// Job finds one job. In a transaction it is locked.
+func (s *Store) Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error) {
+	query := `SELECT state FROM jobs WHERE tenant_id = $1 AND job_id = $2`
+	if _, inTx := ctx.Value(txKey{}).(*Tx); inTx {
+		query += ` FOR UPDATE`
+	}
+	j, err := one(ctx, s.db.from(ctx), scanJob, query, owner, id)
+	return j, notFound(err, "job")
+}
+
+// Jobs lists newest first.
+func (s *Store) Jobs(ctx context.Context, owner tenant.ID, before string, limit int) ([]job.Job, error) {
+	if before == "" {
+		before = "~" // behind every ID
+	}
+	return all(ctx, s.db.from(ctx), scanJob, `SELECT state FROM jobs WHERE tenant_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3`, owner, before, limit)
+}
+
+const (
+	nextJob     = `SELECT state FROM jobs WHERE turn_at IS NOT NULL AND turn_at <= $1 ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`
+	nextJobTurn = `SELECT min(turn_at) FROM jobs WHERE turn_at IS NOT NULL`
+)
+
+// NextJob is the open job that has waited longest for its turn; see jobs.Store.
+func (s *Store) NextJob(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error) {
+	j, err = one(ctx, s.db.from(ctx), scanJob, nextJob, stamp(now))
+	if !errors.Is(err, pgx.ErrNoRows) {
+		return j, err == nil, time.Time{}, err
+	}
+	first, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextJobTurn)
+	return job.Job{}, false, moment(first), err
+}
+
+// SaveJob writes the job; see jobs.Store.
+func (s *Store) SaveJob(ctx context.Context, j job.Job, turn time.Time) error {
+	if !j.Open() {
+		turn = time.Time{}
+	}
+	state, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	return s.mustChange(ctx, "job", `UPDATE jobs SET state = $1, turn_at = $2 WHERE tenant_id = $3 AND job_id = $4`, state, stamp(turn), j.Tenant, j.ID)
+}

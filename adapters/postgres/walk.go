@@ -1,0 +1,110 @@
+package postgres
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// WalkDeliveries lists oldest first; see jobs.DeliveryStore. Each part goes by an index, and ends with the limit.
+func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Delivery, error) {
+	sql, args := walkDeliveries(w)
+	if sql == "" {
+		return nil, nil
+	}
+	return all(ctx, s.db.from(ctx), scanListed, sql, args...)
+}
+
+func walkDeliveries(w jobs.Walk) (sql string, args []any) {
+	all := where{args: []any{w.Limit}}
+	all.add(true, "tenant_id = $%d", w.Tenant)
+	all.add(true, "delivery_id > $%d", w.After)
+	all.add(true, "delivery_id <= $%d", w.UpTo)
+	rare := slices.Clone(all.conditions)
+	open, closed := w.Statuses()
+	byStatus := w.Filter.EventID == "" && !slices.Contains(closed, delivery.StatusSucceeded) // the others are rare, and have an index of their own
+	all.add(w.Filter.EventID != "", "event_id = $%d", w.Filter.EventID)
+	all.add(w.Filter.EventID == "" && w.Filter.SubscriptionID != "" && (open || !byStatus), "subscription_id = $%d", w.Filter.SubscriptionID)
+	var parts []string
+	part := func(from string, conditions []string) {
+		parts = append(parts, `(SELECT `+from+` WHERE `+strings.Join(conditions, " AND ")+` ORDER BY delivery_id LIMIT $1)`)
+	}
+	if open {
+		part(openColumns+` FROM open_deliveries`, all.conditions)
+	}
+	switch {
+	case byStatus:
+		for _, status := range closed {
+			part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, append(slices.Clone(rare), "status = '"+string(status)+"'"))
+		}
+	case len(closed) > 0:
+		part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, all.conditions)
+	}
+	if len(parts) == 0 {
+		return "", nil
+	}
+	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") AS d ORDER BY 2 LIMIT $1", all.args
+}
+
+const newestDeliveries = `SELECT k.event_id, greatest(
+    (SELECT max(d.delivery_id) FROM open_deliveries d WHERE d.tenant_id = $1 AND d.event_id = k.event_id AND d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5),
+    (SELECT max(d.delivery_id) FROM closed_deliveries d WHERE d.tenant_id = $1 AND d.event_id = k.event_id AND d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5))
+FROM unnest($4::text[]) AS k (event_id)`
+
+// NewestDeliveries names each event's newest delivery in the lane; see jobs.DeliveryStore.
+func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
+	before := int64(math.MaxInt64)
+	if !until.IsZero() {
+		before = until.UnixMicro()
+	}
+	newest := make(map[string]string, len(eventIDs))
+	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var event string
+		var id *string
+		err := r.Scan(&event, &id)
+		if id != nil {
+			newest[event] = *id
+		}
+		return err
+	}, newestDeliveries, lane.Tenant, lane.SubscriptionID, upTo, eventIDs, before)
+	return newest, err
+}
+
+// bodiesClass names the locks under which bodies are added to events that have some, one for each shard ("ORDB").
+const bodiesClass = 0x4F524442
+
+const eventBodies = `SELECT event_id, number, body FROM bodies WHERE tenant_id = $1 AND event_id = ANY($2::text[]) ORDER BY event_id, number`
+
+// EventBodies loads all bodies of the events; see jobs.RenderStore.
+func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
+	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {
+		shards, err := s.db.Shards(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, bodiesClass, shardOf(owner, shards)); err != nil {
+			return nil, err
+		}
+	}
+	bodies := map[string][]fanout.Body{}
+	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		body := fanout.Body{Tenant: owner}
+		err := r.Scan(&body.EventID, &body.Number, &body.Bytes)
+		if err == nil {
+			body.Bytes, err = unpackBody(body.Bytes, owner, body.EventID)
+		}
+		bodies[body.EventID] = append(bodies[body.EventID], body)
+		return err
+	}, eventBodies, owner, eventIDs)
+	return bodies, err
+}

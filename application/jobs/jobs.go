@@ -1,0 +1,174 @@
+// Package jobs sends many deliveries again, a bounded batch at a time: bulk retries and replays. What a step
+// does and how far it has come are one transaction, so that a job goes on where it stood, whatever ends its process.
+package jobs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Store keeps jobs.
+type Store interface {
+	// CreateJob answers problem.Conflict when the tenant has maxOpen open jobs already.
+	CreateJob(ctx context.Context, j job.Job, maxOpen int) error
+	// Job answers problem.NotFound when the tenant has no such job. In a transaction it stays as it is until the end.
+	Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error)
+	// Jobs lists newest first; before is the ID that the last page ended with, empty for the first.
+	Jobs(ctx context.Context, owner tenant.ID, before string, limit int) ([]job.Job, error)
+	// NextJob is the open job that has waited longest for its turn, of those that no other process works on. Without
+	// one it says when the next turn is; zero for none.
+	NextJob(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error)
+	// SaveJob writes the job. An open one has its next turn at the time.
+	SaveJob(ctx context.Context, j job.Job, turn time.Time) error
+}
+
+// Walk is a stretch of a tenant's deliveries, by their IDs.
+type Walk struct {
+	Tenant tenant.ID
+	// Filter says which index to walk by; what it picks must be asked of it still.
+	Filter      job.Filter
+	After, UpTo string // the first is exclusive
+	Limit       int
+}
+
+// Statuses is those that the filter wants: whether it wants open deliveries, and which closed ones.
+func (w Walk) Statuses() (open bool, closed []delivery.Status) {
+	for _, status := range w.Filter.Statuses {
+		if status.IsTerminal() {
+			closed = append(closed, status)
+		} else {
+			open = true
+		}
+	}
+	return open, closed
+}
+
+// DeliveryStore reads deliveries, and moves them.
+type DeliveryStore interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// WalkDeliveries lists oldest first whatever the filter may pick, and reads no more than a few times the limit.
+	WalkDeliveries(ctx context.Context, walk Walk) ([]delivery.Delivery, error)
+	// NewestDeliveries names each event's newest delivery in the lane, of those up to the ID that were made before
+	// the time; zero for any.
+	NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error)
+	// LaneStates says how the lanes' subscriptions are now; in a transaction they stay so until its end.
+	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error)
+	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
+}
+
+// Gate asks whether a tenant has booked a feature.
+type Gate interface {
+	Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
+}
+
+// Service takes requests for jobs.
+type Service struct {
+	Store Store
+	Picker
+	Now   func() time.Time
+	NewID func(prefix string) string
+}
+
+// Request is what somebody asks for.
+type Request struct {
+	Tenant tenant.ID
+	Kind   job.Kind
+	Mode   job.Mode
+	Filter job.Filter
+	By     job.Requester
+}
+
+// Begin takes a job, to be worked on soon.
+func (s *Service) Begin(ctx context.Context, r Request) (job.Job, error) {
+	j, err := s.prepare(ctx, r)
+	if err != nil {
+		return job.Job{}, err
+	}
+	if err := s.Store.CreateJob(ctx, j, job.MaxOpen); err != nil {
+		return job.Job{}, fmt.Errorf("create a job: %w", err)
+	}
+	return j, nil
+}
+
+// maxLookedAt bounds a dry run.
+const maxLookedAt = 100_000
+
+// DryRun counts what a job would find now, and changes nothing. The job that it returns is not kept; it has succeeded when
+// all there is was looked at.
+func (s *Service) DryRun(ctx context.Context, r Request) (job.Job, error) {
+	j, err := s.prepare(ctx, r)
+	if err != nil {
+		return job.Job{}, err
+	}
+	for looked := 0; looked < maxLookedAt; {
+		next, err := s.pick(ctx, j)
+		if err != nil {
+			return job.Job{}, err
+		}
+		next.tally.Done = len(next.deliveries)
+		j.Advance(next.tally, next.after, s.Now())
+		if next.last {
+			j.Finish(s.Now())
+			return j, nil
+		}
+		looked += next.looked
+	}
+	return j, nil
+}
+
+// prepare refuses what no job could do.
+func (s *Service) prepare(ctx context.Context, r Request) (job.Job, error) {
+	fields := problem.Collect("")
+	for i, status := range r.Filter.Statuses {
+		if !status.IsRetryable() {
+			fields.Under("statuses").Add(problem.Index(i), "is a status in which a delivery is sent anyway")
+		}
+	}
+	if err := fields.Err(); err != nil {
+		return job.Job{}, err
+	}
+	if r.Kind == job.Replay {
+		if err := s.mustBeActive(ctx, dispatch.Lane{Tenant: r.Tenant, SubscriptionID: r.Filter.SubscriptionID}); err != nil {
+			return job.Job{}, err
+		}
+	}
+	return job.New(s.NewID("job_"), r.Tenant, r.Kind, r.Mode, r.Filter, r.By, s.Now()), nil
+}
+
+func (s *Service) mustBeActive(ctx context.Context, lane dispatch.Lane) error {
+	states, err := s.Deliveries.LaneStates(ctx, []dispatch.Lane{lane})
+	if err != nil {
+		return fmt.Errorf("read the state of %s: %w", lane.SubscriptionID, err)
+	}
+	switch state := states[lane]; state.Status {
+	case subscription.StatusActive:
+		return nil
+	case subscription.StatusPaused, subscription.StatusDisabled:
+		return problem.New(problem.Conflict, "The subscription is %s; only an active one is sent to.", state.Status)
+	default: // deleted, or never there
+		return problem.New(problem.NotFound, "There is no such subscription.")
+	}
+}
+
+// Cancel ends a job where it stands.
+func (s *Service) Cancel(ctx context.Context, owner tenant.ID, id string) (j job.Job, err error) {
+	err = s.Deliveries.InTx(ctx, func(ctx context.Context) error {
+		if j, err = s.Store.Job(ctx, owner, id); err != nil {
+			return err
+		}
+		if err := j.Cancel(s.Now()); err != nil {
+			return err
+		}
+		return s.Store.SaveJob(ctx, j, time.Time{})
+	})
+	return j, err
+}

@@ -1,0 +1,126 @@
+package jobs
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// maxPicked bounds one step, and with it the transaction that it is.
+const maxPicked = 250
+
+// Picker finds what a job is about. What it leaves alone, and why, is the same for a dry run.
+type Picker struct {
+	Deliveries DeliveryStore
+	Gate       Gate
+}
+
+// picked is one stretch of a job.
+type picked struct {
+	deliveries []delivery.Delivery // to be sent again
+	tally      job.Tally           // of those that are not
+	after      string              // where the stretch ends
+	looked     int
+	last       bool
+}
+
+// pick takes the job's next stretch.
+func (p *Picker) pick(ctx context.Context, j job.Job) (next picked, err error) {
+	seen, err := p.Deliveries.WalkDeliveries(ctx, Walk{Tenant: j.Tenant, Filter: j.Filter, After: j.After, UpTo: j.UpTo(), Limit: maxPicked})
+	if err != nil {
+		return next, fmt.Errorf("walk the deliveries: %w", err)
+	}
+	next = picked{after: j.After, looked: len(seen), last: len(seen) < maxPicked}
+	var found []delivery.Delivery
+	for _, d := range seen {
+		next.after = d.ID
+		if j.Filter.Matches(d) {
+			found = append(found, d)
+		}
+	}
+	if j.Kind == job.Replay {
+		if found, err = p.newest(ctx, j, found); err != nil {
+			return next, err
+		}
+	}
+	return next, p.leaveAlone(ctx, j, found, &next)
+}
+
+// newest keeps those that are their events' newest in the job's range. So an event is sent once by a job, however many
+// deliveries earlier replays have made of it.
+func (p *Picker) newest(ctx context.Context, j job.Job, found []delivery.Delivery) (kept []delivery.Delivery, err error) {
+	ids := make([]string, len(found))
+	for i, d := range found {
+		ids[i] = d.EventID
+	}
+	newest, err := p.Deliveries.NewestDeliveries(ctx, laneOf(j), ids, j.UpTo(), j.Filter.Until)
+	if err != nil {
+		return nil, fmt.Errorf("find the events' newest deliveries: %w", err)
+	}
+	for _, d := range found {
+		if newest[d.EventID] == d.ID {
+			kept = append(kept, d)
+		}
+	}
+	return kept, nil
+}
+
+func laneOf(j job.Job) dispatch.Lane {
+	return dispatch.Lane{Tenant: j.Tenant, SubscriptionID: j.Filter.SubscriptionID}
+}
+
+// leaveAlone sorts out what may not be sent now, with the reason.
+func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Delivery, next *picked) error {
+	states, err := p.states(ctx, found)
+	if err != nil {
+		return err
+	}
+	billing := true
+	if j.Mode == job.Rerender {
+		if billing, err = p.Gate.Enabled(ctx, j.Tenant, tenant.BillingWebhooks); err != nil {
+			return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+		}
+	}
+	for _, d := range found {
+		switch status := states[dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}].Status; {
+		case status != subscription.StatusActive:
+			next.tally.Skip(inactive(status))
+		case !billing && d.EventType.Family() == event.FamilyBilling:
+			next.tally.Skip("the tenant does not have the feature " + string(tenant.BillingWebhooks))
+		default:
+			next.deliveries = append(next.deliveries, d)
+		}
+	}
+	return nil
+}
+
+func (p *Picker) states(ctx context.Context, found []delivery.Delivery) (map[dispatch.Lane]fanout.LaneState, error) {
+	var lanes []dispatch.Lane
+	known := map[dispatch.Lane]bool{}
+	for _, d := range found {
+		lane := dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}
+		if !known[lane] {
+			known[lane] = true
+			lanes = append(lanes, lane)
+		}
+	}
+	states, err := p.Deliveries.LaneStates(ctx, lanes)
+	if err != nil {
+		return nil, fmt.Errorf("read the states of %d subscriptions: %w", len(lanes), err)
+	}
+	return states, nil
+}
+
+func inactive(status subscription.Status) string {
+	if status == subscription.StatusPaused || status == subscription.StatusDisabled {
+		return "the subscription is " + string(status)
+	}
+	return "the subscription was deleted"
+}

@@ -1,0 +1,138 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/domain/job"
+)
+
+// lookAgain is how soon a worker asks again for jobs that it cannot work on now.
+const lookAgain = time.Second
+
+// Worker works on the jobs, one step of one job at a time, in turns. What it makes due goes through the
+// ordinary lanes: maxInFlight, circuits and order are those of any delivery.
+type Worker struct {
+	service *Service
+	render  RenderStore
+	wake    loop.Signal
+}
+
+// NewWorker makes a Worker.
+func NewWorker(service *Service, render RenderStore) *Worker {
+	return &Worker{service: service, render: render, wake: loop.NewSignal()}
+}
+
+// Wake makes the worker look for jobs.
+func (w *Worker) Wake() { w.wake.Send() }
+
+// Loop is the worker's step.
+func (w *Worker) Loop() loop.Loop { return loop.Loop{Name: "jobs", Step: w.Step, Wake: w.wake} }
+
+// Step takes one job one step further.
+func (w *Worker) Step(ctx context.Context) (next time.Time, err error) {
+	var current job.Job
+	err = w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
+		current = job.Job{}
+		now := w.service.Now()
+		j, found, turn, err := w.service.Store.NextJob(ctx, now)
+		if err != nil || !found {
+			next = later(turn, now)
+			return err
+		}
+		current, next = j, now
+		return w.advance(ctx, j, now)
+	})
+	switch {
+	case err == nil:
+		return next, nil
+	case current.ID == "":
+		return time.Time{}, fmt.Errorf("look for a job: %w", err)
+	}
+	return time.Time{}, errors.Join(fmt.Errorf("work on %s: %w", current.ID, err), w.stumble(ctx, current))
+}
+
+// later is when to ask for the next turn. One that has come already is another process's to take.
+func later(turn, now time.Time) time.Time {
+	if turn.IsZero() || turn.After(now) {
+		return turn
+	}
+	return now.Add(lookAgain)
+}
+
+// advance does one step, and notes how far the job has come in the same transaction.
+func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) error {
+	if w.service.NewID("dlv_") <= j.UpTo() {
+		// This process's clock is behind: what it made now would count as made before the job.
+		return w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
+	}
+	next, err := w.service.pick(ctx, j)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(next.deliveries) == 0:
+	case j.Mode == job.Rerender:
+		err = w.rerender(ctx, j, &next, now)
+	default:
+		err = w.sendAgain(ctx, &next, now)
+	}
+	if err != nil {
+		return err
+	}
+	j.Advance(next.tally, next.after, now)
+	if next.last {
+		j.Finish(now)
+	}
+	return w.service.Store.SaveJob(ctx, j, now)
+}
+
+// sendAgain makes deliveries due as a retry by hand does: the stored bytes under the same IDs.
+func (w *Worker) sendAgain(ctx context.Context, next *picked, now time.Time) error {
+	saved := make([]dispatch.Saved, 0, len(next.deliveries))
+	for _, d := range next.deliveries {
+		changes, err := d.RequestRetry(now)
+		if err != nil {
+			return err
+		}
+		after, err := dispatch.Apply(d, changes)
+		if err != nil {
+			return err
+		}
+		saved = append(saved, dispatch.Saved{Before: d, After: after, Changes: changes})
+	}
+	stale, err := w.service.Deliveries.Save(ctx, saved)
+	if err != nil {
+		return fmt.Errorf("make %d deliveries due: %w", len(saved), err)
+	}
+	next.settle(stale)
+	return nil
+}
+
+// settle counts what was done. Others were faster with those that are stale: they are on their way.
+func (next *picked) settle(stale []string) {
+	for _, d := range next.deliveries {
+		if slices.Contains(stale, d.ID) {
+			next.tally.Skip("it was being attempted")
+		} else {
+			next.tally.Done++
+		}
+	}
+}
+
+// stumble notes that a step could not be done, so that one job that cannot go on does not hold up the others.
+func (w *Worker) stumble(ctx context.Context, current job.Job) error {
+	return w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
+		j, err := w.service.Store.Job(ctx, current.Tenant, current.ID)
+		if err != nil || !j.Open() {
+			return err
+		}
+		turn := j.Stumble(w.service.Now())
+		return w.service.Store.SaveJob(ctx, j, turn)
+	})
+}
