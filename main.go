@@ -33,6 +33,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
@@ -209,12 +210,16 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 			return nil, err
 		}
 	}
+	hub := live.New(store, store, now, live.Limits{})
+	if c.Roles.API {
+		s.Loops = append(s.Loops, hub.Loop())
+	}
 	s.Server = rest.New(rest.Dependencies{
 		Intake: in, Subscriptions: subs, SubscriptionList: store, History: &subscriptions.History{Store: store}, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now}, Jobs: bulk,
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
-		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
+		Live: hub, Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
 		Log: log, Now: now, RateLimit: c.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
 	return s, nil

@@ -16,6 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -47,6 +48,8 @@ type Store interface {
 	jobs.DeliveryStore
 	jobs.RenderStore
 	idempotency.Store
+	live.Log
+	live.KeyReader
 	// ListSubscriptions is rest.SubscriptionLister.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 	// TenantHasFeature is what the feature provider reads.

@@ -18,6 +18,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -216,6 +217,23 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	},
 	"NewestDeliveries": func(ctx context.Context, s *Store) error {
 		_, err := s.NewestDeliveries(ctx, aLane, []string{"evt_1"}, "dlv_5", time.Time{})
+		return err
+	},
+	"DeliveryHeads": func(ctx context.Context, s *Store) error { _, err := s.DeliveryHeads(ctx); return err },
+	"DeliveryRecords": func(ctx context.Context, s *Store) error {
+		_, err := s.DeliveryRecords(ctx, live.Positions{5}, 10)
+		return err
+	},
+	"TenantDeliveryRecords": func(ctx context.Context, s *Store) error {
+		_, err := s.TenantDeliveryRecords(ctx, "t1", 5, 10)
+		return err
+	},
+	"DeliveryStreams": func(ctx context.Context, s *Store) error {
+		_, err := s.DeliveryStreams(ctx, map[live.Key]int64{{Tenant: "t1", DeliveryID: "dlv_2001"}: 1})
+		return err
+	},
+	"EndedKeys": func(ctx context.Context, s *Store) error {
+		_, err := s.EndedKeys(ctx, []string{"key_1"}, time.Now())
 		return err
 	},
 	"DeleteExpired": func(ctx context.Context, s *Store) error {

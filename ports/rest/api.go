@@ -20,6 +20,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -62,6 +63,8 @@ type Dependencies struct {
 	Idempotency      *idempotency.Answers
 	Previews         *preview.Previewer
 	Doctor           *preview.Doctor
+	// Live tells of deliveries as they change; nil with ProbesOnly.
+	Live *live.Hub
 	// Ready says why the service cannot work now; nil when it can.
 	Ready func(ctx context.Context) error
 	// Metrics serves /metrics.
@@ -117,6 +120,9 @@ func (l impatient) Accept() (net.Conn, error) {
 // Shutdown lets running requests end until ctx does, then cuts them off. No others are taken.
 func (a *API) Shutdown(ctx context.Context) error {
 	defer a.stop()
+	if a.Live != nil {
+		a.Live.Close() // what has no end of its own would keep the server waiting
+	}
 	if err := a.app.ShutdownWithContext(ctx); err != nil {
 		return fmt.Errorf("shut the API down: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	domain "github.com/ordinavo/webhooks/domain/access"
@@ -49,6 +50,7 @@ type fake struct {
 	deliveries    []delivery.Delivery
 	changes       map[string][]delivery.Change
 	jobs          []job.Job
+	log           []live.Record
 	answers       map[idempotency.Key]row
 	hook          func() // called by the next Accept
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -36,6 +37,7 @@ import (
 type harness struct {
 	*testing.T
 	api   *rest.API
+	live  *live.Hub
 	store *fake
 	now   time.Time
 	log   *bytes.Buffer
@@ -78,11 +80,12 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 		Log:         slog.New(slog.NewJSONHandler(&locked{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now, Version: "test",
 	}
 	deps.Previews = &preview.Previewer{Service: deps.Subscriptions, Store: f, Attempter: &dispatch.Attempter{Secrets: f, UserAgent: "Ordinavo-Webhooks/test"}}
+	deps.Live = live.New(f, f, now, live.Limits{Listeners: 3, PerKey: 2})
 	deps.Doctor = &preview.Doctor{Service: deps.Subscriptions, Secrets: f}
 	for _, c := range change {
 		c(&deps)
 	}
-	h.api = rest.New(deps)
+	h.live, h.api = deps.Live, rest.New(deps)
 	return h
 }
 

@@ -37,6 +37,8 @@ type operation struct {
 	example any
 	// maxBody is in bytes; 0 for 1 MiB.
 	maxBody int64
+	// produces is the media type of an answer that the route streams; empty for JSON.
+	produces string
 }
 
 func (o operation) writes() bool { return o.method != http.MethodGet }
@@ -50,6 +52,9 @@ func (o operation) describe(a *API) huma.Operation {
 	}
 	for _, status := range o.errorStatuses() {
 		described.Responses[strconv.Itoa(status)] = problemResponse(a.huma.OpenAPI().Components.Schemas, status)
+	}
+	if o.produces != "" {
+		described.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{o.produces: {Schema: text()}}}
 	}
 	if o.public {
 		return described

@@ -18,6 +18,7 @@ const (
 	maxRead   = 12 << 20
 	maxHeader = 16 << 10
 	// maxConnections bounds the open ones, idle or not. Idle ones are what most of them are; see ReduceMemoryUsage.
+	// It is more than live.Limits takes, so that listeners leave room for others.
 	maxConnections = 16 << 10
 	readTimeout    = 30 * time.Second
 	writeTimeout   = 60 * time.Second
@@ -96,6 +97,7 @@ func (a *API) route() {
 	a.routeTenants()
 	a.routeKeys()
 	a.routeSubscriptions()
+	a.routeStream() // before the route of a delivery, whose id could be anything
 	a.routeDeliveries()
 	a.routeJobs()
 	a.routePreviews()

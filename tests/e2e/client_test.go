@@ -96,7 +96,11 @@ func (a api) try(ctx context.Context, method, path string, body any) (answer, er
 		return answer{}, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	text, err := io.ReadAll(response.Body)
+	answered := io.Reader(response.Body)
+	if strings.HasPrefix(response.Header.Get("Content-Type"), "text/event-stream") {
+		answered = http.NoBody // it has no end; see listen
+	}
+	text, err := io.ReadAll(answered)
 	if err != nil {
 		return answer{}, err
 	}
@@ -163,6 +167,7 @@ type delivery struct {
 	ID, EventID, EventType, SubscriptionID, Status string
 	AttemptCount                                   int
 	NextAttemptAt                                  *time.Time
+	UpdatedAt                                      time.Time
 	Warnings                                       []string
 	Request                                        struct {
 		URL, Body string

@@ -1,0 +1,160 @@
+package live_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// world is a log of two shards in memory, with a hub that is stepped by hand.
+type world struct {
+	*testing.T
+	hub     *live.Hub
+	now     time.Time
+	shards  []([]live.Record)
+	numbers int64
+	streams map[live.Key][]delivery.Change
+	ended   []string
+	fail    error // what reading streams answers
+	reads   int
+}
+
+func newWorld(t *testing.T, limits live.Limits) *world {
+	w := &world{T: t, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), shards: make([][]live.Record, 2), streams: map[live.Key][]delivery.Change{}}
+	w.hub = live.New(w, w, func() time.Time { return w.now }, limits)
+	return w
+}
+
+func (w *world) DeliveryHeads(context.Context) (live.Positions, error) {
+	heads := make(live.Positions, len(w.shards))
+	for shard, records := range w.shards {
+		if len(records) > 0 {
+			heads[shard] = records[len(records)-1].Position
+		}
+	}
+	return heads, nil
+}
+
+// The tenants acme and other are in different shards.
+func (w *world) DeliveryShard(_ context.Context, owner tenant.ID) (int, error) {
+	return len(owner) % len(w.shards), nil
+}
+
+func (w *world) DeliveryRecords(_ context.Context, after live.Positions, limit int) (found []live.Record, err error) {
+	w.reads++
+	for shard, records := range w.shards {
+		n := 0
+		for _, r := range records {
+			if r.Position > after[shard] && n < limit {
+				found = append(found, r)
+				n++
+			}
+		}
+	}
+	return found, nil
+}
+
+func (w *world) TenantDeliveryRecords(_ context.Context, owner tenant.ID, after, upTo int64) (found []live.Record, err error) {
+	shard, _ := w.DeliveryShard(w.Context(), owner)
+	for _, r := range w.shards[shard] {
+		if r.Tenant == owner && r.Position > after && r.Position <= upTo {
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
+
+func (w *world) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
+	streams := map[live.Key][]delivery.Change{}
+	for key, version := range upTo {
+		streams[key] = slices.Clone(w.streams[key][:version])
+	}
+	return streams, w.fail
+}
+
+func (w *world) EndedKeys(_ context.Context, ids []string, _ time.Time) (ended []string, err error) {
+	for _, id := range ids {
+		if slices.Contains(w.ended, id) {
+			ended = append(ended, id)
+		}
+	}
+	return ended, nil
+}
+
+// record appends changes of a delivery as one commit.
+func (w *world) record(owner tenant.ID, id string, changes ...delivery.Change) {
+	key := live.Key{Tenant: owner, DeliveryID: id}
+	shard, _ := w.DeliveryShard(w.Context(), owner)
+	for _, c := range changes {
+		w.numbers++
+		w.streams[key] = append(w.streams[key], c)
+		w.shards[shard] = append(w.shards[shard], live.Record{Position: w.numbers*int64(len(w.shards)) + int64(shard),
+			Tenant: owner, DeliveryID: id, Version: int64(len(w.streams[key]))})
+	}
+}
+
+func (w *world) scheduled(owner tenant.ID, id string) {
+	w.record(owner, id, delivery.Scheduled{At: w.now, ID: id, Tenant: owner, EventID: "evt_1", EventType: event.TargetImported, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
+}
+
+func (w *world) succeeded(owner tenant.ID, id string) {
+	w.now = w.now.Add(time.Millisecond)
+	w.record(owner, id, delivery.AttemptSucceeded{At: w.now, Attempt: delivery.Attempt{Number: 1, Outcome: delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200}}})
+}
+
+func (w *world) listen(owner tenant.ID, f live.Filter) *live.Listener {
+	w.Helper()
+	l, err := w.hub.Listen(w.Context(), owner, "key_1", f)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return l
+}
+
+func (w *world) step() (next time.Time) {
+	w.Helper()
+	next, err := w.hub.Step(w.Context())
+	if err != nil {
+		w.Fatal(err)
+	}
+	return next
+}
+
+// heard takes what waits for the listener: "id status", or "beat".
+func heard(l *live.Listener) (told []string) {
+	for {
+		select {
+		case c := <-l.Changes():
+			if c.IsBeat() {
+				told = append(told, "beat")
+			} else {
+				told = append(told, c.ID+" "+string(c.Status))
+			}
+		default:
+			return told
+		}
+	}
+}
+
+func (w *world) wants(what string, got []string, want ...string) {
+	w.Helper()
+	if !slices.Equal(got, want) {
+		w.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+func reason(l *live.Listener) error {
+	select {
+	case <-l.Ended():
+		return l.Reason()
+	default:
+		return errors.New("it listens still")
+	}
+}

@@ -1,0 +1,261 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const (
+	readEvery  = 50 * time.Millisecond // while somebody listens
+	readAtOnce = 1000                  // records of each shard
+	checkEvery = 2 * time.Second       // whether the listeners' keys are still good
+	beatEvery  = 15 * time.Second
+)
+
+// Limits bound the listeners of this process; zero values mean the defaults.
+type Limits struct {
+	Listeners int // default 4096
+	PerKey    int // default 200
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.Listeners == 0 {
+		l.Listeners = 4096
+	}
+	if l.PerKey == 0 {
+		l.PerKey = 200
+	}
+	return l
+}
+
+// Hub hands changes on to listeners.
+type Hub struct {
+	log    Log
+	keys   KeyReader
+	now    func() time.Time
+	limits Limits
+	wake   loop.Signal
+	replay chan struct{} // a token for each replay under way
+
+	mu        sync.Mutex
+	listeners map[tenant.ID]map[*Listener]struct{}
+	perKey    map[string]int
+	total     int
+	at        Positions // what is read and handed on; nil while nobody listens
+	checked   time.Time // when the keys were
+	beaten    time.Time // when the last beat was
+	closed    bool
+}
+
+// New makes a Hub.
+func New(log Log, keys KeyReader, now func() time.Time, limits Limits) *Hub {
+	return &Hub{log: log, keys: keys, now: now, limits: limits.withDefaults(), wake: loop.NewSignal(), replay: make(chan struct{}, replaysAtOnce),
+		listeners: map[tenant.ID]map[*Listener]struct{}{}, perKey: map[string]int{}}
+}
+
+// Loop is the hub's step.
+func (h *Hub) Loop() loop.Loop { return loop.Loop{Name: "live", Step: h.Step, Wake: h.wake} }
+
+// Step reads what was recorded and hands it on. It asks to be woken when nobody listens.
+func (h *Hub) Step(ctx context.Context) (time.Time, error) {
+	at := h.reading()
+	if at == nil {
+		return time.Time{}, nil
+	}
+	h.beat()
+	if err := h.endRevoked(ctx); err != nil {
+		return time.Time{}, err
+	}
+	records, err := h.log.DeliveryRecords(ctx, at, readAtOnce)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the changes of deliveries: %w", err)
+	}
+	audience, full := h.advance(records), len(records) >= readAtOnce
+	records = slices.DeleteFunc(records, func(r Record) bool { return audience[r.Tenant] == nil })
+	odd, err := show(ctx, h.log, records, func(c Change) {
+		for _, l := range audience[c.Tenant] {
+			l.hear(&c)
+		}
+	})
+	if err != nil { // nobody reads them again, so those who were to hear of them resume
+		for _, listeners := range audience {
+			for _, l := range listeners {
+				l.end(ErrInterrupted)
+			}
+		}
+	}
+	if err = errors.Join(odd, err); err != nil {
+		return time.Time{}, fmt.Errorf("show the changes of deliveries: %w", err)
+	}
+	if full {
+		return h.now(), nil
+	}
+	return h.now().Add(readEvery), nil
+}
+
+// reading is how far the log is read; nil when nobody listens.
+func (h *Hub) reading() Positions {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.total == 0 {
+		h.at = nil
+	}
+	return slices.Clone(h.at)
+}
+
+// advance notes what was read, and says who is to hear of it: who comes later begins behind it.
+func (h *Hub) advance(records []Record) map[tenant.ID][]*Listener {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	audience := map[tenant.ID][]*Listener{}
+	for _, r := range records {
+		if h.at != nil {
+			h.at[h.at.shardOf(r.Position)] = r.Position
+		}
+		if _, known := audience[r.Tenant]; !known && len(h.listeners[r.Tenant]) > 0 {
+			for l := range h.listeners[r.Tenant] {
+				audience[r.Tenant] = append(audience[r.Tenant], l)
+			}
+		}
+	}
+	return audience
+}
+
+// beat tells every listener, from time to time, how far it has heard all.
+func (h *Hub) beat() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	if now.Sub(h.beaten) < beatEvery {
+		return
+	}
+	h.beaten = now
+	for _, of := range h.listeners {
+		for l := range of {
+			l.hear(&Change{Position: h.at[l.shard]})
+		}
+	}
+}
+
+// endRevoked lets those go whose key has ended.
+func (h *Hub) endRevoked(ctx context.Context) error {
+	now := h.now()
+	h.mu.Lock()
+	due := now.Sub(h.checked) >= checkEvery
+	var ids []string
+	for id := range h.perKey {
+		ids = append(ids, id)
+	}
+	h.mu.Unlock()
+	if !due || len(ids) == 0 {
+		return nil
+	}
+	ended, err := h.keys.EndedKeys(ctx, ids, now)
+	if err != nil {
+		return fmt.Errorf("look whether the listeners' keys have ended: %w", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.checked = now
+	for _, of := range h.listeners {
+		for l := range of {
+			if slices.Contains(ended, l.keyID) {
+				l.end(ErrRevoked)
+			}
+		}
+	}
+	return nil
+}
+
+// Close lets every listener go; there will be no others.
+func (h *Hub) Close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, of := range h.listeners {
+		for l := range of {
+			l.end(ErrClosing)
+		}
+	}
+}
+
+// Listen begins to hear of the tenant's changes that the filter picks, on behalf of an API key; Leave ends it. It
+// refuses with problem.RateLimited what is too much for the key, and with problem.Unavailable what is for the process.
+func (h *Hub) Listen(ctx context.Context, owner tenant.ID, keyID string, filter Filter) (*Listener, error) {
+	shard, err := h.log.DeliveryShard(ctx, owner)
+	if err != nil {
+		return nil, fmt.Errorf("find the tenant's shard: %w", err)
+	}
+	l := &Listener{hub: h, owner: owner, keyID: keyID, filter: filter, shard: shard, changes: make(chan *Change, buffered), ended: make(chan struct{})}
+	added, err := h.add(l, nil)
+	if added || err != nil {
+		return l, err
+	}
+	heads, err := h.log.DeliveryHeads(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("find the end of the log: %w", err)
+	}
+	_, err = h.add(l, heads)
+	return l, err
+}
+
+// add takes a listener in. When nobody reads yet, reading begins at the heads; without them it is not added.
+func (h *Hub) add(l *Listener, heads Positions) (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if err := h.admit(l.keyID); err != nil {
+		return false, err
+	}
+	if h.at == nil && heads == nil {
+		return false, nil
+	}
+	if h.at == nil {
+		h.at, h.checked, h.beaten = heads, h.now(), h.now()
+	}
+	l.since = h.at[l.shard]
+	if h.listeners[l.owner] == nil {
+		h.listeners[l.owner] = map[*Listener]struct{}{}
+	}
+	h.listeners[l.owner][l] = struct{}{}
+	h.perKey[l.keyID]++
+	h.total++
+	h.wake.Send()
+	return true, nil
+}
+
+func (h *Hub) admit(keyID string) error {
+	switch {
+	case h.closed:
+		return problem.New(problem.Unavailable, "The service is about to stop; try again.")
+	case h.perKey[keyID] >= h.limits.PerKey:
+		return problem.New(problem.RateLimited, "This key may listen %d times at once.", h.limits.PerKey)
+	case h.total >= h.limits.Listeners:
+		return problem.New(problem.Unavailable, "The service has as many listeners as it can take; try again later.")
+	}
+	return nil
+}
+
+// forget takes a listener out; a second call does nothing.
+func (h *Hub) forget(l *Listener) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, known := h.listeners[l.owner][l]; !known {
+		return
+	}
+	delete(h.listeners[l.owner], l)
+	if len(h.listeners[l.owner]) == 0 {
+		delete(h.listeners, l.owner)
+	}
+	if h.perKey[l.keyID]--; h.perKey[l.keyID] == 0 {
+		delete(h.perKey, l.keyID)
+	}
+	h.total--
+}

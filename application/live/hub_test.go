@@ -1,0 +1,201 @@
+package live_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+func TestListenersHearTheirTenantsChangesInOrder(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	w.scheduled("acme", "dlv_0") // before anybody listens
+	acme, other := w.listen("acme", live.Filter{}), w.listen("other", live.Filter{})
+	done := w.listen("acme", live.Filter{Status: delivery.StatusSucceeded})
+	w.scheduled("acme", "dlv_1")
+	w.scheduled("other", "dlv_2")
+	w.succeeded("acme", "dlv_0")
+	w.succeeded("acme", "dlv_1")
+	w.step()
+	w.wants("acme", heard(acme), "dlv_1 pending", "dlv_0 succeeded", "dlv_1 succeeded")
+	w.wants("other", heard(other), "dlv_2 pending")
+	w.wants("what has succeeded", heard(done), "dlv_0 succeeded", "dlv_1 succeeded")
+	w.step()
+	w.wants("acme, after nothing has happened", heard(acme))
+}
+
+// What was recorded in one commit is one change: nobody ever sees a delivery between an attempt and its last end.
+func TestWhatWasRecordedTogetherIsShownOnce(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	l := w.listen("acme", live.Filter{})
+	w.scheduled("acme", "dlv_1")
+	w.now = w.now.Add(time.Second)
+	failed := delivery.AttemptFailed{At: w.now, Attempt: delivery.Attempt{Number: 1, Outcome: delivery.Outcome{Kind: delivery.KindTimeout}}}
+	w.record("acme", "dlv_1", failed, delivery.DeadLettered{At: w.now, Reason: delivery.ReasonExhausted})
+	w.step()
+	w.wants("the changes", heard(l), "dlv_1 pending", "dlv_1 dead_letter")
+}
+
+func TestNothingIsReadWhileNobodyListens(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	if next := w.step(); !next.IsZero() || w.reads > 0 {
+		t.Errorf("it wants to be called at %s, after %d reads", next, w.reads)
+	}
+	l := w.listen("acme", live.Filter{})
+	if next := w.step(); next.Sub(w.now) > 100*time.Millisecond || w.reads != 1 {
+		t.Errorf("it wants to be called at %s, after %d reads", next, w.reads)
+	}
+	l.Leave()
+	l.Leave()
+	if next := w.step(); !next.IsZero() || w.reads != 1 {
+		t.Errorf("it wants to be called at %s, after %d reads", next, w.reads)
+	}
+	w.scheduled("acme", "dlv_1")
+	l = w.listen("acme", live.Filter{}) // begins at the end of the log
+	w.succeeded("acme", "dlv_1")
+	w.step()
+	w.wants("the second listener", heard(l), "dlv_1 succeeded")
+}
+
+func TestASlowListenerIsLetGoAndNobodyWaits(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	slow, quick := w.listen("acme", live.Filter{}), w.listen("acme", live.Filter{})
+	told := 0
+	for i := range 300 {
+		w.scheduled("acme", fmt.Sprintf("dlv_%d", i))
+		w.step()
+		told += len(heard(quick))
+	}
+	if told != 300 {
+		t.Errorf("the quick one heard of %d of 300", told)
+	}
+	if err := reason(slow); !errors.Is(err, live.ErrSlow) {
+		t.Errorf("the slow one: %v", err)
+	}
+	if n := len(heard(slow)); n != 256 {
+		t.Errorf("the slow one has %d changes before the gap", n)
+	}
+}
+
+func TestAReplayAndWhatComesBehindIsEverything(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	first := w.listen("acme", live.Filter{})
+	w.scheduled("acme", "dlv_1")
+	w.step()
+	seen := (<-first.Changes()).Position
+	first.Leave()
+	w.scheduled("other", "dlv_2")
+	w.succeeded("acme", "dlv_1")
+	w.scheduled("acme", "dlv_3")
+
+	again := w.listen("acme", live.Filter{})
+	w.scheduled("acme", "dlv_4") // while the replay is on its way
+	w.step()
+	var told []string
+	err := again.Replay(t.Context(), seen, func(c live.Change) error {
+		told = append(told, c.ID+" "+string(c.Status))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.wants("what was missed", append(told, heard(again)...), "dlv_1 succeeded", "dlv_3 pending", "dlv_4 pending")
+	for _, position := range []int64{-1, 1 << 60} {
+		if err := again.Replay(t.Context(), position, nil); !errors.Is(err, live.ErrTooOld) {
+			t.Errorf("position %d: %v", position, err)
+		}
+	}
+	w.numbers += live.MaxReplay
+	w.scheduled("acme", "dlv_5")
+	again.Leave()
+	w.step()
+	late := w.listen("acme", live.Filter{})
+	if err := late.Replay(t.Context(), seen, nil); !errors.Is(err, live.ErrTooOld) {
+		t.Errorf("a position that is too old: %v", err)
+	}
+}
+
+func TestARevokedKeyLosesItsListeners(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	l := w.listen("acme", live.Filter{})
+	other, err := w.hub.Listen(t.Context(), "acme", "key_2", live.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.ended = []string{"key_1"}
+	w.now = w.now.Add(2 * time.Second)
+	w.step()
+	if err := reason(l); !errors.Is(err, live.ErrRevoked) {
+		t.Errorf("its listener: %v", err)
+	}
+	if err := reason(other); errors.Is(err, live.ErrRevoked) {
+		t.Error("another key's listener was let go, too")
+	}
+}
+
+func TestListenersAreBounded(t *testing.T) {
+	w := newWorld(t, live.Limits{Listeners: 3, PerKey: 2})
+	first := w.listen("acme", live.Filter{})
+	w.listen("acme", live.Filter{})
+	_, err := w.hub.Listen(t.Context(), "acme", "key_1", live.Filter{})
+	if !problem.Is(err, problem.RateLimited) {
+		t.Errorf("a third of one key: %v", err)
+	}
+	if _, err := w.hub.Listen(t.Context(), "acme", "key_2", live.Filter{}); err != nil {
+		t.Error(err)
+	}
+	if _, err = w.hub.Listen(t.Context(), "acme", "key_3", live.Filter{}); !problem.Is(err, problem.Unavailable) {
+		t.Errorf("a fourth of the process: %v", err)
+	}
+	first.Leave()
+	w.hub.Close()
+	if _, err = w.hub.Listen(t.Context(), "acme", "key_3", live.Filter{}); !problem.Is(err, problem.Unavailable) {
+		t.Errorf("one after the end: %v", err)
+	}
+}
+
+func TestTheEndIsTold(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	l := w.listen("acme", live.Filter{})
+	w.hub.Close()
+	if err := reason(l); !errors.Is(err, live.ErrClosing) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What was read and cannot be shown is read by nobody else: its listeners have to resume, the others do not.
+func TestAGapIsTold(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	l, other := w.listen("acme", live.Filter{}), w.listen("other", live.Filter{})
+	w.scheduled("acme", "dlv_1")
+	w.fail = errors.New("the database is away")
+	if _, err := w.hub.Step(t.Context()); !errors.Is(err, w.fail) {
+		t.Errorf("got %v", err)
+	}
+	if err := reason(l); !errors.Is(err, live.ErrInterrupted) {
+		t.Errorf("its listener: %v", err)
+	}
+	if err := reason(other); errors.Is(err, live.ErrInterrupted) {
+		t.Error("a listener that missed nothing was let go")
+	}
+}
+
+// A beat says how far everything was told: a client that resumes from there misses nothing.
+func TestBeatsKeepTheIDFresh(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	l := w.listen("acme", live.Filter{Status: delivery.StatusParked})
+	w.scheduled("acme", "dlv_1")
+	w.step()
+	w.now = w.now.Add(15 * time.Second)
+	w.scheduled("acme", "dlv_2")
+	w.step()
+	beat := <-l.Changes()
+	heads, _ := w.DeliveryHeads(t.Context())
+	if !beat.IsBeat() || beat.Position <= l.Since() || beat.Position >= heads[len("acme")%2] {
+		t.Errorf("got %+v, with the heads %v and since %d", beat, heads, l.Since())
+	}
+}

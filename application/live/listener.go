@@ -1,0 +1,154 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Why a listener is let go.
+var (
+	// ErrSlow says that it did not take what it was told. It can resume.
+	ErrSlow = errors.New("the listener did not keep up")
+	// ErrRevoked says that its API key is revoked or has expired.
+	ErrRevoked = errors.New("the API key is revoked or has expired")
+	// ErrClosing says that the process is about to stop. It can resume with another.
+	ErrClosing = errors.New("the service is about to stop")
+	// ErrInterrupted says that the log could not be read for a moment. It can resume.
+	ErrInterrupted = errors.New("the log could not be read")
+)
+
+// buffered is how many changes wait for a listener at most.
+const buffered = 256
+
+// Listener hears of changes of one tenant's deliveries. It is for one goroutine.
+type Listener struct {
+	hub     *Hub
+	owner   tenant.ID
+	keyID   string
+	filter  Filter
+	shard   int
+	since   int64
+	changes chan *Change
+
+	once   sync.Once
+	ended  chan struct{}
+	reason error // set when ended is closed
+}
+
+// Since is the position in the log behind which the listener hears of everything.
+func (l *Listener) Since() int64 { return l.since }
+
+// Changes are those that the filter picks, oldest first, and a beat now and then: a change without a delivery, which
+// tells by its position how far the listener has heard all.
+func (l *Listener) Changes() <-chan *Change { return l.changes }
+
+// Ended is closed when the listener was let go; Reason says why.
+func (l *Listener) Ended() <-chan struct{} { return l.ended }
+
+// Reason is why the listener was let go; for after Ended.
+func (l *Listener) Reason() error { return l.reason }
+
+// Leave ends the listening. It may be called more than once.
+func (l *Listener) Leave() { l.hub.forget(l) }
+
+// IsBeat reports whether the change is only a sign of life.
+func (c *Change) IsBeat() bool { return c.ID == "" }
+
+// hear never waits.
+func (l *Listener) hear(c *Change) {
+	if !c.IsBeat() && !l.filter.Matches(c.Delivery) {
+		return
+	}
+	select {
+	case <-l.ended: // what comes behind a gap is not told
+	default:
+		select {
+		case l.changes <- c:
+		default:
+			l.end(ErrSlow)
+		}
+	}
+}
+
+func (l *Listener) end(reason error) {
+	l.once.Do(func() {
+		l.reason = reason
+		close(l.ended)
+	})
+}
+
+// Bounds of a replay: it reads whatever was recorded since, of all tenants of the shard.
+const (
+	replaysAtOnce = 4
+	// MaxReplay is how many records of a shard a replay reads at most.
+	MaxReplay  = 200_000
+	replayPart = 5_000
+)
+
+// ErrTooOld says that too much was recorded since the position, or that the log has no such position.
+var ErrTooOld = errors.New("what was recorded since cannot be replayed")
+
+// Replay gives emit the changes behind a position that the listener was not told: those up to Since. Then
+// Changes goes on. It fails with ErrTooOld before the first, and with what emit fails.
+func (l *Listener) Replay(ctx context.Context, after int64, emit func(Change) error) error {
+	span, err := l.span(ctx, after)
+	if err != nil {
+		return err
+	}
+	select {
+	case l.hub.replay <- struct{}{}:
+		defer func() { <-l.hub.replay }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	for after < l.since {
+		if err := l.mustStop(); err != nil {
+			return err
+		}
+		upTo := min(l.since, after+span)
+		records, err := l.hub.log.TenantDeliveryRecords(ctx, l.owner, after, upTo)
+		if err != nil {
+			return fmt.Errorf("read the changes of deliveries: %w", err)
+		}
+		var refused error
+		_, err = show(ctx, l.hub.log, records, func(c Change) { // the step told of what was odd
+			if refused == nil && l.filter.Matches(c.Delivery) {
+				refused = emit(c)
+			}
+		})
+		if err := errors.Join(err, refused); err != nil {
+			return err
+		}
+		after = upTo
+	}
+	return nil
+}
+
+// mustStop is why nothing more is to be told. A listener that is behind goes on, so that it gets somewhere.
+func (l *Listener) mustStop() error {
+	select {
+	case <-l.ended:
+		if !errors.Is(l.reason, ErrSlow) {
+			return l.reason
+		}
+	default:
+	}
+	return nil
+}
+
+// span is how many positions a part of the replay covers.
+func (l *Listener) span(ctx context.Context, after int64) (int64, error) {
+	heads, err := l.hub.log.DeliveryHeads(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("find the end of the log: %w", err)
+	}
+	shards := int64(len(heads))
+	if after < 0 || after > max(l.since, heads[l.shard]) || l.since-after > MaxReplay*shards {
+		return 0, ErrTooOld
+	}
+	return replayPart * shards, nil
+}

@@ -1,0 +1,64 @@
+// Package live shows deliveries to those who listen, as they change, whichever process did it.
+//
+// One reader for the whole process looks at the log while anybody listens, and hands each change on to the listeners of
+// its tenant. Nobody waits for a listener: one that does not keep up is let go, and resumes from the log.
+package live
+
+import (
+	"context"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Change is a delivery as a change left it.
+type Change struct {
+	// Position is that of the change's record in the log.
+	Position int64
+	delivery.Delivery
+}
+
+// Positions says how far the log is read, by shard. A position modulo the number of shards is its shard.
+type Positions []int64
+
+// shardOf is the shard that a position is of.
+func (p Positions) shardOf(position int64) int { return int(position % int64(len(p))) }
+
+// Record names a change of a delivery in the log.
+type Record struct {
+	Position   int64
+	Tenant     tenant.ID
+	DeliveryID string
+	Version    int64 // of the delivery after the change
+}
+
+// Key names a delivery.
+type Key struct {
+	Tenant     tenant.ID
+	DeliveryID string
+}
+
+// Key is the delivery that the record is about.
+func (r Record) Key() Key { return Key{r.Tenant, r.DeliveryID} }
+
+// Log is the topic of deliveries.
+type Log interface {
+	// DeliveryHeads is the newest position of each shard; 0 for an empty one.
+	DeliveryHeads(ctx context.Context) (Positions, error)
+	// DeliveryShard is where all records of the tenant's deliveries are.
+	DeliveryShard(ctx context.Context, owner tenant.ID) (int, error)
+	// DeliveryRecords lists at most limit records of each shard beyond the positions; oldest first in each shard.
+	DeliveryRecords(ctx context.Context, after Positions, limit int) ([]Record, error)
+	// TenantDeliveryRecords lists the tenant's records with after < position <= upTo, oldest first. It reads
+	// whatever lies between them, so they are not to be far apart.
+	TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]Record, error)
+	// DeliveryStreams reads the changes of deliveries, oldest first, each up to the version that is given with it.
+	DeliveryStreams(ctx context.Context, upTo map[Key]int64) (map[Key][]delivery.Change, error)
+}
+
+// KeyReader tells which API keys have ended.
+type KeyReader interface {
+	// EndedKeys lists those of the keys that are revoked or have expired.
+	EndedKeys(ctx context.Context, ids []string, now time.Time) ([]string, error)
+}

@@ -1,0 +1,63 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// foldedAtOnce bounds the streams that are held in memory: a stream has answers of receivers in it, 4 KiB each.
+const foldedAtOnce = 100
+
+// show folds the streams of the records' deliveries and gives emit each record's delivery as its change left it. What
+// was recorded together is shown once, as the last of it left the delivery. It leaves out, and names by odd, what cannot
+// be folded.
+func show(ctx context.Context, log Log, records []Record, emit func(Change)) (odd, err error) {
+	for len(records) > 0 {
+		part := records[:min(foldedAtOnce, len(records))]
+		records = records[len(part):]
+		upTo := map[Key]int64{}
+		for _, r := range part {
+			upTo[r.Key()] = max(r.Version, upTo[r.Key()])
+		}
+		streams, err := log.DeliveryStreams(ctx, upTo)
+		if err != nil {
+			return odd, fmt.Errorf("read the streams of %d deliveries: %w", len(upTo), err)
+		}
+		states := map[Key][]delivery.Delivery{}
+		for key, changes := range streams {
+			folded, foldErr := fold(changes)
+			states[key], odd = folded, errors.Join(odd, foldErr)
+		}
+		for _, r := range part {
+			if state, ok := shown(states[r.Key()], r.Version); ok {
+				emit(Change{r.Position, state})
+			}
+		}
+	}
+	return odd, nil
+}
+
+// fold gives the state after each change.
+func fold(changes []delivery.Change) (states []delivery.Delivery, err error) {
+	var d delivery.Delivery
+	for _, c := range changes {
+		if err := d.Apply(c); err != nil {
+			return states, err
+		}
+		states = append(states, d)
+	}
+	return states, nil
+}
+
+// shown is the state at a version, unless the next change was recorded together with it.
+func shown(states []delivery.Delivery, version int64) (delivery.Delivery, bool) {
+	if version < 1 || version > int64(len(states)) {
+		return delivery.Delivery{}, false
+	}
+	state := states[version-1]
+	followed := version < int64(len(states)) && states[version].UpdatedAt.Equal(state.UpdatedAt)
+	return state, !followed
+}

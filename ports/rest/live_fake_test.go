@@ -1,0 +1,60 @@
+package rest_test
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// record appends a change of a delivery to the fake's log.
+func (f *fake) record(owner tenant.ID, id string, c delivery.Change) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changes[id] = append(f.changes[id], c)
+	f.log = append(f.log, live.Record{Position: int64(len(f.log)) + 1, Tenant: owner, DeliveryID: id, Version: int64(len(f.changes[id]))})
+}
+
+func (f *fake) DeliveryHeads(context.Context) (live.Positions, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return live.Positions{int64(len(f.log))}, f.fail
+}
+
+func (f *fake) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, f.fail }
+
+func (f *fake) DeliveryRecords(_ context.Context, after live.Positions, _ int) ([]live.Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.log[after[0]:]), f.fail
+}
+
+func (f *fake) TenantDeliveryRecords(_ context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.log[after:upTo]), func(r live.Record) bool { return r.Tenant != owner }), f.fail
+}
+
+func (f *fake) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	streams := map[live.Key][]delivery.Change{}
+	for key, version := range upTo {
+		streams[key] = slices.Clone(f.changes[key.DeliveryID][:version])
+	}
+	return streams, f.fail
+}
+
+func (f *fake) EndedKeys(_ context.Context, ids []string, now time.Time) (ended []string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, k := range f.keys {
+		if slices.Contains(ids, k.ID) && !k.Live(now) {
+			ended = append(ended, k.ID)
+		}
+	}
+	return ended, f.fail
+}

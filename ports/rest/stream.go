@@ -1,0 +1,225 @@
+package rest
+
+import (
+	"bufio"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/go-json-experiment/json"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+const contentTypeEventStream = "text/event-stream"
+
+const streamDescription = `Server-sent events (WHATWG HTML, section 9.2). Each change of a delivery is an event "delivery" whose data is the delivery
+as GET /v1/deliveries lists it, as the change left it. That an attempt has begun is no change: the status delivering is not streamed.
+Events that say "id:" alone, without data, come every 15 seconds: they keep the connection, and the id, fresh.
+
+A client that comes back with Last-Event-ID gets what it missed, and then what is new; browsers and most libraries do that by themselves.
+When more than 200,000 changes of all tenants came between, or the id is not one of this service's, the event "reset" comes first: what was
+missed is in GET /v1/deliveries. The event "end" says why the service ends a stream: slow (the client did not keep up), closing (the service
+is about to stop) and interrupted are reasons to come back; revoked is none.`
+
+type streamInput struct {
+	Period
+	Status         string `query:"status" enum:"pending,retrying,parked,succeeded,dead_letter,cancelled" doc:"After the change."`
+	SubscriptionID string `query:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
+	EventID        string `query:"eventId" pattern:"^evt_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with evt_"`
+	EventType      string `query:"eventType" maxLength:"100"`
+	LastEventID    string `header:"Last-Event-ID" maxLength:"100" doc:"The id of the last event that the client got."`
+}
+
+func (a *API) routeStream() {
+	register(a, operation{id: "streamDeliveries", method: http.MethodGet, path: "/v1/deliveries/stream", tag: tagDeliveries,
+		scope: access.DeliveriesRead, perTenant: true, forBound: true, produces: contentTypeEventStream,
+		summary: "Follow deliveries as they change", description: streamDescription}, a.streamDeliveries)
+}
+
+func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
+	if in.EventType != "" && !event.Type(in.EventType).Known() {
+		return nil, invalid("eventType", "is not a known event type")
+	}
+	if err := in.Period.check(); err != nil {
+		return nil, err
+	}
+	filter := live.Filter{Status: delivery.Status(in.Status), SubscriptionID: in.SubscriptionID, EventID: in.EventID,
+		EventType: event.Type(in.EventType), Since: in.Since, Until: in.Until}
+	if bound := callerOf(ctx).SubscriptionID; bound != "" {
+		if _, err := lane(ctx, orElse(in.SubscriptionID, bound)); err != nil {
+			return nil, err
+		}
+		filter.SubscriptionID = bound
+	}
+	listener, err := a.Live.Listen(ctx, ownerOf(ctx), callerOf(ctx).ID, filter)
+	if err != nil {
+		return nil, err
+	}
+	s := &stream{listener: listener, base: a.base, lastSeen: in.LastEventID}
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.begin(humafiber.Unwrap(ctx)) }}, nil
+}
+
+func orElse(text, otherwise string) string {
+	if text == "" {
+		return otherwise
+	}
+	return text
+}
+
+// writeWithin bounds each write to a client; it is what ends the stream of one that is gone without a word.
+const writeWithin = 10 * time.Second
+
+// stream tells one client what its listener hears.
+type stream struct {
+	listener *live.Listener
+	base     context.Context // ends with the server
+	lastSeen string          // the id that the client came with
+	conn     net.Conn
+	out      *bufio.Writer
+	last     int64 // the position that the client has
+}
+
+// begin lets the server write the stream once the handler has returned.
+func (s *stream) begin(c *fiber.Ctx) {
+	c.Set(fiber.HeaderContentType, contentTypeEventStream)
+	c.Set(fiber.HeaderCacheControl, "no-store")
+	c.Set("X-Accel-Buffering", "no") // nginx would keep events back
+	s.conn = c.Context().Conn()
+	c.Context().SetBodyStreamWriter(s.run)
+}
+
+// run ends when the client is gone or the listener was let go. The client sees a write that fails, and comes back.
+func (s *stream) run(out *bufio.Writer) {
+	defer s.listener.Leave()
+	s.out = out
+	if err := s.resume(); err != nil {
+		return
+	}
+	for {
+		select {
+		case c := <-s.listener.Changes():
+			if s.tell(*c) != nil {
+				return
+			}
+		case <-s.listener.Ended():
+			_ = s.end(s.listener.Reason())
+			return
+		}
+	}
+}
+
+// resume tells what the client missed, if it says what it had, and from where on it hears of everything.
+func (s *stream) resume() error {
+	s.last = s.listener.Since()
+	if s.lastSeen != "" {
+		after, err := parseEventID(s.lastSeen)
+		if err == nil {
+			err = s.listener.Replay(s.base, after, s.write)
+			s.last = max(s.last, after)
+		}
+		switch {
+		case errors.Is(err, live.ErrTooOld):
+			s.last = s.listener.Since()
+			err = s.say("reset", streamNote{"too_old", "What happened since that id cannot be told: see GET /v1/deliveries."})
+		case err != nil:
+			return s.end(err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	_, _ = fmt.Fprintf(s.out, "retry: 1000\nid: %s\n\n", eventID(s.last))
+	return s.flush()
+}
+
+// tell passes on what is news to the client.
+func (s *stream) tell(c live.Change) error {
+	switch {
+	case c.Position < s.last || c.Position == s.last && !c.IsBeat():
+		return nil
+	case c.IsBeat():
+		s.last = c.Position
+		_, _ = fmt.Fprintf(s.out, "id: %s\n\n", eventID(c.Position))
+		return s.flush()
+	}
+	s.last = c.Position
+	return s.write(c)
+}
+
+func (s *stream) write(c live.Change) error {
+	data, err := json.Marshal(viewDelivery(c.Delivery))
+	if err != nil {
+		return fmt.Errorf("encode a delivery: %w", err)
+	}
+	_, _ = fmt.Fprintf(s.out, "id: %s\nevent: delivery\ndata: %s\n\n", eventID(c.Position), data)
+	return s.flush()
+}
+
+// streamNote is the data of an event that is about the stream itself.
+type streamNote struct {
+	Reason string `json:"reason"`
+	Detail string `json:"detail"`
+}
+
+var endings = map[error]streamNote{
+	live.ErrSlow:        {"slow", "The client did not keep up. Come back with Last-Event-ID to go on from there."},
+	live.ErrRevoked:     {"revoked", "The key is revoked or has expired."},
+	live.ErrClosing:     {"closing", "The service is about to stop. Come back with Last-Event-ID."},
+	live.ErrInterrupted: {"interrupted", "The service could not read the changes for a moment. Come back with Last-Event-ID."},
+}
+
+// end says why the stream ends; its error makes run return.
+func (s *stream) end(reason error) error {
+	note, known := endings[reason]
+	if !known {
+		note = endings[live.ErrInterrupted]
+	}
+	return errors.Join(reason, s.say("end", note))
+}
+
+func (s *stream) say(event string, note streamNote) error {
+	data, err := json.Marshal(note)
+	if err != nil {
+		return fmt.Errorf("encode a note: %w", err)
+	}
+	_, _ = fmt.Fprintf(s.out, "event: %s\ndata: %s\n\n", event, data)
+	return s.flush()
+}
+
+// flush sends what was written. The server's own deadline is for the whole answer, which has no end here.
+func (s *stream) flush() error {
+	_ = s.conn.SetWriteDeadline(time.Now().Add(writeWithin)) // one that is closed fails the write, too
+	return s.out.Flush()
+}
+
+// An event's id is opaque to clients: the version of its form, and the position in the log.
+const eventIDVersion = "1."
+
+func eventID(position int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(eventIDVersion + strconv.FormatInt(position, 36)))
+}
+
+// parseEventID is live.ErrTooOld for what is no id: the log has no such position.
+func parseEventID(id string) (int64, error) {
+	decoded, err := base64.RawURLEncoding.DecodeString(id)
+	if err != nil || len(decoded) < len(eventIDVersion) || string(decoded[:len(eventIDVersion)]) != eventIDVersion {
+		return 0, live.ErrTooOld
+	}
+	position, err := strconv.ParseInt(string(decoded[len(eventIDVersion):]), 36, 64)
+	if err != nil {
+		return 0, live.ErrTooOld
+	}
+	return position, nil
+}

@@ -1,0 +1,202 @@
+package rest_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	usecases "github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// serve listens on a port of its own until the test ends.
+func (h *harness) serve() (url string) {
+	h.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		h.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- h.api.Serve(listener) }()
+	h.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := h.api.Shutdown(ctx); err != nil {
+			h.Error(err)
+		}
+		if err := <-served; err != nil {
+			h.Error(err)
+		}
+	})
+	return "http://" + listener.Addr().String()
+}
+
+// sent is one event of a stream.
+type sent struct{ id, event, data string }
+
+type follower struct {
+	*testing.T
+	response *http.Response
+	lines    *bufio.Scanner
+}
+
+func (h *harness) follow(url, key, query string, headers ...string) *follower {
+	h.Helper()
+	request, err := http.NewRequestWithContext(h.Context(), http.MethodGet, url+"/v1/deliveries/stream"+query, nil)
+	if err != nil {
+		h.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+key)
+	for i := 0; i < len(headers); i += 2 {
+		request.Header.Set(headers[i], headers[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		h.Fatal(err)
+	}
+	h.Cleanup(func() { _ = response.Body.Close() })
+	return &follower{h.T, response, bufio.NewScanner(response.Body)}
+}
+
+// next reads one event; a zero one at the end of the stream.
+func (f *follower) next() (e sent) {
+	f.Helper()
+	for f.lines.Scan() && f.lines.Text() != "" {
+		name, value, _ := strings.Cut(f.lines.Text(), ": ")
+		switch name {
+		case "id":
+			e.id = value
+		case "event":
+			e.event = value
+		case "data":
+			e.data = value
+		}
+	}
+	return e
+}
+
+// is wants the next event to be about a delivery.
+func (f *follower) is(id, status string) sent {
+	f.Helper()
+	got := f.next()
+	var d struct{ ID, Status string }
+	if got.event != "delivery" || json.Unmarshal([]byte(got.data), &d) != nil || d.ID != id || d.Status != status || got.id == "" {
+		f.Fatalf("got %+v, want %s %s", got, id, status)
+	}
+	return got
+}
+
+// ends wants the next event to say why the stream ends, and the end.
+func (f *follower) ends(reason string) {
+	f.Helper()
+	if got := f.next(); got.event != "end" || !strings.Contains(got.data, `"reason":"`+reason+`"`) {
+		f.Errorf("got %+v, want the end: %s", got, reason)
+	}
+	if got := f.next(); got != (sent{}) {
+		f.Errorf("behind the end comes %+v", got)
+	}
+}
+
+func (h *harness) schedule(owner tenant.ID, id, subscriptionID string) {
+	h.store.record(owner, id, delivery.Scheduled{At: h.now, ID: id, Tenant: owner, EventID: "evt_1", EventType: event.TargetImported, SubscriptionID: subscriptionID, SubscriptionVersion: 1, BodyNumber: 1})
+}
+
+func (h *harness) step() {
+	h.Helper()
+	if _, err := h.live.Step(h.Context()); err != nil {
+		h.Fatal(err)
+	}
+}
+
+func TestStreamTellsOfChangesAndGoesOnWhereItEnded(t *testing.T) {
+	h := newHarness(t)
+	url := h.serve()
+	f := h.follow(url, h.admin, "")
+	if got := f.next(); got.id == "" || got.data != "" || f.response.Header.Get("Content-Type") != "text/event-stream" {
+		t.Fatalf("it begins with %+v, %v", got, f.response.Header)
+	}
+	h.schedule(own, "dlv_1", "sub_1")
+	h.schedule(alien, "dlv_2", "sub_2")
+	h.schedule(own, "dlv_3", "sub_bound")
+	h.step()
+	first := f.is("dlv_1", "pending")
+	f.is("dlv_3", "pending")
+	_ = f.response.Body.Close()
+
+	h.schedule(own, "dlv_4", "sub_1")
+	again := h.follow(url, h.admin, "", "Last-Event-ID", first.id)
+	again.is("dlv_3", "pending")
+	again.next() // says how far that was
+	h.schedule(own, "dlv_5", "sub_1")
+	h.step()
+	again.is("dlv_4", "pending")
+	again.is("dlv_5", "pending")
+}
+
+func TestStreamForABoundKeyIsOfItsSubscription(t *testing.T) {
+	h := newHarness(t)
+	url := h.serve()
+	f := h.follow(url, h.bound, "")
+	f.next()
+	h.schedule(own, "dlv_1", "sub_1")
+	h.schedule(own, "dlv_2", "sub_bound")
+	h.step()
+	f.is("dlv_2", "pending")
+	h.call(h.bound, "GET", "/v1/deliveries/stream?subscriptionId=sub_1", "").expect(http.StatusNotFound)
+}
+
+func TestStreamSaysWhyItEnds(t *testing.T) {
+	h := newHarness(t)
+	url := h.serve()
+	unknown := h.follow(url, h.other, "", "Last-Event-ID", "made-up")
+	if got := unknown.next(); got.event != "reset" {
+		t.Errorf("an id that is none: got %+v", got)
+	}
+	unknown.next()
+	f := h.follow(url, h.admin, "")
+	f.next()
+	h.store.mu.Lock()
+	k := h.store.keys[usecases.HashOf(h.admin)]
+	k.RevokedAt = h.now
+	h.store.keys[usecases.HashOf(h.admin)] = k
+	h.store.mu.Unlock()
+	h.now = h.now.Add(3 * time.Second)
+	h.step()
+	f.ends("revoked")
+	h.live.Close()
+	unknown.ends("closing")
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	h := newHarness(t)
+	url := h.serve()
+	h.follow(url, h.admin, "").next()
+	h.follow(url, h.admin, "").next()
+	if got := h.follow(url, h.admin, "").response; got.StatusCode != http.StatusTooManyRequests {
+		t.Errorf("a third of one key: %d", got.StatusCode)
+	}
+	h.follow(url, h.other, "").next()
+	if got := h.follow(url, h.bound, "").response; got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
+		t.Errorf("a fourth of the process: %d %v", got.StatusCode, got.Header)
+	}
+}
+
+func TestStreamInput(t *testing.T) {
+	h := newHarness(t)
+	for query, status := range map[string]int{
+		"?status=delivering": 400, "?status=x": 400, "?eventType=x": 400, "?subscriptionId=x": 400, "?since=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z": 400, "?limit=5": 400,
+	} {
+		h.call(h.admin, "GET", "/v1/deliveries/stream"+query, "").expect(status)
+	}
+	if got := h.call(h.reader, "GET", "/v1/deliveries/stream", ""); got.status != http.StatusForbidden {
+		t.Errorf("without %s: %d", access.DeliveriesRead, got.status)
+	}
+}
