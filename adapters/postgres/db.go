@@ -1,7 +1,7 @@
 // Package postgres keeps everything in one PostgreSQL database that any number of processes share.
 //
-// It needs nothing of a connection beyond the transaction at hand: no prepared statement's name, no setting, no
-// session lock. So it works behind PgBouncer in transaction mode. One more connection, to the server itself,
+// It needs nothing of a connection beyond the transaction at hand: no setting, no session lock, and prepared statements
+// only where a connection leads to the server itself. So it works behind PgBouncer in transaction mode. One more connection, to the server itself,
 // listens for what other processes commit; without it they are seen by polling.
 //
 // Position order of the log is commit order: see Tx.flush.
@@ -94,10 +94,9 @@ func Open(config Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the database's URL: %w", err)
 	}
-	// Descriptions of statements are cached here, and none is kept by the server: under PgBouncer
-	// the next transaction has another connection.
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
+	parsed.BeforeConnect, parsed.PrepareConn = keepStatements, renewPlans
 	parsed.MaxConns = int32(config.MaxConns)
 	if parsed.ConnConfig.ConnectTimeout == 0 {
 		parsed.ConnConfig.ConnectTimeout = acquireTimeout // a server that is there and says nothing is as good as away

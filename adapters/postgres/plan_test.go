@@ -168,6 +168,22 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestKeptPlans asks for the plans that a connection keeps, which are made before the arguments are known.
+func TestKeptPlans(t *testing.T) {
+	t.Parallel()
+	db := openMillion(t)
+	kept := hot()
+	delete(kept, "set aside") // is planned anew each time
+	for name, q := range kept {
+		t.Run(name, func(t *testing.T) {
+			plan := explainKept(t, db, q.sql, len(q.args))
+			for _, trouble := range plan.trouble(q.sorts) {
+				t.Errorf("%s in\n%s", trouble, plan)
+			}
+		})
+	}
+}
+
 // TestPlanCheckSeesTrouble proves that the check can fail.
 func TestPlanCheckSeesTrouble(t *testing.T) {
 	t.Parallel()
@@ -237,8 +253,13 @@ func (n node) indented(by string) string {
 
 func explain(t *testing.T, db *DB, sql string, args ...any) node {
 	t.Helper()
+	return explainIn(t.Context(), t, db, sql, args...)
+}
+
+func explainIn(ctx context.Context, t *testing.T, db *DB, sql string, args ...any) node {
+	t.Helper()
 	var plans []struct{ Plan node }
-	err := db.Query(t.Context(), func(r pgx.Rows) error {
+	err := db.Query(ctx, func(r pgx.Rows) error {
 		var text string
 		return errors.Join(r.Scan(&text), json.Unmarshal([]byte(text), &plans))
 	}, "EXPLAIN (FORMAT JSON) "+sql, args...)
@@ -246,4 +267,26 @@ func explain(t *testing.T, db *DB, sql string, args ...any) node {
 		t.Fatal(err)
 	}
 	return plans[0].Plan
+}
+
+func explainKept(t *testing.T, db *DB, sql string, args int) (plan node) {
+	t.Helper()
+	given := ""
+	if args > 0 {
+		given = "(NULL" + strings.Repeat(", NULL", args-1) + ")"
+	}
+	err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+		for _, statement := range []string{`SET LOCAL plan_cache_mode = force_generic_plan`, `PREPARE kept AS ` + sql} {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		plan = explainIn(ctx, t, db, "EXECUTE kept"+given)
+		_, err := tx.Exec(ctx, `DEALLOCATE kept`)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
 }

@@ -139,9 +139,10 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([
 
 const selectPoisoned = `SELECT ` + storedColumns + ` FROM records WHERE topic = $1 AND position > $2 AND tenant_id = $3 ORDER BY position LIMIT 1000`
 
-// SetAside looks through what was put on the poison topic after the event was accepted; there is little of it.
+// SetAside looks through what was put on the poison topic after the event was accepted; there is little of it. A plan
+// that is kept would not know that.
 func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
-	records, err := all(ctx, s.db.from(ctx), scanStored, selectPoisoned, TopicPoison, e.Position, e.Tenant)
+	records, err := all(ctx, s.db.from(ctx), scanStored, selectPoisoned, pgx.QueryExecModeCacheDescribe, TopicPoison, e.Position, e.Tenant)
 	for _, r := range records {
 		var p poisoned
 		if err := json.Unmarshal(r.Data, &p); err != nil {

@@ -158,7 +158,7 @@ func startPostgres(o options) (*pgtest.Server, error) {
 	}
 	var settings []string
 	if o.statements {
-		settings = []string{"shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=all"}
+		settings = []string{"shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=all", "pg_stat_statements.track_planning=on"}
 	}
 	server, err := pgtest.Start(settings...)
 	if errors.Is(err, pgtest.ErrMissing) {

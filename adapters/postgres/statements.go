@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// maxStatements bounds what a connection keeps: more than there are, lists by every combination of filters included.
+const maxStatements = 512
+
+// keepStatements has a connection to the server itself keep its statements there. To parse and to plan them for every
+// batch is a third of the server's work. Behind a PgBouncer, where the next transaction has another connection,
+// descriptions of statements are cached here and the server keeps none.
+func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	if direct(ctx, conn) == nil {
+		config.DefaultQueryExecMode, config.StatementCacheCapacity = pgx.QueryExecModeCacheStatement, maxStatements
+	}
+	return nil
+}
+
+// plans is how long those of a connection are kept. A plan is made for the sizes that tables have then, and nobody
+// tells a connection that they have grown: planned for an empty table, it would go on reading the whole of it.
+type plans struct {
+	until time.Time
+	kept  time.Duration
+}
+
+// Plans of a new connection are kept for a second, later ones for twice as long each time, up to a minute.
+const (
+	firstPlans = time.Second
+	lastPlans  = time.Minute
+)
+
+// tooOld says whether they are to be thrown away, and begins the time of those that come after them.
+func (p *plans) tooOld(now time.Time) bool {
+	if now.Before(p.until) {
+		return false
+	}
+	p.kept = min(max(firstPlans, 2*p.kept), lastPlans)
+	p.until = now.Add(p.kept)
+	return true
+}
+
+// plansOf is where a connection has its plans.
+const plansOf = "plans"
+
+// renewPlans throws plans away that are too old, before a connection is used. It is false for one that has broken.
+func renewPlans(ctx context.Context, conn *pgx.Conn) (usable bool, err error) {
+	data := conn.PgConn().CustomData()
+	kept, known := data[plansOf].(*plans)
+	if !known {
+		kept = &plans{}
+		data[plansOf] = kept
+	}
+	if kept.tooOld(time.Now()) && known {
+		_, err = conn.Exec(ctx, "DISCARD PLANS")
+	}
+	return err == nil, nil
+}

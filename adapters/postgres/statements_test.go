@@ -1,0 +1,56 @@
+package postgres
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+// TestStatementsAreKept looks at the statements and plans that the server has of a connection.
+func TestStatementsAreKept(t *testing.T) {
+	t.Parallel()
+	db, err := Open(Config{URL: pgtest.Empty(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	var kept []string
+	err = db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+		for range 2 {
+			kept = nil
+			err := tx.query(ctx, func(r pgx.Rows) error {
+				var statement string
+				err := r.Scan(&statement)
+				kept = append(kept, statement)
+				return err
+			}, `SELECT statement FROM pg_prepared_statements WHERE statement <> $1`, "")
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil || !slices.Contains(kept, `SELECT statement FROM pg_prepared_statements WHERE statement <> $1`) {
+		t.Errorf("kept are %q, %v", kept, err)
+	}
+}
+
+// TestPlansAge follows for how long plans are kept: a second at first, then ever longer.
+func TestPlansAge(t *testing.T) {
+	t.Parallel()
+	var p plans
+	began, renewed := time.Now(), []int{}
+	for second := range 300 {
+		if p.tooOld(began.Add(time.Duration(second) * time.Second)) {
+			renewed = append(renewed, second)
+		}
+	}
+	if want := []int{0, 1, 3, 7, 15, 31, 63, 123, 183, 243}; !slices.Equal(renewed, want) {
+		t.Errorf("renewed after %v seconds, want %v", renewed, want)
+	}
+}
