@@ -65,7 +65,7 @@ func (s postgresServer) Watch(ctx context.Context, changed func()) {
 type postgresLog struct{ *eventlog.Log }
 
 func (l postgresLog) Subscriber(group string) (message.Subscriber, error) {
-	return l.Log.Subscriber(group, eventlog.Options{Batch: 16, AckDeadline: handledWithin}) // a transaction costs round trips
+	return l.Log.Subscriber(group, eventlog.Options{Batch: 4, AckDeadline: handledWithin}) // a transaction costs round trips
 }
 
 func (l postgresLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,8 +21,9 @@ const typeEventsAccepted = "events.accepted.v1"
 // MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
 const MaxEventsPerRecord = 1 << 16
 
-// maxNamed is how many events one record names, so that a handler's batch stays small.
-const maxNamed = 2000
+// maxNamed is how many events one record names. What they need is read and written together, in a dozen round
+// trips a record; but each of them may go to a thousand subscriptions.
+const maxNamed = 100
 
 // acceptedRow is a row of events to be written with the record that names it.
 type acceptedRow struct {
@@ -75,7 +77,7 @@ func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.I
 	return known, err
 }
 
-// AppendEvents stores the events and, for each shard, one record in the log that names its events.
+// AppendEvents stores the events and, in the log of each shard, the records that name its events.
 func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
 	shards, err := s.db.Shards(ctx)
 	if err != nil {
@@ -92,12 +94,10 @@ func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) erro
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for shard, rows := range byShard {
-			for len(rows) > 0 {
-				n := min(len(rows), maxNamed)
-				if err := tx.appendEvents(ctx, ShardTopic(TopicEvents, shard, shards), shard, rows[:n]); err != nil {
+			for named := range slices.Chunk(rows, maxNamed) {
+				if err := tx.appendEvents(ctx, ShardTopic(TopicEvents, shard, shards), shard, named); err != nil {
 					return err
 				}
-				rows = rows[n:]
 			}
 		}
 		return nil

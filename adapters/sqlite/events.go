@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/intake"
@@ -59,16 +60,19 @@ const insertEvent = `INSERT INTO events
 (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-// AppendEvents stores the events and one record in the log that names them all.
+// maxNamed is how many events one record names. It bounds for how long fan-out keeps the only writer: each
+// event of a record may go to a thousand subscriptions.
+const maxNamed = 25
+
+// AppendEvents stores the events and the records in the log that name them.
 func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		for len(events) > MaxEventsPerRecord {
-			if err := tx.appendEvents(ctx, events[:MaxEventsPerRecord]); err != nil {
+		for named := range slices.Chunk(events, maxNamed) {
+			if err := tx.appendEvents(ctx, named); err != nil {
 				return err
 			}
-			events = events[MaxEventsPerRecord:]
 		}
-		return tx.appendEvents(ctx, events)
+		return nil
 	})
 }
 

@@ -3,7 +3,6 @@ package intake
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -64,12 +63,7 @@ func (in *Intake) commit(ctx context.Context, group []*submission) {
 			s.decide(known)
 			fresh = append(fresh, s.fresh...)
 		}
-		for chunk := range slices.Chunk(fresh, maxPerRecord) {
-			if err := in.store.AppendEvents(ctx, chunk); err != nil {
-				return err
-			}
-		}
-		return nil
+		return in.store.AppendEvents(ctx, fresh)
 	})
 	for _, s := range group {
 		if err != nil {

@@ -37,7 +37,7 @@ type Store interface {
 	Fingerprints(ctx context.Context, keys []EventKey) (map[EventKey][32]byte, error)
 	// KnownTenants says which of the tenants exist.
 	KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error)
-	// AppendEvents stores the events and one record in the log that names them all.
+	// AppendEvents stores the events, and in the log the records that name them; fan-out handles a record at a time.
 	AppendEvents(ctx context.Context, events []Accepted) error
 }
 
@@ -50,8 +50,6 @@ type Observer interface {
 const (
 	maxQueued    = 4096 // requests
 	maxPerCommit = 2000 // events, unless one request alone brings more
-	// maxPerRecord bounds what fan-out must do in one transaction: each event of a record may go to a thousand subscriptions.
-	maxPerRecord = 25
 )
 
 // Result says what became of one event.
