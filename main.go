@@ -28,6 +28,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
@@ -219,7 +220,8 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now}, Jobs: bulk,
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
-		Live: hub, Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
+		Live: hub, CatchUp: &catchup.Service{Reader: store, Subscriptions: subs, Signer: attempter, Hub: hub, Now: now, Kept: retention.Ages(c.Retention).Shortest()},
+		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
 		Log: log, Now: now, RateLimit: c.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
 	return s, nil

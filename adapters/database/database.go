@@ -10,6 +10,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/directory"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -48,6 +49,7 @@ type Store interface {
 	jobs.DeliveryStore
 	jobs.RenderStore
 	idempotency.Store
+	catchup.Reader
 	live.Log
 	live.KeyReader
 	// ListSubscriptions is rest.SubscriptionLister.

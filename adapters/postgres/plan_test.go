@@ -144,6 +144,8 @@ func hot() map[string]struct {
 		"list: of an event":       list(queries.DeliveryFilter{EventID: "evt_00000000000000000000000007"}),
 		"list: of a subscription": list(queries.DeliveryFilter{SubscriptionID: subs[7]}),
 		"list: dead letters":      list(queries.DeliveryFilter{Status: delivery.StatusDeadLetter}),
+		"catch-up: events":        {eventsAfter, []any{"t7", int64(5), "events", int64(MaxEventsPerRecord), 100}, true},
+		"catch-up: deliveries":    {laneDeliveries, []any{[]string{"evt_00000000000000000000000007"}, "t7", subs[7]}, true},
 		"live: heads":             {deliveryHeads, []any{[]string{"deliveries"}}, false},
 		"live: records":           {deliveryRecords, []any{[]string{"deliveries"}, []int64{500_000}, 1000}, false},
 		"live: a tenant's":        {tenantRecords, []any{"deliveries", int64(500_000), int64(505_000), "t7"}, true},

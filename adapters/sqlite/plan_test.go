@@ -219,6 +219,11 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.NewestDeliveries(ctx, aLane, []string{"evt_1"}, "dlv_5", time.Time{})
 		return err
 	},
+	"EventsAfter": func(ctx context.Context, s *Store) error { _, err := s.EventsAfter(ctx, "t1", 5, 10); return err },
+	"NewestOf": func(ctx context.Context, s *Store) error {
+		_, err := s.NewestOf(ctx, aLane, []string{"evt_1"})
+		return err
+	},
 	"DeliveryHeads": func(ctx context.Context, s *Store) error { _, err := s.DeliveryHeads(ctx); return err },
 	"DeliveryRecords": func(ctx context.Context, s *Store) error {
 		_, err := s.DeliveryRecords(ctx, live.Positions{5}, 10)

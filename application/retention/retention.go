@@ -16,6 +16,9 @@ type Ages struct {
 	DeadLetters time.Duration
 }
 
+// Shortest is for how long everything is kept.
+func (a Ages) Shortest() time.Duration { return min(a.Events, a.Attempts, a.DeadLetters) }
+
 // Cutoffs are the times before which things are deleted.
 type Cutoffs struct {
 	Events      time.Time

@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/directory"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
@@ -63,6 +64,8 @@ type Dependencies struct {
 	Idempotency      *idempotency.Answers
 	Previews         *preview.Previewer
 	Doctor           *preview.Doctor
+	// CatchUp gives by pull what was to be pushed.
+	CatchUp *catchup.Service
 	// Live tells of deliveries as they change; nil with ProbesOnly.
 	Live *live.Hub
 	// Ready says why the service cannot work now; nil when it can.

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/jobs"
@@ -81,6 +82,7 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 	}
 	deps.Previews = &preview.Previewer{Service: deps.Subscriptions, Store: f, Attempter: &dispatch.Attempter{Secrets: f, UserAgent: "Ordinavo-Webhooks/test"}}
 	deps.Live = live.New(f, f, now, live.Limits{Listeners: 3, PerKey: 2})
+	deps.CatchUp = &catchup.Service{Reader: f, Subscriptions: deps.Subscriptions, Signer: deps.Previews.Attempter, Hub: deps.Live, Now: now, Kept: 30 * 24 * time.Hour}
 	deps.Doctor = &preview.Doctor{Service: deps.Subscriptions, Secrets: f}
 	for _, c := range change {
 		c(&deps)

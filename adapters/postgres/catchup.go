@@ -1,0 +1,40 @@
+package postgres
+
+import (
+	"context"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = $1 AND sequence > $2
+	AND sequence < (1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = $3), -1)) * $4::bigint
+	ORDER BY sequence LIMIT $5`
+
+// EventsAfter lists the tenant's events beyond a sequence as far as fan-out has come in its shard, oldest first.
+func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	topic := ShardTopic(TopicEvents, shardOf(owner, shards), shards)
+	return all(ctx, s.db.from(ctx), scanEvent, eventsAfter, owner, sequence, topic, int64(MaxEventsPerRecord), limit)
+}
+
+var laneDeliveries = `SELECT d.* FROM unnest($1::text[]) AS k (id) CROSS JOIN LATERAL (
+	SELECT ` + openColumns + ` FROM open_deliveries WHERE tenant_id = $2 AND event_id = k.id AND subscription_id = $3
+	UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM closed_deliveries WHERE tenant_id = $2 AND event_id = k.id AND subscription_id = $3) AS d`
+
+// NewestOf is each event's newest delivery in the lane; see catchup.Reader.
+func (s *Store) NewestOf(ctx context.Context, lane dispatch.Lane, eventIDs []string) (map[string]delivery.Delivery, error) {
+	found, err := all(ctx, s.db.from(ctx), scanListed, laneDeliveries, eventIDs, lane.Tenant, lane.SubscriptionID)
+	newest := make(map[string]delivery.Delivery, len(found))
+	for _, d := range found {
+		if d.ID > newest[d.EventID].ID {
+			newest[d.EventID] = d
+		}
+	}
+	return newest, err
+}

@@ -1,0 +1,203 @@
+// Package catchup gives by pull what a receiver was to get by push: for one that was away for longer than retries go on,
+// or that cannot be called at all.
+package catchup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Reader reads events in the order in which they were accepted, which is the one that has no gaps: IDs are drawn by
+// several processes with clocks of their own.
+type Reader interface {
+	// EventsAfter lists the tenant's events beyond a sequence, oldest first, as far as fan-out has come: their deliveries
+	// are all there.
+	EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error)
+	// NewestOf is each event's newest delivery in the lane, by the event's ID; events without one are left out.
+	NewestOf(ctx context.Context, lane dispatch.Lane, eventIDs []string) (map[string]delivery.Delivery, error)
+	EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error)
+}
+
+// Subscriptions finds a subscription; it fails with problem.NotFound when the tenant has none of that ID.
+type Subscriptions interface {
+	Get(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
+}
+
+// Signer builds the headers of a request that is made at a time.
+type Signer interface {
+	Headers(ctx context.Context, l dispatch.Leased, now time.Time, traceParent string) (map[string]string, error)
+}
+
+// Service answers what a subscription's receiver was to get.
+type Service struct {
+	Reader        Reader
+	Subscriptions Subscriptions
+	Signer        Signer
+	Hub           *live.Hub // wakes those who wait
+	Now           func() time.Time
+	// Kept is how long everything is kept for sure; a cursor that is older may have lost what came behind it. 0 is for ever.
+	Kept time.Duration
+}
+
+// ErrTooOld says that what came behind the cursor may be deleted.
+var ErrTooOld = errors.New("what came behind the cursor may be deleted by now")
+
+// Cursor says how far a receiver has read. The zero Cursor is before everything that is kept.
+type Cursor struct {
+	Sequence int64     // of the last event that was looked at
+	At       time.Time // what came behind it was accepted after this
+}
+
+// Query asks for the next events of a subscription.
+type Query struct {
+	Lane  dispatch.Lane
+	KeyID string // whose waiting it is
+	After Cursor
+	Limit int
+	Wait  time.Duration // for the first that comes, when there is none
+}
+
+// Item is one event as the receiver was to get it, signed anew.
+type Item struct {
+	delivery.Delivery
+	Headers map[string]string
+	Body    []byte
+}
+
+// Page is what comes behind a cursor, oldest first.
+type Page struct {
+	Items []Item
+	Next  Cursor
+	More  bool // there may be others right behind
+}
+
+// A page looks through a tenant's events in parts, for those that its subscription got. What goes on for long is cut off
+// by the bound on parts, and goes on with the next page.
+const (
+	partExtra = 200 // events, beside as many as are wanted
+	maxParts  = 20
+)
+
+// Read gives the next page. It may be empty; the next cursor is further on nevertheless.
+func (s *Service) Read(ctx context.Context, q Query) (Page, error) {
+	if s.Kept > 0 && !q.After.At.IsZero() && s.Now().Sub(q.After.At) > s.Kept {
+		return Page{}, ErrTooOld
+	}
+	page, err := s.page(ctx, q)
+	if err != nil || len(page.Items) > 0 || page.More || q.Wait <= 0 {
+		return page, err
+	}
+	listener, err := s.Hub.Listen(ctx, q.Lane.Tenant, q.KeyID, live.Filter{SubscriptionID: q.Lane.SubscriptionID})
+	if err != nil {
+		return Page{}, err
+	}
+	defer listener.Leave()
+	waiting, cancel := context.WithTimeout(ctx, q.Wait)
+	defer cancel()
+	for {
+		q.After = page.Next
+		if page, err = s.page(ctx, q); err != nil || len(page.Items) > 0 || page.More || !comes(waiting, listener) {
+			return page, err
+		}
+	}
+}
+
+// comes waits until a delivery is made, and holds nothing meanwhile.
+func comes(ctx context.Context, listener *live.Listener) bool {
+	for {
+		select {
+		case c := <-listener.Changes():
+			if !c.IsBeat() && c.CreatedAt.Equal(c.UpdatedAt) {
+				return true
+			}
+		case <-listener.Ended():
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+func (s *Service) page(ctx context.Context, q Query) (Page, error) {
+	sub, err := s.Subscriptions.Get(ctx, q.Lane)
+	if err != nil {
+		return Page{}, err
+	}
+	page := Page{Next: q.After, More: true}
+	var found []delivery.Delivery
+	for range maxParts {
+		began := s.Now()
+		events, err := s.Reader.EventsAfter(ctx, q.Lane.Tenant, page.Next.Sequence, q.Limit+partExtra)
+		if err != nil {
+			return Page{}, fmt.Errorf("read the next events: %w", err)
+		}
+		of, err := s.Reader.NewestOf(ctx, q.Lane, idsOf(events))
+		if err != nil {
+			return Page{}, fmt.Errorf("find the deliveries of %d events: %w", len(events), err)
+		}
+		looked := 0
+		for ; looked < len(events) && len(found) < q.Limit; looked++ {
+			e := events[looked]
+			page.Next = Cursor{e.Sequence, e.AcceptedAt}
+			if d, got := of[e.ID]; got {
+				found = append(found, d)
+			}
+		}
+		if looked == len(events) && len(events) < q.Limit+partExtra {
+			page.More, page.Next.At = false, began
+		}
+		if !page.More || len(found) == q.Limit {
+			break
+		}
+	}
+	page.Items, err = s.signed(ctx, sub, found)
+	return page, err
+}
+
+func idsOf(events []queries.Event) []string {
+	ids := make([]string, len(events))
+	for i, e := range events {
+		ids[i] = e.ID
+	}
+	return ids
+}
+
+// signed gives the deliveries with their stored bodies and fresh signatures.
+func (s *Service) signed(ctx context.Context, sub subscription.Subscription, found []delivery.Delivery) ([]Item, error) {
+	if len(found) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(found))
+	for i, d := range found {
+		ids[i] = d.EventID
+	}
+	bodies, err := s.Reader.EventBodies(ctx, sub.Tenant, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read the bodies of %d events: %w", len(ids), err)
+	}
+	items := make([]Item, 0, len(found))
+	for _, d := range found {
+		n := slices.IndexFunc(bodies[d.EventID], func(b fanout.Body) bool { return b.Number == d.BodyNumber })
+		if n < 0 {
+			continue // retention took it between two reads
+		}
+		body := bodies[d.EventID][n].Bytes
+		headers, err := s.Signer.Headers(ctx, dispatch.Leased{Delivery: d, Subscription: sub, Body: body}, s.Now(), "")
+		if err != nil {
+			return nil, fmt.Errorf("sign delivery %s: %w", d.ID, err)
+		}
+		items = append(items, Item{d, headers, body})
+	}
+	return items, nil
+}

@@ -1,0 +1,206 @@
+package catchup_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/ordinavo/webhooks/application/catchup"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+var lane = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+
+// world is a tenant's events with their deliveries, and a log of the deliveries that the hub reads.
+type world struct {
+	events     []queries.Event
+	deliveries map[string]delivery.Delivery
+	log        []live.Record
+	changes    map[live.Key][]delivery.Change
+	reads      int
+}
+
+func newWorld() (*world, *catchup.Service) {
+	w := &world{deliveries: map[string]delivery.Delivery{}, changes: map[live.Key][]delivery.Change{}}
+	hub := live.New(w, w, time.Now, live.Limits{PerKey: 1})
+	return w, &catchup.Service{Reader: w, Subscriptions: w, Signer: w, Hub: hub, Now: time.Now, Kept: 24 * time.Hour}
+}
+
+// accept adds an event, for the subscription or for nobody.
+func (w *world) accept(matches bool) (id string) {
+	id = fmt.Sprintf("evt_%d", len(w.events)+1)
+	w.events = append(w.events, queries.Event{ID: id, Tenant: "acme", Sequence: int64(len(w.events)+1) * 10, AcceptedAt: time.Now()})
+	if !matches {
+		return id
+	}
+	s := delivery.Scheduled{At: time.Now(), ID: "dlv_" + id, Tenant: "acme", EventID: id, EventType: event.TargetImported, SubscriptionID: "sub_1", BodyNumber: 1}
+	w.deliveries[id] = delivery.Delivery{ID: s.ID, Tenant: "acme", EventID: id, SubscriptionID: "sub_1", BodyNumber: 1}
+	w.log = append(w.log, live.Record{Position: int64(len(w.log)) + 1, Tenant: "acme", DeliveryID: s.ID, Version: 1})
+	w.changes[live.Key{Tenant: "acme", DeliveryID: s.ID}] = []delivery.Change{s}
+	return id
+}
+
+func (w *world) EventsAfter(_ context.Context, _ tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
+	w.reads++
+	found := slices.DeleteFunc(slices.Clone(w.events), func(e queries.Event) bool { return e.Sequence <= sequence })
+	return found[:min(limit, len(found))], nil
+}
+
+func (w *world) NewestOf(_ context.Context, _ dispatch.Lane, ids []string) (map[string]delivery.Delivery, error) {
+	newest := map[string]delivery.Delivery{}
+	for _, id := range ids {
+		if d, ok := w.deliveries[id]; ok {
+			newest[id] = d
+		}
+	}
+	return newest, nil
+}
+
+func (w *world) EventBodies(_ context.Context, _ tenant.ID, ids []string) (map[string][]fanout.Body, error) {
+	bodies := map[string][]fanout.Body{}
+	for _, id := range ids {
+		bodies[id] = []fanout.Body{{EventID: id, Number: 0, Bytes: []byte("another")}, {EventID: id, Number: 1, Bytes: []byte("body of " + id)}}
+	}
+	return bodies, nil
+}
+
+func (w *world) Get(context.Context, dispatch.Lane) (subscription.Subscription, error) {
+	return subscription.Subscription{ID: "sub_1", Tenant: "acme"}, nil
+}
+
+func (w *world) Headers(_ context.Context, l dispatch.Leased, _ time.Time, _ string) (map[string]string, error) {
+	return map[string]string{"signed": string(l.Body)}, nil
+}
+
+func (w *world) DeliveryHeads(context.Context) (live.Positions, error) {
+	return live.Positions{int64(len(w.log))}, nil
+}
+func (w *world) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, nil }
+func (w *world) DeliveryRecords(_ context.Context, after live.Positions, _ int) ([]live.Record, error) {
+	return slices.Clone(w.log[after[0]:]), nil
+}
+func (w *world) TenantDeliveryRecords(context.Context, tenant.ID, int64, int64) ([]live.Record, error) {
+	return nil, nil
+}
+func (w *world) DeliveryStreams(context.Context, map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
+	return w.changes, nil
+}
+func (w *world) EndedKeys(context.Context, []string, time.Time) ([]string, error) { return nil, nil }
+
+// Whatever the events, the limit and the moments of reading are: every event comes once, in order, with its body.
+func TestPagesHaveNoGaps(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		w, s := newWorld()
+		var want, got []string
+		q := catchup.Query{Lane: lane, Limit: rapid.IntRange(1, 5).Draw(t, "limit")}
+		read := func() (more bool) {
+			page, err := s.Read(context.Background(), q)
+			if err != nil || len(page.Items) > q.Limit {
+				t.Fatalf("%d items, %v", len(page.Items), err)
+			}
+			for _, item := range page.Items {
+				got = append(got, item.EventID)
+				if string(item.Body) != "body of "+item.EventID || item.Headers["signed"] != string(item.Body) {
+					t.Fatalf("got %+v", item)
+				}
+			}
+			q.After = page.Next
+			return page.More
+		}
+		for range rapid.IntRange(0, 8).Draw(t, "rounds") {
+			for range rapid.SampledFrom([]int{0, 1, 3, 700}).Draw(t, "quiet") {
+				w.accept(false)
+			}
+			for range rapid.IntRange(0, 7).Draw(t, "matching") {
+				want = append(want, w.accept(true))
+			}
+			read()
+		}
+		for read() {
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	})
+}
+
+func TestAPageReadsNoMoreThanItsBound(t *testing.T) {
+	w, s := newWorld()
+	for range 10_000 {
+		w.accept(false)
+	}
+	page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 50})
+	if err != nil || !page.More || page.Next.Sequence == 0 || w.reads > 20 {
+		t.Errorf("%d reads, more %v, next %+v, %v", w.reads, page.More, page.Next, err)
+	}
+}
+
+func TestWhoWaitsIsWoken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		w.accept(true)
+		first, _ := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5})
+		answered := make(chan catchup.Page)
+		began := time.Now()
+		go func() {
+			page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5, After: first.Next, Wait: 20 * time.Second})
+			if err != nil {
+				t.Error(err)
+			}
+			answered <- page
+		}()
+		synctest.Wait()
+		reads := w.reads
+		<-time.After(10 * time.Second) // of fake time
+		if w.reads != reads {
+			t.Errorf("it read %d times while nothing came", w.reads-reads)
+		}
+		id := w.accept(true)
+		if _, err := s.Hub.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		page := <-answered
+		if len(page.Items) != 1 || page.Items[0].EventID != id || time.Since(began) != 10*time.Second {
+			t.Errorf("after %s: %+v", time.Since(began), page)
+		}
+		if _, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5, After: page.Next, Wait: 20 * time.Second}); err != nil || time.Since(began) != 30*time.Second {
+			t.Errorf("the end of the waiting: %v after %s", err, time.Since(began))
+		}
+	})
+}
+
+func TestACursorThatIsTooOldIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		w.accept(true)
+		page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(24 * time.Hour) // of fake time
+		if page, err = s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5, After: page.Next}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Hour) // of fake time
+		if page, err = s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5, After: page.Next}); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(24*time.Hour + 1) // of fake time
+		if _, err = s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5, After: page.Next}); !errors.Is(err, catchup.ErrTooOld) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
