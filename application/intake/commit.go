@@ -11,8 +11,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// submission is one caller's request on its way into a commit.
-type submission struct {
+// Submission is one caller's request on its way into a commit.
+type Submission struct {
 	events  []Accepted
 	fresh   []Accepted // those of events that were not known
 	results []Result
@@ -36,8 +36,8 @@ func (in *Intake) Step(ctx context.Context) (time.Time, error) {
 	}
 }
 
-func (in *Intake) gather(first *submission) []*submission {
-	group, events := []*submission{first}, len(first.events)
+func (in *Intake) gather(first *Submission) []*Submission {
+	group, events := []*Submission{first}, len(first.events)
 	for events < maxPerCommit {
 		select {
 		case s := <-in.queue:
@@ -52,7 +52,7 @@ func (in *Intake) gather(first *submission) []*submission {
 
 // commit answers each submission once the transaction that holds its events is durable.
 // An error of the transaction is everybody's answer: nobody was told "accepted".
-func (in *Intake) commit(ctx context.Context, group []*submission) {
+func (in *Intake) commit(ctx context.Context, group []*Submission) {
 	err := in.store.InTx(ctx, func(ctx context.Context) error {
 		known, err := in.known(ctx, group)
 		if err != nil {
@@ -80,7 +80,7 @@ type known struct {
 	tenants map[tenant.ID]bool
 }
 
-func (in *Intake) known(ctx context.Context, group []*submission) (known, error) {
+func (in *Intake) known(ctx context.Context, group []*Submission) (known, error) {
 	var keys []EventKey
 	var tenants []tenant.ID
 	seen := map[tenant.ID]bool{}
@@ -106,7 +106,7 @@ func (in *Intake) known(ctx context.Context, group []*submission) (known, error)
 
 // decide sorts the submission's events into new ones and duplicates, or refuses it
 // whole. What it accepts is known to those that are decided after it.
-func (s *submission) decide(k known) {
+func (s *Submission) decide(k known) {
 	s.results, s.fresh, s.err = make([]Result, len(s.events)), nil, nil
 	missing := problem.Collect("")
 	mine := map[EventKey][32]byte{}
@@ -139,11 +139,11 @@ func (s *submission) decide(k known) {
 	}
 }
 
-func (s *submission) refuse(err error) { s.results, s.fresh, s.err = nil, nil, err }
+func (s *Submission) refuse(err error) { s.results, s.fresh, s.err = nil, nil, err }
 
 func fieldPath(index int, field string) string { return fmt.Sprintf("events[%d].%s", index, field) }
 
-func (in *Intake) observe(ctx context.Context, s *submission) {
+func (in *Intake) observe(ctx context.Context, s *Submission) {
 	if s.err != nil {
 		return
 	}

@@ -64,37 +64,52 @@ type Intake struct {
 	observer Observer
 	now      func() time.Time
 	newID    func(prefix string) string
-	queue    chan *submission
+	queue    chan *Submission
 	wake     loop.Signal
 }
 
 // New makes an Intake; its step must be called for Accept to return.
 func New(store Store, observer Observer, now func() time.Time, newID func(prefix string) string) *Intake {
-	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *submission, maxQueued), wake: loop.NewSignal()}
+	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *Submission, maxQueued), wake: loop.NewSignal()}
 }
 
 // Accept returns once the events are durable. All or none of them are accepted: an unknown tenant
 // or an ID that is taken by other content refuses the whole request, with the path of
 // the field as events[i].field. The events must be valid.
 func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string) ([]Result, error) {
-	prepared, err := in.prepare(events, traceParent)
+	s, err := in.Submit(events, traceParent)
 	if err != nil {
 		return nil, err
 	}
-	s := &submission{events: prepared, done: make(chan struct{})}
 	select {
-	case in.queue <- s:
-		in.wake.Send()
-	default:
-		return nil, problem.New(problem.Unavailable, "More events wait to be accepted than this process can hold; try again in a second.")
-	}
-	select {
-	case <-s.done:
-		return s.results, s.err
+	case <-s.Done():
+		return s.Answer()
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait for the events to be durable: %w", context.Cause(ctx))
 	}
 }
+
+// Submit is Accept without the wait: nothing is accepted before the submission is done.
+func (in *Intake) Submit(events []event.Event, traceParent string) (*Submission, error) {
+	prepared, err := in.prepare(events, traceParent)
+	if err != nil {
+		return nil, err
+	}
+	s := &Submission{events: prepared, done: make(chan struct{})}
+	select {
+	case in.queue <- s:
+		in.wake.Send()
+		return s, nil
+	default:
+		return nil, problem.New(problem.Unavailable, "More events wait to be accepted than this process can hold; try again in a second.")
+	}
+}
+
+// Done is closed once the answer is there.
+func (s *Submission) Done() <-chan struct{} { return s.done }
+
+// Answer says what became of a submission that is done.
+func (s *Submission) Answer() ([]Result, error) { return s.results, s.err }
 
 func (in *Intake) prepare(events []event.Event, traceParent string) ([]Accepted, error) {
 	now := in.now()
