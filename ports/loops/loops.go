@@ -24,24 +24,24 @@ const longestSleep = 30 * time.Second
 func Run(ctx context.Context, log *slog.Logger, loops ...loop.Loop) {
 	var running sync.WaitGroup
 	for _, l := range loops {
-		running.Go(func() { repeat(ctx, log.With("loop", l.Name), l) })
+		running.Go(func() { repeat(ctx, log.With("loop", l.Name), l, time.Now) })
 	}
 	running.Wait()
 }
 
-func repeat(ctx context.Context, log *slog.Logger, l loop.Loop) {
+// repeat is given the wall clock, which may be set; timers follow another one.
+func repeat(ctx context.Context, log *slog.Logger, l loop.Loop, wall func() time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	pause := firstPause
-	var due time.Time
+	var due sleep
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.Wake:
 		case <-timer.C:
-			// Timers do not follow a clock that is set, so a long sleep is slept in parts.
-			if left := due.Round(0).Sub(time.Now().Round(0)); left > 0 {
+			if left := due.left(wall()); left > 0 {
 				timer.Reset(min(left, longestSleep))
 				continue
 			}
@@ -54,16 +54,32 @@ func repeat(ctx context.Context, log *slog.Logger, l loop.Loop) {
 				return
 			}
 			pause = min(2*pause, lastPause)
-			due = time.Time{}
+			due = sleep{}
 			timer.Reset(0)
 		case next.IsZero():
 			pause = firstPause
 			timer.Stop()
 		default:
-			pause, due = firstPause, next
-			timer.Reset(min(max(0, time.Until(next)), longestSleep))
+			pause, due = firstPause, sleepUntil(next, wall())
+			timer.Reset(min(due.left(wall()), longestSleep))
 		}
 	}
+}
+
+// sleep ends by whichever clock comes first. When the wall clock is set forward, what is due by it comes
+// at once (a long sleep is slept in parts to notice it); when it is set back, a heart does not stop until it has caught up.
+type sleep struct {
+	due    time.Time // by the wall clock
+	latest time.Time // by the one that nobody sets
+}
+
+func sleepUntil(next, wall time.Time) sleep {
+	due := next.Round(0)
+	return sleep{due, time.Now().Add(due.Sub(wall.Round(0)))}
+}
+
+func (s sleep) left(wall time.Time) time.Duration {
+	return max(0, min(s.due.Sub(wall.Round(0)), time.Until(s.latest)))
 }
 
 func wait(ctx context.Context, pause time.Duration) bool {

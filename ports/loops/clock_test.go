@@ -1,0 +1,51 @@
+package loops
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/loop"
+)
+
+// TestAClockThatIsSetStopsNoLoop has a step that wants to come each minute by a clock that somebody sets.
+func TestAClockThatIsSetStopsNoLoop(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  time.Duration // after 90 seconds
+		want []time.Duration
+	}{
+		"left alone":                {0, []time.Duration{0, 60, 120, 180}},
+		"an hour back":              {-time.Hour, []time.Duration{0, 60, 120, 180}},
+		"forward over what was due": {time.Hour, []time.Duration{0, 60, 90, 150}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var offset atomic.Int64
+				wall := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+				began, steps := time.Now(), []time.Duration{}
+				step := func(context.Context) (time.Time, error) {
+					steps = append(steps, time.Since(began)/time.Second)
+					return wall().Add(time.Minute), nil
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() {
+					defer close(done)
+					repeat(ctx, slog.New(slog.DiscardHandler), loop.Loop{Step: step}, wall)
+				}()
+				<-time.After(89 * time.Second)
+				offset.Store(int64(c.set))
+				<-time.After(100 * time.Second)
+				stop()
+				<-done
+				if !slices.Equal(steps, c.want) {
+					t.Errorf("steps after %v seconds, want %v", steps, c.want)
+				}
+			})
+		})
+	}
+}
