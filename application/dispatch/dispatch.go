@@ -3,6 +3,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -16,6 +17,11 @@ import (
 type Lane struct {
 	Tenant         tenant.ID
 	SubscriptionID string
+}
+
+// Compare orders lanes by tenant, then by subscription.
+func (l Lane) Compare(other Lane) int {
+	return cmp.Or(cmp.Compare(l.Tenant, other.Tenant), cmp.Compare(l.SubscriptionID, other.SubscriptionID))
 }
 
 // Leased is a delivery that this process alone may attempt, with what it takes to do so.

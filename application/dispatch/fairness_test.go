@@ -75,3 +75,26 @@ func TestBusyTenantsComeToHaveTheSame(t *testing.T) {
 		t.Errorf("out are %v", count)
 	}
 }
+
+// Of tenants that have as much out, the one goes first that waits longest: with a single slot they take turns.
+func TestTenantsWithAsMuchOutTakeTurns(t *testing.T) {
+	w := newWorld(t, 1)
+	for _, owner := range []tenant.ID{"a", "b", "c"} {
+		w.backlog(owner, 1, 3)
+	}
+	var order []tenant.ID
+	for range 9 {
+		var out []dispatch.Leased
+		w.fill(&out)
+		if len(out) != 1 {
+			t.Fatalf("%d are out, of at most one", len(out))
+		}
+		order = append(order, out[0].Delivery.Tenant)
+		w.Finish(out[0], succeeded())
+	}
+	for i, owner := range order {
+		if i >= 3 && owner != order[i-3] || i > 0 && owner == order[i-1] {
+			t.Fatalf("the tenants went %v", order)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"cmp"
 	"container/heap"
 	"time"
 
@@ -41,15 +42,19 @@ type share struct {
 	out    int
 	ready  int     // lanes
 	line   []*lane // those that may have more out, the one that waits longest first
+	turn   int     // the last one that it had; it had one by coming
 }
 
-// byNeed is a heap of tenants, the one with the least out for its weight first.
+// byNeed is a heap of tenants, the one with the least out for its weight first; of equals, the one whose last turn
+// is longer ago.
 type byNeed []*share
 
-func (h byNeed) Len() int           { return len(h) }
-func (h byNeed) Less(i, j int) bool { return h[i].out*h[j].weight < h[j].out*h[i].weight }
-func (h byNeed) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *byNeed) Push(x any)        { *h = append(*h, x.(*share)) }
+func (h byNeed) Len() int { return len(h) }
+func (h byNeed) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(h[i].out*h[j].weight, h[j].out*h[i].weight), cmp.Compare(h[i].turn, h[j].turn)) < 0
+}
+func (h byNeed) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *byNeed) Push(x any)   { *h = append(*h, x.(*share)) }
 func (h *byNeed) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
@@ -65,10 +70,12 @@ type timed struct {
 	lane *lane
 }
 
-func (h byTime) Len() int           { return len(h) }
-func (h byTime) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h byTime) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *byTime) Push(x any)        { *h = append(*h, x.(timed)) }
+func (h byTime) Len() int { return len(h) }
+func (h byTime) Less(i, j int) bool {
+	return cmp.Or(h[i].at.Compare(h[j].at), h[i].lane.id.Compare(h[j].lane.id)) < 0
+}
+func (h byTime) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *byTime) Push(x any)   { *h = append(*h, x.(timed)) }
 func (h *byTime) Pop() any {
 	last := (*h)[len(*h)-1]
 	*h = (*h)[:len(*h)-1]
@@ -89,11 +96,16 @@ func (s *slots) of(id Lane) *lane {
 func (s *slots) shareOf(id tenant.ID) *share {
 	t := s.tenants[id]
 	if t == nil {
-		t = &share{tenant: id, weight: s.weightOf(id)}
+		t = &share{tenant: id, weight: s.weightOf(id), turn: s.nextTurn()}
 		s.tenants[id] = t
 		s.weight += t.weight
 	}
 	return t
+}
+
+func (s *slots) nextTurn() int {
+	s.turns++
+	return s.turns
 }
 
 func (s *slots) weightOf(id tenant.ID) int {

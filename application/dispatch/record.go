@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -82,8 +83,9 @@ func (d *Dispatcher) noteHealth(ctx context.Context, stale []string, now time.Ti
 	if err != nil {
 		return fmt.Errorf("note the lanes' health: %w", err)
 	}
-	for lane, succeeded := range lanes {
-		reason := ""
+	// One order for all processes, so that two that disable the same lanes do not wait for each other.
+	for _, lane := range slices.SortedFunc(maps.Keys(lanes), Lane.Compare) {
+		succeeded, reason := lanes[lane], ""
 		switch since := failingSince[lane]; {
 		case gone[lane]:
 			reason = subscription.ReasonGone

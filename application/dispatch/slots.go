@@ -23,6 +23,7 @@ type slots struct {
 	lined   map[*share]bool   // those with somebody in line
 	weights map[tenant.ID]int // other than the default
 	weight  int               // of all tenants that have something out or ready
+	turns   int               // that tenants had
 	later   byTime
 }
 
@@ -111,6 +112,7 @@ func (s *slots) give(now time.Time) (given []Asked) {
 		}
 		given[at].Slots++
 		s.count(l, 1)
+		t.turn = s.nextTurn()
 		n++
 		heap.Fix(&needy, 0)
 	}
@@ -139,12 +141,13 @@ func (s *slots) canAsk(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dueAgain(now)
-	for t := range s.lined {
+	found := false
+	for t := range s.lined { // all of them, so that what is done does not depend on the order of a map
 		if s.may(t) && s.next(t, now) != nil {
-			return true
+			found = true
 		}
 	}
-	return false
+	return found
 }
 
 // retryLane is how long a lane is left alone from which another process is leasing right now.

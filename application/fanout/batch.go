@@ -227,7 +227,7 @@ func (b *batch) ended(committed bool) {
 		b.handover.Take(leased, committed)
 	}
 	if committed && len(b.waiting) > 0 {
-		b.handover.Waiting(slices.Collect(maps.Keys(b.waiting)))
+		b.handover.Waiting(slices.SortedFunc(maps.Keys(b.waiting), dispatch.Lane.Compare))
 	}
 }
 
