@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-quick fuzz
+.PHONY: help demo test lint bench bench-quick fuzz simulate
 
 GO ?= go
 
@@ -35,6 +35,9 @@ fuzz: ## each fuzz test for 20 seconds
 	    $(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime 20s $$package || exit 1; \
 	  done; \
 	done
+
+simulate: ## several processes under faults that seeds decide, for SIMULATION_TIME (10m)
+	SIMULATION_TIME=$(or $(SIMULATION_TIME),10m) $(GO) test -timeout 0 -count 1 -v -run '^TestSimulation$$' ./tests/simulation
 
 bench: ## all measurements of speed on both databases, in about 25 minutes, into bench.json
 	$(GO) run ./tests/bench

@@ -93,9 +93,10 @@ var jobChecks = []Check{
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")
 		more := fanout.Body{Tenant: acme, EventID: d.EventID, Number: 2, Bytes: []byte("{}")}
 		w.ok(w.Schedule(w.ctx, fanout.Plan{Bodies: []fanout.Body{more}}, func(bool) {}), "add a body")
+		want := map[string][]fanout.Body{d.EventID: {bodyOf(w.loadEvent(d)), more}}
 		w.ok(w.InTx(w.ctx, func(ctx context.Context) error {
 			got, err := w.EventBodies(ctx, acme, []string{d.EventID, "evt_nowhere"})
-			equal(w, "the bodies", got, map[string][]fanout.Body{d.EventID: {bodyOf(w.loadEvent(d)), more}})
+			equal(w, "the bodies", got, want)
 			return err
 		}), "read the bodies")
 		got, err := w.EventBodies(w.ctx, other, []string{d.EventID})

@@ -1,0 +1,118 @@
+package simulation_test
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/tenant"
+	"github.com/ordinavo/webhooks/tests/simulation"
+	"github.com/ordinavo/webhooks/tests/simulation/memory"
+)
+
+// store is a process's store in which some calls are replaced.
+type store struct {
+	simulation.Store
+	inTx         func(ctx context.Context, fn func(ctx context.Context) error) error
+	next         func(ctx context.Context, group string, limit int) (memory.Batch, error)
+	advance      func(ctx context.Context, b memory.Batch) error
+	fingerprints func(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error)
+	appendEvents func(ctx context.Context, events []intake.Accepted) error
+	changes      func(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error)
+	resolve      func(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
+	schedule     func(ctx context.Context, plan fanout.Plan, ended func(bool)) error
+	look         func(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error)
+	leaseReady   func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error)
+	save         func(ctx context.Context, saved []dispatch.Saved) ([]string, error)
+	giveBack     func(ctx context.Context, lease string, leased []dispatch.Leased) error
+	heartbeat    func(ctx context.Context, incarnation string, now time.Time) error
+	orphans      func(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error)
+	openSecret   func(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error)
+	swept        func(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) ([]delivery.Delivery, int, error)
+	endSweep     func(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error
+	purge        func(ctx context.Context, before retention.Cutoffs, limit int) (int, error)
+}
+
+// replaced makes a store with the real calls, for a bug to replace some.
+func replaced(s simulation.Store) *store {
+	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, fingerprints: s.Fingerprints, appendEvents: s.AppendEvents,
+		changes: s.SubscriptionChanges, resolve: s.Resolve, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
+		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge}
+}
+
+func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	return s.inTx(ctx, fn)
+}
+func (s *store) Next(ctx context.Context, group string, limit int) (memory.Batch, error) {
+	return s.next(ctx, group, limit)
+}
+func (s *store) Advance(ctx context.Context, b memory.Batch) error { return s.advance(ctx, b) }
+func (s *store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	return s.fingerprints(ctx, keys)
+}
+func (s *store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
+	return s.appendEvents(ctx, events)
+}
+func (s *store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
+	return s.changes(ctx, after, upTo, limit)
+}
+func (s *store) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
+	return s.resolve(ctx, lookups)
+}
+func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
+	return s.schedule(ctx, plan, ended)
+}
+func (s *store) Look(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error) {
+	return s.look(ctx, r)
+}
+func (s *store) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	return s.leaseReady(ctx, r)
+}
+func (s *store) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+	return s.save(ctx, saved)
+}
+func (s *store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {
+	return s.giveBack(ctx, lease, leased)
+}
+func (s *store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
+	return s.heartbeat(ctx, incarnation, now)
+}
+func (s *store) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
+	return s.orphans(ctx, before, limit)
+}
+func (s *store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
+	return s.openSecret(ctx, owner, subscriptionID, secretID)
+}
+func (s *store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) ([]delivery.Delivery, int, error) {
+	return s.swept(ctx, lane, statuses, limit)
+}
+func (s *store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error {
+	return s.endSweep(ctx, w, done, now)
+}
+func (s *store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
+	return s.purge(ctx, before, limit)
+}
+
+// bug is planted by replacing calls of each process's store.
+func bug(name string, plant func(s *store)) simulation.Bug {
+	return simulation.Bug{Name: name, Plant: func() func(simulation.Store) simulation.Store {
+		return func(s simulation.Store) simulation.Store {
+			r := replaced(s)
+			plant(r)
+			return r
+		}
+	}}
+}
+
+// without is the statuses but for one.
+func without(statuses []delivery.Status, out delivery.Status) []delivery.Status {
+	return slices.DeleteFunc(slices.Clone(statuses), func(s delivery.Status) bool { return s == out })
+}

@@ -1,0 +1,143 @@
+package memory
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Fingerprints finds which of the events are known already.
+func (s *Store) Fingerprints(ctx context.Context, wanted []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	done, err := s.read(ctx)
+	defer done()
+	known := map[intake.EventKey][32]byte{}
+	for _, k := range wanted {
+		if e, found := s.events.get(keyOf(k.Tenant, k.ID)); found {
+			known[k] = e.Fingerprint
+		}
+	}
+	return known, err
+}
+
+// KnownTenants says which of the tenants exist.
+func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
+	done, err := s.read(ctx)
+	defer done()
+	known := map[tenant.ID]bool{}
+	for _, id := range ids {
+		if _, found := s.tenants.get(keyOf(id)); found {
+			known[id] = true
+		}
+	}
+	return known, err
+}
+
+// maxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
+const maxEventsPerRecord = 1 << 16
+
+// AppendEvents stores the events and one record in the log that names them all.
+func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
+	return s.update(ctx, func(_ context.Context, tx *tx) error {
+		named := make([]intake.EventKey, len(events))
+		for i, e := range events {
+			named[i] = e.Key()
+		}
+		r, err := s.append(tx, record{topic: TopicEvents, at: events[0].At, events: named})
+		if err != nil {
+			return err
+		}
+		for i, e := range events {
+			k := keyOf(e.TenantID, e.ID)
+			if _, taken := s.events.get(k); taken {
+				return fmt.Errorf("insert event %s: it is there already", e.ID)
+			}
+			s.events.put(tx, k, storedEvent{e, r.position*maxEventsPerRecord + int64(i)})
+		}
+		return nil
+	})
+}
+
+// Events loads accepted events, in the order of the keys.
+func (s *Store) Events(ctx context.Context, wanted []intake.EventKey) (events []intake.Accepted, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	for _, k := range wanted {
+		if e, found := s.events.get(keyOf(k.Tenant, k.ID)); found && err == nil {
+			events = append(events, e.Accepted)
+		}
+	}
+	return events, err
+}
+
+func (e storedEvent) listed() queries.Event {
+	return queries.Event{ID: e.ID, Type: e.Type, Tenant: e.TenantID, OccurredAt: e.OccurredAt.UTC(), AcceptedAt: e.At,
+		TraceParent: e.TraceParent, Position: e.sequence / maxEventsPerRecord, Sequence: e.sequence}
+}
+
+// AcceptedEvents lists newest first.
+func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) (list []queries.Event, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	for _, e := range s.events.under(string(f.Tenant)) {
+		if (f.Type == "" || e.Type == f.Type) && (f.Since.IsZero() || !e.At.Before(f.Since)) &&
+			(f.Until.IsZero() || e.At.Before(f.Until)) && (f.Before == 0 || e.sequence < f.Before) {
+			list = append(list, e.listed())
+		}
+	}
+	slices.SortFunc(list, func(a, b queries.Event) int { return int(b.Sequence - a.Sequence) })
+	return list[:min(len(list), f.Limit)], err
+}
+
+// Event finds one accepted event.
+func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	done, err := s.read(ctx)
+	defer done()
+	e, found := s.events.get(keyOf(owner, id))
+	return e.listed(), orNotFound(err, found, "event")
+}
+
+// orNotFound is the user's problem when a row is not there.
+func orNotFound(err error, found bool, what string) error {
+	if err == nil && !found {
+		return problem.New(problem.NotFound, "There is no such %s.", what)
+	}
+	return err
+}
+
+// FanOutGroup is the consumer group of fan-out.
+const FanOutGroup = "fanout"
+
+// FannedOut says whether fan-out has come past the position.
+func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
+	done, err := s.read(ctx)
+	defer done()
+	offset, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	return offset >= position, err
+}
+
+// GatedOf lists what a missing feature kept back.
+func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) (list []queries.Gated, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	for _, g := range s.gated.under(string(owner), eventID) {
+		list = append(list, queries.Gated{SubscriptionID: g.SubscriptionID, Feature: g.Feature})
+	}
+	return list, err
+}
+
+// SetAside is why fan-out could not handle the event; empty when it could.
+func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	for _, r := range s.after(e.Position) {
+		if r.topic == TopicPoison && r.poisoned.Tenant == e.Tenant && r.poisoned.EventID == e.ID {
+			reason = r.poisoned.Reason
+		}
+	}
+	return reason, err
+}

@@ -1,0 +1,88 @@
+package memory
+
+import (
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+)
+
+// What a simulation looks at behind the back of the processes; between transactions alone.
+
+// Row is a delivery as it is stored, with who holds it.
+type Row struct {
+	delivery.Delivery
+	Lease  string
+	Closed bool
+}
+
+// Rows lists all deliveries, open ones first.
+func (s *Store) Rows() (rows []Row) {
+	for _, q := range s.open.all() {
+		rows = append(rows, Row{q.Delivery, q.lease, false})
+	}
+	for _, q := range s.closed.all() {
+		rows = append(rows, Row{q.Delivery, q.lease, true})
+	}
+	return rows
+}
+
+// AtRest reports whether nothing is left to do: all is fanned out, no sweep is noted, and what is open is parked.
+func (s *Store) AtRest() bool {
+	for _, q := range s.open.all() {
+		if q.lease != "" || q.Status != delivery.StatusParked {
+			return false
+		}
+	}
+	return len(s.sweeps.keys) == 0 && s.Unhandled() == 0
+}
+
+// Unhandled counts the records of events that fan-out has not come to.
+func (s *Store) Unhandled() (n int) {
+	offset, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	for _, r := range s.after(offset) {
+		if r.topic == TopicEvents {
+			n++
+		}
+	}
+	return n
+}
+
+// Sweeping counts the lanes that are being swept.
+func (s *Store) Sweeping() int { return len(s.sweeps.keys) }
+
+// Accepted lists every event that is stored.
+func (s *Store) Accepted() (events []intake.Accepted) {
+	for _, e := range s.events.all() {
+		events = append(events, e.Accepted)
+	}
+	return events
+}
+
+// States lists every subscription, deleted ones too, as its row has it.
+func (s *Store) States() (list []subscription.Subscription) {
+	for _, row := range s.subscriptions.all() {
+		list = append(list, row.Subscription)
+	}
+	return list
+}
+
+// SecretsOf lists the secrets that the lane ever had.
+func (s *Store) SecretsOf(lane dispatch.Lane) (list []secret.Secret) {
+	for _, row := range s.secrets.under(string(lane.Tenant), lane.SubscriptionID) {
+		list = append(list, row.Secret)
+	}
+	return list
+}
+
+// Poisoned counts the events that were set aside.
+func (s *Store) Poisoned() (n int) {
+	for _, r := range s.log {
+		if r.topic == TopicPoison {
+			n++
+		}
+	}
+	return n
+}

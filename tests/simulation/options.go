@@ -1,0 +1,106 @@
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Options describe a run. All but the seed serve to make a run smaller: the fewer of them are set, the more
+// is up to the seed.
+type Options struct {
+	Seed uint64
+	Log  bool // keep lines that tell the run
+	Bug  *Bug // what is planted; nil for nothing
+
+	// At most so many; -1 leaves it to the seed.
+	Processes, Events, Changes, Faults int
+	// Without names kinds of faults that do not happen.
+	Without []string
+}
+
+// Seeded is a run that the seed alone describes.
+func Seeded(seed uint64) Options {
+	return Options{Seed: seed, Processes: -1, Events: -1, Changes: -1, Faults: -1}
+}
+
+// String is the options but for the seed, as Parse reads them; empty when the seed says it all.
+func (o Options) String() string {
+	var parts []string
+	for _, f := range o.limits() {
+		if *f.value >= 0 {
+			parts = append(parts, f.name+"="+strconv.Itoa(*f.value))
+		}
+	}
+	if len(o.Without) > 0 {
+		parts = append(parts, "without="+strings.Join(o.Without, "+"))
+	}
+	return strings.Join(parts, ",")
+}
+
+type limit struct {
+	name  string
+	value *int
+}
+
+func (o *Options) limits() []limit {
+	return []limit{{"processes", &o.Processes}, {"events", &o.Events}, {"changes", &o.Changes}, {"faults", &o.Faults}}
+}
+
+// Parse adds what String has written.
+func (o Options) Parse(text string) (Options, error) {
+	for part := range strings.SplitSeq(text, ",") {
+		name, value, _ := strings.Cut(part, "=")
+		if part == "" {
+			continue
+		}
+		if name == "without" {
+			o.Without = strings.Split(value, "+")
+			continue
+		}
+		limits := o.limits()
+		i := slices.IndexFunc(limits, func(l limit) bool { return l.name == name })
+		n, err := strconv.Atoi(value)
+		if i < 0 || err != nil {
+			return o, fmt.Errorf("%q is none of processes=, events=, changes=, faults= with a number, or without=", part)
+		}
+		*limits[i].value = n
+	}
+	return o, nil
+}
+
+// settings is what a seed decides before anything happens.
+type settings struct {
+	processes   int
+	tenants     int
+	events      int // requests of emitters
+	changes     int // of subscriptions, features, the directory, and retries
+	maxInFlight int
+	schedule    []time.Duration
+	rates       [faultKinds]int // of 10,000 occasions
+	clocks      bool            // clocks jump, so what they say is not compared
+}
+
+func (o Options) settle() settings {
+	r := rand.New(rand.NewPCG(o.Seed, 99))
+	s := settings{
+		processes: 1 + r.IntN(4), tenants: 1 + r.IntN(3), events: 3 + r.IntN(25), changes: r.IntN(20), maxInFlight: 1 + r.IntN(12),
+		schedule: [][]time.Duration{{time.Second, 5 * time.Second}, {2 * time.Second, 10 * time.Second, 20 * time.Second}, {5 * time.Second}}[r.IntN(3)],
+	}
+	for kind := range faultKinds {
+		// Each kind is left out of half the runs: what one kind hides, another run shows.
+		if on, strength := r.IntN(2) == 0, 1+r.IntN(3); on && !slices.Contains(o.Without, kind.String()) {
+			s.rates[kind] = kind.rate() * strength
+		}
+	}
+	s.clocks = s.rates[clockJumps] > 0
+	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
+		if *l.limit >= 0 {
+			*l.value = min(*l.value, *l.limit)
+		}
+	}
+	return s
+}

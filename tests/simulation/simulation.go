@@ -1,0 +1,165 @@
+// Package simulation runs several processes of the service in one goroutine, on a simulated clock, store and
+// network. A seed decides which step of which process comes next, what fails, who is paused or killed, what
+// receivers answer, and what users do. Then the faults stop, and everything must come to rest. The code that
+// runs is the application's own; only what surrounds it is simulated.
+package simulation
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/ordinavo/webhooks/tests/simulation/memory"
+)
+
+// Result is what one run came to.
+type Result struct {
+	Violation *Violation // nil when everything held
+	// Trace is a digest of every step, fault and exchange: the same seed gives the same one.
+	Trace uint64
+	// Lines tell the run, when Options.Log asks for them.
+	Lines  []string
+	Counts Counts
+}
+
+// Counts says how much happened.
+type Counts struct {
+	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Kills int
+	Simulated                                                                    time.Duration
+}
+
+// Add sums up runs.
+func (c *Counts) Add(other Counts) {
+	c.Steps += other.Steps
+	c.Calls += other.Calls
+	c.Faults += other.Faults
+	c.Events += other.Events
+	c.Deliveries += other.Deliveries
+	c.Attempts += other.Attempts
+	c.Unrecorded += other.Unrecorded
+	c.Stale += other.Stale
+	c.Kills += other.Kills
+	c.Simulated += other.Simulated
+}
+
+func (c Counts) String() string {
+	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused",
+		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale)
+}
+
+// Violation is an invariant that did not hold.
+type Violation struct {
+	Invariant string // I1 … I10, as issue 5 numbers them, or what else went wrong
+	Detail    string
+	At        time.Duration // since the beginning
+}
+
+func (v *Violation) String() string {
+	return fmt.Sprintf("%s at %s: %s", v.Invariant, v.At.Round(time.Microsecond), v.Detail)
+}
+
+// Run simulates what the options describe.
+func Run(o Options) Result {
+	w := newWorld(o)
+	w.run()
+	w.close()
+	w.counts.Simulated = w.now.Sub(epoch)
+	return Result{Violation: w.violation, Trace: w.trace.sum, Lines: w.trace.lines, Counts: w.counts}
+}
+
+// epoch is when every run begins.
+var epoch = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// world is all there is in a run.
+type world struct {
+	Options
+	settings
+	now   time.Time // the true time; processes have clocks of their own
+	quiet bool      // the faults have stopped
+	calm  time.Time // when they did
+	// restingSince is when nothing was left to do but to free slots.
+	restingSince time.Time
+
+	// Chance has a source for each concern, so that one draw more in one of them leaves the others alone.
+	order, trouble, weather, people, material *rand.Rand
+
+	store      *memory.Store
+	planted    func(Store) Store // nil for no bug
+	processes  []*process
+	activities []*activity
+	current    *activity
+	ready      []*activity // scratch of pick
+	busy       int         // users that are not done
+
+	receivers map[string]*receiver // by host
+	journal   journal
+	faults    faults
+	trace     trace
+	counts    Counts
+	violation *Violation
+}
+
+func newWorld(o Options) *world {
+	w := &world{Options: o, now: epoch, store: memory.New(), receivers: map[string]*receiver{}}
+	for i, source := range []**rand.Rand{&w.order, &w.trouble, &w.weather, &w.people, &w.material} {
+		*source = rand.New(rand.NewPCG(o.Seed, uint64(i)))
+	}
+	w.settings = o.settle()
+	w.trace = trace{keep: o.Log, world: w, sum: fnvOffset}
+	w.faults = faults{world: w}
+	w.journal = newJournal()
+	w.store.Committed = w.committed
+	if o.Bug != nil {
+		w.planted = o.Bug.Plant()
+	}
+	return w
+}
+
+// Bounds of a run; the last two are reached only by what never comes to rest.
+const (
+	troubled   = 90 * time.Second // at least, of simulated time with faults
+	maxQuiet   = 30 * time.Minute
+	maxStepsOf = 400_000
+)
+
+// run lets one activity after the other work until everything has come to rest.
+func (w *world) run() {
+	w.settleIn()
+	for w.violation == nil {
+		a := w.pick()
+		w.counts.Steps++
+		w.trace.step(a)
+		w.current = a
+		a.work()
+		w.current = nil
+		w.tidy(a)
+		if w.counts.Steps%checkEvery == 0 {
+			w.checkStore()
+		}
+		if !w.quiet && w.now.Sub(epoch) > troubled && w.busy == 0 {
+			w.endTrouble()
+		}
+		if w.quiet && w.atRest() {
+			w.checkAll()
+			return
+		}
+		if w.counts.Steps > maxStepsOf || w.quiet && w.now.Sub(w.calm) > maxQuiet {
+			w.violate("I1", "nothing comes to rest: %s", w.restless())
+		}
+	}
+}
+
+// violate notes the first invariant that does not hold.
+func (w *world) violate(invariant, format string, args ...any) {
+	if w.violation == nil {
+		w.violation = &Violation{invariant, fmt.Sprintf(format, args...), w.now.Sub(epoch)}
+		w.trace.line("VIOLATION %s", w.violation)
+	}
+}
+
+// close ends what is still going on.
+func (w *world) close() {
+	for _, a := range w.activities {
+		a.cut()
+	}
+}
