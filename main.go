@@ -36,6 +36,7 @@ import (
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -211,6 +212,9 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 			return nil, err
 		}
 	}
+	if c.Roles.Router {
+		s.Loops = append(s.Loops, metrics.NewProjection(store, now).Loop())
+	}
 	hub := live.New(store, store, now, live.Limits{})
 	if c.Roles.API {
 		s.Loops = append(s.Loops, hub.Loop())
@@ -220,7 +224,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now}, Jobs: bulk,
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
-		Live: hub, CatchUp: &catchup.Service{Reader: store, Subscriptions: subs, Signer: attempter, Hub: hub, Now: now, Kept: retention.Ages(c.Retention).Shortest()},
+		Live: hub, DeliveryMetrics: store, CatchUp: &catchup.Service{Reader: store, Subscriptions: subs, Signer: attempter, Hub: hub, Now: now, Kept: retention.Ages(c.Retention).Shortest()},
 		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
 		Log: log, Now: now, RateLimit: c.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -50,6 +51,8 @@ type Store interface {
 	jobs.RenderStore
 	idempotency.Store
 	catchup.Reader
+	metrics.Store
+	metrics.Reader
 	live.Log
 	live.KeyReader
 	// ListSubscriptions is rest.SubscriptionLister.

@@ -113,7 +113,11 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 			return err
 		}
 		finished, err := tx.Exec(ctx, oldJobs, owner, firstID("job_", before.Attempts))
-		deleted = int(deliveries + events + finished)
+		if err != nil {
+			return err
+		}
+		counted, err := tx.Exec(ctx, oldMetrics, owner, minuteOf(before.Attempts), limit)
+		deleted = int(deliveries + events + finished + counted)
 		return err
 	})
 	return deleted, err

@@ -19,6 +19,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -218,6 +219,15 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	"NewestDeliveries": func(ctx context.Context, s *Store) error {
 		_, err := s.NewestDeliveries(ctx, aLane, []string{"evt_1"}, "dlv_5", time.Time{})
 		return err
+	},
+	"MetricsOffsets": func(ctx context.Context, s *Store) error { _, err := s.MetricsOffsets(ctx); return err },
+	"NextAttempts":   func(ctx context.Context, s *Store) error { _, _, _, err := s.NextAttempts(ctx, 0, 5, 10); return err },
+	"MoveMetricsOffset": func(ctx context.Context, s *Store) error {
+		_, err := s.MoveMetricsOffset(ctx, 0, 1, 2)
+		return err
+	},
+	"AddAttempts": func(ctx context.Context, s *Store) error {
+		return s.AddAttempts(ctx, map[metrics.Key]int64{{Tenant: "t1"}: 1})
 	},
 	"EventsAfter": func(ctx context.Context, s *Store) error { _, err := s.EventsAfter(ctx, "t1", 5, 10); return err },
 	"NewestOf": func(ctx context.Context, s *Store) error {

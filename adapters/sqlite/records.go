@@ -76,9 +76,12 @@ type stored struct {
 
 const storedColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
-func scanStored(r *sql.Rows) (s stored, err error) {
+func scanStored(r *sql.Rows) (s stored, err error) { return scanStoredWith(r) }
+
+// scanStoredWith scans further columns behind those of a record.
+func scanStoredWith(r *sql.Rows, more ...any) (s stored, err error) {
 	var at int64
-	if err := r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at); err != nil {
+	if err := r.Scan(append([]any{&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at}, more...)...); err != nil {
 		return s, err
 	}
 	s.At = time.UnixMicro(at).UTC()

@@ -85,7 +85,11 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if err != nil {
 			return err
 		}
-		deleted = len(deliveries) + len(events) + int(finished)
+		counted, err := tx.Exec(ctx, oldMetrics, owner, minuteOf(before.Attempts), limit)
+		if err != nil {
+			return err
+		}
+		deleted = len(deliveries) + len(events) + int(finished+counted)
 		return nil
 	})
 	return deleted, err

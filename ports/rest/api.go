@@ -22,6 +22,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -66,6 +67,8 @@ type Dependencies struct {
 	Doctor           *preview.Doctor
 	// CatchUp gives by pull what was to be pushed.
 	CatchUp *catchup.Service
+	// DeliveryMetrics sums attempts up.
+	DeliveryMetrics metrics.Reader
 	// Live tells of deliveries as they change; nil with ProbesOnly.
 	Live *live.Hub
 	// Ready says why the service cannot work now; nil when it can.

@@ -206,9 +206,14 @@ func shownOutcome(kind delivery.Kind) string {
 	return string(kind)
 }
 
+// milliseconds has microseconds.
+func milliseconds(d time.Duration) float64 {
+	return math.Round(float64(d)/float64(time.Millisecond)*1000) / 1000
+}
+
 func viewAttempt(number int, o delivery.Outcome) Attempt {
 	view := Attempt{
-		Number: number, StartedAt: o.StartedAt.UTC(), DurationMs: math.Round(float64(o.Duration)/float64(time.Millisecond)*1000) / 1000,
+		Number: number, StartedAt: o.StartedAt.UTC(), DurationMs: milliseconds(o.Duration),
 		Outcome: shownOutcome(o.Kind), RequestHeaders: notNil(o.RequestHeaders), ResponseHeaders: notNil(o.ResponseHeaders),
 		ResponseBody: strings.ToValidUTF8(string(o.ResponseBody), "\uFFFD"), Error: unlessEmpty(o.Error), TraceID: o.TraceID,
 	}

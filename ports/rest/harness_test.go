@@ -83,6 +83,7 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 	deps.Previews = &preview.Previewer{Service: deps.Subscriptions, Store: f, Attempter: &dispatch.Attempter{Secrets: f, UserAgent: "Ordinavo-Webhooks/test"}}
 	deps.Live = live.New(f, f, now, live.Limits{Listeners: 3, PerKey: 2})
 	deps.CatchUp = &catchup.Service{Reader: f, Subscriptions: deps.Subscriptions, Signer: deps.Previews.Attempter, Hub: deps.Live, Now: now, Kept: 30 * 24 * time.Hour}
+	deps.DeliveryMetrics = f
 	deps.Doctor = &preview.Doctor{Service: deps.Subscriptions, Secrets: f}
 	for _, c := range change {
 		c(&deps)

@@ -77,8 +77,8 @@ func TestDocument(t *testing.T) {
 			}
 		}
 	}
-	if operations != 54 {
-		t.Errorf("%d operations, want 54: has a route come or gone?", operations)
+	if operations != 55 {
+		t.Errorf("%d operations, want 55: has a route come or gone?", operations)
 	}
 }
 

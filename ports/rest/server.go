@@ -97,6 +97,7 @@ func (a *API) route() {
 	a.routeTenants()
 	a.routeKeys()
 	a.routeSubscriptions()
+	a.routeMetrics()
 	a.routeCatchUp()
 	a.routeStream() // before the route of a delivery, whose id could be anything
 	a.routeDeliveries()

@@ -38,6 +38,12 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 				deleted++
 			}
 		}
+		for _, k := range slices.Clone(s.attempts.keys) {
+			if c, _ := s.attempts.get(k); c.Minute < before.Attempts.Unix()/60 && deleted < limit {
+				s.attempts.drop(tx, k)
+				deleted++
+			}
+		}
 		deleted += s.purgeLog(tx, before, handled)
 		return nil
 	})

@@ -163,6 +163,7 @@ type tables struct {
 	incarnations  *table[time.Time] // of the last heartbeat
 	answers       *table[storedAnswer]
 	offsets       *table[int64]
+	attempts      *table[counted]
 	log           []*record
 	lastPosition  int64
 	streams       *table[[]*record]
@@ -173,7 +174,7 @@ func newTables() tables {
 		tenants: newTable[access.Tenant](), keys: newTable[storedKey](), records: newTable[payload.Context](), externalIDs: newTable[string](),
 		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), jobs: newTable[storedJob](),
 		bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
-		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), streams: newTable[[]*record](),
+		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), streams: newTable[[]*record](),
 	}
 }
 

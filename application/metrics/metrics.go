@@ -1,0 +1,150 @@
+// Package metrics counts attempts over time: a projection of the log of deliveries, kept up in the background.
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Grain is the shortest interval that is kept apart.
+const Grain = time.Minute
+
+// Attempt is what a record of the log says of one.
+type Attempt struct {
+	Tenant         tenant.ID
+	SubscriptionID string
+	EventType      event.Type
+	Outcome        delivery.Kind
+	EndedAt        time.Time
+	Duration       time.Duration
+}
+
+// Of takes over what a change says of an attempt, and reports whether it is about one.
+func (a *Attempt) Of(c delivery.Change) bool {
+	switch c := c.(type) {
+	case delivery.AttemptSucceeded:
+		a.Outcome, a.EndedAt, a.Duration = c.Attempt.Kind, c.At, c.Attempt.Duration
+	case delivery.AttemptFailed:
+		a.Outcome, a.EndedAt, a.Duration = c.Attempt.Kind, c.At, c.Attempt.Duration
+	case delivery.AttemptAbandoned:
+		a.Outcome, a.EndedAt = delivery.KindLeaseExpired, c.At
+	default:
+		return false
+	}
+	return true
+}
+
+// Key is what attempts are counted by.
+type Key struct {
+	Tenant         tenant.ID
+	Minute         int64 // since 1970, in which they ended
+	SubscriptionID string
+	EventType      event.Type
+	Outcome        delivery.Kind
+	Bucket         int // of the duration; see BucketOf
+}
+
+// Store keeps the counts, and how far the log is counted.
+type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// MetricsOffsets is how far each shard of the log of deliveries is counted.
+	MetricsOffsets(ctx context.Context) ([]int64, error)
+	// NextAttempts reads at most limit records of a shard beyond a position, oldest first. It gives the attempts among
+	// them whose delivery is kept, the last record's position, and how many records there were.
+	NextAttempts(ctx context.Context, shard int, after int64, limit int) (attempts []Attempt, last int64, read int, err error)
+	// MoveMetricsOffset is false when somebody else has moved it.
+	MoveMetricsOffset(ctx context.Context, shard int, from, to int64) (moved bool, err error)
+	// AddAttempts adds to the counts.
+	AddAttempts(ctx context.Context, counts map[Key]int64) error
+}
+
+const (
+	readAtOnce = 2000
+	restFor    = 2 * time.Second  // when there is little to count, so that many attempts share a row
+	standBy    = 15 * time.Second // when another process counts
+)
+
+// Projection keeps the counts up.
+type Projection struct {
+	store Store
+	now   func() time.Time
+}
+
+// NewProjection makes a Projection.
+func NewProjection(store Store, now func() time.Time) *Projection { return &Projection{store, now} }
+
+// Loop is the projection's step.
+func (p *Projection) Loop() loop.Loop { return loop.Loop{Name: "metrics", Step: p.Step} }
+
+// errOvertaken says that another process has counted the same records first.
+var errOvertaken = errors.New("the records were counted by another process")
+
+// Step counts the next records of each shard. They are read and decoded outside of any transaction; the counts
+// and the offset commit together, so that nothing is counted twice.
+func (p *Projection) Step(ctx context.Context) (time.Time, error) {
+	offsets, err := p.store.MetricsOffsets(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("find how far attempts are counted: %w", err)
+	}
+	next := p.now().Add(restFor)
+	for shard, from := range offsets {
+		read, err := p.count(ctx, shard, from)
+		switch {
+		case errors.Is(err, errOvertaken):
+			return p.now().Add(standBy), nil
+		case err != nil:
+			return time.Time{}, fmt.Errorf("count attempts: %w", err)
+		case read == readAtOnce:
+			next = p.now()
+		}
+	}
+	return next, nil
+}
+
+func (p *Projection) count(ctx context.Context, shard int, from int64) (read int, err error) {
+	attempts, last, read, err := p.store.NextAttempts(ctx, shard, from, readAtOnce)
+	if err != nil || read == 0 {
+		return 0, err
+	}
+	counts := map[Key]int64{}
+	for _, a := range attempts {
+		counts[Key{a.Tenant, a.EndedAt.Unix() / int64(Grain/time.Second), a.SubscriptionID, a.EventType, a.Outcome, BucketOf(a.Duration)}]++
+	}
+	return read, p.store.InTx(ctx, func(ctx context.Context) error {
+		moved, err := p.store.MoveMetricsOffset(ctx, shard, from, last)
+		if err == nil && !moved {
+			err = errOvertaken
+		}
+		if err != nil {
+			return err
+		}
+		return p.store.AddAttempts(ctx, counts)
+	})
+}
+
+// perOctave is how many buckets a doubling of the duration has: a bucket's middle is within 4.5% of what is in it.
+const perOctave = 8
+
+// BucketOf is the histogram's bucket for a duration, 0 for what took no time.
+func BucketOf(d time.Duration) int {
+	if d <= time.Microsecond {
+		return 0
+	}
+	return 1 + int(perOctave*math.Log2(float64(d)/float64(time.Microsecond)))
+}
+
+// DurationOf is the middle of a bucket.
+func DurationOf(bucket int) time.Duration {
+	if bucket <= 0 {
+		return 0
+	}
+	return time.Duration(float64(time.Microsecond) * math.Exp2((float64(bucket)-0.5)/perOctave))
+}

@@ -1,0 +1,105 @@
+package rest
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/domain/access"
+)
+
+// DeliveryMetrics is attempts over time.
+type DeliveryMetrics struct {
+	Since    time.Time     `json:"since"`
+	Until    time.Time     `json:"until"`
+	Interval string        `json:"interval" example:"1h0m0s"`
+	Data     []MetricPoint `json:"data" doc:"Oldest first; what has no attempts is left out."`
+}
+
+// MetricPoint is what one interval has of one subscription, event type and outcome.
+type MetricPoint struct {
+	Start          time.Time `json:"start" doc:"Of the interval in which the attempts ended."`
+	SubscriptionID string    `json:"subscriptionId"`
+	EventType      string    `json:"eventType"`
+	Outcome        string    `json:"outcome" enum:"succeeded,http_status,timeout,connection_refused,dns,tls,blocked_address,redirect,response_too_large,lease_expired"`
+	Count          int64     `json:"count" doc:"Attempts."`
+	LatencyMs      Latency   `json:"latencyMs"`
+}
+
+// Latency is how long attempts took, in milliseconds.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P95 float64 `json:"p95"`
+	P99 float64 `json:"p99"`
+}
+
+// DeliveryMetricsOutput is DeliveryMetrics as an answer.
+type DeliveryMetricsOutput struct{ Body DeliveryMetrics }
+
+type deliveryMetricsInput struct {
+	Since          time.Time `query:"since" doc:"RFC 3339, inclusive, taken down to the minute; a day before until when it is absent."`
+	Until          time.Time `query:"until" doc:"RFC 3339, exclusive, taken up to the minute; now when it is absent."`
+	Interval       string    `query:"interval" maxLength:"20" doc:"Whole minutes, like 5m or 24h; 1h when it is absent."`
+	SubscriptionID string    `query:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
+}
+
+const metricsDescription = `Attempts by the time at which they ended, from a projection of the log that follows within seconds. Percentiles are within 5%.
+Kept as long as attempts are. An answer has at most 2,000 intervals.`
+
+func (a *API) routeMetrics() {
+	register(a, operation{id: "deliveryMetrics", method: http.MethodGet, path: "/v1/metrics/deliveries", tag: tagDeliveries,
+		scope: access.DeliveriesRead, perTenant: true, forBound: true, summary: "Count attempts over time, with percentiles of their latency", description: metricsDescription}, a.deliveryMetrics)
+}
+
+func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*DeliveryMetricsOutput, error) {
+	q, err := in.query(a.Now())
+	if err != nil {
+		return nil, err
+	}
+	if bound := callerOf(ctx).SubscriptionID; bound != "" {
+		if _, err := lane(ctx, orElse(in.SubscriptionID, bound)); err != nil {
+			return nil, err
+		}
+		q.SubscriptionID = bound
+	}
+	q.Tenant = ownerOf(ctx)
+	points, err := metrics.Read(ctx, a.DeliveryMetrics, q)
+	if err != nil {
+		return nil, err
+	}
+	view := DeliveryMetrics{Since: q.Since, Until: q.Until, Interval: q.Interval.String(), Data: []MetricPoint{}}
+	for _, p := range points {
+		view.Data = append(view.Data, MetricPoint{p.Start, p.SubscriptionID, string(p.EventType), shownOutcome(p.Outcome), p.Count,
+			Latency{milliseconds(p.P50), milliseconds(p.P95), milliseconds(p.P99)}})
+	}
+	return &DeliveryMetricsOutput{view}, nil
+}
+
+const maxIntervals = 2000
+
+func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error) {
+	if err := (Period{in.Since, in.Until}).check(); err != nil {
+		return q, err
+	}
+	q = metrics.Query{SubscriptionID: in.SubscriptionID, Since: in.Since, Until: in.Until, Interval: time.Hour}
+	if in.Interval != "" {
+		if q.Interval, err = time.ParseDuration(in.Interval); err != nil || q.Interval < metrics.Grain || q.Interval%metrics.Grain != 0 {
+			return q, invalid("interval", "must be whole minutes, like 5m or 24h")
+		}
+	}
+	if q.Until.IsZero() {
+		q.Until = now
+	}
+	if q.Since.IsZero() {
+		q.Since = q.Until.Add(-24 * time.Hour)
+	}
+	q.Since, q.Until = q.Since.UTC().Truncate(metrics.Grain), q.Until.UTC().Add(metrics.Grain-1).Truncate(metrics.Grain)
+	switch {
+	case q.Until.Before(q.Since):
+		return q, invalid("since", "is after until")
+	case q.Until.Sub(q.Since)/q.Interval > maxIntervals:
+		return q, invalid("interval", "makes more than 2,000 intervals of this time")
+	}
+	return q, nil
+}

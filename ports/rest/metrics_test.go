@@ -1,0 +1,50 @@
+package rest_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+func (f *fake) AttemptCells(_ context.Context, q metrics.Query, limit int) ([]metrics.Cell, error) {
+	if q.Tenant != own || limit < 2 {
+		return nil, f.fail
+	}
+	id := q.SubscriptionID
+	if id == "" {
+		id = "sub_1"
+	}
+	return []metrics.Cell{
+		{SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindConnectionLost, Count: 2},
+		{Slot: 1, SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindSucceeded, Bucket: metrics.BucketOf(1e6), Count: 98},
+		{Slot: 1, SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindSucceeded, Bucket: metrics.BucketOf(1e9), Count: 2},
+	}, f.fail
+}
+
+func TestDeliveryMetrics(t *testing.T) {
+	h := newHarness(t)
+	const path = "/v1/metrics/deliveries"
+	got := h.call(h.admin, "GET", path+"?since=2026-07-01T10:00:30Z&until=2026-07-01T11:59:01Z&interval=30m", "").expect(http.StatusOK)
+	for _, want := range []string{
+		`"since":"2026-07-01T10:00:00Z"`, `"until":"2026-07-01T12:00:00Z"`, `"interval":"30m0s"`, `"start":"2026-07-01T10:30:00Z"`,
+		`"outcome":"connection_refused","count":2`, `"outcome":"succeeded","count":100`, `"p50":0.981`, `"p95":0.981`, `"p99":1004.12`,
+	} {
+		if !strings.Contains(got.body, want) {
+			t.Errorf("%s is not in %s", want, got.body)
+		}
+	}
+	if got := h.call(h.bound, "GET", path, "").expect(http.StatusOK); !strings.Contains(got.body, `"sub_bound"`) || strings.Contains(got.body, `"sub_1"`) {
+		t.Errorf("a bound key sees %s", got.body)
+	}
+	h.call(h.bound, "GET", path+"?subscriptionId=sub_1", "").expect(http.StatusNotFound)
+	h.call(h.reader, "GET", path, "").expect(http.StatusForbidden)
+	for _, query := range []string{"interval=90s", "interval=0s", "interval=-1m", "interval=x", "subscriptionId=x", "since=x", "since=2026-07-02T00:00:00Z&until=2026-07-01T00:00:00Z",
+		"since=2030-01-01T00:00:00Z", "since=2025-01-01T00:00:00Z&interval=1m"} {
+		h.call(h.admin, "GET", path+"?"+query, "").expect(http.StatusBadRequest)
+	}
+}
