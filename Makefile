@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench bench-quick fuzz simulate
+.PHONY: help demo test lint bench bench-quick fuzz simulate faults
 
 GO ?= go
 
@@ -26,6 +26,7 @@ test: lint ## lint, then every test with the race detector
 lint: ## go vet, staticcheck, exhaustive switches, formatting
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags faults ./adapters/faults
 	$(GO) tool staticcheck ./...
 	$(GO) tool exhaustive -d -typeonly '/delivery\.|/subscription\.|/sweep\.|/payload\.|event\.Family' ./...
 
@@ -44,3 +45,7 @@ bench: ## all measurements of speed on both databases, in about 25 minutes, into
 
 bench-quick: ## the main ones, in under two minutes
 	$(GO) run ./tests/bench -quick
+
+faults: ## break the real binary, its database and its receivers in every way we know, in full; writes docs/reliability.md
+	@mkdir -p docs
+	$(GO) test -count=1 -timeout 60m ./tests/faults -full -report $(CURDIR)/docs/reliability.md

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/database"
 	"github.com/ordinavo/webhooks/adapters/egress"
+	"github.com/ordinavo/webhooks/adapters/faults"
 	"github.com/ordinavo/webhooks/adapters/features"
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/seal"
@@ -69,7 +70,7 @@ func main() {
 }
 
 // now is the service's clock: what is stored has microseconds, so nothing has more.
-func now() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
+var now = faults.Clock(func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) })
 
 // serve runs the service until ctx ends, then drains it in the order in which an event goes through it. It listens
 // from the first: while the database is away, who asks is told so.
@@ -162,7 +163,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	if err != nil {
 		return nil, err
 	}
-	store := db.Store(sealer)
+	store := faults.Store(db.Store(sealer))
 	source := ids.New(now, rand.Reader)
 	incarnation := source.New("inc_")
 	if err := store.BeginIncarnation(ctx, incarnation, now()); err != nil {
@@ -184,7 +185,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		return nil, fmt.Errorf("prepare the first platform key: %w", err)
 	}
 	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule}
-	attempter := &dispatch.Attempter{Sender: sender, Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
+	attempter := &dispatch.Attempter{Sender: faults.Sender(sender), Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
 	subs.Mended = d.Forget
 	in := intake.New(store, observer, now, source.New)
@@ -195,7 +196,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	worker := jobs.NewWorker(bulk, store)
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store, d) })
 	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
-		Log: log, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
+		Log: log, Now: now, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake(); worker.Wake() }) },
 	}}
 	s.Loops = []loop.Loop{retention.New(store, retention.Ages(c.Retention), now).Loop(),
@@ -207,7 +208,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		s.Loops = append(s.Loops, dispatch.NewTakeover(store, store, now, incarnation).Loops()...)
 	}
 	if c.Roles.Router {
-		s.Router, err = messages.NewRouter(log, db.Log(log, now), fanout.New(store, gate, handover, observer, now, source.New))
+		s.Router, err = messages.NewRouter(log, db.Log(log, now), fanout.New(store, gate, handover, faults.FanOut(observer), now, source.New))
 		if err != nil {
 			return nil, err
 		}

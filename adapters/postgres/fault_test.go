@@ -16,21 +16,21 @@ import (
 func TestALostAnswerToACommit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		cut       cut
+		cut       pgtest.Cut
 		committed bool
 	}{
-		"the server never got it":     {cut{word: "COMMIT"}, false},
-		"the server has committed it": {cut{word: "COMMIT", forward: true}, true},
+		"the server never got it":     {pgtest.Cut{Word: "COMMIT"}, false},
+		"the server has committed it": {pgtest.Cut{Word: "COMMIT", Forward: true}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := migrated[1].Copy(t)
-			p := newProxy(t, server)
-			db := openURL(t, postgres.Config{URL: p.url, DirectURL: server})
+			p := pgtest.NewProxy(t, server)
+			db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
 			var told []bool
 			err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 				tx.WhenEnded(func(committed bool) { told = append(told, committed) })
-				p.armed.Store(&c.cut)
+				p.Arm(c.cut)
 				return tx.Publish(ctx, []postgres.Message{message(0, 0)})
 			})
 			if c.committed && err != nil || !c.committed && !problem.Is(err, problem.Unavailable) {

@@ -20,11 +20,11 @@ const (
 const longestSleep = 30 * time.Second
 
 // Run repeats the loops until ctx ends, and returns when each has finished its step. A
-// step that is under way is not cancelled.
-func Run(ctx context.Context, log *slog.Logger, loops ...loop.Loop) {
+// step that is under way is not cancelled. now is the wall clock, which the steps' times are of.
+func Run(ctx context.Context, log *slog.Logger, now func() time.Time, loops ...loop.Loop) {
 	var running sync.WaitGroup
 	for _, l := range loops {
-		running.Go(func() { repeat(ctx, log.With("loop", l.Name), l, time.Now) })
+		running.Go(func() { repeat(ctx, log.With("loop", l.Name), l, now) })
 	}
 	running.Wait()
 }

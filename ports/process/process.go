@@ -34,6 +34,7 @@ type Router interface {
 // Process is an assembled service; what a process does not do is nil or empty.
 type Process struct {
 	Log    *slog.Logger
+	Now    func() time.Time // the clock of the loops
 	Server Server
 	// Intake answers requests of the server, and so outlives it.
 	Intake []loop.Loop
@@ -53,8 +54,8 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	intake, sending, recording := newPhase(), newPhase(), newPhase()
 	attempts, cutAttempts := context.WithCancel(context.Background())
 	defer cutAttempts()
-	intake.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Intake...) })
-	recording.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Loops...) })
+	intake.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Now, p.Intake...) })
+	recording.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Now, p.Loops...) })
 	if p.Watch != nil {
 		recording.do(p.Watch)
 	}

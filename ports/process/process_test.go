@@ -48,6 +48,7 @@ func within(t *testing.T, test func(s *site)) {
 		s.router = &router{site: s, begin: make(chan struct{}), running: make(chan struct{}), closed: make(chan struct{})}
 		d := dispatch.New(dispatch.Config{Store: s.queue, Observer: s.queue, Now: time.Now, Jitter: func() float64 { return 0 }, Incarnation: "inc_1", MaxInFlight: 4})
 		s.Process = process.Process{
+			Now: time.Now,
 			Log: slog.New(slog.DiscardHandler), Server: s.server, Router: s.router, Dispatcher: d,
 			Attempter: &dispatch.Attempter{Sender: s, Secrets: s.queue, Observer: s.queue, Now: time.Now},
 			Intake:    []loop.Loop{{Name: "intake", Step: s.answer}},

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -155,6 +156,26 @@ func (s *Server) Kill() { s.end(syscall.SIGQUIT) }
 
 // Halt ends the server after it has cut its connections.
 func (s *Server) Halt() { s.end(syscall.SIGINT) }
+
+// Pause stops the server's processes in their tracks, as a machine that hangs does; Continue lets them go on.
+func (s *Server) Pause() { s.signalAll(syscall.SIGSTOP) }
+
+// Continue ends a Pause.
+func (s *Server) Continue() { s.signalAll(syscall.SIGCONT) }
+
+// signalAll reaches the backends, too: each is the leader of a session of its own.
+func (s *Server) signalAll(how syscall.Signal) {
+	pids := []int{s.postgres.Process.Pid}
+	children, _ := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pids[0], pids[0]))
+	for _, field := range strings.Fields(string(children)) {
+		if pid, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	for _, pid := range pids {
+		_ = syscall.Kill(pid, how)
+	}
+}
 
 func (s *Server) end(how syscall.Signal) {
 	_ = s.postgres.Process.Signal(how)

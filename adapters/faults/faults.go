@@ -1,0 +1,31 @@
+// Package faults breaks the service on purpose, for tests/faults. It does nothing unless the service is built with
+// the tag faults; then the environment says what is to happen:
+//
+//   - FAULTS_KILL=hop:n,…  the process kills itself, as kill -9 does, when it passes the hop for the n-th time.
+//   - SIGUSR1, SIGUSR2     the service's clock goes an hour forward, or back.
+//   - An event with a traceparent whose trace ID is Poison makes the handler that fans it out panic, while the file that
+//     FAULTS_POISON names is there.
+package faults
+
+// The hops of an event's way at which a process can be killed.
+const (
+	AcceptBeforeCommit = "accept.before_commit" // the events are written
+	AcceptAfterCommit  = "accept.after_commit"  // they are durable, and nobody was told
+	FanOutHalf         = "fanout.half"          // half of the deliveries are written
+	FanOutBeforeCommit = "fanout.before_commit" // all are written
+	FanOutAfterCommit  = "fanout.after_commit"  // they are durable, and not handed over
+	LeaseAfterCommit   = "lease.after_commit"   // deliveries are held, and nothing was sent
+	SendAfterBytes     = "send.after_bytes"     // the request has left, and nobody has read the answer
+	SendAfterAnswer    = "send.after_answer"    // the answer was read, and is not recorded
+	RecordBeforeCommit = "record.before_commit" // the outcome is written
+	RecordAfterCommit  = "record.after_commit"  // it is durable, and the process does not know
+)
+
+// Hops lists all of them, in an event's order.
+func Hops() []string {
+	return []string{AcceptBeforeCommit, AcceptAfterCommit, FanOutHalf, FanOutBeforeCommit, FanOutAfterCommit,
+		LeaseAfterCommit, SendAfterBytes, SendAfterAnswer, RecordBeforeCommit, RecordAfterCommit}
+}
+
+// Poison is the trace ID of events whose fan-out panics.
+const Poison = "0000000000000000000000000badbeef"

@@ -1,0 +1,185 @@
+//go:build faults
+
+package faults
+
+import (
+	"context"
+	"net/http/httptrace"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/database"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// left counts down the passages of each hop that is to kill.
+var left = hopsToKill(os.Getenv("FAULTS_KILL"))
+
+func hopsToKill(text string) map[string]*atomic.Int64 {
+	hops := map[string]*atomic.Int64{}
+	for part := range strings.SplitSeq(text, ",") {
+		if hop, n, ok := strings.Cut(part, ":"); ok {
+			count, err := strconv.ParseInt(n, 10, 64)
+			if err != nil {
+				panic("FAULTS_KILL: " + err.Error())
+			}
+			hops[hop] = &atomic.Int64{}
+			hops[hop].Store(count)
+		}
+	}
+	return hops
+}
+
+// due counts a passage of the hop, and says whether it is the fatal one.
+func due(hop string) bool {
+	n := left[hop]
+	return n != nil && n.Add(-1) == 0
+}
+
+func pass(hop string) {
+	if due(hop) {
+		die()
+	}
+}
+
+func die() {
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+// Clock is a clock that signals set.
+func Clock(now func() time.Time) func() time.Time {
+	var ahead atomic.Int64
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
+	go func() {
+		for s := range signals {
+			if s == syscall.SIGUSR1 {
+				ahead.Add(int64(time.Hour))
+			} else {
+				ahead.Add(-int64(time.Hour))
+			}
+		}
+	}()
+	return func() time.Time { return now().Add(time.Duration(ahead.Load())) }
+}
+
+// Store is the store with the hops.
+func Store(s database.Store) database.Store { return &store{s} }
+
+type store struct{ database.Store }
+
+// written is what a transaction of InTx has done so far.
+type written struct{ events, outcomes, leases bool }
+
+type writtenKey struct{}
+
+func writtenIn(ctx context.Context) *written {
+	if w, ok := ctx.Value(writtenKey{}).(*written); ok {
+		return w
+	}
+	return &written{}
+}
+
+func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if _, inside := ctx.Value(writtenKey{}).(*written); inside {
+		return s.Store.InTx(ctx, fn)
+	}
+	w := &written{}
+	err := s.Store.InTx(context.WithValue(ctx, writtenKey{}, w), func(ctx context.Context) error {
+		*w = written{} // it may be run anew
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		w.pass(AcceptBeforeCommit, RecordBeforeCommit, "")
+		return nil
+	})
+	if err == nil {
+		w.pass(AcceptAfterCommit, RecordAfterCommit, LeaseAfterCommit)
+	}
+	return err
+}
+
+func (w *written) pass(events, outcomes, leases string) {
+	if w.events {
+		pass(events)
+	}
+	if w.outcomes {
+		pass(outcomes)
+	}
+	if w.leases {
+		pass(leases)
+	}
+}
+
+func (s *store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
+	writtenIn(ctx).events = true
+	return s.Store.AppendEvents(ctx, events)
+}
+
+func (s *store) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+	writtenIn(ctx).outcomes = len(saved) > 0
+	return s.Store.Save(ctx, saved)
+}
+
+func (s *store) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	answer, err := s.Store.LeaseReady(ctx, r)
+	writtenIn(ctx).leases = len(answer.Leased) > 0
+	return answer, err
+}
+
+func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
+	if len(plan.Scheduled) > 1 && due(FanOutHalf) {
+		plan.Scheduled = plan.Scheduled[:len(plan.Scheduled)/2]
+		_ = s.Store.Schedule(ctx, plan, func(bool) {})
+		die()
+	}
+	err := s.Store.Schedule(ctx, plan, func(committed bool) {
+		if committed && len(plan.Scheduled) > 0 {
+			pass(FanOutAfterCommit)
+		}
+		ended(committed)
+	})
+	if err == nil && len(plan.Scheduled) > 0 {
+		pass(FanOutBeforeCommit)
+	}
+	return err
+}
+
+// Sender is the sender with the hops.
+func Sender(s dispatch.Sender) dispatch.Sender { return sender{s} }
+
+type sender struct{ dispatch.Sender }
+
+func (s sender) Send(ctx context.Context, r dispatch.Request) delivery.Outcome {
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(info httptrace.WroteRequestInfo) {
+		if info.Err == nil {
+			pass(SendAfterBytes)
+		}
+	}})
+	outcome := s.Sender.Send(ctx, r)
+	if outcome.Succeeded() {
+		pass(SendAfterAnswer)
+	}
+	return outcome
+}
+
+// FanOut is an observer that panics at poisoned events.
+func FanOut(o fanout.Observer) fanout.Observer { return observer{o} }
+
+type observer struct{ fanout.Observer }
+
+func (o observer) FanOut(ctx context.Context, e intake.Accepted) (string, func(int, error)) {
+	if _, err := os.Stat(os.Getenv("FAULTS_POISON")); err == nil && strings.Contains(e.TraceParent, Poison) {
+		panic("a poisoned event")
+	}
+	return o.Observer.FanOut(ctx, e)
+}

@@ -1,0 +1,108 @@
+package faults_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/faults"
+)
+
+var killScenarios = slices.Concat(hopScenarios(), []scenario{{
+	name: "kill -9 at random", does: "a random process is killed every second at load, and started again", on: both, run: killAtRandom,
+}, {
+	name: "SIGSTOP past the lease", does: "a process stands still with attempts out for longer than its lease, others take over, and it goes on",
+	invariants: "I3", on: []kind{onPostgreSQL}, run: stopPastTheLease,
+}})
+
+// hopScenarios is a kill at each hop of an event's way.
+func hopScenarios() (all []scenario) {
+	for _, hop := range faults.Hops() {
+		all = append(all, scenario{
+			name: "kill -9, " + hop, does: "the first process kills itself when it passes the hop, and is started again to do so once more", on: both,
+			run: func(t *testing.T, k kind) string { return killAt(t, k, hop) },
+		})
+	}
+	return all
+}
+
+// killAt has processes that kill themselves at the hop, one after the other, and starts them again.
+func killAt(t *testing.T, k kind, hop string) string {
+	kills := inFull(3, 100)
+	armed := func() []string { return []string{fmt.Sprintf("FAULTS_KILL=%s:%d", hop, 1+rand.IntN(4))} }
+	s := open(t, fresh(t, k), func(int) []string { return armed() }).prepare()
+	s.watched(armed)
+	if hop == faults.LeaseAfterCommit {
+		s.receiver.answers(func(arrival) int { // so that there is something to lease that was not handed over
+			return []int{200, 503}[rand.IntN(2)]
+		})
+	}
+	stop, emitted := make(chan struct{}), make(chan struct{})
+	go func() { defer close(emitted); s.emitWhile(stop, 20*time.Millisecond) }()
+	eventually(t, "the hop is passed often enough", func() bool { return s.killed() >= kills })
+	s.watched(func() []string { return nil })
+	close(stop)
+	<-emitted
+	for n := range s.slots { // those that are armed still
+		s.start(n)
+	}
+	return fmt.Sprintf("%d kills: %s", s.killed(), s.check(0))
+}
+
+func killAtRandom(t *testing.T, k kind) string {
+	s := open(t, fresh(t, k), nil).prepare()
+	s.watched(func() []string { return nil })
+	stop, emitted := make(chan struct{}), make(chan struct{})
+	go func() { defer close(emitted); s.emitWhile(stop, inFull(40*time.Millisecond, 10*time.Millisecond)) }()
+	kills := inFull(4, 60)
+	for range kills {
+		during(time.Second)
+		s.slots[rand.IntN(len(s.slots))].Load().kill()
+	}
+	close(stop)
+	<-emitted
+	return fmt.Sprintf("%d kills: %s", kills, s.check(0))
+}
+
+func stopPastTheLease(t *testing.T, k kind) string {
+	s := open(t, fresh(t, k), nil).prepare()
+	held := make(chan struct{})
+	s.receiver.answers(func(arrival) int { <-held; return 200 })
+	s.emit(60)
+	eventually(t, "attempts are out", func() bool { return s.receiver.count() >= 30 })
+	victim := s.busiest()
+	victim.signal(syscall.SIGSTOP)
+	s.receiver.answers(nil)
+	eventually(t, "others have taken over", func() bool {
+		for _, slot := range s.slots {
+			if p := slot.Load(); p != victim {
+				n, err := s.metric(p, "ordinavo_queue_depth")
+				return err == nil && n == 0
+			}
+		}
+		return false
+	})
+	victim.signal(syscall.SIGCONT)
+	close(held)
+	f := s.check(0)
+	stale, _ := s.metric(victim, "ordinavo_attempt_stale_leases_total")
+	return fmt.Sprintf("%s; %.0f late outcomes refused", f, stale)
+}
+
+// busiest is the process with the most attempts out.
+func (s *site) busiest() (found *process) {
+	s.Helper()
+	most := 0.0
+	s.alive(func(_ int, p *process) {
+		if n, err := s.metric(p, "ordinavo_attempts_in_flight"); err == nil && n > most {
+			found, most = p, n
+		}
+	})
+	if found == nil {
+		s.Fatal("no process has attempts out")
+	}
+	return found
+}

@@ -1,0 +1,93 @@
+// Package faults_test breaks the real binary, its database and its receivers, and looks whether what the service
+// promises still holds. The short form is part of the tests; make faults runs all in full and writes docs/reliability.md.
+package faults_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+var (
+	full   = flag.Bool("full", false, "run each scenario in full")
+	report = flag.String("report", "", "write the table of what was run to this file")
+)
+
+// atOnce bounds how many scenarios run in parallel: each has processes of its own.
+const atOnce = "3"
+
+// binary is the service with the hooks of adapters/faults; scratch is where it and its like are.
+var binary, scratch string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", atOnce); err != nil {
+		panic(err)
+	}
+	os.Exit(runAll(m))
+}
+
+func runAll(m *testing.M) int {
+	var err error
+	if scratch, err = os.MkdirTemp("", "ordinavo-faults-"); err != nil {
+		panic(err)
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	if binary, err = build("service"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := m.Run()
+	if *report != "" && code == 0 {
+		if err := os.WriteFile(*report, []byte(theTable.text()), 0o644); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// build makes a binary with the hooks; args are go build's.
+func build(name string, args ...string) (string, error) {
+	path := filepath.Join(scratch, name)
+	args = append([]string{"build", "-tags", "faults", "-o", path}, args...)
+	if out, err := exec.Command("go", append(args, "github.com/ordinavo/webhooks")...).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the service: %w\n%s", err, out)
+	}
+	return path, nil
+}
+
+// inFull is the first number in the short form, and the second in the full one.
+func inFull[T any](short, long T) T {
+	if *full {
+		return long
+	}
+	return short
+}
+
+// database is what a scenario's processes share.
+type database struct {
+	url, direct string // direct differs behind a proxy or a bouncer
+	processes   int
+}
+
+// kinds of database that a scenario runs on.
+type kind string
+
+const (
+	onSQLite     kind = "SQLite"
+	onPostgreSQL kind = "PostgreSQL, 3 processes"
+)
+
+func fresh(t *testing.T, k kind) database {
+	t.Helper()
+	if k == onSQLite {
+		return database{url: "sqlite:" + filepath.Join(t.TempDir(), "o.db"), processes: 1}
+	}
+	return database{url: pgtest.Empty(t), processes: 3}
+}

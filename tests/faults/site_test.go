@@ -1,0 +1,393 @@
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+)
+
+// object is JSON as a caller would write it.
+type object = map[string]any
+
+// slot is the place of one process; who is in it changes when it is killed.
+type slot struct{ atomic.Pointer[process] }
+
+// site is a service under test: its processes on their database, two tenants with subscriptions, and their receiver.
+type site struct {
+	*testing.T
+	database
+	env        []string // of each process, besides the usual
+	receiver   *receiver
+	slots      []*slot
+	client     *http.Client
+	subs       []subscription
+	clockMoves bool // times of the service are no order
+
+	mu       sync.Mutex
+	accepted []accepted
+	restarts int
+	again    func() []string // the variables of a process that is started again; nil when none is
+	halting  atomic.Bool
+	watchers sync.WaitGroup
+}
+
+// subscription is one of a tenant's, with what it should get.
+type subscription struct {
+	ID, Secret   string
+	tenant, path string
+	wants        bool // the events that are emitted here
+}
+
+// accepted is an event that was acknowledged.
+type accepted struct {
+	id, tenant string
+	at         time.Time
+	took       time.Duration // from the first try to the 202
+}
+
+var tenants = []string{"acme", "other"}
+
+// open starts a service on the database; first, which may be nil, gives each process its own variables.
+func open(t *testing.T, d database, first func(n int) []string, env ...string) *site {
+	t.Helper()
+	s := &site{T: t, database: d, env: env, receiver: receive(t), client: &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	t.Cleanup(s.end)
+	for n := range d.processes {
+		var own []string
+		if first != nil {
+			own = first(n)
+		}
+		s.slots = append(s.slots, &slot{})
+		s.start(n, own...)
+	}
+	return s
+}
+
+// prepare makes the tenants and subscriptions.
+func (s *site) prepare() *site {
+	s.Helper()
+	for _, id := range tenants {
+		s.post("", "/v1/tenants", object{"tenantId": id, "name": id}, nil)
+		s.subscribe(id, "all", true, "visit_report.*", nil)
+	}
+	s.subscribe("acme", "too", true, "visit_report.approved", nil)
+	s.subscribe("acme", "never", false, "target.imported", nil)
+	return s
+}
+
+func (s *site) subscribe(tenant, name string, wants bool, types string, more object) subscription {
+	s.Helper()
+	sub := subscription{tenant: tenant, path: "/" + tenant + "/" + name, wants: wants}
+	settings := object{"name": name, "url": s.receiver.url + sub.path, "eventTypes": []string{types}, "sourceSystem": "sap", "maxInFlight": 64}
+	for key, value := range more {
+		settings[key] = value
+	}
+	s.post(tenant, "/v1/subscriptions", settings, &sub)
+	s.subs = append(s.subs, sub)
+	return sub
+}
+
+// watched starts processes again that die, each with the variables that again gives it.
+func (s *site) watched(again func() []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.again = again
+}
+
+// killed is how many processes died and were started again.
+func (s *site) killed() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.restarts
+}
+
+// start fills a slot with a new process, in the place of the one that is there, and waits until it can work.
+func (s *site) start(n int, more ...string) *process {
+	s.Helper()
+	s.empty(n)
+	p, err := launch(binary, environment(s.database, append(s.env, more...)...))
+	if err != nil {
+		s.Fatal(err)
+	}
+	for !s.adopt(n, p) { // its watcher was starting one meanwhile
+		s.empty(n)
+	}
+	eventually(s.T, "a process is ready", func() bool { return p.hasEnded() || s.probe(p, "/readyz") == http.StatusOK })
+	return p
+}
+
+func (s *site) empty(n int) {
+	if before := s.slots[n].Swap(nil); before != nil {
+		before.kill()
+	}
+}
+
+// adopt puts a process into an empty slot, and watches over it.
+func (s *site) adopt(n int, p *process) bool {
+	if !s.slots[n].CompareAndSwap(nil, p) {
+		return false
+	}
+	s.watchers.Go(func() {
+		<-p.ended
+		if err := p.log.trouble(); err != nil {
+			s.Error(err)
+		}
+		s.mu.Lock()
+		again := s.again
+		s.mu.Unlock()
+		if again == nil || s.halting.Load() || !s.slots[n].CompareAndSwap(p, nil) {
+			return
+		}
+		next, err := launch(binary, environment(s.database, append(s.env, again()...)...))
+		if err != nil && !strings.Contains(err.Error(), "signal: killed") {
+			s.Errorf("start again: %v", err)
+		}
+		s.mu.Lock()
+		s.restarts++
+		s.mu.Unlock()
+		if !s.adopt(n, next) || s.halting.Load() {
+			next.kill()
+		}
+	})
+	return true
+}
+
+func (s *site) end() {
+	s.halting.Store(true)
+	s.alive(func(_ int, p *process) { p.signal(syscall.SIGCONT); p.kill() })
+	s.watchers.Wait()
+	if s.Failed() {
+		s.alive(func(n int, p *process) { s.Logf("process %d:\n%s", n, tail(p.log.String(), 40)) })
+	}
+}
+
+// alive calls fn for each process that is in its place.
+func (s *site) alive(fn func(n int, p *process)) {
+	for n, slot := range s.slots {
+		if p := slot.Load(); p != nil {
+			fn(n, p)
+		}
+	}
+}
+
+// turn is the process whose turn it is; nil while it is being started again.
+func (s *site) turn(n int) *process { return s.slots[n%len(s.slots)].Load() }
+
+func tail(text string, lines int) string {
+	all := strings.Split(text, "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+func (s *site) probe(p *process, path string) int {
+	answer, err := s.client.Get(p.url + path)
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = answer.Body.Close() }()
+	_, _ = io.Copy(io.Discard, answer.Body)
+	return answer.StatusCode
+}
+
+// call asks one of the processes once.
+func (s *site) call(ctx context.Context, p *process, tenant, method, path string, body any) (int, http.Header, []byte, error) {
+	var content io.Reader
+	if body != nil {
+		text, err := json.Marshal(body)
+		if err != nil {
+			return 0, nil, nil, err
+		}
+		content = bytes.NewReader(text)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, p.url+path, content)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	request.Header.Set("Authorization", "Bearer "+platformKey)
+	request.Header.Set("X-Ordinavo-Tenant", tenant)
+	if content != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	answer, err := s.client.Do(request)
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	return answer.StatusCode, answer.Header, text, err
+}
+
+// any asks the processes in turn until one has answered; a 503 is no answer.
+func (s *site) any(tenant, method, path string, body any) (status int, text []byte, err error) {
+	turn := 0
+	err = poll(patience, func() bool {
+		p := s.turn(turn)
+		if turn++; p == nil {
+			return false
+		}
+		var tried error
+		status, _, text, tried = s.call(context.Background(), p, tenant, method, path, body)
+		return tried == nil && status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests
+	})
+	return status, text, err
+}
+
+func (s *site) post(tenant, path string, body, into any) {
+	s.Helper()
+	s.want(tenant, http.MethodPost, path, body, into)
+}
+
+func (s *site) get(tenant, path string, into any) {
+	s.Helper()
+	s.want(tenant, http.MethodGet, path, nil, into)
+}
+
+func (s *site) want(tenant, method, path string, body, into any) {
+	s.Helper()
+	status, text, err := s.any(tenant, method, path, body)
+	if err == nil && status >= http.StatusBadRequest {
+		err = fmt.Errorf("%d: %s", status, text)
+	}
+	if err == nil && into != nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		s.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+// visit is an event that the subscriptions want.
+func visit(tenant, id string) object {
+	return object{"eventId": id, "eventType": "visit_report.approved", "occurredAt": "2026-06-18T16:40:00Z", "tenantId": tenant, "customerId": 12,
+		"visitReport": object{"id": 901, "title": "Maintenance visit", "status": "Approved", "result": "Successful", "summary": "All well."}}
+}
+
+func newEventID() string { return "evt_" + ulid.MustNew(ulid.Now(), rand.Reader).String() }
+
+// batchSize is how many events a request of emit brings.
+const batchSize = 10
+
+// emit sends n events in batches from several workers, each batch again until it is acknowledged, as a product
+// service does.
+func (s *site) emit(n int) {
+	s.Helper()
+	var workers sync.WaitGroup
+	batches := make(chan int, n/batchSize+1)
+	for i := range n / batchSize {
+		batches <- i
+	}
+	close(batches)
+	for w := range 4 {
+		workers.Go(func() {
+			for i := range batches {
+				if err := s.emitBatch(tenants[i%len(tenants)], batchSize, w+i); err != nil {
+					s.Errorf("a batch was never acknowledged: %v", err)
+				}
+			}
+		})
+	}
+	workers.Wait()
+}
+
+// emitWhile emits until stop is closed, and returns when the last batch is acknowledged.
+func (s *site) emitWhile(stop <-chan struct{}, every time.Duration) {
+	pace := time.NewTicker(every)
+	defer pace.Stop()
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	places := make(chan struct{}, 16)
+	for i := 0; ; i++ {
+		select {
+		case <-stop:
+			return
+		case <-pace.C:
+			places <- struct{}{}
+			workers.Go(func() {
+				defer func() { <-places }()
+				if err := s.emitBatch(tenants[i%len(tenants)], batchSize, i); err != nil {
+					s.Errorf("a batch was never acknowledged: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func (s *site) emitBatch(tenant string, n, turn int) error {
+	events := make([]object, n)
+	for i := range events {
+		events[i] = visit(tenant, newEventID())
+	}
+	began := time.Now()
+	err := poll(patience, func() bool {
+		p := s.turn(turn)
+		if turn++; p == nil {
+			return false
+		}
+		status, header, text, err := s.call(context.Background(), p, tenant, http.MethodPost, "/v1/events", object{"events": events})
+		if err == nil && status != http.StatusAccepted {
+			err = s.excuse(status, header, text)
+			if err != nil {
+				s.Error(err)
+			}
+			return false
+		}
+		return err == nil
+	})
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range events {
+		s.accepted = append(s.accepted, accepted{e["eventId"].(string), tenant, now, now.Sub(began)})
+	}
+	return nil
+}
+
+// excuse is nil for what a service in trouble may say: that it is unavailable, and when to come again.
+func (s *site) excuse(status int, header http.Header, text []byte) error {
+	if (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) && header.Get("Retry-After") != "" && strings.Contains(string(text), `"code"`) {
+		return nil
+	}
+	return fmt.Errorf("got %d, Retry-After %q: %s", status, header.Get("Retry-After"), text)
+}
+
+func (s *site) events() []accepted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]accepted(nil), s.accepted...)
+}
+
+// metric is the sum of a metric's values in a process.
+func (s *site) metric(p *process, name string) (sum float64, err error) {
+	_, _, text, err := s.call(context.Background(), p, "", http.MethodGet, "/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	found := false
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, name); ok && (strings.HasPrefix(rest, " ") || strings.HasPrefix(rest, "{")) {
+			var value float64
+			if _, err := fmt.Sscan(rest[strings.LastIndexByte(rest, ' ')+1:], &value); err == nil {
+				sum, found = sum+value, true
+			}
+		}
+	}
+	if !found {
+		return 0, errors.New("no metric " + name)
+	}
+	return sum, nil
+}

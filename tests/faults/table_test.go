@@ -1,0 +1,94 @@
+package faults_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// scenario is one kind of trouble.
+type scenario struct {
+	name       string
+	does       string
+	invariants string // besides those that every scenario is held to
+	on         []kind
+	run        func(t *testing.T, k kind) (figures string)
+}
+
+// always is what check asks of every scenario.
+const always = "I1 to I4, I7 to I10"
+
+var both = []kind{onSQLite, onPostgreSQL}
+
+// TestFaults runs all scenarios.
+func TestFaults(t *testing.T) {
+	for i, s := range slices.Concat(killScenarios) {
+		for _, k := range s.on {
+			t.Run(s.name+"/"+string(k), func(t *testing.T) {
+				t.Parallel()
+				began := time.Now()
+				figures := s.run(t, k)
+				if !t.Failed() && !t.Skipped() {
+					theTable.add(i, s, k, figures, time.Since(began))
+					t.Log(figures)
+				}
+			})
+		}
+	}
+}
+
+// table is what was run, in the order of the scenarios.
+type table struct {
+	mu   sync.Mutex
+	rows map[string]string
+}
+
+var theTable = &table{rows: map[string]string{}}
+
+func (b *table) add(i int, s scenario, k kind, figures string, took time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	invariants := always
+	if s.invariants != "" {
+		invariants += ", " + s.invariants
+	}
+	b.rows[fmt.Sprintf("%03d %s", i, k)] = fmt.Sprintf("| %s | %s | %s | %s | %s | %.0f s |\n", s.name, k, s.does, invariants, figures, took.Seconds())
+}
+
+const tableHead = `# Reliability
+
+What was done to the service, and what came of it. ` + "`make faults`" + ` runs all of it and writes this page; ` + "`make test`" + ` runs a short form.
+Each scenario drives the real binary over HTTP, with PostgreSQL on three processes, and then asks the API about every event and
+compares with what the receivers got. A scenario that breaks an invariant fails, so there is no column for that.
+
+| | invariant |
+| --- | --- |
+| I1 | each acknowledged event reaches a terminal state for each matching subscription |
+| I2 | nothing is sent that the log does not know |
+| I3 | a stale lease never writes |
+| I4 | duplicates only where a fault overlapped an attempt, with the same ids and bytes |
+| I5 | attempts happen at or after their due time |
+| I6 | other endpoints' latency holds |
+| I7 | memory, goroutines and connections stay bounded |
+| I8 | what the API shows is the fold of the log |
+| I9 | nothing crosses tenants |
+| I10 | dispositions sum up |
+
+| scenario | on | what it does | invariants | figures | took |
+| --- | --- | --- | --- | --- | --- |
+`
+
+func (b *table) text() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var text strings.Builder
+	text.WriteString(tableHead)
+	for _, key := range slices.Sorted(maps.Keys(b.rows)) {
+		text.WriteString(b.rows[key])
+	}
+	return text.String()
+}
