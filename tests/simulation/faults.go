@@ -58,6 +58,7 @@ type happening struct {
 	kind    fault
 	process *process // nil for all
 	at      time.Time
+	until   time.Time // later than at for what lasts
 }
 
 // strikes decides whether the kind happens now, and remembers it. The draw is made in any case.
@@ -74,12 +75,19 @@ func (f *faults) strikes(kind fault, p *process) bool {
 func (f *faults) note(kind fault, p *process) {
 	w := f.world
 	w.counts.Faults++
-	f.happened = append(f.happened, happening{kind, p, w.now})
+	f.happened = append(f.happened, happening{kind, p, w.now, w.now})
 	name := "everybody"
 	if p != nil {
 		name = p.name
 	}
 	w.trace.line("fault %d: %s, %s", w.counts.Faults, kind, name)
+}
+
+// lasts notes for how long what happened last goes on, and says until when that is.
+func (f *faults) lasts(from, to time.Duration) (until time.Time) {
+	until = f.world.now.Add(f.span(from, to))
+	f.happened[len(f.happened)-1].until = until
+	return until
 }
 
 // between reports whether something happened to the process in the time. A clock that was set disturbs all
@@ -96,7 +104,7 @@ func (f *faults) disturbedBy(p *process, from, to time.Time, counts func(fault) 
 			if !to.Before(h.at) && !from.After(f.world.calm.Add(dispatch.HeartbeatTimeout)) {
 				return true
 			}
-		case (h.process == p || h.process == nil) && !h.at.Before(from) && !h.at.After(to):
+		case (h.process == p || h.process == nil) && !h.until.Before(from) && !h.at.After(to):
 			return true
 		}
 	}
@@ -105,7 +113,7 @@ func (f *faults) disturbedBy(p *process, from, to time.Time, counts func(fault) 
 
 // since reports whether anything happened to anybody since the time.
 func (f *faults) since(from time.Time) bool {
-	return slices.ContainsFunc(f.happened, func(h happening) bool { return h.kind != signalLost && !h.at.Before(from) })
+	return slices.ContainsFunc(f.happened, func(h happening) bool { return h.kind != signalLost && !h.until.Before(from) })
 }
 
 // call is what becomes of a call of the store before it is made. One that is slow in a transaction holds up
@@ -117,10 +125,10 @@ func (f *faults) call(p *process, joined bool) error {
 		return errCall
 	}
 	if joined && f.strikes(callIsSlow, nil) {
-		w.now = w.now.Add(f.span(50*time.Millisecond, 9*time.Second))
+		w.now = f.lasts(50*time.Millisecond, 9*time.Second)
 	}
 	if !joined && f.strikes(callIsSlow, p) {
-		w.current.sleep(w.now.Add(f.span(50*time.Millisecond, 20*time.Second)), nil)
+		w.current.sleep(f.lasts(50*time.Millisecond, 20*time.Second), nil)
 		if p.dead {
 			return errKilled
 		}
@@ -159,7 +167,7 @@ func (f *faults) disturb(a *activity) {
 			continue
 		}
 		if f.strikes(paused, p) {
-			p.pausedUntil = w.now.Add(f.span(100*time.Millisecond, 25*time.Second))
+			p.pausedUntil = f.lasts(100*time.Millisecond, 25*time.Second)
 		}
 		if f.strikes(clockJumps, p) {
 			p.offset = f.span(-furthest, furthest)
@@ -168,7 +176,7 @@ func (f *faults) disturb(a *activity) {
 			p.shutDown()
 		}
 		if f.strikes(outage, nil) {
-			f.outageEnd = w.now.Add(f.span(100*time.Millisecond, 15*time.Second))
+			f.outageEnd = f.lasts(100*time.Millisecond, 15*time.Second)
 		}
 	}
 }

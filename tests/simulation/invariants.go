@@ -128,7 +128,7 @@ func (w *world) checkAttempts(row memory.Row, recorded map[string]bool) {
 		case delivery.AttemptFailed:
 			attempt = c.Attempt
 		case delivery.AttemptAbandoned:
-			w.checkAbandoned(row, int64(i))
+			w.checkAbandoned(row, int64(i), c.At)
 			continue
 		default:
 			continue
@@ -151,10 +151,13 @@ func (w *world) checkAttempts(row memory.Row, recorded map[string]bool) {
 
 // checkAbandoned holds a process that was stopped in good order to giving back what it had not begun: nobody has
 // to take that over.
-func (w *world) checkAbandoned(row memory.Row, version int64) {
+func (w *world) checkAbandoned(row memory.Row, version int64, at time.Time) {
+	if w.clocks {
+		at = w.now // by a clock that was wrong it may be anything
+	}
 	held, known := w.journal.leased[lease{row.ID, version}]
 	begun := slices.ContainsFunc(w.journal.byDelivery[row.ID], func(s *send) bool { return s.version == version })
-	if known && !begun && !w.faults.disturbedBy(held.process, held.at.Add(-disturbed), w.now, func(kind fault) bool { return kind != stopped }) {
+	if known && !begun && !w.faults.disturbedBy(held.process, held.at.Add(-disturbed), at, func(kind fault) bool { return kind != stopped }) {
 		w.violate("I4", "%s was taken over from %s, which had not begun it and should have given it back", row.ID, held.process.name)
 	}
 }

@@ -144,7 +144,7 @@ func (w *world) checkOrder(s *send) {
 		}
 		before, ok := w.releasedAt(row.Tenant, row.ID, row.Version)
 		held, leased := w.journal.leased[lease{row.ID, row.Version}]
-		waits := !leased || held.givenBack && !w.faults.since(w.now.Add(-time.Minute))
+		waits := !leased || held.givenBack && !w.faults.since(w.now.Add(-disturbed))
 		if ok && waits && !before.After(released) {
 			w.violate("order", "%s was sent before %s, which is older and was released no later", s.delivery, row.ID)
 		}

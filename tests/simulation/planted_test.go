@@ -197,16 +197,6 @@ func bugsOfLeasing() []simulation.Bug {
 				return answer, err
 			}
 		}),
-		bug("the newest of what was released comes first", func(s *store) {
-			s.leaseReady = func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
-				answer, err := s.Store.LeaseReady(ctx, r)
-				if n := len(answer.Leased); err == nil && n > 1 && answer.Leased[0].Lane() == answer.Leased[n-1].Lane() {
-					err = s.Store.GiveBack(ctx, r.Lease, answer.Leased[:n-1])
-					answer.Leased = answer.Leased[n-1:]
-				}
-				return answer, err
-			}
-		}),
 		bug("a live process is taken over", func(s *store) {
 			s.orphans = func(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
 				return s.Store.Orphans(ctx, before.Add(time.Minute), limit)
@@ -217,9 +207,6 @@ func bugsOfLeasing() []simulation.Bug {
 		}),
 		bug("the heart does not beat", func(s *store) {
 			s.heartbeat = func(context.Context, string, time.Time) error { return nil }
-		}),
-		bug("what was given back is lost", func(s *store) {
-			s.giveBack = func(context.Context, string, []dispatch.Leased) error { return nil }
 		}),
 		bug("a secret is opened for whoever asks", func(s *store) {
 			var kept []secret.Secret

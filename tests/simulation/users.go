@@ -241,7 +241,7 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 	states := w.store.States()
 	s := states[w.people.IntN(len(states))]
 	lane := laneOf(s)
-	switch w.people.IntN(14) {
+	switch w.people.IntN(17) {
 	case 0:
 		owner := w.anyTenant()
 		_, _, err = p.subs.Create(ctx, owner, w.wanted(owner), by)
@@ -256,7 +256,7 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 		target := w.receiverAt(s.Tenant)
 		_, err = p.subs.Update(ctx, lane, subscriptions.AnyVersion, by, func(to *subscription.Settings) { to.URL = target })
 		return "new endpoint of " + s.ID, err
-	case 8:
+	case 8, 13, 14, 15:
 		filter := filters[w.people.IntN(len(filters))]
 		_, err = p.subs.Update(ctx, lane, subscriptions.AnyVersion, by, func(to *subscription.Settings) { to.EventTypes = filter })
 		return "new filter of " + s.ID, err

@@ -40,26 +40,38 @@ func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.I
 // maxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
 const maxEventsPerRecord = 1 << 16
 
-// AppendEvents stores the events and one record in the log that names them all.
+// maxNamed is how many events one record names: few, so that a commit often takes several.
+const maxNamed = 3
+
+// AppendEvents stores the events and the records in the log that name them.
 func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
-		named := make([]intake.EventKey, len(events))
-		for i, e := range events {
-			named[i] = e.Key()
-		}
-		r, err := s.append(tx, record{topic: TopicEvents, at: events[0].At, events: named})
-		if err != nil {
-			return err
-		}
-		for i, e := range events {
-			k := keyOf(e.TenantID, e.ID)
-			if _, taken := s.events.get(k); taken {
-				return fmt.Errorf("insert event %s: it is there already", e.ID)
+		for named := range slices.Chunk(events, maxNamed) {
+			if err := s.appendEvents(tx, named); err != nil {
+				return err
 			}
-			s.events.put(tx, k, storedEvent{e, r.position*maxEventsPerRecord + int64(i)})
 		}
 		return nil
 	})
+}
+
+func (s *Store) appendEvents(tx *tx, events []intake.Accepted) error {
+	named := make([]intake.EventKey, len(events))
+	for i, e := range events {
+		named[i] = e.Key()
+	}
+	r, err := s.append(tx, record{topic: TopicEvents, at: events[0].At, events: named})
+	if err != nil {
+		return err
+	}
+	for i, e := range events {
+		k := keyOf(e.TenantID, e.ID)
+		if _, taken := s.events.get(k); taken {
+			return fmt.Errorf("insert event %s: it is there already", e.ID)
+		}
+		s.events.put(tx, k, storedEvent{e, r.position*maxEventsPerRecord + int64(i)})
+	}
+	return nil
 }
 
 // Events loads accepted events, in the order of the keys.
