@@ -77,16 +77,28 @@ func (db *DB) listen() {
 	}
 }
 
-// sessionName is by what others see that this process is connected.
-func (db *DB) sessionName() string { return "ordinavo " + db.name }
+// sessionName is by what others see that the process of the DB of this name is connected.
+func sessionName(name string) string { return "ordinavo " + name }
 
 // session is the name while it is to be seen, else nil.
 func (db *DB) session() *string {
 	if !db.listening.Load() {
 		return nil
 	}
-	name := db.sessionName()
+	name := sessionName(db.name)
 	return &name
+}
+
+// Gone reports whether the process whose DB has this name is seen to be no longer connected. The server ends a listening
+// connection with its process. Where this process has none that is seen, no other need have one.
+func (db *DB) Gone(ctx context.Context, name string) bool {
+	if !db.listening.Load() {
+		return false
+	}
+	connected := true
+	err := db.query(ctx, func(r pgx.Rows) error { return r.Scan(&connected) },
+		`SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name = $1)`, sessionName(name))
+	return err == nil && !connected
 }
 
 func (db *DB) listenOnce(ctx context.Context) error {
@@ -94,7 +106,7 @@ func (db *DB) listenOnce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	config.RuntimeParams["application_name"] = db.sessionName()
+	config.RuntimeParams["application_name"] = sessionName(db.name)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (r *reader) read(query string, args []any) (list []row, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.standby = !mine || r.othersTurn(holder, from, len(list) > 0); r.standby || len(list) == 0 {
+	if r.standby = !mine || r.othersTurn(holder, from, len(list) > 0) && !r.log.db.Gone(r.ctx, holder); r.standby || len(list) == 0 {
 		return nil, nil
 	}
 	r.current = &delivery{db: r.log.db, key: r.key, from: from, rows: list}

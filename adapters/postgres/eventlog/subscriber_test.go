@@ -315,3 +315,30 @@ func TestAProcessTakesOverFromOneThatIsGone(t *testing.T) {
 		t.Errorf("%d effects of messages that nobody acknowledged", effects)
 	}
 }
+
+// TestTheTurnOfAProcessThatHasEndedIsFree has the next one begin at once, and not when it has waited for the other.
+func TestTheTurnOfAProcessThatHasEndedIsFree(t *testing.T) {
+	one := newFixture(t)
+	db := openURL(t, one.url)
+	two := &fixture{T: t, db: db, log: newLog(t, db), url: one.url}
+	one.publish("a", "b")
+	first, ones := one.subscribe(group, eventlog.Options{})
+	one.receive(ones, "a").Ack()
+	one.receive(ones, "b")
+	two.until("the first process is seen", func() bool { return db.Gone(t.Context(), "nobody") && !db.Gone(t.Context(), one.db.Name()) })
+	_ = first.Close()
+	_ = one.db.Close()
+	two.until("the first process is seen to be gone", func() bool { return db.Gone(t.Context(), one.db.Name()) })
+	_, twos := two.subscribe(group, eventlog.Options{Recheck: time.Hour})
+	two.receive(twos, "b")
+}
+
+// until asks again and again.
+func (f *fixture) until(what string, is func() bool) {
+	f.Helper()
+	for end := time.Now().Add(patience); !is(); {
+		if time.Now().After(end) {
+			f.Fatalf("not so after %v: %s", patience, what)
+		}
+	}
+}
