@@ -49,16 +49,22 @@ func (s *Store) NextAttempts(ctx context.Context, shard int, after int64, limit 
 	}
 	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
 		var a metrics.Attempt
-		record, err := scanStoredWith(r, &a.SubscriptionID, &a.EventType)
+		record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
 		if err != nil {
 			return err
 		}
 		read, last, a.Tenant = read+1, max(last, record.Position), record.Tenant
+		if a.SubscriptionID == "" || !delivery.TellsOfAttempt(record.Type) {
+			return nil
+		}
+		if err := record.unpack(); err != nil {
+			return err
+		}
 		change, err := delivery.Decode(record.Type, record.Data)
 		if err != nil {
 			return fmt.Errorf("position %d: %w", record.Position, err)
 		}
-		if a.Of(change) && a.SubscriptionID != "" {
+		if a.Of(change) {
 			attempts = append(attempts, a)
 		}
 		return nil

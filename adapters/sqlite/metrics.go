@@ -39,16 +39,22 @@ func (s *Store) MetricsOffsets(ctx context.Context) ([]int64, error) {
 func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
 		var a metrics.Attempt
-		record, err := scanStoredWith(r, &a.SubscriptionID, &a.EventType)
+		record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
 		if err != nil {
 			return none, err
 		}
 		read, last, a.Tenant = read+1, max(last, record.Position), record.Tenant
+		if a.SubscriptionID == "" || !delivery.TellsOfAttempt(record.Type) {
+			return none, nil
+		}
+		if err := record.unpack(); err != nil {
+			return none, err
+		}
 		change, err := delivery.Decode(record.Type, record.Data)
 		if err != nil {
 			return none, fmt.Errorf("position %d: %w", record.Position, err)
 		}
-		if a.Of(change) && a.SubscriptionID != "" {
+		if a.Of(change) {
 			attempts = append(attempts, a)
 		}
 		return none, nil

@@ -76,20 +76,27 @@ type stored struct {
 
 const storedColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
-func scanStored(r *sql.Rows) (s stored, err error) { return scanStoredWith(r) }
-
-// scanStoredWith scans further columns behind those of a record.
-func scanStoredWith(r *sql.Rows, more ...any) (s stored, err error) {
-	var at int64
-	if err := r.Scan(append([]any{&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at}, more...)...); err != nil {
+func scanStored(r *sql.Rows) (s stored, err error) {
+	if s, err = scanPacked(r); err != nil {
 		return s, err
 	}
+	return s, s.unpack()
+}
+
+// scanPacked leaves data and metadata as they are stored, and scans further columns behind those of a record.
+func scanPacked(r *sql.Rows, more ...any) (s stored, err error) {
+	var at int64
+	err = r.Scan(append([]any{&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at}, more...)...)
 	s.At = time.UnixMicro(at).UTC()
-	beside := compact.Row{Tenant: string(s.Tenant), Stream: s.Stream, RecordedAt: at}
+	return s, err
+}
+
+func (s *stored) unpack() (err error) {
+	beside := compact.Row{Tenant: string(s.Tenant), Stream: s.Stream, RecordedAt: s.At.UnixMicro()}
 	if s.Metadata, s.Data, err = beside.Unpack(s.Metadata, s.Data); err != nil {
 		err = fmt.Errorf("position %d: %w", s.Position, err)
 	}
-	return s, err
+	return err
 }
 
 // stream reads a whole stream, oldest first.

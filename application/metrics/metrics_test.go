@@ -117,3 +117,16 @@ func TestTooMuchIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// What is not decoded must not be about an attempt.
+func TestNoAttemptIsPassedOver(t *testing.T) {
+	for _, c := range []delivery.Change{
+		delivery.Scheduled{}, delivery.AttemptSucceeded{}, delivery.AttemptFailed{}, delivery.AttemptAbandoned{}, delivery.Parked{},
+		delivery.Released{}, delivery.DeadLettered{}, delivery.RetryRequested{}, delivery.Cancelled{},
+	} {
+		name, _, err := delivery.Encode(c)
+		if tells, is := delivery.TellsOfAttempt(name), new(metrics.Attempt).Of(c); err != nil || tells != is {
+			t.Errorf("%s tells of an attempt: %v by its name, %v by itself, %v", name, tells, is, err)
+		}
+	}
+}
