@@ -112,7 +112,8 @@ func (db *DB) shut() error {
 
 // Query reads outside any transaction, from the last committed state, and takes no lock that a writer waits for.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return db.pool.QueryContext(ctx, query, args...)
+	rows, err := db.pool.QueryContext(ctx, query, args...)
+	return rows, translate(err)
 }
 
 // prepare keeps a statement for the life of the connection: preparing costs more than most of them take.

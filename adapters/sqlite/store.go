@@ -69,7 +69,7 @@ func all[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), qu
 		}
 		list = append(list, item)
 	}
-	return list, rows.Err()
+	return list, translate(rows.Err())
 }
 
 // one is the first row of a query; sql.ErrNoRows when there is none.

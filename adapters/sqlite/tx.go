@@ -48,7 +48,7 @@ func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 	tx := &Tx{db: db, writer: w}
 	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		tx.release(err)
-		return nil, fmt.Errorf("begin: %w", err)
+		return nil, fmt.Errorf("begin: %w", translate(err))
 	}
 	return tx, nil
 }
@@ -79,7 +79,7 @@ func (tx *Tx) Commit() error {
 	}
 	// Without a deadline: it would not free the system call, and would call a commit failed that went through.
 	if _, err := tx.writer.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
+		return errors.Join(fmt.Errorf("commit: %w", translate(err)), tx.rollback())
 	}
 	tx.release(nil)
 	tx.db.signals.Committed(tx.topics, tx.queue)
@@ -169,10 +169,11 @@ func (tx *Tx) usable() error {
 	return tx.broken
 }
 
-// failed notes an interrupted write. SQLite then rolls back on its own, and each
-// statement after it would commit by itself.
+// failed notes an interrupted write, or one that the disk did not take. SQLite then rolls back on its own, and
+// each statement after it would commit by itself.
 func (tx *Tx) failed(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	err = translate(err)
+	if ctx.Err() != nil || disturbed(err) {
 		tx.broken = fmt.Errorf("the transaction was interrupted: %w", err)
 	}
 	return err

@@ -1,0 +1,215 @@
+package faults_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/faults"
+)
+
+// processScenarios are about what surrounds a process: its clock, its disk, its collector, its end.
+var processScenarios = []scenario{
+	{name: "SIGTERM", does: "a process with 500 attempts out is asked to end, and another one goes on", invariants: "I5", on: both, run: terminate},
+	{name: "clock set", does: "each process's clock goes an hour forward and back while events come in", on: both, run: setClocks},
+	{name: "no collector", does: "traces and metrics are exported to where nobody listens", on: []kind{onSQLite}, run: collector(nobodyListens)},
+	{name: "silent collector", does: "traces and metrics are exported to one that takes connections and never answers", on: []kind{onSQLite}, run: collector(neverAnswers)},
+	{name: "disk full", does: "the disk of the database is full for a while, and then not", on: []kind{onSQLite}, run: fillDisk},
+	{name: "poisoned events", does: "the handler that fans an event out panics at some events", on: both, run: poison},
+}
+
+func terminate(t *testing.T, k kind) string {
+	s := open(t, fresh(t, k), nil, "ORDINAVO_SHUTDOWN_TIMEOUT=20s").prepare()
+	held := make(chan struct{})
+	for _, tenant := range tenants {
+		for i := range 4 {
+			s.subscribe(tenant, fmt.Sprint("held", i), true, "visit_report.approved", nil)
+		}
+	}
+	s.receiver.answers(func(a arrival) int {
+		if strings.Contains(a.path, "held") {
+			<-held
+		}
+		return http.StatusOK
+	})
+	s.emit(130)
+	eventually(t, "500 attempts are out", func() bool { return s.receiver.count() >= 500 })
+	victim := s.busiest()
+	victim.signal(syscall.SIGTERM)
+	close(held)
+	eventually(t, "it ends", victim.hasEnded)
+	if code := victim.command.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	for n, slot := range s.slots {
+		if slot.Load() == victim {
+			s.start(n)
+		}
+	}
+	return s.check(0).String()
+}
+
+func setClocks(t *testing.T, k kind) string {
+	s := open(t, fresh(t, k), nil).prepare()
+	s.clockMoves = true
+	s.receiver.answers(func(a arrival) int { // some are retried while the clocks move
+		return []int{http.StatusOK, http.StatusServiceUnavailable}[int(a.body[0])%8/7]
+	})
+	stop := s.load(20 * time.Millisecond)
+	for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGUSR2, syscall.SIGUSR1} {
+		before := s.receiver.count()
+		s.alive(func(_ int, p *process) { p.signal(sig) })
+		eventually(t, "deliveries move", func() bool { return s.receiver.count() >= before+inFull(50, 1000) })
+	}
+	s.receiver.answers(nil)
+	stop()
+	s.alive(func(_ int, p *process) { p.signal(syscall.SIGUSR1) }) // what was put off while they were ahead is due then
+	return s.check(0).String()
+}
+
+func nobodyListens(t *testing.T) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return "http://" + listener.Addr().String()
+}
+
+func neverAnswers(t *testing.T) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns []net.Conn
+	t.Cleanup(func() {
+		_ = listener.Close()
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+	})
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conns = append(conns, conn)
+		}
+	}()
+	return "http://" + listener.Addr().String()
+}
+
+// collector exports often, and holds the service to being as fast as ever at it.
+func collector(place func(*testing.T) string) func(*testing.T, kind) string {
+	return func(t *testing.T, k kind) string {
+		s := open(t, fresh(t, k), nil, "OTEL_EXPORTER_OTLP_ENDPOINT="+place(t), "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf").prepare()
+		s.emit(inFull(200, 5000))
+		f := s.check(0)
+		took := s.took()
+		return fmt.Sprintf("202 after %.0f ms in the middle, %.0f ms at most; %s", ms(took[len(took)/2]), ms(took[len(took)-1]), f)
+	}
+}
+
+// took is how long each batch took to be acknowledged, the fastest first.
+func (s *site) took() (all []time.Duration) {
+	for _, e := range s.events() {
+		all = append(all, e.took)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// fillDisk has the database on a file system of a few megabytes, of which most is taken away and given back.
+func fillDisk(t *testing.T, _ kind) string {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("no file system can be mounted here, so this is not counted: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	s := open(t, database{url: "sqlite:" + filepath.Join(dir, "o.db"), processes: 1}, nil).prepare()
+	s.emit(20)
+	refused := 0
+	for range inFull(2, 10) {
+		ballast := filepath.Join(dir, "ballast")
+		fill(t, ballast)
+		stop := s.load(20 * time.Millisecond)
+		eventually(t, "the service says that it cannot", func() bool {
+			status, header, text, err := s.call(context.Background(), s.slots[0].Load(), tenants[0], http.MethodPost, "/v1/events", visit(tenants[0], newEventID()))
+			if err == nil && status != http.StatusAccepted {
+				if err := s.excuse(status, header, text); err != nil {
+					t.Error(err)
+				}
+				refused++
+			}
+			return refused > 0 || t.Failed()
+		})
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+	}
+	return s.check(0).String()
+}
+
+// fill writes into the file until there is no room left.
+func fill(t *testing.T, path string) {
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for size := 1 << 20; size > 0; size /= 2 {
+		for err = nil; err == nil; {
+			_, err = file.Write(make([]byte, size))
+		}
+	}
+}
+
+// poison emits events whose fan-out panics between others, which flow on.
+func poison(t *testing.T, k kind) string {
+	marker := filepath.Join(t.TempDir(), "poison")
+	if err := os.WriteFile(marker, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, fresh(t, k), nil, "FAULTS_POISON="+marker).prepare()
+	poisoned := inFull(3, 50)
+	for range poisoned {
+		s.emit(20)
+		id := newEventID()
+		s.client.Transport = traced{s.client.Transport, "00-" + faults.Poison + "-00f067aa0ba902b7-01"}
+		s.post("", "/v1/events", visit(tenants[0], id), nil)
+		s.client.Transport = s.client.Transport.(traced).RoundTripper
+		eventually(t, "it is set aside with its reason", func() bool {
+			for _, d := range s.dispositions(accepted{id: id, tenant: tenants[0]}) {
+				if strings.Contains(d.Reason, "poisoned event") {
+					return true
+				}
+			}
+			return false
+		})
+	}
+	return fmt.Sprintf("%d set aside, with the reason shown; %s", poisoned, s.check(0))
+}
+
+// traced adds a trace context to each request.
+type traced struct {
+	http.RoundTripper
+	parent string
+}
+
+func (t traced) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("traceparent", t.parent)
+	return t.RoundTripper.RoundTrip(r)
+}
