@@ -24,7 +24,7 @@ import (
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
-const patience = 30 * time.Second
+const patience = 90 * time.Second
 
 // A loop that nobody starts is a service that looks well and forgets something. So every loop of the
 // application, found in its source, is among those that the assembled service repeats.

@@ -12,7 +12,7 @@ import (
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 func open(t *testing.T, dir string) *sqlite.DB {
 	t.Helper()

@@ -20,7 +20,7 @@ func TestIdleStepTakesNoWriter(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = tx.Rollback() }()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	want := next{pause: time.Second, wakeable: true}
 	if got := newReader(s, "empty").step(ctx); got != want {

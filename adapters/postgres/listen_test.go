@@ -10,7 +10,7 @@ import (
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // pair is two processes on one database, which do not poll.
 func pair(t *testing.T) (one, two *postgres.DB) {

@@ -90,7 +90,7 @@ func TestAnOpenTransactionStopsNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	publish(ctx, t, db)
 	if n := count(t, db, `SELECT count(*) FROM records`); n != 1 {

@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // world is a real log with a router on it, and the use case that it brings records to.
 type world struct {

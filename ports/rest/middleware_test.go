@@ -253,7 +253,7 @@ func TestServer(t *testing.T) {
 			t.Errorf("%q: %s", request, got)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	if err := h.api.Shutdown(ctx); err != nil {
 		t.Fatal(err)

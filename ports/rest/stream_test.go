@@ -27,7 +27,7 @@ func (h *harness) serve() (url string) {
 	served := make(chan error, 1)
 	go func() { served <- h.api.Serve(listener) }()
 	h.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
 		defer cancel()
 		if err := h.api.Shutdown(ctx); err != nil {
 			h.Error(err)

@@ -21,7 +21,7 @@ import (
 const platformKey = "ord_live_e2e_platform_000000000000000000000000"
 
 // patience bounds every wait for something that must happen; it is no measure of how fast it should.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 // service is one process of the binary that serves a data directory.
 type service struct {

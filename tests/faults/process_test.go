@@ -20,7 +20,7 @@ import (
 const platformKey = "ord_live_faults_platform_00000000000000000000"
 
 // patience bounds every wait for something that must happen; it is no measure of how fast it should.
-const patience = 60 * time.Second
+const patience = 90 * time.Second
 
 // process is one of the service's.
 type process struct {

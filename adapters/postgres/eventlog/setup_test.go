@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
-const patience = 20 * time.Second
+const patience = 90 * time.Second
 
 var migrated = pgtest.Template{Prepare: func(url string) error {
 	db, err := postgres.Open(postgres.Config{URL: url})
