@@ -6,8 +6,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
@@ -18,19 +16,9 @@ func TestTrain(t *testing.T) {
 	if !*train {
 		t.Skip("only with -train")
 	}
-	for kind, name := range newest {
-		var contents [][]byte
-		for seed := range uint64(40) {
-			for _, s := range newWorld(seed).all() {
-				if s.kind == Kind(kind) {
-					contents = append(contents, replace(nil, s.content, s.known))
-				}
-			}
-		}
-		built, err := zstd.BuildDict(zstd.BuildDictOptions{ID: uint32(kind + 1), Contents: contents, History: history(Kind(kind)), Offsets: [3]int{1, 4, 8}, Level: level})
-		if err != nil {
-			t.Fatal(err)
-		}
+	for kind, at := range newest {
+		name := dictionaries[at]
+		built := history(Kind(kind))
 		if err := os.WriteFile("dictionaries/"+name, built, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -44,12 +32,12 @@ func history(kind Kind) (made []byte) {
 	var elsewhere []byte
 	for _, s := range newWorld(2000).all() {
 		if s.kind == kind {
-			elsewhere = append(elsewhere, replace(nil, s.content, s.known)...)
+			elsewhere = append(elsewhere, ready(s)...)
 		}
 	}
 	w := newWorld(1000)
 	for _, s := range w.all() {
-		for _, piece := range bytes.SplitAfter(replace(nil, s.content, s.known), []byte(",")) {
+		for _, piece := range bytes.SplitAfter(ready(s), []byte(",")) {
 			if s.kind == kind && bytes.Contains(elsewhere, piece) && !bytes.Contains(made, piece) {
 				made = append(made, piece...)
 			}
@@ -57,8 +45,14 @@ func history(kind Kind) (made []byte) {
 	}
 	for _, s := range w.ofEvent(event.VisitReportApproved) {
 		if s.kind == kind {
-			made = append(made, replace(nil, s.content, s.known)...)
+			made = append(made, ready(s)...)
 		}
 	}
 	return made
+}
+
+// ready is what is compressed of a sample.
+func ready(s sample) []byte {
+	tokens, _ := tokenize(nil, nil, s.content, s.known)
+	return tokens
 }
