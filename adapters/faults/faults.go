@@ -2,6 +2,7 @@
 // the tag faults; then the environment says what is to happen:
 //
 //   - FAULTS_KILL=hop:n,…  the process kills itself, as kill -9 does, when it passes the hop for the n-th time.
+//   - FAULTS_DISK=path     calls that SQLite makes of its files fail as they are told to at the unix socket of that path.
 //   - SIGUSR1, SIGUSR2     the service's clock goes an hour forward, or back.
 //   - An event with a traceparent whose trace ID is Poison makes the handler that fans it out panic, while the file that
 //     FAULTS_POISON names is there.

@@ -1,7 +1,6 @@
 package faults_test
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -22,7 +21,6 @@ var processScenarios = []scenario{
 	{name: "clock set", does: "each process's clock goes an hour forward and back while events come in", on: both, run: setClocks},
 	{name: "no collector", does: "traces and metrics are exported to where nobody listens", on: []kind{onSQLite}, run: collector(nobodyListens)},
 	{name: "silent collector", does: "traces and metrics are exported to one that takes connections and never answers", on: []kind{onSQLite}, run: collector(neverAnswers)},
-	{name: "disk full", does: "the disk of the database is full for a while, and then not", on: []kind{onSQLite}, run: fillDisk},
 	{name: "poisoned events", does: "the handler that fans an event out panics at some events", on: both, run: poison},
 }
 
@@ -129,52 +127,6 @@ func (s *site) took() (all []time.Duration) {
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-
-// fillDisk has the database on a file system of a few megabytes, of which most is taken away and given back.
-func fillDisk(t *testing.T, _ kind) string {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
-		t.Skipf("no file system can be mounted here, so this is not counted: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	s := open(t, database{url: "sqlite:" + filepath.Join(dir, "o.db"), processes: 1}, nil).prepare()
-	s.emit(20)
-	refused := 0
-	for range inFull(2, 10) {
-		ballast := filepath.Join(dir, "ballast")
-		fill(t, ballast)
-		stop := s.load(20 * time.Millisecond)
-		eventually(t, "the service says that it cannot", func() bool {
-			status, header, text, err := s.call(context.Background(), s.slots[0].Load(), tenants[0], http.MethodPost, "/v1/events", visit(tenants[0], newEventID()))
-			if err == nil && status != http.StatusAccepted {
-				if err := s.excuse(status, header, text); err != nil {
-					t.Error(err)
-				}
-				refused++
-			}
-			return refused > 0 || t.Failed()
-		})
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-		stop()
-	}
-	return s.check(0).String()
-}
-
-// fill writes into the file until there is no room left.
-func fill(t *testing.T, path string) {
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	for size := 1 << 20; size > 0; size /= 2 {
-		for err = nil; err == nil; {
-			_, err = file.Write(make([]byte, size))
-		}
-	}
-}
 
 // poison emits events whose fan-out panics between others, which flow on.
 func poison(t *testing.T, k kind) string {

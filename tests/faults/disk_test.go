@@ -1,0 +1,197 @@
+package faults_test
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite" // for what is looked at when the service has ended
+)
+
+// diskScenarios are about the disk under SQLite.
+var diskScenarios = []scenario{
+	{name: "disk full", does: "the disk of the database is full for a while, and then not", on: []kind{onSQLite}, run: fillDisk},
+	{name: "I/O error once", does: "of the calls that SQLite makes while an event is accepted, fanned out, sent and recorded, the n-th fails, for each n", on: []kind{onSQLite},
+		run: failingDisk(false)},
+	{name: "I/O errors for a while", does: "the n-th call fails and all after it, until the disk is mended, for each n", on: []kind{onSQLite},
+		run: failingDisk(true)},
+}
+
+// fillDisk has the database on a file system of a few megabytes, of which most is taken away and given back.
+func fillDisk(t *testing.T, _ kind) string {
+	dir := t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
+		t.Skipf("no file system can be mounted here, so this is not counted: %v", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	s := open(t, database{url: "sqlite:" + filepath.Join(dir, "o.db"), processes: 1}, nil).prepare()
+	s.emit(20)
+	refused := 0
+	for range inFull(2, 10) {
+		ballast := filepath.Join(dir, "ballast")
+		fill(t, ballast)
+		stop := s.load(20 * time.Millisecond)
+		eventually(t, "the service says that it cannot", func() bool {
+			status, header, text, err := s.call(context.Background(), s.slots[0].Load(), tenants[0], http.MethodPost, "/v1/events", visit(tenants[0], newEventID()))
+			if err == nil && status != http.StatusAccepted {
+				if err := s.excuse(status, header, text); err != nil {
+					t.Error(err)
+				}
+				refused++
+			}
+			return refused > 0 || t.Failed()
+		})
+		if err := os.Remove(ballast); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+	}
+	return s.check(0).String()
+}
+
+// fill writes into the file until there is no room left.
+func fill(t *testing.T, path string) {
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	for size := 1 << 20; size > 0; size /= 2 {
+		for err = nil; err == nil; {
+			_, err = file.Write(make([]byte, size))
+		}
+	}
+}
+
+// hookedDisk is the hooks of adapters/faults in a process.
+type hookedDisk struct {
+	*testing.T
+	client *http.Client
+}
+
+func newHookedDisk(t *testing.T) (d hookedDisk, variable string) {
+	t.Helper()
+	dir, err := os.MkdirTemp(scratch, "") // a test's own folder has too long a name for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(dir, "s")
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	return hookedDisk{t, &http.Client{Transport: &http.Transport{DialContext: dial}}}, "FAULTS_DISK=" + socket
+}
+
+func (d hookedDisk) order(method, query string) (calls, failures int, first string) {
+	d.Helper()
+	request, err := http.NewRequest(method, "http://disk/?"+query, nil)
+	if err != nil {
+		d.Fatal(err)
+	}
+	answer, err := d.client.Do(request)
+	if err != nil {
+		d.Fatal(err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	if _, err := fmt.Fscan(answer.Body, &calls, &failures, &first); err != nil {
+		d.Fatal(err)
+	}
+	return calls, failures, first
+}
+
+// arm makes the n-th call from now on fail, alone or with all that come after it.
+func (d hookedDisk) arm(n int, lasting bool) {
+	d.Helper()
+	d.order(http.MethodPut, fmt.Sprintf("call=%d&lasting=%t", n, lasting))
+}
+
+// failed is how many calls have failed since it was armed, and what the first was.
+func (d hookedDisk) failed() (failures int, first string) {
+	d.Helper()
+	_, failures, first = d.order(http.MethodGet, "")
+	return failures, first
+}
+
+// failingDisk brings an event through for each call that can fail on its way, until none is left that does.
+func failingDisk(lasting bool) func(*testing.T, kind) string {
+	return func(t *testing.T, k kind) string {
+		d := fresh(t, k)
+		disk, variable := newHookedDisk(t)
+		s := open(t, d, nil, variable).prepare()
+		kinds := map[string]int{}
+		for n := 1; ; n++ {
+			disk.arm(n, lasting)
+			what := s.throughTrouble(disk, n)
+			if what == "" {
+				break
+			}
+			kinds[what]++
+		}
+		figures := s.check(0)
+		s.slots[0].Load().kill()
+		intact(t, strings.TrimPrefix(d.url, "sqlite:"))
+		return fmt.Sprintf("%d calls failed (%d reads, %d writes, %d syncs): %s", kinds["read"]+kinds["write"]+kinds["sync"], kinds["read"], kinds["write"], kinds["sync"], figures)
+	}
+}
+
+// throughTrouble emits an event, mends the disk a little after it began to fail, and waits until the event is settled.
+// It says what failed, if anything did.
+func (s *site) throughTrouble(disk hookedDisk, n int) (what string) {
+	s.Helper()
+	emitted := make(chan error, 1)
+	go func() { emitted <- s.emitBatch(tenants[n%len(tenants)], 1, n) }()
+	before, failures := len(s.events()), 0
+	eventually(s.T, "the disk fails, or the event is settled", func() bool {
+		failures, what = disk.failed()
+		all := s.events()
+		return failures > 0 || len(all) > before && s.settledNow(all[before])
+	})
+	if failures > 0 {
+		during([]time.Duration{10 * time.Millisecond, 300 * time.Millisecond}[n%16/15])
+	}
+	disk.arm(0, false)
+	if err := <-emitted; err != nil {
+		s.Fatal(err)
+	}
+	e := s.events()[before]
+	eventually(s.T, "the event is settled", func() bool { return s.settledNow(e) })
+	if failures == 0 {
+		return ""
+	}
+	return what
+}
+
+// settledNow asks once, and no answer is no.
+func (s *site) settledNow(e accepted) bool {
+	var shown struct{ Dispositions []disposition }
+	status, header, text, err := s.call(context.Background(), s.turn(0), e.tenant, http.MethodGet, "/v1/events/"+e.id, nil)
+	if err == nil && status != http.StatusOK {
+		if err := s.excuse(status, header, text); err != nil {
+			s.Error(err)
+		}
+	}
+	return err == nil && status == http.StatusOK && json.Unmarshal(text, &shown) == nil && settled(shown.Dispositions)
+}
+
+// intact has SQLite look through a file that nobody uses.
+func intact(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	var verdict string
+	if err := db.QueryRow("PRAGMA integrity_check").Scan(&verdict); err != nil || verdict != "ok" {
+		t.Errorf("the file is not intact: %s (%v)", verdict, err)
+	}
+}
