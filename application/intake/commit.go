@@ -53,18 +53,22 @@ func (in *Intake) gather(first *Submission) []*Submission {
 // commit answers each submission once the transaction that holds its events is durable.
 // An error of the transaction is everybody's answer: nobody was told "accepted".
 func (in *Intake) commit(ctx context.Context, group []*Submission) {
+	var fresh []Accepted
 	err := in.store.InTx(ctx, func(ctx context.Context) error {
+		fresh = nil
 		known, err := in.known(ctx, group)
 		if err != nil {
 			return err
 		}
-		var fresh []Accepted
 		for _, s := range group {
 			s.decide(known)
 			fresh = append(fresh, s.fresh...)
 		}
 		return in.store.AppendEvents(ctx, fresh)
 	})
+	if err == nil {
+		in.Recent.add(fresh)
+	}
 	for _, s := range group {
 		if err != nil {
 			s.err = fmt.Errorf("accept events: %w", err)

@@ -66,11 +66,13 @@ type Intake struct {
 	newID    func(prefix string) string
 	queue    chan *Submission
 	wake     loop.Signal
+	// Recent is what was accepted last.
+	Recent *Recent
 }
 
 // New makes an Intake; its step must be called for Accept to return.
 func New(store Store, observer Observer, now func() time.Time, newID func(prefix string) string) *Intake {
-	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *Submission, maxQueued), wake: loop.NewSignal()}
+	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *Submission, maxQueued), wake: loop.NewSignal(), Recent: newRecent()}
 }
 
 // Accept returns once the events are durable. All or none of them are accepted: an unknown tenant
@@ -122,7 +124,7 @@ func (in *Intake) prepare(events []event.Event, traceParent string) ([]Accepted,
 		if err != nil {
 			return nil, fmt.Errorf("fingerprint an event: %w", err)
 		}
-		accepted[i] = Accepted{Event: e, Fingerprint: print, TraceParent: traceParent, At: now}
+		accepted[i] = Accepted{Event: e.Canonical(), Fingerprint: print, TraceParent: traceParent, At: now}
 	}
 	return accepted, nil
 }

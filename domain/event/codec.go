@@ -25,7 +25,7 @@ func (f FollowUp) Due() string {
 // Encode is the event's stored form: JSON of the known fields in a fixed order, times in UTC.
 // Events that mean the same have the same bytes. It fails for a time outside the years 0 to 9999.
 func Encode(e Event) ([]byte, error) {
-	encoded, err := json.Marshal(e.canonical())
+	encoded, err := json.Marshal(e.Canonical())
 	if err != nil {
 		return nil, fmt.Errorf("encode event %s: %w", e.ID, err)
 	}
@@ -38,7 +38,7 @@ func Decode(encoded []byte) (Event, error) {
 	if err := json.Unmarshal(encoded, &e); err != nil {
 		return Event{}, fmt.Errorf("decode event: %w", err)
 	}
-	return e.canonical(), nil
+	return e.Canonical(), nil
 }
 
 // Fingerprint identifies the event's content, its ID apart: two events with the same ID and the
@@ -53,8 +53,8 @@ func Fingerprint(e Event) ([sha256.Size]byte, error) {
 	return sha256.Sum256(encoded), nil
 }
 
-// canonical is a copy with all times in UTC; the original's blocks are left alone.
-func (e Event) canonical() Event {
+// Canonical is a copy as Decode would give it; the original's blocks are left alone.
+func (e Event) Canonical() Event {
 	e.OccurredAt = e.OccurredAt.UTC()
 	if e.Appointment != nil {
 		a := *e.Appointment

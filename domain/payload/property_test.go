@@ -2,6 +2,7 @@ package payload_test
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -148,6 +149,20 @@ func TestEqualKeysMeanEqualBodies(t *testing.T) {
 					t.Fatalf("the key of %+v is %+v", key, again)
 				}
 			}
+		}
+	})
+}
+
+// What was accepted a moment ago is rendered from memory, and all else from the store: nobody can tell them apart.
+func TestAnEventIsTheSameReadBack(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e := drawEvent(t)
+		encoded, err := event.Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if decoded, err := event.Decode(encoded); err != nil || !reflect.DeepEqual(decoded, e.Canonical()) {
+			t.Fatalf("read back it is %+v (%v), and was %+v", decoded, err, e.Canonical())
 		}
 	})
 }

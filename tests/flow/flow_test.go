@@ -109,7 +109,7 @@ func start(t testing.TB, path string) *service {
 	in := intake.New(store, quiet{}, now, source.New)
 	sweeper := sweep.New(store, now)
 	takeover := dispatch.NewTakeover(store, store, now, incarnation)
-	fan := fanout.New(store, gate{store}, d, quiet{}, now, source.New)
+	fan := fanout.New(fanout.Remember(store, in.Recent), gate{store}, d, quiet{}, now, source.New)
 	router, err := messages.NewRouter(logger, log{eventlog.New(db, logger, now)}, fan)
 	if err != nil {
 		t.Fatal(err)

@@ -77,7 +77,11 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.intake = intake.New(p.store, observer, p.now, source.New)
 	p.retries = &queries.Retries{Store: p.store, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
-	p.fanOut = fanout.New(p.store, gate, p.dispatcher, observer, p.now, source.New)
+	events := fanout.Store(p.store)
+	if random[0]%2 == 0 { // as if it had accepted nothing lately
+		events = fanout.Remember(p.store, p.intake.Recent)
+	}
+	p.fanOut = fanout.New(events, gate, p.dispatcher, observer, p.now, source.New)
 	w.processes[slot] = p
 	w.trace.line("%s starts", p.name)
 	w.begin(p, p.name+"/start", p.boot)

@@ -87,6 +87,7 @@ type world struct {
 	planted    func(Store) Store // nil for no bug
 	processes  []*process
 	activities []*activity
+	admin      *activity
 	current    *activity
 	ready      []*activity // scratch of pick
 	busy       int         // users that are not done

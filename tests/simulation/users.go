@@ -46,7 +46,7 @@ func (w *world) settleIn() {
 	w.begin(nil, "trouble", w.faults.disturb)
 	w.busy = 2
 	w.begin(nil, "emitter", w.emit)
-	w.begin(nil, "admin", w.administer)
+	w.admin = w.begin(nil, "admin", w.administer)
 }
 
 func must(err error) {
@@ -122,6 +122,9 @@ func (w *world) emit(a *activity) {
 		}
 		sent = append(sent, batch)
 		w.deliverRequest(a, batch)
+		if w.people.IntN(3) == 0 { // while the events are on their way
+			w.admin.due = w.now
+		}
 		if w.people.IntN(15) == 0 {
 			w.contradict(a, batch[0])
 		}

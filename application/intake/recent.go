@@ -1,0 +1,45 @@
+package intake
+
+import "sync"
+
+// maxRecent bounds what is remembered; an event is a few kilobytes at most.
+const maxRecent = 1000
+
+// Recent is the events that this process accepted last, so that its own fan-out need not read back what was
+// in memory a moment ago. It is as they would be read: what is not in it, is in the store.
+type Recent struct {
+	mu     sync.Mutex
+	events map[EventKey]Accepted
+	order  []EventKey // a ring of those that were added last
+	next   int
+}
+
+func newRecent() *Recent {
+	return &Recent{events: make(map[EventKey]Accepted, maxRecent), order: make([]EventKey, maxRecent)}
+}
+
+// add remembers events that are durable.
+func (r *Recent) add(events []Accepted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, a := range events {
+		delete(r.events, r.order[r.next])
+		r.order[r.next] = a.Key()
+		r.events[a.Key()] = a
+		r.next = (r.next + 1) % maxRecent
+	}
+}
+
+// Take gives the events in the order of the keys, and forgets them; false unless it has all of them.
+func (r *Recent) Take(keys []EventKey) ([]Accepted, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := make([]Accepted, len(keys))
+	all := true
+	for i, key := range keys {
+		a, known := r.events[key]
+		taken[i], all = a, all && known
+		delete(r.events, key)
+	}
+	return taken, all
+}
