@@ -20,7 +20,7 @@ func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64
 		return nil, err
 	}
 	topic := ShardTopic(TopicEvents, shardOf(owner, shards), shards)
-	return all(ctx, s.db.from(ctx), scanEvent, eventsAfter, owner, sequence, topic, int64(MaxEventsPerRecord), limit)
+	return all(ctx, s.db.forUsers(ctx), scanEvent, eventsAfter, owner, sequence, topic, int64(MaxEventsPerRecord), limit)
 }
 
 var laneDeliveries = `SELECT d.* FROM unnest($1::text[]) AS k (id) CROSS JOIN LATERAL (
@@ -29,7 +29,7 @@ var laneDeliveries = `SELECT d.* FROM unnest($1::text[]) AS k (id) CROSS JOIN LA
 
 // NewestOf is each event's newest delivery in the lane; see catchup.Reader.
 func (s *Store) NewestOf(ctx context.Context, lane dispatch.Lane, eventIDs []string) (map[string]delivery.Delivery, error) {
-	found, err := all(ctx, s.db.from(ctx), scanListed, laneDeliveries, eventIDs, lane.Tenant, lane.SubscriptionID)
+	found, err := all(ctx, s.db.forUsers(ctx), scanListed, laneDeliveries, eventIDs, lane.Tenant, lane.SubscriptionID)
 	newest := make(map[string]delivery.Delivery, len(found))
 	for _, d := range found {
 		if d.ID > newest[d.EventID].ID {

@@ -30,7 +30,8 @@ type Config struct {
 	URL string
 	// DirectURL is that of the server itself when URL is a PgBouncer's; LISTEN does not work through one.
 	DirectURL string
-	// MaxConns bounds the connections of this process, the listening one apart (default 16, at least 4).
+	// MaxConns bounds the connections of this process, the listening one apart (default 16, at least 4). The API's users
+	// have half of them at most for what they look up and list.
 	MaxConns int
 	// Shards is how many a log gets that is made by this process's migration (default 1, at most 64). Each shard of
 	// a sharded topic has its own order, offset and lock; all that concerns a tenant is in one shard.
@@ -66,7 +67,8 @@ func (c Config) withDefaults() (Config, error) {
 type DB struct {
 	config  Config
 	pool    *pgxpool.Pool
-	name    string // tells this process's notifications from those of others
+	looking chan struct{} // has room for as many as may look something up at once
+	name    string        // tells this process's notifications from those of others
 	shards  atomic.Int32
 	signals wakeup.Signals
 
@@ -105,7 +107,7 @@ func Open(config Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("prepare the connections: %w", err)
 	}
-	db := &DB{config: config, pool: pool, name: rand.Text()}
+	db := &DB{config: config, pool: pool, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	db.close = sync.OnceFunc(db.shut)
 	db.running.Go(db.listen)
@@ -232,6 +234,49 @@ func (db *DB) from(ctx context.Context) reader {
 	}
 	return db
 }
+
+// forUsers is from for what the API's users look up and list. However slow that gets and however many they are, events
+// are accepted and delivered meanwhile, outcomes recorded, and this process is known to live.
+func (db *DB) forUsers(ctx context.Context) reader {
+	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
+		return tx
+	}
+	return looker{db}
+}
+
+// looker reads as the DB does, when it is its turn.
+type looker struct{ *DB }
+
+func (l looker) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	defer l.leave()
+	return l.DB.query(ctx, each, sql, args...)
+}
+
+func (l looker) send(ctx context.Context, b *pgx.Batch) error {
+	if err := l.enter(ctx); err != nil {
+		return err
+	}
+	defer l.leave()
+	return l.DB.send(ctx, b)
+}
+
+func (l looker) enter(ctx context.Context) error {
+	timer := time.NewTimer(acquireTimeout)
+	defer timer.Stop()
+	select {
+	case l.looking <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait to look something up: %w", context.Cause(ctx))
+	case <-timer.C:
+		return unavailable(fmt.Errorf("wait to look something up: %w", context.DeadlineExceeded))
+	}
+}
+
+func (l looker) leave() { <-l.looking }
 
 // Query reads rows, in the transaction that the context carries if there is one.
 func (db *DB) Query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {

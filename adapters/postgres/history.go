@@ -47,7 +47,7 @@ GROUP BY subscription_version, feature ORDER BY subscription_version, feature`
 
 // KeptBack counts gated events by the index alone; see subscriptions.HistoryStore.
 func (s *Store) KeptBack(ctx context.Context, lane dispatch.Lane, first, last int64) ([]subscriptions.Kept, error) {
-	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (k subscriptions.Kept, err error) {
+	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (k subscriptions.Kept, err error) {
 		var from, to *int64
 		err = r.Scan(&k.Version, &k.Feature, &k.Events, &from, &to)
 		k.First, k.Last = moment(from), moment(to)

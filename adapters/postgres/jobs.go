@@ -69,7 +69,7 @@ func (s *Store) Jobs(ctx context.Context, owner tenant.ID, before string, limit 
 	if before == "" {
 		before = "~" // behind every ID
 	}
-	return all(ctx, s.db.from(ctx), scanJob, `SELECT state FROM jobs WHERE tenant_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3`, owner, before, limit)
+	return all(ctx, s.db.forUsers(ctx), scanJob, `SELECT state FROM jobs WHERE tenant_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3`, owner, before, limit)
 }
 
 const (

@@ -103,7 +103,7 @@ func (s *Store) AddAttempts(ctx context.Context, counts map[metrics.Key]int64) e
 
 // AttemptCells sums counts up; see metrics.Reader.
 func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) ([]metrics.Cell, error) {
-	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (c metrics.Cell, err error) {
+	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (c metrics.Cell, err error) {
 		return c, r.Scan(&c.Slot, &c.SubscriptionID, &c.EventType, &c.Outcome, &c.Bucket, &c.Count)
 	}, attemptCells, q.Tenant, minuteOf(q.Since), minuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit)
 }

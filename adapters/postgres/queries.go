@@ -19,7 +19,7 @@ import (
 // index before they are merged.
 func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
 	sql, args := listDeliveries(f)
-	return all(ctx, s.db.from(ctx), scanListed, sql, args...)
+	return all(ctx, s.db.forUsers(ctx), scanListed, sql, args...)
 }
 
 func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
@@ -62,7 +62,7 @@ func scanListed(r pgx.Rows) (d delivery.Delivery, err error) {
 
 // Delivery finds one delivery, open or closed.
 func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
-	d, err := one(ctx, s.db.from(ctx), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
+	d, err := one(ctx, s.db.forUsers(ctx), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
 		UNION ALL SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id = $2`, owner, id)
 	return d, notFound(err, "delivery")
 }
@@ -125,7 +125,7 @@ func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	offset, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) },
+	offset, err := all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) },
 		`SELECT position FROM consumer_offsets WHERE consumer_group = $1 AND topic = $2`,
 		FanOutGroup, ShardTopic(TopicEvents, int(position%int64(shards)), shards))
 	return len(offset) == 1 && offset[0] >= position, err
@@ -133,7 +133,7 @@ func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
 
 // GatedOf lists what a missing feature kept back.
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
-	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
+	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = $1 AND event_id = $2 ORDER BY subscription_id`, owner, eventID)
 }
 
@@ -142,7 +142,7 @@ const selectPoisoned = `SELECT ` + storedColumns + ` FROM records WHERE topic = 
 // SetAside looks through what was put on the poison topic after the event was accepted; there is little of it. A plan
 // that is kept would not know that.
 func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
-	records, err := all(ctx, s.db.from(ctx), scanStored, selectPoisoned, pgx.QueryExecModeCacheDescribe, TopicPoison, e.Position, e.Tenant)
+	records, err := all(ctx, s.db.forUsers(ctx), scanStored, selectPoisoned, pgx.QueryExecModeCacheDescribe, TopicPoison, e.Position, e.Tenant)
 	for _, r := range records {
 		var p poisoned
 		if err := json.Unmarshal(r.Data, &p); err != nil {
@@ -162,7 +162,7 @@ var deliveriesOf = `SELECT d.* FROM unnest($2::text[]) AS k (id) CROSS JOIN LATE
 
 // DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
 func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
-	found, err := all(ctx, s.db.from(ctx), scanListed, deliveriesOf, owner, eventIDs, each)
+	found, err := all(ctx, s.db.forUsers(ctx), scanListed, deliveriesOf, owner, eventIDs, each)
 	of := make(map[string][]delivery.Delivery, len(eventIDs))
 	for _, d := range found {
 		of[d.EventID] = append(of[d.EventID], d)

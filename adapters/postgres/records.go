@@ -176,7 +176,7 @@ func (tx *Tx) reads(ctx context.Context, concerned func(appended) bool) error {
 func (db *DB) fromLog(ctx context.Context, concerned func(appended) bool) (reader, error) {
 	tx, ok := ctx.Value(txKey{}).(*Tx)
 	if !ok {
-		return db, nil
+		return looker{db}, nil
 	}
 	return tx, tx.reads(ctx, concerned)
 }

@@ -137,7 +137,7 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 	if before == "" {
 		before = "~" // behind every ID
 	}
-	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (sub subscription.Subscription, err error) {
+	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (sub subscription.Subscription, err error) {
 		var state []byte
 		if err = r.Scan(&state); err != nil {
 			return sub, err

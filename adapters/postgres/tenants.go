@@ -71,7 +71,7 @@ func (s *Store) Tenant(ctx context.Context, id tenant.ID) (access.Tenant, error)
 func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant, error) {
 	var w where
 	w.add(page.After != "", `(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = $%d)`, page.After)
-	return all(ctx, s.db.from(ctx), scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+
+	return all(ctx, s.db.forUsers(ctx), scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+
 		` ORDER BY created_at DESC, tenant_id DESC LIMIT `+w.next(), append(w.args, page.Limit)...)
 }
 
@@ -142,7 +142,7 @@ func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]
 	var w where
 	w.add(owner != "", "tenant_id = $%d", owner)
 	w.add(page.After != "", "key_id < $%d", page.After)
-	return all(ctx, s.db.from(ctx), scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+
+	return all(ctx, s.db.forUsers(ctx), scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+
 		` ORDER BY key_id DESC LIMIT `+w.next(), append(w.args, page.Limit)...)
 }
 

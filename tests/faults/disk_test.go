@@ -20,9 +20,9 @@ import (
 // diskScenarios are about the disk under SQLite.
 var diskScenarios = []scenario{
 	{name: "disk full", does: "the disk of the database is full for a while, and then not", on: []kind{onSQLite}, run: fillDisk},
-	{name: "I/O error once", does: "of the calls that SQLite makes while an event is accepted, fanned out, sent and recorded, the n-th fails, for each n", on: []kind{onSQLite},
+	{name: "disk error once", does: "of the calls that SQLite makes while an event is accepted, fanned out, sent and recorded, the n-th fails, for each n", on: []kind{onSQLite},
 		run: failingDisk(false)},
-	{name: "I/O errors for a while", does: "the n-th call fails and all after it, until the disk is mended, for each n", on: []kind{onSQLite},
+	{name: "disk errors for a while", does: "the n-th call fails and all after it, until the disk is mended, for each n", on: []kind{onSQLite},
 		run: failingDisk(true)},
 }
 
