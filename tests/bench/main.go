@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&o.only, "only", "", "run the scenarios whose names contain this, beside the limits")
 	flag.StringVar(&o.out, "out", "bench.json", "where the figures go")
 	flag.StringVar(&o.pprof, "pprof", "", "a folder for profiles of the service, one for each measurement of throughput")
-	flag.BoolVar(&o.statements, "statements", false, "print what cost PostgreSQL most after each measurement of throughput")
+	flag.BoolVar(&o.statements, "statements", false, "print what cost PostgreSQL most time and room after each measurement of throughput")
 	bare := flag.String("bare", "", "for this program's own use: sign and post to this URL")
 	flag.Parse()
 	o.defaults()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -105,7 +106,7 @@ func (w workload) note(ctx context.Context, b *bench, c *cluster, before usage, 
 	b.report.add(name(c.setup, w.name, bytesEach), "B", float64(size)/n)
 	b.report.add(name(c.setup, w.name, "arrived twice"), "", float64(b.receiver.again.Load()))
 	if c.kind == kindPostgres && b.statements {
-		return c.database.printStatements(ctx)
+		return errors.Join(c.database.printStatements(ctx), c.database.printSizes(ctx, n))
 	}
 	return nil
 }

@@ -128,3 +128,27 @@ func (d database) printStatements(ctx context.Context) error {
 	}
 	return rows.Err()
 }
+
+// printSizes shows what fills the database, for each delivery.
+func (d database) printSizes(ctx context.Context, deliveries float64) error {
+	conn, err := pgx.Connect(ctx, d.url)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	rows, err := conn.Query(ctx, `SELECT relname::text, pg_relation_size(oid)::float8, greatest(reltuples, 0)::float8 FROM pg_class
+		WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace ORDER BY 2 DESC LIMIT 25`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		var size, n float64
+		if err := rows.Scan(&name, &size, &n); err != nil {
+			return err
+		}
+		fmt.Printf("    %8.1f B a delivery in %8.0f rows  %s\n", size/deliveries, n, name)
+	}
+	return rows.Err()
+}
