@@ -1,12 +1,14 @@
 package egress
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,10 +59,40 @@ func TestAThousandHostileReceivers(t *testing.T) {
 	client.Close()
 	healthy.Close()
 	waitUntil(t, func() bool { return runtime.NumGoroutine() <= goroutines })
-	t.Logf("a sound receiver's p99: %v alone, %v beside them; %d KiB more memory", alone, beside, (peak-memory)>>10)
+	t.Logf("a sound receiver's p99: %v alone, %v beside them; %d KiB more memory", alone, beside, int64(peak-memory)>>10)
 	if peak > memory+64<<20 {
 		t.Errorf("%d MiB more memory", (peak-memory)>>20)
 	}
+}
+
+// Once they hang, they cost a sound receiver nothing. What it pays while they all begin, above, is the machine's time.
+func TestAThousandThatHang(t *testing.T) {
+	const hanging, sound = 1000, 500
+	client, _ := newClient(t, Config{})
+	healthy := serve(t, func(http.ResponseWriter, *http.Request) {})
+	var out, ended atomic.Int64
+	hang := func(first string) string {
+		return raw(t, func(conn net.Conn, _ string) { say(conn, first); out.Add(1); hold(conn) })
+	}
+	urls := []string{hang(""), hang("HTTP/1.1 200 OK\r\nX: "), hang("HTTP/1.1 103 Early Hints\r\n\r\n"), hang("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")}
+	latencies(t, client, healthy.URL, sound)
+	alone := latencies(t, client, healthy.URL, sound)
+	ctx, stop := context.WithCancel(t.Context())
+	var sends sync.WaitGroup
+	for i := range hanging {
+		sends.Go(func() {
+			client.Send(ctx, post(urls[i%len(urls)]))
+			ended.Add(1)
+		})
+	}
+	waitUntil(t, func() bool { return out.Load() == hanging })
+	beside := latencies(t, client, healthy.URL, sound)
+	if n := ended.Load(); n > 0 {
+		t.Errorf("%d did not hang", n)
+	}
+	stop()
+	sends.Wait()
+	t.Logf("a sound receiver's p99: %v alone, %v beside them", alone, beside)
 }
 
 // latencies sends one after the other, and gives the slowest but for a hundredth.
