@@ -1,4 +1,5 @@
-// Package migrations embeds the schema of each database; migrations own all DDL.
+// Package migrations embeds the schema of each database; migrations own all DDL. The processes of the version before
+// one go on while it runs and after it, so it takes nothing away that they use.
 package migrations
 
 import "embed"

@@ -19,6 +19,7 @@ import (
 const (
 	codeSerializationFailure = "40001"
 	codeDeadlock             = "40P01"
+	codeLockNotAvailable     = "55P03"
 	codeUniqueViolation      = "23505"
 	codeWrongPassword        = "28P01"
 	codeNotAuthorized        = "28000"

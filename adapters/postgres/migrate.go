@@ -5,7 +5,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
+	"log/slog"
+	"strconv"
+	"time"
 
 	"github.com/golang-migrate/migrate/v4"
 	migratepgx "github.com/golang-migrate/migrate/v4/database/pgx/v5"
@@ -14,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
+	"github.com/ordinavo/webhooks/adapters/schema"
 	"github.com/ordinavo/webhooks/migrations"
 )
 
@@ -54,7 +57,7 @@ func (db *DB) MigrateDown(n int) error {
 
 // SchemaVersion is the database's schema version (0 before the first migration) and the newest that this binary knows.
 func (db *DB) SchemaVersion() (current, newest uint, err error) {
-	if newest, err = newestMigration(migrations.PostgreSQL, "postgres"); err != nil {
+	if newest, err = schema.Newest(migrations.PostgreSQL, "postgres"); err != nil {
 		return 0, 0, err
 	}
 	var version *int64
@@ -80,34 +83,36 @@ const schemaVersion = `SELECT version, dirty FROM schema_migrations LIMIT 1`
 
 // NewestSchema is the newest schema version that this binary knows.
 func NewestSchema() uint {
-	newest, err := newestMigration(migrations.PostgreSQL, "postgres")
+	newest, err := schema.Newest(migrations.PostgreSQL, "postgres")
 	if err != nil {
 		panic(fmt.Sprintf("postgres: the embedded migrations cannot be read: %v", err))
 	}
 	return newest
 }
 
-func newestMigration(files fs.FS, dir string) (uint, error) {
-	all, err := iofs.New(files, dir)
-	if err != nil {
-		return 0, err
-	}
-	version, err := all.First()
-	for err == nil {
-		var next uint
-		if next, err = all.Next(version); err == nil {
-			version = next
+// How long a migration waits for a lock, and how often it tries again. Who waits for a table's lock keeps all others from
+// the table, so it gives up soon and lets them through: a schema is migrated while older processes are at work on it.
+const (
+	lockTimeout    = 2 * time.Second
+	maxMigrations  = 100
+	migrationPause = time.Second
+)
+
+// migrate runs one call of golang-migrate, and again when it met those that use the tables, or that migrate.
+func (db *DB) migrate(run func(*migrate.Migrate) error) error {
+	for try := 1; ; try++ {
+		err := db.migrateOnce(run)
+		met := code(schema.Cause(err))
+		if met != codeLockNotAvailable && met != codeDeadlock || try == maxMigrations || !pause(db.closing, migrationPause) {
+			return err
 		}
+		db.config.Logger.LogAttrs(db.closing, slog.LevelInfo, "the migration waits for others that use the tables", slog.Int("try", try))
 	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	return version, all.Close()
 }
 
-// migrate runs one call of golang-migrate, refusing a schema from the future. It connects directly: the lock
-// that keeps two processes from migrating at once belongs to a session.
-func (db *DB) migrate(run func(*migrate.Migrate) error) (err error) {
+// migrateOnce refuses a schema from the future. It connects directly: the lock that keeps two processes from
+// migrating at once belongs to a session.
+func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	files, err := iofs.New(migrations.PostgreSQL, "postgres")
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
@@ -119,6 +124,7 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) (err error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = acquireTimeout
 	}
+	config.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockTimeout.Milliseconds(), 10)
 	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(direct))
 	m, err := newMigrate(files, session)
 	if err != nil {
@@ -128,7 +134,7 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) (err error) {
 		sourceErr, databaseErr := m.Close() // closes session, too
 		err = errors.Join(err, sourceErr, databaseErr)
 	}()
-	newest, err := newestMigration(migrations.PostgreSQL, "postgres")
+	newest, err := schema.Newest(migrations.PostgreSQL, "postgres")
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
@@ -146,5 +152,5 @@ func newMigrate(files source.Driver, session *sql.DB) (*migrate.Migrate, error) 
 	if err != nil {
 		return nil, err
 	}
-	return migrate.NewWithInstance("embedded", files, "pgx5", target)
+	return migrate.NewWithInstance("embedded", files, "pgx5", schema.Atomic(target))
 }

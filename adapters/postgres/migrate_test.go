@@ -1,9 +1,15 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/migrations"
@@ -59,4 +65,48 @@ func TestASchemaFromTheFutureIsRefused(t *testing.T) {
 	if err := db.Migrate(); !errors.Is(err, postgres.ErrSchemaNewer) {
 		t.Errorf("a newer schema gave %v", err)
 	}
+}
+
+// TestAMigrationLetsOthersThrough has one meet somebody who uses its table for longer than it waits.
+func TestAMigrationLetsOthersThrough(t *testing.T) {
+	t.Parallel()
+	url := migrated[1].Copy(t)
+	user, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = user.Close(context.Background()) }()
+	if _, err := user.Exec(t.Context(), `BEGIN; LOCK TABLE jobs IN ACCESS SHARE MODE`); err != nil {
+		t.Fatal(err)
+	}
+	said := make(chan string, 100)
+	db := openURL(t, postgres.Config{URL: url, Logger: slog.New(slog.NewTextHandler(channel(said), nil))})
+	done := make(chan error, 1)
+	go func() { done <- db.MigrateDown(1) }()
+	for line := ""; !strings.Contains(line, "the migration waits"); {
+		select {
+		case line = <-said:
+		case err := <-done:
+			t.Fatalf("it did not wait: %v", err)
+		case <-time.After(patience):
+			t.Fatal("it says nothing")
+		}
+	}
+	if _, err := user.Exec(t.Context(), `SELECT count(*) FROM jobs; COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if current, newest, err := db.SchemaVersion(); err != nil || current >= newest {
+		t.Errorf("version %d of %d, %v", current, newest, err)
+	}
+}
+
+// channel is written to, line by line.
+type channel chan<- string
+
+func (c channel) Write(line []byte) (int, error) {
+	c <- string(line)
+	return len(line), nil
 }

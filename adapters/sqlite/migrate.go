@@ -3,12 +3,12 @@ package sqlite
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/golang-migrate/migrate/v4"
 	migratesqlite "github.com/golang-migrate/migrate/v4/database/sqlite"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 
+	"github.com/ordinavo/webhooks/adapters/schema"
 	"github.com/ordinavo/webhooks/migrations"
 )
 
@@ -39,7 +39,7 @@ func (db *DB) MigrateDown(n int) error {
 
 // SchemaVersion is the file's schema version (0 before the first migration) and the newest that this binary knows.
 func (db *DB) SchemaVersion() (current, newest uint, err error) {
-	if newest, err = newestMigration(migrations.SQLite, "sqlite"); err != nil {
+	if newest, err = schema.Newest(migrations.SQLite, "sqlite"); err != nil {
 		return 0, 0, err
 	}
 	err = db.migrate(func(m *migrate.Migrate) error {
@@ -58,29 +58,11 @@ func (db *DB) SchemaVersion() (current, newest uint, err error) {
 
 // NewestSchema is the newest schema version that this binary knows.
 func NewestSchema() uint {
-	newest, err := newestMigration(migrations.SQLite, "sqlite")
+	newest, err := schema.Newest(migrations.SQLite, "sqlite")
 	if err != nil {
 		panic(fmt.Sprintf("sqlite: the embedded migrations cannot be read: %v", err))
 	}
 	return newest
-}
-
-func newestMigration(files fs.FS, dir string) (uint, error) {
-	source, err := iofs.New(files, dir)
-	if err != nil {
-		return 0, err
-	}
-	version, err := source.First()
-	for err == nil {
-		var next uint
-		if next, err = source.Next(version); err == nil {
-			version = next
-		}
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
-	}
-	return version, source.Close()
 }
 
 // migrate runs one call of golang-migrate on the pool, refusing a schema from the future.
@@ -93,11 +75,11 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) error {
 	if err != nil {
 		return fmt.Errorf("prepare the migrations: %w", err)
 	}
-	m, err := migrate.NewWithInstance("embedded", source, "sqlite", target)
+	m, err := migrate.NewWithInstance("embedded", source, "sqlite", schema.Atomic(target))
 	if err != nil {
 		return fmt.Errorf("prepare the migrations: %w", err)
 	}
-	newest, err := newestMigration(migrations.SQLite, "sqlite")
+	newest, err := schema.Newest(migrations.SQLite, "sqlite")
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}

@@ -35,6 +35,7 @@ type site struct {
 	client     *http.Client
 	subs       []subscription
 	clockMoves bool // times of the service are no order
+	binary     string
 
 	mu       sync.Mutex
 	accepted []accepted
@@ -63,7 +64,7 @@ var tenants = []string{"acme", "other"}
 // open starts a service on the database; first, which may be nil, gives each process its own variables.
 func open(t *testing.T, d database, first func(n int) []string, env ...string) *site {
 	t.Helper()
-	s := &site{T: t, database: d, env: env, receiver: receive(t), client: &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	s := &site{T: t, database: d, env: env, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	t.Cleanup(s.end)
 	for n := range d.processes {
 		var own []string
@@ -118,7 +119,7 @@ func (s *site) killed() int {
 func (s *site) start(n int, more ...string) *process {
 	s.Helper()
 	s.empty(n)
-	p, err := launch(binary, environment(s.database, append(s.env, more...)...))
+	p, err := launch(s.binary, environment(s.database, append(s.env, more...)...))
 	if err != nil {
 		s.Fatal(err)
 	}
@@ -151,7 +152,7 @@ func (s *site) adopt(n int, p *process) bool {
 		if again == nil || s.halting.Load() || !s.slots[n].CompareAndSwap(p, nil) {
 			return
 		}
-		next, err := launch(binary, environment(s.database, append(s.env, again()...)...))
+		next, err := launch(s.binary, environment(s.database, append(s.env, again()...)...))
 		if err != nil && !strings.Contains(err.Error(), "signal: killed") {
 			s.Errorf("start again: %v", err)
 		}

@@ -26,7 +26,7 @@ var both = []kind{onSQLite, onPostgreSQL}
 
 // TestFaults runs all scenarios.
 func TestFaults(t *testing.T) {
-	for i, s := range slices.Concat(killScenarios, databaseScenarios, connectionScenarios, diskScenarios, processScenarios) {
+	for i, s := range slices.Concat(killScenarios, upgradeScenarios, databaseScenarios, connectionScenarios, diskScenarios, processScenarios) {
 		for _, k := range s.on {
 			t.Run(s.name+"/"+string(k), func(t *testing.T) {
 				t.Parallel()

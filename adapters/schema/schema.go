@@ -1,0 +1,69 @@
+// Package schema runs golang-migrate so that a process which dies in the middle of a migration leaves nothing to repair.
+package schema
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+
+	"github.com/golang-migrate/migrate/v4/database"
+	"github.com/golang-migrate/migrate/v4/source/iofs"
+)
+
+// Newest is the number of the last migration in the directory.
+func Newest(files fs.FS, dir string) (uint, error) {
+	source, err := iofs.New(files, dir)
+	if err != nil {
+		return 0, err
+	}
+	version, err := source.First()
+	for err == nil {
+		var next uint
+		if next, err = source.Next(version); err == nil {
+			version = next
+		}
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return version, source.Close()
+}
+
+// Atomic makes each migration and the version that it leads to one transaction. The driver must run a migration's
+// statements in a transaction and keep the version in schema_migrations. golang-migrate by itself marks the schema dirty
+// first, and whoever comes after a process that died, or met a lock, has to tell by hand what became of it.
+func Atomic(driver database.Driver) database.Driver { return &atomic{Driver: driver} }
+
+type atomic struct {
+	database.Driver
+	target int // of the migration that comes next
+}
+
+// SetVersion only notes where a migration leads; Run writes it.
+func (a *atomic) SetVersion(version int, dirty bool) error {
+	a.target = version
+	return nil
+}
+
+func (a *atomic) Run(migration io.Reader) error {
+	record := "\n;DELETE FROM schema_migrations;\n"
+	if a.target != database.NilVersion {
+		record += fmt.Sprintf("INSERT INTO schema_migrations (version, dirty) VALUES (%d, false);\n", a.target)
+	}
+	return Cause(a.Driver.Run(io.MultiReader(migration, strings.NewReader(record))))
+}
+
+// Cause lets errors.As find what the database said, which golang-migrate's errors hide.
+func Cause(err error) error {
+	var pointer *database.Error
+	if errors.As(err, &pointer) {
+		return fmt.Errorf("%w: %w", err, pointer.OrigErr)
+	}
+	var value database.Error
+	if errors.As(err, &value) {
+		return fmt.Errorf("%w: %w", err, value.OrigErr)
+	}
+	return err
+}
