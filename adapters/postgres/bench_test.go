@@ -28,7 +28,7 @@ func BenchmarkRows(b *testing.B) {
 	}
 	store := postgres.NewStore(db, tagging{})
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	if err := store.CreateTenant(b.Context(), access.Tenant{ID: "acme", CreatedAt: now}); err != nil {
+	if err := store.CreateTenant(b.Context(), access.Tenant{ID: "acme", Weight: 1, CreatedAt: now}); err != nil {
 		b.Fatal(err)
 	}
 	const batch = 250

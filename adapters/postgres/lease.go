@@ -72,10 +72,11 @@ LEFT JOIN bodies b ON b.tenant_id = t.tenant_id AND b.event_id = t.event_id AND 
 var takenColumns = "t." + strings.ReplaceAll(strings.Join(strings.Fields(deliveryColumns+", "+queueColumns), " "), ", ", ", t.")
 
 // restOfLanes is the lanes' subscriptions, and whether something is ready in them still.
-const restOfLanes = `SELECT l.tenant_id, l.subscription_id, s.max_in_flight, s.state, ` + leasable + `,
+const restOfLanes = `SELECT l.tenant_id, l.subscription_id, s.max_in_flight, t.weight, s.state, ` + leasable + `,
     EXISTS (SELECT 1 FROM open_deliveries d WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id)
 FROM unnest($1::text[], $2::text[]) AS l (tenant_id, subscription_id)
-JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id`
+JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
+JOIN tenants t ON t.tenant_id = l.tenant_id`
 
 // Look makes ready what has fallen due, and says where something is ready; see dispatch.Queue.
 func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
@@ -179,7 +180,7 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 	var rest dispatch.LaneRest
 	var state []byte
 	var leasable bool
-	if err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &rest.MaxInFlight, &state, &leasable, &rest.More); err != nil {
+	if err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &rest.MaxInFlight, &rest.Weight, &state, &leasable, &rest.More); err != nil {
 		return err
 	}
 	if l.states[lane] = state; leasable {

@@ -71,6 +71,7 @@ SELECT ` + aTenant + `, ` + anEvent + `, n, 'target.imported', n, n, '', '', '' 
 SELECT ` + aTenant + `, ` + anEvent + `, ` + aLane + `, 'billing_webhooks', 1, n FROM ` + numbers + ` WHERE n <= 100000`,
 	`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
 SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), 'active', 1, 16, '{}' FROM generate_series(0, 499) AS n`,
+	`INSERT INTO tenants (tenant_id, name, created_at) SELECT 't' || n, 't', n FROM generate_series(0, 99) AS n`,
 	`INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 500000)`,
 	`DO $$ DECLARE d text; BEGIN FOR d IN SELECT indexdef FROM kept LOOP EXECUTE d; END LOOP; END $$`,
 	`ANALYZE`,

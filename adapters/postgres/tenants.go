@@ -41,20 +41,21 @@ func (w *where) next() string { return "$" + strconv.Itoa(len(w.args)+1) }
 
 // CreateTenant refuses an ID that is taken.
 func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
-	n, err := s.change(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, t.ID, t.Name, stamp(t.CreatedAt))
+	n, err := s.change(ctx, `INSERT INTO tenants (tenant_id, name, weight, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		t.ID, t.Name, t.Weight, stamp(t.CreatedAt))
 	if err == nil && n == 0 {
 		err = problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
 	}
 	return err
 }
 
-const tenantColumns = `tenant_id, name, created_at,
+const tenantColumns = `tenant_id, name, weight, created_at,
 	(SELECT coalesce(json_object_agg(feature, enabled), '{}')::text FROM tenant_features f WHERE f.tenant_id = tenants.tenant_id)`
 
 func scanTenant(r pgx.Rows) (t access.Tenant, err error) {
 	var created *int64
 	var features string
-	if err = r.Scan(&t.ID, &t.Name, &created, &features); err != nil {
+	if err = r.Scan(&t.ID, &t.Name, &t.Weight, &created, &features); err != nil {
 		return t, err
 	}
 	t.CreatedAt, t.Features = moment(created), map[tenant.Feature]bool{}
@@ -73,6 +74,19 @@ func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant,
 	w.add(page.After != "", `(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = $%d)`, page.After)
 	return all(ctx, s.db.forUsers(ctx), scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+
 		` ORDER BY created_at DESC, tenant_id DESC LIMIT `+w.next(), append(w.args, page.Limit)...)
+}
+
+// ChangeTenant answers the tenant as it is then.
+func (s *Store) ChangeTenant(ctx context.Context, id tenant.ID, change access.TenantChange) (changed access.Tenant, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE tenants SET name = coalesce($2, name), weight = coalesce($3, weight) WHERE tenant_id = $1`,
+			id, change.Name, change.Weight); err != nil {
+			return err
+		}
+		changed, err = s.Tenant(ctx, id)
+		return err
+	})
+	return changed, err
 }
 
 // SetFeature books a feature or ends it.

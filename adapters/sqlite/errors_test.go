@@ -18,12 +18,12 @@ func TestAFullDiskIsToldAndHeals(t *testing.T) {
 	}
 	write := func(id string, size int) error {
 		return db.Update(t.Context(), func(ctx context.Context, tx *sqlite.Tx) error {
-			if _, err := tx.Exec(ctx, `INSERT INTO tenants VALUES (?, 'small', 1)`, id); err != nil {
+			if _, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, 'small', 1)`, id); err != nil {
 				return err
 			}
-			_, err := tx.Exec(ctx, `INSERT INTO tenants VALUES (?, ?, 1)`, id+"-large", strings.Repeat("x", size))
+			_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, ?, 1)`, id+"-large", strings.Repeat("x", size))
 			if err != nil { // whoever goes on all the same must not write alone
-				_, _ = tx.Exec(ctx, `INSERT INTO tenants VALUES (?, 'alone', 1)`, id+"-alone")
+				_, _ = tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, 'alone', 1)`, id+"-alone")
 			}
 			return err
 		})

@@ -108,7 +108,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 
 // leaseLane leases the oldest of one lane, as far as the lane may have them out, and says what it leaves.
 func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
-	sub, err := s.state(ctx, asked.Lane)
+	sub, weight, err := s.state(ctx, asked.Lane)
 	if problem.Is(err, problem.NotFound) {
 		return nil
 	}
@@ -120,7 +120,7 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, req
 	if err != nil {
 		return err
 	}
-	answer.Lanes[asked.Lane] = dispatch.LaneRest{MaxInFlight: sub.MaxInFlight, More: len(ready) > limit}
+	answer.Lanes[asked.Lane] = dispatch.LaneRest{MaxInFlight: sub.MaxInFlight, Weight: weight, More: len(ready) > limit}
 	for _, q := range ready[:min(limit, len(ready))] {
 		if _, err := tx.Exec(ctx, takeLease, request.Lease, stamp(request.Now), q.Tenant, q.ID); err != nil {
 			return fmt.Errorf("take %s: %w", q.ID, err)
@@ -136,14 +136,15 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, req
 	return nil
 }
 
-// state is the subscription as its last change left it.
-func (s *Store) state(ctx context.Context, lane dispatch.Lane) (sub subscription.Subscription, err error) {
-	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
-		`SELECT state FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
+// state is the subscription as its last change left it, and its tenant's weight.
+func (s *Store) state(ctx context.Context, lane dispatch.Lane) (sub subscription.Subscription, weight int, err error) {
+	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &weight) },
+		`SELECT s.state, t.weight FROM subscriptions s JOIN tenants t ON t.tenant_id = s.tenant_id
+		WHERE s.tenant_id = ? AND s.subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
 	if err != nil {
-		return sub, fmt.Errorf("read subscription %s: %w", lane.SubscriptionID, notFound(err, "subscription"))
+		return sub, 0, fmt.Errorf("read subscription %s: %w", lane.SubscriptionID, notFound(err, "subscription"))
 	}
-	return sub, json.Unmarshal(state, &sub)
+	return sub, weight, json.Unmarshal(state, &sub)
 }
 
 // GiveBack ends leases of deliveries that were not attempted.
@@ -203,7 +204,7 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 	}
 	list := make([]dispatch.Orphan, len(found))
 	for i, q := range found {
-		sub, err := s.state(ctx, dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID})
+		sub, _, err := s.state(ctx, dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID})
 		if err != nil {
 			return nil, err
 		}

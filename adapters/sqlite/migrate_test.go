@@ -86,7 +86,7 @@ func names(t *testing.T, db *sqlite.DB) (list []string) {
 func fillAll(t *testing.T, db *sqlite.DB, id tenant.ID) {
 	t.Helper()
 	s := sqlite.NewStore(db, tagging{})
-	if err := s.CreateTenant(t.Context(), access.Tenant{ID: id, Name: "kept", CreatedAt: time.UnixMicro(1)}); err != nil {
+	if err := s.CreateTenant(t.Context(), access.Tenant{ID: id, Name: "kept", Weight: tenant.DefaultWeight, CreatedAt: time.UnixMicro(1)}); err != nil {
 		t.Fatal(err)
 	}
 	for table, values := range map[string]string{

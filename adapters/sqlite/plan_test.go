@@ -381,7 +381,7 @@ func explain(t *testing.T, db *DB, query string) (plan []string) {
 // the generator's, not the application's: only their number and spread matter here.
 var fill = []string{
 	`CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n`,
-	`INSERT INTO tenants SELECT 't' || (i - 1), 'name', i FROM n WHERE i <= 1000`,
+	`INSERT INTO tenants (tenant_id, name, created_at) SELECT 't' || (i - 1), 'name', i FROM n WHERE i <= 1000`,
 	`INSERT INTO subscriptions SELECT 't' || (i % 10), 'sub_' || i, 'active', 1, '{"status":"active","maxInFlight":9}', NULL FROM n WHERE i <= 1000`,
 	`INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
 		SELECT iif(i <= 1000, 'subscriptions', 'deliveries'), 't' || (i % 10), iif(i <= 1000, 'subscription/sub_', 'delivery/dlv_') || i, 1, 'c', x'', '{}', i FROM n`,

@@ -182,6 +182,6 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 
 // Endpoint is where the subscription's deliveries go now, and whether it takes any.
 func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
-	sub, err := s.state(ctx, lane)
+	sub, _, err := s.state(ctx, lane)
 	return sub.URL, sub.Status, err
 }

@@ -27,7 +27,7 @@ func taken(err error) bool {
 // CreateTenant refuses an ID that is taken.
 func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, ?, ?)`, t.ID, t.Name, stamp(t.CreatedAt))
+		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, weight, created_at) VALUES (?, ?, ?, ?)`, t.ID, t.Name, t.Weight, stamp(t.CreatedAt))
 		if taken(err) {
 			return problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
 		}
@@ -35,13 +35,13 @@ func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
 	})
 }
 
-const tenantColumns = `tenant_id, name, created_at,
+const tenantColumns = `tenant_id, name, weight, created_at,
 	(SELECT json_group_object(feature, enabled) FROM tenant_features f WHERE f.tenant_id = tenants.tenant_id)`
 
 func scanTenant(r *sql.Rows) (t access.Tenant, err error) {
 	var created sql.NullInt64
 	var features string
-	if err = r.Scan(&t.ID, &t.Name, &created, &features); err != nil {
+	if err = r.Scan(&t.ID, &t.Name, &t.Weight, &created, &features); err != nil {
 		return t, err
 	}
 	t.CreatedAt, t.Features = moment(created), map[tenant.Feature]bool{}
@@ -66,6 +66,19 @@ func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant,
 	w.add(page.After != "", "(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = ?)", page.After)
 	return all(ctx, s.db, scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+`
 		ORDER BY created_at DESC, tenant_id DESC LIMIT ?`, append(w.args, page.Limit)...)
+}
+
+// ChangeTenant answers the tenant as it is then.
+func (s *Store) ChangeTenant(ctx context.Context, id tenant.ID, change access.TenantChange) (changed access.Tenant, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE tenants SET name = coalesce(?2, name), weight = coalesce(?3, weight) WHERE tenant_id = ?1`,
+			id, change.Name, change.Weight); err != nil {
+			return err
+		}
+		changed, err = s.Tenant(ctx, id)
+		return err
+	})
+	return changed, err
 }
 
 // SetFeature books a feature or ends it.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -20,7 +21,7 @@ var leaseChecks = []Check{
 		equal(w, "leased", answer.Leased, []dispatch.Leased{{
 			Delivery: d, Subscription: s, Body: body, TraceParent: anActor.TraceParent, AcceptedAt: at(0), Lease: "inc_1",
 		}})
-		equal(w, "the lane", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(s): {MaxInFlight: 16}})
+		equal(w, "the lane", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(s): {MaxInFlight: 16, Weight: 1}})
 		w.stands(d, true)
 	}},
 	{"look/only what is due becomes ready", func(w *world) {
@@ -113,12 +114,22 @@ var leaseChecks = []Check{
 			w.Helper()
 			answer := w.lease(leasing{now: at(0), out: map[dispatch.Lane]int{laneOf(s): out}})
 			equal(w, "leased", len(answer.Leased), want)
-			equal(w, "the lane", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(s): {MaxInFlight: 3, More: more}})
+			equal(w, "the lane", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(s): {MaxInFlight: 3, Weight: 1, More: more}})
 		}
 		lease(3, 0, true)
 		lease(4, 0, true)
 		lease(1, 2, true)
 		lease(0, 3, false)
+	}},
+	{"lease/tells the weight of each lane's tenant", func(w *world) {
+		weight := 7
+		_, err := w.ChangeTenant(w.ctx, acme, access.TenantChange{Weight: &weight})
+		w.ok(err, "change a weight")
+		heavy, light := w.subscribe(acme, nil), w.subscribe(other, nil)
+		w.schedule(heavy, at(0), "")
+		w.schedule(light, at(0), "")
+		equal(w, "the lanes", w.lease(leasing{now: at(0)}).Lanes,
+			map[dispatch.Lane]dispatch.LaneRest{laneOf(heavy): {MaxInFlight: 16, Weight: 7}, laneOf(light): {MaxInFlight: 16, Weight: 1}})
 	}},
 	{"lease/only from the lanes that are asked", func(w *world) {
 		asked, not := w.subscribe(acme, nil), w.subscribe(acme, nil)
@@ -129,7 +140,7 @@ var leaseChecks = []Check{
 			{Lane: laneOf(asked), Slots: 9}, {Lane: laneOf(empty), Slots: 9}, {Lane: dispatch.Lane{Tenant: other, SubscriptionID: not.ID}, Slots: 9}}})
 		w.ok(err, "lease")
 		equal(w, "leased", idsOf(answer.Leased), []string{d.ID})
-		equal(w, "the lanes", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(asked): {MaxInFlight: 16}, laneOf(empty): {MaxInFlight: 16}})
+		equal(w, "the lanes", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(asked): {MaxInFlight: 16, Weight: 1}, laneOf(empty): {MaxInFlight: 16, Weight: 1}})
 	}},
 	{"lease/lanes that are swept wait", func(w *world) {
 		s := w.subscribe(acme, nil)

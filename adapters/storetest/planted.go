@@ -29,6 +29,7 @@ type (
 	leaseForgetsMore       struct{ Store }
 	leaseIgnoresOut        struct{ Store }
 	leaseIgnoresSweeps     struct{ Store }
+	leaseIgnoresWeights    struct{ Store }
 	endedBeforeCommit      struct{ Store }
 	fingerprintsAllTenants struct{ Store }
 	resolveAnySystem       struct{ Store }
@@ -60,6 +61,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"lease forgets who has more":           {"lease/no more than asked for", func(s Store) Store { return leaseForgetsMore{s} }},
 		"lease ignores what is out":            {"lease/a lane's own limit counts what is out", func(s Store) Store { return leaseIgnoresOut{s} }},
 		"lease ignores sweeps":                 {"lease/lanes that are swept wait", func(s Store) Store { return leaseIgnoresSweeps{s} }},
+		"lease ignores weights":                {"lease/tells the weight of each lane's tenant", func(s Store) Store { return leaseIgnoresWeights{s} }},
 		"ended before the commit":              {"schedule/ended is called once, after the commit", func(s Store) Store { return endedBeforeCommit{s} }},
 		"ended tells of a commit that was not": {"schedule/ended is called once, after a rollback", func(s Store) Store { return endedBeforeCommit{s} }},
 		"fingerprints of all tenants":          {"intake/fingerprints tell known events from new ones", func(s Store) Store { return fingerprintsAllTenants{s} }},
@@ -161,6 +163,15 @@ func (s leaseIgnoresSweeps) LeaseReady(ctx context.Context, r dispatch.LeaseRequ
 		}
 	}
 	return s.Store.LeaseReady(ctx, r)
+}
+
+func (s leaseIgnoresWeights) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+	answer, err := s.Store.LeaseReady(ctx, r)
+	for lane, rest := range answer.Lanes {
+		rest.Weight = tenant.DefaultWeight
+		answer.Lanes[lane] = rest
+	}
+	return answer, err
 }
 
 func (s endedBeforeCommit) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {

@@ -11,11 +11,11 @@ import (
 
 var tenantChecks = []Check{
 	{"tenants/an ID is taken once", func(w *world) {
-		w.refused(w.CreateTenant(w.ctx, access.Tenant{ID: acme, Name: "Impostor", CreatedAt: at(9)}), problem.Conflict, "create a tenant again")
+		w.refused(w.CreateTenant(w.ctx, access.Tenant{ID: acme, Name: "Impostor", Weight: tenant.DefaultWeight, CreatedAt: at(9)}), problem.Conflict, "create a tenant again")
 		got, err := w.Tenant(w.ctx, acme)
 		w.ok(err, "read the tenant")
-		equal(w, "the tenant", got, access.Tenant{ID: acme, Name: "Tenant acme", CreatedAt: start, Features: map[tenant.Feature]bool{}})
-		w.ok(w.CreateTenant(w.ctx, access.Tenant{ID: "ACME", Name: "Other case", CreatedAt: start}), "create a tenant whose ID differs in case")
+		equal(w, "the tenant", got, access.Tenant{ID: acme, Name: "Tenant acme", Weight: tenant.DefaultWeight, CreatedAt: start, Features: map[tenant.Feature]bool{}})
+		w.ok(w.CreateTenant(w.ctx, access.Tenant{ID: "ACME", Name: "Other case", Weight: tenant.DefaultWeight, CreatedAt: start}), "create a tenant whose ID differs in case")
 		_, err = w.Tenant(w.ctx, "nobody")
 		w.refused(err, problem.NotFound, "read a tenant that is not there")
 	}},
@@ -23,7 +23,7 @@ var tenantChecks = []Check{
 		var want []tenant.ID
 		for i := range 7 {
 			id := tenant.ID(fmt.Sprintf("t%d", 9-i))
-			w.ok(w.CreateTenant(w.ctx, access.Tenant{ID: id, Name: "t", CreatedAt: at(float64(1 + i/3))}), "create a tenant")
+			w.ok(w.CreateTenant(w.ctx, access.Tenant{ID: id, Name: "t", Weight: tenant.DefaultWeight, CreatedAt: at(float64(1 + i/3))}), "create a tenant")
 		}
 		for _, id := range []string{"t3", "t6", "t5", "t4", "t9", "t8", "t7", "other", "acme"} { // of one moment: by ID
 			want = append(want, tenant.ID(id))
@@ -42,6 +42,32 @@ var tenantChecks = []Check{
 			page.After = string(list[len(list)-1].ID)
 		}
 		equal(w, "tenants on all pages", got, want)
+	}},
+	{"tenants/a change keeps what it does not name", func(w *world) {
+		change := func(id tenant.ID, name string, weight int, want access.Tenant) {
+			w.Helper()
+			var c access.TenantChange
+			if name != "" {
+				c.Name = &name
+			}
+			if weight != 0 {
+				c.Weight = &weight
+			}
+			got, err := w.ChangeTenant(w.ctx, id, c)
+			w.ok(err, "change a tenant")
+			want.ID, want.CreatedAt, want.Features = id, start, map[tenant.Feature]bool{}
+			equal(w, "the tenant that is answered", got, want)
+			got, err = w.Tenant(w.ctx, id)
+			w.ok(err, "read the tenant")
+			equal(w, "the tenant that is stored", got, want)
+		}
+		change(acme, "", 100, access.Tenant{Name: "Tenant acme", Weight: 100})
+		change(acme, "New", 0, access.Tenant{Name: "New", Weight: 100})
+		change(acme, "", 0, access.Tenant{Name: "New", Weight: 100})
+		change(acme, "Newer", 1, access.Tenant{Name: "Newer", Weight: 1})
+		change(other, "", 0, access.Tenant{Name: "Tenant other", Weight: 1})
+		_, err := w.ChangeTenant(w.ctx, "nobody", access.TenantChange{})
+		w.refused(err, problem.NotFound, "change a tenant that is not there")
 	}},
 	{"tenants/features", func(w *world) {
 		feature := func(want bool) {

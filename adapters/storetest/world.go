@@ -37,7 +37,7 @@ const (
 func newWorld(ctx context.Context, t T, db Database) *world {
 	w := &world{T: t, Database: db, ctx: ctx, lastID: new(int)}
 	for _, id := range []tenant.ID{acme, other} {
-		w.ok(db.CreateTenant(ctx, access.Tenant{ID: id, Name: "Tenant " + string(id), CreatedAt: start}), "create a tenant")
+		w.ok(db.CreateTenant(ctx, access.Tenant{ID: id, Name: "Tenant " + string(id), Weight: tenant.DefaultWeight, CreatedAt: start}), "create a tenant")
 	}
 	return w
 }

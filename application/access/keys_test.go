@@ -65,7 +65,7 @@ func newWorld(t *testing.T) *world {
 	id := func(prefix string) string { w.made++; return fmt.Sprintf("%s%026d", prefix, w.made) }
 	w.here, w.there = access.NewKeys(w.counting, now, id, rand.Reader), access.NewKeys(w.counting, now, id, rand.Reader)
 	for _, owner := range []tenant.ID{"acme", "other"} {
-		if err := w.CreateTenant(t.Context(), access.Tenant{ID: owner, Name: "n", CreatedAt: start}); err != nil {
+		if err := w.CreateTenant(t.Context(), access.Tenant{ID: owner, Name: "n", Weight: tenant.DefaultWeight, CreatedAt: start}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -16,9 +16,16 @@ import (
 type Tenant struct {
 	ID        tenant.ID
 	Name      string
+	Weight    int // 1 to tenant.MaxWeight
 	CreatedAt time.Time
 	// Features holds what was ever switched; a feature that is not there is off.
 	Features map[tenant.Feature]bool
+}
+
+// TenantChange is what is to be changed of a tenant; nil leaves it as it is.
+type TenantChange struct {
+	Name   *string
+	Weight *int
 }
 
 // Page asks for a part of a list, newest first.
@@ -33,6 +40,8 @@ type TenantStore interface {
 	CreateTenant(ctx context.Context, t Tenant) error
 	Tenant(ctx context.Context, id tenant.ID) (Tenant, error)
 	Tenants(ctx context.Context, page Page) ([]Tenant, error)
+	// ChangeTenant answers the tenant as it is then, or problem.NotFound.
+	ChangeTenant(ctx context.Context, id tenant.ID, change TenantChange) (Tenant, error)
 	// SetFeature answers problem.NotFound for a tenant that does not exist.
 	SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, now time.Time) error
 }
@@ -44,20 +53,36 @@ type Tenants struct {
 }
 
 // Create adds a tenant.
-func (s *Tenants) Create(ctx context.Context, id tenant.ID, name string) (Tenant, error) {
+func (s *Tenants) Create(ctx context.Context, id tenant.ID, name string, weight int) (Tenant, error) {
 	fields := problem.Collect("")
 	if !id.Valid() {
 		fields.Add("tenantId", "must be 1 to 64 of A-Z a-z 0-9 . _ -")
 	}
 	checkName(fields, name)
+	checkWeight(fields, weight)
 	if err := fields.Err(); err != nil {
 		return Tenant{}, err
 	}
-	t := Tenant{ID: id, Name: name, CreatedAt: s.Now(), Features: map[tenant.Feature]bool{}}
+	t := Tenant{ID: id, Name: name, Weight: weight, CreatedAt: s.Now(), Features: map[tenant.Feature]bool{}}
 	if err := s.Store.CreateTenant(ctx, t); err != nil {
 		return Tenant{}, fmt.Errorf("create a tenant: %w", err)
 	}
 	return t, nil
+}
+
+// Change renames a tenant or weighs it anew. Processes go by the new weight with the tenant's next lease.
+func (s *Tenants) Change(ctx context.Context, id tenant.ID, change TenantChange) (Tenant, error) {
+	fields := problem.Collect("")
+	if change.Name != nil {
+		checkName(fields, *change.Name)
+	}
+	if change.Weight != nil {
+		checkWeight(fields, *change.Weight)
+	}
+	if err := fields.Err(); err != nil {
+		return Tenant{}, err
+	}
+	return s.Store.ChangeTenant(ctx, id, change)
 }
 
 // SetFeature books a feature or ends it.
@@ -68,6 +93,12 @@ func (s *Tenants) SetFeature(ctx context.Context, id tenant.ID, feature tenant.F
 		return fields.Err()
 	}
 	return s.Store.SetFeature(ctx, id, feature, enabled, s.Now())
+}
+
+func checkWeight(into problem.Fields, weight int) {
+	if weight < 1 || weight > tenant.MaxWeight {
+		into.Add("weight", "must be 1 to %d", tenant.MaxWeight)
+	}
 }
 
 const maxNameLength = 200

@@ -16,28 +16,49 @@ import (
 func TestTenants(t *testing.T) {
 	w := newWorld(t)
 	tenants := &access.Tenants{Store: w.Store, Now: func() time.Time { return w.now }}
-	made, err := tenants.Create(t.Context(), "tenant-123", "Ruhr Service GmbH")
-	if err != nil || made.ID != "tenant-123" || !made.CreatedAt.Equal(start) {
+	made, err := tenants.Create(t.Context(), "tenant-123", "Ruhr Service GmbH", 3)
+	if err != nil || made.ID != "tenant-123" || made.Weight != 3 || !made.CreatedAt.Equal(start) {
 		t.Errorf("%+v, %v", made, err)
 	}
-	if _, err := tenants.Create(t.Context(), "tenant-123", "again"); !problem.Is(err, problem.Conflict) {
+	if _, err := tenants.Create(t.Context(), "tenant-123", "again", 1); !problem.Is(err, problem.Conflict) {
 		t.Errorf("twice: %v", err)
 	}
 	for _, c := range []struct {
 		id     tenant.ID
 		name   string
+		weight int
 		fields []string
 	}{
-		{"a b", "n", []string{"tenantId"}}, {"", "", []string{"name", "tenantId"}}, {"ok", strings.Repeat("ü", 201), []string{"name"}}, {"ok", "a\x00", []string{"name"}},
+		{"a b", "n", 1, []string{"tenantId"}}, {"", "", 0, []string{"name", "tenantId", "weight"}}, {"ok", strings.Repeat("ü", 201), 1, []string{"name"}}, {"ok", "a\x00", 1, []string{"name"}},
+		{"ok", "n", 101, []string{"weight"}}, {"ok", "n", -1, []string{"weight"}},
 	} {
-		_, err := tenants.Create(t.Context(), c.id, c.name)
+		_, err := tenants.Create(t.Context(), c.id, c.name, c.weight)
 		var p *problem.Error
 		if !errors.As(err, &p) || p.Code != problem.ValidationFailed || !slices.Equal(slices.Sorted(maps.Keys(p.Fields)), c.fields) {
 			t.Errorf("%q, %q: %v", c.id, c.name, err)
 		}
 	}
-	if _, err := tenants.Create(t.Context(), "ok", strings.Repeat("ü", 200)); err != nil {
+	if _, err := tenants.Create(t.Context(), "ok", strings.Repeat("ü", 200), 100); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestChangeATenant(t *testing.T) {
+	w := newWorld(t)
+	tenants := &access.Tenants{Store: w.Store, Now: func() time.Time { return w.now }}
+	name, bad, weight := "New", "", 100
+	changed, err := tenants.Change(t.Context(), "acme", access.TenantChange{Name: &name, Weight: &weight})
+	if err != nil || changed.Name != name || changed.Weight != weight {
+		t.Errorf("%+v, %v", changed, err)
+	}
+	weight = 101
+	_, err = tenants.Change(t.Context(), "acme", access.TenantChange{Name: &bad, Weight: &weight})
+	var p *problem.Error
+	if !errors.As(err, &p) || !slices.Equal(slices.Sorted(maps.Keys(p.Fields)), []string{"name", "weight"}) {
+		t.Errorf("a bad change: %v", err)
+	}
+	if kept, err := w.Tenant(t.Context(), "acme"); err != nil || kept.Name != name || kept.Weight != 100 {
+		t.Errorf("after a bad change: %+v, %v", kept, err)
 	}
 }
 

@@ -84,6 +84,7 @@ type LeaseAnswer struct {
 // LaneRest is what a lane has besides what was leased.
 type LaneRest struct {
 	MaxInFlight int  // of its subscription
+	Weight      int  // of its tenant
 	More        bool // something else is ready in it
 }
 

@@ -76,6 +76,31 @@ func TestBusyTenantsComeToHaveTheSame(t *testing.T) {
 	}
 }
 
+// Weights share slots out, and a new weight does so as attempts end.
+func TestTenantsHaveOutByTheirWeights(t *testing.T) {
+	w := newWorld(t, 64)
+	w.weight["heavy"] = 3
+	w.backlog("light", 50, 20)
+	w.backlog("heavy", 50, 20)
+	var out []dispatch.Leased
+	churn := func(turns int) map[tenant.ID]int {
+		for range turns {
+			w.fill(&out)
+			done := out[0]
+			out = out[1:]
+			w.Finish(done, succeeded())
+		}
+		return w.fill(&out)
+	}
+	if count := churn(200); count["heavy"] < 47 || count["heavy"] > 49 || count["light"] < 15 {
+		t.Errorf("with 3 to 1 out are %v", count)
+	}
+	w.weight["heavy"], w.weight["light"] = 1, 3
+	if count := churn(200); count["light"] < 47 || count["light"] > 49 || count["heavy"] < 15 {
+		t.Errorf("with 1 to 3 out are %v", count)
+	}
+}
+
 // Of tenants that have as much out, the one goes first that waits longest: with a single slot they take turns.
 func TestTenantsWithAsMuchOutTakeTurns(t *testing.T) {
 	w := newWorld(t, 1)

@@ -31,9 +31,10 @@ type row struct {
 type world struct {
 	testing.TB
 	*dispatch.Dispatcher
-	now  time.Time
-	made int
-	lane map[dispatch.Lane]subscription.Subscription
+	now    time.Time
+	made   int
+	lane   map[dispatch.Lane]subscription.Subscription
+	weight map[tenant.ID]int // other than the default
 
 	rows         map[string]row
 	failingSince map[dispatch.Lane]time.Time
@@ -53,7 +54,7 @@ const incarnation = "inc_1"
 
 func newWorld(t testing.TB, maxInFlight int) *world {
 	w := &world{
-		TB: t, now: start, lane: map[dispatch.Lane]subscription.Subscription{}, rows: map[string]row{}, failingSince: map[dispatch.Lane]time.Time{},
+		TB: t, now: start, lane: map[dispatch.Lane]subscription.Subscription{}, weight: map[tenant.ID]int{}, rows: map[string]row{}, failingSince: map[dispatch.Lane]time.Time{},
 		fail: map[string]error{}, disabled: map[dispatch.Lane]string{}, ended: map[delivery.Status]int{},
 	}
 	w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: func() time.Time { return w.now },
@@ -181,7 +182,7 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 		w.duringLease()
 	}
 	for _, asked := range r.Lanes {
-		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight}
+		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight, Weight: cmp.Or(w.weight[asked.Tenant], tenant.DefaultWeight)}
 		left := min(asked.Slots, rest.MaxInFlight-asked.Out)
 		for _, q := range w.inOrder() {
 			switch {

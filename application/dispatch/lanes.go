@@ -115,6 +115,18 @@ func (s *slots) weightOf(id tenant.ID) int {
 	return tenant.DefaultWeight
 }
 
+// weigh notes the tenant's weight. Who has no lane that was leased from since the start counts with the default: weights
+// matter only when slots are short, and then there are leases.
+func (s *slots) weigh(id tenant.ID, weight int) {
+	if s.weights[id] = weight; weight == tenant.DefaultWeight {
+		delete(s.weights, id)
+	}
+	if t := s.tenants[id]; t != nil {
+		s.weight += weight - t.weight
+		t.weight = weight
+	}
+}
+
 // count adds to what is out of a lane; n may be negative.
 func (s *slots) count(l *lane, n int) {
 	t := s.shareOf(l.id.Tenant)

@@ -21,7 +21,7 @@ type slots struct {
 	lanes   map[Lane]*lane
 	tenants map[tenant.ID]*share
 	lined   map[*share]bool   // those with somebody in line
-	weights map[tenant.ID]int // other than the default
+	weights map[tenant.ID]int // other than the default, as the last lease saw them
 	weight  int               // of all tenants that have something out or ready
 	turns   int               // that tenants had
 	later   byTime
@@ -31,7 +31,7 @@ type slots struct {
 const keptBack = 64
 
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}}
+	return &slots{limit: limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}, weights: map[tenant.ID]int{}}
 }
 
 // may reports whether the tenant may have one more out.
@@ -166,6 +166,7 @@ func (s *slots) answered(asked []Asked, answer LeaseAnswer, now time.Time) {
 		rest, any := answer.Lanes[a.Lane]
 		if l.asked, l.behind = false, rest.More; any {
 			l.allowed = rest.MaxInFlight
+			s.weigh(a.Tenant, rest.Weight)
 		}
 		if rest.More && got[a.Lane] == 0 && rest.MaxInFlight > a.Out {
 			s.lookAgain(l, now.Add(retryLane))

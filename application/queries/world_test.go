@@ -72,7 +72,7 @@ func (w *world) ok(err error) {
 
 func (w *world) tenant(id tenant.ID) {
 	w.Helper()
-	w.ok(w.CreateTenant(w.Context(), access.Tenant{ID: id, Name: "n", CreatedAt: start}))
+	w.ok(w.CreateTenant(w.Context(), access.Tenant{ID: id, Name: "n", Weight: tenant.DefaultWeight, CreatedAt: start}))
 }
 
 func (w *world) Enabled(ctx context.Context, id tenant.ID, f tenant.Feature) (bool, error) {

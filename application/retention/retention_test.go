@@ -59,7 +59,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = db.Close() })
 	w := &world{T: t, db: db, Store: sqlite.NewStore(db, plain{}), now: start}
 	w.retention = retention.New(w.Store, ages, func() time.Time { return w.now })
-	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", CreatedAt: start}))
+	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", Weight: 1, CreatedAt: start}))
 	changes := subscription.Create("sub_1", "acme", subscription.Settings{Name: "n", URL: "https://example.com", EventTypes: subscription.Filter{"*"},
 		Options: payload.DefaultOptions(), RetrySchedule: []time.Duration{time.Hour}, Timeout: time.Second, MaxInFlight: 16}, "sec_1", start)
 	after, err := subscription.Fold(changes)

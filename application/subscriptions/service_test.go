@@ -60,7 +60,7 @@ func newWorld(t *testing.T) *world {
 		NewSecret:       func() secret.Secret { w.made++; return secret.FromBytes([32]byte{byte(w.made), byte(w.made >> 8)}) },
 		DefaultSchedule: []time.Duration{10 * time.Millisecond, 20 * time.Millisecond},
 	}
-	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", CreatedAt: start}))
+	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", Weight: tenant.DefaultWeight, CreatedAt: start}))
 	return w
 }
 

@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = db.Close() })
 	w := &world{T: t, Store: sqlite.NewStore(db, plain{}), now: start}
 	w.sweeper = sweep.New(w.Store, func() time.Time { return w.now })
-	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", CreatedAt: start}))
+	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", Weight: 1, CreatedAt: start}))
 	w.change(subscription.Create("sub_"+rand.Text(), "acme", subscription.Settings{Name: "n", URL: "https://example.com", EventTypes: subscription.Filter{"*"},
 		Options: payload.DefaultOptions(), RetrySchedule: []time.Duration{time.Hour}, Timeout: time.Second, MaxInFlight: 16}, "sec_1", start), nil)
 	return w

@@ -148,6 +148,34 @@ func TestTenants(t *testing.T) {
 	h.call(h.admin, "GET", "/v1/tenants", "").expect(403).refused("missing_scope")
 }
 
+func TestTenantWeights(t *testing.T) {
+	h := newHarness(t)
+	weight := func(method, path, body string, status, want int) {
+		t.Helper()
+		var got struct{ Weight int }
+		if err := json.Unmarshal([]byte(h.call(h.platform, method, path, body).expect(status).body), &got); err != nil || got.Weight != want {
+			t.Errorf("%s: weight %d, %v; want %d", body, got.Weight, err, want)
+		}
+	}
+	weight("POST", "/v1/tenants", `{"tenantId":"light","name":"Light"}`, 201, 1)
+	weight("POST", "/v1/tenants", `{"tenantId":"heavy","name":"Heavy","weight":100}`, 201, 100)
+	weight("PATCH", "/v1/tenants/light", `{"weight":7}`, 200, 7)
+	weight("PATCH", "/v1/tenants/light", `{"name":"Lighter"}`, 200, 7)
+	weight("PATCH", "/v1/tenants/light", `{}`, 200, 7)
+	for _, bad := range []string{"0", "101", "-1", "1.5", `"5"`, "null", "1e99"} {
+		h.call(h.platform, "POST", "/v1/tenants", `{"tenantId":"bad","name":"Bad","weight":`+bad+`}`).expect(400).refused("validation_failed", "weight")
+		h.call(h.platform, "PATCH", "/v1/tenants/light", `{"weight":`+bad+`}`).expect(400).refused("validation_failed", "weight")
+	}
+	for _, bad := range []string{`""`, "null", "7"} {
+		h.call(h.platform, "PATCH", "/v1/tenants/light", `{"name":`+bad+`}`).expect(400).refused("validation_failed", "name")
+	}
+	if all := h.call(h.platform, "GET", "/v1/tenants", "").expect(200); !strings.Contains(all.body, `"name":"Lighter","weight":7`) {
+		t.Errorf("tenants: %s", all.body)
+	}
+	h.call(h.platform, "PATCH", "/v1/tenants/nobody", `{"weight":7}`).expect(404).refused("not_found")
+	h.call(h.admin, "PATCH", "/v1/tenants/"+own, `{"weight":7}`).expect(403).refused("missing_scope")
+}
+
 func TestKeys(t *testing.T) {
 	h := newHarness(t)
 	made := h.call(h.platform, "POST", "/v1/api-keys", `{"name":"ERP","tenantId":"tenant-123","scopes":["webhooks.read"],"expiresAt":"2027-01-01T00:00:00Z"}`).expect(201)

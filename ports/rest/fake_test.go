@@ -280,6 +280,23 @@ func (f *fake) Tenants(_ context.Context, page access.Page) ([]access.Tenant, er
 	return found[:min(page.Limit, len(found))], f.fail
 }
 
+func (f *fake) ChangeTenant(_ context.Context, id tenant.ID, c access.TenantChange) (access.Tenant, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	t, ok := f.tenants[id]
+	if !ok {
+		return t, notFound()
+	}
+	if c.Name != nil {
+		t.Name = *c.Name
+	}
+	if c.Weight != nil {
+		t.Weight = *c.Weight
+	}
+	f.tenants[id] = t
+	return t, f.write()
+}
+
 func (f *fake) SetFeature(_ context.Context, id tenant.ID, feature tenant.Feature, enabled bool, _ time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -61,7 +61,7 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 	h := &harness{T: t, store: f, now: time.Date(2026, 6, 18, 17, 0, 0, 0, time.UTC), log: &bytes.Buffer{}}
 	now := func() time.Time { return h.now }
 	for _, id := range []tenant.ID{own, alien} {
-		f.tenants[id] = access.Tenant{ID: id, Name: "T", CreatedAt: h.now, Features: map[tenant.Feature]bool{}}
+		f.tenants[id] = access.Tenant{ID: id, Name: "T", Weight: tenant.DefaultWeight, CreatedAt: h.now, Features: map[tenant.Feature]bool{}}
 	}
 	h.platform = h.key(domain.Key{Scopes: domain.Scopes()})
 	h.admin = h.key(domain.Key{Tenant: own, Scopes: domain.Scopes()[:7]})

@@ -77,7 +77,7 @@ func TestDocument(t *testing.T) {
 			}
 		}
 	}
-	if operations != 55 {
+	if operations != 56 {
 		t.Errorf("%d operations, want 55: has a route come or gone?", operations)
 	}
 }

@@ -180,6 +180,16 @@ func (o optional[T]) apply(to *T, fields problem.Fields, name string) {
 	}
 }
 
+// wanted is what the field was sent with, nil when it was not; a null is refused.
+func (o optional[T]) wanted(fields problem.Fields, name string) *T {
+	if !o.set {
+		return nil
+	}
+	var value T
+	o.apply(&value, fields, name)
+	return &value
+}
+
 func viewSubscription(s subscription.Subscription, now time.Time) Subscription {
 	view := Subscription{
 		ID: s.ID, TenantID: string(s.Tenant), Name: s.Name, URL: s.URL, EventTypes: append([]string{}, s.EventTypes...), SourceSystem: s.SourceSystem,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/access"
 	domain "github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -15,6 +16,7 @@ import (
 type Tenant struct {
 	TenantID  string          `json:"tenantId" example:"tenant-123"`
 	Name      string          `json:"name" example:"Ruhr Service GmbH"`
+	Weight    int             `json:"weight" doc:"Its part of what is attempted at once when there is not room for all, in proportion to the weights of the others." example:"1"`
 	Features  map[string]bool `json:"features" doc:"What was ever switched; what is not there is off."`
 	CreatedAt time.Time       `json:"createdAt"`
 }
@@ -28,8 +30,20 @@ type newTenantInput struct {
 
 // NewTenant begins a tenant.
 type NewTenant struct {
-	TenantID string `json:"tenantId" pattern:"^[A-Za-z0-9._-]{1,64}$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ -" example:"tenant-123"`
-	Name     string `json:"name" minLength:"1" maxLength:"200" example:"Ruhr Service GmbH"`
+	TenantID string        `json:"tenantId" pattern:"^[A-Za-z0-9._-]{1,64}$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ -" example:"tenant-123"`
+	Name     string        `json:"name" minLength:"1" maxLength:"200" example:"Ruhr Service GmbH"`
+	Weight   optional[int] `json:"weight,omitempty" minimum:"1" maximum:"100" doc:"Default 1."`
+}
+
+type tenantPatchInput struct {
+	ID   string `path:"tenantId" pattern:"^[A-Za-z0-9._-]{1,64}$" patternDescription:"1 to 64 of A-Z a-z 0-9 . _ -"`
+	Body TenantPatch
+}
+
+// TenantPatch changes a tenant; what is absent stays as it is.
+type TenantPatch struct {
+	Name   optional[string] `json:"name,omitempty" minLength:"1" maxLength:"200" example:"Ruhr Service GmbH"`
+	Weight optional[int]    `json:"weight,omitempty" minimum:"1" maximum:"100" example:"10"`
 }
 
 type featureInput struct {
@@ -50,16 +64,37 @@ func (a *API) routeTenants() {
 		summary: "Add a tenant", example: map[string]any{"tenantId": "tenant-123", "name": "Ruhr Service GmbH"}}, a.createTenant)
 	register(a, operation{id: "listTenants", method: http.MethodGet, path: "/v1/tenants", tag: tagTenants, scope: domain.PlatformAdmin,
 		summary: "List the tenants"}, a.listTenants)
+	register(a, operation{id: "updateTenant", method: http.MethodPatch, path: "/v1/tenants/{tenantId}", tag: tagTenants, scope: domain.PlatformAdmin,
+		summary: "Rename a tenant, or weigh it anew", description: "What is absent stays as it is.", statuses: []int{http.StatusNotFound},
+		example: map[string]any{"weight": 10}}, a.updateTenant)
 	register(a, operation{id: "setFeature", method: http.MethodPut, path: "/v1/tenants/{tenantId}/features/{feature}", tag: tagTenants, scope: domain.PlatformAdmin,
 		summary: "Book a feature for a tenant, or end it", statuses: []int{http.StatusNotFound}, example: map[string]any{"enabled": true}}, a.setFeature)
 }
 
 func (a *API) createTenant(ctx context.Context, in *newTenantInput) (*TenantOutput, error) {
-	made, err := a.Tenants.Create(ctx, tenant.ID(in.Body.TenantID), in.Body.Name)
+	fields, weight := problem.Collect(""), tenant.DefaultWeight
+	in.Body.Weight.apply(&weight, fields, "weight")
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	made, err := a.Tenants.Create(ctx, tenant.ID(in.Body.TenantID), in.Body.Name, weight)
 	if err != nil {
 		return nil, err
 	}
 	return &TenantOutput{viewTenant(made)}, nil
+}
+
+func (a *API) updateTenant(ctx context.Context, in *tenantPatchInput) (*TenantOutput, error) {
+	fields, change := problem.Collect(""), access.TenantChange{}
+	change.Name, change.Weight = in.Body.Name.wanted(fields, "name"), in.Body.Weight.wanted(fields, "weight")
+	if err := fields.Err(); err != nil {
+		return nil, err
+	}
+	changed, err := a.Tenants.Change(ctx, tenant.ID(in.ID), change)
+	if err != nil {
+		return nil, err
+	}
+	return &TenantOutput{viewTenant(changed)}, nil
 }
 
 func (a *API) listTenants(ctx context.Context, in *listInput) (*PageOutput[Tenant], error) {
@@ -92,5 +127,5 @@ func viewTenant(t access.Tenant) Tenant {
 	for feature, enabled := range maps.All(t.Features) {
 		features[string(feature)] = enabled
 	}
-	return Tenant{TenantID: string(t.ID), Name: t.Name, Features: features, CreatedAt: t.CreatedAt.UTC()}
+	return Tenant{TenantID: string(t.ID), Name: t.Name, Weight: t.Weight, Features: features, CreatedAt: t.CreatedAt.UTC()}
 }

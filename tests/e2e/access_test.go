@@ -28,7 +28,7 @@ var scopeOf = map[string]string{
 	"GET /v1/deliveries": "webhook_deliveries.read", "GET /v1/deliveries/{}": "webhook_deliveries.read", "POST /v1/deliveries/{}/retry": "webhook_deliveries.retry",
 	"POST /v1/subscriptions/{}/replay": "webhooks.manage", "POST /v1/deliveries/retry": "webhook_deliveries.retry",
 	"GET /v1/jobs": "webhook_deliveries.retry", "GET /v1/jobs/{}": "webhook_deliveries.retry", "POST /v1/jobs/{}/cancel": "webhook_deliveries.retry",
-	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PUT /v1/tenants/{}/features/{}": "platform.admin",
+	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PATCH /v1/tenants/{}": "platform.admin", "PUT /v1/tenants/{}/features/{}": "platform.admin",
 	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{}": ownRule,
 	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public,
 }

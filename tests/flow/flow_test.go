@@ -165,7 +165,7 @@ func TestAnEventReachesItsReceiverSigned(t *testing.T) {
 	}))
 	defer receiver.Close()
 	ctx := t.Context()
-	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", CreatedAt: time.Now()}); err != nil {
+	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", Weight: tenant.DefaultWeight, CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	_, whsec, err := s.subs.Create(ctx, "tenant-123", subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"visit_report.*"},
@@ -209,7 +209,7 @@ func BenchmarkFlow(b *testing.B) {
 	}))
 	defer receiver.Close()
 	ctx := b.Context()
-	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", CreatedAt: time.Now()}); err != nil {
+	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", Weight: tenant.DefaultWeight, CreatedAt: time.Now()}); err != nil {
 		b.Fatal(err)
 	}
 	if _, _, err := s.subs.Create(ctx, "tenant-123", subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"*"},

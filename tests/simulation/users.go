@@ -26,7 +26,7 @@ func marker(owner tenant.ID) string { return "of " + string(owner) }
 func (w *world) settleIn() {
 	ctx := context.Background()
 	for _, owner := range tenants[:w.tenants] {
-		must(w.store.CreateTenant(ctx, access.Tenant{ID: owner, Name: string(owner), CreatedAt: w.now}))
+		must(w.store.CreateTenant(ctx, access.Tenant{ID: owner, Name: string(owner), Weight: tenant.DefaultWeight, CreatedAt: w.now}))
 		must(w.store.SetFeature(ctx, owner, tenant.BillingWebhooks, w.people.IntN(2) == 0, w.now))
 		must(w.store.Upsert(ctx, owner, entries(owner, 0)))
 	}

@@ -57,6 +57,25 @@ func (s *Store) Tenants(ctx context.Context, page access.Page) (list []access.Te
 	return list[:min(len(list), page.Limit)], err
 }
 
+// ChangeTenant answers the tenant as it is then.
+func (s *Store) ChangeTenant(ctx context.Context, id tenant.ID, change access.TenantChange) (t access.Tenant, err error) {
+	err = s.update(ctx, func(_ context.Context, tx *tx) (err error) {
+		found := false
+		if t, found = s.tenants.get(keyOf(id)); !found {
+			return orNotFound(nil, false, "tenant")
+		}
+		if change.Name != nil {
+			t.Name = *change.Name
+		}
+		if change.Weight != nil {
+			t.Weight = *change.Weight
+		}
+		s.tenants.put(tx, keyOf(id), t)
+		return nil
+	})
+	return t, err
+}
+
 // SetFeature books a feature or ends it.
 func (s *Store) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, _ time.Time) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
