@@ -53,9 +53,14 @@ type Service struct {
 // ErrTooOld says that what came behind the cursor may be deleted.
 var ErrTooOld = errors.New("what came behind the cursor may be deleted by now")
 
+// ErrRestored says that the log does not have the event that the cursor is behind: it was put back to an older backup,
+// and what is accepted since may come before the cursor.
+var ErrRestored = errors.New("the cursor is not of this log")
+
 // Cursor says how far a receiver has read. The zero Cursor is before everything that is kept.
 type Cursor struct {
 	Sequence int64     // of the last event that was looked at
+	Accepted time.Time // when that one was: no other log has one there of the same microsecond
 	At       time.Time // what came behind it was accepted after this
 }
 
@@ -94,6 +99,9 @@ func (s *Service) Read(ctx context.Context, q Query) (Page, error) {
 	if s.Kept > 0 && !q.After.At.IsZero() && s.Now().Sub(q.After.At) > s.Kept {
 		return Page{}, ErrTooOld
 	}
+	if err := s.known(ctx, q); err != nil {
+		return Page{}, err
+	}
 	page, err := s.page(ctx, q)
 	if err != nil || len(page.Items) > 0 || page.More || q.Wait <= 0 {
 		return page, err
@@ -111,6 +119,21 @@ func (s *Service) Read(ctx context.Context, q Query) (Page, error) {
 			return page, err
 		}
 	}
+}
+
+// known looks whether the event that the cursor is behind is in the log, or may be deleted.
+func (s *Service) known(ctx context.Context, q Query) error {
+	if q.After.Sequence == 0 || s.Kept > 0 && s.Now().Sub(q.After.Accepted) > s.Kept {
+		return nil
+	}
+	events, err := s.Reader.EventsAfter(ctx, q.Lane.Tenant, q.After.Sequence-1, 1)
+	if err != nil {
+		return fmt.Errorf("look for the cursor's event: %w", err)
+	}
+	if len(events) == 0 || events[0].Sequence != q.After.Sequence || !events[0].AcceptedAt.Equal(q.After.Accepted) {
+		return ErrRestored
+	}
+	return nil
 }
 
 // comes waits until a delivery is made, and holds nothing meanwhile.
@@ -149,7 +172,7 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 		looked := 0
 		for ; looked < len(events) && len(found) < q.Limit; looked++ {
 			e := events[looked]
-			page.Next = Cursor{e.Sequence, e.AcceptedAt}
+			page.Next = Cursor{e.Sequence, e.AcceptedAt, e.AcceptedAt}
 			if d, got := of[e.ID]; got {
 				found = append(found, d)
 			}

@@ -204,3 +204,38 @@ func TestACursorThatIsTooOldIsRefused(t *testing.T) {
 		}
 	})
 }
+
+// TestACursorOfAnotherLogIsRefused puts the log back to what it was, and lets it go on otherwise.
+func TestACursorOfAnotherLogIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		w.accept(true)
+		read := func(after catchup.Cursor) (catchup.Cursor, error) {
+			page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5, After: after})
+			return page.Next, err
+		}
+		kept, err := read(catchup.Cursor{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Second) // of fake time
+		w.accept(true)
+		ahead, err := read(kept)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.events = w.events[:1]
+		if _, err := read(ahead); !errors.Is(err, catchup.ErrRestored) {
+			t.Errorf("a cursor beyond the log's end gave %v", err)
+		}
+		<-time.After(time.Second) // of fake time
+		w.accept(true)
+		w.accept(true)
+		if _, err := read(ahead); !errors.Is(err, catchup.ErrRestored) {
+			t.Errorf("a cursor at another event gave %v", err)
+		}
+		if next, err := read(kept); err != nil || next.Sequence != 30 {
+			t.Errorf("a cursor that the backup has gave %v, %v", next, err)
+		}
+	})
+}

@@ -42,7 +42,7 @@ type catchUpInput struct {
 const catchUpDescription = `For receivers that were away for longer than retries go on, or that cannot be called at all. Each event that the subscription
 got a delivery for is there once, as its newest delivery has it, whatever became of that; nothing is marked as delivered by reading it.
 No event is left out: what is accepted later comes later. Take the eventId for what was handled already. A cursor that is older than what
-is kept is refused, since events may be missing behind it.`
+is kept is refused, since events may be missing behind it, and so is one that the log does not know since it was put back to an older backup.`
 
 func (a *API) routeCatchUp() {
 	register(a, operation{id: "listSubscriptionEvents", method: http.MethodGet, path: "/v1/subscriptions/{subscriptionId}/events", tag: tagSubscriptions,
@@ -69,6 +69,9 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 	if errors.Is(err, catchup.ErrTooOld) {
 		return nil, invalid("after", "is so old that events behind it may be deleted: begin without it, and look through GET /v1/deliveries")
 	}
+	if errors.Is(err, catchup.ErrRestored) {
+		return nil, invalid("after", "is not a cursor of this log, which may be an older backup: begin without it, and take the eventId for what was handled already")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -79,15 +82,19 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 	return &CatchUpOutput{view}, nil
 }
 
-// A cursor is opaque to clients: the version of its form, the sequence, and the time in milliseconds.
-const catchUpForm = "1.%d.%d"
+// A cursor is opaque to clients: the version of its form, the sequence, when that event was accepted, in
+// microseconds, and the time in milliseconds.
+const catchUpForm = "2.%d.%d.%d"
 
 func catchUpCursor(c catchup.Cursor) string {
-	at := int64(0)
+	accepted, at := int64(0), int64(0)
+	if !c.Accepted.IsZero() {
+		accepted = c.Accepted.UnixMicro()
+	}
 	if !c.At.IsZero() {
 		at = c.At.UnixMilli()
 	}
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, catchUpForm, c.Sequence, at))
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, catchUpForm, c.Sequence, accepted, at))
 }
 
 func parseCatchUpCursor(text string) (c catchup.Cursor, err error) {
@@ -95,11 +102,12 @@ func parseCatchUpCursor(text string) (c catchup.Cursor, err error) {
 		return c, nil
 	}
 	decoded, err := base64.RawURLEncoding.DecodeString(text)
-	var at int64
+	var accepted, at int64
 	if err == nil {
-		_, err = fmt.Sscanf(string(decoded), catchUpForm, &c.Sequence, &at)
+		_, err = fmt.Sscanf(string(decoded), catchUpForm, &c.Sequence, &accepted, &at)
 	}
-	if c.At = time.UnixMilli(at).UTC(); err != nil || c.Sequence < 0 || at < 0 || catchUpCursor(c) != text {
+	c.Accepted, c.At = time.UnixMicro(accepted).UTC(), time.UnixMilli(at).UTC()
+	if err != nil || c.Sequence < 0 || accepted < 0 || at < 0 || catchUpCursor(c) != text {
 		return c, invalid("after", "is not a cursor of this route")
 	}
 	return c, nil

@@ -80,3 +80,14 @@ func (r *receiver) count() int {
 	defer r.mu.Unlock()
 	return len(r.arrivals)
 }
+
+// forget drops what came of the events until now.
+func (r *receiver) forget(events []accepted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	gone := map[string]bool{}
+	for _, e := range events {
+		gone[e.id] = true
+	}
+	r.arrivals = slices.DeleteFunc(r.arrivals, func(a arrival) bool { return gone[a.event] })
+}

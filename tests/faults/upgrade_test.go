@@ -13,6 +13,8 @@ import (
 var upgradeScenarios = []scenario{
 	{name: "rolling upgrade", does: "at load, one process after the other is replaced by a newer binary, whose migration widens every table; an old one that starts too late refuses",
 		on: onlyPostgreSQL, run: upgrade},
+	{name: "older backup restored", does: "a backup is taken with attempts out, more is accepted and delivered, the backup is restored, and all is emitted again under its IDs", on: both,
+		run: restoreBackup},
 }
 
 // widen is a migration that changes each table, beside processes that do not know of it.
