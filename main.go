@@ -191,7 +191,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	if err != nil {
 		return nil, fmt.Errorf("prepare the first platform key: %w", err)
 	}
-	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule}
+	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule, Quota: c.Quotas.Subscriptions}
 	attempter := &dispatch.Attempter{Sender: faults.Sender(sender), Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
 	subs.Mended = d.Forget
@@ -234,7 +234,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
 		Live: hub, DeliveryMetrics: store, CatchUp: &catchup.Service{Reader: store, Subscriptions: subs, Signer: attempter, Hub: hub, Now: now, Kept: retention.Ages(c.Retention).Shortest()},
 		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
-		Log: log, Now: now, RateLimit: c.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
+		Log: log, Now: now, RateLimit: c.RateLimit, TenantRateLimit: c.Quotas.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
 	return s, nil
 }

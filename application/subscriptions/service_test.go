@@ -217,12 +217,15 @@ func (f full) CountSubscriptions(context.Context, tenant.ID) (int, error) { retu
 
 func TestTheQuota(t *testing.T) {
 	w := newWorld(t)
-	w.service.Store = full{w.Store, subscriptions.MaxPerTenant - 1}
-	_, _, err := w.service.Create(t.Context(), "acme", settings(), by)
-	w.ok(err)
-	w.service.Store = full{w.Store, subscriptions.MaxPerTenant}
-	_, _, err = w.service.Create(t.Context(), "acme", settings(), by)
-	w.refused(err, problem.Forbidden)
+	for quota, highest := range map[int]int{0: subscriptions.MaxPerTenant, 1000: 1000} {
+		w.service.Quota = quota
+		w.service.Store = full{w.Store, highest - 1}
+		_, _, err := w.service.Create(t.Context(), "acme", settings(), by)
+		w.ok(err)
+		w.service.Store = full{w.Store, highest}
+		_, _, err = w.service.Create(t.Context(), "acme", settings(), by)
+		w.refused(err, problem.Forbidden)
+	}
 }
 
 func TestIfMatch(t *testing.T) {

@@ -2,6 +2,7 @@
 package subscriptions
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -45,7 +46,7 @@ type Actor struct {
 	TraceParent string
 }
 
-// MaxPerTenant is the quota of subscriptions.
+// MaxPerTenant is the highest quota of subscriptions that can be set; what lists a tenant's is bounded by it.
 const MaxPerTenant = 10_000
 
 // Service changes subscriptions.
@@ -59,6 +60,8 @@ type Service struct {
 	NewSecret func() secret.Secret
 	// DefaultSchedule is for subscriptions that set none.
 	DefaultSchedule []time.Duration
+	// Quota is how many subscriptions a tenant may have, 1 to MaxPerTenant; 0 is as many as can be set.
+	Quota int
 	// Mended hears of lanes whose endpoint was changed, or which were resumed; nil for nobody.
 	Mended func(lane dispatch.Lane)
 }
@@ -103,8 +106,8 @@ func (s *Service) mayCreate(ctx context.Context, owner tenant.ID, settings subsc
 	if err != nil {
 		return err
 	}
-	if count >= MaxPerTenant {
-		return problem.New(problem.Forbidden, "The tenant has %d subscriptions, which is as many as it may have.", count)
+	if quota := cmp.Or(s.Quota, MaxPerTenant); count >= quota {
+		return problem.New(problem.Forbidden, "The tenant has %d subscriptions, and may have %d: delete one that is not needed.", count, quota)
 	}
 	return nil
 }

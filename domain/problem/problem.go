@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Code is a problem's stable, machine-readable name (contract, section 5).
@@ -38,6 +39,8 @@ type Error struct {
 	Fields map[string][]string
 	// RequiredScope is set with MissingScope.
 	RequiredScope string
+	// RetryAfter is in how long it makes sense to try again, with RateLimited and Unavailable; 0 when nobody knows.
+	RetryAfter time.Duration
 }
 
 // Error is the code, the detail and the fields in the order of their paths.

@@ -82,7 +82,9 @@ type Dependencies struct {
 	Now         func() time.Time
 	// RateLimit is requests a second and API key; 0 is none.
 	RateLimit int
-	Version   string
+	// TenantRateLimit is requests a second and tenant, over all its keys; 0 is none.
+	TenantRateLimit int
+	Version         string
 	// ProbesOnly serves /healthz, /readyz and /metrics alone: the process has other roles than the API's.
 	ProbesOnly bool
 }
@@ -90,9 +92,9 @@ type Dependencies struct {
 // API is the HTTP server.
 type API struct {
 	Dependencies
-	app     *fiber.App
-	huma    huma.API
-	limiter *limiter
+	app    *fiber.App
+	huma   huma.API
+	limits limits
 	// document is /openapi.json, asyncDocument is /asyncapi.json.
 	document, asyncDocument []byte
 	// base is the parent of each request's context; stop cancels it when draining took too long.

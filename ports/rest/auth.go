@@ -49,7 +49,7 @@ func (a *API) admit(ctx context.Context, c *fiber.Ctx, o operation) error {
 		return err
 	}
 	caller := recordFrom(ctx).caller
-	if err := a.limiter.take(c, caller.ID); err != nil {
+	if err := a.limits.take(c, caller); err != nil {
 		return err
 	}
 	if o.scope != "" && !caller.Allows(o.scope) {

@@ -176,6 +176,26 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// A tenant gets no more by making another key, and what the platform sends for it is not its own.
+func TestRateLimitOfATenant(t *testing.T) {
+	h := newHarness(t, func(d *rest.Dependencies) { d.RateLimit, d.TenantRateLimit = 2, 1 })
+	if got := h.call(h.reader, "GET", "/v1/event-types", "").expect(200); got.header.Get("X-RateLimit-Limit") != "1" {
+		t.Errorf("the key's limit is not the tighter one: %v", got.header)
+	}
+	h.call(h.admin, "GET", "/v1/event-types", "").expect(200)
+	got := h.call(h.admin, "GET", "/v1/event-types", "").expect(429).refused("rate_limited")
+	if got.header.Get("Retry-After") != "1" || got.header.Get("X-RateLimit-Remaining") != "0" || !strings.Contains(got.body, "All keys of the tenant") {
+		t.Errorf("%v %s", got.header, got.body)
+	}
+	for range 3 {
+		if got := h.call(h.platform, "GET", "/v1/event-types", "").expect(200); got.header.Get("X-RateLimit-Limit") != "2" {
+			t.Errorf("the platform is charged for the tenant: %v", got.header)
+		}
+	}
+	h.now = h.now.Add(time.Second)
+	h.call(h.reader, "GET", "/v1/event-types", "").expect(200)
+}
+
 func TestTraces(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")

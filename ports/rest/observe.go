@@ -75,7 +75,7 @@ func (a *API) observe(c *fiber.Ctx) error {
 	}
 	started := a.Now()
 	c.SetUserContext(context.WithValue(ctx, recordKey{}, r))
-	a.limiter.untouched(c)
+	a.limits.untouched(c)
 	if err := recovered(c); err != nil {
 		if err = a.answerError(c, err); err != nil {
 			return err

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -127,9 +129,11 @@ func problemOf(ctx context.Context, err error) *Problem {
 func (a *API) answerError(c *fiber.Ctx, err error) error {
 	p := problemOf(c.UserContext(), err)
 	if c.GetRespHeader(headerLimit) == "" {
-		a.limiter.untouched(c)
+		a.limits.untouched(c)
 	}
-	setRetryAfter(p.Status, c.GetRespHeader, c.Set)
+	if seconds := retryAfter(p.Status, err); seconds != "" {
+		c.Set(fiber.HeaderRetryAfter, seconds)
+	}
 	body, err := json.Marshal(p, json.Deterministic(true))
 	if err != nil {
 		return fmt.Errorf("encode a problem: %w", err)
@@ -138,10 +142,12 @@ func (a *API) answerError(c *fiber.Ctx, err error) error {
 	return c.Send(body)
 }
 
-func setRetryAfter(status int, get func(string, ...string) string, set func(string, string)) {
-	if status == http.StatusServiceUnavailable && get(fiber.HeaderRetryAfter) == "" {
-		set(fiber.HeaderRetryAfter, "1")
+// retryAfter is when to try again, in whole seconds; empty for an answer that does not depend on when.
+func retryAfter(status int, err error) string {
+	if status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests {
+		return ""
 	}
+	return strconv.Itoa(max(1, int(math.Ceil(refusal(err).RetryAfter.Seconds()))))
 }
 
 // huma has no other place to say what an error looks like than these variables of its package.
@@ -152,14 +158,13 @@ func init() {
 		return newProblem(humaRefusal(status, message, causes))
 	}
 	huma.NewErrorWithContext = func(ctx huma.Context, status int, message string, causes ...error) huma.StatusError {
-		var p *Problem
+		var err error = humaRefusal(status, message, causes)
 		if status == http.StatusInternalServerError && len(causes) == 1 {
-			p = problemOf(ctx.Context(), causes[0]) // what a handler returned
-		} else {
-			p = problemOf(ctx.Context(), humaRefusal(status, message, causes))
+			err = causes[0] // what a handler returned
 		}
-		if p.Status == http.StatusServiceUnavailable {
-			ctx.SetHeader(fiber.HeaderRetryAfter, "1")
+		p := problemOf(ctx.Context(), err)
+		if seconds := retryAfter(p.Status, err); seconds != "" {
+			ctx.SetHeader(fiber.HeaderRetryAfter, seconds)
 		}
 		return p
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"golang.org/x/time/rate"
 
+	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -24,12 +25,59 @@ const (
 // burstFactor is how many seconds' worth of requests may come at once (contract, section 6).
 const burstFactor = 2
 
-// maxBuckets bounds the memory of the limiter. Only keys that exist get a bucket.
+// maxBuckets bounds the memory of a limiter. Only keys and tenants that exist get a bucket.
 const maxBuckets = 10_000
 
-// limiter has a token bucket for each API key; the one unused for longest makes room for a new one.
-type limiter struct {
+// limits bounds the requests of each key, and those of each tenant over all its keys: whoever makes another key gets no
+// more by it. What a platform key sends for tenants is the platform's.
+type limits struct {
+	keys, tenants *limiter
+}
+
+// take counts one request of the caller, writes what is left by the tighter limit into the answer's headers, and refuses
+// the request when nothing was.
+func (l limits) take(c *fiber.Ctx, caller access.Key) error {
+	left, err := l.keys.take(caller.ID, "This key may send")
+	if err == nil && caller.Tenant != "" {
+		var ofTenant allowance
+		if ofTenant, err = l.tenants.take(string(caller.Tenant), "All keys of the tenant together may send"); err != nil || ofTenant.tighter(left) {
+			left = ofTenant
+		}
+	}
+	left.write(c)
+	return err
+}
+
+// untouched writes the headers for a request that no key is charged for.
+func (l limits) untouched(c *fiber.Ctx) {
+	allowance{l.keys.perSecond, float64(burstFactor * l.keys.perSecond)}.write(c)
+}
+
+// allowance is what is left of a limit's burst; the zero value is no limit.
+type allowance struct {
 	perSecond int
+	left      float64
+}
+
+// tighter reports whether less is left of a than of b, as a share of the limit.
+func (a allowance) tighter(b allowance) bool {
+	return a.perSecond > 0 && (b.perSecond == 0 || a.left*float64(b.perSecond) < b.left*float64(a.perSecond))
+}
+
+func (a allowance) write(c *fiber.Ctx) {
+	if a.perSecond == 0 {
+		return
+	}
+	missing := float64(burstFactor*a.perSecond) - a.left
+	c.Set(headerLimit, strconv.Itoa(a.perSecond))
+	// The burst is shown as its share of the limit, so that it goes down with each request, and 0 means refused.
+	c.Set(headerRemaining, strconv.Itoa(max(0, int(a.left/burstFactor))))
+	c.Set(headerReset, strconv.Itoa(int(math.Ceil(missing/float64(a.perSecond)))))
+}
+
+// limiter has a token bucket for each of many, by their IDs; the one unused for longest makes room for a new one.
+type limiter struct {
+	perSecond int // 0 is no limit
 	now       func() time.Time
 
 	mu      sync.Mutex
@@ -38,7 +86,7 @@ type limiter struct {
 }
 
 type bucket struct {
-	keyID  string
+	id     string
 	tokens *rate.Limiter
 }
 
@@ -46,51 +94,34 @@ func newLimiter(perSecond int, now func() time.Time) *limiter {
 	return &limiter{perSecond: perSecond, now: now, buckets: map[string]*list.Element{}, recent: list.New()}
 }
 
-// take counts one request of the key, writes what is left into the answer's headers, and refuses the
-// request when nothing was.
-func (l *limiter) take(c *fiber.Ctx, keyID string) error {
+// take counts one request and says what is left; whose begins the sentence of a refusal.
+func (l *limiter) take(id, whose string) (allowance, error) {
 	if l.perSecond <= 0 {
-		return nil
+		return allowance{}, nil
 	}
-	tokens, now := l.bucket(keyID), l.now()
+	tokens, now := l.bucket(id), l.now()
 	allowed := tokens.AllowN(now, 1)
-	left := tokens.TokensAt(now)
-	l.write(c, left)
+	left := allowance{l.perSecond, tokens.TokensAt(now)}
 	if allowed {
-		return nil
+		return left, nil
 	}
-	wait := (1 - left) / float64(l.perSecond)
-	c.Set(fiber.HeaderRetryAfter, strconv.Itoa(max(1, int(math.Ceil(wait)))))
-	return problem.New(problem.RateLimited, "This key may send %d requests a second.", l.perSecond)
+	refused := problem.New(problem.RateLimited, "%s %d requests a second.", whose, l.perSecond)
+	refused.RetryAfter = time.Duration((1 - left.left) / float64(l.perSecond) * float64(time.Second))
+	return left, refused
 }
 
-// untouched writes the headers for a request that no key is charged for.
-func (l *limiter) untouched(c *fiber.Ctx) {
-	if l.perSecond > 0 {
-		l.write(c, float64(burstFactor*l.perSecond))
-	}
-}
-
-func (l *limiter) write(c *fiber.Ctx, left float64) {
-	missing := float64(burstFactor*l.perSecond) - left
-	c.Set(headerLimit, strconv.Itoa(l.perSecond))
-	// The burst is shown as its share of the limit, so that it goes down with each request, and 0 means refused.
-	c.Set(headerRemaining, strconv.Itoa(max(0, int(left/burstFactor))))
-	c.Set(headerReset, strconv.Itoa(int(math.Ceil(missing/float64(l.perSecond)))))
-}
-
-func (l *limiter) bucket(keyID string) *rate.Limiter {
+func (l *limiter) bucket(id string) *rate.Limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if found, ok := l.buckets[keyID]; ok {
+	if found, ok := l.buckets[id]; ok {
 		l.recent.MoveToFront(found)
 		return found.Value.(*bucket).tokens
 	}
 	if len(l.buckets) >= maxBuckets {
 		oldest := l.recent.Back()
-		delete(l.buckets, l.recent.Remove(oldest).(*bucket).keyID)
+		delete(l.buckets, l.recent.Remove(oldest).(*bucket).id)
 	}
-	made := &bucket{keyID, rate.NewLimiter(rate.Limit(l.perSecond), burstFactor*l.perSecond)}
-	l.buckets[keyID] = l.recent.PushFront(made)
+	made := &bucket{id, rate.NewLimiter(rate.Limit(l.perSecond), burstFactor*l.perSecond)}
+	l.buckets[id] = l.recent.PushFront(made)
 	return made.tokens
 }

@@ -95,7 +95,7 @@ type shell struct {
 // newShell starts the session against a service with the settings of the README: the defaults.
 func newShell(t *testing.T) *shell {
 	t.Helper()
-	defaults := []string{"ORDINAVO_RETRY_SCHEDULE=", "ORDINAVO_RATE_LIMIT="}
+	defaults := []string{"ORDINAVO_RETRY_SCHEDULE=", "ORDINAVO_RATE_LIMIT=", "ORDINAVO_TENANT_RATE_LIMIT="}
 	s, hook, dir := start(t, t.TempDir(), defaults...), receive(t, nil), t.TempDir()
 	command := exec.CommandContext(t.Context(), "sh")
 	command.Dir = dir

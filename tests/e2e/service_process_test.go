@@ -47,6 +47,7 @@ func environment(dir string, more ...string) []string {
 		"ORDINAVO_EGRESS_ALLOW=127.0.0.0/8",
 		"ORDINAVO_RETRY_SCHEDULE=100ms,100ms,100ms",
 		"ORDINAVO_RATE_LIMIT=0",
+		"ORDINAVO_TENANT_RATE_LIMIT=0",
 	)
 	return append(env, more...)
 }

@@ -27,6 +27,7 @@ type Config struct {
 	MaxInFlight int
 	// RateLimit is API requests a second and key, 0 to 1,000,000; 0 is none.
 	RateLimit int
+	Quotas    Quotas
 	Retention Retention
 	// ShutdownTimeout is how long draining may take.
 	ShutdownTimeout time.Duration
@@ -75,6 +76,14 @@ type PortRange struct {
 // Retention is how long things are kept; each more than 0.
 type Retention struct {
 	Events, Attempts, DeadLetters time.Duration
+}
+
+// Quotas bound what tenants take, so that one leaves room for the others; 0 is none, but for Subscriptions.
+type Quotas struct {
+	// RateLimit is API requests a second and tenant, over all its keys; 0 to 1,000,000.
+	RateLimit int
+	// Subscriptions is how many a tenant may have, 1 to 10,000.
+	Subscriptions int
 }
 
 // Client is what emit needs to talk to a running service.

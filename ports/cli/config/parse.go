@@ -21,6 +21,7 @@ const (
 	maxRetryDelay      = 72 * time.Hour
 	maxMaxInFlight     = 100_000
 	maxRateLimit       = 1_000_000
+	maxSubscriptions   = 10_000
 	minRetention       = time.Minute
 	maxRetention       = 10 * 365 * day
 	maxShutdownTimeout = time.Hour
