@@ -6,6 +6,9 @@ import (
 	"os"
 	"testing"
 
+	"github.com/klauspost/compress/huff0"
+	"github.com/klauspost/compress/s2"
+
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
@@ -22,8 +25,32 @@ func TestTrain(t *testing.T) {
 		if err := os.WriteFile("dictionaries/"+name, built, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		t.Logf("%s: %d bytes", name, len(built))
+		code := code(t, Kind(kind), s2.MakeDict(built, nil))
+		if err := os.WriteFile("dictionaries/"+name+".code", code, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %d bytes, its code %d", name, len(built), len(code))
 	}
+}
+
+// code is the Huffman code of the blocks of samples, with each byte at least once.
+func code(t *testing.T, kind Kind, d *s2.Dict) []byte {
+	var blocks []byte
+	for seed := uint64(1000); len(blocks) < huff0.BlockSizeMax/2; seed++ {
+		for _, s := range newWorld(seed).all() {
+			if s.kind == kind {
+				blocks = append(blocks, d.Encode(nil, ready(s))...)
+			}
+		}
+	}
+	for b := range 256 {
+		blocks = append(blocks, byte(b))
+	}
+	var coding huff0.Scratch
+	if _, _, err := huff0.Compress1X(blocks[max(0, len(blocks)-huff0.BlockSizeMax):], &coding); err != nil {
+		t.Fatal(err)
+	}
+	return coding.OutTable
 }
 
 // history has what samples of different worlds share, each thing once, and at its end what is most frequent, whole: from
