@@ -9,13 +9,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 var (
-	full   = flag.Bool("full", false, "run each scenario in full")
-	report = flag.String("report", "", "write the table of what was run to this file")
+	full        = flag.Bool("full", false, "run each scenario in full")
+	report      = flag.String("report", "", "write the table of what was run to this file")
+	overloadFor = flag.Duration("overload", 2*time.Second, "how long more is offered than can be delivered")
 )
 
 // atOnce bounds how many scenarios run in parallel: each has processes of its own.

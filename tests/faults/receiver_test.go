@@ -28,6 +28,8 @@ type receiver struct {
 
 	mu       sync.Mutex
 	arrivals []arrival
+	// tally, unless it is nil, is how often each event came to each path; then only sampled arrivals are kept.
+	tally map[string]int
 	// answer is how a path answers; nil is 200 at once.
 	answer func(a arrival) int
 }
@@ -50,15 +52,23 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		body: sha256.Sum256(body), text: body, header: q.Header, status: http.StatusOK}
 	r.mu.Lock()
 	at, answer := len(r.arrivals), r.answer
-	r.arrivals = append(r.arrivals, a)
+	kept := r.tally == nil || sampled(a.event)
+	if kept {
+		r.arrivals = append(r.arrivals, a)
+	}
+	if r.tally != nil {
+		r.tally[a.path+a.event]++
+	}
 	r.mu.Unlock()
 	if answer == nil {
 		return
 	}
 	status := answer(a)
-	r.mu.Lock()
-	r.arrivals[at].status = status
-	r.mu.Unlock()
+	if kept {
+		r.mu.Lock()
+		r.arrivals[at].status = status
+		r.mu.Unlock()
+	}
 	w.WriteHeader(status)
 }
 
@@ -90,4 +100,11 @@ func (r *receiver) forget(events []accepted) {
 		gone[e.id] = true
 	}
 	r.arrivals = slices.DeleteFunc(r.arrivals, func(a arrival) bool { return gone[a.event] })
+}
+
+// distinct is how many events came to paths, however often.
+func (r *receiver) distinct() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.tally)
 }

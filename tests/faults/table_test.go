@@ -16,6 +16,8 @@ type scenario struct {
 	does       string
 	invariants string // besides those that every scenario is held to
 	on         []kind
+	inFull     bool // and not in the short form
+	alone      bool // in full, since others would change its figures
 	run        func(t *testing.T, k kind) (figures string)
 }
 
@@ -26,10 +28,15 @@ var both = []kind{onSQLite, onPostgreSQL}
 
 // TestFaults runs all scenarios.
 func TestFaults(t *testing.T) {
-	for i, s := range slices.Concat(killScenarios, upgradeScenarios, databaseScenarios, connectionScenarios, diskScenarios, processScenarios) {
+	for i, s := range slices.Concat(killScenarios, upgradeScenarios, databaseScenarios, connectionScenarios, diskScenarios, processScenarios, overloadScenarios) {
+		if s.inFull && !*full {
+			continue
+		}
 		for _, k := range s.on {
 			t.Run(s.name+"/"+string(k), func(t *testing.T) {
-				t.Parallel()
+				if !s.alone || !*full {
+					t.Parallel()
+				}
 				began := time.Now()
 				figures := s.run(t, k)
 				if !t.Failed() && !t.Skipped() {
