@@ -73,6 +73,7 @@ func main() {
 	}()
 	os.Exit(cli.Main(ctx, os.Args[1:], os.Environ(), cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cli.Commands{
 		Serve: serve, Demo: demo.Run, MigrateUp: migrateUp, MigrateDown: migrateDown, Schema: schema, Build: build,
+		Rebuild: map[string]cli.Rebuilder{"metrics": rebuildMetrics},
 	}))
 }
 
@@ -322,6 +323,16 @@ func schema(ctx context.Context, c config.Config) (current, newest uint, err err
 		return err
 	})
 	return current, newest, err
+}
+
+// rebuildMetrics works beside processes that serve the database, an SQLite file's too: its transactions are short.
+func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Context, *metrics.Rebuild) error) error {
+	return withDatabase(ctx, c, func(db database.Database) error {
+		if err := database.Prepare(ctx, db, false); err != nil {
+			return err
+		}
+		return run(ctx, metrics.NewRebuild(db.Store(nil), now, c.Retention.Attempts))
+	})
 }
 
 func withDatabase(ctx context.Context, c config.Config, do func(database.Database) error) error {

@@ -51,7 +51,7 @@ type Store interface {
 	jobs.RenderStore
 	idempotency.Store
 	catchup.Reader
-	metrics.Store
+	metrics.RebuildStore
 	metrics.Reader
 	live.Log
 	live.KeyReader

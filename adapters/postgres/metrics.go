@@ -11,34 +11,50 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// metricsGroup is the consumer group of the projection of attempts.
-const metricsGroup = "metrics"
-
 const (
-	metricsOffsets = `SELECT coalesce(o.position, 0) FROM unnest($1::text[]) WITH ORDINALITY AS t (topic, shard)
-LEFT JOIN consumer_offsets o ON o.consumer_group = '` + metricsGroup + `' AND o.topic = t.topic ORDER BY t.shard`
-	moveOffset = `INSERT INTO consumer_offsets AS o (consumer_group, topic, position) VALUES ('` + metricsGroup + `', $1, $3)
-ON CONFLICT (consumer_group, topic) DO UPDATE SET position = $3 WHERE o.position = $2`
+	liveMetrics   = `(SELECT live FROM projections WHERE name = 'metrics')`
+	newestMetrics = `(SELECT newest FROM projections WHERE name = 'metrics')`
+
+	metricsOffsets = `SELECT asked.generation, coalesce(o.position, 0)
+FROM (SELECT CASE $1::bigint WHEN 0 THEN live ELSE $1::bigint END AS generation FROM projections WHERE name = 'metrics') AS asked
+CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS t (topic, shard)
+LEFT JOIN consumer_offsets o ON o.consumer_group = 'metrics/' || asked.generation AND o.topic = t.topic ORDER BY t.shard`
+	moveOffset = `INSERT INTO consumer_offsets AS o (consumer_group, topic, position)
+SELECT 'metrics/' || $1::bigint, $2, $4::bigint FROM projections WHERE name = 'metrics' AND $1::bigint IN (live, newest)
+ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position WHERE o.position = $3`
+	beginGeneration = `UPDATE projections SET newest = newest + 1 WHERE name = 'metrics' RETURNING newest`
+	goLive          = `UPDATE projections p SET live = $1::bigint WHERE p.name = 'metrics' AND p.newest = $1::bigint AND NOT EXISTS (
+    SELECT 1 FROM consumer_offsets old LEFT JOIN consumer_offsets new ON new.consumer_group = 'metrics/' || $1::bigint AND new.topic = old.topic
+    WHERE old.consumer_group = 'metrics/' || p.live AND old.position > coalesce(new.position, 0))`
+	// dropOffsets are those of generations that are left over.
+	dropOffsets = `DELETE FROM consumer_offsets WHERE consumer_group >= 'metrics/' AND consumer_group < 'metrics0'
+AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + newestMetrics + `)`
 	nextAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at,
     coalesce(o.subscription_id, c.subscription_id, ''), coalesce(o.event_type, c.event_type, '')
 FROM (SELECT * FROM records WHERE topic = $1 AND position > $2 ORDER BY position LIMIT $3) AS r
 LEFT JOIN LATERAL (SELECT subscription_id, event_type FROM open_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10)) AS o ON true
 LEFT JOIN LATERAL (SELECT subscription_id, event_type FROM closed_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10) LIMIT 1) AS c ON true`
-	addAttempts = `INSERT INTO attempt_metrics AS m (tenant_id, minute, subscription_id, event_type, outcome, bucket, attempts)
-SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[])
-ON CONFLICT (tenant_id, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = m.attempts + excluded.attempts`
+	addAttempts = `INSERT INTO attempt_metrics AS m (generation, tenant_id, minute, subscription_id, event_type, outcome, bucket, attempts)
+SELECT $1::bigint, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::int[], $8::bigint[])
+ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = m.attempts + excluded.attempts`
 	attemptCells = `SELECT (minute - $2) / $4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts)::bigint FROM attempt_metrics
-WHERE tenant_id = $1 AND minute >= $2 AND minute < $3 AND ($5 = '' OR subscription_id = $5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT $6`
-	oldMetrics = `DELETE FROM attempt_metrics WHERE ctid = ANY (ARRAY(SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND minute < $2 LIMIT $3))`
+WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute >= $2 AND minute < $3 AND ($5 = '' OR subscription_id = $5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT $6`
+	// oldMetrics are old counts, and those of generations that are left over.
+	oldMetrics = `DELETE FROM attempt_metrics WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute < $2
+    UNION ALL SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation = ` + newestMetrics + ` AND minute < $2
+    UNION ALL SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation < ` + liveMetrics + `
+    UNION ALL SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation > ` + liveMetrics + ` AND generation < ` + newestMetrics + ` LIMIT $3))`
 )
 
-// MetricsOffsets is how far each shard is counted.
-func (s *Store) MetricsOffsets(ctx context.Context) ([]int64, error) {
+// MetricsOffsets is how far each shard is counted in a generation; see metrics.Store.
+func (s *Store) MetricsOffsets(ctx context.Context, of metrics.Generation) (g metrics.Generation, offsets []int64, err error) {
 	topics, err := s.deliveryTopics(ctx)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, metricsOffsets, topics)
+	offsets, err = all(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&g, &n) }, metricsOffsets, of, topics)
+	return g, offsets, err
 }
 
 // NextAttempts reads records of deliveries; see metrics.Store.
@@ -72,22 +88,18 @@ func (s *Store) NextAttempts(ctx context.Context, shard int, after int64, limit 
 	return attempts, last, read, err
 }
 
-// MoveMetricsOffset is false when somebody else has moved it.
-func (s *Store) MoveMetricsOffset(ctx context.Context, shard int, from, to int64) (moved bool, err error) {
+// MoveMetricsOffset moves a generation's offset; see metrics.Store.
+func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, shard int, from, to int64) (moved bool, err error) {
 	topics, err := s.deliveryTopics(ctx)
 	if err != nil {
 		return false, err
 	}
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.Exec(ctx, moveOffset, topics[shard], from, to)
-		moved = n > 0
-		return err
-	})
-	return moved, err
+	n, err := s.change(ctx, moveOffset, of, topics[shard], from, to)
+	return n > 0, err
 }
 
 // AddAttempts adds to the counts.
-func (s *Store) AddAttempts(ctx context.Context, counts map[metrics.Key]int64) error {
+func (s *Store) AddAttempts(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error {
 	var tenants, subs, types, outcomes []string
 	var minutes, numbers []int64
 	var buckets []int32
@@ -95,10 +107,43 @@ func (s *Store) AddAttempts(ctx context.Context, counts map[metrics.Key]int64) e
 		tenants, subs, types, outcomes = append(tenants, string(k.Tenant)), append(subs, k.SubscriptionID), append(types, string(k.EventType)), append(outcomes, string(k.Outcome))
 		minutes, buckets, numbers = append(minutes, k.Minute), append(buckets, int32(k.Bucket)), append(numbers, n)
 	}
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, addAttempts, tenants, minutes, subs, types, outcomes, buckets, numbers)
+	_, err := s.change(ctx, addAttempts, to, tenants, minutes, subs, types, outcomes, buckets, numbers)
+	return err
+}
+
+// BeginGeneration makes a new one beside the live one; see metrics.RebuildStore.
+func (s *Store) BeginGeneration(ctx context.Context) (begun metrics.Generation, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		begun, err = one(ctx, tx, func(r pgx.Rows) (g metrics.Generation, err error) { return g, r.Scan(&g) }, beginGeneration)
+		if err == nil {
+			_, err = tx.Exec(ctx, dropOffsets)
+		}
 		return err
 	})
+	return begun, err
+}
+
+// GoLive makes the generation live once it is counted as far as the live one; see metrics.RebuildStore.
+func (s *Store) GoLive(ctx context.Context, g metrics.Generation) (is bool, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Exec(ctx, goLive, g); err != nil {
+			return err
+		}
+		live, newest, err := generations(ctx, tx)
+		if err == nil && newest != g {
+			err = metrics.ErrSuperseded
+		}
+		if is = live == g; is && err == nil {
+			_, err = tx.Exec(ctx, dropOffsets)
+		}
+		return err
+	})
+	return is, err
+}
+
+func generations(ctx context.Context, from reader) (live, newest metrics.Generation, err error) {
+	_, err = one(ctx, from, func(r pgx.Rows) (none struct{}, err error) { return none, r.Scan(&live, &newest) }, `SELECT live, newest FROM projections WHERE name = 'metrics'`)
+	return live, newest, err
 }
 
 // AttemptCells sums counts up; see metrics.Reader.

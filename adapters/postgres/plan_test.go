@@ -148,7 +148,7 @@ func hot() map[string]struct {
 		"catch-up: events":        {eventsAfter, []any{"t7", int64(5), "events", int64(MaxEventsPerRecord), 100}, true},
 		"catch-up: deliveries":    {laneDeliveries, []any{[]string{"evt_00000000000000000000000007"}, "t7", subs[7]}, true},
 		"metrics: records":        {nextAttempts, []any{"deliveries", int64(500_000), 1000}, false},
-		"metrics: offsets":        {metricsOffsets, []any{[]string{"deliveries"}}, false},
+		"metrics: offsets":        {metricsOffsets, []any{int64(0), []string{"deliveries"}}, false},
 		"metrics: purge":          {oldMetrics, []any{"t7", int64(10), 500}, true},
 		"live: heads":             {deliveryHeads, []any{[]string{"deliveries"}}, false},
 		"live: records":           {deliveryRecords, []any{[]string{"deliveries"}, []int64{500_000}, 1000}, false},

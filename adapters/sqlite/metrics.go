@@ -10,29 +10,44 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// metricsGroup is the consumer group of the projection of attempts.
-const metricsGroup = "metrics"
-
 const (
-	metricsOffset = `SELECT coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + metricsGroup + `' AND topic = '` + TopicDeliveries + `'), 0)`
-	moveOffset    = `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('` + metricsGroup + `', '` + TopicDeliveries + `', ?2)
-		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = ?2 WHERE position = ?1`
+	liveMetrics   = `(SELECT live FROM projections WHERE name = 'metrics')`
+	newestMetrics = `(SELECT newest FROM projections WHERE name = 'metrics')`
+
+	metricsOffset = `SELECT generation, coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = 'metrics/' || generation AND topic = '` + TopicDeliveries + `'), 0)
+		FROM (SELECT iif(?1 = 0, live, ?1) AS generation FROM projections WHERE name = 'metrics') AS asked`
+	moveOffset = `INSERT INTO consumer_offsets (consumer_group, topic, position)
+		SELECT 'metrics/' || ?1, '` + TopicDeliveries + `', ?3 FROM projections WHERE name = 'metrics' AND ?1 IN (live, newest)
+		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = ?3 WHERE position = ?2`
+	beginGeneration = `UPDATE projections SET newest = newest + 1 WHERE name = 'metrics'`
+	goLive          = `UPDATE projections SET live = ?1 WHERE name = 'metrics' AND newest = ?1 AND NOT EXISTS (
+		SELECT 1 FROM consumer_offsets old LEFT JOIN consumer_offsets new ON new.consumer_group = 'metrics/' || ?1 AND new.topic = old.topic
+		WHERE old.consumer_group = 'metrics/' || projections.live AND old.position > coalesce(new.position, 0))`
+	// dropOffsets are those of generations that are left over.
+	dropOffsets = `DELETE FROM consumer_offsets WHERE consumer_group >= 'metrics/' AND consumer_group < 'metrics0'
+		AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + newestMetrics + `)`
 	nextAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at,
 		coalesce(o.subscription_id, c.subscription_id, ''), coalesce(o.event_type, c.event_type, '')
 		FROM records r
 		LEFT JOIN open_deliveries o ON o.tenant_id = r.tenant_id AND o.delivery_id = substr(r.stream, 10)
 		LEFT JOIN closed_deliveries c ON c.tenant_id = r.tenant_id AND c.delivery_id = substr(r.stream, 10)
 		WHERE r.topic = '` + TopicDeliveries + `' AND r.position > ?1 ORDER BY r.position LIMIT ?2`
-	addAttempts = `INSERT INTO attempt_metrics (tenant_id, minute, subscription_id, event_type, outcome, bucket, attempts) VALUES (?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (tenant_id, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = attempts + excluded.attempts`
+	addAttempts = `INSERT INTO attempt_metrics (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = attempts + excluded.attempts`
 	attemptCells = `SELECT (minute - ?2) / ?4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts) FROM attempt_metrics
-		WHERE tenant_id = ?1 AND minute >= ?2 AND minute < ?3 AND (?5 = '' OR subscription_id = ?5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT ?6`
-	oldMetrics = `DELETE FROM attempt_metrics WHERE rowid IN (SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND minute < ?2 LIMIT ?3)`
+		WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute >= ?2 AND minute < ?3 AND (?5 = '' OR subscription_id = ?5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT ?6`
+	// oldMetrics are old counts, and those of generations that are left over.
+	oldMetrics = `DELETE FROM attempt_metrics WHERE rowid IN (
+		SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute < ?2
+		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + newestMetrics + ` AND minute < ?2
+		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation < ` + liveMetrics + `
+		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation > ` + liveMetrics + ` AND generation < ` + newestMetrics + ` LIMIT ?3)`
 )
 
 // MetricsOffsets has one shard: there is one writer.
-func (s *Store) MetricsOffsets(ctx context.Context) ([]int64, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, metricsOffset)
+func (s *Store) MetricsOffsets(ctx context.Context, of metrics.Generation) (g metrics.Generation, offsets []int64, err error) {
+	offsets, err = all(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&g, &n) }, metricsOffset, of)
+	return g, offsets, err
 }
 
 // NextAttempts reads records of deliveries; see metrics.Store.
@@ -62,10 +77,10 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 	return attempts, last, read, err
 }
 
-// MoveMetricsOffset is false when somebody else has moved it.
-func (s *Store) MoveMetricsOffset(ctx context.Context, _ int, from, to int64) (moved bool, err error) {
+// MoveMetricsOffset moves a generation's offset; see metrics.Store.
+func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, _ int, from, to int64) (moved bool, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.Exec(ctx, moveOffset, from, to)
+		n, err := tx.Exec(ctx, moveOffset, of, from, to)
 		moved = n > 0
 		return err
 	})
@@ -73,15 +88,50 @@ func (s *Store) MoveMetricsOffset(ctx context.Context, _ int, from, to int64) (m
 }
 
 // AddAttempts adds to the counts.
-func (s *Store) AddAttempts(ctx context.Context, counts map[metrics.Key]int64) error {
+func (s *Store) AddAttempts(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for k, n := range counts {
-			if _, err := tx.Exec(ctx, addAttempts, k.Tenant, k.Minute, k.SubscriptionID, k.EventType, k.Outcome, k.Bucket, n); err != nil {
+			if _, err := tx.Exec(ctx, addAttempts, k.Tenant, to, k.Minute, k.SubscriptionID, k.EventType, k.Outcome, k.Bucket, n); err != nil {
 				return fmt.Errorf("count attempts of %s: %w", k.SubscriptionID, err)
 			}
 		}
 		return nil
 	})
+}
+
+// BeginGeneration makes a new one beside the live one; see metrics.RebuildStore.
+func (s *Store) BeginGeneration(ctx context.Context) (begun metrics.Generation, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if err := tx.execAll(ctx, nil, beginGeneration, dropOffsets); err != nil {
+			return err
+		}
+		_, begun, err = s.generations(ctx)
+		return err
+	})
+	return begun, err
+}
+
+// GoLive makes the generation live once it is counted as far as the live one; see metrics.RebuildStore.
+func (s *Store) GoLive(ctx context.Context, g metrics.Generation) (is bool, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Exec(ctx, goLive, g); err != nil {
+			return err
+		}
+		live, newest, err := s.generations(ctx)
+		if err == nil && newest != g {
+			err = metrics.ErrSuperseded
+		}
+		if is = live == g; is && err == nil {
+			err = tx.execAll(ctx, nil, dropOffsets)
+		}
+		return err
+	})
+	return is, err
+}
+
+func (s *Store) generations(ctx context.Context) (live, newest metrics.Generation, err error) {
+	_, err = one(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) { return none, r.Scan(&live, &newest) }, `SELECT live, newest FROM projections WHERE name = 'metrics'`)
+	return live, newest, err
 }
 
 // AttemptCells sums counts up; see metrics.Reader.

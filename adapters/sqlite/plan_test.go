@@ -220,16 +220,21 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.NewestDeliveries(ctx, aLane, []string{"evt_1"}, "dlv_5", time.Time{})
 		return err
 	},
-	"MetricsOffsets": func(ctx context.Context, s *Store) error { _, err := s.MetricsOffsets(ctx); return err },
-	"NextAttempts":   func(ctx context.Context, s *Store) error { _, _, _, err := s.NextAttempts(ctx, 0, 5, 10); return err },
+	"MetricsOffsets": func(ctx context.Context, s *Store) error {
+		_, _, err := s.MetricsOffsets(ctx, metrics.Live)
+		return err
+	},
+	"NextAttempts": func(ctx context.Context, s *Store) error { _, _, _, err := s.NextAttempts(ctx, 0, 5, 10); return err },
 	"MoveMetricsOffset": func(ctx context.Context, s *Store) error {
-		_, err := s.MoveMetricsOffset(ctx, 0, 1, 2)
+		_, err := s.MoveMetricsOffset(ctx, 1, 0, 1, 2)
 		return err
 	},
 	"AddAttempts": func(ctx context.Context, s *Store) error {
-		return s.AddAttempts(ctx, map[metrics.Key]int64{{Tenant: "t1"}: 1})
+		return s.AddAttempts(ctx, 1, map[metrics.Key]int64{{Tenant: "t1"}: 1})
 	},
-	"EventsAfter": func(ctx context.Context, s *Store) error { _, err := s.EventsAfter(ctx, "t1", 5, 10); return err },
+	"BeginGeneration": func(ctx context.Context, s *Store) error { _, err := s.BeginGeneration(ctx); return err },
+	"GoLive":          func(ctx context.Context, s *Store) error { _, err := s.GoLive(ctx, 1); return err },
+	"EventsAfter":     func(ctx context.Context, s *Store) error { _, err := s.EventsAfter(ctx, "t1", 5, 10); return err },
 	"NewestOf": func(ctx context.Context, s *Store) error {
 		_, err := s.NewestOf(ctx, aLane, []string{"evt_1"})
 		return err

@@ -43,14 +43,14 @@ var metricsChecks = []Check{
 	{"metrics/the offset moves from where it is", func(w *world) {
 		move := func(from, to int64, want bool) {
 			w.Helper()
-			moved, err := w.MoveMetricsOffset(w.ctx, 0, from, to)
+			moved, err := w.MoveMetricsOffset(w.ctx, 1, 0, from, to)
 			w.ok(err, "move the offset")
 			equal(w, "moved", moved, want)
 		}
 		move(0, 5, true)
 		move(0, 6, false)
 		move(5, 9, true)
-		offsets, err := w.MetricsOffsets(w.ctx)
+		_, offsets, err := w.MetricsOffsets(w.ctx, metrics.Live)
 		w.ok(err, "read the offsets")
 		equal(w, "the offset", offsets[0], 9)
 	}},
@@ -59,8 +59,8 @@ var metricsChecks = []Check{
 		key := metrics.Key{Tenant: acme, Minute: start.Unix() / 60, SubscriptionID: "sub_1", EventType: "target.imported", Outcome: delivery.KindSucceeded}
 		newer := key
 		newer.Minute++
-		w.ok(w.InTx(w.ctx, func(ctx context.Context) error { return w.AddAttempts(ctx, map[metrics.Key]int64{key: 2, newer: 3}) }), "count")
-		w.ok(w.AddAttempts(w.ctx, map[metrics.Key]int64{key: 2}), "count more")
+		w.ok(w.InTx(w.ctx, func(ctx context.Context) error { return w.AddAttempts(ctx, 1, map[metrics.Key]int64{key: 2, newer: 3}) }), "count")
+		w.ok(w.AddAttempts(w.ctx, 1, map[metrics.Key]int64{key: 2}), "count more")
 		equal(w, "before", []int64{w.cells(acme, "", time.Minute)[0].Count, w.cells(acme, "", time.Minute)[1].Count}, []int64{4, 3})
 		_, err := w.Purge(w.ctx, retention.Cutoffs{Events: at(0), Attempts: at(60), DeadLetters: at(0)}, 100)
 		w.ok(err, "purge")

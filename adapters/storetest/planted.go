@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -42,6 +44,8 @@ type (
 	revokesForAnybody      struct{ Store }
 	secretOfTheLane        struct{ Store }
 	upsertNeverReplaces    struct{ Store }
+	countsIntoOne          struct{ Store }
+	goesLiveAtOnce         struct{ Store }
 )
 
 // FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
@@ -75,6 +79,8 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"anybody revokes":                      {"keys/revoked once, by its tenant or by the platform", func(s Store) Store { return revokesForAnybody{s} }},
 		"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", func(s Store) Store { return secretOfTheLane{s} }},
 		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
+		"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", func(s Store) Store { return countsIntoOne{s} }},
+		"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", func(s Store) Store { return goesLiveAtOnce{s} }},
 	}
 	for name, bug := range bugs {
 		t.Run(name, func(t *testing.T) {
@@ -120,6 +126,20 @@ func (s saveStopsAtStale) Save(ctx context.Context, saved []dispatch.Saved) ([]s
 		}
 	}
 	return nil, nil
+}
+
+func (s countsIntoOne) AddAttempts(ctx context.Context, _ metrics.Generation, counts map[metrics.Key]int64) error {
+	return s.Store.AddAttempts(ctx, 1, counts)
+}
+
+func (s goesLiveAtOnce) GoLive(ctx context.Context, g metrics.Generation) (bool, error) {
+	_, offsets, err := s.MetricsOffsets(ctx, metrics.Live)
+	for shard, to := range offsets {
+		_, moveErr := s.MoveMetricsOffset(ctx, g, shard, 0, to)
+		err = errors.Join(err, moveErr)
+	}
+	is, liveErr := s.Store.GoLive(ctx, g)
+	return is, errors.Join(err, liveErr)
 }
 
 func (s lookIgnoresDue) Look(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error) {

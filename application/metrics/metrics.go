@@ -52,18 +52,24 @@ type Key struct {
 	Bucket         int // of the duration; see BucketOf
 }
 
+// Generation numbers the copies of the counts. Each has its own offsets in the log, and readers see one: the live one.
+type Generation int64
+
+// Live asks for the generation that is live, whichever it is.
+const Live Generation = 0
+
 // Store keeps the counts, and how far the log is counted.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// MetricsOffsets is how far each shard of the log of deliveries is counted.
-	MetricsOffsets(ctx context.Context) ([]int64, error)
+	// MetricsOffsets is how far each shard of the log of deliveries is counted in a generation, and which one that is.
+	MetricsOffsets(ctx context.Context, of Generation) (Generation, []int64, error)
 	// NextAttempts reads at most limit records of a shard beyond a position, oldest first. It gives the attempts among
 	// them whose delivery is kept, the last record's position, and how many records there were.
 	NextAttempts(ctx context.Context, shard int, after int64, limit int) (attempts []Attempt, last int64, read int, err error)
-	// MoveMetricsOffset is false when somebody else has moved it.
-	MoveMetricsOffset(ctx context.Context, shard int, from, to int64) (moved bool, err error)
+	// MoveMetricsOffset is false when somebody else has moved it, or the generation is neither live nor the newest.
+	MoveMetricsOffset(ctx context.Context, of Generation, shard int, from, to int64) (moved bool, err error)
 	// AddAttempts adds to the counts.
-	AddAttempts(ctx context.Context, counts map[Key]int64) error
+	AddAttempts(ctx context.Context, to Generation, counts map[Key]int64) error
 }
 
 const (
@@ -90,45 +96,64 @@ var errOvertaken = errors.New("the records were counted by another process")
 // Step counts the next records of each shard. They are read and decoded outside of any transaction; the counts
 // and the offset commit together, so that nothing is counted twice.
 func (p *Projection) Step(ctx context.Context) (time.Time, error) {
-	offsets, err := p.store.MetricsOffsets(ctx)
+	live, offsets, err := p.store.MetricsOffsets(ctx, Live)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("find how far attempts are counted: %w", err)
 	}
 	next := p.now().Add(restFor)
 	for shard, from := range offsets {
-		read, err := p.count(ctx, shard, from)
+		s, err := readSpan(ctx, p.store, shard, from)
+		if err == nil && s.read > 0 {
+			err = s.count(ctx, p.store, live)
+		}
 		switch {
 		case errors.Is(err, errOvertaken):
 			return p.now().Add(standBy), nil
 		case err != nil:
 			return time.Time{}, fmt.Errorf("count attempts: %w", err)
-		case read == readAtOnce:
+		case s.read == readAtOnce:
 			next = p.now()
 		}
 	}
 	return next, nil
 }
 
-func (p *Projection) count(ctx context.Context, shard int, from int64) (read int, err error) {
-	attempts, last, read, err := p.store.NextAttempts(ctx, shard, from, readAtOnce)
-	if err != nil || read == 0 {
-		return 0, err
+// span is what was read of a shard at once.
+type span struct {
+	shard    int
+	from, to int64
+	read     int // records
+	attempts []Attempt
+}
+
+func readSpan(ctx context.Context, from Store, shard int, after int64) (s span, err error) {
+	s = span{shard: shard, from: after, to: after}
+	attempts, last, read, err := from.NextAttempts(ctx, shard, after, readAtOnce)
+	if read > 0 {
+		s.attempts, s.to, s.read = attempts, last, read
 	}
+	return s, err
+}
+
+// count adds the span to a generation, or fails with errOvertaken.
+func (s span) count(ctx context.Context, in Store, to Generation) error {
 	counts := map[Key]int64{}
-	for _, a := range attempts {
-		counts[Key{a.Tenant, a.EndedAt.Unix() / int64(Grain/time.Second), a.SubscriptionID, a.EventType, a.Outcome, BucketOf(a.Duration)}]++
+	for _, a := range s.attempts {
+		counts[Key{a.Tenant, minuteOf(a.EndedAt), a.SubscriptionID, a.EventType, a.Outcome, BucketOf(a.Duration)}]++
 	}
-	return read, p.store.InTx(ctx, func(ctx context.Context) error {
-		moved, err := p.store.MoveMetricsOffset(ctx, shard, from, last)
+	return in.InTx(ctx, func(ctx context.Context) error {
+		moved, err := in.MoveMetricsOffset(ctx, to, s.shard, s.from, s.to)
 		if err == nil && !moved {
 			err = errOvertaken
 		}
 		if err != nil {
 			return err
 		}
-		return p.store.AddAttempts(ctx, counts)
+		return in.AddAttempts(ctx, to, counts)
 	})
 }
+
+func minuteOf(at time.Time) int64 { return at.Unix() / int64(Grain/time.Second) }
 
 // perOctave is how many buckets a doubling of the duration has: a bucket's middle is within 4.5% of what is in it.
 const perOctave = 8

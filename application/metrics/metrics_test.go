@@ -15,44 +15,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// log is a log of attempts in two shards, with its counts.
-type log struct {
-	shards  [2][]metrics.Attempt
-	offsets []int64
-	counts  map[metrics.Key]int64
-	fail    error
-}
-
-func (l *log) InTx(ctx context.Context, fn func(context.Context) error) error {
-	offsets, counts := slices.Clone(l.offsets), maps.Clone(l.counts)
-	err := fn(ctx)
-	if err != nil {
-		l.offsets, l.counts = offsets, counts
-	}
-	return err
-}
-func (l *log) MetricsOffsets(context.Context) ([]int64, error) { return slices.Clone(l.offsets), nil }
-func (l *log) NextAttempts(_ context.Context, shard int, after int64, limit int) ([]metrics.Attempt, int64, int, error) {
-	next := l.shards[shard][after:]
-	next = next[:min(limit, len(next))]
-	return next, after + int64(len(next)), len(next), nil
-}
-func (l *log) MoveMetricsOffset(_ context.Context, shard int, from, to int64) (bool, error) {
-	if l.offsets[shard] != from {
-		return false, nil
-	}
-	l.offsets[shard] = to
-	return true, nil
-}
-func (l *log) AddAttempts(_ context.Context, counts map[metrics.Key]int64) error {
-	for k, n := range counts {
-		l.counts[k] += n
-	}
-	return l.fail
-}
-
 func TestEachAttemptIsCountedOnce(t *testing.T) {
-	l := &log{offsets: []int64{0, 0}, counts: map[metrics.Key]int64{}}
+	l := newLog()
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	p := metrics.NewProjection(l, func() time.Time { return now })
 	for i := range 5000 {
@@ -71,11 +35,7 @@ func TestEachAttemptIsCountedOnce(t *testing.T) {
 			t.Errorf("with nothing left it comes again at %s, %v", next, err)
 		}
 	}
-	total := int64(0)
-	for _, n := range l.counts {
-		total += n
-	}
-	if total != 5000 {
+	if total := l.shown(); total != 5000 {
 		t.Errorf("counted %d of 5000", total)
 	}
 }

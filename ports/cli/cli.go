@@ -22,6 +22,8 @@ type Commands struct {
 	MigrateDown func(ctx context.Context, c config.Config, steps int) error
 	// Schema is the database's schema version and the newest that this binary knows.
 	Schema func(ctx context.Context, c config.Config) (current, newest uint, err error)
+	// Rebuild has the projections that can be built anew from the log, by name.
+	Rebuild map[string]Rebuilder
 	// Build is the version, the commit and the schema version of this binary.
 	Build func() (version, commit string, schema uint)
 }
@@ -40,6 +42,7 @@ const usage = `ordinavo-webhooks: signed webhooks for every tenant
   migrate down N          take the last N migrations back
   migrate status          say which schema version the database has
   emit FILE | -           send events (JSON, NDJSON) to a running service
+  rebuild NAME            count a projection (metrics) anew from the log, beside the live one
   version                 version, commit and schema version
   help                    this text, and the settings
 
@@ -90,6 +93,8 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 		return do.Serve(ctx, c, s.Err)
 	case args[0] == "emit" && len(rest) == 1:
 		return Emit(ctx, rest[0], s, serviceURL(c), serviceKey(c))
+	case args[0] == "rebuild" && len(rest) == 1:
+		return rebuild(ctx, c, rest[0], s, do.Rebuild)
 	case args[0] == "migrate" && len(rest) > 0:
 		return migrate(ctx, c, rest, s.Out, do)
 	default:

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/ports/cli"
 	"github.com/ordinavo/webhooks/ports/cli/config"
 )
@@ -31,7 +32,13 @@ func (d *told) commands() cli.Commands {
 		MigrateUp:   func(context.Context, config.Config) error { return d.note("up") },
 		MigrateDown: func(_ context.Context, _ config.Config, n int) error { return d.note("down %d", n) },
 		Schema:      func(context.Context, config.Config) (uint, uint, error) { return 3, 4, d.note("schema") },
-		Build:       func() (string, string, uint) { return "1.2.3", "abc", 4 },
+		Rebuild: map[string]cli.Rebuilder{
+			"metrics": func(context.Context, config.Config, func(context.Context, *metrics.Rebuild) error) error {
+				return d.note("rebuild metrics")
+			},
+			"others": nil,
+		},
+		Build: func() (string, string, uint) { return "1.2.3", "abc", 4 },
 	}
 }
 
@@ -64,6 +71,9 @@ func TestCommands(t *testing.T) {
 		"migrate down 0":                   {"", 2, "", `not "0"`},
 		"migrate down all":                 {"", 2, "", `not "all"`},
 		"migrate sideways":                 {"", 2, "", "up, down N or status"},
+		"rebuild metrics":                  {"rebuild metrics", 0, "", ""},
+		"rebuild":                          {"", 2, "", "unknown command: rebuild"},
+		"rebuild deliveries":               {"", 2, "", `no projection "deliveries" to rebuild; there is metrics, others`},
 		"":                                 {"", 2, "", "which command?"},
 		"fly":                              {"", 2, "", "unknown command: fly"},
 		"serve now":                        {"", 2, "", "unknown command: serve now"},
@@ -89,7 +99,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestFailuresAreCode1(t *testing.T) {
-	for _, line := range []string{"serve", "demo", "migrate up", "migrate down 1", "migrate status"} {
+	for _, line := range []string{"serve", "demo", "migrate up", "migrate down 1", "migrate status", "rebuild metrics"} {
 		d := &told{fail: errors.New("the disk is full")}
 		code, out, errs := run(d, nil, strings.Fields(line)...)
 		if code != 1 || errs != "error: the disk is full\n" || out != "" || len(d.did) != 1 {

@@ -138,7 +138,7 @@ func (e *emitter) flush(ctx context.Context) error {
 		pause = min(2*pause, maxEmitPause)
 	}
 	e.batch, e.size = e.batch[:0], 0
-	e.progress.show(e.accepted, e.duplicates)
+	e.progress.show(fmt.Sprintf("%d accepted, %d duplicates", e.accepted, e.duplicates), e.accepted+e.duplicates)
 	return nil
 }
 

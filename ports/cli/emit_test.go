@@ -278,14 +278,14 @@ func TestProgressIsForTerminalsAlone(t *testing.T) {
 	var buffer bytes.Buffer
 	for _, w := range []io.Writer{file, &buffer} {
 		p := newProgress(w)
-		p.show(1, 2)
+		p.show("1 accepted", 1)
 		p.end()
 	}
 	if info, err := file.Stat(); err != nil || info.Size() != 0 || buffer.Len() != 0 {
 		t.Errorf("printed %d bytes to a file, %d to a pipe, %v", info.Size(), buffer.Len(), err)
 	}
 	p := &progress{terminal: &buffer, began: time.Now()}
-	p.show(3, 4)
+	p.show("3 accepted, 4 duplicates", 7)
 	if !strings.Contains(buffer.String(), "3 accepted, 4 duplicates") || !strings.HasPrefix(buffer.String(), "\r") {
 		t.Errorf("printed %q", buffer.String())
 	}

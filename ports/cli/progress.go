@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// progress shows how far emit has come, on a terminal only.
+// progress shows how far a command has come, on a terminal only.
 type progress struct {
 	terminal io.Writer // nil for none
 	began    time.Time
@@ -22,12 +22,13 @@ func newProgress(w io.Writer) *progress {
 	return &progress{}
 }
 
-func (p *progress) show(accepted, duplicates int) {
+// show says how far it is, and how many of something it does a second.
+func (p *progress) show(far string, done int) {
 	if p.terminal == nil {
 		return
 	}
 	seconds := max(time.Since(p.began).Seconds(), 0.001)
-	fmt.Fprintf(p.terminal, "\r\033[K%d accepted, %d duplicates, %.0f a second", accepted, duplicates, float64(accepted+duplicates)/seconds)
+	fmt.Fprintf(p.terminal, "\r\033[K%s, %.0f a second", far, float64(done)/seconds)
 }
 
 func (p *progress) end() {

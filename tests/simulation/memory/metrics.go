@@ -10,20 +10,69 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 )
 
-const metricsGroup = "metrics"
-
 // counted is how many attempts there are of a kind.
 type counted struct {
 	metrics.Key
-	attempts int64
+	generation metrics.Generation
+	attempts   int64
+}
+
+func metricsGroup(g metrics.Generation) key {
+	return keyOf("", fmt.Sprint("metrics/", g), TopicDeliveries)
+}
+
+// generations are those of the counts; a new store has the first.
+func (s *Store) generations() (live, newest metrics.Generation) {
+	state, _ := s.projections.get(keyOf("", "metrics"))
+	return 1 + state.live, 1 + state.newest
+}
+
+func (s *Store) setGenerations(tx *tx, live, newest metrics.Generation) {
+	s.projections.put(tx, keyOf("", "metrics"), storedProjection{live - 1, newest - 1})
+	for _, k := range slices.Clone(s.offsets.keys) {
+		if strings.HasPrefix(k[1], "metrics/") && k != metricsGroup(live) && k != metricsGroup(newest) {
+			s.offsets.drop(tx, k)
+		}
+	}
 }
 
 // MetricsOffsets has one shard.
-func (s *Store) MetricsOffsets(ctx context.Context) ([]int64, error) {
+func (s *Store) MetricsOffsets(ctx context.Context, of metrics.Generation) (metrics.Generation, []int64, error) {
 	done, err := s.read(ctx)
 	defer done()
-	at, _ := s.offsets.get(keyOf("", metricsGroup, TopicDeliveries))
-	return []int64{at}, err
+	if live, _ := s.generations(); of == metrics.Live {
+		of = live
+	}
+	at, _ := s.offsets.get(metricsGroup(of))
+	return of, []int64{at}, err
+}
+
+// BeginGeneration makes a new one beside the live one; see metrics.RebuildStore.
+func (s *Store) BeginGeneration(ctx context.Context) (begun metrics.Generation, err error) {
+	err = s.update(ctx, func(_ context.Context, tx *tx) error {
+		live, newest := s.generations()
+		begun = newest + 1
+		s.setGenerations(tx, live, begun)
+		return nil
+	})
+	return begun, err
+}
+
+// GoLive makes the generation live once it is counted as far as the live one; see metrics.RebuildStore.
+func (s *Store) GoLive(ctx context.Context, g metrics.Generation) (is bool, err error) {
+	err = s.update(ctx, func(_ context.Context, tx *tx) error {
+		live, newest := s.generations()
+		if newest != g {
+			return metrics.ErrSuperseded
+		}
+		before, _ := s.offsets.get(metricsGroup(live))
+		after, _ := s.offsets.get(metricsGroup(g))
+		if is = after >= before; is {
+			s.setGenerations(tx, g, g)
+		}
+		return nil
+	})
+	return is, err
 }
 
 // NextAttempts reads records of deliveries; see metrics.Store.
@@ -48,13 +97,13 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 	return attempts, last, read, err
 }
 
-// MoveMetricsOffset is false when somebody else has moved it.
-func (s *Store) MoveMetricsOffset(ctx context.Context, _ int, from, to int64) (moved bool, err error) {
+// MoveMetricsOffset moves a generation's offset; see metrics.Store.
+func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, _ int, from, to int64) (moved bool, err error) {
 	err = s.update(ctx, func(_ context.Context, tx *tx) error {
-		k := keyOf("", metricsGroup, TopicDeliveries)
-		at, _ := s.offsets.get(k)
-		if moved = at == from; moved {
-			s.offsets.put(tx, k, to)
+		live, newest := s.generations()
+		at, _ := s.offsets.get(metricsGroup(of))
+		if moved = at == from && (of == live || of == newest); moved {
+			s.offsets.put(tx, metricsGroup(of), to)
 		}
 		return nil
 	})
@@ -62,12 +111,12 @@ func (s *Store) MoveMetricsOffset(ctx context.Context, _ int, from, to int64) (m
 }
 
 // AddAttempts adds to the counts.
-func (s *Store) AddAttempts(ctx context.Context, counts map[metrics.Key]int64) error {
+func (s *Store) AddAttempts(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
 		for k, n := range counts {
-			row := keyOf(k.Tenant, fmt.Sprintf("%020d", k.Minute), fmt.Sprint(k.SubscriptionID, " ", k.EventType, " ", k.Outcome, " ", k.Bucket))
+			row := keyOf(k.Tenant, fmt.Sprintf("%020d", k.Minute), fmt.Sprint(to, " ", k.SubscriptionID, " ", k.EventType, " ", k.Outcome, " ", k.Bucket))
 			before, _ := s.attempts.get(row)
-			s.attempts.put(tx, row, counted{k, before.attempts + n})
+			s.attempts.put(tx, row, counted{k, to, before.attempts + n})
 		}
 		return nil
 	})
@@ -79,8 +128,9 @@ func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) (c
 	defer done()
 	sums := map[metrics.Cell]int64{}
 	since, until := q.Since.Unix()/60, q.Until.Unix()/60
+	live, _ := s.generations()
 	for _, c := range s.attempts.under(string(q.Tenant)) {
-		if c.Minute >= since && c.Minute < until && (q.SubscriptionID == "" || c.SubscriptionID == q.SubscriptionID) {
+		if c.generation == live && c.Minute >= since && c.Minute < until && (q.SubscriptionID == "" || c.SubscriptionID == q.SubscriptionID) {
 			sums[metrics.Cell{Slot: (c.Minute - since) / int64(q.Interval/metrics.Grain), SubscriptionID: c.SubscriptionID, EventType: c.EventType, Outcome: c.Outcome, Bucket: c.Bucket}] += c.attempts
 		}
 	}

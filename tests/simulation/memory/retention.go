@@ -38,8 +38,11 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 				deleted++
 			}
 		}
+		live, newest := s.generations()
 		for _, k := range slices.Clone(s.attempts.keys) {
-			if c, _ := s.attempts.get(k); c.Minute < before.Attempts.Unix()/60 && deleted < limit {
+			c, _ := s.attempts.get(k)
+			leftOver := c.generation != live && c.generation != newest
+			if (leftOver || c.Minute < before.Attempts.Unix()/60) && deleted < limit {
 				s.attempts.drop(tx, k)
 				deleted++
 			}

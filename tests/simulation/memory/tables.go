@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/sweep"
 	keys "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -140,7 +141,9 @@ type (
 		leasedAt    time.Time
 		waits       bool // it falls due later
 	}
-	storedAnswer struct {
+	// storedProjection counts generations from 0.
+	storedProjection struct{ live, newest metrics.Generation }
+	storedAnswer     struct {
 		idempotency.Reservation
 		sealed []byte
 	}
@@ -164,6 +167,7 @@ type tables struct {
 	answers       *table[storedAnswer]
 	offsets       *table[int64]
 	attempts      *table[counted]
+	projections   *table[storedProjection]
 	log           []*record
 	lastPosition  int64
 	streams       *table[[]*record]
@@ -174,7 +178,7 @@ func newTables() tables {
 		tenants: newTable[access.Tenant](), keys: newTable[storedKey](), records: newTable[payload.Context](), externalIDs: newTable[string](),
 		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), jobs: newTable[storedJob](),
 		bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
-		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), streams: newTable[[]*record](),
+		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), projections: newTable[storedProjection](), streams: newTable[[]*record](),
 	}
 }
 

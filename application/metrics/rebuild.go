@@ -1,0 +1,140 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// ErrSuperseded is a problem.Conflict.
+var ErrSuperseded = problem.New(problem.Conflict, "Another rebuild has begun; this one ends.")
+
+// RebuildStore keeps a second generation of the counts beside the live one.
+type RebuildStore interface {
+	Store
+	// BeginGeneration makes a new one, empty. One that was begun before and is not live is given up.
+	BeginGeneration(ctx context.Context) (Generation, error)
+	// GoLive makes the generation live when it is counted as far as the live one, and true says that it is. It fails
+	// with ErrSuperseded when another was begun after it.
+	GoLive(ctx context.Context, g Generation) (bool, error)
+	// DeliveryHeads is the newest position of each shard.
+	DeliveryHeads(ctx context.Context) (live.Positions, error)
+}
+
+// Rebuild counts the whole log anew into a generation of its own, and makes that one live once it has caught up. The
+// live one is counted and read meanwhile. It may be broken off at any time, and begun anew.
+type Rebuild struct {
+	store RebuildStore
+	now   func() time.Time
+	kept  time.Duration
+
+	generation Generation // 0 before the first step
+	counted    []int64    // how far the live one was, when this round over the shards began
+	shard      int        // of this round
+	progress   Progress
+}
+
+// Progress is how far a rebuild has come.
+type Progress struct {
+	Records, Attempts int     // that were counted
+	Share             float64 // of the log, 0 to 1
+	Done              bool
+}
+
+// NewRebuild makes a Rebuild. Attempts are kept for so long: what ended before is not counted.
+func NewRebuild(store RebuildStore, now func() time.Time, kept time.Duration) *Rebuild {
+	return &Rebuild{store: store, now: now, kept: kept}
+}
+
+// Progress says how far it has come.
+func (r *Rebuild) Progress() Progress { return r.progress }
+
+// Step counts the next records, until Progress says that it is done. After an error it may be called again. It fails
+// with ErrSuperseded when another rebuild has begun.
+func (r *Rebuild) Step(ctx context.Context) error {
+	switch {
+	case r.progress.Done:
+		return nil
+	case r.generation == 0:
+		return r.begin(ctx)
+	case r.shard < len(r.counted):
+		return r.next(ctx)
+	}
+	done, err := r.store.GoLive(ctx, r.generation)
+	if err != nil {
+		return fmt.Errorf("make the rebuilt counts live: %w", err)
+	}
+	if r.progress.Done = done; done {
+		r.progress.Share = 1
+		return nil
+	}
+	return r.beginRound(ctx)
+}
+
+func (r *Rebuild) begin(ctx context.Context) error {
+	g, err := r.store.BeginGeneration(ctx)
+	if err != nil {
+		return fmt.Errorf("begin to count anew: %w", err)
+	}
+	r.generation = g
+	return r.beginRound(ctx)
+}
+
+// beginRound notes how far the live one is: up to there everything can be read, or is deleted.
+func (r *Rebuild) beginRound(ctx context.Context) (err error) {
+	if _, r.counted, err = r.store.MetricsOffsets(ctx, Live); err != nil {
+		return fmt.Errorf("find how far attempts are counted: %w", err)
+	}
+	r.shard = 0
+	return nil
+}
+
+func (r *Rebuild) next(ctx context.Context) error {
+	_, offsets, err := r.store.MetricsOffsets(ctx, r.generation)
+	if err != nil {
+		return fmt.Errorf("find how far attempts are counted anew: %w", err)
+	}
+	s, err := readSpan(ctx, r.store, r.shard, offsets[r.shard])
+	if err != nil {
+		return fmt.Errorf("count attempts anew: %w", err)
+	}
+	last := s.read < readAtOnce
+	if last {
+		s.to = max(s.to, r.counted[r.shard])
+	}
+	oldest := minuteOf(r.now().Add(-r.kept))
+	s.attempts = slices.DeleteFunc(s.attempts, func(a Attempt) bool { return minuteOf(a.EndedAt) < oldest })
+	if s.to > s.from {
+		err = s.count(ctx, r.store, r.generation)
+	}
+	switch {
+	case errors.Is(err, errOvertaken):
+		return ErrSuperseded
+	case err != nil:
+		return fmt.Errorf("count attempts anew: %w", err)
+	}
+	offsets[r.shard] = s.to
+	if last {
+		r.shard++
+	}
+	r.progress.Records, r.progress.Attempts = r.progress.Records+s.read, r.progress.Attempts+len(s.attempts)
+	return r.measure(ctx, offsets)
+}
+
+func (r *Rebuild) measure(ctx context.Context, offsets []int64) error {
+	heads, err := r.store.DeliveryHeads(ctx)
+	if err != nil {
+		return fmt.Errorf("find the end of the log: %w", err)
+	}
+	done, all := int64(0), int64(0)
+	for shard, head := range heads {
+		done, all = done+min(offsets[shard], head), all+head
+	}
+	r.progress.Share = float64(done) / float64(max(1, all))
+	return nil
+}
