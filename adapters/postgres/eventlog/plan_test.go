@@ -46,7 +46,7 @@ func TestReadingIsASearch(t *testing.T) {
 		args  []any
 		uses  string
 	}{
-		"records":      {selectRecords, []any{int64(1), "g", "t7", 100}, "Index Scan using records_by_topic"},
+		"records":      {selectRecords, []any{int64(1), "g", "t7", 100, "me", false}, "Index Scan using records_by_topic"},
 		"claim":        {claim, []any{int64(1), "g", "t7"}, "consumer_offsets"},
 		"move offset":  {moveOffset, []any{"g", "t7", int64(1), int64(2), "me"}, "Update on consumer_offsets"},
 		"begin offset": {beginOffset, []any{"g", "t7", int64(0), int64(2), "me"}, "Conflict Arbiter Indexes: consumer_offsets_pkey"},
@@ -66,5 +66,43 @@ func TestReadingIsASearch(t *testing.T) {
 				t.Errorf("want %q and neither a sort nor a scan in\n%s", c.uses, text)
 			}
 		})
+	}
+}
+
+var errUndo = errors.New("nothing is to be kept")
+
+// TestWhoStandsByLeavesTheLock reads with the group's offset moved last by nobody, by this process and by another one. If
+// the latter took the lock to look, the other one would now and then not get it, and everybody would wait.
+func TestWhoStandsByLeavesTheLock(t *testing.T) {
+	t.Parallel()
+	db, err := postgres.Open(postgres.Config{URL: filled.Shared(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	for name, c := range map[string]struct {
+		topic, holder string
+		takeOver      bool
+		locked        int
+	}{
+		"nobody": {"t1", "", false, 1}, "itself": {"t2", "me", false, 1}, "another": {"t3", "other", false, 0}, "another that is stuck": {"t4", "other", true, 1},
+	} {
+		var rows, locked int
+		if err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			if _, err := tx.Exec(ctx, `UPDATE consumer_offsets SET holder = $1 WHERE topic = $2`, c.holder, c.topic); err != nil {
+				return err
+			}
+			count := func(pgx.Rows) error { rows++; return nil }
+			if err := db.Query(ctx, count, selectRecords, int64(1), "g", c.topic, 4, "me", c.takeOver); err != nil {
+				return err
+			}
+			return errors.Join(errUndo, db.Query(ctx, func(r pgx.Rows) error { return r.Scan(&locked) },
+				`SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()`))
+		}); !errors.Is(err, errUndo) {
+			t.Fatal(err)
+		}
+		if rows != 4 || locked != c.locked {
+			t.Errorf("the offset was moved by %s: %d rows and %d locks, want 4 and %d", name, rows, locked, c.locked)
+		}
 	}
 }

@@ -11,14 +11,15 @@ import (
 
 // Each is a search by key or index, and no row is sorted; a test asks PostgreSQL for its plan.
 const (
-	// selectRecords reads on from the group's offset, oldest first, unless another process has the group's lock.
+	// selectRecords reads on from the group's offset, oldest first, unless another process has the group's lock. Where
+	// another one works for the group it does not try the lock, which would keep that one from it, unless it is to take over.
 	selectRecords = `SELECT turn.mine, at.position, at.holder, r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at
-FROM (SELECT pg_try_advisory_xact_lock($1) AS mine) AS turn
-CROSS JOIN (SELECT coalesce(max(position), 0) AS position, coalesce(max(holder), '') AS holder
+FROM (SELECT coalesce(max(position), 0) AS position, coalesce(max(holder), '') AS holder
     FROM consumer_offsets WHERE consumer_group = $2 AND topic = $3) AS at
+CROSS JOIN LATERAL (SELECT CASE WHEN at.holder IN ('', $5) OR $6 THEN pg_try_advisory_xact_lock($1) ELSE false END AS mine OFFSET 0) AS turn
 LEFT JOIN LATERAL (
     SELECT position, tenant_id, stream, version, type, data, metadata, recorded_at FROM records
-    WHERE topic = $3 AND position > at.position ORDER BY position LIMIT $4) AS r ON turn.mine`
+    WHERE topic = $3 AND position > at.position ORDER BY position LIMIT $4) AS r ON true`
 
 	// claim takes the group's lock for the transaction, and says where the offset is.
 	claim = `SELECT pg_try_advisory_xact_lock($1),
@@ -56,7 +57,7 @@ func (s schema) SelectQuery(wsql.SelectQueryParams) (wsql.Query, error) {
 		limit = 1
 	}
 	key := s.reader.key
-	return wsql.Query{Query: selectRecords, Args: []any{key.lock(), key.group, key.topic, limit}}, nil
+	return wsql.Query{Query: selectRecords, Args: []any{key.lock(), key.group, key.topic, limit, s.log.db.Name(), false}}, nil
 }
 
 // UnmarshalMessage makes a message of a record.
