@@ -15,9 +15,9 @@ import (
 )
 
 var (
-	full        = flag.Bool("full", false, "run each scenario in full")
-	report      = flag.String("report", "", "write the table of what was run to this file")
-	overloadFor = flag.Duration("overload", 2*time.Second, "how long more is offered than can be delivered")
+	full   = flag.Bool("full", false, "run each scenario in full")
+	report = flag.String("report", "", "write the table of what was run to this file")
+	length = flag.Float64("length", 1, "how much of the full form to run: 0.1 kills a tenth as often")
 )
 
 // atOnce bounds how many scenarios run in parallel: each has processes of its own.
@@ -64,10 +64,10 @@ func build(name string, args ...string) (string, error) {
 	return path, nil
 }
 
-// inFull is the first number in the short form, and the second in the full one.
-func inFull[T any](short, long T) T {
+// inFull is the first number in the short form. In the full one it is the second, as far as it was asked for.
+func inFull[T int | time.Duration](short, long T) T {
 	if *full {
-		return long
+		return max(short, T(*length*float64(long)))
 	}
 	return short
 }

@@ -129,9 +129,8 @@ func overload(env ...string) func(*testing.T, kind) string {
 		s.receiver.tally = map[string]int{}
 		f := &flood{site: s}
 		usual := f.throughput()
-		slow := inFull(200*time.Millisecond, 500*time.Millisecond)
-		s.receiver.answers(func(arrival) int { during(slow); return http.StatusOK })
-		memory := f.flood(*overloadFor)
+		s.receiver.answers(func(arrival) int { during(200 * time.Millisecond); return http.StatusOK })
+		memory := f.flood(inFull(2*time.Second, 10*time.Minute))
 		backlog := f.wanted - s.receiver.distinct()
 		s.receiver.answers(nil)
 		began := time.Now()

@@ -28,7 +28,7 @@ var both = []kind{onSQLite, onPostgreSQL}
 
 // TestFaults runs all scenarios.
 func TestFaults(t *testing.T) {
-	for i, s := range slices.Concat(killScenarios, upgradeScenarios, databaseScenarios, connectionScenarios, diskScenarios, processScenarios, overloadScenarios) {
+	for i, s := range slices.Concat(killScenarios, upgradeScenarios, databaseScenarios, connectionScenarios, diskScenarios, processScenarios, sickScenarios, overloadScenarios) {
 		if s.inFull && !*full {
 			continue
 		}

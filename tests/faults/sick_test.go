@@ -1,0 +1,103 @@
+package faults_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// sickScenarios are about receivers that are sick beside those that are well.
+var sickScenarios = []scenario{
+	{name: "a fifth hangs", does: "of ten tenants' receivers two take requests and never answer, now and then; the others' latency then is compared with what it is else",
+		invariants: "I6", on: both, run: aFifthHangs, alone: true},
+}
+
+// Tenants of which a fifth hangs, and the bar of the latency of the others.
+const (
+	manyTenants  = 10
+	hanging      = manyTenants / 5
+	maxSickRatio = 1.5
+)
+
+// aFifthHangs measures by turns with all well and with a fifth that hangs, so that whatever else the machine does is in
+// both.
+func aFifthHangs(t *testing.T, k kind) string {
+	s := open(t, fresh(t, k), nil)
+	all := make([]string, manyTenants)
+	for i := range all {
+		all[i] = fmt.Sprintf("tenant-%d", i)
+		s.post("", "/v1/tenants", object{"tenantId": all[i], "name": all[i]}, nil)
+		s.subscribe(all[i], "all", true, "visit_report.*", object{"timeoutSeconds": 2})
+	}
+	sick := all[:hanging]
+	s.pace(all, time.Second) // for warming up
+	s.settle()
+	var well, beside []time.Duration
+	for range inFull(2, 10) {
+		well = append(well, s.latencies(all[hanging:], s.pace(all, 2*time.Second))...)
+		held := make(chan struct{})
+		s.receiver.answers(func(a arrival) int {
+			if slices.ContainsFunc(sick, func(tenant string) bool { return strings.HasPrefix(a.path, "/"+tenant+"/") }) {
+				<-held
+			}
+			return http.StatusOK
+		})
+		beside = append(beside, s.latencies(all[hanging:], s.pace(all, 2*time.Second))...)
+		s.receiver.answers(nil)
+		close(held)
+		s.settle()
+	}
+	slices.Sort(well)
+	slices.Sort(beside)
+
+	p99, p99Beside := well[len(well)*99/100], beside[len(beside)*99/100]
+	// On a busy machine a percentile of so few is worth little: then this is about seconds, as those that hang would cost.
+	if limit := time.Duration(maxSickRatio*float64(p99)) + inFull(time.Second, 0); p99Beside > limit {
+		t.Errorf("I6: p99 is %s beside those that hang, and %s else", p99Beside, p99)
+	}
+	return fmt.Sprintf("p99 of the healthy from POST to arrival %.1f ms, beside those that hang %.1f ms: %.2f times; p50 %.1f and %.1f ms; %s",
+		ms(p99), ms(p99Beside), float64(p99Beside)/float64(p99), ms(well[len(well)/2]), ms(beside[len(beside)/2]), s.check(0))
+}
+
+// pace emits one event for each of the tenants, again and again, and gives when each was about to be sent.
+func (s *site) pace(of []string, length time.Duration) map[string]time.Time {
+	s.Helper()
+	sent := map[string]time.Time{}
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for turn, began := 0, time.Now(); time.Since(began) < length; turn++ {
+		<-again.C
+		events := make([]object, len(of))
+		emitted := time.Now()
+		for i, tenant := range of {
+			id := newEventID()
+			events[i] = visit(tenant, id)
+			sent[id] = emitted
+		}
+		s.post("", "/v1/events", object{"events": events}, nil)
+		for i, tenant := range of {
+			s.accepted = append(s.accepted, accepted{events[i]["eventId"].(string), tenant, time.Now(), time.Since(emitted)})
+		}
+	}
+	return sent
+}
+
+// latencies waits until all that was sent has arrived at the tenants, and says how long each took.
+func (s *site) latencies(of []string, sent map[string]time.Time) (all []time.Duration) {
+	s.Helper()
+	want := len(sent) * len(of) / manyTenants
+	eventually(s.T, "the healthy have got theirs", func() bool {
+		all = nil
+		for _, a := range s.receiver.all() {
+			tenant, _, _ := strings.Cut(strings.TrimPrefix(a.path, "/"), "/")
+			if at, mine := sent[a.event]; mine && slices.Contains(of, tenant) {
+				all = append(all, a.at.Sub(at))
+			}
+		}
+		return len(all) >= want
+	})
+	return all
+}
