@@ -196,7 +196,9 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	attempter := &dispatch.Attempter{Sender: faults.Sender(sender), Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
 	subs.Mended = d.Forget
-	in := intake.New(store, observer, now, source.New)
+	limits := intake.Limits{EventsPerDay: c.Quotas.EventsPerDay, TenantOpen: c.Quotas.Open, Open: c.MaxOpen, FanOutLag: c.MaxFanOutLag}
+	backlog := intake.NewBacklog(store, limits, now)
+	in := intake.New(intake.Config{Store: store, Quotas: store, Limits: limits, Backlog: backlog, Observer: observer, Now: now, NewID: source.New})
 	answers := idempotency.New(store, sealer, now, func() string { return source.New("") })
 	deliveries := &queries.Deliveries{Reader: store}
 	sweeper := sweep.New(store, now)
@@ -226,7 +228,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	}
 	hub := live.New(store, store, now, live.Limits{})
 	if c.Roles.API {
-		s.Loops = append(s.Loops, hub.Loop())
+		s.Loops = append(s.Loops, hub.Loop(), backlog.Loop())
 	}
 	s.Server = rest.New(rest.Dependencies{
 		Intake: in, Subscriptions: subs, SubscriptionList: store, History: &subscriptions.History{Store: store}, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},

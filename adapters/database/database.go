@@ -31,6 +31,8 @@ import (
 // Store is all that the application asks of a database. Times are kept to the microsecond.
 type Store interface {
 	intake.Store
+	intake.QuotaStore
+	intake.BacklogStore
 	fanout.Store
 	dispatch.Store
 	dispatch.Incarnations

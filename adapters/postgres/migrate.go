@@ -38,21 +38,17 @@ func (db *DB) Migrate() error {
 	})
 }
 
-// MigrateDown takes back the last n migrations.
+// MigrateDown takes back the last n migrations, each by itself: when one has to be tried again, no more than was asked
+// for is taken back.
 func (db *DB) MigrateDown(n int) error {
-	return db.migrate(func(m *migrate.Migrate) error {
-		applied, _, err := m.Version()
-		if errors.Is(err, migrate.ErrNilVersion) {
-			applied, err = 0, nil
-		}
-		if err == nil && uint(n) > applied {
-			err = fmt.Errorf("only %d migrations can be taken back", applied)
-		}
-		if err != nil {
-			return err
-		}
-		return m.Steps(-n)
-	})
+	applied, _, err := db.SchemaVersion()
+	if err == nil && uint(n) > applied {
+		err = fmt.Errorf("migrate: only %d migrations can be taken back", applied)
+	}
+	for ; err == nil && n > 0; n-- {
+		err = db.migrate(func(m *migrate.Migrate) error { return m.Steps(-1) })
+	}
+	return err
 }
 
 // SchemaVersion is the database's schema version (0 before the first migration) and the newest that this binary knows.

@@ -108,6 +108,7 @@ func fillAll(t *testing.T, db *sqlite.DB, id tenant.ID) {
 		"open_deliveries":   `?1, 'dlv_1', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'pending', 1, 0, 0, 0, 1, 1, 1, 1, '', NULL, NULL, 0`,
 		"closed_deliveries": `?1, 'dlv_2', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'succeeded', 1, 0, 0, 0, 1, 1, 1, ''`,
 		"incarnations":      `?1, 1, 1`,
+		"daily_events":      `?1, 1, 1`,
 		"jobs":              `?1, 'job_1', 1, x''`,
 	} {
 		if err := exec(t.Context(), db, fmt.Sprintf(`INSERT INTO %s VALUES (%s)`, table, values), id); err != nil {

@@ -43,6 +43,7 @@ var walks = []string{
 	"Deliveries, no filter", "Deliveries, type", "Deliveries, since", "Deliveries, until", "Deliveries, status succeeded",
 	"Deliveries, status pending", "Deliveries, status delivering", "Deliveries, status retrying", "Deliveries, status parked",
 	"AcceptedEvents, no filter", "AcceptedEvents, type", "AcceptedEvents, since", "AcceptedEvents, until",
+	"CountOpen", // ends with its limit; that of all tenants, which reads a whole index, is rare by how long it takes
 }
 
 // trouble is what the plan of a call's statement must not hold.
@@ -76,6 +77,12 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	},
 	"AppendEvents": func(ctx context.Context, s *Store) error {
 		return s.AppendEvents(ctx, []intake.Accepted{{Event: event.Sample(event.TargetImported, "t1"), At: time.Now()}})
+	},
+	"CountOpen":      func(ctx context.Context, s *Store) error { _, err := s.CountOpen(ctx, "t1", 100); return err },
+	"OldestUnrouted": func(ctx context.Context, s *Store) error { _, err := s.OldestUnrouted(ctx); return err },
+	"CountDay": func(ctx context.Context, s *Store) error {
+		_, err := s.CountDay(ctx, time.Now(), map[tenant.ID]int{"t1": 1})
+		return err
 	},
 	"SubscriptionHistory": func(ctx context.Context, s *Store) error {
 		_, err := s.SubscriptionHistory(ctx, aLane)

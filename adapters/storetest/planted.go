@@ -46,6 +46,8 @@ type (
 	upsertNeverReplaces    struct{ Store }
 	countsIntoOne          struct{ Store }
 	goesLiveAtOnce         struct{ Store }
+	countsEverybodysOpen   struct{ Store }
+	neverForgetsADay       struct{ Store }
 )
 
 // FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
@@ -78,6 +80,8 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"answers without the token":            {"idempotency/an answer is given once, by who holds the token", func(s Store) Store { return answersWithoutToken{s} }},
 		"anybody revokes":                      {"keys/revoked once, by its tenant or by the platform", func(s Store) Store { return revokesForAnybody{s} }},
 		"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", func(s Store) Store { return secretOfTheLane{s} }},
+		"open deliveries of everybody":         {"backlog/open deliveries are counted by tenant and in all, up to a number", func(s Store) Store { return countsEverybodysOpen{s} }},
+		"a day never ends":                     {"quota/a day's events add up, and an earlier day is forgotten", func(s Store) Store { return neverForgetsADay{s} }},
 		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
 		"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", func(s Store) Store { return countsIntoOne{s} }},
 		"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", func(s Store) Store { return goesLiveAtOnce{s} }},
@@ -266,4 +270,12 @@ func (s upsertNeverReplaces) Upsert(ctx context.Context, owner tenant.ID, b dire
 		b.ExternalIDs = nil
 	}
 	return s.Store.Upsert(ctx, owner, b)
+}
+
+func (s countsEverybodysOpen) CountOpen(ctx context.Context, _ tenant.ID, upTo int) (int, error) {
+	return s.Store.CountOpen(ctx, "", upTo)
+}
+
+func (s neverForgetsADay) CountDay(ctx context.Context, _ time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {
+	return s.Store.CountDay(ctx, time.UnixMicro(0), sent)
 }

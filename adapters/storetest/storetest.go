@@ -39,7 +39,7 @@ type Check struct {
 
 // Checks lists all of them.
 func Checks() []Check {
-	return slices.Concat(intakeChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, saveChecks,
+	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, saveChecks,
 		propertyChecks, takeoverChecks, sweepChecks, deliveryChecks, eventChecks, directoryChecks, tenantChecks, keyChecks,
 		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, isolationChecks, failureChecks)
 }

@@ -59,6 +59,7 @@ type Metrics struct {
 	staleLeases     metric.Int64Counter
 	accepted        metric.Int64Counter
 	duplicates      metric.Int64Counter
+	refused         metric.Int64Counter
 	fanOutLag       metric.Float64Histogram
 	scheduled       metric.Int64Counter
 	ended           metric.Int64Counter
@@ -97,6 +98,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
 	m.accepted = b.counter("ordinavo.events.accepted", "{event}", "Events accepted by type.")
 	m.duplicates = b.counter("ordinavo.events.duplicates", "{event}", "Events sent again by emitters.")
+	m.refused = b.counter("ordinavo.events.refused", "{event}", "Events refused for want of room, by reason.")
 	m.fanOutLag = b.seconds("ordinavo.fanout.lag", "From accepting an event to scheduling its deliveries.", lagBuckets)
 	m.scheduled = b.counter("ordinavo.deliveries.scheduled", "{delivery}", "Deliveries begun.")
 	m.ended = b.counter("ordinavo.deliveries.ended", "{delivery}", "Deliveries closed by their terminal status.")
@@ -213,6 +215,11 @@ func (m *Metrics) EventsAccepted(ctx context.Context, accepted []event.Type, dup
 	if duplicates > 0 {
 		m.duplicates.Add(ctx, int64(duplicates))
 	}
+}
+
+// EventsRefused counts events for which there was no room.
+func (m *Metrics) EventsRefused(ctx context.Context, reason string, n int) {
+	m.refused.Add(ctx, int64(n), metric.WithAttributes(attribute.String("reason", reason)))
 }
 
 // EventFannedOut counts the deliveries of one event; lag is the time since it was accepted.

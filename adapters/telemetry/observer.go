@@ -51,6 +51,11 @@ func (o *Observer) EventsAccepted(ctx context.Context, accepted []event.Type, du
 	o.metrics.EventsAccepted(ctx, accepted, duplicates)
 }
 
+// EventsRefused counts events for which there was no room.
+func (o *Observer) EventsRefused(ctx context.Context, why intake.Reason, events int) {
+	o.metrics.EventsRefused(ctx, string(why), events)
+}
+
 // FanOut begins the span of one event's fan-out, as a child of the request that brought the event. Its
 // attributes follow the semantic conventions for messaging.
 func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error)) {

@@ -237,6 +237,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindTimeout, Duration: 10 * time.Second})
 	m.StaleLease(ctx)
 	m.EventsAccepted(ctx, []event.Type{event.TargetImported, event.TargetImported, event.BillingEventSent}, 4)
+	m.EventsRefused(ctx, "open", 6)
 	m.EventFannedOut(ctx, 2, 3*time.Millisecond)
 	m.DeliveriesEnded(ctx, delivery.StatusDeadLetter, 5)
 	m.DeliveriesEnded(ctx, delivery.StatusRetrying, 9) // is no end
@@ -253,6 +254,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`ordinavo_events_accepted_total{type="target.imported"} 2`,
 		`ordinavo_events_accepted_total{type="billing.event_sent"} 1`,
 		`ordinavo_events_duplicates_total 4`,
+		`ordinavo_events_refused_total{reason="open"} 6`,
 		`ordinavo_fanout_lag_seconds_count 1`,
 		`ordinavo_deliveries_scheduled_total 2`,
 		`ordinavo_deliveries_ended_total{status="dead_letter"} 5`,

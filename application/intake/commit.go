@@ -3,6 +3,7 @@ package intake
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -17,6 +18,7 @@ type Submission struct {
 	fresh   []Accepted // those of events that were not known
 	results []Result
 	err     error
+	why     Reason // of a refusal that is about room
 	done    chan struct{}
 }
 
@@ -61,19 +63,24 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 			return err
 		}
 		for _, s := range group {
-			s.decide(known)
+			in.decide(s, known)
 			fresh = append(fresh, s.fresh...)
+		}
+		if err := in.countSent(ctx, fresh); err != nil {
+			return err
 		}
 		return in.store.AppendEvents(ctx, fresh)
 	})
 	if err == nil {
 		in.Recent.add(fresh)
+		in.backlog.accepted(fresh)
 	}
 	for _, s := range group {
 		if err != nil {
 			s.err = fmt.Errorf("accept events: %w", err)
 		}
 		in.observe(ctx, s)
+		in.waiting.Add(-int64(len(s.events)))
 		close(s.done)
 	}
 }
@@ -82,6 +89,7 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 type known struct {
 	events  map[EventKey][32]byte
 	tenants map[tenant.ID]bool
+	sent    map[tenant.ID]int // today; nil without a quota
 }
 
 func (in *Intake) known(ctx context.Context, group []*Submission) (known, error) {
@@ -105,15 +113,30 @@ func (in *Intake) known(ctx context.Context, group []*Submission) (known, error)
 	if err != nil {
 		return known{}, fmt.Errorf("look up tenants: %w", err)
 	}
-	return known{events, existing}, nil
+	sent, err := in.sentToday(ctx, existing)
+	return known{events, existing, sent}, err
 }
 
 // decide sorts the submission's events into new ones and duplicates, or refuses it
 // whole. What it accepts is known to those that are decided after it.
-func (s *Submission) decide(k known) {
-	s.results, s.fresh, s.err = make([]Result, len(s.events)), nil, nil
+func (in *Intake) decide(s *Submission, k known) {
+	mine := s.sort(k)
+	if s.err == nil {
+		if err := in.withinQuota(s, k.sent); err != nil {
+			s.refuse(err)
+			s.why = ReasonEventsPerDay
+		}
+	}
+	if s.err == nil {
+		maps.Copy(k.events, mine)
+	}
+}
+
+// sort gives the fingerprints of the new events.
+func (s *Submission) sort(k known) (mine map[EventKey][32]byte) {
+	s.results, s.fresh, s.err, s.why = make([]Result, len(s.events)), nil, nil, ""
 	missing := problem.Collect("")
-	mine := map[EventKey][32]byte{}
+	mine = map[EventKey][32]byte{}
 	for i, a := range s.events {
 		if !k.tenants[a.TenantID] {
 			missing.Add(fieldPath(i, "tenantId"), "names a tenant that does not exist")
@@ -126,7 +149,7 @@ func (s *Submission) decide(k known) {
 		if duplicate && print != a.Fingerprint {
 			s.refuse(&problem.Error{Code: problem.IdempotencyConflict, Detail: "An event with this eventId and other content was accepted before.",
 				Fields: map[string][]string{fieldPath(i, "eventId"): {"is taken by an event with other content"}}})
-			return
+			return nil
 		}
 		s.results[i] = Result{EventID: a.ID, Duplicate: duplicate}
 		if !duplicate {
@@ -136,11 +159,8 @@ func (s *Submission) decide(k known) {
 	}
 	if err := missing.Err(); err != nil {
 		s.refuse(err)
-		return
 	}
-	for key, print := range mine {
-		k.events[key] = print
-	}
+	return mine
 }
 
 func (s *Submission) refuse(err error) { s.results, s.fresh, s.err = nil, nil, err }
@@ -148,6 +168,9 @@ func (s *Submission) refuse(err error) { s.results, s.fresh, s.err = nil, nil, e
 func fieldPath(index int, field string) string { return fmt.Sprintf("events[%d].%s", index, field) }
 
 func (in *Intake) observe(ctx context.Context, s *Submission) {
+	if s.why != "" {
+		in.observer.EventsRefused(ctx, s.why, len(s.events))
+	}
 	if s.err != nil {
 		return
 	}

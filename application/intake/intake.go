@@ -4,6 +4,7 @@ package intake
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -41,15 +42,29 @@ type Store interface {
 	AppendEvents(ctx context.Context, events []Accepted) error
 }
 
-// Observer is told what was accepted.
+// Observer is told what was accepted, and what was not for want of room.
 type Observer interface {
 	EventsAccepted(ctx context.Context, accepted []event.Type, duplicates int)
+	EventsRefused(ctx context.Context, why Reason, events int)
 }
 
-// Bounds of the queue and of one commit.
+// Reason is why there is no room for events.
+type Reason string
+
+// The reasons.
 const (
-	maxQueued    = 4096 // requests
-	maxPerCommit = 2000 // events, unless one request alone brings more
+	ReasonWaiting      Reason = "waiting"        // more wait to be accepted than the process can hold
+	ReasonFanOutLag    Reason = "fanout_lag"     // see Limits
+	ReasonOpen         Reason = "open"           // see Limits
+	ReasonTenantOpen   Reason = "tenant_open"    // see Limits
+	ReasonEventsPerDay Reason = "events_per_day" // see Limits
+)
+
+// Bounds of what waits for a commit, and of one commit.
+const (
+	maxQueued    = 4096   // requests
+	maxWaiting   = 50_000 // events of theirs
+	maxPerCommit = 2000   // events, unless one request alone brings more
 )
 
 // Result says what became of one event.
@@ -61,25 +76,44 @@ type Result struct {
 // Intake gathers the requests that wait and commits them together.
 type Intake struct {
 	store    Store
+	quotas   QuotaStore
+	limits   Limits
+	backlog  *Backlog
 	observer Observer
 	now      func() time.Time
 	newID    func(prefix string) string
 	queue    chan *Submission
+	waiting  atomic.Int64 // events in the queue
 	wake     loop.Signal
 	// Recent is what was accepted last.
 	Recent *Recent
 }
 
+// Config is what an Intake needs.
+type Config struct {
+	Store    Store
+	Quotas   QuotaStore // nil without a quota of events
+	Limits   Limits
+	Backlog  *Backlog // nil when nobody looks
+	Observer Observer
+	Now      func() time.Time
+	NewID    func(prefix string) string
+}
+
 // New makes an Intake; its step must be called for Accept to return.
-func New(store Store, observer Observer, now func() time.Time, newID func(prefix string) string) *Intake {
-	return &Intake{store: store, observer: observer, now: now, newID: newID, queue: make(chan *Submission, maxQueued), wake: loop.NewSignal(), Recent: newRecent()}
+func New(c Config) *Intake {
+	if c.Backlog == nil {
+		c.Backlog = NewBacklog(nil, Limits{}, c.Now)
+	}
+	return &Intake{store: c.Store, quotas: c.Quotas, limits: c.Limits, backlog: c.Backlog, observer: c.Observer, now: c.Now, newID: c.NewID,
+		queue: make(chan *Submission, maxQueued), wake: loop.NewSignal(), Recent: newRecent()}
 }
 
 // Accept returns once the events are durable. All or none of them are accepted: an unknown tenant
 // or an ID that is taken by other content refuses the whole request, with the path of
 // the field as events[i].field. The events must be valid.
 func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string) ([]Result, error) {
-	s, err := in.Submit(events, traceParent)
+	s, err := in.Submit(ctx, events, traceParent)
 	if err != nil {
 		return nil, err
 	}
@@ -92,19 +126,35 @@ func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent 
 }
 
 // Submit is Accept without the wait: nothing is accepted before the submission is done.
-func (in *Intake) Submit(events []event.Event, traceParent string) (*Submission, error) {
+func (in *Intake) Submit(ctx context.Context, events []event.Event, traceParent string) (*Submission, error) {
+	why, err := in.backlog.admit(events)
+	if err == nil && in.waiting.Load()+int64(len(events)) > maxWaiting {
+		why, err = in.overrun()
+	}
+	if err != nil {
+		in.observer.EventsRefused(ctx, why, len(events))
+		return nil, err
+	}
 	prepared, err := in.prepare(events, traceParent)
 	if err != nil {
 		return nil, err
 	}
 	s := &Submission{events: prepared, done: make(chan struct{})}
+	in.waiting.Add(int64(len(events)))
 	select {
 	case in.queue <- s:
 		in.wake.Send()
 		return s, nil
 	default:
-		return nil, problem.New(problem.Unavailable, "More events wait to be accepted than this process can hold; try again in a second.")
+		in.waiting.Add(-int64(len(events)))
+		why, err = in.overrun()
+		in.observer.EventsRefused(ctx, why, len(events))
+		return nil, err
 	}
+}
+
+func (in *Intake) overrun() (Reason, error) {
+	return ReasonWaiting, later(problem.Unavailable, time.Second, "More events wait to be accepted than this process can hold; try again in a second.")
 }
 
 // Done is closed once the answer is there.

@@ -27,12 +27,23 @@ type memory struct {
 	commits               [][]intake.Accepted
 	staged                []intake.Accepted
 	failCommit, failRead  error
+
+	days     map[tenant.ID]int // of the one day that there is
+	day      time.Time
+	undo     map[tenant.ID]int
+	open     map[tenant.ID]int
+	counted  []tenant.ID
+	unrouted time.Time
+	later    time.Duration // than the bubble\'s clock it is
 }
+
+func (m *memory) now() time.Time { return time.Now().Add(m.later) }
 
 func (m *memory) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	m.transactions++
-	m.staged = nil
+	m.staged, m.undo = nil, maps.Clone(m.days)
 	if err := errors.Join(fn(ctx), m.failCommit); err != nil {
+		m.days = m.undo
 		return err
 	}
 	if len(m.staged) > 0 {
@@ -72,6 +83,7 @@ func (m *memory) AppendEvents(_ context.Context, events []intake.Accepted) error
 type counts struct {
 	accepted   map[event.Type]int
 	duplicates int
+	refused    map[intake.Reason]int
 }
 
 func (c *counts) EventsAccepted(_ context.Context, accepted []event.Type, duplicates int) {
@@ -81,12 +93,17 @@ func (c *counts) EventsAccepted(_ context.Context, accepted []event.Type, duplic
 	c.duplicates += duplicates
 }
 
+func (c *counts) EventsRefused(_ context.Context, why intake.Reason, events int) {
+	c.refused[why] += events
+}
+
 type world struct {
 	*testing.T
 	*intake.Intake
-	store *memory
-	seen  *counts
-	ids   int
+	backlog *intake.Backlog
+	store   *memory
+	seen    *counts
+	ids     int
 }
 
 // within runs the test in a bubble of fake time, so that it can wait until everybody waits.
@@ -94,10 +111,17 @@ func within(t *testing.T, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, store: &memory{events: map[intake.EventKey]intake.Accepted{}, tenants: map[tenant.ID]bool{"acme": true, "other": true}},
-			seen: &counts{accepted: map[event.Type]int{}}}
-		w.Intake = intake.New(w.store, w.seen, time.Now, func(prefix string) string { w.ids++; return fmt.Sprintf("%s%d", prefix, w.ids) })
+			seen: &counts{accepted: map[event.Type]int{}, refused: map[intake.Reason]int{}}}
+		w.open(intake.Limits{})
 		test(w)
 	})
+}
+
+// open begins with these limits.
+func (w *world) open(limits intake.Limits) {
+	w.backlog = intake.NewBacklog(w.store, limits, w.store.now)
+	w.Intake = intake.New(intake.Config{Store: w.store, Quotas: w.store, Limits: limits, Backlog: w.backlog, Observer: w.seen, Now: w.store.now,
+		NewID: func(prefix string) string { w.ids++; return fmt.Sprintf("%s%d", prefix, w.ids) }})
 }
 
 // answer is what a caller of Accept gets.

@@ -168,7 +168,8 @@ func (a *API) routeEmit() {
 
 const emitDescription = "One event, {\"events\": [...]} with up to 1,000, or application/x-ndjson with an event a line. The answer comes once they are durable. " +
 	"A batch with one bad event is refused whole. The same eventId with the same content is a duplicate and sends nothing again. " +
-	"Unknown fields are accepted and never sent on. A tenant's key may leave out tenantId."
+	"Unknown fields are accepted and never sent on. A tenant's key may leave out tenantId. " +
+	"429 also says that the tenant has used up its events of the day, or has too many deliveries that are not finished; 503 that the whole queue is full. Retry-After says when to send the same again."
 
 // Results is what became of emitted events, in their order.
 type Results struct {

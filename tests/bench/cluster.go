@@ -61,7 +61,7 @@ func (c *cluster) start(ctx context.Context) (*process, error) {
 	p := &process{command: exec.CommandContext(ctx, c.lab.binary, "serve")}
 	p.command.Env = append(os.Environ(), "ORDINAVO_LISTEN=127.0.0.1:0", "ORDINAVO_DATABASE_URL="+c.database.url,
 		"ORDINAVO_MASTER_KEY="+base64.StdEncoding.EncodeToString(make([]byte, 32)), "ORDINAVO_PLATFORM_KEY="+platformKey,
-		"ORDINAVO_EGRESS_ALLOW=127.0.0.0/8", "ORDINAVO_RATE_LIMIT=0", "ORDINAVO_TENANT_RATE_LIMIT=0", "ORDINAVO_TENANT_SUBSCRIPTIONS=10000", "PPROF_LISTEN=127.0.0.1:0")
+		"ORDINAVO_EGRESS_ALLOW=127.0.0.0/8", "ORDINAVO_RATE_LIMIT=0", "ORDINAVO_TENANT_RATE_LIMIT=0", "ORDINAVO_TENANT_SUBSCRIPTIONS=10000", "ORDINAVO_TENANT_MAX_OPEN=0", "PPROF_LISTEN=127.0.0.1:0")
 	logs, err := p.command.StderrPipe()
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -32,4 +33,82 @@ func TestQuotasOfATenant(t *testing.T) {
 		t.Errorf("the headers are %v", refused.header)
 	}
 	acme.get("/v1/event-types").want(http.StatusOK)
+}
+
+// A tenant that has used up its events of the day is told so and when to come back, and another is not.
+func TestEventsBeyondTheDaysQuota(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), "ORDINAVO_TENANT_EVENTS_PER_DAY=5")
+	acme, other := newTenant(t, s), newTenant(t, s)
+	known := acme.visit("visit_report.approved", object{"eventId": eventID()})
+	acme.post("/v1/events", known).want(http.StatusAccepted)
+	refused := answer{}
+	for range 6 { // midnight may pass once
+		for range 5 {
+			refused = acme.post("/v1/events", acme.visit("visit_report.approved", nil))
+		}
+	}
+	if p := refused.refused(http.StatusTooManyRequests, "rate_limited"); !strings.Contains(p.Detail, "5 events a day") {
+		t.Errorf("it says %q", p.Detail)
+	}
+	if seconds, err := strconv.Atoi(refused.header.Get("Retry-After")); err != nil || seconds < 1 || seconds > 24*60*60 {
+		t.Errorf("Retry-After is %q", refused.header.Get("Retry-After"))
+	}
+	acme.post("/v1/events", known).want(http.StatusAccepted)
+	other.emit(other.visit("visit_report.approved", nil))
+	if text := string(api{t: t, url: s.url}.get("/metrics").body); !strings.Contains(text, `ordinavo_events_refused_total{reason="events_per_day"}`) {
+		t.Error("the metrics do not tell of it")
+	}
+}
+
+// A tenant whose receivers take nothing does not fill the queue for the others.
+func TestTooManyOpenDeliveriesOfATenant(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), "ORDINAVO_TENANT_MAX_OPEN=2")
+	acme, other, hook := newTenant(t, s), newTenant(t, s), receive(t, nil)
+	sub := acme.subscribe(hook, "*", nil)
+	acme.post("/v1/subscriptions/"+sub.ID+"/pause", object{}).want(http.StatusOK)
+	refused := acme.emitUntilRefused()
+	if p := refused.refused(http.StatusTooManyRequests, "rate_limited"); !strings.Contains(p.Detail, "2 deliveries that are not finished") {
+		t.Errorf("it says %q", p.Detail)
+	}
+	if refused.header.Get("Retry-After") != "30" {
+		t.Errorf("Retry-After is %q", refused.header.Get("Retry-After"))
+	}
+	other.emit(other.visit("visit_report.approved", nil))
+	acme.post("/v1/subscriptions/"+sub.ID+"/resume", object{}).want(http.StatusOK)
+	acme.emitUntilAccepted()
+}
+
+func (n tenant) emitUntilRefused() (got answer) {
+	n.t.Helper()
+	eventually(n.t, "there is no room", func() bool {
+		got = n.post("/v1/events", n.visit("visit_report.approved", nil))
+		return got.status != http.StatusAccepted
+	})
+	return got
+}
+
+func (n tenant) emitUntilAccepted() {
+	n.t.Helper()
+	eventually(n.t, "there is room again", func() bool {
+		return n.post("/v1/events", n.visit("visit_report.approved", nil)).status == http.StatusAccepted
+	})
+}
+
+// When more waits than the service is to hold, intake says so before the disk does, and takes events again by itself.
+func TestAFullQueuePushesBack(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), "ORDINAVO_MAX_OPEN=1")
+	acme, hook := newTenant(t, s), receive(t, nil)
+	sub := acme.subscribe(hook, "*", nil)
+	acme.post("/v1/subscriptions/"+sub.ID+"/pause", object{}).want(http.StatusOK)
+	refused := acme.emitUntilRefused()
+	refused.refused(http.StatusServiceUnavailable, "unavailable")
+	if refused.header.Get("Retry-After") != "30" {
+		t.Errorf("Retry-After is %q", refused.header.Get("Retry-After"))
+	}
+	acme.get("/v1/deliveries").want(http.StatusOK)
+	acme.post("/v1/subscriptions/"+sub.ID+"/resume", object{}).want(http.StatusOK)
+	acme.emitUntilAccepted()
 }

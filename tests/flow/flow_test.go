@@ -44,6 +44,7 @@ import (
 type quiet struct{}
 
 func (quiet) EventsAccepted(context.Context, []event.Type, int) {}
+func (quiet) EventsRefused(context.Context, intake.Reason, int) {}
 func (quiet) FanOut(context.Context, intake.Accepted) (string, func(int, error)) {
 	return "", func(int, error) {}
 }
@@ -106,7 +107,7 @@ func start(t testing.TB, path string) *service {
 		}, DefaultSchedule: []time.Duration{50 * time.Millisecond, 100 * time.Millisecond}}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: quiet{}, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: 64})
 	a := &dispatch.Attempter{Sender: sender, Secrets: store, Observer: quiet{}, Now: now, UserAgent: "Ordinavo-Webhooks/test"}
-	in := intake.New(store, quiet{}, now, source.New)
+	in := intake.New(intake.Config{Store: store, Observer: quiet{}, Now: now, NewID: source.New})
 	sweeper := sweep.New(store, now)
 	takeover := dispatch.NewTakeover(store, store, now, incarnation)
 	fan := fanout.New(fanout.Remember(store, in.Recent), gate{store}, d, quiet{}, now, source.New)

@@ -74,7 +74,7 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.dispatcher = dispatch.New(dispatch.Config{Store: p.store, Disabler: p.subs, Observer: observer, Now: p.now, Jitter: w.material.Float64,
 		Incarnation: p.incarnation, MaxInFlight: w.maxInFlight})
 	p.subs.Mended = p.dispatcher.Forget
-	p.intake = intake.New(p.store, observer, p.now, source.New)
+	p.intake = intake.New(intake.Config{Store: p.store, Observer: observer, Now: p.now, NewID: source.New})
 	p.retries = &queries.Retries{Store: p.store, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
 	events := fanout.Store(p.store)
@@ -340,6 +340,7 @@ func (w *world) newSecret() secret.Secret {
 type observer struct{ p *process }
 
 func (observer) EventsAccepted(context.Context, []event.Type, int) {}
+func (observer) EventsRefused(context.Context, intake.Reason, int) {}
 func (observer) FanOut(context.Context, intake.Accepted) (string, func(int, error)) {
 	return "", func(int, error) {}
 }

@@ -28,7 +28,12 @@ type Config struct {
 	// RateLimit is API requests a second and key, 0 to 1,000,000; 0 is none.
 	RateLimit int
 	Quotas    Quotas
-	Retention Retention
+	// MaxOpen is the deliveries that are not finished with which more events are taken, 0 to 1,000,000,000; 0 is no bound.
+	MaxOpen int
+	// MaxFanOutLag is for how long the oldest accepted event may wait for its deliveries to be scheduled, at most 24h; 0 is
+	// no bound.
+	MaxFanOutLag time.Duration
+	Retention    Retention
 	// ShutdownTimeout is how long draining may take.
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level
@@ -84,6 +89,10 @@ type Quotas struct {
 	RateLimit int
 	// Subscriptions is how many a tenant may have, 1 to 10,000.
 	Subscriptions int
+	// EventsPerDay is how many events of a tenant are accepted on a day of UTC, 0 to 1,000,000,000.
+	EventsPerDay int
+	// Open is a tenant's deliveries that are not finished with which more of its events are taken, 0 to 1,000,000,000.
+	Open int
 }
 
 // Client is what emit needs to talk to a running service.

@@ -37,7 +37,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 		Egress:   config.Egress{Ports: []config.PortRange{{First: 80, Last: 80}, {First: 443, Last: 443}, {First: 1024, Last: 65535}}},
 		RetrySchedule: []time.Duration{30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute,
 			time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour},
-		MaxInFlight: 512, RateLimit: 1000, Quotas: config.Quotas{RateLimit: 2000, Subscriptions: 1000},
+		MaxInFlight: 512, RateLimit: 1000, Quotas: config.Quotas{RateLimit: 2000, Subscriptions: 1000, Open: 1_000_000}, MaxOpen: 5_000_000, MaxFanOutLag: 5 * time.Minute,
 		Retention:       config.Retention{Events: 30 * day, Attempts: 30 * day, DeadLetters: 90 * day},
 		ShutdownTimeout: 30 * time.Second, LogLevel: slog.LevelInfo, AutoMigrate: true,
 	}
@@ -52,7 +52,8 @@ func TestEverySettingArrives(t *testing.T) {
 		"ORDINAVO_PLATFORM_KEY=ord_live_0123456789",
 		"ORDINAVO_MASTER_KEY= " + masterKey + "\n", "ORDINAVO_ROLES=api, dispatcher", "ORDINAVO_EGRESS_ALLOW=127.0.0.0/8,::1/128",
 		"ORDINAVO_EGRESS_PORTS=443,8000-9000", "ORDINAVO_RETRY_SCHEDULE=50ms,72h", "ORDINAVO_MAX_IN_FLIGHT=100000", "ORDINAVO_RATE_LIMIT=0",
-		"ORDINAVO_TENANT_RATE_LIMIT=50", "ORDINAVO_TENANT_SUBSCRIPTIONS=10000",
+		"ORDINAVO_TENANT_RATE_LIMIT=50", "ORDINAVO_TENANT_SUBSCRIPTIONS=10000", "ORDINAVO_TENANT_EVENTS_PER_DAY=7",
+		"ORDINAVO_TENANT_MAX_OPEN=8", "ORDINAVO_MAX_OPEN=9", "ORDINAVO_MAX_FANOUT_LAG=10s",
 		"ORDINAVO_RETENTION=events=7d,dead_letters=36h", "ORDINAVO_SHUTDOWN_TIMEOUT=5s", "ORDINAVO_LOG_LEVEL=DEBUG", "ORDINAVO_AUTO_MIGRATE=false",
 		"ORDINAVO_URL=https://hooks.example.com/", "ORDINAVO_TOKEN=ord_live_client", "ORDINAVO_TEST_DATABASE_URL=postgres://tests",
 	}
@@ -70,7 +71,8 @@ func TestEverySettingArrives(t *testing.T) {
 		"schedule":  slices.Equal(got.RetrySchedule, []time.Duration{50 * time.Millisecond, 72 * time.Hour}),
 		"in flight": got.MaxInFlight == 100000,
 		"rate":      got.RateLimit == 0,
-		"quotas":    got.Quotas == config.Quotas{RateLimit: 50, Subscriptions: 10_000},
+		"quotas":    got.Quotas == config.Quotas{RateLimit: 50, Subscriptions: 10_000, EventsPerDay: 7, Open: 8},
+		"backlog":   got.MaxOpen == 9 && got.MaxFanOutLag == 10*time.Second,
 		"retention": got.Retention == config.Retention{Events: 7 * day, Attempts: 30 * day, DeadLetters: 36 * time.Hour},
 		"shutdown":  got.ShutdownTimeout == 5*time.Second,
 		"level":     got.LogLevel == slog.LevelDebug,
@@ -140,24 +142,28 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 
 func TestRefused(t *testing.T) {
 	for variable, texts := range map[string][]string{
-		"LISTEN":               {"8080", "localhost", ":99999", ":http", "a:b:c"},
-		"DATABASE_URL":         {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
-		"DATABASE_DIRECT_URL":  {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
-		"PLATFORM_KEY":         {"secret", "ord_live_short", "ord_live_with a space in it", "ord_live_ümläut-and-more"},
-		"MASTER_KEY":           {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44)},
-		"ROLES":                {"apis", ",", "api,worker"},
-		"EGRESS_ALLOW":         {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8"},
-		"EGRESS_PORTS":         {"0", "65536", "9-8", "http", "-1", "1-", ","},
-		"RETRY_SCHEDULE":       {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", strings.Repeat("1s,", 21)},
-		"MAX_IN_FLIGHT":        {"0", "100001", "-1", "1.5", "many", "99999999999999999999"},
-		"RATE_LIMIT":           {"-1", "1000001", "1e3"},
-		"TENANT_RATE_LIMIT":    {"-1", "1000001"},
-		"TENANT_SUBSCRIPTIONS": {"0", "10001"},
-		"RETENTION":            {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=9999999d", "events=99999999999999999999d", "events=5s"},
-		"SHUTDOWN_TIMEOUT":     {"30", "0s", "-1s", "2h"},
-		"LOG_LEVEL":            {"verbose", "4"},
-		"AUTO_MIGRATE":         {"yes", "2"},
-		"URL":                  {"hooks.example.com", "ftp://h", "http://", "http://me:pw@h", "http://h/?q=1", "http://h/#f"},
+		"LISTEN":                {"8080", "localhost", ":99999", ":http", "a:b:c"},
+		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
+		"DATABASE_DIRECT_URL":   {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
+		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_with a space in it", "ord_live_ümläut-and-more"},
+		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44)},
+		"ROLES":                 {"apis", ",", "api,worker"},
+		"EGRESS_ALLOW":          {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8"},
+		"EGRESS_PORTS":          {"0", "65536", "9-8", "http", "-1", "1-", ","},
+		"RETRY_SCHEDULE":        {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", strings.Repeat("1s,", 21)},
+		"MAX_IN_FLIGHT":         {"0", "100001", "-1", "1.5", "many", "99999999999999999999"},
+		"RATE_LIMIT":            {"-1", "1000001", "1e3"},
+		"TENANT_RATE_LIMIT":     {"-1", "1000001"},
+		"TENANT_SUBSCRIPTIONS":  {"0", "10001"},
+		"TENANT_EVENTS_PER_DAY": {"-1", "1000000001"},
+		"TENANT_MAX_OPEN":       {"-1", "many"},
+		"MAX_OPEN":              {"-1", "1e6"},
+		"MAX_FANOUT_LAG":        {"-1s", "25h", "5"},
+		"RETENTION":             {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=9999999d", "events=99999999999999999999d", "events=5s"},
+		"SHUTDOWN_TIMEOUT":      {"30", "0s", "-1s", "2h"},
+		"LOG_LEVEL":             {"verbose", "4"},
+		"AUTO_MIGRATE":          {"yes", "2"},
+		"URL":                   {"hooks.example.com", "ftp://h", "http://", "http://me:pw@h", "http://h/?q=1", "http://h/#f"},
 	} {
 		for _, text := range texts {
 			t.Run(variable+"="+text, func(t *testing.T) {
@@ -230,7 +236,7 @@ func TestWrongSecretsAreNotQuoted(t *testing.T) {
 func TestUsageNamesEverySetting(t *testing.T) {
 	service, client := config.Usage(false), config.Usage(true)
 	for _, name := range []string{"listen", "database-url", "database-direct-url", "platform-key", "master-key", "roles", "egress-allow", "egress-ports", "retry-schedule",
-		"max-in-flight", "rate-limit", "tenant-rate-limit", "tenant-subscriptions", "retention", "shutdown-timeout", "log-level", "auto-migrate"} {
+		"max-in-flight", "rate-limit", "tenant-rate-limit", "tenant-subscriptions", "tenant-events-per-day", "tenant-max-open", "max-open", "max-fanout-lag", "retention", "shutdown-timeout", "log-level", "auto-migrate"} {
 		variable := "ORDINAVO_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
 		if !strings.Contains(service, "--"+name+", "+variable+"\n") {
 			t.Errorf("the usage lacks %s:\n%s", name, service)

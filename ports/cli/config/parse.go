@@ -22,6 +22,8 @@ const (
 	maxMaxInFlight     = 100_000
 	maxRateLimit       = 1_000_000
 	maxSubscriptions   = 10_000
+	maxQuota           = 1_000_000_000
+	maxLag             = day
 	minRetention       = time.Minute
 	maxRetention       = 10 * 365 * day
 	maxShutdownTimeout = time.Hour
@@ -201,6 +203,14 @@ func parseShutdownTimeout(text string) (time.Duration, error) {
 		return 0, errors.New("must be a duration of more than 0 and at most 1h, like 30s")
 	}
 	return timeout, nil
+}
+
+func parseLag(text string) (time.Duration, error) {
+	lag, err := time.ParseDuration(text)
+	if err != nil || lag < 0 || lag > maxLag {
+		return 0, errors.New("must be a duration from 0 to 24h, like 5m")
+	}
+	return lag, nil
 }
 
 func parseLogLevel(text string) (slog.Level, error) {

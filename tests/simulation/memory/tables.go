@@ -168,6 +168,7 @@ type tables struct {
 	offsets       *table[int64]
 	attempts      *table[counted]
 	projections   *table[storedProjection]
+	days          *table[dayCount]
 	log           []*record
 	lastPosition  int64
 	streams       *table[[]*record]
@@ -178,7 +179,7 @@ func newTables() tables {
 		tenants: newTable[access.Tenant](), keys: newTable[storedKey](), records: newTable[payload.Context](), externalIDs: newTable[string](),
 		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), jobs: newTable[storedJob](),
 		bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
-		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), projections: newTable[storedProjection](), streams: newTable[[]*record](),
+		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), days: newTable[dayCount](), projections: newTable[storedProjection](), streams: newTable[[]*record](),
 	}
 }
 

@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const (
+	countOpen    = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries LIMIT $1) AS o`
+	countOpenOf  = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries WHERE tenant_id = $2 LIMIT $1) AS o`
+	nextUnrouted = `SELECT min(r.recorded_at) FROM unnest($1::text[]) AS t (topic)
+LEFT JOIN consumer_offsets o ON o.consumer_group = '` + FanOutGroup + `' AND o.topic = t.topic
+CROSS JOIN LATERAL (SELECT recorded_at FROM records WHERE topic = t.topic AND position > coalesce(o.position, 0) ORDER BY position LIMIT 1) AS r`
+	// The rows are locked in the order of their keys, so that nobody waits in a circle.
+	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events)
+SELECT tenant_id, $1, sent FROM unnest($2::text[], $3::bigint[]) AS k (tenant_id, sent) ORDER BY tenant_id COLLATE "C"
+ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN d.day < excluded.day THEN 0 ELSE d.events END + excluded.events, day = greatest(d.day, excluded.day)
+RETURNING tenant_id, events`
+)
+
+// CountOpen counts open deliveries; see intake.BacklogStore.
+func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error) {
+	sql, args := countOpen, []any{upTo}
+	if owner != "" {
+		sql, args = countOpenOf, []any{upTo, owner}
+	}
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, sql, args...)
+}
+
+// OldestUnrouted is when the oldest of the shards' next records of fan-out was written.
+func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	topics := make([]string, shards)
+	for shard := range topics {
+		topics[shard] = ShardTopic(TopicEvents, shard, shards)
+	}
+	oldest, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextUnrouted, topics)
+	return moment(oldest), err
+}
+
+// CountDay adds to the day's counts; see intake.QuotaStore.
+func (s *Store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]int) (counted map[tenant.ID]int, err error) {
+	owners, counts := make([]string, 0, len(sent)), make([]int64, 0, len(sent))
+	for owner, n := range sent {
+		owners, counts = append(owners, string(owner)), append(counts, int64(n))
+	}
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		tx.wrote = true
+		counted = make(map[tenant.ID]int, len(sent))
+		return tx.query(ctx, func(r pgx.Rows) error {
+			var owner tenant.ID
+			var n int
+			err := r.Scan(&owner, &n)
+			counted[owner] = n
+			return err
+		}, addToDay, stamp(day), owners, counts)
+	})
+	return counted, err
+}

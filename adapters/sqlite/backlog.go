@@ -1,0 +1,58 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const (
+	countOpen    = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries LIMIT ?2)`
+	countOpenOf  = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries WHERE tenant_id = ?1 LIMIT ?2)`
+	nextUnrouted = `SELECT recorded_at FROM records WHERE topic = '` + TopicEvents + `' AND position > coalesce(
+		(SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + TopicEvents + `'), 0) ORDER BY position LIMIT 1`
+	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events) SELECT k.key, ?1, k.value FROM json_each(?2) k WHERE true
+		ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN d.day < excluded.day THEN 0 ELSE d.events END + excluded.events,
+			day = max(d.day, excluded.day) RETURNING tenant_id, events`
+)
+
+// CountOpen counts open deliveries; see intake.BacklogStore.
+func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error) {
+	query := countOpenOf
+	if owner == "" {
+		query = countOpen
+	}
+	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, query, owner, upTo)
+}
+
+// OldestUnrouted is when the next record of fan-out was written.
+func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
+	oldest, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) }, nextUnrouted)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return moment(oldest), err
+}
+
+// CountDay adds to the day's counts; see intake.QuotaStore.
+func (s *Store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {
+	added, err := list(sent)
+	if err != nil {
+		return nil, err
+	}
+	counted := make(map[tenant.ID]int, len(sent))
+	err = s.db.Update(ctx, func(ctx context.Context, _ *Tx) error {
+		_, err := all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+			var id tenant.ID
+			var n int
+			err = r.Scan(&id, &n)
+			counted[id] = n
+			return none, err
+		}, addToDay, stamp(day), added)
+		return err
+	})
+	return counted, err
+}

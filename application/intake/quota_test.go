@@ -1,0 +1,204 @@
+package intake_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// CountDay is intake.QuotaStore.
+func (m *memory) CountDay(_ context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {
+	if m.days == nil || day.After(m.day) {
+		m.day, m.days = day, map[tenant.ID]int{}
+	}
+	counted := map[tenant.ID]int{}
+	for owner, n := range sent {
+		m.days[owner] += n
+		counted[owner] = m.days[owner]
+	}
+	return counted, nil
+}
+
+// CountOpen is intake.BacklogStore. It takes time, as counting does.
+func (m *memory) CountOpen(_ context.Context, owner tenant.ID, upTo int) (int, error) {
+	m.counted = append(m.counted, owner)
+	m.later += time.Duration(min(m.open[owner], upTo)) * time.Millisecond
+	return min(m.open[owner], upTo), nil
+}
+
+// OldestUnrouted is intake.BacklogStore.
+func (m *memory) OldestUnrouted(context.Context) (time.Time, error) { return m.unrouted, nil }
+
+// wantRefused wants a refusal that says when to come back.
+func (w *world) wantRefused(got answer, code problem.Code, after time.Duration, why intake.Reason, words string) {
+	w.Helper()
+	refused, ok := got.err.(*problem.Error)
+	if !ok || refused.Code != code || refused.RetryAfter != after || !strings.Contains(refused.Detail, words) {
+		w.Errorf("got %+v, want %s after %s with %q", got.err, code, after, words)
+	}
+	if w.seen.refused[why] == 0 {
+		w.Errorf("observed %v, and not %s", w.seen.refused, why)
+	}
+}
+
+func many(owner tenant.ID, name string, n int) (events []event.Event) {
+	for i := range n {
+		events = append(events, sample(owner, fmt.Sprintf("evt_%s_%d", name, i), "a"))
+	}
+	return events
+}
+
+func TestTheQuotaOfADay(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{EventsPerDay: 5})
+		if got := w.one(many("acme", "a", 3)...); got.err != nil {
+			t.Fatal(got.err)
+		}
+		untilMidnight := w.store.now().Truncate(24 * time.Hour).Add(24 * time.Hour).Sub(w.store.now())
+		w.wantRefused(w.one(many("acme", "b", 3)...), problem.RateLimited, untilMidnight, intake.ReasonEventsPerDay, "acme may send 5 events a day (UTC), and has sent 3")
+		if got := w.one(append(many("acme", "a", 3), many("acme", "b", 2)...)...); got.err != nil { // duplicates do not count
+			t.Error(got.err)
+		}
+		if got := w.one(many("acme", "a", 3)...); got.err != nil {
+			t.Errorf("duplicates, with nothing left: %v", got.err)
+		}
+		w.wantRefused(w.one(many("acme", "c", 1)...), problem.RateLimited, untilMidnight, intake.ReasonEventsPerDay, "has sent 5")
+		w.wantRefused(w.one(append(many("other", "a", 1), many("acme", "c", 1)...)...), problem.RateLimited, untilMidnight, intake.ReasonEventsPerDay, "acme")
+		if got := w.one(many("other", "a", 5)...); got.err != nil {
+			t.Errorf("another tenant: %v", got.err)
+		}
+		w.store.later += 24 * time.Hour
+		if got := w.one(many("acme", "c", 5)...); got.err != nil {
+			t.Errorf("the next day: %v", got.err)
+		}
+	})
+}
+
+// Requests that are committed together share the day as if one came after the other.
+func TestTheQuotaInsideACommit(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{EventsPerDay: 5})
+		first, second, third := w.submit(w.Context(), many("acme", "a", 3)...), w.submit(w.Context(), many("acme", "b", 3)...), w.submit(w.Context(), many("acme", "c", 2)...)
+		w.step()
+		if a, b, c := <-first, <-second, <-third; a.err != nil || !problem.Is(b.err, problem.RateLimited) || c.err != nil {
+			t.Errorf("got %v, %v, %v", a.err, b.err, c.err)
+		}
+		if w.store.days["acme"] != 5 || len(w.store.events) != 5 {
+			t.Errorf("%d counted, %d stored", w.store.days["acme"], len(w.store.events))
+		}
+	})
+}
+
+func (w *world) looks() {
+	w.Helper()
+	if next, err := w.backlog.Step(w.Context()); err != nil || !next.Equal(w.store.now().Add(time.Second)) {
+		w.Fatalf("next look at %s, %v", next, err)
+	}
+}
+
+func TestAFullQueueOfATenant(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{TenantOpen: 10})
+		w.store.open = map[tenant.ID]int{"acme": 10, "other": 9}
+		w.one(many("acme", "a", 1)...)
+		w.one(many("other", "a", 1)...)
+		w.looks()
+		w.wantRefused(w.one(many("acme", "b", 1)...), problem.RateLimited, 30*time.Second, intake.ReasonTenantOpen, "acme has 10 deliveries")
+		w.wantRefused(w.one(append(many("other", "b", 1), many("acme", "b", 1)...)...), problem.RateLimited, 30*time.Second, intake.ReasonTenantOpen, "acme")
+		if got := w.one(many("other", "b", 1)...); got.err != nil {
+			t.Error(got.err)
+		}
+		w.store.later += time.Minute
+		w.looks() // nothing was accepted since: it is full still
+		w.wantRefused(w.one(many("acme", "b", 1)...), problem.RateLimited, 30*time.Second, intake.ReasonTenantOpen, "acme")
+		w.store.open["acme"] = 9
+		w.store.later += time.Minute
+		w.looks()
+		if got := w.one(many("acme", "b", 1)...); got.err != nil {
+			t.Error(got.err)
+		}
+		w.store.counted = nil
+		w.store.later += time.Minute
+		w.looks()
+		w.store.later += time.Minute
+		w.looks()
+		if !slices.Equal(w.store.counted, []tenant.ID{"acme"}) {
+			t.Errorf("counted %q: only who sent something since is of interest", w.store.counted)
+		}
+	})
+}
+
+func TestAFullQueueOfAll(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{Open: 100})
+		w.store.open = map[tenant.ID]int{"": 100}
+		if got := w.one(many("acme", "a", 1)...); got.err != nil {
+			t.Errorf("nobody has looked yet: %v", got.err)
+		}
+		w.looks()
+		w.wantRefused(w.one(many("acme", "b", 1)...), problem.Unavailable, 30*time.Second, intake.ReasonOpen, "not finished")
+		w.store.later += time.Second
+		w.looks()
+		if len(w.store.counted) != 1 { // counting took 100 ms, so the next count comes after 5 s
+			t.Errorf("counted %d times", len(w.store.counted))
+		}
+		w.store.open[""] = 99
+		w.store.later += 5 * time.Second
+		w.looks()
+		if got := w.one(many("acme", "b", 1)...); got.err != nil {
+			t.Error(got.err)
+		}
+	})
+}
+
+func TestALaggingFanOutPushesBack(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{FanOutLag: time.Minute})
+		w.store.unrouted = w.store.now()
+		w.store.later += time.Minute
+		w.looks()
+		if got := w.one(many("acme", "a", 1)...); got.err != nil {
+			t.Errorf("just within the limit: %v", got.err)
+		}
+		w.store.later += time.Second
+		w.looks()
+		w.wantRefused(w.one(many("acme", "b", 1)...), problem.Unavailable, 5*time.Second, intake.ReasonFanOutLag, "wait too long")
+		w.store.unrouted = time.Time{}
+		w.looks()
+		if got := w.one(many("acme", "b", 1)...); got.err != nil {
+			t.Error(got.err)
+		}
+	})
+}
+
+// However large the requests are: what waits in memory is bounded.
+func TestWaitingEventsAreBounded(t *testing.T) {
+	within(t, func(w *world) {
+		var waiting []<-chan answer
+		for i := range 50 {
+			waiting = append(waiting, w.submit(w.Context(), many("acme", fmt.Sprint(i), 1000)...))
+		}
+		w.wantRefused(<-w.submit(w.Context(), many("acme", "more", 1)...), problem.Unavailable, time.Second, intake.ReasonWaiting, "wait to be accepted")
+		w.step()
+		again := w.submit(w.Context(), many("acme", "more", 1)...)
+		waiting = append(waiting, again)
+		for len(again) == 0 {
+			w.step()
+			synctest.Wait()
+		}
+		for _, got := range waiting {
+			if a := <-got; a.err != nil {
+				t.Fatal(a.err)
+			}
+		}
+	})
+}

@@ -1,0 +1,57 @@
+package memory
+
+import (
+	"context"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// dayCount is how much a tenant sent on a day.
+type dayCount struct {
+	day    time.Time
+	events int
+}
+
+// CountOpen counts open deliveries; see intake.BacklogStore.
+func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (n int, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	for k := range s.open.all() {
+		if n < upTo && (owner == "" || k[0] == string(owner)) {
+			n++
+		}
+	}
+	return n, err
+}
+
+// OldestUnrouted is when the next record of fan-out was written.
+func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
+	done, err := s.read(ctx)
+	defer done()
+	offset, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	for _, r := range s.after(offset) {
+		if r.topic == TopicEvents {
+			return r.at, err
+		}
+	}
+	return time.Time{}, err
+}
+
+// CountDay adds to the day's counts; see intake.QuotaStore.
+func (s *Store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {
+	counted := make(map[tenant.ID]int, len(sent))
+	err := s.update(ctx, func(_ context.Context, tx *tx) error {
+		for owner, n := range sent {
+			count, _ := s.days.get(keyOf(owner))
+			if count.day.Before(day) {
+				count = dayCount{day: day}
+			}
+			count.events += n
+			s.days.put(tx, keyOf(owner), count)
+			counted[owner] = count.events
+		}
+		return nil
+	})
+	return counted, err
+}
