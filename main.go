@@ -40,6 +40,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
@@ -204,13 +205,17 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	sweeper := sweep.New(store, now)
 	bulk := &jobs.Service{Store: store, Picker: jobs.Picker{Deliveries: store, Gate: gate}, Now: now, NewID: source.New}
 	worker := jobs.NewWorker(bulk, store)
+	tel.Metrics().ReadReconciliation(func(ctx context.Context) (telemetry.Reconciliation, error) {
+		result, err := store.CheckResult(ctx)
+		return telemetry.Reconciliation(result), err
+	})
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store, d) })
 	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
 		Log: log, Now: now, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake(); worker.Wake() }) },
 	}}
 	s.Loops = []loop.Loop{retention.New(store, retention.Ages(c.Retention), now).Loop(),
-		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}}
+		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}, reconciliation.NewChecker(store, now, log).Loop()}
 	var handover fanout.Handover
 	if c.Roles.Dispatcher {
 		s.Dispatcher, s.Attempter, handover = d, attempter, d
@@ -236,7 +241,8 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now}, Jobs: bulk,
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
 		Live: hub, DeliveryMetrics: store, CatchUp: &catchup.Service{Reader: store, Subscriptions: subs, Signer: attempter, Hub: hub, Now: now, Kept: retention.Ages(c.Retention).Shortest()},
-		Idempotency: answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
+		Reconciliation: &reconciliation.Service{Reader: store, Now: now, Kept: min(c.Retention.Events, c.Retention.Attempts)},
+		Idempotency:    answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
 		Log: log, Now: now, RateLimit: c.RateLimit, TenantRateLimit: c.Quotas.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
 	return s, nil

@@ -20,6 +20,7 @@ import (
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
@@ -57,6 +58,9 @@ type Store interface {
 	metrics.Reader
 	live.Log
 	live.KeyReader
+	reconciliation.CheckStore
+	// CheckResult is what the background checks of reconciliation have found.
+	CheckResult(ctx context.Context) (reconciliation.Result, error)
 	// ListSubscriptions is rest.SubscriptionLister.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 	// TenantHasFeature is what the feature provider reads.

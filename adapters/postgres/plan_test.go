@@ -72,6 +72,10 @@ SELECT ` + aTenant + `, ` + anEvent + `, ` + aLane + `, 'billing_webhooks', 1, n
 	`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
 SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), 'active', 1, 16, '{}' FROM generate_series(0, 499) AS n`,
 	`INSERT INTO tenants (tenant_id, name, created_at) SELECT 't' || n, 't', n FROM generate_series(0, 99) AS n`,
+	`INSERT INTO disposition_hours (tenant_id, hour, events, expected, deliveries, not_matched, feature_gated, set_aside, first_position, last_position,
+first_delivery, last_delivery, due_at, unbalanced)
+SELECT ` + aTenant + `, n * 1000, 10, 10, 10, 0, 0, 0, n, n, 'dlv_' || lpad((n * 10)::text, 26, '0'), 'dlv_' || lpad((n * 10 + 9)::text, 26, '0'), n, n % 1000 = 7
+FROM generate_series(0, 99999) AS n`,
 	`INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 500000)`,
 	`DO $$ DECLARE d text; BEGIN FOR d IN SELECT indexdef FROM kept LOOP EXECUTE d; END LOOP; END $$`,
 	`ANALYZE`,
@@ -153,6 +157,10 @@ func hot() map[string]struct {
 		"metrics: records":        {nextAttempts, []any{"deliveries", int64(500_000), 1000}, false},
 		"metrics: offsets":        {metricsOffsets, []any{int64(0), []string{"deliveries"}}, false},
 		"metrics: purge":          {oldMetrics, []any{"t7", int64(10), 500}, true},
+		"reconciliation":          {reconciled, []any{"t7", int64(7000), int64(8000), "events"}, true},
+		"reconciliation: size":    {countWithin, []any{"t7", int64(7000), int64(8000)}, false},
+		"reconciliation: open":    {selectUnsettled, []any{"t7", int64(7000), int64(8000), 201}, true},
+		"reconciliation: a turn":  {takeCheck, []any{int64(10), int64(20)}, false},
 		"live: heads":             {deliveryHeads, []any{[]string{"deliveries"}}, false},
 		"live: records":           {deliveryRecords, []any{[]string{"deliveries"}, []int64{500_000}, 1000}, false},
 		"live: a tenant's":        {tenantRecords, []any{"deliveries", int64(500_000), int64(505_000), "t7"}, true},

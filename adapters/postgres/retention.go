@@ -36,7 +36,8 @@ const (
     DELETE FROM gated_events g USING old WHERE g.tenant_id = $1 AND g.event_id = old.event_id
 ) DELETE FROM events e USING old WHERE e.tenant_id = $1 AND e.event_id = old.event_id`
 
-	oldJobs = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
+	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
+	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`
 
 	oldRecords = `DELETE FROM records WHERE (topic, position) IN (
     SELECT topic, position FROM records WHERE topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
@@ -104,6 +105,9 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		newest = before.DeadLetters
 	}
 	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Exec(ctx, oldHours, owner, stamp(before.Counted())); err != nil {
+			return err
+		}
 		deliveries, err := tx.Exec(ctx, oldDeliveries, owner, firstID("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
 		if err != nil {
 			return err

@@ -42,6 +42,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 			return err
 		}
 		queueGated(b, plan.Gated)
+		queueTallies(b, plan.Tallies)
 		tx.queueSweeps(b, plan.Sweeps)
 		if err := tx.write(ctx, b); err != nil {
 			return fmt.Errorf("store the plan: %w", err)

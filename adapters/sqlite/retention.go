@@ -54,6 +54,9 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, handled int64, limit int) (deleted int, err error) {
 	scanID := func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) }
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if _, err := tx.Exec(ctx, `DELETE FROM disposition_hours WHERE tenant_id = ? AND hour < ?`, owner, stamp(before.Counted())); err != nil {
+			return err
+		}
 		newest := before.Attempts
 		if before.DeadLetters.After(newest) {
 			newest = before.DeadLetters

@@ -48,6 +48,11 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 				return fmt.Errorf("note a sweep of %s: %w", w.SubscriptionID, err)
 			}
 		}
+		for _, t := range plan.Tallies {
+			if err := tx.addTally(ctx, t); err != nil {
+				return fmt.Errorf("count the dispositions of tenant %s: %w", t.Tenant, err)
+			}
+		}
 		tx.WhenEnded(ended)
 		return nil
 	})

@@ -41,7 +41,7 @@ type Check struct {
 func Checks() []Check {
 	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, saveChecks,
 		propertyChecks, takeoverChecks, sweepChecks, deliveryChecks, eventChecks, directoryChecks, tenantChecks, keyChecks,
-		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, isolationChecks, failureChecks)
+		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks)
 }
 
 // Run holds a database adapter to the contract; open makes a new database for each check.

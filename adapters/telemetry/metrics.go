@@ -64,6 +64,7 @@ type Metrics struct {
 	scheduled       metric.Int64Counter
 	ended           metric.Int64Counter
 	queue           atomic.Pointer[QueueReader]
+	reconciliation  atomic.Pointer[ReconciliationReader]
 
 	// Attribute sets are made once: a hot path must not sort and hash them for each measurement.
 	byOutcome map[outcomeLabels]metric.MeasurementOption
@@ -104,7 +105,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.ended = b.counter("ordinavo.deliveries.ended", "{delivery}", "Deliveries closed by their terminal status.")
 	var err error
 	m.inFlight, err = meter.Int64UpDownCounter("ordinavo.attempts.in_flight", metric.WithUnit("{attempt}"), metric.WithDescription("Attempts under way."))
-	return m, errors.Join(b.err, err, m.watchQueue(meter))
+	return m, errors.Join(b.err, err, m.watchQueue(meter), m.watchReconciliation(meter))
 }
 
 // builder keeps the first error, so that the list of instruments reads as one.

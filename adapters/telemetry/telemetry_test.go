@@ -244,8 +244,13 @@ func TestMetricsForPrometheus(t *testing.T) {
 	m.ReadQueue(func(context.Context) (telemetry.Queue, error) {
 		return telemetry.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second}, nil
 	})
+	m.ReadReconciliation(func(context.Context) (telemetry.Reconciliation, error) {
+		return telemetry.Reconciliation{Unbalanced: 3, CheckedAt: time.Unix(1_800_000_000, 0)}, nil
+	})
 	text := scrape(t, running)
 	for _, line := range []string{
+		`ordinavo_reconciliation_unbalanced 3`,
+		`ordinavo_reconciliation_checked_seconds 1.8e+09`,
 		`ordinavo_attempt_duration_seconds_count{outcome="succeeded",status_class="2xx"} 1`,
 		`ordinavo_attempt_duration_seconds_bucket{outcome="succeeded",status_class="2xx",le="0.025"} 1`,
 		`ordinavo_attempts_total{outcome="timeout",status_class="none"} 1`,

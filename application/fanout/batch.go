@@ -20,13 +20,15 @@ import (
 // batch is one call of Handle on its way: what matched, what was resolved, what comes of it.
 type batch struct {
 	*FanOut
-	now     time.Time
-	billing map[tenant.ID]bool // who has the feature, asked once a batch
-	lanes   map[dispatch.Lane]LaneState
+	now      time.Time
+	position int64
+	billing  map[tenant.ID]bool // who has the feature, asked once a batch
+	lanes    map[dispatch.Lane]LaneState
 
 	matched []*matched
 	views   []*view
 	plan    Plan
+	tallies []Tally
 	leased  []dispatch.Leased
 	waiting map[dispatch.Lane]bool // those that got no slot
 }
@@ -35,6 +37,8 @@ type batch struct {
 type matched struct {
 	event intake.Accepted
 	views []*view
+	// Of the tenant's subscriptions that governed the event, how many wanted it, and were kept from it.
+	governing, wanting, gated int
 }
 
 // view is what one or more subscriptions see of an event.
@@ -51,17 +55,23 @@ func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			b.setAside(e, fmt.Errorf("matching it panicked: %v", r))
+			m.wanting = m.governing
+			b.count(m, len(b.plan.Scheduled), true)
 			return
 		}
 		b.matched = append(b.matched, m)
 	}()
 	byKey := map[payload.Key]*view{}
-	for _, s := range b.index.matching(e.TenantID, e.Type) {
+	m.governing = b.index.governing(e.TenantID)
+	wanting := b.index.matching(e.TenantID, e.Type)
+	m.wanting = len(wanting)
+	for _, s := range wanting {
 		billing, err := b.hasBilling(ctx, e.TenantID, e.Type, s)
 		if err != nil {
 			return err
 		}
 		if e.Type.Family() == event.FamilyBilling && !billing {
+			m.gated++
 			b.plan.Gated = append(b.plan.Gated, Gated{e.TenantID, e.ID, s.ID, tenant.BillingWebhooks, s.Version, e.At})
 			continue
 		}
@@ -144,6 +154,7 @@ func (b *batch) commit(ctx context.Context) error {
 		}
 	}()
 	b.schedule(ctx)
+	b.plan.Tallies = b.tallies
 	if err := b.store.Schedule(ctx, b.plan, b.ended); err != nil {
 		return fmt.Errorf("schedule %d deliveries: %w", len(b.plan.Scheduled), err)
 	}
@@ -157,11 +168,13 @@ func (b *batch) schedule(ctx context.Context) {
 	for _, m := range b.matched {
 		before := b.plan
 		leased := b.leased
-		if err := b.scheduleEvent(ctx, m); err != nil {
+		err := b.scheduleEvent(ctx, m)
+		if err != nil {
 			b.handBack(b.leased[len(leased):])
 			b.plan, b.leased = before, leased
 			b.setAside(m.event, err)
 		}
+		b.count(m, len(before.Scheduled), err != nil)
 	}
 }
 

@@ -76,6 +76,8 @@ type Plan struct {
 	// Sweeps are of lanes whose subscription has changed since the events were accepted, and whose own sweep
 	// may be over: what is scheduled in them now would be forgotten.
 	Sweeps []sweep.Sweep
+	// Tallies count the dispositions, one for each tenant and hour of acceptance.
+	Tallies []Tally
 }
 
 // Body is rendered once for each distinct view of an event and shared by its deliveries.
@@ -139,7 +141,7 @@ func (f *FanOut) Handle(ctx context.Context, position int64, keys []intake.Event
 	if err != nil {
 		return fmt.Errorf("load %d accepted events: %w", len(keys), err)
 	}
-	b := &batch{FanOut: f, now: f.now(), billing: map[tenant.ID]bool{}, waiting: map[dispatch.Lane]bool{}}
+	b := &batch{FanOut: f, now: f.now(), position: position, billing: map[tenant.ID]bool{}, waiting: map[dispatch.Lane]bool{}}
 	for _, e := range events {
 		if err := b.match(ctx, e); err != nil {
 			return err

@@ -86,6 +86,14 @@ func (ix *index) apply(c SubscriptionChange) error {
 	return nil
 }
 
+// governing is how many subscriptions the tenant has.
+func (ix *index) governing(owner tenant.ID) int {
+	if r := ix.rosters[owner]; r != nil {
+		return len(r.byID)
+	}
+	return 0
+}
+
 // matching is the tenant's subscriptions that want the type, in the order of their IDs.
 func (ix *index) matching(owner tenant.ID, t event.Type) []*subscription.Subscription {
 	r := ix.rosters[owner]

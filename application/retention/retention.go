@@ -26,6 +26,14 @@ type Cutoffs struct {
 	DeadLetters time.Time
 }
 
+// Counted is the time before which something that was counted may have been deleted: no count can be held against it.
+func (c Cutoffs) Counted() time.Time {
+	if c.Events.After(c.Attempts) {
+		return c.Events
+	}
+	return c.Attempts
+}
+
 // Store deletes in small transactions, so that nobody waits for long.
 type Store interface {
 	// Purge deletes at most about limit rows of what is older than the cutoffs, and says how many.

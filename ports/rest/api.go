@@ -25,6 +25,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -70,7 +71,8 @@ type Dependencies struct {
 	// DeliveryMetrics sums attempts up.
 	DeliveryMetrics metrics.Reader
 	// Live tells of deliveries as they change; nil with ProbesOnly.
-	Live *live.Hub
+	Live           *live.Hub
+	Reconciliation *reconciliation.Service
 	// Ready says why the service cannot work now; nil when it can.
 	Ready func(ctx context.Context) error
 	// Metrics serves /metrics.

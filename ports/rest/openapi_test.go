@@ -77,8 +77,8 @@ func TestDocument(t *testing.T) {
 			}
 		}
 	}
-	if operations != 56 {
-		t.Errorf("%d operations, want 55: has a route come or gone?", operations)
+	if operations != 57 {
+		t.Errorf("%d operations, want 57: has a route come or gone?", operations)
 	}
 }
 

@@ -104,6 +104,7 @@ func (a *API) route() {
 	a.routeJobs()
 	a.routePreviews()
 	a.routeDoctor()
+	a.routeReconciliation()
 	a.routeService()
 	a.encodeDocuments()
 }

@@ -46,6 +46,9 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		for _, w := range plan.Sweeps {
 			s.noteSweep(tx, w)
 		}
+		for _, t := range plan.Tallies {
+			s.addTally(tx, t)
+		}
 		tx.ended = append(tx.ended, ended)
 		return nil
 	})

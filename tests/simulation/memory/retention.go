@@ -47,6 +47,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 				deleted++
 			}
 		}
+		s.purgeHours(tx, before.Counted())
 		deleted += s.purgeLog(tx, before, handled)
 		return nil
 	})

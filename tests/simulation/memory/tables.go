@@ -169,6 +169,7 @@ type tables struct {
 	attempts      *table[counted]
 	projections   *table[storedProjection]
 	days          *table[dayCount]
+	hours         *table[storedHour]
 	log           []*record
 	lastPosition  int64
 	streams       *table[[]*record]
@@ -179,7 +180,7 @@ func newTables() tables {
 		tenants: newTable[access.Tenant](), keys: newTable[storedKey](), records: newTable[payload.Context](), externalIDs: newTable[string](),
 		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), jobs: newTable[storedJob](),
 		bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
-		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), days: newTable[dayCount](), projections: newTable[storedProjection](), streams: newTable[[]*record](),
+		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), days: newTable[dayCount](), projections: newTable[storedProjection](), hours: newTable[storedHour](), streams: newTable[[]*record](),
 	}
 }
 

@@ -1,0 +1,123 @@
+package storetest
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/reconciliation"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+var reconciliationChecks = []Check{
+	{"reconciliation/what was counted is there, before and after it ends", func(w *world) {
+		s := w.subscribe(acme, nil)
+		first := w.tallied(acme, event.VisitReportApproved, at(0), reconciliation.Counted{Expected: 2, NotMatched: 1, Deliveries: 1}, s.ID)
+		w.tallied(acme, event.BillingEventSent, at(1), reconciliation.Counted{Expected: 2, NotMatched: 1, FeatureGated: 1}, s.ID)
+		w.tallied(acme, event.VisitReportApproved, at(2), reconciliation.Counted{Expected: 2, NotMatched: 1, SetAside: 1}, s.ID)
+		w.tallied(acme, event.VisitReportApproved, at(3600), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+		alien := w.subscribe(other, nil)
+		w.tallied(other, event.VisitReportApproved, at(3), reconciliation.Counted{Expected: 1, Deliveries: 1}, alien.ID)
+		want := reconciliation.Hour{Begins: firstHour, Counted: reconciliation.Counted{Events: 3, Expected: 6, Deliveries: 1, NotMatched: 3, FeatureGated: 1, SetAside: 1},
+			There: reconciliation.There{Events: 3, Deliveries: map[delivery.Status]int{delivery.StatusPending: 1}, FeatureGated: 1}}
+		equal(w, "the hour", w.hour(acme), want)
+		equal(w, "balanced", want.Balanced(), true)
+
+		w.saved(w.moved(first, "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.Cancel("no longer wanted", at(5)) }))
+		want.There.Deliveries = map[delivery.Status]int{delivery.StatusCancelled: 1}
+		equal(w, "the hour after an end", w.hour(acme), want)
+		equal(w, "unsettled", len(w.unsettled(acme)), 0)
+		equal(w, "unsettled of the other tenant", len(w.unsettled(other)), 1)
+	}},
+	{"reconciliation/deliveries within a period", func(w *world) {
+		s := w.subscribe(acme, nil)
+		for _, second := range []float64{0, 1, 3600, 7200} {
+			w.tallied(acme, event.VisitReportApproved, at(second), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+		}
+		n, err := w.DeliveriesWithin(w.ctx, acme, firstHour, firstHour.Add(2*time.Hour))
+		w.ok(err, "count deliveries")
+		equal(w, "deliveries in two hours", n, 3)
+		n, err = w.DeliveriesWithin(w.ctx, other, firstHour, firstHour.Add(2*time.Hour))
+		w.ok(err, "count deliveries")
+		equal(w, "deliveries of another tenant", n, 0)
+	}},
+	{"reconciliation/what is not fanned out yet waits", func(w *world) {
+		w.accept(acme, event.VisitReportApproved, at(0))
+		w.accept(other, event.VisitReportApproved, at(0))
+		equal(w, "waiting", w.hour(acme), reconciliation.Hour{Begins: firstHour, Waiting: 1, There: reconciliation.There{Deliveries: map[delivery.Status]int{}}})
+	}},
+	{"reconciliation/a replay is no disposition", func(w *world) {
+		s := w.subscribe(acme, nil)
+		first := w.tallied(acme, event.VisitReportApproved, at(0), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+		e := w.loadEvent(first)
+		w.ok(w.Schedule(w.ctx, fanout.Plan{Scheduled: []fanout.Scheduled{w.planned(s, e, at(1), "")}}, func(bool) {}), "replay")
+		w.tallied(acme, event.VisitReportApproved, at(2), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+		equal(w, "deliveries", w.hour(acme).There.Deliveries, map[delivery.Status]int{delivery.StatusPending: 2})
+	}},
+	{"reconciliation/a check sees what is missing, once for each hour", func(w *world) {
+		s := w.subscribe(acme, nil)
+		w.tallied(acme, event.VisitReportApproved, at(0), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+		w.tallied(acme, event.VisitReportApproved, at(3600), reconciliation.Counted{Expected: 2, Deliveries: 2}, s.ID)
+		now := at(7200)
+		checker := reconciliation.NewChecker(w, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+		for range 3 { // the last one finds nothing that is due
+			_, err := checker.Step(w.ctx)
+			w.ok(err, "check an hour")
+		}
+		result, err := w.CheckResult(w.ctx)
+		w.ok(err, "read the result")
+		equal(w, "the result", reconciliation.Result{Unbalanced: result.Unbalanced, CheckedAt: result.CheckedAt.UTC()}, reconciliation.Result{Unbalanced: 1, CheckedAt: now})
+		_, found, err := w.NextCheck(w.ctx, now, now)
+		w.ok(err, "look for an hour to check")
+		equal(w, "another is due", found, false)
+	}},
+}
+
+var firstHour = start.Truncate(reconciliation.Span)
+
+// tallied accepts an event and disposes of it as counted, of which at most one delivery is really there.
+func (w *world) tallied(owner tenant.ID, t event.Type, now time.Time, counted reconciliation.Counted, subscriptionID string) (d delivery.Delivery) {
+	w.Helper()
+	e := w.accept(owner, t, now)
+	accepted, err := w.Event(w.ctx, owner, e.ID)
+	w.ok(err, "read an event")
+	counted.Events = 1
+	tally := fanout.Tally{Tenant: owner, Hour: now.Truncate(reconciliation.Span), Counted: counted, Position: accepted.Position}
+	plan := fanout.Plan{}
+	if counted.Deliveries > 0 {
+		s, err := w.LoadSubscription(w.ctx, dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID})
+		w.ok(err, "load a subscription")
+		plan.Scheduled, plan.Bodies = []fanout.Scheduled{w.planned(s, e, now, "")}, []fanout.Body{bodyOf(e)}
+		d = plan.Scheduled[0].Delivery
+		tally.FirstDelivery, tally.LastDelivery = d.ID, d.ID
+	}
+	if counted.FeatureGated > 0 {
+		plan.Gated = []fanout.Gated{{Tenant: owner, EventID: e.ID, SubscriptionID: subscriptionID, Feature: tenant.BillingWebhooks, SubscriptionVersion: 1, AcceptedAt: now}}
+	}
+	plan.Tallies = []fanout.Tally{tally}
+	w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "dispose of an event")
+	w.ok(w.ReachFanOut(w.ctx, accepted.Position), "note how far fan-out has come")
+	return d
+}
+
+// hour is the first one.
+func (w *world) hour(owner tenant.ID) reconciliation.Hour {
+	w.Helper()
+	hours, err := w.Hours(w.ctx, owner, firstHour, firstHour.Add(reconciliation.Span))
+	w.ok(err, "reconcile")
+	if len(hours) != 1 {
+		w.Fatalf("got hours %+v", hours)
+	}
+	hours[0].Begins = hours[0].Begins.UTC()
+	return hours[0]
+}
+
+func (w *world) unsettled(owner tenant.ID) []delivery.Delivery {
+	w.Helper()
+	list, err := w.Unsettled(w.ctx, owner, firstHour, firstHour.Add(reconciliation.Span), 10)
+	w.ok(err, "list what is not settled")
+	return list
+}

@@ -1,0 +1,105 @@
+package reconciliation
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Bounds of one question.
+const (
+	// MaxPeriod is the longest that may be asked for.
+	MaxPeriod = 31 * 24 * time.Hour
+	// MaxDeliveries is how many are counted at most: a second or two of work.
+	MaxDeliveries = 500_000
+	// MaxUnsettled is how many of what is not settled are listed.
+	MaxUnsettled = 200
+)
+
+// Reader reads what was counted and what is there.
+type Reader interface {
+	// DeliveriesWithin is how many deliveries fan-out has counted of what was accepted from since on and before until.
+	DeliveriesWithin(ctx context.Context, owner tenant.ID, since, until time.Time) (int, error)
+	// Hours lists the hours that begin from since on and before until, the first one first, all as of one moment.
+	Hours(ctx context.Context, owner tenant.ID, since, until time.Time) ([]Hour, error)
+	// Unsettled lists open deliveries of what was accepted then, in the order of their IDs.
+	Unsettled(ctx context.Context, owner tenant.ID, since, until time.Time, limit int) ([]delivery.Delivery, error)
+}
+
+// Report is the answer for a period.
+type Report struct {
+	Since, Until time.Time // whole hours
+	Hours        []Hour
+	Unsettled    []delivery.Delivery
+	More         bool // there are other unsettled deliveries
+}
+
+// Service answers.
+type Service struct {
+	Reader Reader
+	Now    func() time.Time
+	// Kept is for how long everything that is counted is kept; what was accepted before cannot be held against anything.
+	Kept time.Duration
+}
+
+// Report reconciles what was accepted from since on and before until. Both are widened to whole hours, and since
+// is moved to what is still kept. The zero times stand for the last 24 hours.
+func (s *Service) Report(ctx context.Context, owner tenant.ID, since, until time.Time) (Report, error) {
+	now := s.Now()
+	if until.IsZero() || until.After(now) {
+		until = now
+	}
+	if since.IsZero() {
+		since = until.Add(-24 * time.Hour)
+	}
+	if until.Before(since) {
+		until = since
+	}
+	if until.Sub(since) > MaxPeriod {
+		return Report{}, refuse("since", "is more than 31 days before until")
+	}
+	if kept := KeptSince(now, s.Kept); since.Before(kept) {
+		since = kept
+	}
+	report := Report{Since: since.Truncate(Span), Until: until.Add(Span - 1).Truncate(Span)}
+	if report.Until.Before(report.Since) {
+		report.Until = report.Since
+	}
+	err := s.fill(ctx, owner, &report)
+	return report, err
+}
+
+func (s *Service) fill(ctx context.Context, owner tenant.ID, r *Report) error {
+	size, err := s.Reader.DeliveriesWithin(ctx, owner, r.Since, r.Until)
+	if err != nil {
+		return fmt.Errorf("size a reconciliation: %w", err)
+	}
+	if size > MaxDeliveries {
+		return refuse("since", "has %d deliveries up to until, at most %d are counted at once: ask for fewer hours", size, MaxDeliveries)
+	}
+	if r.Hours, err = s.Reader.Hours(ctx, owner, r.Since, r.Until); err != nil {
+		return fmt.Errorf("reconcile: %w", err)
+	}
+	if r.Unsettled, err = s.Reader.Unsettled(ctx, owner, r.Since, r.Until, MaxUnsettled+1); err != nil {
+		return fmt.Errorf("list what is not settled: %w", err)
+	}
+	if r.More = len(r.Unsettled) > MaxUnsettled; r.More {
+		r.Unsettled = r.Unsettled[:MaxUnsettled]
+	}
+	return nil
+}
+
+// KeptSince is the first whole hour of which nothing was deleted for its age.
+func KeptSince(now time.Time, kept time.Duration) time.Time {
+	return now.Add(-kept).Add(Span).Truncate(Span)
+}
+
+func refuse(field, format string, args ...any) error {
+	fields := problem.Collect("")
+	fields.Add(field, format, args...)
+	return fields.Err()
+}

@@ -1,0 +1,2 @@
+DROP INDEX gated_events_by_acceptance;
+DROP TABLE disposition_hours;
