@@ -190,6 +190,15 @@ func (w *world) checkEvents() {
 	for _, e := range w.store.Accepted() {
 		w.checkEvent(e)
 	}
+	for _, owner := range tenants {
+		hours, err := w.store.Hours(context.Background(), owner, time.Time{}, w.now.Add(24*time.Hour))
+		must(err)
+		for _, h := range hours {
+			if !h.Balanced() || h.Waiting > 0 {
+				w.violate("I10", "%s does not balance at %s: %s, and %d wait", owner, h.Begins, h.Missing(), h.Waiting)
+			}
+		}
+	}
 }
 
 func (w *world) checkEvent(e intake.Accepted) {
