@@ -215,7 +215,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake(); worker.Wake() }) },
 	}}
 	s.Loops = []loop.Loop{retention.New(store, retention.Ages(c.Retention), now).Loop(),
-		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}, reconciliation.NewChecker(store, now, log).Loop()}
+		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}, reconciliation.NewChecker(store, now, reporting(log)).Loop()}
 	var handover fanout.Handover
 	if c.Roles.Dispatcher {
 		s.Dispatcher, s.Attempter, handover = d, attempter, d
@@ -246,6 +246,13 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Log: log, Now: now, RateLimit: c.RateLimit, TenantRateLimit: c.Quotas.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
 	return s, nil
+}
+
+// reporting logs what does not balance.
+func reporting(log *slog.Logger) func(context.Context, reconciliation.Checked, reconciliation.Missing) {
+	return func(ctx context.Context, hour reconciliation.Checked, missing reconciliation.Missing) {
+		log.ErrorContext(ctx, "accepted events are not the sum of their dispositions", "tenantId", hour.Tenant, "hour", hour.Begins, "missing", missing.String())
+	}
 }
 
 // run serves until ctx ends, and closes what is left open after it.

@@ -1,7 +1,7 @@
 package storetest
 
 import (
-	"log/slog"
+	"context"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -62,7 +62,7 @@ var reconciliationChecks = []Check{
 		w.tallied(acme, event.VisitReportApproved, at(0), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
 		w.tallied(acme, event.VisitReportApproved, at(3600), reconciliation.Counted{Expected: 2, Deliveries: 2}, s.ID)
 		now := at(7200)
-		checker := reconciliation.NewChecker(w, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+		checker := reconciliation.NewChecker(w, func() time.Time { return now }, func(context.Context, reconciliation.Checked, reconciliation.Missing) {})
 		for range 3 { // the last one finds nothing that is due
 			_, err := checker.Step(w.ctx)
 			w.ok(err, "check an hour")

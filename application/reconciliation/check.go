@@ -3,7 +3,6 @@ package reconciliation
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -36,14 +35,14 @@ type CheckStore interface {
 
 // Checker is the background check of the invariant: every hour of every tenant, the recent ones more often.
 type Checker struct {
-	store CheckStore
-	now   func() time.Time
-	log   *slog.Logger
+	store  CheckStore
+	now    func() time.Time
+	report func(context.Context, Checked, Missing)
 }
 
-// NewChecker makes a Checker; log hears of what does not balance.
-func NewChecker(store CheckStore, now func() time.Time, log *slog.Logger) *Checker {
-	return &Checker{store: store, now: now, log: log}
+// NewChecker makes a Checker; report hears of each hour that does not balance.
+func NewChecker(store CheckStore, now func() time.Time, report func(context.Context, Checked, Missing)) *Checker {
+	return &Checker{store: store, now: now, report: report}
 }
 
 // Loop is the checker's step. Any number of processes may run it: each hour is checked by one.
@@ -66,8 +65,7 @@ func (c *Checker) Step(ctx context.Context) (time.Time, error) {
 	unbalanced := false
 	for _, h := range hours {
 		if unbalanced = !h.Balanced(); unbalanced {
-			c.log.ErrorContext(ctx, "accepted events are not the sum of their dispositions", slog.String("tenantId", string(due.Tenant)),
-				slog.Time("hour", h.Begins), slog.Any("missing", h.Missing()))
+			c.report(ctx, due, h.Missing())
 		}
 	}
 	next := now.Add(every)

@@ -1,11 +1,8 @@
 package reconciliation_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"log/slog"
-	"strings"
 	"testing"
 	"time"
 
@@ -123,11 +120,13 @@ func TestWhatIsMissingIsSaid(t *testing.T) {
 	}
 }
 
-// The hours that are due are checked one by one, a recent one soon again; what does not balance is logged and noted.
+// The hours that are due are checked one by one, a recent one soon again; what does not balance is reported and noted.
 func TestChecks(t *testing.T) {
-	var log bytes.Buffer
+	var reported []string
 	m := &memory{hour: sound(), due: []time.Time{now.Truncate(time.Hour), now.Add(-30 * time.Hour)}}
-	checker := reconciliation.NewChecker(m, func() time.Time { return now }, slog.New(slog.NewTextHandler(&log, nil)))
+	checker := reconciliation.NewChecker(m, func() time.Time { return now }, func(_ context.Context, _ reconciliation.Checked, missing reconciliation.Missing) {
+		reported = append(reported, missing.String())
+	})
 	step := func(want time.Time) {
 		t.Helper()
 		if next, err := checker.Step(t.Context()); err != nil || !next.Equal(want) {
@@ -135,13 +134,13 @@ func TestChecks(t *testing.T) {
 		}
 	}
 	step(now)
-	if m.ended[0] || m.next != now.Add(5*time.Minute) || log.Len() > 0 {
-		t.Errorf("a recent hour that balances: %v, next %s, logged %q", m.ended, m.next, &log)
+	if m.ended[0] || m.next != now.Add(5*time.Minute) || reported != nil {
+		t.Errorf("a recent hour that balances: %v, next %s, reported %q", m.ended, m.next, reported)
 	}
 	m.hour.There.Events = 1
 	step(now)
-	if !m.ended[1] || m.next != now.Add(24*time.Hour) || !strings.Contains(log.String(), "missing events: 1") {
-		t.Errorf("an old hour that does not balance: %v, next %s, logged %q", m.ended, m.next, &log)
+	if !m.ended[1] || m.next != now.Add(24*time.Hour) || len(reported) != 1 || reported[0] != "missing events: 1" {
+		t.Errorf("an old hour that does not balance: %v, next %s, reported %q", m.ended, m.next, reported)
 	}
 	step(now.Add(30 * time.Second))
 }
