@@ -56,7 +56,10 @@ type JobRequester struct {
 }
 
 // JobOutput is a job as an answer.
-type JobOutput struct {
+type JobOutput struct{ Body Job }
+
+// TakenJobOutput is a job that was just taken, or what a dry run of it has counted, as an answer.
+type TakenJobOutput struct {
 	Status   int
 	Location string `header:"Location"`
 	Body     Job
@@ -123,7 +126,7 @@ func (a *API) routeJobs() {
 	}
 }
 
-func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*JobOutput, error) {
+func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*TakenJobOutput, error) {
 	wanted := BulkRetry{}
 	if in.Body != nil {
 		wanted = *in.Body
@@ -144,7 +147,7 @@ func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*JobOutp
 	return a.takeJob(ctx, jobs.Request{Kind: job.Retry, Mode: job.Original, Filter: filter}, wanted.DryRun)
 }
 
-func (a *API) replay(ctx context.Context, in *replayInput) (*JobOutput, error) {
+func (a *API) replay(ctx context.Context, in *replayInput) (*TakenJobOutput, error) {
 	filter := job.Filter{SubscriptionID: in.ID, EventTypes: in.Body.EventTypes}
 	for _, status := range in.Body.Statuses {
 		filter.Statuses = append(filter.Statuses, delivery.Status(status))
@@ -176,7 +179,7 @@ func within(filter *job.Filter, since, until *time.Time) error {
 	return Period{filter.Since, filter.Until}.check()
 }
 
-func (a *API) takeJob(ctx context.Context, r jobs.Request, dryRun bool) (*JobOutput, error) {
+func (a *API) takeJob(ctx context.Context, r jobs.Request, dryRun bool) (*TakenJobOutput, error) {
 	by := a.actor(ctx)
 	r.Tenant, r.By = ownerOf(ctx), job.Requester{KeyID: by.KeyID, KeyName: by.KeyName, TraceParent: by.TraceParent}
 	if dryRun {
@@ -186,13 +189,13 @@ func (a *API) takeJob(ctx context.Context, r jobs.Request, dryRun bool) (*JobOut
 		}
 		view := viewJob(would)
 		view.ID, view.DryRun = nil, true
-		return &JobOutput{Status: http.StatusOK, Body: view}, nil
+		return &TakenJobOutput{Status: http.StatusOK, Body: view}, nil
 	}
 	j, err := a.Jobs.Begin(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	return &JobOutput{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: viewJob(j)}, nil
+	return &TakenJobOutput{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: viewJob(j)}, nil
 }
 
 func (a *API) listJobs(ctx context.Context, in *listInput) (*PageOutput[Job], error) {
@@ -220,7 +223,7 @@ func jobOutput(j job.Job, err error) (*JobOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &JobOutput{Status: http.StatusOK, Body: viewJob(j)}, nil
+	return &JobOutput{viewJob(j)}, nil
 }
 
 func viewJob(j job.Job) Job {

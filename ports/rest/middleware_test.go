@@ -176,6 +176,18 @@ func TestRateLimit(t *testing.T) {
 	}
 }
 
+// Without a limit the headers are there as well, and tell nobody to wait.
+func TestNoRateLimit(t *testing.T) {
+	h := newHarness(t, func(d *rest.Dependencies) { d.RateLimit, d.TenantRateLimit = 0, 0 })
+	for range 3 {
+		for _, got := range []answer{h.call(h.admin, "GET", "/v1/event-types", ""), h.call("", "GET", "/v1/event-types", ""), h.call("", "GET", "/nowhere", ""), h.call("", "GET", "/healthz", "")} {
+			if got.header.Get("X-RateLimit-Limit") != "2147483647" || got.header.Get("X-RateLimit-Remaining") != "2147483647" || got.header.Get("X-RateLimit-Reset") != "0" {
+				t.Errorf("%d %v", got.status, got.header)
+			}
+		}
+	}
+}
+
 // A tenant gets no more by making another key, and what the platform sends for it is not its own.
 func TestRateLimitOfATenant(t *testing.T) {
 	h := newHarness(t, func(d *rest.Dependencies) { d.RateLimit, d.TenantRateLimit = 2, 1 })

@@ -3,8 +3,6 @@ package rest
 import (
 	"encoding/json"
 	"fmt"
-	"net/http"
-	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -19,8 +17,7 @@ const apiDescription = `Ordinavo Webhooks takes business events from product ser
 Every request carries ` + "`Authorization: Bearer ord_live_…`" + `. A tenant's key acts for its tenant; a platform key names the tenant in the
 header X-Ordinavo-Tenant. Errors are application/problem+json (RFC 9457) with a stable code. Every write takes an Idempotency-Key;
 its answer is given again for 24 hours to the same key with the same content, unless its body is larger than 1 MiB. Every answer carries X-RateLimit-Limit,
-X-RateLimit-Remaining and X-RateLimit-Reset, of the key or of all the tenant's keys, whichever leaves less, unless the service has no limit; 429 and 503 say
-in Retry-After when to come back. Names are case-sensitive. Fields that a route does not know are refused, except in events.
+X-RateLimit-Remaining and X-RateLimit-Reset, of the key or of all the tenant's keys, whichever leaves less; 429 and 503 say in Retry-After when to come back. Names are case-sensitive. Fields that a route does not know are refused, except in events.
 A null for a field that is not needed is as good as leaving it out, or is refused where it could be mistaken for a wish to empty the field.`
 
 func (a *API) newHuma() huma.API {
@@ -70,14 +67,6 @@ const (
 	tagWebhooks      = "Webhooks"
 )
 
-func problemResponse(registry huma.Registry, status int) *huma.Response {
-	schema := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
-	return &huma.Response{
-		Description: http.StatusText(status),
-		Content:     map[string]*huma.MediaType{contentTypeProblem: {Schema: schema}},
-	}
-}
-
 func tenantParameter() *huma.Param {
 	return &huma.Param{
 		Name: headerTenant, In: "header", Schema: &huma.Schema{Type: huma.TypeString, Pattern: `^[A-Za-z0-9._-]{1,64}$`},
@@ -96,6 +85,7 @@ func idempotencyParameter() *huma.Param {
 
 // encodeDocuments encodes the OpenAPI document once, when all routes are there, and the AsyncAPI document.
 func (a *API) encodeDocuments() {
+	a.describeAnswers()
 	a.describeWebhooks()
 	a.encodeAsyncAPI()
 	// huma's types write themselves by methods of encoding/json.

@@ -27,7 +27,13 @@ type document struct {
 		} `json:"requestBody"`
 	} `json:"paths"`
 	Components struct {
-		Schemas map[string]json.RawMessage `json:"schemas"`
+		Schemas   map[string]json.RawMessage `json:"schemas"`
+		Headers   map[string]map[string]any  `json:"headers"`
+		Responses map[string]struct {
+			Description string                    `json:"description"`
+			Headers     map[string]map[string]any `json:"headers"`
+			Content     json.RawMessage           `json:"content"`
+		} `json:"responses"`
 	} `json:"components"`
 }
 
@@ -68,8 +74,10 @@ func TestDocument(t *testing.T) {
 				}
 			}
 			for _, status := range statuses {
-				if !strings.Contains(string(mustJSON(t, o.Responses[status])), `"application/problem+json":{"schema":{"$ref":"#/components/schemas/Problem"}}`) {
-					t.Errorf("%s: %s is no problem: %s", name, status, mustJSON(t, o.Responses[status]))
+				ref, _ := o.Responses[status]["$ref"].(string)
+				shared := d.Components.Responses[strings.TrimPrefix(ref, "#/components/responses/")]
+				if string(shared.Content) != `{"application/problem+json":{"schema":{"$ref":"#/components/schemas/Problem"}}}` || shared.Headers["X-RateLimit-Limit"] == nil {
+					t.Errorf("%s: %s is no problem: %s %s", name, status, mustJSON(t, o.Responses[status]), shared.Content)
 				}
 			}
 			if o.Responses["422"] != nil {

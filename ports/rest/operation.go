@@ -51,7 +51,7 @@ func (o operation) describe(a *API) huma.Operation {
 		Security: []map[string][]string{}, Metadata: map[string]any{},
 	}
 	for _, status := range o.errorStatuses() {
-		described.Responses[strconv.Itoa(status)] = problemResponse(a.huma.OpenAPI().Components.Schemas, status)
+		described.Responses[strconv.Itoa(status)] = &huma.Response{Ref: refResponses + responseName(status)}
 	}
 	if o.produces != "" {
 		described.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{o.produces: {Schema: text()}}}

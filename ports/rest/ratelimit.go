@@ -25,6 +25,10 @@ const (
 // burstFactor is how many seconds' worth of requests may come at once (contract, section 6).
 const burstFactor = 2
 
+// unlimited is shown as the limit, and as what is left of it, where there is none: whoever paces requests by the headers
+// reckons with it as with any other and never waits, which a 0 or a header that is not there would not do.
+const unlimited = math.MaxInt32
+
 // maxBuckets bounds the memory of a limiter. Only keys and tenants that exist get a bucket.
 const maxBuckets = 10_000
 
@@ -66,6 +70,9 @@ func (a allowance) tighter(b allowance) bool {
 
 func (a allowance) write(c *fiber.Ctx) {
 	if a.perSecond == 0 {
+		c.Set(headerLimit, strconv.Itoa(unlimited))
+		c.Set(headerRemaining, strconv.Itoa(unlimited))
+		c.Set(headerReset, "0")
 		return
 	}
 	missing := float64(burstFactor*a.perSecond) - a.left

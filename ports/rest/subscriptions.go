@@ -35,6 +35,12 @@ type SubscriptionOutput struct {
 
 // SecretOutput is a subscription with its new secret as an answer.
 type SecretOutput struct {
+	ETag string `header:"ETag"`
+	Body SubscriptionWithSecret
+}
+
+// CreatedOutput is a new subscription as an answer.
+type CreatedOutput struct {
 	ETag     string `header:"ETag"`
 	Location string `header:"Location"`
 	Body     SubscriptionWithSecret
@@ -80,7 +86,7 @@ func (a *API) routeSubscriptions() {
 	a.routeSubscriptionActions(one)
 }
 
-func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) (*SecretOutput, error) {
+func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) (*CreatedOutput, error) {
 	edit, err := in.Body.edit()
 	if err != nil {
 		return nil, err
@@ -89,7 +95,7 @@ func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) 
 		Timeout: subscription.DefaultTimeout, MaxInFlight: subscription.DefaultMaxInFlight, Options: payload.DefaultOptions(),
 	}
 	edit(&settings)
-	out := &SecretOutput{}
+	out := &CreatedOutput{}
 	err = a.Subscriptions.Store.InTx(ctx, func(ctx context.Context) error {
 		made, secret, err := a.Subscriptions.Create(ctx, ownerOf(ctx), settings, a.actor(ctx))
 		if err == nil && in.Body.Status.value == string(subscription.StatusPaused) {

@@ -17,6 +17,7 @@ import (
 
 // document is the service's OpenAPI document; every answer of the tests is held to it.
 type document struct {
+	root     object
 	paths    map[string]map[string]any // path template → method → operation
 	mu       sync.Mutex                // of the rest: the compiler is not for several goroutines
 	compiler *jsonschema.Compiler
@@ -55,9 +56,9 @@ func readDocument(base string) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &document{paths: map[string]map[string]any{}, compiler: jsonschema.NewCompiler(), answered: map[string]bool{}}
+	d := &document{root: content.(object), paths: map[string]map[string]any{}, compiler: jsonschema.NewCompiler(), answered: map[string]bool{}}
 	d.compiler.AssertFormat()
-	for template, item := range content.(object)["paths"].(object) {
+	for template, item := range d.root["paths"].(object) {
 		d.paths[template] = item.(object)
 	}
 	return d, d.compiler.AddResource(documentName, content)
@@ -69,9 +70,9 @@ func (d *document) check(t *testing.T, method, path string, got answer) {
 	if got.status >= http.StatusInternalServerError && got.status != http.StatusServiceUnavailable {
 		t.Errorf("%s: got %d: %s", got.request, got.status, got.body)
 	}
+	checkRateHeaders(t, got)
 	template := d.template(path)
-	operation, known := d.paths[template][strings.ToLower(method)]
-	if !known {
+	if _, known := d.paths[template][strings.ToLower(method)]; !known {
 		if got.status < http.StatusBadRequest {
 			t.Errorf("%s: answered %d, but the document has no such operation", got.request, got.status)
 		}
@@ -82,12 +83,13 @@ func (d *document) check(t *testing.T, method, path string, got answer) {
 		d.answered[strings.ToUpper(method)+" "+template] = true
 		d.mu.Unlock()
 	}
-	documented, known := operation.(object)["responses"].(object)[strconv.Itoa(got.status)]
-	if !known {
+	documented, at := d.resolved("paths", template, strings.ToLower(method), "responses", strconv.Itoa(got.status))
+	if documented == nil {
 		t.Errorf("%s: the document does not have the answer %d: %s", got.request, got.status, got.body)
 		return
 	}
-	contents, _ := documented.(object)["content"].(object)
+	d.checkHeaders(t, documented, at, got)
+	contents, _ := documented["content"].(object)
 	mediaType, _, _ := mime.ParseMediaType(got.header.Get("Content-Type"))
 	if len(contents) == 0 && len(got.body) == 0 {
 		return
@@ -97,27 +99,43 @@ func (d *document) check(t *testing.T, method, path string, got answer) {
 		return
 	}
 	if strings.HasSuffix(mediaType, "json") {
-		d.validate(t, pointer("paths", template, strings.ToLower(method), "responses", strconv.Itoa(got.status), "content", mediaType, "schema"), got)
+		d.validate(t, got, append(at, "content", mediaType, "schema"))
 	}
 }
 
-func (d *document) validate(t *testing.T, at string, got answer) {
+func (d *document) validate(t *testing.T, got answer, at []string) {
 	t.Helper()
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(got.body))
 	if err != nil {
 		t.Errorf("%s: the answer is not JSON: %v: %s", got.request, err, got.body)
 		return
 	}
-	d.mu.Lock()
-	schema, err := d.compiler.Compile(documentName + at)
-	d.mu.Unlock()
-	if err != nil {
-		t.Errorf("%s: the document's schema: %v", got.request, err)
-		return
-	}
-	if err := schema.Validate(value); err != nil {
+	if err := d.valid(value, at); err != nil {
 		t.Errorf("%s: the answer is not as documented: %v\n%s", got.request, err, got.body)
 	}
+}
+
+// valid holds a value to the schema that is at a place of the document.
+func (d *document) valid(value any, at []string) error {
+	d.mu.Lock()
+	schema, err := d.compiler.Compile(documentName + pointer(at...))
+	d.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return schema.Validate(value)
+}
+
+// resolved is what the document has at a place, or where that refers to, and its own place; nil when there is nothing.
+func (d *document) resolved(at ...string) (object, []string) {
+	node := d.root
+	for _, token := range at {
+		node, _ = node[token].(object)
+	}
+	if ref, ok := node["$ref"].(string); ok {
+		return d.resolved(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...)
+	}
+	return node, at
 }
 
 // unanswered is the operations that no test has seen succeed.
