@@ -74,7 +74,7 @@ func main() {
 	}()
 	os.Exit(cli.Main(ctx, os.Args[1:], os.Environ(), cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cli.Commands{
 		Serve: serve, Demo: demo.Run, MigrateUp: migrateUp, MigrateDown: migrateDown, Schema: schema, Build: build,
-		Rebuild: map[string]cli.Rebuilder{"metrics": rebuildMetrics},
+		Rebuild: map[string]cli.Rebuilder{"metrics": rebuildMetrics}, Keys: withKeys,
 	}))
 }
 
@@ -347,6 +347,16 @@ func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Conte
 			return err
 		}
 		return run(ctx, metrics.NewRebuild(db.Store(nil), now, c.Retention.Attempts))
+	})
+}
+
+// withKeys works beside a service that runs: who is asked for a key looks at the database every second.
+func withKeys(ctx context.Context, c config.Config, run func(context.Context, *access.Keys) error) error {
+	return withDatabase(ctx, c, func(db database.Database) error {
+		if err := database.Prepare(ctx, db, false); err != nil {
+			return err
+		}
+		return run(ctx, access.NewKeys(db.Store(nil), now, ids.New(now, rand.Reader).New, rand.Reader))
 	})
 }
 

@@ -24,6 +24,8 @@ type Commands struct {
 	Schema func(ctx context.Context, c config.Config) (current, newest uint, err error)
 	// Rebuild has the projections that can be built anew from the log, by name.
 	Rebuild map[string]Rebuilder
+	// Keys brings API keys, for operators without one at hand.
+	Keys KeyUser
 	// Build is the version, the commit and the schema version of this binary.
 	Build func() (version, commit string, schema uint)
 }
@@ -41,6 +43,10 @@ const usage = `ordinavo-webhooks: signed webhooks for every tenant
   migrate up              bring the database's schema up to date
   migrate down N          take the last N migrations back
   migrate status          say which schema version the database has
+  keys create --name N --scopes S,S | all [--tenant T] [--subscription ID] [--expires 90d]
+                          make an API key and show it once; without a tenant it is the platform's
+  keys list [--tenant T]  what keys there are, who they are for, and when they were used last
+  keys revoke ID          end a key
   emit FILE | -           send events (JSON, NDJSON) to a running service
   rebuild NAME            count a projection (metrics) anew from the log, beside the live one
   version                 version, commit and schema version
@@ -81,7 +87,14 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 	case "demo":
 		return do.Demo(ctx, s.Out)
 	}
-	c, rest, err := config.Load(args[1:], environ)
+	words, wanted := args[1:], wantedKey{}
+	if args[0] == "keys" {
+		var err error
+		if words, err = takeFlags(words, wanted.flags()); err != nil {
+			return err
+		}
+	}
+	c, rest, err := config.Load(words, environ)
 	if errors.Is(err, config.ErrHelp) {
 		return run(ctx, []string{"help"}, environ, s, do)
 	}
@@ -95,6 +108,8 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 		return Emit(ctx, rest[0], s, serviceURL(c), serviceKey(c))
 	case args[0] == "rebuild" && len(rest) == 1:
 		return rebuild(ctx, c, rest[0], s, do.Rebuild)
+	case args[0] == "keys" && len(rest) > 0:
+		return keys(ctx, c, rest, wanted, s, do.Keys)
 	case args[0] == "migrate" && len(rest) > 0:
 		return migrate(ctx, c, rest, s.Out, do)
 	default:

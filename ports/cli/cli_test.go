@@ -3,12 +3,15 @@ package cli_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/ports/cli"
 	"github.com/ordinavo/webhooks/ports/cli/config"
@@ -18,6 +21,7 @@ import (
 type told struct {
 	did  []string
 	fail error
+	keys keyStore
 }
 
 func (d *told) note(format string, args ...any) error {
@@ -37,6 +41,12 @@ func (d *told) commands() cli.Commands {
 				return d.note("rebuild metrics")
 			},
 			"others": nil,
+		},
+		Keys: func(_ context.Context, c config.Config, run func(context.Context, *access.Keys) error) error {
+			if err := d.note("keys of %s", c.Database.Path); err != nil {
+				return err
+			}
+			return run(context.Background(), access.NewKeys(&d.keys, time.Now, func(prefix string) string { return prefix + "1" }, rand.Reader))
 		},
 		Build: func() (string, string, uint) { return "1.2.3", "abc", 4 },
 	}
@@ -74,6 +84,17 @@ func TestCommands(t *testing.T) {
 		"rebuild metrics":                  {"rebuild metrics", 0, "", ""},
 		"rebuild":                          {"", 2, "", "unknown command: rebuild"},
 		"rebuild deliveries":               {"", 2, "", `no projection "deliveries" to rebuild; there is metrics, others`},
+		"keys":                             {"", 2, "", "unknown command: keys"},
+		"keys fly":                         {"", 2, "", "create, list or revoke ID"},
+		"keys revoke":                      {"", 2, "", "create, list or revoke ID"},
+		"keys create --name":               {"", 2, "", "--name needs a value"},
+		"keys create --expires soon":       {"", 1, "", "--expires must be a period like 90d"},
+		"keys create --expires -1h":        {"", 1, "", "--expires must be a period like 90d"},
+		"keys create --colour red":         {"", 1, "", "--colour is not a flag"},
+		"keys create --name x":             {"keys of data/ordinavo.db", 1, "", "scopes: needs at least one scope"},
+		"keys create --name x --scopes y":  {"keys of data/ordinavo.db", 1, "", "scopes[0]: is not a scope"},
+		"keys revoke key_9":                {"keys of data/ordinavo.db", 1, "", "no such key"},
+		"serve --name x":                   {"", 1, "", "--name is not a flag"},
 		"":                                 {"", 2, "", "which command?"},
 		"fly":                              {"", 2, "", "unknown command: fly"},
 		"serve now":                        {"", 2, "", "unknown command: serve now"},
@@ -99,7 +120,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestFailuresAreCode1(t *testing.T) {
-	for _, line := range []string{"serve", "demo", "migrate up", "migrate down 1", "migrate status", "rebuild metrics"} {
+	for _, line := range []string{"serve", "demo", "migrate up", "migrate down 1", "migrate status", "rebuild metrics", "keys list"} {
 		d := &told{fail: errors.New("the disk is full")}
 		code, out, errs := run(d, nil, strings.Fields(line)...)
 		if code != 1 || errs != "error: the disk is full\n" || out != "" || len(d.did) != 1 {

@@ -175,7 +175,7 @@ func parseRetention(text string) (Retention, error) {
 			return Retention{}, fmt.Errorf("has %q, which is none of events=…, attempts=…, dead_letters=… (each once)", part)
 		}
 		delete(named, name)
-		period, err := parsePeriod(value)
+		period, err := ParsePeriod(value)
 		if err != nil || period < minRetention || period > maxRetention {
 			return Retention{}, fmt.Errorf("has %q: a period is like 30d or 36h, from 1m to 3650d", part)
 		}
@@ -184,8 +184,8 @@ func parseRetention(text string) (Retention, error) {
 	return kept, nil
 }
 
-// parsePeriod takes whole days (30d) besides Go's durations.
-func parsePeriod(text string) (time.Duration, error) {
+// ParsePeriod takes whole days (30d) besides Go's durations.
+func ParsePeriod(text string) (time.Duration, error) {
 	days, isDays := strings.CutSuffix(text, "d")
 	if !isDays {
 		return time.ParseDuration(text)

@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	application "github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/tenant"
+	"github.com/ordinavo/webhooks/ports/cli/config"
+)
+
+// KeyUser opens the database that the keys are in, and closes it when run returns.
+type KeyUser func(ctx context.Context, c config.Config, run func(context.Context, *application.Keys) error) error
+
+// operator is who has access to the database itself: nobody grants it less than everything.
+var operator = access.Key{Name: "operator", Scopes: access.Scopes()}
+
+// wantedKey is what the flags of keys create and keys list say.
+type wantedKey struct {
+	name, tenant, scopes, subscription, expires string
+}
+
+func (w *wantedKey) flags() map[string]*string {
+	return map[string]*string{"name": &w.name, "tenant": &w.tenant, "scopes": &w.scopes, "subscription": &w.subscription, "expires": &w.expires}
+}
+
+// takeFlags moves the values of a command's own flags into them; the settings' flags and the other words come back.
+func takeFlags(args []string, flags map[string]*string) (rest []string, err error) {
+	for i := 0; i < len(args); i++ {
+		name, value, given := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
+		into, known := flags[name]
+		if !known || !strings.HasPrefix(args[i], "--") {
+			rest = append(rest, args[i])
+			continue
+		}
+		if !given {
+			if i++; i == len(args) {
+				return nil, fmt.Errorf("%w: --%s needs a value", errUsage, name)
+			}
+			value = args[i]
+		}
+		*into = value
+	}
+	return rest, nil
+}
+
+func keys(ctx context.Context, c config.Config, words []string, w wantedKey, s Streams, use KeyUser) error {
+	switch {
+	case len(words) == 1 && words[0] == "create":
+		wanted, err := w.key(time.Now())
+		if err != nil {
+			return err
+		}
+		return use(ctx, c, func(ctx context.Context, keys *application.Keys) error { return createKey(ctx, keys, wanted, s) })
+	case len(words) == 1 && words[0] == "list":
+		return use(ctx, c, func(ctx context.Context, keys *application.Keys) error {
+			return listKeys(ctx, keys, tenant.ID(w.tenant), s.Out)
+		})
+	case len(words) == 2 && words[0] == "revoke":
+		return use(ctx, c, func(ctx context.Context, keys *application.Keys) error {
+			if err := keys.Revoke(ctx, operator, words[1]); err != nil {
+				return err
+			}
+			fmt.Fprintf(s.Out, "%s is revoked: every process refuses it within a second\n", words[1])
+			return nil
+		})
+	}
+	return fmt.Errorf("%w: keys takes create, list or revoke ID", errUsage)
+}
+
+// key is what is asked for; the application checks it.
+func (w wantedKey) key(now time.Time) (access.Key, error) {
+	expires, err := parseExpiry(w.expires, now)
+	if err != nil {
+		return access.Key{}, err
+	}
+	key := access.Key{Name: w.name, Tenant: tenant.ID(w.tenant), SubscriptionID: w.subscription, ExpiresAt: expires}
+	for scope := range strings.SplitSeq(w.scopes, ",") {
+		if scope = strings.TrimSpace(scope); scope != "" {
+			key.Scopes = append(key.Scopes, access.Scope(scope))
+		}
+	}
+	if w.scopes == "all" {
+		key.Scopes = slices.DeleteFunc(access.Scopes(), func(s access.Scope) bool { return s == access.PlatformAdmin && !key.IsPlatform() })
+	}
+	return key, nil
+}
+
+// parseExpiry takes a moment or how long the key is to live; empty is for ever.
+func parseExpiry(text string, now time.Time) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		return at.UTC(), nil
+	}
+	period, err := config.ParsePeriod(text)
+	if err != nil || period <= 0 {
+		return time.Time{}, errors.New("--expires must be a period like 90d or 12h, or a time like 2027-01-01T00:00:00Z")
+	}
+	return now.UTC().Add(period).Truncate(time.Second), nil
+}
+
+// createKey writes the key alone to the output, so that a script can take it, and what is to be known about it beside.
+func createKey(ctx context.Context, keys *application.Keys, wanted access.Key, s Streams) error {
+	made, text, err := keys.Create(ctx, operator, wanted)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.Err, "%s, %s, for %s, expires %s. It is shown this once:\n", made.ID, made.Name, ownerOf(made), shownTime(made.ExpiresAt))
+	fmt.Fprintln(s.Out, text)
+	return nil
+}
+
+// listed is how many keys are read at once.
+const listed = 200
+
+func listKeys(ctx context.Context, keys *application.Keys, owner tenant.ID, out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tKEY\tNAME\tFOR\tSCOPES\tEXPIRES\tLAST USED\tREVOKED")
+	for page := (application.Page{Limit: listed}); ; {
+		found, err := keys.List(ctx, operator, owner, page)
+		if err != nil {
+			return err
+		}
+		for _, k := range found {
+			scopes := strings.Join(texts(k.Scopes), ",")
+			fmt.Fprintf(table, "%s\t%s…\t%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Prefix, k.Name, ownerOf(k), scopes, shownTime(k.ExpiresAt), shownTime(k.LastUsedAt), shownTime(k.RevokedAt))
+		}
+		if len(found) < listed {
+			return table.Flush()
+		}
+		page.After = found[len(found)-1].ID
+	}
+}
+
+func ownerOf(k access.Key) string {
+	switch {
+	case k.IsPlatform():
+		return "the platform"
+	case k.SubscriptionID != "":
+		return string(k.Tenant) + "/" + k.SubscriptionID
+	default:
+		return string(k.Tenant)
+	}
+}
+
+func shownTime(at time.Time) string {
+	if at.IsZero() {
+		return "never"
+	}
+	return at.UTC().Format(time.RFC3339)
+}
+
+func texts[S ~string](list []S) []string {
+	texts := make([]string, len(list))
+	for i, s := range list {
+		texts[i] = string(s)
+	}
+	return texts
+}
