@@ -29,11 +29,14 @@ ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position W
 	// dropOffsets are those of generations that are left over.
 	dropOffsets = `DELETE FROM consumer_offsets WHERE consumer_group >= 'metrics/' AND consumer_group < 'metrics0'
 AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + newestMetrics + `)`
-	nextAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at,
-    coalesce(o.subscription_id, c.subscription_id, ''), coalesce(o.event_type, c.event_type, '')
-FROM (SELECT * FROM records WHERE topic = $1 AND position > $2 ORDER BY position LIMIT $3) AS r
-LEFT JOIN LATERAL (SELECT subscription_id, event_type FROM open_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10)) AS o ON true
-LEFT JOIN LATERAL (SELECT subscription_id, event_type FROM closed_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10) LIMIT 1) AS c ON true`
+	// nextRecords is how many there are, and where the last of them is.
+	nextRecords = `SELECT count(*), coalesce(max(position), 0) FROM (
+    SELECT position FROM records WHERE topic = $1 AND position > $2 ORDER BY position LIMIT $3) AS next`
+	recordedAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at, d.subscription_id, d.event_type
+FROM (SELECT * FROM records WHERE topic = $1 AND position > $2 AND position <= $3 AND type = ANY ($4) ORDER BY position) AS r
+CROSS JOIN LATERAL (
+    SELECT subscription_id, event_type FROM closed_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10)
+    UNION ALL SELECT subscription_id, event_type FROM open_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10) LIMIT 1) AS d`
 	addAttempts = `INSERT INTO attempt_metrics AS m (generation, tenant_id, minute, subscription_id, event_type, outcome, bucket, attempts)
 SELECT $1::bigint, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::int[], $8::bigint[])
 ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = m.attempts + excluded.attempts`
@@ -63,29 +66,28 @@ func (s *Store) NextAttempts(ctx context.Context, shard int, after int64, limit 
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
-		var a metrics.Attempt
-		record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
-		if err != nil {
-			return err
-		}
-		read, last, a.Tenant = read+1, max(last, record.Position), record.Tenant
-		if a.SubscriptionID == "" || !delivery.TellsOfAttempt(record.Type) {
-			return nil
-		}
-		if err := record.unpack(); err != nil {
-			return err
-		}
-		change, err := delivery.Decode(record.Type, record.Data)
-		if err != nil {
-			return fmt.Errorf("position %d: %w", record.Position, err)
-		}
-		if a.Of(change) {
-			attempts = append(attempts, a)
-		}
-		return nil
-	}, nextAttempts, topics[shard], after, limit)
+	from := s.db.from(ctx)
+	_, err = one(ctx, from, func(r pgx.Rows) (none struct{}, err error) { return none, r.Scan(&read, &last) }, nextRecords, topics[shard], after, limit)
+	if err != nil || read == 0 {
+		return nil, 0, 0, err
+	}
+	attempts, err = all(ctx, from, scanAttempt, recordedAttempts, topics[shard], after, last, delivery.EndTypes())
 	return attempts, last, read, err
+}
+
+func scanAttempt(r pgx.Rows) (a metrics.Attempt, err error) {
+	record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
+	if err == nil {
+		err = record.unpack()
+	}
+	if err != nil {
+		return a, err
+	}
+	a.Tenant = record.Tenant
+	if a.End, _, err = delivery.DecodeEnd(record.Type, record.Data); err != nil {
+		err = fmt.Errorf("position %d: %w", record.Position, err)
+	}
+	return a, err
 }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.

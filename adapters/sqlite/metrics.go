@@ -26,12 +26,16 @@ const (
 	// dropOffsets are those of generations that are left over.
 	dropOffsets = `DELETE FROM consumer_offsets WHERE consumer_group >= 'metrics/' AND consumer_group < 'metrics0'
 		AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + newestMetrics + `)`
-	nextAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at,
-		coalesce(o.subscription_id, c.subscription_id, ''), coalesce(o.event_type, c.event_type, '')
+	// nextRecords is how many there are, and where the last of them is.
+	nextRecords = `SELECT count(*), coalesce(max(position), 0) FROM (
+		SELECT position FROM records WHERE topic = '` + TopicDeliveries + `' AND position > ?1 ORDER BY position LIMIT ?2) AS next`
+	recordedAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at,
+		coalesce(c.subscription_id, o.subscription_id), coalesce(c.event_type, o.event_type)
 		FROM records r
-		LEFT JOIN open_deliveries o ON o.tenant_id = r.tenant_id AND o.delivery_id = substr(r.stream, 10)
 		LEFT JOIN closed_deliveries c ON c.tenant_id = r.tenant_id AND c.delivery_id = substr(r.stream, 10)
-		WHERE r.topic = '` + TopicDeliveries + `' AND r.position > ?1 ORDER BY r.position LIMIT ?2`
+		LEFT JOIN open_deliveries o ON c.delivery_id IS NULL AND o.tenant_id = r.tenant_id AND o.delivery_id = substr(r.stream, 10)
+		WHERE r.topic = '` + TopicDeliveries + `' AND r.position > ?1 AND r.position <= ?2 AND r.type IN (SELECT value FROM json_each(?3))
+		AND (c.delivery_id IS NOT NULL OR o.delivery_id IS NOT NULL) ORDER BY r.position`
 	addAttempts = `INSERT INTO attempt_metrics (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = attempts + excluded.attempts`
 	attemptCells = `SELECT (minute - ?2) / ?4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts) FROM attempt_metrics
@@ -52,29 +56,31 @@ func (s *Store) MetricsOffsets(ctx context.Context, of metrics.Generation) (g me
 
 // NextAttempts reads records of deliveries; see metrics.Store.
 func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
-		var a metrics.Attempt
-		record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
-		if err != nil {
-			return none, err
-		}
-		read, last, a.Tenant = read+1, max(last, record.Position), record.Tenant
-		if a.SubscriptionID == "" || !delivery.TellsOfAttempt(record.Type) {
-			return none, nil
-		}
-		if err := record.unpack(); err != nil {
-			return none, err
-		}
-		change, err := delivery.Decode(record.Type, record.Data)
-		if err != nil {
-			return none, fmt.Errorf("position %d: %w", record.Position, err)
-		}
-		if a.Of(change) {
-			attempts = append(attempts, a)
-		}
-		return none, nil
-	}, nextAttempts, after, limit)
+	types, err := list(delivery.EndTypes())
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	_, err = one(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) { return none, r.Scan(&read, &last) }, nextRecords, after, limit)
+	if err != nil || read == 0 {
+		return nil, 0, 0, err
+	}
+	attempts, err = all(ctx, s.db, scanAttempt, recordedAttempts, after, last, types)
 	return attempts, last, read, err
+}
+
+func scanAttempt(r *sql.Rows) (a metrics.Attempt, err error) {
+	record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
+	if err == nil {
+		err = record.unpack()
+	}
+	if err != nil {
+		return a, err
+	}
+	a.Tenant = record.Tenant
+	if a.End, _, err = delivery.DecodeEnd(record.Type, record.Data); err != nil {
+		err = fmt.Errorf("position %d: %w", record.Position, err)
+	}
+	return a, err
 }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.

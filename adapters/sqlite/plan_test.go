@@ -31,7 +31,7 @@ import (
 // small are tables and lists that stay so: a scan or a sort of them costs nothing that matters.
 // Of idempotency_keys it is the batch that is about to be deleted.
 var (
-	smallScan = regexp.MustCompile(`SCAN (k VIRTUAL TABLE|json_each VIRTUAL TABLE|lane|holder|sweeps|incarnations|CONSTANT ROW|2 CONSTANT ROWS|\(subquery-\d+\))`)
+	smallScan = regexp.MustCompile(`SCAN (k VIRTUAL TABLE|json_each VIRTUAL TABLE|lane|holder|next|sweeps|incarnations|CONSTANT ROW|2 CONSTANT ROWS|\(subquery-\d+\))`)
 	smallSort = regexp.MustCompile(`FROM (sweeps|json_each)`)
 )
 

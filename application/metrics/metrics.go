@@ -17,29 +17,12 @@ import (
 // Grain is the shortest interval that is kept apart.
 const Grain = time.Minute
 
-// Attempt is what a record of the log says of one.
+// Attempt is what the log says of one.
 type Attempt struct {
 	Tenant         tenant.ID
 	SubscriptionID string
 	EventType      event.Type
-	Outcome        delivery.Kind
-	EndedAt        time.Time
-	Duration       time.Duration
-}
-
-// Of takes over what a change says of an attempt, and reports whether it is about one.
-func (a *Attempt) Of(c delivery.Change) bool {
-	switch c := c.(type) {
-	case delivery.AttemptSucceeded:
-		a.Outcome, a.EndedAt, a.Duration = c.Attempt.Kind, c.At, c.Attempt.Duration
-	case delivery.AttemptFailed:
-		a.Outcome, a.EndedAt, a.Duration = c.Attempt.Kind, c.At, c.Attempt.Duration
-	case delivery.AttemptAbandoned:
-		a.Outcome, a.EndedAt = delivery.KindLeaseExpired, c.At
-	default:
-		return false
-	}
-	return true
+	delivery.End
 }
 
 // Key is what attempts are counted by.
@@ -139,7 +122,7 @@ func readSpan(ctx context.Context, from Store, shard int, after int64) (s span, 
 func (s span) count(ctx context.Context, in Store, to Generation) error {
 	counts := map[Key]int64{}
 	for _, a := range s.attempts {
-		counts[Key{a.Tenant, minuteOf(a.EndedAt), a.SubscriptionID, a.EventType, a.Outcome, BucketOf(a.Duration)}]++
+		counts[Key{a.Tenant, minuteOf(a.At), a.SubscriptionID, a.EventType, a.Kind, BucketOf(a.Duration)}]++
 	}
 	return in.InTx(ctx, func(ctx context.Context) error {
 		moved, err := in.MoveMetricsOffset(ctx, to, s.shard, s.from, s.to)

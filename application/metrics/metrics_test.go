@@ -20,7 +20,7 @@ func TestEachAttemptIsCountedOnce(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	p := metrics.NewProjection(l, func() time.Time { return now })
 	for i := range 5000 {
-		l.shards[i%2] = append(l.shards[i%2], metrics.Attempt{Tenant: "acme", SubscriptionID: "sub_1", Outcome: delivery.KindSucceeded, EndedAt: now, Duration: time.Duration(i) * time.Microsecond})
+		l.shards[i%2] = append(l.shards[i%2], metrics.Attempt{Tenant: "acme", SubscriptionID: "sub_1", End: delivery.End{Kind: delivery.KindSucceeded, At: now, Duration: time.Duration(i) * time.Microsecond}})
 	}
 	if next, err := p.Step(t.Context()); err != nil || next.After(now) {
 		t.Fatalf("with more to count it comes again at %s, %v", next, err)
@@ -75,18 +75,5 @@ func (s summed) AttemptCells(context.Context, metrics.Query, int) ([]metrics.Cel
 func TestTooMuchIsRefused(t *testing.T) {
 	if _, err := metrics.Read(t.Context(), make(summed, metrics.MaxCells+1), metrics.Query{}); !problem.Is(err, problem.InvalidRequest) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// What is not decoded must not be about an attempt.
-func TestNoAttemptIsPassedOver(t *testing.T) {
-	for _, c := range []delivery.Change{
-		delivery.Scheduled{}, delivery.AttemptSucceeded{}, delivery.AttemptFailed{}, delivery.AttemptAbandoned{}, delivery.Parked{},
-		delivery.Released{}, delivery.DeadLettered{}, delivery.RetryRequested{}, delivery.Cancelled{},
-	} {
-		name, _, err := delivery.Encode(c)
-		if tells, is := delivery.TellsOfAttempt(name), new(metrics.Attempt).Of(c); err != nil || tells != is {
-			t.Errorf("%s tells of an attempt: %v by its name, %v by itself, %v", name, tells, is, err)
-		}
 	}
 }

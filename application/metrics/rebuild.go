@@ -108,7 +108,7 @@ func (r *Rebuild) next(ctx context.Context) error {
 		s.to = max(s.to, r.counted[r.shard])
 	}
 	oldest := minuteOf(r.now().Add(-r.kept))
-	s.attempts = slices.DeleteFunc(s.attempts, func(a Attempt) bool { return minuteOf(a.EndedAt) < oldest })
+	s.attempts = slices.DeleteFunc(s.attempts, func(a Attempt) bool { return minuteOf(a.At) < oldest })
 	if s.to > s.from {
 		err = s.count(ctx, r.store, r.generation)
 	}

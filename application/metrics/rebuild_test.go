@@ -23,13 +23,13 @@ func TestTheRebuiltCountsAreTheFoldOfTheLog(t *testing.T) {
 		shown := int64(0)
 		t.Repeat(map[string]func(*rapid.T){
 			"attempts": func(t *rapid.T) {
-				a := metrics.Attempt{Tenant: "acme", SubscriptionID: "sub_1", Outcome: delivery.KindSucceeded, EndedAt: now,
-					Duration: time.Duration(rapid.IntRange(0, 9).Draw(t, "ms")) * time.Millisecond}
+				a := metrics.Attempt{Tenant: "acme", SubscriptionID: "sub_1", End: delivery.End{
+					Kind: delivery.KindSucceeded, At: now, Duration: time.Duration(rapid.IntRange(0, 9).Draw(t, "ms")) * time.Millisecond}}
 				shard, n := rapid.IntRange(0, shards-1).Draw(t, "shard"), rapid.SampledFrom([]int{1, 2000, 2001, 4500}).Draw(t, "attempts")
 				for range n {
 					l.shards[shard] = append(l.shards[shard], a)
 				}
-				fold[metrics.Key{Tenant: a.Tenant, Minute: now.Unix() / 60, SubscriptionID: a.SubscriptionID, Outcome: a.Outcome, Bucket: metrics.BucketOf(a.Duration)}] += int64(n)
+				fold[metrics.Key{Tenant: a.Tenant, Minute: now.Unix() / 60, SubscriptionID: a.SubscriptionID, Outcome: a.Kind, Bucket: metrics.BucketOf(a.Duration)}] += int64(n)
 			},
 			"count":     func(*rapid.T) { _, _ = p.Step(t.Context()) },
 			"rebuild":   func(*rapid.T) { _ = r.Step(t.Context()) },
@@ -80,7 +80,7 @@ func TestARebuildCountsNothingThatIsTooOld(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	l := newLog()
 	for _, ended := range []time.Duration{-2 * time.Hour, -61 * time.Minute, -59 * time.Minute, 0} {
-		l.shards[0] = append(l.shards[0], metrics.Attempt{Tenant: "acme", EndedAt: now.Add(ended)})
+		l.shards[0] = append(l.shards[0], metrics.Attempt{Tenant: "acme", End: delivery.End{At: now.Add(ended)}})
 	}
 	r := metrics.NewRebuild(l, func() time.Time { return now }, time.Hour)
 	finish(t, r)

@@ -104,11 +104,6 @@ const (
 	typeCancelled        = "delivery.cancelled.v1"
 )
 
-// TellsOfAttempt reports whether a change of this stored name is about an attempt, without decoding it.
-func TellsOfAttempt(name string) bool {
-	return name == typeAttemptSucceeded || name == typeAttemptFailed || name == typeAttemptAbandoned
-}
-
 // Encode gives a change's stored name and data.
 func Encode(c Change) (name string, data []byte, err error) {
 	switch c.(type) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
 // counted is how many attempts there are of a kind.
@@ -89,9 +90,8 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 		if !found {
 			d, found = s.closed.get(k)
 		}
-		a := metrics.Attempt{Tenant: r.tenant, SubscriptionID: d.SubscriptionID, EventType: d.EventType}
-		if found && a.Of(r.delivery) {
-			attempts = append(attempts, a)
+		if end, ok := delivery.EndOf(r.delivery); ok && found {
+			attempts = append(attempts, metrics.Attempt{Tenant: r.tenant, SubscriptionID: d.SubscriptionID, EventType: d.EventType, End: end})
 		}
 	}
 	return attempts, last, read, err

@@ -1,0 +1,81 @@
+package delivery
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+)
+
+// End is when and how an attempt ended. The duration is 0 where nobody knows it.
+type End struct {
+	Kind     Kind
+	At       time.Time
+	Duration time.Duration
+}
+
+// EndOf is what a change says of an attempt, and false for a change that is about none.
+func EndOf(c Change) (e End, ok bool) {
+	switch c := c.(type) {
+	case AttemptSucceeded:
+		return End{c.Attempt.Kind, c.At, c.Attempt.Duration}, true
+	case AttemptFailed:
+		return End{c.Attempt.Kind, c.At, c.Attempt.Duration}, true
+	case AttemptAbandoned:
+		return End{c.Unknown().Kind, c.At, 0}, true
+	}
+	return End{}, false
+}
+
+// EndTypes are the stored names of the changes that EndOf knows.
+func EndTypes() []string {
+	return []string{typeAttemptSucceeded, typeAttemptFailed, typeAttemptAbandoned}
+}
+
+// DecodeEnd is EndOf what Decode gives. It stops reading behind what it needs, since who counts attempts reads them all.
+func DecodeEnd(name string, data []byte) (e End, ok bool, err error) {
+	if e, ok = scanEnd(data); ok && (name == typeAttemptSucceeded || name == typeAttemptFailed) {
+		return e, true, nil
+	}
+	c, err := Decode(name, data)
+	if err != nil {
+		return End{}, false, err
+	}
+	e, ok = EndOf(c)
+	return e, ok, nil
+}
+
+// scanEnd reads the form that Encode writes of an attempt with an outcome, and is false for any other.
+func scanEnd(data []byte) (e End, ok bool) {
+	s := scanner{rest: data}
+	at := s.between(`{"at":"`, `"`)
+	s.between(`,"attempt":{"number":`, `,`)
+	kind := s.between(`"outcome":"`, `"`)
+	s.between(`,"startedAt":"`, `"`)
+	duration := s.between(`,"durationNs":`, `,}`)
+	if s.failed || bytes.IndexByte(kind, '\\') >= 0 || e.At.UnmarshalText(at) != nil {
+		return End{}, false
+	}
+	n, err := strconv.ParseInt(string(duration), 10, 64)
+	if e.Kind, e.Duration = KindSucceeded, time.Duration(n); string(kind) != string(KindSucceeded) {
+		e.Kind = Kind(kind)
+	}
+	return e, err == nil
+}
+
+// scanner takes texts off the front of what is left.
+type scanner struct {
+	rest   []byte
+	failed bool
+}
+
+// between is what stands between a text and the next of some characters.
+func (s *scanner) between(before, ends string) []byte {
+	rest, found := bytes.CutPrefix(s.rest, []byte(before))
+	end := bytes.IndexAny(rest, ends)
+	if !found || end < 0 {
+		s.failed, s.rest = true, nil
+		return nil
+	}
+	s.rest = rest[end+1:]
+	return rest[:end]
+}
