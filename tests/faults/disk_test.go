@@ -137,7 +137,7 @@ func failingDisk(lasting bool) func(*testing.T, kind) string {
 			kinds[what]++
 		}
 		figures := s.check(0)
-		s.slots[0].Load().kill()
+		s.kill(0)
 		intact(t, strings.TrimPrefix(d.url, "sqlite:"))
 		return fmt.Sprintf("%d calls failed (%d reads, %d writes, %d syncs): %s", kinds["read"]+kinds["write"]+kinds["sync"], kinds["read"], kinds["write"], kinds["sync"], figures)
 	}

@@ -60,7 +60,7 @@ func killAtRandom(t *testing.T, k kind) string {
 	kills := inFull(4, 60)
 	for range kills {
 		during(time.Second)
-		s.slots[rand.IntN(len(s.slots))].Load().kill()
+		s.kill(rand.IntN(len(s.slots)))
 	}
 	close(stop)
 	<-emitted

@@ -153,6 +153,10 @@ func (s *site) adopt(n int, p *process) bool {
 			return
 		}
 		next, err := launch(s.binary, environment(s.database, append(s.env, again()...)...))
+		if next == nil {
+			s.Errorf("start again: %v", err)
+			return
+		}
 		if err != nil && !strings.Contains(err.Error(), "signal: killed") {
 			s.Errorf("start again: %v", err)
 		}
@@ -182,6 +186,14 @@ func (s *site) alive(fn func(n int, p *process)) {
 			fn(n, p)
 		}
 	}
+}
+
+// kill ends the process in the slot, once one is there: its watcher may be starting it.
+func (s *site) kill(n int) {
+	s.Helper()
+	var p *process
+	eventually(s.T, "a process is there to be killed", func() bool { p = s.slots[n].Load(); return p != nil })
+	p.kill()
 }
 
 // turn is the process whose turn it is; nil while it is being started again.
