@@ -236,7 +236,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		s.Loops = append(s.Loops, hub.Loop(), backlog.Loop())
 	}
 	s.Server = rest.New(rest.Dependencies{
-		Intake: in, Subscriptions: subs, SubscriptionList: store, History: &subscriptions.History{Store: store}, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
+		Intake: in, Subscriptions: subs, SubscriptionList: store, Circuits: store, History: &subscriptions.History{Store: store}, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
 		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now}, Jobs: bulk,
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},

@@ -24,6 +24,7 @@ import (
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -63,6 +64,8 @@ type Store interface {
 	CheckResult(ctx context.Context) (reconciliation.Result, error)
 	// ListSubscriptions is rest.SubscriptionLister.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
+	// Circuits is rest.CircuitReader.
+	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
 	// TenantHasFeature is what the feature provider reads.
 	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
 	// QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due; zero for none.

@@ -31,6 +31,9 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 		if _, err := tx.Exec(ctx, forgetDead, stamp(now.Add(-forgottenAfter))); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, forgetCircuits); err != nil {
+			return err
+		}
 		return s.Heartbeat(ctx, incarnation, now)
 	})
 }

@@ -76,6 +76,8 @@ SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), 'active', 1, 16, '{}' F
 first_delivery, last_delivery, due_at, unbalanced)
 SELECT ` + aTenant + `, n * 1000, 10, 10, 10, 0, 0, 0, n, n, 'dlv_' || lpad((n * 10)::text, 26, '0'), 'dlv_' || lpad((n * 10 + 9)::text, 26, '0'), n, n % 1000 = 7
 FROM generate_series(0, 99999) AS n`,
+	`INSERT INTO circuits (tenant_id, subscription_id, incarnation, since, attempts)
+SELECT ` + aTenant + `, ` + aLane + ` || n, 'inc_' || n % 7, n, 1 FROM ` + numbers + ` WHERE n <= 100000`,
 	`INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 500000)`,
 	`DO $$ DECLARE d text; BEGIN FOR d IN SELECT indexdef FROM kept LOOP EXECUTE d; END LOOP; END $$`,
 	`ANALYZE`,
@@ -131,6 +133,9 @@ func hot() map[string]struct {
 		"save: close":             {closeOpen, save, false},
 		"save: reopen":            {reopenClosed, save, false},
 		"give back":               {giveBack, []any{tenants, ids, "inc_9"}, false},
+		"note circuits":           {noteCircuits, []any{tenants, subs, "inc_9", ones, due, small}, false},
+		"drop circuits":           {dropCircuits, []any{tenants, subs, "inc_9"}, false},
+		"find circuits":           {findCircuits, []any{"t7", subs, int64(5)}, true},
 		"orphans":                 {orphans, []any{int64(5), 500}, false},
 		"fingerprints":            {knownEvents, []any{tenants, ids}, false},
 		"open of a tenant":        {countOpenOf, []any{1000, "t7"}, false},
@@ -240,7 +245,7 @@ type node struct {
 }
 
 // grows is what no query may read whole.
-var grows = []string{"records", "open_deliveries", "closed_deliveries", "events", "bodies"}
+var grows = []string{"records", "open_deliveries", "closed_deliveries", "events", "bodies", "circuits"}
 
 // trouble is every scan of a table or of a whole index, and every sort.
 func (n node) trouble(maySort bool) (found []string) {

@@ -182,6 +182,9 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 		if _, err := tx.Exec(ctx, `DELETE FROM incarnations`); err != nil {
 			return err
 		}
+		if _, err := tx.Exec(ctx, `DELETE FROM circuits`); err != nil {
+			return err
+		}
 		if _, err := tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE sealed IS NULL`); err != nil {
 			return err
 		}

@@ -109,6 +109,7 @@ func fillAll(t *testing.T, db *sqlite.DB, id tenant.ID) {
 		"closed_deliveries": `?1, 'dlv_2', 'evt_1', 'e', 'sub_1', 1, 1, '[]', 'succeeded', 1, 0, 0, 0, 1, 1, 1, ''`,
 		"incarnations":      `?1, 1, 1`,
 		"daily_events":      `?1, 1, 1`,
+		"circuits":          `?1, 'sub_1', 'inc_1', 1, NULL, 1`,
 		"jobs":              `?1, 'job_1', 1, x''`,
 	} {
 		if err := exec(t.Context(), db, fmt.Sprintf(`INSERT INTO %s VALUES (%s)`, table, values), id); err != nil {

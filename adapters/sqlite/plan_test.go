@@ -21,6 +21,7 @@ import (
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
@@ -242,6 +243,14 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	"BeginGeneration": func(ctx context.Context, s *Store) error { _, err := s.BeginGeneration(ctx); return err },
 	"GoLive":          func(ctx context.Context, s *Store) error { _, err := s.GoLive(ctx, 1); return err },
 	"EventsAfter":     func(ctx context.Context, s *Store) error { _, err := s.EventsAfter(ctx, "t1", 5, 10); return err },
+	"NoteCircuits": func(ctx context.Context, s *Store) error {
+		return s.NoteCircuits(ctx, "inc_9", []dispatch.CircuitReport{{Lane: aLane, Report: circuit.Report{Since: time.UnixMicro(1), Window: 1}},
+			{Lane: dispatch.Lane{Tenant: "t2", SubscriptionID: "sub_2"}}})
+	},
+	"Circuits": func(ctx context.Context, s *Store) error {
+		_, err := s.Circuits(ctx, "t1", []string{"sub_1"}, time.UnixMicro(1))
+		return err
+	},
 	"NewestOf": func(ctx context.Context, s *Store) error {
 		_, err := s.NewestOf(ctx, aLane, []string{"evt_1"})
 		return err
@@ -409,6 +418,7 @@ var fill = []string{
 	`INSERT INTO idempotency_keys SELECT zeroblob(28) || i, zeroblob(32), '', i, i, NULL FROM n`,
 	`INSERT INTO gated_events SELECT 't' || (i % 10), 'evt_' || i, 'sub_1', 'f', 1, i FROM n`,
 	`INSERT INTO jobs SELECT 't' || (i % 10), 'job_' || i, iif(i % 2 = 0, NULL, i), '{}' FROM n`,
+	`INSERT INTO circuits SELECT 't' || (i % 10), 'sub_' || i, 'inc_' || (i % 3), i, NULL, 1 FROM n`,
 	`INSERT INTO sweeps SELECT 't1', 'sub_' || i, 'park', i FROM n WHERE i <= 10`,
 	`DROP TABLE n`,
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/secret"
@@ -38,6 +39,7 @@ type (
 	endSweepDeletes        struct{ Store }
 	nestedCommitsItself    struct{ Store }
 	orphansWithoutSilence  struct{ Store }
+	circuitsOfTheDead      struct{ Store }
 	deliveriesForAll       struct{ Store }
 	pageRepeatsItsEnd      struct{ Store }
 	answersWithoutToken    struct{ Store }
@@ -75,6 +77,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"end of a sweep always deletes":        {"sweep/one that was replaced meanwhile stays", func(s Store) Store { return endSweepDeletes{s} }},
 		"nested transactions commit alone":     {"intake/a transaction in a transaction joins it", func(s Store) Store { return nestedCommitsItself{s} }},
 		"orphans without silence":              {"takeover/orphans are what dead holders held", func(s Store) Store { return orphansWithoutSilence{s} }},
+		"circuits that dead processes told":    {"circuits/of several processes the one that spares most, of those that live", func(s Store) Store { return circuitsOfTheDead{s} }},
 		"deliveries of all tenants":            {"isolation/another tenant finds nothing of a delivery", func(s Store) Store { return deliveriesForAll{s} }},
 		"a page repeats the last one's end":    {"deliveries/pages are stable while rows are added and moved", func(s Store) Store { return pageRepeatsItsEnd{s} }},
 		"answers without the token":            {"idempotency/an answer is given once, by who holds the token", func(s Store) Store { return answersWithoutToken{s} }},
@@ -239,6 +242,10 @@ func (s nestedCommitsItself) InTx(ctx context.Context, fn func(context.Context) 
 
 func (s orphansWithoutSilence) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
 	return s.Store.Orphans(ctx, before.Add(time.Hour), limit)
+}
+
+func (s circuitsOfTheDead) Circuits(ctx context.Context, owner tenant.ID, ids []string, _ time.Time) (map[string]circuit.Report, error) {
+	return s.Store.Circuits(ctx, owner, ids, time.UnixMicro(0))
 }
 
 func (s deliveriesForAll) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"errors"
 	"maps"
 	"testing"
 	"time"
@@ -123,5 +124,53 @@ func TestABacklogDrainsAtARampWhenTheReceiverIsBack(t *testing.T) {
 	}
 	if len(w.Circuits()) != 0 {
 		t.Errorf("circuits: %v", w.Circuits())
+	}
+}
+
+// What a process makes of a receiver is written with the outcomes that changed it, once, and taken back when it is well.
+func TestACircuitIsToldWhenItChanges(t *testing.T) {
+	w, until := sicken(t)
+	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_sick"}
+	told := w.circuits[lane]
+	if told.State(w.now) != circuit.Open || !told.Until.Equal(until) || told.Since.Before(start) || told.Since.After(w.now) {
+		t.Fatalf("told is %+v at %s, and it is open until %s", told, w.now, until)
+	}
+	transactions := w.transactions
+	w.step()
+	if w.transactions != transactions {
+		t.Error("what did not change is written again")
+	}
+	for range 1000 {
+		if w.now = w.now.Add(time.Minute); len(w.circuits) == 0 {
+			break
+		}
+		w.step()
+		for _, l := range w.take() {
+			w.Finish(l, succeeded())
+		}
+		w.step()
+	}
+	if len(w.circuits) > 0 || len(w.Circuits()) > 0 {
+		t.Errorf("told is %+v of a receiver that is well", w.circuits)
+	}
+}
+
+// A commit that fails tells nothing, and the next turn does.
+func TestACircuitThatCouldNotBeToldIsToldLater(t *testing.T) {
+	w, _ := sicken(t)
+	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_sick"}
+	w.Forget(lane)
+	for _, call := range []string{"NoteCircuits", "commit"} {
+		w.fail[call] = errors.New("away")
+		if _, err := w.Step(w.Context()); err == nil {
+			t.Fatal("the turn did not fail")
+		}
+		delete(w.fail, call)
+		if len(w.circuits) != 1 {
+			t.Fatalf("after a turn that failed, told is %+v", w.circuits)
+		}
+	}
+	if w.step(); len(w.circuits) != 0 {
+		t.Errorf("told is %+v of a receiver that gets another chance", w.circuits)
 	}
 }

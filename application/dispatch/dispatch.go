@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -111,6 +112,7 @@ type Orphan struct {
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	Queue
+	Circuits
 	// Save writes changes and the state they lead to. It skips, and returns the IDs of, those
 	// whose lease or version is no longer the one they were decided on.
 	Save(ctx context.Context, saved []Saved) (stale []string, err error)
@@ -126,6 +128,18 @@ type Queue interface {
 	LeaseReady(ctx context.Context, request LeaseRequest) (LeaseAnswer, error)
 	// GiveBack ends leases of deliveries that were not attempted.
 	GiveBack(ctx context.Context, lease string, leased []Leased) error
+}
+
+// CircuitReport is what a process makes of a lane's receiver.
+type CircuitReport struct {
+	Lane
+	circuit.Report
+}
+
+// Circuits is where processes tell what they make of receivers, for whoever asks; each goes by what it saw itself.
+type Circuits interface {
+	// NoteCircuits replaces what the incarnation told of these lanes. It may name a lane once.
+	NoteCircuits(ctx context.Context, incarnation string, reports []CircuitReport) error
 }
 
 // Incarnations is who lives: leases belong to one incarnation of a process.

@@ -133,9 +133,9 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	if d.asked.Swap(false) {
 		d.round.ask()
 	}
-	t := &turn{Dispatcher: d}
+	t := &turn{Dispatcher: d, circuits: d.slots.reports()}
 	defer func() { d.slots.notAnswered(t.asked, d.now()) }()
-	if !t.hasWork() && len(d.unsaved) == 0 {
+	if !t.hasWork() && len(d.unsaved) == 0 && len(t.circuits) == 0 {
 		return d.next(), nil
 	}
 	if err := d.store.InTx(ctx, t.run); err != nil {

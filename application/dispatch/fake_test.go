@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -45,6 +46,8 @@ type world struct {
 	fail         map[string]error // of a call, or of the commit
 	duringLease  func()
 
+	circuits map[dispatch.Lane]circuit.Report
+
 	disabled map[dispatch.Lane]string
 	stale    []string
 	ended    map[delivery.Status]int
@@ -55,7 +58,7 @@ const incarnation = "inc_1"
 func newWorld(t testing.TB, maxInFlight int) *world {
 	w := &world{
 		TB: t, now: start, lane: map[dispatch.Lane]subscription.Subscription{}, weight: map[tenant.ID]int{}, rows: map[string]row{}, failingSince: map[dispatch.Lane]time.Time{},
-		fail: map[string]error{}, disabled: map[dispatch.Lane]string{}, ended: map[delivery.Status]int{},
+		fail: map[string]error{}, circuits: map[dispatch.Lane]circuit.Report{}, disabled: map[dispatch.Lane]string{}, ended: map[delivery.Status]int{},
 	}
 	w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: func() time.Time { return w.now },
 		Jitter: func() float64 { return 0 }, Incarnation: incarnation, MaxInFlight: maxInFlight})
@@ -125,12 +128,12 @@ func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	if w.inTx {
 		return errors.New("a transaction in a transaction")
 	}
-	rows, failing, disabled := maps.Clone(w.rows), maps.Clone(w.failingSince), maps.Clone(w.disabled)
+	rows, failing, disabled, circuits := maps.Clone(w.rows), maps.Clone(w.failingSince), maps.Clone(w.disabled), maps.Clone(w.circuits)
 	w.inTx, w.transactions = true, w.transactions+1
 	err := fn(ctx)
 	w.inTx = false
 	if err = errors.Join(err, w.fail["commit"]); err != nil {
-		w.rows, w.failingSince, w.disabled = rows, failing, disabled
+		w.rows, w.failingSince, w.disabled, w.circuits = rows, failing, disabled, circuits
 	} else if w.queueChanged {
 		w.Wake() // as a commit does that changes the queue
 	}
@@ -233,6 +236,15 @@ func (w *world) NoteHealth(_ context.Context, lanes map[dispatch.Lane]bool, now 
 		failing[lane] = w.failingSince[lane]
 	}
 	return failing, w.must("NoteHealth")
+}
+
+func (w *world) NoteCircuits(_ context.Context, _ string, reports []dispatch.CircuitReport) error {
+	for _, r := range reports {
+		if w.circuits[r.Lane] = r.Report; r.Report == (circuit.Report{}) {
+			delete(w.circuits, r.Lane)
+		}
+	}
+	return w.must("NoteCircuits")
 }
 
 func (w *world) GiveBack(_ context.Context, lease string, leased []dispatch.Leased) error {

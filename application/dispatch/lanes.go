@@ -20,7 +20,8 @@ type lane struct {
 	behind  bool // more was due in it than its last lease brought
 	allowed int  // what its subscription allows at once, as it was seen last; 0 when it was not
 	circuit circuit.Circuit
-	again   time.Time // when it is looked at again, since its circuit is open or somebody else leases from it
+	told    circuit.Report // what is stored of it
+	again   time.Time      // when it is looked at again, since its circuit is open or somebody else leases from it
 }
 
 // room is how many more may be out. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
@@ -186,7 +187,7 @@ func (s *slots) dueAgain(now time.Time) {
 
 // drop forgets a lane, and a tenant, of whom there is nothing to know.
 func (s *slots) drop(l *lane) {
-	if l.out == 0 && !l.ready && !l.asked && !l.circuit.Known() {
+	if l.out == 0 && !l.ready && !l.asked && !l.circuit.Known() && l.told == (circuit.Report{}) {
 		delete(s.lanes, l.id)
 	}
 	if t := s.tenants[l.id.Tenant]; t != nil && t.out == 0 && t.ready == 0 {

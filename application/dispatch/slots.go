@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -25,13 +24,14 @@ type slots struct {
 	weight  int               // of all tenants that have something out or ready
 	turns   int               // that tenants had
 	later   byTime
+	untold  map[*lane]bool // those of whose circuits something is to be told
 }
 
 // keptBack is the part of the slots that are never lent: few, since a tenant whose receivers answer needs few.
 const keptBack = 64
 
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}, weights: map[tenant.ID]int{}}
+	return &slots{limit: limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}, weights: map[tenant.ID]int{}, untold: map[*lane]bool{}}
 }
 
 // may reports whether the tenant may have one more out.
@@ -199,26 +199,6 @@ func (s *slots) free(id Lane, now time.Time) {
 	s.line(l, now)
 }
 
-// learn tells the lane's circuit what came of an attempt.
-func (s *slots) learn(r result, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.of(r.leased.Lane())
-	l.circuit = l.circuit.Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
-	s.line(l, now)
-	s.drop(l)
-}
-
-// forget closes the lane's circuit, and what its subscription allows is to be seen anew.
-func (s *slots) forget(id Lane, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.of(id)
-	l.circuit, l.allowed, l.again = circuit.Circuit{}, 0, time.Time{}
-	s.line(l, now)
-	s.drop(l)
-}
-
 // nextLook is when the next lane is to be looked at again; zero for none.
 func (s *slots) nextLook() time.Time {
 	s.mu.Lock()
@@ -230,19 +210,6 @@ func (s *slots) nextLook() time.Time {
 		heap.Pop(&s.later)
 	}
 	return time.Time{}
-}
-
-// states counts the circuits that are not closed.
-func (s *slots) states(now time.Time) map[circuit.State]int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	counts := map[circuit.State]int{}
-	for _, l := range s.lanes {
-		if state := l.circuit.State(now); state != circuit.Closed {
-			counts[state]++
-		}
-	}
-	return counts
 }
 
 func (s *slots) inFlight() int {

@@ -11,11 +11,12 @@ import (
 // turn is one step of the dispatcher on its way.
 type turn struct {
 	*Dispatcher
-	look   *LookRequest // nil for none
-	asked  []Asked
-	found  LookAnswer
-	leased LeaseAnswer
-	ended  map[delivery.Status]int
+	look     *LookRequest // nil for none
+	asked    []Asked
+	found    LookAnswer
+	leased   LeaseAnswer
+	ended    map[delivery.Status]int
+	circuits []CircuitReport
 }
 
 // hasWork reports whether there is anything to look for or to lease, and takes the slots for it.
@@ -40,6 +41,11 @@ func (t *turn) run(ctx context.Context) (err error) {
 	now := t.now()
 	if t.ended, err = t.record(ctx); err != nil {
 		return err
+	}
+	if len(t.circuits) > 0 {
+		if err := t.store.NoteCircuits(ctx, t.incarnation, t.circuits); err != nil {
+			return fmt.Errorf("note %d circuits: %w", len(t.circuits), err)
+		}
 	}
 	if t.closing.Load() {
 		return nil
@@ -72,6 +78,7 @@ func (t *turn) end(ctx context.Context) {
 		t.slots.free(r.leased.Lane(), now)
 	}
 	t.unsaved = t.unsaved[:0]
+	t.slots.told(t.circuits)
 	t.slots.answered(t.asked, t.leased, now)
 	t.asked = nil
 	t.Take(t.leased.Leased, true)

@@ -35,14 +35,33 @@ type Circuit struct {
 	since    time.Time // of the first of them
 	openings int       // in a row, without a success between them
 	until    time.Time
+	spared   time.Time // since when; zero while the receiver gets all that its subscription allows
+}
+
+// Report is what others are told of a circuit; the zero value tells that the receiver gets all that its subscription allows.
+type Report struct {
+	Since  time.Time // since when it does not
+	Until  time.Time // when a probe is let through; zero for a closed circuit
+	Window int       // attempts at once of a closed circuit
+}
+
+// Report is what to tell.
+func (c Circuit) Report() Report {
+	if !c.until.IsZero() {
+		return Report{Since: c.spared, Until: c.until}
+	}
+	return Report{Since: c.spared, Window: c.window}
 }
 
 // State is the state at a time.
-func (c Circuit) State(now time.Time) State {
+func (c Circuit) State(now time.Time) State { return c.Report().State(now) }
+
+// State is the state at a time.
+func (r Report) State(now time.Time) State {
 	switch {
-	case c.until.IsZero():
+	case r.Until.IsZero():
 		return Closed
-	case now.Before(c.until):
+	case now.Before(r.Until):
 		return Open
 	default:
 		return HalfOpen
@@ -56,17 +75,20 @@ func (c Circuit) Until() time.Time { return c.until }
 func (c Circuit) Known() bool { return c != Circuit{} }
 
 // Limit is how many attempts at once the receiver gets, of the at most maxInFlight that the subscription allows.
-func (c Circuit) Limit(maxInFlight int, now time.Time) int {
-	switch c.State(now) {
+func (c Circuit) Limit(maxInFlight int, now time.Time) int { return c.Report().Limit(maxInFlight, now) }
+
+// Limit is how many attempts at once the receiver gets, of the at most maxInFlight that the subscription allows.
+func (r Report) Limit(maxInFlight int, now time.Time) int {
+	switch r.State(now) {
 	case Open:
 		return 0
 	case HalfOpen:
 		return 1
 	default:
-		if c.window == 0 {
+		if r.Window == 0 {
 			return maxInFlight
 		}
-		return min(c.window, maxInFlight)
+		return min(r.Window, maxInFlight)
 	}
 }
 
@@ -105,7 +127,7 @@ func overloaded(o delivery.Outcome) bool {
 // that comes back gets its backlog at a ramp and not as a herd.
 func (c Circuit) succeeded(maxInFlight int) Circuit {
 	if !c.until.IsZero() {
-		return Circuit{window: 1}.grown(maxInFlight)
+		return Circuit{window: 1, spared: c.spared}.grown(maxInFlight)
 	}
 	c.failures, c.since, c.openings = 0, time.Time{}, 0
 	return c.grown(maxInFlight)
@@ -120,7 +142,7 @@ func (c Circuit) grown(maxInFlight int) Circuit {
 	}
 	c.window, c.answered = 2*c.window, 0
 	if c.window >= maxInFlight {
-		c.window = 0
+		c.window, c.spared = 0, time.Time{}
 	}
 	return c
 }
@@ -135,6 +157,9 @@ func (c Circuit) failed(o delivery.Outcome, maxInFlight int, now time.Time) Circ
 	}
 	if c.State(now) != Closed || c.failures >= FailuresToOpen && now.Sub(c.since) >= FailingToOpen {
 		c = c.opened(o, now)
+	}
+	if c.spared.IsZero() && c.Report() != (Report{}) {
+		c.spared = now
 	}
 	return c
 }

@@ -219,6 +219,7 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error
 func (w *world) NoteHealth(context.Context, map[dispatch.Lane]bool, time.Time) (map[dispatch.Lane]time.Time, error) {
 	return nil, nil
 }
+func (w *world) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
 func (w *world) GiveBack(_ context.Context, _ string, leased []dispatch.Leased) error {
 	if w.giveErr == nil {
 		w.givenBack = append(w.givenBack, leased...)

@@ -391,7 +391,8 @@ func (q *queue) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.Lea
 func (q *queue) NoteHealth(context.Context, map[dispatch.Lane]bool, time.Time) (map[dispatch.Lane]time.Time, error) {
 	return nil, nil
 }
-func (q *queue) GiveBack(context.Context, string, []dispatch.Leased) error { return nil }
+func (q *queue) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
+func (q *queue) GiveBack(context.Context, string, []dispatch.Leased) error            { return nil }
 func (q *queue) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {
 	return secret.FromBytes([32]byte{1}), nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -43,6 +44,12 @@ type SubscriptionLister interface {
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 }
 
+// CircuitReader tells of the tenant's receivers that are spared, by subscription: what processes told whose heartbeat was seen
+// since the time. Where several tell of one, it is the one that spares it most.
+type CircuitReader interface {
+	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
+}
+
 // Tester sends a signed sample of an event type to a subscription's URL, once.
 type Tester interface {
 	// Test answers problem.NotFound when there is no such subscription.
@@ -54,6 +61,7 @@ type Dependencies struct {
 	Intake           Intake
 	Subscriptions    *subscriptions.Service
 	SubscriptionList SubscriptionLister
+	Circuits         CircuitReader
 	History          *subscriptions.History
 	Tester           Tester
 	Directory        directory.Store

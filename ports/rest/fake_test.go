@@ -20,6 +20,7 @@ import (
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	domain "github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
@@ -39,6 +40,7 @@ type fake struct {
 	keys          map[access.Hash]domain.Key
 	subscriptions map[dispatch.Lane]subscription.Subscription
 	recorded      map[dispatch.Lane][]subscriptions.Recorded
+	circuits      map[string]circuit.Report
 	customers     map[int64]payload.Customer
 	locations     map[int64]payload.Location
 	contacts      map[int64]payload.Contact
@@ -131,6 +133,14 @@ func (f *fake) SubscriptionHistory(_ context.Context, lane dispatch.Lane) ([]sub
 		return nil, notFound()
 	}
 	return f.recorded[lane], f.fail
+}
+
+func (f *fake) Circuits(_ context.Context, _ tenant.ID, ids []string, _ time.Time) (map[string]circuit.Report, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	found := maps.Clone(f.circuits)
+	maps.DeleteFunc(found, func(id string, _ circuit.Report) bool { return !slices.Contains(ids, id) })
+	return found, f.fail
 }
 
 // KeptBack says that 3 events were kept from version 2 of every subscription.

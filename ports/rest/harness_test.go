@@ -25,6 +25,7 @@ import (
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	domain "github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/payload"
@@ -54,7 +55,7 @@ const (
 func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 	t.Helper()
 	f := &fake{
-		tenants: map[tenant.ID]access.Tenant{}, keys: map[access.Hash]domain.Key{}, subscriptions: map[dispatch.Lane]subscription.Subscription{}, recorded: map[dispatch.Lane][]subscriptions.Recorded{},
+		tenants: map[tenant.ID]access.Tenant{}, keys: map[access.Hash]domain.Key{}, subscriptions: map[dispatch.Lane]subscription.Subscription{}, recorded: map[dispatch.Lane][]subscriptions.Recorded{}, circuits: map[string]circuit.Report{},
 		customers: map[int64]payload.Customer{}, locations: map[int64]payload.Location{}, contacts: map[int64]payload.Contact{},
 		external: map[string]string{}, known: map[string]event.Event{}, changes: map[string][]delivery.Change{}, answers: map[idempotency.Key]row{},
 	}
@@ -69,7 +70,7 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 	h.bound = h.key(domain.Key{Tenant: own, Scopes: domain.Scopes()[:7], SubscriptionID: "sub_bound"})
 	h.other = h.key(domain.Key{Tenant: alien, Scopes: domain.Scopes()[:7]})
 	deps := rest.Dependencies{
-		Intake: f, SubscriptionList: f, History: &subscriptions.History{Store: f}, Tester: f, Directory: f, Tenants: &access.Tenants{Store: f, Now: now},
+		Intake: f, SubscriptionList: f, Circuits: f, History: &subscriptions.History{Store: f}, Tester: f, Directory: f, Tenants: &access.Tenants{Store: f, Now: now},
 		Subscriptions: &subscriptions.Service{Store: f, Gate: f, URLs: f, Now: now, NewID: nextID,
 			NewSecret: func() secret.Secret { return secret.FromBytes([32]byte{1}) }, DefaultSchedule: []time.Duration{30 * time.Second, 2 * time.Minute}},
 		Keys: access.NewKeys(f, now, nextID, rand.Reader), Events: &queries.Events{Reader: f, Deliveries: f}, Deliveries: &queries.Deliveries{Reader: f},

@@ -33,6 +33,7 @@ type Subscription struct {
 	CreatedAt      time.Time       `json:"createdAt"`
 	UpdatedAt      time.Time       `json:"updatedAt"`
 	SecretRotation *SecretRotation `json:"secretRotation" doc:"The rotation under way; null for none."`
+	Circuit        *Circuit        `json:"circuit,omitempty" doc:"How much the receiver is spared right now. It is there when subscriptions are got or listed as they are."`
 }
 
 // SecretRotation is a rotation under way.
@@ -40,10 +41,12 @@ type SecretRotation struct {
 	OverlapEnd time.Time `json:"overlapEnd" doc:"Until then both secrets are valid."`
 }
 
-// TransformSchema lets the property be null, which huma cannot say of an object by a tag.
+// TransformSchema lets a property be null and describes another, which huma cannot say of an object by a tag.
 func (Subscription) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	rotation := s.Properties["secretRotation"]
 	s.Properties["secretRotation"] = &huma.Schema{Description: rotation.Description, AnyOf: []*huma.Schema{{Ref: rotation.Ref}, {Type: "null"}}}
+	circuit := s.Properties["circuit"]
+	s.Properties["circuit"] = &huma.Schema{Description: circuit.Description, AllOf: []*huma.Schema{{Ref: circuit.Ref}}}
 	return s
 }
 

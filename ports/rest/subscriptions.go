@@ -125,8 +125,16 @@ func (a *API) listSubscriptions(ctx context.Context, in *listInput) (*PageOutput
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(l, found, func(s subscription.Subscription) string { return s.ID },
+	page, err := pageOf(l, found, func(s subscription.Subscription) string { return s.ID },
 		func(s subscription.Subscription) Subscription { return viewSubscription(s, a.Now()) })
+	if err != nil {
+		return nil, err
+	}
+	views := make([]*Subscription, len(page.Body.Data))
+	for i := range views {
+		views[i] = &page.Body.Data[i]
+	}
+	return page, a.showCircuits(ctx, views...)
 }
 
 // subscriptionsAfter lists what the caller may see: for a bound key its one subscription.
@@ -154,9 +162,12 @@ func (a *API) getSubscription(ctx context.Context, in *subscriptionInput) (*Subs
 		return a.subscriptionOutput(a.History.Version(ctx, l, in.Version))
 	case !in.At.IsZero():
 		return a.subscriptionAt(ctx, l, in.At)
-	default:
-		return a.subscriptionOutput(a.Subscriptions.Get(ctx, l))
 	}
+	out, err := a.subscriptionOutput(a.Subscriptions.Get(ctx, l))
+	if err != nil {
+		return nil, err
+	}
+	return out, a.showCircuits(ctx, &out.Body)
 }
 
 // subscriptionAt shows a rotation as it was under way then.

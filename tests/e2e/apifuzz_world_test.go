@@ -166,6 +166,7 @@ func canonical(row object) string {
 	row = maps.Clone(row)
 	delete(row, "lastUsedAt")
 	delete(row, "deliveries") // an event's: they are rows of their own list
+	delete(row, "circuit")
 	return string(encoded(row))
 }
 

@@ -157,6 +157,7 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 				s.incarnations.drop(tx, k)
 			}
 		}
+		s.forgetCircuits(tx)
 		return s.Heartbeat(ctx, incarnation, now)
 	})
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/sweep"
 	keys "github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/secret"
@@ -164,6 +165,7 @@ type tables struct {
 	gated         *table[fanout.Gated]
 	open, closed  *table[queued]
 	incarnations  *table[time.Time] // of the last heartbeat
+	circuits      *table[circuit.Report]
 	answers       *table[storedAnswer]
 	offsets       *table[int64]
 	attempts      *table[counted]
@@ -180,7 +182,7 @@ func newTables() tables {
 		tenants: newTable[access.Tenant](), keys: newTable[storedKey](), records: newTable[payload.Context](), externalIDs: newTable[string](),
 		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), jobs: newTable[storedJob](),
 		bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
-		incarnations: newTable[time.Time](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), days: newTable[dayCount](), projections: newTable[storedProjection](), hours: newTable[storedHour](), streams: newTable[[]*record](),
+		incarnations: newTable[time.Time](), circuits: newTable[circuit.Report](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), days: newTable[dayCount](), projections: newTable[storedProjection](), hours: newTable[storedHour](), streams: newTable[[]*record](),
 	}
 }
 
