@@ -29,9 +29,17 @@ func hopScenarios() (all []scenario) {
 	return all
 }
 
+// killsAt is how often processes are killed at each hop: in full a thousand times on each database over all.
+func killsAt() int {
+	if *kills > 0 {
+		return *kills
+	}
+	return inFull(3, 100)
+}
+
 // killAt has processes that kill themselves at the hop, one after the other, and starts them again.
 func killAt(t *testing.T, k kind, hop string) string {
-	kills := inFull(3, 100)
+	atLeast := killsAt()
 	armed := func() []string { return []string{fmt.Sprintf("FAULTS_KILL=%s:%d", hop, 1+rand.IntN(4))} }
 	s := open(t, fresh(t, k), func(int) []string { return armed() }).prepare()
 	s.watched(armed)
@@ -40,31 +48,28 @@ func killAt(t *testing.T, k kind, hop string) string {
 			return []int{200, 503}[rand.IntN(2)]
 		})
 	}
-	stop, emitted := make(chan struct{}), make(chan struct{})
-	go func() { defer close(emitted); s.emitWhile(stop, 20*time.Millisecond) }()
-	eventually(t, "the hop is passed often enough", func() bool { return s.killed() >= kills })
+	stop := s.load(50 * time.Millisecond)
+	eventually(t, "the hop is passed often enough", func() bool { return s.killed() >= atLeast })
 	s.watched(func() []string { return nil })
-	close(stop)
-	<-emitted
+	stop()
 	for n := range s.slots { // those that are armed still
 		s.start(n)
 	}
-	return fmt.Sprintf("%d kills: %s", s.killed(), s.check(0))
+	killed := s.killed()
+	return theTable.count(k, killed, s.check(0))
 }
 
 func killAtRandom(t *testing.T, k kind) string {
 	s := open(t, fresh(t, k), nil).prepare()
 	s.watched(func() []string { return nil })
-	stop, emitted := make(chan struct{}), make(chan struct{})
-	go func() { defer close(emitted); s.emitWhile(stop, inFull(40*time.Millisecond, 10*time.Millisecond)) }()
-	kills := inFull(4, 60)
-	for range kills {
+	stop := s.load(40 * time.Millisecond)
+	times := inFull(4, 60)
+	for range times {
 		during(time.Second)
 		s.kill(rand.IntN(len(s.slots)))
 	}
-	close(stop)
-	<-emitted
-	return fmt.Sprintf("%d kills: %s", kills, s.check(0))
+	stop()
+	return theTable.count(k, times, s.check(0))
 }
 
 func stopPastTheLease(t *testing.T, k kind) string {

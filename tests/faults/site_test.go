@@ -329,7 +329,7 @@ func (s *site) emitWhile(stop <-chan struct{}, every time.Duration) {
 			places <- struct{}{}
 			workers.Go(func() {
 				defer func() { <-places }()
-				if err := s.emitBatch(tenants[i%len(tenants)], batchSize, i); err != nil {
+				if err := s.emitBatch(tenants[i%len(tenants)], batchSize, i); err != nil && !s.halting.Load() {
 					s.Errorf("a batch was never acknowledged: %v", err)
 				}
 			})
@@ -344,6 +344,9 @@ func (s *site) emitBatch(tenant string, n, turn int) error {
 	}
 	began := time.Now()
 	err := poll(patience, func() bool {
+		if s.halting.Load() {
+			return true
+		}
 		p := s.turn(turn)
 		if turn++; p == nil {
 			return false
@@ -358,7 +361,7 @@ func (s *site) emitBatch(tenant string, n, turn int) error {
 		}
 		return err == nil
 	})
-	if err != nil {
+	if err != nil || s.halting.Load() {
 		return err
 	}
 	now := time.Now()

@@ -3,6 +3,8 @@ package faults_test
 import (
 	"fmt"
 	"maps"
+	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -37,12 +39,17 @@ func TestFaults(t *testing.T) {
 				if !s.alone || !*full {
 					t.Parallel()
 				}
-				began := time.Now()
-				figures := s.run(t, k)
-				if !t.Failed() && !t.Skipped() {
-					theTable.add(i, s, k, figures, time.Since(began))
-					t.Log(figures)
-				}
+				began, figures := time.Now(), ""
+				defer func() {
+					if t.Failed() {
+						figures = "**FAILED** " + figures
+					}
+					if figures != "" {
+						theTable.add(i, s, k, figures, time.Since(began))
+						t.Log(figures)
+					}
+				}()
+				figures = s.run(t, k)
 			})
 		}
 	}
@@ -50,11 +57,22 @@ func TestFaults(t *testing.T) {
 
 // table is what was run, in the order of the scenarios.
 type table struct {
-	mu   sync.Mutex
-	rows map[string]string
+	mu    sync.Mutex
+	rows  map[string]string
+	kills map[kind]int
+	lost  map[kind]int
 }
 
-var theTable = &table{rows: map[string]string{}}
+var theTable = &table{rows: map[string]string{}, kills: map[kind]int{}, lost: map[kind]int{}}
+
+// count adds kills up that a scenario is about.
+func (b *table) count(k kind, kills int, f findings) (figures string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.kills[k] += kills
+	b.lost[k] += f.lost
+	return fmt.Sprintf("%d kills: %s", kills, f)
+}
 
 func (b *table) add(i int, s scenario, k kind, figures string, took time.Duration) {
 	b.mu.Lock()
@@ -64,13 +82,21 @@ func (b *table) add(i int, s scenario, k kind, figures string, took time.Duratio
 		invariants += ", " + s.invariants
 	}
 	b.rows[fmt.Sprintf("%03d %s", i, k)] = fmt.Sprintf("| %s | %s | %s | %s | %s | %.0f s |\n", s.name, k, s.does, invariants, figures, took.Seconds())
+	if *report == "" {
+		return
+	}
+	if err := os.WriteFile(*report, []byte(b.text()), 0o644); err != nil {
+		panic(err)
+	}
 }
 
 const tableHead = `# Reliability
 
-What was done to the service, and what came of it. ` + "`make faults`" + ` runs all of it and writes this page; ` + "`make test`" + ` runs a short form.
+What was done to the service, and what came of it. ` + "`make faults`" + ` runs all of it and writes this page (` + "`FAULTS_LENGTH=0.1`" + ` a tenth of it); ` + "`make test`" + ` runs a short form.
 Each scenario drives the real binary over HTTP, with PostgreSQL on three processes, and then asks the API about every event and
-compares with what the receivers got. A scenario that breaks an invariant fails, so there is no column for that.
+compares with what the receivers got. One that breaks an invariant says FAILED.
+
+%s
 
 | | invariant |
 | --- | --- |
@@ -89,13 +115,27 @@ compares with what the receivers got. A scenario that breaks an invariant fails,
 | --- | --- | --- | --- | --- | --- |
 `
 
+// text is for who holds the lock.
 func (b *table) text() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	var text strings.Builder
-	text.WriteString(tableHead)
+	_, _ = fmt.Fprintf(&text, tableHead, b.ran())
 	for _, key := range slices.Sorted(maps.Keys(b.rows)) {
 		text.WriteString(b.rows[key])
 	}
 	return text.String()
 }
+
+// ran says what this run was.
+func (b *table) ran() string {
+	form := "The short form"
+	if *full {
+		form = fmt.Sprintf("%g of the full form", *length)
+	}
+	text := fmt.Sprintf("%s, on %d cores with %s, in %.0f minutes.", form, runtime.NumCPU(), runtime.Version(), time.Since(began).Minutes())
+	for _, k := range both {
+		text += fmt.Sprintf(" %s: %d kills, %d acknowledged events lost.", k, b.kills[k], b.lost[k])
+	}
+	return text
+}
+
+var began = time.Now()
