@@ -13,9 +13,12 @@ import (
 
 // overloadScenarios are about more than can be delivered.
 var overloadScenarios = []scenario{
-	{name: "overload", does: "events come in faster than their slow receivers take them, and then the receivers are quick", on: both, run: overload(), alone: true, inFull: true},
-	{name: "overload with 128 MiB", does: "the same, with GOMEMLIMIT at 128 MiB for each process", on: both, run: overload("GOMEMLIMIT=128MiB"), alone: true},
-	{name: "overload with 96 MiB", does: "the same, with GOMEMLIMIT at 96 MiB for each process", on: both, run: overload("GOMEMLIMIT=96MiB"), alone: true, inFull: true},
+	{name: "overload", does: "events come in faster than their slow receivers take them, and then the receivers are quick", on: both,
+		run: overload(0), alone: true, inFull: true},
+	{name: "overload with 128 MiB", does: "the same, with GOMEMLIMIT at 128 MiB for each process", on: both, run: overload(0, "GOMEMLIMIT=128MiB"), alone: true, inFull: true},
+	{name: "overload with 96 MiB", does: "the same, with GOMEMLIMIT at 96 MiB for each process", on: both, run: overload(0, "GOMEMLIMIT=96MiB"), alone: true, inFull: true},
+	{name: "overload pushed back", does: "the same, with GOMEMLIMIT at 128 MiB and ORDINAVO_MAX_OPEN at 4000: who emits is told to come again", on: both,
+		run: overload(4000, "GOMEMLIMIT=128MiB"), alone: true},
 }
 
 // one of so many events of an overload is looked at closely; of all others it is counted where they arrived.
@@ -49,7 +52,7 @@ func (f *flood) pour(stop <-chan struct{}, workers int) {
 				case <-stop:
 					return
 				default:
-					f.offer(turn)
+					f.offer(turn, stop)
 				}
 			}
 		})
@@ -57,8 +60,8 @@ func (f *flood) pour(stop <-chan struct{}, workers int) {
 	pouring.Wait()
 }
 
-// offer sends a batch until it is accepted, and waits as long as it is told to.
-func (f *flood) offer(turn int) {
+// offer sends a batch until it is accepted or stop is closed, and waits as long as it is told to.
+func (f *flood) offer(turn int, stop <-chan struct{}) {
 	tenant := tenants[turn%len(tenants)]
 	events := make([]object, floodBatch)
 	for i := range events {
@@ -85,7 +88,11 @@ func (f *flood) offer(turn int) {
 		if err != nil {
 			f.Error(err)
 		}
-		during(wait)
+		select {
+		case <-time.After(wait):
+		case <-stop:
+			return
+		}
 	}
 	f.Error("a batch was refused 100 times")
 }
@@ -123,14 +130,18 @@ const (
 	minDrain      = 0.3 // of the throughput with no backlog
 )
 
-func overload(env ...string) func(*testing.T, kind) string {
+// overload bounds the deliveries that are not finished, unless maxOpen is 0.
+func overload(maxOpen int, env ...string) func(*testing.T, kind) string {
+	if maxOpen > 0 {
+		env = append(env, fmt.Sprintf("ORDINAVO_MAX_OPEN=%d", maxOpen))
+	}
 	return func(t *testing.T, k kind) string {
 		s := open(t, fresh(t, k), nil, env...).prepare()
 		s.receiver.tally = map[string]int{}
 		f := &flood{site: s}
 		usual := f.throughput()
 		s.receiver.answers(func(arrival) int { during(200 * time.Millisecond); return http.StatusOK })
-		memory := f.flood(inFull(2*time.Second, 10*time.Minute))
+		memory := f.flood(inFull(2*time.Second, 10*time.Minute), maxOpen > 0)
 		backlog := f.wanted - s.receiver.distinct()
 		s.receiver.answers(nil)
 		began := time.Now()
@@ -149,7 +160,7 @@ func overload(env ...string) func(*testing.T, kind) string {
 func (f *flood) throughput() float64 {
 	f.Helper()
 	for i := range 20 { // for warming up
-		f.offer(i)
+		f.offer(i, nil)
 	}
 	f.drained()
 	before, began := f.wanted, time.Now()
@@ -161,8 +172,9 @@ func (f *flood) throughput() float64 {
 	return float64(f.wanted-before) / time.Since(began).Seconds()
 }
 
-// flood pours for a time, and gives the most memory that a process had in each third of it, in MiB.
-func (f *flood) flood(length time.Duration) (most [3]float64) {
+// flood pours for a time, and until somebody is pushed back if that is to come, and gives the most memory that a process
+// had in each third of it, in MiB. A process looks at what waits once a second, and less often where that takes long.
+func (f *flood) flood(length time.Duration, pushedBack bool) (most [3]float64) {
 	f.Helper()
 	stop, poured := make(chan struct{}), make(chan struct{})
 	go func() { defer close(poured); f.pour(stop, 8) }()
@@ -174,6 +186,13 @@ func (f *flood) flood(length time.Duration) (most [3]float64) {
 			if value, err := f.metric(p, "process_resident_memory_bytes"); err == nil {
 				most[third] = max(most[third], value/(1<<20))
 			}
+		})
+	}
+	if pushedBack {
+		eventually(f.T, "somebody is pushed back", func() bool {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			return f.refused > 0
 		})
 	}
 	close(stop)
