@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -120,8 +119,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = acquireTimeout
 	}
-	config.RuntimeParams["lock_timeout"] = strconv.FormatInt(lockTimeout.Milliseconds(), 10)
-	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(direct))
+	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(impatient))
 	m, err := newMigrate(files, session)
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare the migrations: %w", translate(db.closing, err)), session.Close())
@@ -141,6 +139,16 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 		return fmt.Errorf("migrate: %w", err)
 	}
 	return nil
+}
+
+// impatient makes a session of the server itself that waits for no lock for long. A PgBouncer would refuse the setting
+// before it could be told from the server.
+func impatient(ctx context.Context, conn *pgx.Conn) error {
+	if err := direct(ctx, conn); err != nil {
+		return err
+	}
+	_, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeout.Milliseconds()))
+	return err
 }
 
 func newMigrate(files source.Driver, session *sql.DB) (*migrate.Migrate, error) {
