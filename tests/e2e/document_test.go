@@ -143,7 +143,7 @@ func (d *document) unanswered() (missing []string) {
 	for template, item := range d.paths {
 		for method := range item {
 			route := strings.ToUpper(method) + " " + template
-			if _, mayBeThere := later[unnamed(route)]; !mayBeThere && !d.answered[route] {
+			if !d.answered[route] {
 				missing = append(missing, route)
 			}
 		}

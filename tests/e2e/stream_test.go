@@ -125,6 +125,13 @@ func (f *follower) history(eventID string) (statuses []string) {
 	return statuses
 }
 
+// text is all that the stream has told.
+func (f *follower) text() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return fmt.Sprint(f.heard)
+}
+
 func (f *follower) ends(reason string) {
 	f.t.Helper()
 	f.eventually("the stream ends: "+reason, func() bool { return f.ended })
