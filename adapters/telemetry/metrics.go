@@ -138,7 +138,7 @@ func (m *Metrics) prepareLabels() {
 		}
 	}
 	m.byType = map[event.Type]metric.MeasurementOption{}
-	for _, t := range event.Types() {
+	for _, t := range event.AllTypes() {
 		m.byType[t] = label(attribute.String("type", string(t)))
 	}
 	m.byStatus = map[delivery.Status]metric.MeasurementOption{}

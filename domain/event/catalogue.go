@@ -31,18 +31,37 @@ var catalogue = [...]entry{
 	{BillingEventFailed, "A billing event could not be sent to accounting.", []Block{BlockBillingEvent}},
 }
 
+var operational = [...]entry{
+	{SubscriptionDisabled, "The service disabled a subscription: its receiver is gone, or has done nothing but fail for five days.", []Block{BlockSubscription}},
+	{SubscriptionFailing, "Ten attempts in a row of a subscription failed.", []Block{BlockSubscription}},
+	{DeliveryDeadLettered, "A delivery was given up: no attempt follows unless somebody asks for one.", []Block{BlockSubscription, BlockDelivery}},
+	{SecretRotationEnding, "The old signing secret of a subscription soon ends: a receiver that knows only that one will refuse what is sent.",
+		[]Block{BlockSubscription, BlockSecretRotation}},
+}
+
 var byType = func() map[Type]*entry {
-	index := make(map[Type]*entry, len(catalogue))
+	index := make(map[Type]*entry, len(catalogue)+len(operational))
 	for i := range catalogue {
 		index[catalogue[i].eventType] = &catalogue[i]
+	}
+	for i := range operational {
+		index[operational[i].eventType] = &operational[i]
 	}
 	return index
 }()
 
-// Types is all event types in the order of the contract, section 1; the caller owns the slice.
-func Types() []Type {
-	types := make([]Type, len(catalogue))
-	for i, known := range catalogue {
+// Types is the 19 types that product services emit, in the order of the contract, section 1; the caller owns the slice.
+func Types() []Type { return typesOf(catalogue[:]) }
+
+// OperationalTypes is the types of what the service tells of its own work; the caller owns the slice.
+func OperationalTypes() []Type { return typesOf(operational[:]) }
+
+// AllTypes is Types with the operational ones behind them; the caller owns the slice.
+func AllTypes() []Type { return append(Types(), OperationalTypes()...) }
+
+func typesOf(entries []entry) []Type {
+	types := make([]Type, len(entries))
+	for i, known := range entries {
 		types[i] = known.eventType
 	}
 	return types
@@ -57,7 +76,7 @@ func ParseType(name string) (Type, error) {
 	return t, nil
 }
 
-// Known reports whether the type is one of the 19.
+// Known reports whether there is such a type.
 func (t Type) Known() bool { return byType[t] != nil }
 
 // Description says in one sentence what happened; it is empty for an unknown type.
@@ -80,6 +99,13 @@ const (
 	BlockTarget       Block = "target"
 )
 
+// The blocks of operational events.
+const (
+	BlockSubscription   Block = "subscription"
+	BlockDelivery       Block = "delivery"
+	BlockSecretRotation Block = "secretRotation"
+)
+
 // Needs reports whether an event of the type is refused without the block.
 func (t Type) Needs(block Block) bool {
 	known := byType[t]
@@ -97,6 +123,9 @@ func (t Type) Needs(block Block) bool {
 // Carries reports whether the block of an event of the type is sent on, when the event has it
 // (contract, section 2); what else an emitter adds is accepted and stays here.
 func (t Type) Carries(block Block) bool {
+	if t.IsOperational() {
+		return t.Needs(block)
+	}
 	switch block {
 	case BlockAppointment, BlockTarget:
 		return true

@@ -73,6 +73,23 @@ func (e Event) Canonical() Event {
 		b.CreatedAtUTC = utc(b.CreatedAtUTC)
 		e.BillingEvent = &b
 	}
+	return e.canonicalOperational()
+}
+
+func (e Event) canonicalOperational() Event {
+	if e.Subscription != nil {
+		s := *e.Subscription
+		s.FailingSince = utc(s.FailingSince)
+		e.Subscription = &s
+	}
+	if e.Delivery != nil {
+		d := *e.Delivery
+		d.CreatedAt = d.CreatedAt.UTC()
+		e.Delivery = &d
+	}
+	if e.SecretRotation != nil {
+		e.SecretRotation = &SecretRotation{e.SecretRotation.OverlapEnd.UTC()}
+	}
 	return e
 }
 

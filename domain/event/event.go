@@ -6,7 +6,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Event is an emitted event (contract, section 5 and section 7, POST /v1/events). Its fields are
+// Event is an emitted event (contract, section 5 and section 7, POST /v1/events), or an operational one. Its fields are
 // all that is ever read of one: what an emitter adds is neither stored nor sent. A nil field was
 // absent or null. Validate says which values are allowed.
 type Event struct {
@@ -25,6 +25,11 @@ type Event struct {
 	FollowUp     *FollowUp     `json:"followUp,omitempty"`
 	BillingEvent *BillingEvent `json:"billingEvent,omitempty"`
 	Target       *Target       `json:"target,omitempty"`
+
+	// Of operational events alone: no emitter's are read.
+	Subscription   *Subscription   `json:"subscription,omitempty"`
+	Delivery       *Delivery       `json:"delivery,omitempty"`
+	SecretRotation *SecretRotation `json:"secretRotation,omitempty"`
 }
 
 // Target is the job that an event is about. It has no customer number on purpose: emitters may
@@ -101,6 +106,12 @@ func (e Event) has(block Block) bool {
 		return e.BillingEvent != nil
 	case BlockTarget:
 		return e.Target != nil
+	case BlockSubscription:
+		return e.Subscription != nil
+	case BlockDelivery:
+		return e.Delivery != nil
+	case BlockSecretRotation:
+		return e.SecretRotation != nil
 	default:
 		return false
 	}

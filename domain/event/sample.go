@@ -12,22 +12,20 @@ const SampleID = "evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C"
 
 var sampleTime = time.Date(2026, 6, 18, 16, 40, 0, 0, time.UTC)
 
-// Sample is a valid event of the type as a field service would emit it, for documentation and
+// Sample is a valid event of the type as a field service would emit it, or the service itself, for documentation and
 // tests: the maintenance visit of the public example (customer 12, location 34, contact 56,
 // report 901, target 455). The caller owns all of it.
 func Sample(t Type, owner tenant.ID) Event {
-	e := Event{
-		ID:         SampleID,
-		Type:       t,
-		OccurredAt: sampleTime,
-		TenantID:   owner,
-		Target:     &Target{ID: 455, Title: new("Maintenance visit")},
+	e := Event{ID: SampleID, Type: t, OccurredAt: sampleTime, TenantID: owner}
+	if t.IsOperational() {
+		return operationalSample(t, e)
 	}
+	e.Target = &Target{ID: 455, Title: new("Maintenance visit")}
 	if t.HasCustomerContext() {
 		e.CustomerID, e.LocationID, e.ContactID = new(int64(12)), new(int64(34)), new(int64(56))
 	}
 	switch t.Family() {
-	case FamilyTarget: // has its target already
+	case FamilyTarget, FamilyOperational: // complete
 	case FamilyAppointment:
 		e.Appointment = sampleAppointment(t)
 	case FamilyVisitReport:

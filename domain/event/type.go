@@ -1,9 +1,9 @@
-// Package event holds the business facts that product services emit.
+// Package event holds the business facts that product services emit, and what the service itself tells of its work.
 package event
 
 import "strings"
 
-// Type is one of the 19 event types of the contract, section 1.
+// Type is one of the 19 event types of the contract, section 1, or one of the operational ones.
 type Type string
 
 // The event types, in the order of the contract.
@@ -29,15 +29,25 @@ const (
 	BillingEventFailed         Type = "billing.event_failed"
 )
 
-// Family is the part of a type before the dot.
+// The operational types: what the service tells a tenant's admins about their own subscriptions. The service alone
+// makes such events.
+const (
+	SubscriptionDisabled Type = "ordinavo.subscription.disabled"
+	SubscriptionFailing  Type = "ordinavo.subscription.failing"
+	DeliveryDeadLettered Type = "ordinavo.delivery.dead_lettered"
+	SecretRotationEnding Type = "ordinavo.secret.rotation_ending"
+)
+
+// Family is the part of a type before the first dot.
 type Family string
 
-// The families of the 19 types.
+// The families of the types.
 const (
 	FamilyTarget      Family = "target"
 	FamilyAppointment Family = "appointment"
 	FamilyVisitReport Family = "visit_report"
 	FamilyBilling     Family = "billing"
+	FamilyOperational Family = "ordinavo"
 )
 
 // Family is the type's family.
@@ -50,4 +60,9 @@ func (t Type) Family() Family {
 func (t Type) HasFollowUp() bool { return t == TargetFollowUpCreated || t == VisitReportFollowUp }
 
 // HasCustomerContext reports whether the type carries customer, location and contact (contract, section 1).
-func (t Type) HasCustomerContext() bool { return t.Family() != FamilyTarget || t.HasFollowUp() }
+func (t Type) HasCustomerContext() bool {
+	return !t.IsOperational() && (t.Family() != FamilyTarget || t.HasFollowUp())
+}
+
+// IsOperational reports whether the service alone makes events of the type.
+func (t Type) IsOperational() bool { return t.Family() == FamilyOperational }

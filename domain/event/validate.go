@@ -66,6 +66,8 @@ func (e Event) validateType(into problem.Fields) {
 		into.Add("eventType", "is missing")
 	case known == nil:
 		into.Add("eventType", "is not a known event type")
+	case e.Type.IsOperational():
+		into.Add("eventType", "is operational: the service alone makes such events")
 	default:
 		for _, block := range known.needs {
 			if !e.has(block) {

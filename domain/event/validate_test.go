@@ -48,6 +48,10 @@ func full() event.Event {
 	e.Appointment.Problem = &event.Fault{Code: new("c"), Message: new("m")}
 	e.Appointment.CancellationReason = new("r")
 	e.BillingEvent = event.Sample(event.BillingEventFailed, "").BillingEvent
+	e.Subscription = event.Sample(event.SubscriptionFailing, "").Subscription
+	e.Subscription.Reason = event.Sample(event.SubscriptionDisabled, "").Subscription.Reason
+	e.Delivery = event.Sample(event.DeliveryDeadLettered, "").Delivery
+	e.SecretRotation = event.Sample(event.SecretRotationEnding, "").SecretRotation
 	return e
 }
 

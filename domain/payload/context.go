@@ -77,7 +77,7 @@ func References(e event.Event, o Options) []Ref {
 	add(hasContext, KindCustomer, e.CustomerID)
 	add(hasContext, KindLocation, e.LocationID)
 	add(hasContext && o.ContactDetails, KindContact, e.ContactID)
-	if e.Target != nil {
+	if e.Target != nil && e.Type.Carries(event.BlockTarget) {
 		add(true, KindTarget, &e.Target.ID)
 	}
 	return refs

@@ -33,14 +33,15 @@ func wantPaths(e event.Event, v payload.View) []string {
 		}
 		return ""
 	}
-	context := v.CustomerContext && !slices.Contains([]event.Type{"target.imported", "target.scheduled", "target.completed"}, e.Type)
+	operational := strings.HasPrefix(string(e.Type), "ordinavo.")
+	context := !operational && v.CustomerContext && !slices.Contains([]event.Type{"target.imported", "target.scheduled", "target.completed"}, e.Type)
 	is := func(family string) bool { return strings.HasPrefix(string(e.Type), family+".") }
 	followUp := e.Type == "target.follow_up_created" || e.Type == "visit_report.follow_up_required"
 
 	block(context && e.CustomerID != nil, "customer", "ordinavoCustomerId", "externalId", "customerNumber", "name")
 	block(context && e.LocationID != nil, "location", "ordinavoLocationId", "externalId", "name", "city", "hasCoordinates")
 	block(context && v.ContactDetails && e.ContactID != nil, "contact", "ordinavoContactId", "externalId", "displayName")
-	if a := e.Appointment; a != nil {
+	if a := e.Appointment; a != nil && !operational {
 		block(true, "appointment", "id", "title", "status", "scheduledStart", "scheduledEnd", "startedAt", "completedAt",
 			only(a.Problem != nil || e.Type == "appointment.problem_reported", "problem"),
 			only(a.Problem != nil, "problem.code"), only(a.Problem != nil, "problem.message"),
@@ -54,7 +55,13 @@ func wantPaths(e event.Event, v payload.View) []string {
 		block(is("billing") && v.BillingDetails && v.Billing, "billingEvent", "id", "status", "sourceType", "visitReportId", "targetId",
 			"appointmentId", "createdAtUtc", only(failed, "error"), only(failed && b.Error != nil, "error.code"), only(failed && b.Error != nil, "error.message"))
 	}
-	block(e.Target != nil, "target", "id", "externalId", "title")
+	block(e.Target != nil && !operational, "target", "id", "externalId", "title")
+	failing := e.Type == "ordinavo.subscription.failing"
+	block(e.Subscription != nil && operational, "subscription", "id", "name", "status",
+		only(e.Type == "ordinavo.subscription.disabled", "reason"), only(failing, "failuresInARow"), only(failing, "failingSince"))
+	block(e.Delivery != nil && e.Type == "ordinavo.delivery.dead_lettered", "delivery", "id", "eventId", "eventType", "status", "reason",
+		"attemptCount", "createdAt", "lastOutcome", "lastResponseStatus")
+	block(e.SecretRotation != nil && e.Type == "ordinavo.secret.rotation_ending", "secretRotation", "overlapEnd")
 	return want
 }
 

@@ -30,6 +30,9 @@ func Render(e event.Event, v View, c Context) (body []byte, warnings []string) {
 	r.followUp()
 	r.billingEvent()
 	r.target()
+	r.subscription()
+	r.delivery()
+	r.secretRotation()
 	r.close()
 	return r.buf, r.warnings
 }

@@ -11,13 +11,14 @@ import (
 // MaxPatterns bounds a filter.
 const MaxPatterns = 50
 
-// Filter is the list of event types a subscription wants: exact ones, family.*, or *.
+// Filter is the list of event types a subscription wants: exact ones, family.*, or *, which is all that product
+// services emit: operational events come to who asks for them by name, or by ordinavo.*.
 type Filter []string
 
 // Matches reports whether the filter wants the type.
 func (f Filter) Matches(t event.Type) bool {
 	for _, pattern := range f {
-		if pattern == "*" || pattern == string(t) || pattern == string(t.Family())+".*" {
+		if pattern == "*" && !t.IsOperational() || pattern == string(t) || pattern == string(t.Family())+".*" {
 			return true
 		}
 	}
@@ -53,7 +54,7 @@ func (f Filter) Validate(into problem.Fields) {
 
 func validPattern(pattern string) bool {
 	family, isFamily := strings.CutSuffix(pattern, ".*")
-	return pattern == "*" || slices.ContainsFunc(event.Types(), func(t event.Type) bool {
+	return pattern == "*" || slices.ContainsFunc(event.AllTypes(), func(t event.Type) bool {
 		return string(t) == pattern || isFamily && string(t.Family()) == family
 	})
 }

@@ -29,6 +29,20 @@ func TestFilterMatchesEveryType(t *testing.T) {
 	}
 }
 
+// What the service tells of its own work comes to who asks for it, and not with *.
+func TestFilterOfOperationalEvents(t *testing.T) {
+	for _, is := range event.OperationalTypes() {
+		for pattern, want := range map[string]bool{"*": false, "ordinavo.*": true, string(is): true, "target.*": false, "ordinavo.subscription.*": false} {
+			if got := (subscription.Filter{pattern}).Matches(is); got != want {
+				t.Errorf("%s matches %s: %t", pattern, is, got)
+			}
+		}
+	}
+	if got := (subscription.Filter{"ordinavo.*", "*"}); !got.Matches(event.TargetImported) || !got.Matches(event.SubscriptionFailing) {
+		t.Errorf("%v does not match all there is", got)
+	}
+}
+
 func TestFilterIsAListOfAlternatives(t *testing.T) {
 	f := subscription.Filter{"target.imported", "billing.*"}
 	for is, want := range map[event.Type]bool{
@@ -57,6 +71,7 @@ func TestFilterValidation(t *testing.T) {
 		paths  []string
 	}{
 		"everything":            {subscription.Filter{"*"}, nil},
+		"operational events":    {subscription.Filter{"ordinavo.*", "ordinavo.subscription.failing", "ordinavo.subscription.*"}, []string{"eventTypes[2]"}},
 		"families and types":    {subscription.Filter{"visit_report.*", "target.imported", "*"}, nil},
 		"nothing":               {nil, []string{"eventTypes"}},
 		"too many":              {long, []string{"eventTypes"}},
@@ -82,7 +97,7 @@ func FuzzFilter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		filter := subscription.Filter(strings.Split(text, "\n"))
 		refusals := problems(filter)
-		matched := slices.ContainsFunc(event.Types(), filter.Matches)
+		matched := slices.ContainsFunc(event.AllTypes(), filter.Matches)
 		if len(refusals) == 0 && !matched {
 			t.Fatalf("%q is valid and matches nothing", filter)
 		}
@@ -92,14 +107,14 @@ func FuzzFilter(f *testing.F) {
 		for i, pattern := range filter {
 			one := subscription.Filter{pattern}
 			refusedAlone := len(problems(one)) > 0
-			if matches := slices.ContainsFunc(event.Types(), one.Matches); matches == refusedAlone {
+			if matches := slices.ContainsFunc(event.AllTypes(), one.Matches); matches == refusedAlone {
 				t.Fatalf("%q matches a type: %t, but is refused: %t", pattern, matches, refusedAlone)
 			}
 			if _, refused := refusals["eventTypes"+problem.Index(i)]; refused != (refusedAlone || slices.Contains(filter[:i], pattern)) {
 				t.Fatalf("entry %d of %q is refused: %t", i, filter, refused)
 			}
 		}
-		if filter.WantsBilling() && len(refusals) == 0 && !slices.ContainsFunc(event.Types(), func(is event.Type) bool {
+		if filter.WantsBilling() && len(refusals) == 0 && !slices.ContainsFunc(event.AllTypes(), func(is event.Type) bool {
 			return is.Family() == event.FamilyBilling && filter.Matches(is)
 		}) {
 			t.Fatalf("%q wants billing and matches none of it", filter)
