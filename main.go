@@ -220,6 +220,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	if c.Roles.Dispatcher {
 		s.Dispatcher, s.Attempter, handover = d, attempter, d
 		s.Loops = append(s.Loops, d.Loop(), sweeper.Loop(), worker.Loop())
+		s.Loops = append(s.Loops, subscriptions.NewNotices(store, now).Loop())
 		s.Loops = append(s.Loops, dispatch.NewTakeover(store, store, now, incarnation).Loops()...)
 	}
 	if c.Roles.Router {

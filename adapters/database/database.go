@@ -44,6 +44,7 @@ type Store interface {
 	subscriptions.Store
 	subscriptions.TestStore
 	subscriptions.HistoryStore
+	subscriptions.NoticeStore
 	directory.Store
 	access.TenantStore
 	access.KeyStore

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
@@ -74,58 +72,4 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 		list[i] = dispatch.Orphan{Delivery: q.Delivery, Schedule: sub.RetrySchedule, Lease: q.Lease, LeasedAt: q.LeasedAt}
 	}
 	return list, nil
-}
-
-// Both touch a row only when its lane's health changes. Lanes are locked in one order.
-const (
-	noteSuccess = `UPDATE subscriptions SET failing_since = NULL WHERE failing_since IS NOT NULL
-AND (tenant_id, subscription_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))`
-	noteFailure = `UPDATE subscriptions SET failing_since = $3 WHERE failing_since IS NULL
-AND (tenant_id, subscription_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))`
-	failingSince = `SELECT s.tenant_id, s.subscription_id, s.failing_since FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
-JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id`
-)
-
-// NoteHealth remembers since when each lane has done nothing but fail; see dispatch.Store.
-func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]bool, now time.Time) (map[dispatch.Lane]time.Time, error) {
-	var succeeded, failed []dispatch.Lane
-	for lane, ok := range lanes {
-		if ok {
-			succeeded = append(succeeded, lane)
-		} else {
-			failed = append(failed, lane)
-		}
-	}
-	var failing map[dispatch.Lane]time.Time
-	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		failing = map[dispatch.Lane]time.Time{}
-		return tx.write(ctx, healthBatch(succeeded, failed, now, failing))
-	})
-	return failing, err
-}
-
-func healthBatch(succeeded, failed []dispatch.Lane, now time.Time, failing map[dispatch.Lane]time.Time) *pgx.Batch {
-	b := &pgx.Batch{}
-	if len(succeeded) > 0 {
-		tenants, ids := laneArrays(succeeded)
-		b.Queue(noteSuccess, tenants, ids)
-	}
-	if len(failed) > 0 {
-		tenants, ids := laneArrays(failed)
-		b.Queue(noteFailure, tenants, ids, stamp(now))
-		b.Queue(failingSince, tenants, ids).Query(func(rows pgx.Rows) error {
-			return eachRow(rows, func() error { return scanFailing(rows, failing) })
-		})
-	}
-	return b
-}
-
-func scanFailing(rows pgx.Rows, into map[dispatch.Lane]time.Time) error {
-	var lane dispatch.Lane
-	var since *int64
-	if err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &since); err != nil {
-		return err
-	}
-	into[lane] = moment(since)
-	return nil
 }

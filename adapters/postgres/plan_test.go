@@ -71,6 +71,7 @@ SELECT ` + aTenant + `, ` + anEvent + `, n, 'target.imported', n, n, '', '', '' 
 SELECT ` + aTenant + `, ` + anEvent + `, ` + aLane + `, 'billing_webhooks', 1, n FROM ` + numbers + ` WHERE n <= 100000`,
 	`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
 SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), 'active', 1, 16, '{}' FROM generate_series(0, 499) AS n`,
+	`INSERT INTO rotation_notices SELECT 't' || n % 100, 'sub_' || n, n FROM generate_series(1, 100000) AS n`,
 	`INSERT INTO tenants (tenant_id, name, created_at) SELECT 't' || n, 't', n FROM generate_series(0, 99) AS n`,
 	`INSERT INTO disposition_hours (tenant_id, hour, events, expected, deliveries, not_matched, feature_gated, set_aside, first_position, last_position,
 first_delivery, last_delivery, due_at, unbalanced)
@@ -129,6 +130,10 @@ func hot() map[string]struct {
 		"what lanes still have":   {restOfLanes, []any{tenants, subs}, false},
 		"states of lanes":         {selectStates, []any{tenants, subs}, false},
 		"lane states":             {laneStates, []any{tenants, subs}, false},
+		"health: success":         {noteSuccess, []any{tenants, subs}, false},
+		"health: failures":        {noteFailures, []any{tenants, subs, small, int64(5), 10}, false},
+		"health":                  {selectHealth, []any{tenants, subs}, false},
+		"next notices":            {nextNotices, []any{100}, false},
 		"save: move":              {moveOpen, save, false},
 		"save: close":             {closeOpen, save, false},
 		"save: reopen":            {reopenClosed, save, false},

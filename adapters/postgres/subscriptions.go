@@ -54,7 +54,8 @@ const (
 	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 	moveSubscription = `UPDATE subscriptions SET status = $3, version = $4, max_in_flight = $5, state = $6,
-    failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
+    failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
+    failures = CASE WHEN $3 = 'active' AND status <> 'active' THEN 0 ELSE failures END
 WHERE tenant_id = $1 AND subscription_id = $2 AND version = $7`
 	noteSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at`
@@ -100,6 +101,9 @@ func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscri
 		Meta: metaOf(by), At: after.UpdatedAt,
 	})
 	if err != nil {
+		return err
+	}
+	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
 	}
 	action, needed := sweep.ActionFor(c)

@@ -215,31 +215,3 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 	}
 	return list, nil
 }
-
-// NoteHealth remembers since when each lane has done nothing but fail; see dispatch.Store.
-func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]bool, now time.Time) (map[dispatch.Lane]time.Time, error) {
-	failing := map[dispatch.Lane]time.Time{}
-	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		for lane, succeeded := range lanes {
-			if succeeded {
-				if _, err := tx.Exec(ctx, `UPDATE subscriptions SET failing_since = NULL
-					WHERE tenant_id = ? AND subscription_id = ? AND failing_since IS NOT NULL`, lane.Tenant, lane.SubscriptionID); err != nil {
-					return err
-				}
-				continue
-			}
-			if _, err := tx.Exec(ctx, `UPDATE subscriptions SET failing_since = ?
-				WHERE tenant_id = ? AND subscription_id = ? AND failing_since IS NULL`, stamp(now), lane.Tenant, lane.SubscriptionID); err != nil {
-				return err
-			}
-			since, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) },
-				`SELECT failing_since FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
-			if err != nil {
-				return err
-			}
-			failing[lane] = moment(since)
-		}
-		return nil
-	})
-	return failing, err
-}

@@ -21,6 +21,7 @@ import (
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -148,7 +149,12 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	},
 	"Orphans": func(ctx context.Context, s *Store) error { _, err := s.Orphans(ctx, time.Now(), 1); return err },
 	"NoteHealth": func(ctx context.Context, s *Store) error {
-		_, err := s.NoteHealth(ctx, map[dispatch.Lane]bool{aLane: true, {Tenant: "t2", SubscriptionID: "sub_2"}: false}, time.Now())
+		_, err := s.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{aLane: {Succeeded: true}, {Tenant: "t2", SubscriptionID: "sub_2"}: {Failures: 3}}, time.Now())
+		return err
+	},
+	"NextNotices": func(ctx context.Context, s *Store) error { _, err := s.NextNotices(ctx, 10); return err },
+	"EndNotice": func(ctx context.Context, s *Store) error {
+		_, err := s.EndNotice(ctx, subscriptions.Notice{Lane: aLane, At: time.Now()})
 		return err
 	},
 	"LaneStates": func(ctx context.Context, s *Store) error {
@@ -403,7 +409,8 @@ func explain(t *testing.T, db *DB, query string) (plan []string) {
 var fill = []string{
 	`CREATE TEMP TABLE n AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT i FROM n`,
 	`INSERT INTO tenants (tenant_id, name, created_at) SELECT 't' || (i - 1), 'name', i FROM n WHERE i <= 1000`,
-	`INSERT INTO subscriptions SELECT 't' || (i % 10), 'sub_' || i, 'active', 1, '{"status":"active","maxInFlight":9}', NULL FROM n WHERE i <= 1000`,
+	`INSERT INTO subscriptions SELECT 't' || (i % 10), 'sub_' || i, 'active', 1, '{"status":"active","maxInFlight":9}', NULL, 0 FROM n WHERE i <= 1000`,
+	`INSERT INTO rotation_notices SELECT 't' || (i % 10), 'sub_' || i, i FROM n WHERE i <= 1000`,
 	`INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
 		SELECT iif(i <= 1000, 'subscriptions', 'deliveries'), 't' || (i % 10), iif(i <= 1000, 'subscription/sub_', 'delivery/dlv_') || i, 1, 'c', x'', '{}', i FROM n`,
 	`INSERT INTO events SELECT 't' || (i % 10), 'evt_' || i, i, 'visit_report.approved', i, i, zeroblob(32), x'', '' FROM n`,

@@ -48,7 +48,8 @@ func foldSubscription(records []stored) (sub subscription.Subscription, err erro
 const (
 	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	moveSubscription  = `UPDATE subscriptions SET status = ?3, version = ?4, state = ?5,
-    failing_since = CASE WHEN ?3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END
+    failing_since = CASE WHEN ?3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
+    failures = CASE WHEN ?3 = 'active' AND status <> 'active' THEN 0 ELSE failures END
 WHERE tenant_id = ?1 AND subscription_id = ?2 AND version = ?6`
 )
 
@@ -89,6 +90,9 @@ func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscri
 		Meta: metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}, At: after.UpdatedAt,
 	})
 	if err != nil {
+		return err
+	}
+	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
 	}
 	action, needed := sweep.ActionFor(c)

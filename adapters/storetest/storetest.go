@@ -40,7 +40,7 @@ type Check struct {
 // Checks lists all of them.
 func Checks() []Check {
 	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, saveChecks,
-		propertyChecks, takeoverChecks, circuitChecks, sweepChecks, deliveryChecks, eventChecks, directoryChecks, tenantChecks, keyChecks,
+		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, deliveryChecks, eventChecks, directoryChecks, tenantChecks, keyChecks,
 		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks)
 }
 

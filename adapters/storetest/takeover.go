@@ -51,30 +51,6 @@ var takeoverChecks = []Check{
 		w.ok(err, "look for orphans")
 		equal(w, "orphans", len(orphans), 3)
 	}},
-	{"health/since when a lane does nothing but fail", func(w *world) {
-		a, b := w.subscribe(acme, nil), w.subscribe(other, nil)
-		note := func(now time.Time, lanes map[dispatch.Lane]bool, want map[dispatch.Lane]time.Time) {
-			w.Helper()
-			got, err := w.NoteHealth(w.ctx, lanes, now)
-			w.ok(err, "note health")
-			for lane := range lanes {
-				equal(w, "failing since", got[lane], want[lane])
-			}
-		}
-		la, lb := laneOf(a), laneOf(b)
-		note(at(1), map[dispatch.Lane]bool{la: false, lb: true}, map[dispatch.Lane]time.Time{la: at(1)})
-		note(at(2), map[dispatch.Lane]bool{la: false, lb: false}, map[dispatch.Lane]time.Time{la: at(1), lb: at(2)})
-		note(at(3), map[dispatch.Lane]bool{la: true}, nil)
-		note(at(4), map[dispatch.Lane]bool{la: false, lb: false}, map[dispatch.Lane]time.Time{la: at(4), lb: at(2)})
-		w.resume(w.pause(a, at(5)), at(6)) // begins anew
-		note(at(7), map[dispatch.Lane]bool{la: false, lb: false}, map[dispatch.Lane]time.Time{la: at(7), lb: at(2)})
-		w.change(b, func(s subscription.Subscription) ([]subscription.Change, error) {
-			wanted := s.Settings
-			wanted.Name = "renamed" // which mends nothing
-			return s.Update(wanted, at(8))
-		})
-		note(at(9), map[dispatch.Lane]bool{lb: false}, map[dispatch.Lane]time.Time{lb: at(2)})
-	}},
 }
 
 // orphans checks who is an orphan when heartbeats before the time do not count.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/operational"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/secret"
@@ -116,8 +117,25 @@ type Store interface {
 	// Save writes changes and the state they lead to. It skips, and returns the IDs of, those
 	// whose lease or version is no longer the one they were decided on.
 	Save(ctx context.Context, saved []Saved) (stale []string, err error)
-	// NoteHealth remembers since when each lane has done nothing but fail, and tells it; zero after a success.
-	NoteHealth(ctx context.Context, lanes map[Lane]bool, now time.Time) (failingSince map[Lane]time.Time, err error)
+	// NoteHealth remembers for how long each lane has done nothing but fail, and tells it of those that still do.
+	NoteHealth(ctx context.Context, lanes map[Lane]Ended, now time.Time) (map[Lane]Health, error)
+	operational.Store
+}
+
+// Ended is what the attempts of a lane came to that ended in one turn.
+type Ended struct {
+	Succeeded bool // one of them, which makes up for those that failed
+	// Failures counts those that failed, without operational events: the trouble with these is not told by others.
+	Failures int
+}
+
+// Health is that of a lane whose last attempt failed.
+type Health struct {
+	FailingSince time.Time
+	// Failures counts those in a row, as far as subscription.FailuresUntilFailing at least.
+	Failures int
+	// Reached says that they have reached subscription.FailuresUntilFailing just now.
+	Reached bool
 }
 
 // Queue is what waits to be attempted. What each call costs does not depend on how much waits.
@@ -157,7 +175,8 @@ type Secrets interface {
 
 // Disabler takes a subscription out of service.
 type Disabler interface {
-	Disable(ctx context.Context, lane Lane, reason string) error
+	// Disable returns the subscription as it is after it; nil when there was nothing to disable.
+	Disable(ctx context.Context, lane Lane, reason string) (*subscription.Subscription, error)
 }
 
 // Observer follows each attempt.

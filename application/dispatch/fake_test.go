@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -38,7 +39,8 @@ type world struct {
 	weight map[tenant.ID]int // other than the default
 
 	rows         map[string]row
-	failingSince map[dispatch.Lane]time.Time
+	health       map[dispatch.Lane]dispatch.Health
+	told         []intake.Accepted
 	inTx         bool
 	queueChanged bool
 	transactions int
@@ -57,7 +59,7 @@ const incarnation = "inc_1"
 
 func newWorld(t testing.TB, maxInFlight int) *world {
 	w := &world{
-		TB: t, now: start, lane: map[dispatch.Lane]subscription.Subscription{}, weight: map[tenant.ID]int{}, rows: map[string]row{}, failingSince: map[dispatch.Lane]time.Time{},
+		TB: t, now: start, lane: map[dispatch.Lane]subscription.Subscription{}, weight: map[tenant.ID]int{}, rows: map[string]row{}, health: map[dispatch.Lane]dispatch.Health{},
 		fail: map[string]error{}, circuits: map[dispatch.Lane]circuit.Report{}, disabled: map[dispatch.Lane]string{}, ended: map[delivery.Status]int{},
 	}
 	w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: func() time.Time { return w.now },
@@ -128,12 +130,12 @@ func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	if w.inTx {
 		return errors.New("a transaction in a transaction")
 	}
-	rows, failing, disabled, circuits := maps.Clone(w.rows), maps.Clone(w.failingSince), maps.Clone(w.disabled), maps.Clone(w.circuits)
+	rows, health, disabled, told, circuits := maps.Clone(w.rows), maps.Clone(w.health), maps.Clone(w.disabled), slices.Clone(w.told), maps.Clone(w.circuits)
 	w.inTx, w.transactions = true, w.transactions+1
 	err := fn(ctx)
 	w.inTx = false
 	if err = errors.Join(err, w.fail["commit"]); err != nil {
-		w.rows, w.failingSince, w.disabled, w.circuits = rows, failing, disabled, circuits
+		w.rows, w.health, w.disabled, w.told, w.circuits = rows, health, disabled, told, circuits
 	} else if w.queueChanged {
 		w.Wake() // as a commit does that changes the queue
 	}
@@ -223,19 +225,39 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) (stale []string,
 	return stale, w.fail["Save"]
 }
 
-func (w *world) NoteHealth(_ context.Context, lanes map[dispatch.Lane]bool, now time.Time) (map[dispatch.Lane]time.Time, error) {
-	failing := map[dispatch.Lane]time.Time{}
-	for lane, succeeded := range lanes {
-		if succeeded {
-			delete(w.failingSince, lane)
+func (w *world) NoteHealth(_ context.Context, lanes map[dispatch.Lane]dispatch.Ended, now time.Time) (map[dispatch.Lane]dispatch.Health, error) {
+	health := map[dispatch.Lane]dispatch.Health{}
+	for lane, ended := range lanes {
+		if ended.Succeeded {
+			delete(w.health, lane)
 			continue
 		}
-		if _, already := w.failingSince[lane]; !already {
-			w.failingSince[lane] = now
+		h, already := w.health[lane]
+		if !already {
+			h.FailingSince = now
 		}
-		failing[lane] = w.failingSince[lane]
+		before := h.Failures
+		h.Failures += ended.Failures
+		w.health[lane] = h
+		h.Reached = before < subscription.FailuresUntilFailing && h.Failures >= subscription.FailuresUntilFailing
+		health[lane] = h
 	}
-	return failing, w.must("NoteHealth")
+	return health, w.must("NoteHealth")
+}
+
+func (w *world) Fingerprints(_ context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	known := map[intake.EventKey][32]byte{}
+	for _, e := range w.told {
+		if slices.Contains(keys, e.Key()) {
+			known[e.Key()] = e.Fingerprint
+		}
+	}
+	return known, w.must("Fingerprints")
+}
+
+func (w *world) AppendEvents(_ context.Context, events []intake.Accepted) error {
+	w.told = append(w.told, events...)
+	return w.must("AppendEvents")
 }
 
 func (w *world) NoteCircuits(_ context.Context, _ string, reports []dispatch.CircuitReport) error {
@@ -260,9 +282,14 @@ func (w *world) GiveBack(_ context.Context, lease string, leased []dispatch.Leas
 	return nil
 }
 
-func (w *world) Disable(_ context.Context, lane dispatch.Lane, reason string) error {
+func (w *world) Disable(_ context.Context, lane dispatch.Lane, reason string) (*subscription.Subscription, error) {
+	if w.disabled[lane] != "" {
+		return nil, w.must("Disable")
+	}
 	w.disabled[lane] = reason
-	return w.must("Disable")
+	s := w.lane[lane]
+	s.Status, s.Reason, s.Version, s.UpdatedAt = subscription.StatusDisabled, reason, s.Version+1, w.now
+	return &s, w.must("Disable")
 }
 
 func (w *world) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {

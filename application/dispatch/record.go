@@ -3,12 +3,10 @@ package dispatch
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/delivery"
-	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 // result is an attempt that ended.
@@ -17,7 +15,8 @@ type result struct {
 	outcome delivery.Outcome
 }
 
-// record writes what came of the attempts that ended, and counts what reached a terminal status.
+// record writes what came of the attempts that ended, counts what reached a terminal status, and tells the tenants'
+// admins of what went wrong.
 func (d *Dispatcher) record(ctx context.Context) (ended map[delivery.Status]int, err error) {
 	if len(d.unsaved) == 0 {
 		return nil, nil
@@ -40,13 +39,14 @@ func (d *Dispatcher) record(ctx context.Context) (ended map[delivery.Status]int,
 	for _, id := range stale {
 		d.observer.StaleLease(ctx, id)
 	}
+	saved = slices.DeleteFunc(saved, func(s Saved) bool { return slices.Contains(stale, s.Before.ID) })
 	ended = map[delivery.Status]int{}
 	for _, s := range saved {
-		if s.After.Status.IsTerminal() && !slices.Contains(stale, s.Before.ID) {
+		if s.After.Status.IsTerminal() {
 			ended[s.After.Status]++
 		}
 	}
-	return ended, d.noteHealth(ctx, stale, now)
+	return ended, d.tell(ctx, saved, stale, now)
 }
 
 func (d *Dispatcher) decide(r result, now time.Time) (Saved, error) {
@@ -67,36 +67,4 @@ func Apply(d delivery.Delivery, changes []delivery.Change) (delivery.Delivery, e
 		}
 	}
 	return d, nil
-}
-
-// noteHealth disables a subscription whose receiver is gone, or has only failed for days.
-func (d *Dispatcher) noteHealth(ctx context.Context, stale []string, now time.Time) error {
-	lanes, gone := map[Lane]bool{}, map[Lane]bool{}
-	for _, r := range d.unsaved {
-		if slices.Contains(stale, r.leased.Delivery.ID) {
-			continue
-		}
-		lanes[r.leased.Lane()] = lanes[r.leased.Lane()] || r.outcome.Succeeded()
-		gone[r.leased.Lane()] = gone[r.leased.Lane()] || r.outcome.Gone()
-	}
-	failingSince, err := d.store.NoteHealth(ctx, lanes, now)
-	if err != nil {
-		return fmt.Errorf("note the lanes' health: %w", err)
-	}
-	// One order for all processes, so that two that disable the same lanes do not wait for each other.
-	for _, lane := range slices.SortedFunc(maps.Keys(lanes), Lane.Compare) {
-		succeeded, reason := lanes[lane], ""
-		switch since := failingSince[lane]; {
-		case gone[lane]:
-			reason = subscription.ReasonGone
-		case !succeeded && !since.IsZero() && now.Sub(since) >= subscription.FailingTooLong:
-			reason = subscription.ReasonFailing
-		default:
-			continue
-		}
-		if err := d.disabler.Disable(ctx, lane, reason); err != nil {
-			return fmt.Errorf("disable subscription %s: %w", lane.SubscriptionID, err)
-		}
-	}
-	return nil
 }

@@ -105,13 +105,19 @@ func (s *Service) CompleteRotation(ctx context.Context, lane dispatch.Lane, vers
 	})
 }
 
-// Disable takes the subscription out of service. One that is gone already is no error.
-func (s *Service) Disable(ctx context.Context, lane dispatch.Lane, reason string) error {
-	_, err := s.change(ctx, lane, AnyVersion, Actor{KeyName: "service"}, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
-		return now.Disable(reason, s.Now()), nil
+// Disable takes the subscription out of service, and returns it as it is then; nil when it was so already, or is gone.
+func (s *Service) Disable(ctx context.Context, lane dispatch.Lane, reason string) (*subscription.Subscription, error) {
+	var changes []subscription.Change
+	after, err := s.change(ctx, lane, AnyVersion, Actor{KeyName: "service"}, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+		changes = now.Disable(reason, s.Now())
+		return changes, nil
 	})
-	if problem.Is(err, problem.NotFound) {
-		return nil
+	switch {
+	case problem.Is(err, problem.NotFound):
+		return nil, nil
+	case err != nil || len(changes) == 0:
+		return nil, err
+	default:
+		return &after, nil
 	}
-	return err
 }

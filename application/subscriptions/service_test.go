@@ -305,15 +305,24 @@ func TestPauseResumeDelete(t *testing.T) {
 func TestDisable(t *testing.T) {
 	w := newWorld(t)
 	s := w.create(nil)
-	for range 2 { // the second changes nothing
-		w.ok(w.service.Disable(t.Context(), laneOf(s), subscription.ReasonGone))
+	for _, changed := range []bool{true, false} {
+		disabled, err := w.service.Disable(t.Context(), laneOf(s), subscription.ReasonGone)
+		w.ok(err)
+		if (disabled != nil) != changed || changed && (disabled.Status != subscription.StatusDisabled || disabled.Version != 2) {
+			t.Errorf("disabled %+v", disabled)
+		}
 	}
 	if got := w.stored(s); got.Status != subscription.StatusDisabled || got.Reason != subscription.ReasonGone || got.Version != 2 {
 		t.Errorf("stored %+v", got)
 	}
 	w.ok(w.service.Delete(t.Context(), laneOf(s), 0, by))
-	w.ok(w.service.Disable(t.Context(), laneOf(s), subscription.ReasonGone))
-	w.ok(w.service.Disable(t.Context(), dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_none"}, subscription.ReasonGone))
+	for _, lane := range []dispatch.Lane{laneOf(s), {Tenant: "acme", SubscriptionID: "sub_none"}} {
+		disabled, err := w.service.Disable(t.Context(), lane, subscription.ReasonGone)
+		w.ok(err)
+		if disabled != nil {
+			t.Errorf("disabled %+v", disabled)
+		}
+	}
 }
 
 func TestRotation(t *testing.T) {

@@ -9,9 +9,8 @@ import (
 // Subscription is what an operational event tells of a subscription: neither its URL, which may hold a
 // password, nor its secrets.
 type Subscription struct {
-	ID     string `json:"id"`
-	Name   string `json:"name"`
-	Status string `json:"status"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
 	// Reason is why it was disabled.
 	Reason *string `json:"reason,omitempty"`
 	// FailuresInARow and FailingSince say for how long nothing has succeeded.
@@ -66,10 +65,10 @@ func crockford(ulid [16]byte) string {
 
 // operationalSample tells of the subscription and the delivery that the documentation's other examples name.
 func operationalSample(t Type, e Event) Event {
-	e.Subscription = &Subscription{ID: "sub_01JZ8A2MS0Q4B7W9D3F6H8K1N5", Name: "SAP", Status: "active"}
+	e.Subscription = &Subscription{ID: "sub_01JZ8A2MS0Q4B7W9D3F6H8K1N5", Name: "SAP"}
 	switch t {
 	case SubscriptionDisabled:
-		e.Subscription.Status, e.Subscription.Reason = "disabled", new("the receiver answered 410 Gone")
+		e.Subscription.Reason = new("the receiver answered 410 Gone")
 	case SubscriptionFailing:
 		e.Subscription.FailuresInARow, e.Subscription.FailingSince = new(int64(10)), new(sampleTime.Add(-10*time.Minute))
 	case DeliveryDeadLettered:

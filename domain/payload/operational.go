@@ -12,7 +12,6 @@ func (r *renderer) subscription() {
 	r.open("subscription")
 	r.text("id", s.ID)
 	r.text("name", s.Name)
-	r.text("status", s.Status)
 	if r.event.Type == event.SubscriptionDisabled {
 		r.optionalText("reason", s.Reason)
 	}

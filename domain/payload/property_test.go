@@ -57,7 +57,7 @@ func wantPaths(e event.Event, v payload.View) []string {
 	}
 	block(e.Target != nil && !operational, "target", "id", "externalId", "title")
 	failing := e.Type == "ordinavo.subscription.failing"
-	block(e.Subscription != nil && operational, "subscription", "id", "name", "status",
+	block(e.Subscription != nil && operational, "subscription", "id", "name",
 		only(e.Type == "ordinavo.subscription.disabled", "reason"), only(failing, "failuresInARow"), only(failing, "failingSince"))
 	block(e.Delivery != nil && e.Type == "ordinavo.delivery.dead_lettered", "delivery", "id", "eventId", "eventType", "status", "reason",
 		"attemptCount", "createdAt", "lastOutcome", "lastResponseStatus")

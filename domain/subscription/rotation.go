@@ -37,6 +37,27 @@ func (s Secrets) ForStandard(now time.Time) []string {
 	return []string{s.Current}
 }
 
+// maxNotice is how long before its end an overlap is announced at the most.
+const maxNotice = 24 * time.Hour
+
+// NoticeOf is when admins are to be told that the overlap of a rotation ends: with a quarter of it left, and no earlier
+// than a day before its end. It is zero when a change ends what there was to tell; concerned is false for
+// a change that has nothing to do with it.
+func NoticeOf(c Change) (at time.Time, concerned bool) {
+	switch c := c.(type) {
+	case SecretRotationStarted:
+		overlap := c.OverlapEnd.Sub(c.At)
+		if overlap <= 0 {
+			return time.Time{}, true
+		}
+		return c.OverlapEnd.Add(-min(overlap/4, maxNotice)), true
+	case SecretRotationCompleted, Deleted:
+		return time.Time{}, true
+	default:
+		return time.Time{}, false
+	}
+}
+
 // RotateSecret begins a rotation whose overlap is 0 to MaxOverlap. While one is under way another is refused, unless it has no
 // overlap: then all older secrets end at once.
 func (s Subscription) RotateSecret(newSecretID string, overlap time.Duration, now time.Time) ([]Change, error) {

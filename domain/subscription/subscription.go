@@ -113,6 +113,9 @@ func (s Subscription) mustExist() error {
 // FailingTooLong is for how long a receiver may do nothing but fail until the service disables it (contract, section 5).
 const FailingTooLong = 5 * 24 * time.Hour
 
+// FailuresUntilFailing is how many attempts in a row have to fail until the tenant's admins are told.
+const FailuresUntilFailing = 10
+
 // Why the service disables a subscription.
 const (
 	ReasonGone    = "the receiver answered 410 Gone"

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/secret"
@@ -216,17 +217,23 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error
 	w.saved = append(w.saved, saved...)
 	return nil, nil
 }
-func (w *world) NoteHealth(context.Context, map[dispatch.Lane]bool, time.Time) (map[dispatch.Lane]time.Time, error) {
+func (w *world) NoteHealth(context.Context, map[dispatch.Lane]dispatch.Ended, time.Time) (map[dispatch.Lane]dispatch.Health, error) {
 	return nil, nil
 }
 func (w *world) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
+func (w *world) Fingerprints(context.Context, []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	return nil, nil
+}
+func (w *world) AppendEvents(context.Context, []intake.Accepted) error { return nil }
 func (w *world) GiveBack(_ context.Context, _ string, leased []dispatch.Leased) error {
 	if w.giveErr == nil {
 		w.givenBack = append(w.givenBack, leased...)
 	}
 	return w.giveErr
 }
-func (w *world) Disable(context.Context, dispatch.Lane, string) error { return nil }
+func (w *world) Disable(context.Context, dispatch.Lane, string) (*subscription.Subscription, error) {
+	return nil, nil
+}
 func (w *world) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {
 	return secret.FromBytes([32]byte{1}), nil
 }

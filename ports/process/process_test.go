@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -388,11 +389,15 @@ func (q *queue) Look(context.Context, dispatch.LookRequest) (dispatch.LookAnswer
 func (q *queue) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
 	return dispatch.LeaseAnswer{}, nil
 }
-func (q *queue) NoteHealth(context.Context, map[dispatch.Lane]bool, time.Time) (map[dispatch.Lane]time.Time, error) {
+func (q *queue) NoteHealth(context.Context, map[dispatch.Lane]dispatch.Ended, time.Time) (map[dispatch.Lane]dispatch.Health, error) {
 	return nil, nil
 }
 func (q *queue) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
 func (q *queue) GiveBack(context.Context, string, []dispatch.Leased) error            { return nil }
+func (q *queue) Fingerprints(context.Context, []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+	return nil, nil
+}
+func (q *queue) AppendEvents(context.Context, []intake.Accepted) error { return nil }
 func (q *queue) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {
 	return secret.FromBytes([32]byte{1}), nil
 }

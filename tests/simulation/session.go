@@ -236,8 +236,8 @@ func (s *session) Save(ctx context.Context, saved []dispatch.Saved) ([]string, e
 	return write(ctx, s, "Save", func(ctx context.Context) ([]string, error) { return s.Store.Save(ctx, saved) })
 }
 
-func (s *session) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]bool, now time.Time) (map[dispatch.Lane]time.Time, error) {
-	return write(ctx, s, "NoteHealth", func(ctx context.Context) (map[dispatch.Lane]time.Time, error) {
+func (s *session) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch.Ended, now time.Time) (map[dispatch.Lane]dispatch.Health, error) {
+	return write(ctx, s, "NoteHealth", func(ctx context.Context) (map[dispatch.Lane]dispatch.Health, error) {
 		return s.Store.NoteHealth(ctx, lanes, now)
 	})
 }

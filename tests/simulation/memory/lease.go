@@ -176,27 +176,3 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 	}
 	return orphans, err
 }
-
-// NoteHealth remembers since when each lane has done nothing but fail; see dispatch.Store.
-func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]bool, now time.Time) (map[dispatch.Lane]time.Time, error) {
-	failing := map[dispatch.Lane]time.Time{}
-	err := s.update(ctx, func(_ context.Context, tx *tx) error {
-		for lane, succeeded := range lanes {
-			row, found := s.subscriptions.get(laneKey(lane))
-			switch {
-			case !found:
-			case succeeded && !row.failingSince.IsZero():
-				row.failingSince = time.Time{}
-				s.subscriptions.put(tx, laneKey(lane), row)
-			case !succeeded && row.failingSince.IsZero():
-				row.failingSince = now
-				s.subscriptions.put(tx, laneKey(lane), row)
-			}
-			if !succeeded {
-				failing[lane] = row.failingSince
-			}
-		}
-		return nil
-	})
-	return failing, err
-}

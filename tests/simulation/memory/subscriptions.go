@@ -50,14 +50,21 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
 		if after.Status == subscription.StatusActive && row.Status != subscription.StatusActive {
-			row.failingSince = time.Time{}
+			row.failingSince, row.failures = time.Time{}, 0
 		}
-		s.subscriptions.put(tx, k, storedSubscription{after, row.failingSince})
+		s.subscriptions.put(tx, k, storedSubscription{after, row.failingSince, row.failures})
 		for i, c := range changes {
 			r := record{topic: TopicSubscriptions, tenant: after.Tenant, stream: subscriptionStream + after.ID,
 				version: before.Version + int64(i) + 1, at: after.UpdatedAt, subscription: c, by: by}
 			if _, err := s.append(tx, r); err != nil {
 				return err
+			}
+			switch at, concerned := subscription.NoticeOf(c); {
+			case !concerned:
+			case at.IsZero():
+				s.notices.drop(tx, k)
+			default:
+				s.notices.put(tx, k, subscriptions.Notice{Lane: dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}, At: at})
 			}
 			if action, needed := sweep.ActionFor(c); needed {
 				tx.queue = true

@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	keys "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/circuit"
@@ -123,6 +124,7 @@ type (
 	storedSubscription struct {
 		subscription.Subscription
 		failingSince time.Time
+		failures     int
 	}
 	// storedSecret remembers what it was saved for, as sealing does.
 	storedSecret struct {
@@ -160,6 +162,7 @@ type tables struct {
 	subscriptions *table[storedSubscription]
 	secrets       *table[storedSecret]
 	sweeps        *table[storedSweep]
+	notices       *table[subscriptions.Notice]
 	jobs          *table[storedJob]
 	bodies        *table[[]byte]
 	gated         *table[fanout.Gated]
@@ -180,7 +183,7 @@ type tables struct {
 func newTables() tables {
 	return tables{
 		tenants: newTable[access.Tenant](), keys: newTable[storedKey](), records: newTable[payload.Context](), externalIDs: newTable[string](),
-		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), jobs: newTable[storedJob](),
+		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), notices: newTable[subscriptions.Notice](), jobs: newTable[storedJob](),
 		bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
 		incarnations: newTable[time.Time](), circuits: newTable[circuit.Report](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), days: newTable[dayCount](), projections: newTable[storedProjection](), hours: newTable[storedHour](), streams: newTable[[]*record](),
 	}

@@ -1,0 +1,124 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/operational"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// laneEnd is what a turn's attempts say about one lane.
+type laneEnd struct {
+	Ended
+	subscription subscription.Subscription
+	gone         bool
+	goneToEvent  bool // the receiver said so to an event that is not operational
+}
+
+// tell disables subscriptions whose receiver is gone or has only failed for days, and accepts the operational
+// events of the turn. Attempts of operational events make none, lest the service talk to itself.
+func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, now time.Time) error {
+	lanes := map[Lane]*laneEnd{}
+	outcomes := map[string]result{}
+	for _, r := range d.unsaved {
+		if slices.Contains(stale, r.leased.Delivery.ID) {
+			continue
+		}
+		outcomes[r.leased.Delivery.ID] = r
+		if lanes[r.leased.Lane()] == nil {
+			lanes[r.leased.Lane()] = &laneEnd{subscription: r.leased.Subscription}
+		}
+		lanes[r.leased.Lane()].note(r)
+	}
+	told, err := d.noteHealth(ctx, lanes, now)
+	if err != nil {
+		return err
+	}
+	for _, s := range saved {
+		if s.After.Status != delivery.StatusDeadLetter || s.After.EventType.IsOperational() {
+			continue
+		}
+		r := outcomes[s.After.ID]
+		e, err := operational.DeadLettered(r.leased.Subscription, s.After, deadLetterReason(s.Changes), r.outcome, s.TraceParent)
+		if err != nil {
+			return err
+		}
+		told = append(told, e)
+	}
+	return operational.Accept(ctx, d.store, told)
+}
+
+func (l *laneEnd) note(r result) {
+	business := !r.leased.Delivery.EventType.IsOperational()
+	l.Succeeded = l.Succeeded || r.outcome.Succeeded()
+	if business && !r.outcome.Succeeded() {
+		l.Failures++
+	}
+	l.gone = l.gone || r.outcome.Gone()
+	l.goneToEvent = l.goneToEvent || business && r.outcome.Gone()
+}
+
+func deadLetterReason(changes []delivery.Change) string {
+	for _, c := range changes {
+		if dead, ok := c.(delivery.DeadLettered); ok {
+			return dead.Reason
+		}
+	}
+	return ""
+}
+
+// noteHealth goes through the lanes in one order for all processes, so that two that disable the same do not wait
+// for each other.
+func (d *Dispatcher) noteHealth(ctx context.Context, lanes map[Lane]*laneEnd, now time.Time) (told []intake.Accepted, err error) {
+	ended := make(map[Lane]Ended, len(lanes))
+	for lane, l := range lanes {
+		ended[lane] = l.Ended
+	}
+	health, err := d.store.NoteHealth(ctx, ended, now)
+	if err != nil {
+		return nil, fmt.Errorf("note the lanes' health: %w", err)
+	}
+	for _, lane := range slices.SortedFunc(maps.Keys(lanes), Lane.Compare) {
+		of, err := d.react(ctx, lane, lanes[lane], health[lane], now)
+		if err != nil {
+			return nil, err
+		}
+		told = append(told, of...)
+	}
+	return told, nil
+}
+
+// react does what a lane's health asks for, and says what its tenant's admins are to be told.
+func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health, now time.Time) (told []intake.Accepted, err error) {
+	if h.Reached {
+		e, err := operational.Failing(l.subscription, h.Failures, h.FailingSince, now)
+		if err != nil {
+			return nil, err
+		}
+		told = append(told, e)
+	}
+	reason, tell := "", false
+	switch {
+	case l.gone:
+		reason, tell = subscription.ReasonGone, l.goneToEvent
+	case !l.Succeeded && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= subscription.FailingTooLong:
+		reason, tell = subscription.ReasonFailing, h.Failures > 0
+	default:
+		return told, nil
+	}
+	disabled, err := d.disabler.Disable(ctx, lane, reason)
+	if err != nil {
+		return nil, fmt.Errorf("disable subscription %s: %w", lane.SubscriptionID, err)
+	}
+	if disabled == nil || !tell {
+		return told, nil
+	}
+	e, err := operational.Disabled(*disabled)
+	return append(told, e), err
+}

@@ -1,0 +1,105 @@
+package subscriptions_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+// told is the tenant's operational events.
+func (w *world) told() []intake.Accepted {
+	w.Helper()
+	list, err := w.AcceptedEvents(w.Context(), queries.EventFilter{Tenant: "acme", Limit: 100})
+	w.ok(err)
+	keys := make([]intake.EventKey, len(list))
+	for i, e := range list {
+		keys[i] = intake.EventKey{Tenant: e.Tenant, ID: e.ID}
+	}
+	events, err := w.Events(w.Context(), keys)
+	w.ok(err)
+	return events
+}
+
+func TestTheEndOfARotationIsAnnouncedOnce(t *testing.T) {
+	w := newWorld(t)
+	s := w.create(nil)
+	step := func(at, wantNext time.Duration, told int) {
+		t.Helper()
+		w.now = start.Add(at)
+		next, err := subscriptions.NewNotices(w.Store, w.service.Now).Step(t.Context())
+		if err != nil || !next.Equal(start.Add(wantNext)) || len(w.told()) != told {
+			t.Errorf("after %s: next after %s, %v, told %d", at, next.Sub(start), err, len(w.told()))
+		}
+	}
+	step(0, time.Minute, 0)
+	after, _, err := w.service.RotateSecret(t.Context(), laneOf(s), 0, 24*time.Hour, by)
+	w.ok(err)
+	step(time.Hour, time.Hour+time.Minute, 0)
+	step(18*time.Hour-time.Second, 18*time.Hour, 0)
+	step(18*time.Hour, 18*time.Hour+time.Minute, 1)
+	step(19*time.Hour, 19*time.Hour+time.Minute, 1)
+	e := w.told()[0]
+	if e.Type != event.SecretRotationEnding || e.Subscription.ID != s.ID || e.Subscription.Name != s.Name ||
+		!e.SecretRotation.OverlapEnd.Equal(after.Secrets.OverlapEnd) || !e.OccurredAt.Equal(start.Add(18*time.Hour)) || !event.ValidID(e.ID) {
+		t.Errorf("told %+v, %+v, %+v", e, e.Subscription, e.SecretRotation)
+	}
+}
+
+func TestAnOverlapThatIsOverIsNotAnnounced(t *testing.T) {
+	w := newWorld(t)
+	late, completed, deleted := w.create(nil), w.create(nil), w.create(nil)
+	for _, s := range []string{late.ID, completed.ID, deleted.ID} {
+		lane := laneOf(late)
+		lane.SubscriptionID = s
+		_, _, err := w.service.RotateSecret(t.Context(), lane, 0, time.Hour, by)
+		w.ok(err)
+	}
+	_, err := w.service.CompleteRotation(t.Context(), laneOf(completed), 0, by)
+	w.ok(err)
+	w.ok(w.service.Delete(t.Context(), laneOf(deleted), 0, by))
+	w.now = start.Add(time.Hour)
+	for range 2 {
+		_, err = subscriptions.NewNotices(w.Store, w.service.Now).Step(t.Context())
+		w.ok(err)
+	}
+	left, err := w.NextNotices(t.Context(), 10)
+	w.ok(err)
+	if len(left) > 0 || len(w.told()) > 0 {
+		t.Errorf("told %v, left %v", w.told(), left)
+	}
+}
+
+// cutStore fails to accept events as long as it is cut.
+type cutStore struct {
+	subscriptions.NoticeStore
+	cut bool
+}
+
+func (s *cutStore) AppendEvents(ctx context.Context, events []intake.Accepted) error {
+	if s.cut {
+		return errors.New("cut off")
+	}
+	return s.NoticeStore.AppendEvents(ctx, events)
+}
+
+func TestANoticeThatCouldNotBeToldComesAgain(t *testing.T) {
+	w := newWorld(t)
+	_, _, err := w.service.RotateSecret(t.Context(), laneOf(w.create(nil)), 0, time.Hour, by)
+	w.ok(err)
+	w.now = start.Add(45 * time.Minute)
+	store := &cutStore{w.Store, true}
+	notices := subscriptions.NewNotices(store, w.service.Now)
+	if _, err := notices.Step(t.Context()); err == nil || len(w.told()) > 0 {
+		t.Errorf("told %v, %v", w.told(), err)
+	}
+	store.cut = false
+	if _, err := notices.Step(t.Context()); err != nil || len(w.told()) != 1 {
+		t.Errorf("told %v, %v", w.told(), err)
+	}
+}

@@ -1,0 +1,2 @@
+DROP TABLE rotation_notices;
+ALTER TABLE subscriptions DROP COLUMN failures;
