@@ -58,7 +58,7 @@ const (
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET notice_at = excluded.notice_at`
 	forgetNotice = `DELETE FROM rotation_notices WHERE tenant_id = ? AND subscription_id = ?`
 	endNotice    = forgetNotice + ` AND notice_at = ?`
-	nextNotices  = `SELECT tenant_id, subscription_id, notice_at FROM rotation_notices ORDER BY notice_at LIMIT ?`
+	nextNotices  = `SELECT tenant_id, subscription_id, notice_at FROM rotation_notices WHERE notice_at > 0 ORDER BY notice_at LIMIT ?`
 )
 
 // noteRotation notes, or forgets, that the end of a rotation is to be announced.

@@ -40,7 +40,7 @@ func (a *API) asyncAPI() fragment {
 		messages[name] = w.message()
 		channelMessages[name] = ref("#/components/messages/" + name)
 		operations["send."+name] = fragment{
-			"action": "send", "channel": ref("#/channels/" + asyncChannel), "title": name, "summary": w.Description(), "description": webhookDescription,
+			"action": "send", "channel": ref("#/channels/" + asyncChannel), "title": name, "summary": w.Description(), "description": w.about(), "tags": []fragment{{"name": w.tag()}},
 			"messages": []fragment{ref("#/channels/" + asyncChannel + "/messages/" + name)},
 			"bindings": fragment{"http": fragment{"method": "POST", "bindingVersion": httpBinding}},
 		}

@@ -24,6 +24,7 @@ func bodySchema(t event.Type) *huma.Schema {
 	blocks := map[event.Block]*huma.Schema{
 		event.BlockAppointment: appointmentSchema(t), event.BlockVisitReport: visitReportSchema(), event.BlockFollowUp: followUpSchema(),
 		event.BlockBillingEvent: billingEventSchema(t), event.BlockTarget: targetSchema(),
+		event.BlockSubscription: subscriptionSchema(t), event.BlockDelivery: deliverySchema(), event.BlockSecretRotation: object(field{"overlapEnd", moment()}),
 	}
 	for block, schema := range blocks {
 		if !t.Carries(block) {
@@ -99,6 +100,24 @@ func billingEventSchema(t event.Type) *huma.Schema {
 		schema.Required = append(schema.Required, "error")
 	}
 	return schema
+}
+
+func subscriptionSchema(t event.Type) *huma.Schema {
+	fields := []field{{"id", pattern(`^sub_`)}, {"name", text()}}
+	switch t {
+	case event.SubscriptionDisabled:
+		fields = append(fields, field{"reason", nullable(text())})
+	case event.SubscriptionFailing:
+		fields = append(fields, field{"failuresInARow", nullable(integer())}, field{"failingSince", nullable(moment())})
+	}
+	return object(fields...)
+}
+
+func deliverySchema() *huma.Schema {
+	status := nullable(integer())
+	status.Description = "Of the last attempt; null when nothing was answered."
+	return object(field{"id", pattern(`^dlv_`)}, field{"eventId", pattern(`^evt_`)}, field{"eventType", text()}, field{"status", text()}, field{"reason", text()},
+		field{"attemptCount", integer()}, field{"createdAt", moment()}, field{"lastOutcome", text()}, field{"lastResponseStatus", status})
 }
 
 // faultSchema allows null: what went wrong may not have been said.

@@ -36,11 +36,27 @@ func samples() (all []event.Event) {
 	return all
 }
 
-// filled is an event with no field left empty.
+// filled is an event with no field left empty of those that an emitter may send.
 func filled() event.Event {
 	e := event.Sample(event.BillingEventFailed, "tenant-123")
 	fill(reflect.ValueOf(&e).Elem(), &e)
+	e.Subscription, e.Delivery, e.SecretRotation = nil, nil, nil
 	return e
+}
+
+// What the service tells of its own work, nobody else can put into an event.
+func TestDecodeReadsNoOperationalBlock(t *testing.T) {
+	for _, eventType := range event.OperationalTypes() {
+		encoded, err := json.Marshal(event.Sample(eventType, "tenant-123"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fields := problem.Collect("")
+		events, _, err := decodeEvents(encoded, fields)
+		if err != nil || fields.Err() != nil || events[0].Subscription != nil || events[0].Delivery != nil || events[0].SecretRotation != nil {
+			t.Errorf("%s: %+v, %v, %v", eventType, events, err, fields.Err())
+		}
+	}
 }
 
 func fill(v reflect.Value, sample *event.Event) {

@@ -12,13 +12,22 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// EventType is one of the 19 types.
+// EventType is one of the 19 types that product services emit, or an operational one.
 type EventType struct {
 	EventType       string `json:"eventType" example:"visit_report.approved"`
 	Family          string `json:"family" doc:"What family.* in a filter stands for." example:"visit_report"`
 	Description     string `json:"description"`
 	CustomerContext bool   `json:"customerContext" doc:"Whether bodies may carry customer, location and contact."`
 }
+
+// EventTypeList is a page of the 19 types, with the operational ones apart.
+type EventTypeList struct {
+	Page[EventType]
+	Operational []EventType `json:"operational" doc:"What the service itself tells of the tenant's subscriptions, with every page."`
+}
+
+// EventTypeListOutput is an EventTypeList as an answer.
+type EventTypeListOutput struct{ Body EventTypeList }
 
 // EventTypeDetail is a type with what a receiver gets.
 type EventTypeDetail struct {
@@ -36,12 +45,15 @@ type eventTypeInput struct {
 
 func (a *API) routeEventTypes() {
 	register(a, operation{id: "listEventTypes", method: http.MethodGet, path: "/v1/event-types", tag: tagEventTypes, forBound: true,
-		summary: "List the event types"}, a.listEventTypes)
+		summary: "List the event types",
+		description: "data is the 19 that product services emit. operational is those by which the service tells a tenant's admins about their own subscriptions: one that was " +
+			"disabled, one of which ten attempts in a row failed, a delivery that was given up, a rotated secret whose overlap soon ends (a quarter of it is left, at most a day). They come to subscriptions that ask for them by name or by ordinavo.*, and not with *. " +
+			"Failing deliveries of operational events make no operational events."}, a.listEventTypes)
 	register(a, operation{id: "getEventType", method: http.MethodGet, path: "/v1/event-types/{type}", tag: tagEventTypes, forBound: true,
 		statuses: []int{http.StatusNotFound}, summary: "Get an event type with an example and the JSON Schema of its body"}, a.getEventType)
 }
 
-func (a *API) listEventTypes(ctx context.Context, in *listInput) (*PageOutput[EventType], error) {
+func (a *API) listEventTypes(ctx context.Context, in *listInput) (*EventTypeListOutput, error) {
 	l := a.listOf(ctx, "event-types", in.Paging)
 	after, err := l.after()
 	if err != nil {
@@ -49,7 +61,15 @@ func (a *API) listEventTypes(ctx context.Context, in *listInput) (*PageOutput[Ev
 	}
 	types := event.Types()
 	types = types[slices.Index(types, event.Type(after))+1:]
-	return pageOf(l, types[:min(len(types), l.fetch())], func(t event.Type) string { return string(t) }, viewEventType)
+	page, err := pageOf(l, types[:min(len(types), l.fetch())], func(t event.Type) string { return string(t) }, viewEventType)
+	if err != nil {
+		return nil, err
+	}
+	list := EventTypeList{Page: page.Body}
+	for _, t := range event.OperationalTypes() {
+		list.Operational = append(list.Operational, viewEventType(t))
+	}
+	return &EventTypeListOutput{list}, nil
 }
 
 func (a *API) getEventType(_ context.Context, in *eventTypeInput) (*EventTypeOutput, error) {

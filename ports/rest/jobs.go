@@ -80,7 +80,7 @@ type BulkRetry struct {
 type Replay struct {
 	Mode       string     `json:"mode" enum:"original,rerender" doc:"original sends the stored bytes again under the same delivery id. rerender renders anew with today's options and directory, as a new delivery of the same eventId."`
 	DryRun     bool       `json:"dryRun,omitempty" doc:"Only counts."`
-	EventTypes []string   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or *. Default: all."`
+	EventTypes []string   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or * for all that product services emit. Default: all, operational events too."`
 	Statuses   []string   `json:"statuses,omitempty" maxItems:"4" enum:"retrying,succeeded,dead_letter,cancelled" doc:"Of the event's newest delivery. Default: any of these. What is pending, delivering or parked is sent anyway."`
 	Since      *time.Time `json:"since,omitempty" doc:"Of the delivery's creation; inclusive."`
 	Until      *time.Time `json:"until,omitempty" doc:"Exclusive."`

@@ -37,7 +37,7 @@ func (a *API) newHuma() huma.API {
 			},
 			Tags: []*huma.Tag{
 				{Name: tagEvents, Description: "What happened, and what became of it."},
-				{Name: tagEventTypes, Description: "The 19 event types with the body that a receiver gets."},
+				{Name: tagEventTypes, Description: "The 19 event types that product services emit, and the operational ones that the service makes itself, with the body that a receiver gets."},
 				{Name: tagDirectory, Description: "Customers, locations, contacts, and what source systems call them."},
 				{Name: tagSubscriptions, Description: "Who gets which events, and how."},
 				{Name: tagDeliveries, Description: "Events on their way to subscriptions, attempt by attempt."},
@@ -46,6 +46,7 @@ func (a *API) newHuma() huma.API {
 				{Name: tagKeys, Description: "API keys."},
 				{Name: tagService, Description: "The service itself."},
 				{Name: tagWebhooks, Description: "The requests that receivers get, by event type."},
+				{Name: tagOperational, Description: "Requests about the receiver's own subscriptions, for a tenant's admins: they come to who asks for ordinavo.*, or for one of them."},
 			},
 		},
 		Formats:                      map[string]huma.Format{contentTypeJSON: strictJSON, "json": strictJSON},
@@ -65,6 +66,7 @@ const (
 	tagKeys          = "API keys"
 	tagService       = "Service"
 	tagWebhooks      = "Webhooks"
+	tagOperational   = "Operational webhooks"
 )
 
 func tenantParameter() *huma.Param {

@@ -132,7 +132,7 @@ func TestExamplesWork(t *testing.T) {
 // The example of each type satisfies the schema of each type, and no other type's.
 func TestBodySchemas(t *testing.T) {
 	h := newHarness(t)
-	for _, eventType := range event.Types() {
+	for _, eventType := range event.AllTypes() {
 		got := h.call(h.reader, "GET", "/v1/event-types/"+string(eventType), "").expect(http.StatusOK)
 		var detail struct {
 			EventType string          `json:"eventType"`

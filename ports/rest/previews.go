@@ -95,7 +95,7 @@ func (emittedEvent) Schema(r huma.Registry) *huma.Schema {
 // PreviewWanted is the event to show, and how.
 type PreviewWanted struct {
 	Event          emittedEvent `json:"event,omitempty"`
-	EventType      string       `json:"eventType,omitempty" maxLength:"100" doc:"A sample of this type, instead of an event." example:"visit_report.approved"`
+	EventType      string       `json:"eventType,omitempty" maxLength:"100" doc:"A sample of this type, operational ones too, instead of an event." example:"visit_report.approved"`
 	PayloadOptions NewOptions   `json:"payloadOptions,omitempty"`
 }
 

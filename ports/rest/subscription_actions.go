@@ -146,7 +146,7 @@ func (a *API) test(ctx context.Context, in *testInput) (*TestOutput, error) {
 }
 
 func firstWanted(s subscription.Subscription) event.Type {
-	for _, t := range event.Types() {
+	for _, t := range event.AllTypes() {
 		if s.EventTypes.Matches(t) {
 			return t
 		}

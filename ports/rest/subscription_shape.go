@@ -88,7 +88,7 @@ func (o NewOptions) apply(to *payload.Options, fields problem.Fields) {
 type SubscriptionPatch struct {
 	Name           optional[string]     `json:"name,omitempty" maxLength:"200" example:"SAP"`
 	URL            optional[string]     `json:"url,omitempty" maxLength:"2048" example:"https://erp.example.com/hook"`
-	EventTypes     optional[[]string]   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or *."`
+	EventTypes     optional[[]string]   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or * for all that product services emit. Operational events come with ordinavo.*, or by name."`
 	SourceSystem   optional[string]     `json:"sourceSystem,omitempty" maxLength:"64" example:"sap"`
 	PayloadOptions optional[NewOptions] `json:"payloadOptions,omitempty"`
 	RetrySchedule  optional[[]string]   `json:"retrySchedule,omitempty" nullable:"true" maxItems:"20" doc:"Delays of 1s to 72h; null for the service's own schedule."`

@@ -39,10 +39,10 @@ var (
 	exampleSecret  = secret.FromBytes([32]byte([]byte("documentation is not a secret :)")))
 )
 
-// webhooks is all 19, in the order of the contract.
+// webhooks is all 19, in the order of the contract, and the operational ones behind them.
 func (a *API) webhooks() []webhook {
-	all := make([]webhook, 0, len(event.Types()))
-	for _, t := range event.Types() {
+	all := make([]webhook, 0, len(event.AllTypes()))
+	for _, t := range event.AllTypes() {
 		body := exampleBody(t)
 		all = append(all, webhook{
 			Type: t, schemaName: pascalCase(string(t)) + "Body", schema: bodySchema(t), example: body,
@@ -87,6 +87,25 @@ func webhookHeaders(t event.Type, body []byte, userAgent string) []webhookHeader
 const webhookDescription = "Sent to the URL of every subscription whose eventTypes match. The bytes of the body are the same for every attempt. Any 2xx within the " +
 	"timeout is success; anything else, redirects included, is tried again by the subscription's schedule, unless it is 410."
 
+const operationalDescription = "Operational: made by the service about a subscription of the tenant, and sent to who asks for it by name or by ordinavo.*, not with *. " +
+	"Failing deliveries of operational events make no operational events. "
+
+// about is the longer description.
+func (w webhook) about() string {
+	if w.IsOperational() {
+		return operationalDescription + webhookDescription
+	}
+	return webhookDescription
+}
+
+// tag shows the operational ones apart.
+func (w webhook) tag() string {
+	if w.IsOperational() {
+		return tagOperational
+	}
+	return tagWebhooks
+}
+
 // describeWebhooks adds the requests that receivers get to the OpenAPI document.
 func (a *API) describeWebhooks() {
 	document := a.huma.OpenAPI()
@@ -95,8 +114,8 @@ func (a *API) describeWebhooks() {
 	for _, w := range a.webhooks() {
 		document.Components.Schemas.Map()[w.schemaName] = w.schema
 		document.Webhooks[string(w.Type)] = &huma.PathItem{Post: &huma.Operation{
-			OperationID: "receive" + pascalCase(string(w.Type)), Tags: []string{tagWebhooks},
-			Summary: w.Description(), Description: webhookDescription, Security: []map[string][]string{},
+			OperationID: "receive" + pascalCase(string(w.Type)), Tags: []string{w.tag()},
+			Summary: w.Description(), Description: w.about(), Security: []map[string][]string{},
 			Parameters: headerParameters(document.Components.Parameters, w.headers),
 			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
 				contentTypeJSON: {Schema: &huma.Schema{Ref: refSchema + w.schemaName}, Example: w.example},
