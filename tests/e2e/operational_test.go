@@ -64,9 +64,12 @@ func TestOperationalEvents(t *testing.T) {
 	}
 	acme.settled(last, gone.ID, "dead_letter")
 	const want = 10 + 1 + 1 + 1
+	document := into[object](acme.get("/openapi.json").want(http.StatusOK))
+	compiler := compilerOf(t, document)
 	var types, deadOnes []string
 	for _, a := range admin.wait(want) {
 		verify(t, a, told.Secret)
+		isAsDocumented(t, document, compiler, a)
 		body := operational(t, a)
 		types = append(types, body.EventType)
 		switch body.EventType {

@@ -32,19 +32,26 @@ func TestRequestsAreAsTheWebhooksSay(t *testing.T) {
 	document := into[object](acme.get("/openapi.json").want(http.StatusOK))
 	webhooks := document["webhooks"].(object)
 	for name := range webhooks {
-		acme.emit(withEveryBlock(acme, name))
+		if !strings.HasPrefix(name, "ordinavo.") { // which the service alone sends
+			acme.emit(withEveryBlock(acme, name))
+		}
 	}
 	compiler := compilerOf(t, document)
 	for _, got := range hook.wait(19) {
-		name := got.header.Get("X-Ordinavo-Event-Type")
-		post, ok := webhooks[name].(object)["post"].(object)
-		if !ok {
-			t.Fatalf("there is no webhook %q", name)
-		}
-		checkAgainst(t, compiler, pointer("webhooks", name, "post", "requestBody", "content", "application/json", "schema"), name, got.body)
-		checkSentHeaders(t, document, post["parameters"].([]any), got.header)
+		isAsDocumented(t, document, compiler, got)
 	}
 	hook.exactly(19)
+}
+
+func isAsDocumented(t *testing.T, document object, compiler *jsonschema.Compiler, got arrival) {
+	t.Helper()
+	name := got.header.Get("X-Ordinavo-Event-Type")
+	webhook, ok := document["webhooks"].(object)[name].(object)
+	if !ok {
+		t.Fatalf("there is no webhook %q", name)
+	}
+	checkAgainst(t, compiler, pointer("webhooks", name, "post", "requestBody", "content", "application/json", "schema"), name, got.body)
+	checkSentHeaders(t, document, webhook["post"].(object)["parameters"].([]any), got.header)
 }
 
 func withEveryBlock(n tenant, eventType string) object {
