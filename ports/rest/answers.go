@@ -11,8 +11,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/gofiber/fiber/v2"
-
-	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 const (
@@ -38,48 +36,56 @@ func sharedHeaders() map[string]*huma.Header {
 	}
 }
 
-// refusals are the errors that some route answers, by status.
-func refusals() map[int][]problem.Code {
-	byStatus := map[int][]problem.Code{}
-	for _, code := range slices.Sorted(maps.Keys(kinds)) {
-		byStatus[kinds[code].status] = append(byStatus[kinds[code].status], code)
+// sharedResponse describes an answer that says no, with the codes that it can have, once for all routes that give it; kept says that
+// they keep what they answered with an Idempotency-Key.
+func sharedResponse(components *huma.Components, status int, kept bool) *huma.Response {
+	name := strings.ReplaceAll(http.StatusText(status), " ", "")
+	kept = kept && keepable(status)
+	if kept {
+		name = "Write" + name
 	}
-	return byStatus
+	if components.Responses[name] == nil {
+		components.Responses[name] = refusalOf(components.Schemas, status, kept)
+	}
+	return &huma.Response{Ref: refResponses + name}
 }
 
-// sharedResponses describes the answers that say no, each with the codes that it can have.
-func sharedResponses(registry huma.Registry) map[string]*huma.Response {
-	schema := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
-	shared := map[string]*huma.Response{}
-	for status, codes := range refusals() {
-		means := make([]string, 0, len(codes))
-		for _, code := range codes {
+// keepable reports whether an answer is one that is kept: not a failure, and not a refusal that comes before the key is looked at.
+func keepable(status int) bool {
+	return status < http.StatusInternalServerError && status != http.StatusUnauthorized && status != http.StatusTooManyRequests
+}
+
+func refusalOf(registry huma.Registry, status int, kept bool) *huma.Response {
+	response := &huma.Response{
+		Description: meaning(status), Headers: headersOf(rateHeaders()...),
+		Content: map[string]*huma.MediaType{contentTypeProblem: {Schema: registry.Schema(reflect.TypeFor[Problem](), true, "Problem")}},
+	}
+	switch status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		refer(response, fiber.HeaderRetryAfter)
+	case http.StatusUnauthorized:
+		response.Headers[fiber.HeaderWWWAuthenticate] = &huma.Header{Required: true, Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"Bearer"}}}
+	case http.StatusConflict:
+		response.Headers[fiber.HeaderRetryAfter] = &huma.Header{
+			Description: "Seconds, when the first request with the Idempotency-Key is still being worked on.", Schema: &huma.Schema{Type: huma.TypeInteger},
+		}
+	}
+	if kept {
+		refer(response, headerReplayed)
+	}
+	return response
+}
+
+// meaning is what the codes with the status say.
+func meaning(status int) string {
+	var means []string
+	for _, code := range slices.Sorted(maps.Keys(kinds)) {
+		if kinds[code].status == status {
 			means = append(means, fmt.Sprintf("%s: %s.", code, kinds[code].title))
 		}
-		response := &huma.Response{
-			Description: strings.Join(means, " "), Headers: headersOf(rateHeaders()...),
-			Content: map[string]*huma.MediaType{contentTypeProblem: {Schema: schema}},
-		}
-		switch status {
-		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-			refer(response, fiber.HeaderRetryAfter)
-		case http.StatusUnauthorized:
-			response.Headers[fiber.HeaderWWWAuthenticate] = &huma.Header{Required: true, Schema: &huma.Schema{Type: huma.TypeString, Enum: []any{"Bearer"}}}
-		case http.StatusConflict:
-			response.Headers[fiber.HeaderRetryAfter] = &huma.Header{
-				Description: "Seconds, when the first request with the Idempotency-Key is still being worked on.", Schema: &huma.Schema{Type: huma.TypeInteger},
-			}
-		}
-		if status < http.StatusInternalServerError {
-			refer(response, headerReplayed)
-		}
-		shared[responseName(status)] = response
 	}
-	return shared
+	return strings.Join(means, " ")
 }
-
-// responseName is what the document calls an answer of many routes: NotFound.
-func responseName(status int) string { return strings.ReplaceAll(http.StatusText(status), " ", "") }
 
 func headersOf(names ...string) map[string]*huma.Header {
 	headers := map[string]*huma.Header{}
@@ -100,7 +106,6 @@ func refer(response *huma.Response, names ...string) {
 func (a *API) describeAnswers() {
 	document := a.huma.OpenAPI()
 	document.Components.Headers = sharedHeaders()
-	document.Components.Responses = sharedResponses(document.Components.Schemas)
 	for _, item := range document.Paths {
 		for _, o := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
 			if o != nil {

@@ -30,7 +30,7 @@ func (a *API) newHuma() huma.API {
 				License: &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"},
 			},
 			Components: &huma.Components{
-				Schemas: registry,
+				Schemas: registry, Responses: map[string]*huma.Response{},
 				SecuritySchemes: map[string]*huma.SecurityScheme{
 					securityScheme: {Type: "http", Scheme: "bearer", Description: "A platform key or a tenant's key: ord_live_…"},
 				},

@@ -76,7 +76,8 @@ func TestDocument(t *testing.T) {
 			for _, status := range statuses {
 				ref, _ := o.Responses[status]["$ref"].(string)
 				shared := d.Components.Responses[strings.TrimPrefix(ref, "#/components/responses/")]
-				if string(shared.Content) != `{"application/problem+json":{"schema":{"$ref":"#/components/schemas/Problem"}}}` || shared.Headers["X-RateLimit-Limit"] == nil {
+				if string(shared.Content) != `{"application/problem+json":{"schema":{"$ref":"#/components/schemas/Problem"}}}` || shared.Headers["X-RateLimit-Limit"] == nil ||
+					(shared.Headers["Idempotency-Replayed"] != nil) != (method != "get" && strings.Contains("400 403 404 409 413", status)) {
 					t.Errorf("%s: %s is no problem: %s %s", name, status, mustJSON(t, o.Responses[status]), shared.Content)
 				}
 			}

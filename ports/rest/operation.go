@@ -43,6 +43,9 @@ type operation struct {
 
 func (o operation) writes() bool { return o.method != http.MethodGet }
 
+// keeps reports whether answers are kept with their Idempotency-Key.
+func (o operation) keeps() bool { return o.writes() && !o.public }
+
 // describe is the operation as huma knows it.
 func (o operation) describe(a *API) huma.Operation {
 	described := huma.Operation{
@@ -51,7 +54,7 @@ func (o operation) describe(a *API) huma.Operation {
 		Security: []map[string][]string{}, Metadata: map[string]any{},
 	}
 	for _, status := range o.errorStatuses() {
-		described.Responses[strconv.Itoa(status)] = &huma.Response{Ref: refResponses + responseName(status)}
+		described.Responses[strconv.Itoa(status)] = sharedResponse(a.huma.OpenAPI().Components, status, o.keeps())
 	}
 	if o.produces != "" {
 		described.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{o.produces: {Schema: text()}}}
@@ -68,7 +71,7 @@ func (o operation) describe(a *API) huma.Operation {
 	if o.perTenant {
 		described.Parameters = append(described.Parameters, tenantParameter())
 	}
-	if o.writes() {
+	if o.keeps() {
 		described.Middlewares = append(described.Middlewares, a.idempotent)
 		described.Parameters = append(described.Parameters, idempotencyParameter())
 	}

@@ -149,10 +149,13 @@ function operationBody(method, path, operation, isWebhook) {
   return parts;
 }
 
+// responses says once what headers all answers have.
 function responses(all) {
-  return make("ul", { class: "fields responses" }, ...Object.entries(all).map(([status, response]) => {
+  const known = Object.values(all).map((response) => Object.keys(resolve(response).headers || {}));
+  const everywhere = (known[0] || []).filter((name) => known.every((names) => names.includes(name)));
+  const list = make("ul", { class: "fields responses" }, ...Object.entries(all).map(([status, response]) => {
     response = resolve(response);
-    const headers = Object.entries(response.headers || {});
+    const headers = Object.entries(response.headers || {}).filter(([name]) => !everywhere.includes(name));
     const head = [make("span", { class: "status s" + status[0] }, status), " ", response.description || ""];
     const [mediaType, content] = Object.entries(response.content || {})[0] || [];
     if (headers.length) head.push(make("span", { class: "limits" }, "with " + headers.map(([name]) => name).join(", ")));
@@ -161,6 +164,7 @@ function responses(all) {
     details.addEventListener("toggle", () => details.open && details.children.length === 1 && details.append(schemaView(content.schema)));
     return make("li", {}, details);
   }));
+  return make("div", {}, everywhere.length ? make("p", { class: "limits" }, "Each with " + everywhere.join(", ")) : "", list);
 }
 
 // entry is something that is found, opened and linked to; its body is made when it is first opened.
