@@ -46,6 +46,8 @@ function limitsOf(schema) {
   say("shortest", schema.minLength); say("longest", schema.maxLength);
   say("fewest", schema.minItems); say("most", schema.maxItems); say("pattern", schema.pattern);
   if (schema.examples) say("example", schema.examples[0]);
+  const each = schema.items && !schema.items.$ref && limitsOf(schema.items);
+  if (each) found.push("each " + each);
   return found.join("; ");
 }
 
