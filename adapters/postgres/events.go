@@ -119,12 +119,12 @@ func (tx *Tx) appendEvents(ctx context.Context, topic string, shard int, rows []
 
 // insertAccepted writes a record and the events that it names, whose sequences follow from its position.
 const insertAccepted = `WITH named AS (
-    INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at)
-    VALUES (nextval('log_numbers') * $1 + $2, $3, '', '', 0, $4, $5, $6, $7) RETURNING position
+    INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
+    VALUES (nextval('log_numbers') * $1 + $2, $3, '', '', 0, $4, $5, $6, $7, $8) RETURNING position
 )
 INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
 SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_type, e.occurred_at, e.accepted_at, e.fingerprint, e.content, e.traceparent
-FROM named, unnest($8::text[], $9::text[], $10::text[], $11::bigint[], $12::bigint[], $13::bytea[], $14::bytea[], $15::text[])
+FROM named, unnest($9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[])
   WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, place)`
 
 func queueAccepted(b *pgx.Batch, a appended, shards int) {
@@ -137,7 +137,7 @@ func queueAccepted(b *pgx.Batch, a appended, shards int) {
 		occurred[i], accepted[i] = e.OccurredAt.UnixMicro(), e.At.UnixMicro()
 		print[i], content[i] = e.Fingerprint[:], e.content
 	}
-	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Meta, a.At.UnixMicro(),
+	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Meta, a.At.UnixMicro(), a.week(),
 		owner, id, kind, occurred, accepted, print, content, trace)
 }
 

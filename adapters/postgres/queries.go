@@ -137,7 +137,8 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = $1 AND event_id = $2 ORDER BY subscription_id`, owner, eventID)
 }
 
-const selectPoisoned = `SELECT ` + storedColumns + ` FROM records WHERE topic = $1 AND position > $2 AND tenant_id = $3 ORDER BY position LIMIT 1000`
+const selectPoisoned = `SELECT ` + storedColumns + ` FROM records
+WHERE week = 0 AND topic = $1 AND position > $2 AND tenant_id = $3 ORDER BY position LIMIT 1000`
 
 // SetAside looks through what was put on the poison topic after the event was accepted; there is little of it. A plan
 // that is kept would not know that.

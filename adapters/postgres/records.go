@@ -194,10 +194,10 @@ func (r record) lock() int32 {
 	return int32(2 * r.Shard)
 }
 
-const insertRecords = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at)
-SELECT nextval('log_numbers') * $1 + shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at
-FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::bigint[])
-  AS r (shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at)`
+const insertRecords = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
+SELECT nextval('log_numbers') * $1 + shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week
+FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::bigint[], $11::smallint[])
+  AS r (shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)`
 
 // flush writes what waits, in one round trip. The locks come first and are held until the commit is visible, so
 // whoever comes next draws higher positions and commits later: position order is commit order, and a reader
@@ -259,15 +259,15 @@ func queuePending(b *pgx.Batch, pending []appended, shards int) {
 
 func queueRecords(b *pgx.Batch, run []appended, shards int) {
 	n := len(run)
-	shard, version, at := make([]int32, n), make([]int64, n), make([]int64, n)
+	shard, version, at, week := make([]int32, n), make([]int64, n), make([]int64, n), make([]int16, n)
 	topic, owner, stream, kind := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	data, meta := make([][]byte, n), make([][]byte, n)
 	for i, r := range run {
-		shard[i], version[i], at[i] = int32(r.Shard), r.Version, r.At.UnixMicro()
+		shard[i], version[i], at[i], week[i] = int32(r.Shard), r.Version, r.At.UnixMicro(), r.week()
 		topic[i], owner[i], stream[i], kind[i] = r.Topic, string(r.Tenant), r.Stream, r.Type
 		data[i], meta[i] = r.Data, r.Meta
 	}
-	b.Queue(insertRecords, int64(shards), shard, topic, owner, stream, version, kind, data, meta, at)
+	b.Queue(insertRecords, int64(shards), shard, topic, owner, stream, version, kind, data, meta, at, week)
 }
 
 // stored is a change as a stream keeps it.

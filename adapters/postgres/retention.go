@@ -22,7 +22,7 @@ const (
     WHERE tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
     ORDER BY delivery_id LIMIT $5
 ), streams AS (
-    DELETE FROM records r USING old WHERE r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
+    DELETE FROM records r USING old WHERE r.week = 0 AND r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
 ) DELETE FROM closed_deliveries d USING old WHERE d.tenant_id = $1 AND d.delivery_id = old.delivery_id`
 
 	oldEvents = `WITH old AS (
@@ -39,12 +39,16 @@ const (
 	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
 	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`
 
-	oldRecords = `DELETE FROM records WHERE (topic, position) IN (
-    SELECT topic, position FROM records WHERE topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
+	// oldRecords are of the time before there were weeks.
+	oldRecords = `DELETE FROM records WHERE week = 0 AND (topic, position) IN (
+    SELECT topic, position FROM records WHERE week = 0 AND topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
 )
 
 // Purge deletes what is old; see retention.Store. Of several processes one at a time does.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
+	if err := s.makeWeeks(ctx, before.Now); err != nil {
+		return 0, err
+	}
 	tenants, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, `SELECT tenant_id FROM tenants`)
 	if err != nil {
 		return 0, err
@@ -64,7 +68,11 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		deleted += n
 	}
 	n, err := s.purgeRecords(ctx, before.Events, handled, limit)
-	return deleted + n, err
+	if deleted += n; deleted > 0 || err != nil {
+		return deleted, err
+	}
+	// What is left of the deliveries of an old week is what is to be kept.
+	return s.dropWeek(ctx, before, tenants)
 }
 
 // handled is how far fan-out has come in each shard.

@@ -151,7 +151,8 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 		ORDER BY subscription_id DESC LIMIT $3`, owner, before, limit)
 }
 
-const subscriptionChanges = `SELECT ` + storedColumns + ` FROM records WHERE topic = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4`
+const subscriptionChanges = `SELECT ` + storedColumns + ` FROM records
+WHERE week = 0 AND topic = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4`
 
 // SubscriptionChanges reads the subscriptions topic, all its shards; see fanout.Store. Fan-out of a log with more
 // than one shard uses ShardStore: only within a shard is position order commit order.
@@ -208,7 +209,7 @@ func (s *ShardStore) SubscriptionChanges(ctx context.Context, after, upTo int64,
 }
 
 const subscriptionsAt = `SELECT ` + storedColumns + ` FROM records
-WHERE tenant_id = $1 AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < $2
+WHERE week = 0 AND tenant_id = $1 AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < $2
 ORDER BY stream, version`
 
 // SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.

@@ -19,8 +19,9 @@ type Ages struct {
 // Shortest is for how long everything is kept.
 func (a Ages) Shortest() time.Duration { return min(a.Events, a.Attempts, a.DeadLetters) }
 
-// Cutoffs are the times before which things are deleted.
+// Cutoffs are the times before which things are deleted, and now, for a store that makes room ahead.
 type Cutoffs struct {
+	Now         time.Time
 	Events      time.Time
 	Attempts    time.Time
 	DeadLetters time.Time
@@ -66,7 +67,7 @@ func (r *Retention) Loop() loop.Loop { return loop.Loop{Name: "retention", Step:
 func (r *Retention) Step(ctx context.Context) (time.Time, error) {
 	now := r.now()
 	deleted, err := r.store.Purge(ctx, Cutoffs{
-		Events: now.Add(-r.ages.Events), Attempts: now.Add(-r.ages.Attempts), DeadLetters: now.Add(-r.ages.DeadLetters),
+		Now: now, Events: now.Add(-r.ages.Events), Attempts: now.Add(-r.ages.Attempts), DeadLetters: now.Add(-r.ages.DeadLetters),
 	}, purgedAtOnce)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("delete what is old: %w", err)

@@ -226,7 +226,7 @@ func TestAStep(t *testing.T) {
 	store := &asked{deleted: 7}
 	r := retention.New(store, ages, func() time.Time { return start })
 	next, err := r.Step(t.Context())
-	want := retention.Cutoffs{Events: start.Add(-30 * day), Attempts: start.Add(-20 * day), DeadLetters: start.Add(-90 * day)}
+	want := retention.Cutoffs{Now: start, Events: start.Add(-30 * day), Attempts: start.Add(-20 * day), DeadLetters: start.Add(-90 * day)}
 	if err != nil || store.cutoffs[0] != want || store.limit < 1 || store.limit > 1000 {
 		t.Errorf("asked for %+v, %d at once, %v", store.cutoffs, store.limit, err)
 	}

@@ -1,0 +1,353 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/oklog/ulid/v2"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/migrations"
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+const day = 24 * time.Hour
+
+var (
+	lane      = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+	succeeded = delivery.Outcome{Kind: delivery.KindSucceeded}
+	failed    = delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 503}
+	gone      = delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410}
+)
+
+// weeks is a database with a subscription and a retention of 20 days, 90 for dead letters. It is the first day of a
+// week, a year from now, and nobody has made that week.
+type weeks struct {
+	*testing.T
+	*postgres.Store
+	db, direct *postgres.DB
+	retention  *retention.Retention
+	now        time.Time
+	made       int
+}
+
+func newWeeks(t *testing.T, through func(direct string) string) *weeks {
+	t.Helper()
+	direct := migrated[1].Copy(t)
+	w := &weeks{T: t, db: openURL(t, postgres.Config{URL: through(direct), DirectURL: direct}), direct: openURL(t, postgres.Config{URL: direct})}
+	w.now = time.UnixMicro(0).UTC().Add(time.Now().AddDate(1, 0, 0).Sub(time.UnixMicro(0)).Truncate(7 * day)).Add(time.Hour)
+	w.Store = postgres.NewStore(w.db, tagging{})
+	w.retention = retention.New(w.Store, retention.Ages{Events: 20 * day, Attempts: 20 * day, DeadLetters: 90 * day}, func() time.Time { return w.now })
+	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", Weight: 1, CreatedAt: w.now}))
+	changes := subscription.Create(lane.SubscriptionID, lane.Tenant, subscription.Settings{Name: "n", URL: "https://example.com", EventTypes: subscription.Filter{"*"},
+		Options: payload.DefaultOptions(), RetrySchedule: []time.Duration{time.Hour}, Timeout: time.Second, MaxInFlight: 16}, "sec_1", w.now)
+	after, err := subscription.Fold(changes)
+	w.ok(err)
+	w.ok(w.AppendSubscription(t.Context(), subscription.Subscription{}, after, changes, subscriptions.Actor{}))
+	return w
+}
+
+func straight(direct string) string { return direct }
+
+func (w *weeks) ok(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *weeks) id(prefix string) string {
+	w.made++
+	var id ulid.ULID
+	w.ok(id.SetTime(uint64(w.now.UnixMilli())))
+	w.ok(id.SetEntropy([]byte(fmt.Sprintf("%010d", w.made))))
+	return prefix + id.String()
+}
+
+func (w *weeks) accept() intake.Accepted {
+	w.Helper()
+	e := intake.Accepted{Event: event.Sample(event.VisitReportApproved, "acme"), At: w.now}
+	e.ID = w.id("evt_")
+	w.ok(w.AppendEvents(w.Context(), []intake.Accepted{e}))
+	return e
+}
+
+// deliver accepts an event and schedules its delivery.
+func (w *weeks) deliver(outcomes ...delivery.Outcome) delivery.Delivery {
+	w.Helper()
+	e := w.accept()
+	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: w.id("dlv_"), Tenant: "acme", EventID: e.ID, EventType: e.Type, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
+	d, err := delivery.Fold(changes)
+	w.ok(err)
+	plan := fanout.Plan{Bodies: []fanout.Body{{Tenant: "acme", EventID: e.ID, Number: 1, Bytes: []byte("{}")}},
+		Scheduled: []fanout.Scheduled{{Delivery: d, Changes: changes, AcceptedAt: w.now}}}
+	w.ok(w.InTx(w.Context(), func(ctx context.Context) error { return w.Schedule(ctx, plan, func(bool) {}) }))
+	w.handled()
+	return w.attempt(d, outcomes...)
+}
+
+func (w *weeks) attempt(d delivery.Delivery, outcomes ...delivery.Outcome) delivery.Delivery {
+	w.Helper()
+	for _, o := range outcomes {
+		changes, err := d.Record(o, []time.Duration{time.Hour, time.Hour}, 0, w.now)
+		w.ok(err)
+		after, err := dispatch.Apply(d, changes)
+		w.ok(err)
+		stale, err := w.Save(w.Context(), []dispatch.Saved{{Before: d, After: after, Changes: changes}})
+		if w.ok(err); len(stale) > 0 {
+			w.Fatal("stale")
+		}
+		d = after
+	}
+	return d
+}
+
+// handled moves fan-out's offset to the end of the log.
+func (w *weeks) handled() {
+	w.Helper()
+	w.ok(execute(w.Context(), w.db, `INSERT INTO consumer_offsets (consumer_group, topic, position) SELECT $1, $2, max(position) FROM records
+		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`, postgres.FanOutGroup, postgres.TopicEvents))
+}
+
+// purge lets the retention work until it rests.
+func (w *weeks) purge() {
+	w.Helper()
+	for range 100 {
+		next, err := w.retention.Step(w.Context())
+		w.ok(err)
+		if next.Sub(w.now) >= time.Second {
+			return
+		}
+	}
+	w.Fatal("it does not rest")
+}
+
+// partOf is the table that has the records of a time.
+func partOf(at time.Time) string { return fmt.Sprintf("records_w%d", at.Unix()/(7*86400)) }
+
+func (w *weeks) exists(part string) bool {
+	w.Helper()
+	return count(w, w.direct, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'records'::regclass AND inhrelid = to_regclass('`+part+`')`) == 1
+}
+
+func (w *weeks) rows(part string) int64 {
+	w.Helper()
+	return count(w, w.direct, `SELECT count(*) FROM `+part)
+}
+
+// changes counts those of the delivery, which lead to its version.
+func (w *weeks) changes(d delivery.Delivery) int {
+	w.Helper()
+	changes, err := w.DeliveryChanges(w.Context(), "acme", d.ID)
+	w.ok(err)
+	if len(changes) > 0 {
+		folded, err := delivery.Fold(changes)
+		if w.ok(err); folded.Version != int64(len(changes)) {
+			w.Errorf("%s: %d changes lead to version %d", d.ID, len(changes), folded.Version)
+		}
+	}
+	return len(changes)
+}
+
+func TestRecordsGoByTheWeek(t *testing.T) {
+	t.Parallel()
+	for name, through := range map[string]func(*testing.T) func(string) string{
+		"direct":           func(*testing.T) func(string) string { return straight },
+		"behind pgbouncer": func(t *testing.T) func(string) string { return pgtest.StartBouncer(t, pgtest.URL(t)).URL },
+	} {
+		t.Run(name, func(t *testing.T) { recordsGoByTheWeek(newWeeks(t, through(t))) })
+	}
+}
+
+func recordsGoByTheWeek(w *weeks) {
+	first := partOf(w.now)
+	done, dead, open := w.deliver(succeeded), w.deliver(gone), w.deliver(failed)
+	if n := w.rows("records_default"); n != 3+2+3+2 {
+		w.Fatalf("a week that nobody made gave %d records to the default", n)
+	}
+	w.purge()
+	if !w.exists(first) || !w.exists(partOf(w.now.Add(14*day))) || w.rows("records_default") != 0 || w.rows(first) != 10 {
+		w.Fatalf("%s was not made with what is its own, or not those after it", first)
+	}
+	later := w.deliver(succeeded)
+	if w.rows(first) != 13 || w.changes(later) != 2 {
+		w.Error("what comes then does not go to the week")
+	}
+	started := w.now
+
+	w.now = started.Add(20*day + time.Hour)
+	w.purge()
+	if !w.exists(first) {
+		w.Error("it is dropped before it is old")
+	}
+	w.now = started.Add(34 * day)
+	w.purge()
+	if w.exists(first) {
+		w.Error("it stays although it is old")
+	}
+	if d, e, f := w.changes(done), w.changes(dead), w.changes(open); d != 0 || e != 3 || f != 2 {
+		w.Errorf("%d changes are left of the one that is done, %d of the dead letter, %d of the open one", d, e, f)
+	}
+	if s, err := w.LoadSubscription(w.Context(), lane); err != nil || s.Version != 1 {
+		w.Errorf("the subscription is %+v, %v", s, err)
+	}
+	if history, err := w.SubscriptionHistory(w.Context(), lane); err != nil || len(history) != 1 {
+		w.Errorf("its history has %d changes, %v", len(history), err)
+	}
+	open = w.attempt(open, succeeded)
+	if w.changes(open) != 3 || w.rows(partOf(w.now)) == 0 {
+		w.Error("the stream does not go on in the new week")
+	}
+
+	w.now = started.Add(91 * day)
+	w.purge()
+	if w.changes(dead) != 0 || w.changes(open) != 0 || w.rows("records_kept") != 1 {
+		w.Errorf("%d records are kept for good, want the subscription's alone", w.rows("records_kept"))
+	}
+}
+
+// TestAWeekStaysForItsReaders has an event of an old week that is not fanned out, and a count that lags behind.
+func TestAWeekStaysForItsReaders(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	first, e := partOf(w.now), w.accept()
+	w.purge()
+	started := w.now
+	w.now = started.Add(50 * day)
+	w.purge()
+	if found, err := w.Events(w.Context(), []intake.EventKey{e.Key()}); err != nil || len(found) != 1 || !w.exists(first) {
+		w.Fatalf("what is not fanned out has gone: %v, %v", found, err)
+	}
+	w.handled()
+	w.ok(execute(w.Context(), w.db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('metrics/1', $1, 0), ('metrics/2', $1, 0)`, postgres.TopicEvents))
+	w.purge()
+	if !w.exists(first) {
+		w.Error("nobody waited for who counts")
+	}
+	w.ok(execute(w.Context(), w.db, `UPDATE consumer_offsets SET position = 1000 WHERE consumer_group = 'metrics/1'`))
+	w.purge() // a rebuild that was broken off holds nothing
+	if w.exists(first) {
+		w.Error("it stays although all have read it")
+	}
+}
+
+// TestAWeekIsDroppedWhenNobodyLooks has a reader who stays, like a backup.
+func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	w.deliver(succeeded)
+	w.purge()
+	first := partOf(w.now)
+	reader, err := w.direct.Begin(w.Context())
+	w.ok(err)
+	_, err = reader.Exec(w.Context(), `SELECT count(*) FROM records`)
+	w.ok(err)
+	w.now = w.now.Add(50 * day)
+	w.purge()
+	if !w.exists(first) {
+		t.Error("it is dropped under its reader")
+	}
+	w.deliver(succeeded)
+	w.ok(reader.Rollback())
+	w.purge()
+	if w.exists(first) {
+		t.Error("it stays although nobody reads it")
+	}
+}
+
+// TestManyMakeAndDropWeeks has three processes do it at once.
+func TestManyMakeAndDropWeeks(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	open := w.deliver(failed)
+	for range 3 {
+		w.now = w.now.Add(50 * day)
+		results := make(chan error)
+		for range 3 {
+			go func() {
+				_, err := w.retention.Step(w.Context())
+				results <- err
+			}()
+		}
+		for range 3 {
+			w.ok(<-results)
+		}
+		w.deliver(succeeded)
+	}
+	w.purge()
+	if w.changes(open) != 2 {
+		t.Error("what is open lost its records")
+	}
+}
+
+// TestTheLogIsDividedAndJoined has records from before there were weeks, and goes back there.
+func TestTheLogIsDividedAndJoined(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	read := func() (list []string) {
+		t.Helper()
+		err := db.Query(t.Context(), func(r pgx.Rows) error {
+			var line string
+			err := r.Scan(&line)
+			list = append(list, line)
+			return err
+		}, `SELECT concat_ws(' ', position, topic, stream, version, convert_from(data, 'UTF8')) FROM records WHERE topic = 'deliveries' AND position > 1 ORDER BY position`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const add = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at%s)
+		SELECT n, 'deliveries', 'acme', 'delivery/dlv_' || n, 1, 't', convert_to('d' || n, 'UTF8'), '', n%s FROM generate_series(%d, %d) AS n`
+	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
+	do(err)
+	since := len(files) - slices.IndexFunc(files, func(name string) bool { return strings.Contains(name, "_weeks_of_records") })
+	do(db.MigrateDown(since))
+	do(execute(t.Context(), db, fmt.Sprintf(add, "", "", 1, 10)))
+	before := read()
+	do(db.Migrate())
+	if after := read(); len(before) != 9 || !slices.Equal(after, before) {
+		t.Errorf("divided: %v, before %v", after, before)
+	}
+	do(execute(t.Context(), db, fmt.Sprintf(add, "", "", 11, 12))) // as a process of the version before does
+	week := time.Now().Unix() / (7 * 86400)
+	do(execute(t.Context(), db, fmt.Sprintf(add, ", week", fmt.Sprintf(", %d + n %% 3", week), 13, 20)))
+	do(execute(t.Context(), db, fmt.Sprintf(add, ", week", ", 1", 21, 22)))
+	if rows := count(t, db, fmt.Sprintf(`SELECT count(*) FROM records_w%d`, week)); rows != 2 {
+		t.Errorf("this week has %d records", rows)
+	}
+	before = read()
+	if len(before) != 21 || !strings.HasSuffix(before[20], "d22") {
+		t.Errorf("read over all weeks: %v", before)
+	}
+	do(db.MigrateDown(since))
+	if after := read(); !slices.Equal(after, before) {
+		t.Errorf("joined: %v, before %v", after, before)
+	}
+	if err := execute(t.Context(), db, fmt.Sprintf(add, "", "", 5, 5)); err == nil {
+		t.Error("a position can be taken twice")
+	}
+	do(db.Migrate())
+}
