@@ -232,7 +232,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	if c.Roles.Router {
 		s.Loops = append(s.Loops, metrics.NewProjection(store, now).Loop())
 	}
-	hub := live.New(store, store, now, live.Limits{})
+	hub := live.New(store, store, now, live.Limits{Kept: retention.Ages(c.Retention).Shortest()})
 	if c.Roles.API {
 		s.Loops = append(s.Loops, hub.Loop(), backlog.Loop())
 	}

@@ -20,10 +20,11 @@ const (
 	beatEvery  = 15 * time.Second
 )
 
-// Limits bound the listeners of this process; zero values mean the defaults.
+// Limits bound the listeners of this process, and what they can resume from; zero values mean the defaults.
 type Limits struct {
-	Listeners int // default 4096
-	PerKey    int // default 200
+	Listeners int           // default 4096
+	PerKey    int           // default 200
+	Kept      time.Duration // for how long nothing of the log is deleted; default for ever
 }
 
 func (l Limits) withDefaults() Limits {
@@ -140,7 +141,7 @@ func (h *Hub) beat() {
 	h.beaten = now
 	for _, of := range h.listeners {
 		for l := range of {
-			l.hear(&Change{Position: h.at[l.shard]})
+			l.hear(&Change{Mark: Mark{h.at[l.shard], now}})
 		}
 	}
 }
@@ -220,7 +221,7 @@ func (h *Hub) add(l *Listener, heads Positions) (bool, error) {
 	if h.at == nil {
 		h.at, h.checked, h.beaten = heads, h.now(), h.now()
 	}
-	l.since = h.at[l.shard]
+	l.since = Mark{h.at[l.shard], h.now()}
 	if h.listeners[l.owner] == nil {
 		h.listeners[l.owner] = map[*Listener]struct{}{}
 	}

@@ -86,7 +86,7 @@ func TestAReplayAndWhatComesBehindIsEverything(t *testing.T) {
 	first := w.listen("acme", live.Filter{})
 	w.scheduled("acme", "dlv_1")
 	w.step()
-	seen := (<-first.Changes()).Position
+	seen := (<-first.Changes()).Mark
 	first.Leave()
 	w.scheduled("other", "dlv_2")
 	w.succeeded("acme", "dlv_1")
@@ -105,7 +105,7 @@ func TestAReplayAndWhatComesBehindIsEverything(t *testing.T) {
 	}
 	w.wants("what was missed", append(told, heard(again)...), "dlv_1 succeeded", "dlv_3 pending", "dlv_4 pending")
 	for _, position := range []int64{-1, 1 << 60} {
-		if err := again.Replay(t.Context(), position, nil); !errors.Is(err, live.ErrTooOld) {
+		if err := again.Replay(t.Context(), live.Mark{Position: position, At: w.now}, nil); !errors.Is(err, live.ErrTooOld) {
 			t.Errorf("position %d: %v", position, err)
 		}
 	}
@@ -116,6 +116,35 @@ func TestAReplayAndWhatComesBehindIsEverything(t *testing.T) {
 	late := w.listen("acme", live.Filter{})
 	if err := late.Replay(t.Context(), seen, nil); !errors.Is(err, live.ErrTooOld) {
 		t.Errorf("a position that is too old: %v", err)
+	}
+}
+
+// Retention deletes records. Who had heard of none of them cannot be told that there were some.
+func TestWhoWasAwayForLongerThanTheLogIsKeptIsTold(t *testing.T) {
+	w := newWorld(t, live.Limits{Kept: time.Hour})
+	first := w.listen("acme", live.Filter{})
+	w.scheduled("acme", "dlv_1")
+	w.step()
+	change := <-first.Changes()
+	w.now = w.now.Add(30 * time.Minute)
+	w.step()
+	beat := <-first.Changes()
+	first.Leave()
+	resume := func(from live.Mark) error {
+		l := w.listen("acme", live.Filter{})
+		defer l.Leave()
+		return l.Replay(t.Context(), from, func(live.Change) error { return nil })
+	}
+	w.now = change.At.Add(time.Hour)
+	if err := resume(change.Mark); err != nil {
+		t.Errorf("all is kept: %v", err)
+	}
+	w.now = w.now.Add(time.Second)
+	if err := resume(change.Mark); !errors.Is(err, live.ErrTooOld) {
+		t.Errorf("some may be deleted: %v", err)
+	}
+	if err := resume(beat.Mark); err != nil || !beat.IsBeat() || beat.Position != change.Position {
+		t.Errorf("the beat %+v says that nothing was missed until then: %v", beat, err)
 	}
 }
 
@@ -195,7 +224,7 @@ func TestBeatsKeepTheIDFresh(t *testing.T) {
 	w.step()
 	beat := <-l.Changes()
 	heads, _ := w.DeliveryHeads(t.Context())
-	if !beat.IsBeat() || beat.Position <= l.Since() || beat.Position >= heads[len("acme")%2] {
-		t.Errorf("got %+v, with the heads %v and since %d", beat, heads, l.Since())
+	if !beat.IsBeat() || beat.Position <= l.Since().Position || beat.Position >= heads[len("acme")%2] {
+		t.Errorf("got %+v, with the heads %v and since %d", beat, heads, l.Since().Position)
 	}
 }

@@ -31,7 +31,7 @@ type Listener struct {
 	keyID   string
 	filter  Filter
 	shard   int
-	since   int64
+	since   Mark
 	changes chan *Change
 
 	once   sync.Once
@@ -39,8 +39,8 @@ type Listener struct {
 	reason error // set when ended is closed
 }
 
-// Since is the position in the log behind which the listener hears of everything.
-func (l *Listener) Since() int64 { return l.since }
+// Since is the mark behind which the listener hears of everything.
+func (l *Listener) Since() Mark { return l.since }
 
 // Changes are those that the filter picks, oldest first, and a beat now and then: a change without a delivery, which
 // tells by its position how far the listener has heard all.
@@ -89,13 +89,13 @@ const (
 	replayPart = 5_000
 )
 
-// ErrTooOld says that too much was recorded since the position, or that the log has no such position.
+// ErrTooOld says that too much was recorded since the mark, that some of it may be deleted, or that the log has no such mark.
 var ErrTooOld = errors.New("what was recorded since cannot be replayed")
 
-// Replay gives emit the changes behind a position that the listener was not told: those up to Since. Then
+// Replay gives emit the changes behind a mark that the listener was not told: those up to Since. Then
 // Changes goes on. It fails with ErrTooOld before the first, and with what emit fails.
-func (l *Listener) Replay(ctx context.Context, after int64, emit func(Change) error) error {
-	span, err := l.span(ctx, after)
+func (l *Listener) Replay(ctx context.Context, seen Mark, emit func(Change) error) error {
+	span, err := l.span(ctx, seen)
 	if err != nil {
 		return err
 	}
@@ -105,11 +105,11 @@ func (l *Listener) Replay(ctx context.Context, after int64, emit func(Change) er
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	for after < l.since {
+	for after := seen.Position; after < l.since.Position; {
 		if err := l.mustStop(); err != nil {
 			return err
 		}
-		upTo := min(l.since, after+span)
+		upTo := min(l.since.Position, after+span)
 		records, err := l.hub.log.TenantDeliveryRecords(ctx, l.owner, after, upTo)
 		if err != nil {
 			return fmt.Errorf("read the changes of deliveries: %w", err)
@@ -141,13 +141,14 @@ func (l *Listener) mustStop() error {
 }
 
 // span is how many positions a part of the replay covers.
-func (l *Listener) span(ctx context.Context, after int64) (int64, error) {
+func (l *Listener) span(ctx context.Context, seen Mark) (int64, error) {
 	heads, err := l.hub.log.DeliveryHeads(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("find the end of the log: %w", err)
 	}
-	shards := int64(len(heads))
-	if after < 0 || after > max(l.since, heads[l.shard]) || l.since-after > MaxReplay*shards {
+	shards, since, kept := int64(len(heads)), l.since.Position, l.hub.limits.Kept
+	deleted := kept > 0 && l.since.At.Sub(seen.At) > kept
+	if deleted || seen.Position < 0 || seen.Position > max(since, heads[l.shard]) || since-seen.Position > MaxReplay*shards {
 		return 0, ErrTooOld
 	}
 	return replayPart * shards, nil

@@ -12,10 +12,15 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Change is a delivery as a change left it.
-type Change struct {
-	// Position is that of the change's record in the log.
+// Mark is a place in the log of which somebody has heard. What is recorded behind it is not older than At.
+type Mark struct {
 	Position int64
+	At       time.Time
+}
+
+// Change is a delivery as a change left it. Its mark is that of the change's record.
+type Change struct {
+	Mark
 	delivery.Delivery
 }
 

@@ -33,7 +33,7 @@ func show(ctx context.Context, log Log, records []Record, emit func(Change)) (od
 		}
 		for _, r := range part {
 			if state, ok := shown(states[r.Key()], r.Version); ok {
-				emit(Change{r.Position, state})
+				emit(Change{Mark{r.Position, state.UpdatedAt}, state})
 			}
 		}
 	}

@@ -41,7 +41,13 @@ type catchUpInput struct {
 
 const catchUpDescription = `For receivers that were away for longer than retries go on, or that cannot be called at all. Each event that the subscription
 got a delivery for is there once, as its newest delivery has it, whatever became of that; nothing is marked as delivered by reading it.
-No event is left out: what is accepted later comes later. Take the eventId for what was handled already. A cursor that is older than what
+No event is left out: what is accepted later comes later. Take the eventId for what was handled already.
+
+A replay changes no order, since events stand where they were accepted. With the mode original nothing changes here. With rerender the event keeps its
+place, and has from then on the id and the body of the new delivery: who reads up to it gets these alone, and a cursor that is past it does not
+meet it again. What was rendered anew comes to such a receiver by push, or to one that begins without a cursor, or with one that it had before.
+
+A cursor that is older than what
 is kept is refused, since events may be missing behind it, and so is one that the log does not know since it was put back to an older backup.`
 
 func (a *API) routeCatchUp() {

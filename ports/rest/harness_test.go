@@ -52,6 +52,9 @@ const (
 	alien = "tenant-999"
 )
 
+// streamKept is for how long the log is kept.
+const streamKept = 30 * 24 * time.Hour
+
 func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 	t.Helper()
 	f := &fake{
@@ -82,7 +85,7 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 		Log:         slog.New(slog.NewJSONHandler(&locked{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now, Version: "test",
 	}
 	deps.Previews = &preview.Previewer{Service: deps.Subscriptions, Store: f, Attempter: &dispatch.Attempter{Secrets: f, UserAgent: "Ordinavo-Webhooks/test"}}
-	deps.Live = live.New(f, f, now, live.Limits{Listeners: 3, PerKey: 2})
+	deps.Live = live.New(f, f, now, live.Limits{Listeners: 3, PerKey: 2, Kept: streamKept})
 	deps.CatchUp = &catchup.Service{Reader: f, Subscriptions: deps.Subscriptions, Signer: deps.Previews.Attempter, Hub: deps.Live, Now: now, Kept: 30 * 24 * time.Hour}
 	deps.DeliveryMetrics = f
 	deps.Doctor = &preview.Doctor{Service: deps.Subscriptions, Secrets: f}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,8 +30,8 @@ as GET /v1/deliveries lists it, as the change left it. That an attempt has begun
 Events that say "id:" alone, without data, come every 15 seconds: they keep the connection, and the id, fresh.
 
 A client that comes back with Last-Event-ID gets what it missed, and then what is new; browsers and most libraries do that by themselves.
-When more than 200,000 changes of all tenants came between, or the id is not one of this service's, the event "reset" comes first: what was
-missed is in GET /v1/deliveries. The event "end" says why the service ends a stream: slow (the client did not keep up), closing (the service
+When more than 200,000 changes of all tenants came between, when the client was away for longer than deliveries are kept, or when the id is not
+one of this service's, the event "reset" comes first: what was missed is in GET /v1/deliveries, as far as it is kept. The event "end" says why the service ends a stream: slow (the client did not keep up), closing (the service
 is about to stop) and interrupted are reasons to come back; revoked is none.`
 
 type streamInput struct {
@@ -122,16 +123,17 @@ func (s *stream) run(out *bufio.Writer) {
 
 // resume tells what the client missed, if it says what it had, and from where on it hears of everything.
 func (s *stream) resume() error {
-	s.last = s.listener.Since()
+	since := s.listener.Since()
+	s.last = since.Position
 	if s.lastSeen != "" {
-		after, err := parseEventID(s.lastSeen)
+		seen, err := parseEventID(s.lastSeen)
 		if err == nil {
-			err = s.listener.Replay(s.base, after, s.write)
-			s.last = max(s.last, after)
+			err = s.listener.Replay(s.base, seen, s.write)
+			s.last = max(s.last, seen.Position)
 		}
 		switch {
 		case errors.Is(err, live.ErrTooOld):
-			s.last = s.listener.Since()
+			s.last = since.Position
 			err = s.say("reset", streamNote{"too_old", "What happened since that id cannot be told: see GET /v1/deliveries."})
 		case err != nil:
 			return s.end(err)
@@ -140,7 +142,7 @@ func (s *stream) resume() error {
 			return err
 		}
 	}
-	_, _ = fmt.Fprintf(s.out, "retry: 1000\nid: %s\n\n", eventID(s.last))
+	_, _ = fmt.Fprintf(s.out, "retry: 1000\nid: %s\n\n", eventID(live.Mark{Position: s.last, At: since.At}))
 	return s.flush()
 }
 
@@ -151,7 +153,7 @@ func (s *stream) tell(c live.Change) error {
 		return nil
 	case c.IsBeat():
 		s.last = c.Position
-		_, _ = fmt.Fprintf(s.out, "id: %s\n\n", eventID(c.Position))
+		_, _ = fmt.Fprintf(s.out, "id: %s\n\n", eventID(c.Mark))
 		return s.flush()
 	}
 	s.last = c.Position
@@ -163,7 +165,7 @@ func (s *stream) write(c live.Change) error {
 	if err != nil {
 		return fmt.Errorf("encode a delivery: %w", err)
 	}
-	_, _ = fmt.Fprintf(s.out, "id: %s\nevent: delivery\ndata: %s\n\n", eventID(c.Position), data)
+	_, _ = fmt.Fprintf(s.out, "id: %s\nevent: delivery\ndata: %s\n\n", eventID(c.Mark), data)
 	return s.flush()
 }
 
@@ -204,22 +206,26 @@ func (s *stream) flush() error {
 	return s.out.Flush()
 }
 
-// An event's id is opaque to clients: the version of its form, and the position in the log.
-const eventIDVersion = "1."
+// An event's id is opaque to clients: the version of its form, the position in the log, and the seconds of its mark's time.
+const eventIDVersion = "2."
 
-func eventID(position int64) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(eventIDVersion + strconv.FormatInt(position, 36)))
+func eventID(m live.Mark) string {
+	text := eventIDVersion + strconv.FormatInt(m.Position, 36) + "." + strconv.FormatInt(m.At.Unix(), 36)
+	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// parseEventID is live.ErrTooOld for what is no id: the log has no such position.
-func parseEventID(id string) (int64, error) {
+// parseEventID is live.ErrTooOld for what is no id: the log has no such mark.
+func parseEventID(id string) (live.Mark, error) {
 	decoded, err := base64.RawURLEncoding.DecodeString(id)
-	if err != nil || len(decoded) < len(eventIDVersion) || string(decoded[:len(eventIDVersion)]) != eventIDVersion {
-		return 0, live.ErrTooOld
+	text, ours := strings.CutPrefix(string(decoded), eventIDVersion)
+	position, at, whole := strings.Cut(text, ".")
+	if err != nil || !ours || !whole {
+		return live.Mark{}, live.ErrTooOld
 	}
-	position, err := strconv.ParseInt(string(decoded[len(eventIDVersion):]), 36, 64)
-	if err != nil {
-		return 0, live.ErrTooOld
+	number, err := strconv.ParseInt(position, 36, 64)
+	seconds, timeErr := strconv.ParseInt(at, 36, 64)
+	if err != nil || timeErr != nil {
+		return live.Mark{}, live.ErrTooOld
 	}
-	return position, nil
+	return live.Mark{Position: number, At: time.Unix(seconds, 0).UTC()}, nil
 }

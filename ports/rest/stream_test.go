@@ -50,7 +50,9 @@ type follower struct {
 
 func (h *harness) follow(url, key, query string, headers ...string) *follower {
 	h.Helper()
-	request, err := http.NewRequestWithContext(h.Context(), http.MethodGet, url+"/v1/deliveries/stream"+query, nil)
+	ctx, cancel := context.WithTimeout(h.Context(), 90*time.Second) // what does not come fails the test, and does not hang it
+	h.Cleanup(cancel)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/v1/deliveries/stream"+query, nil)
 	if err != nil {
 		h.Fatal(err)
 	}
@@ -139,6 +141,32 @@ func TestStreamTellsOfChangesAndGoesOnWhereItEnded(t *testing.T) {
 	h.step()
 	again.is("dlv_4", "pending")
 	again.is("dlv_5", "pending")
+}
+
+// The id says when its change was, so that a client that was away for longer than the log is kept does not take a gap for silence.
+func TestStreamOfAClientThatWasAwayForLong(t *testing.T) {
+	h := newHarness(t)
+	url := h.serve()
+	f := h.follow(url, h.admin, "")
+	f.next()
+	h.schedule(own, "dlv_1", "sub_1")
+	h.step()
+	last := f.is("dlv_1", "pending")
+	_ = f.response.Body.Close()
+	h.schedule(own, "dlv_2", "sub_1")
+	h.step()
+	h.now = h.now.Add(streamKept)
+	in := h.follow(url, h.admin, "", "Last-Event-ID", last.id)
+	in.is("dlv_2", "pending")
+	_ = in.response.Body.Close()
+	h.now = h.now.Add(time.Second)
+	late := h.follow(url, h.other, "", "Last-Event-ID", last.id)
+	if got := late.next(); got.event != "reset" || !strings.Contains(got.data, "too_old") {
+		t.Errorf("got %+v", got)
+	}
+	if got := late.next(); got.id == "" || got.id == last.id {
+		t.Errorf("it begins anew with %+v", got)
+	}
 }
 
 func TestStreamForABoundKeyIsOfItsSubscription(t *testing.T) {

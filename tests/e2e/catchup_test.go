@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -92,5 +93,40 @@ func TestCatchUpWaits(t *testing.T) {
 	}
 	if page = acme.catchUp(sub, "?wait=100ms&after="+page.NextCursor); len(page.Data) != 0 {
 		t.Errorf("got %+v", page)
+	}
+}
+
+// An event that is replayed keeps its place, and has what was rendered anew: the document says so.
+func TestCatchUpAfterAReplay(t *testing.T) {
+	t.Parallel()
+	acme := newTenant(t, sharedService(t))
+	hook := receive(t, nil)
+	sub := acme.subscribe(hook, "*", nil)
+	first := acme.emit(acme.visit("visit_report.approved", nil))
+	acme.settled(first, sub.ID, "succeeded")
+	second := acme.emit(acme.visit("target.imported", nil))
+	acme.settled(second, sub.ID, "succeeded")
+	before := acme.catchUp(sub, "")
+	if len(before.Data) != 2 {
+		t.Fatalf("got %+v", before)
+	}
+	replay := func(mode string) caughtUp {
+		acme.worked(acme.post("/v1/subscriptions/"+sub.ID+"/replay", object{"mode": mode, "eventTypes": []string{"visit_report.*"}}))
+		if got := acme.catchUp(sub, "?after="+before.NextCursor); len(got.Data) != 0 {
+			t.Errorf("after %s, behind the cursor is %+v", mode, got)
+		}
+		got := acme.catchUp(sub, "")
+		if len(got.Data) != 2 || got.Data[0].EventID != first || got.Data[1].EventID != second {
+			t.Fatalf("after %s: %+v", mode, got)
+		}
+		return got
+	}
+	if got := replay("original"); got.Data[0].DeliveryID != before.Data[0].DeliveryID || got.Data[0].Body != before.Data[0].Body {
+		t.Errorf("after original: %+v", got.Data[0])
+	}
+	acme.do(http.MethodPut, "/v1/directory/customers/12", object{"name": "Renamed", "customerNumber": "RRM-001"}).want(http.StatusOK)
+	got := replay("rerender")
+	if got.Data[0].DeliveryID == before.Data[0].DeliveryID || !strings.Contains(got.Data[0].Body, "Renamed") || got.Data[1].Body != before.Data[1].Body {
+		t.Errorf("after rerender: %+v", got.Data)
 	}
 }
