@@ -54,8 +54,11 @@ func aFifthHangs(t *testing.T, k kind) string {
 	slices.Sort(beside)
 
 	p99, p99Beside := well[len(well)*99/100], beside[len(beside)*99/100]
-	// On a busy machine a percentile of so few is worth little: then this is about seconds, as those that hang would cost.
-	if limit := time.Duration(maxSickRatio*float64(p99)) + inFull(time.Second, 0); p99Beside > limit {
+	limit := time.Duration(maxSickRatio * float64(p99))
+	if !*full { // a percentile of so few is worth little beside other tests: this is about seconds then, as those that hang would cost
+		limit += time.Second
+	}
+	if p99Beside > limit {
 		t.Errorf("I6: p99 is %s beside those that hang, and %s else", p99Beside, p99)
 	}
 	return fmt.Sprintf("p99 of the healthy from POST to arrival %.1f ms, beside those that hang %.1f ms: %.2f times; p50 %.1f and %.1f ms; %s",
