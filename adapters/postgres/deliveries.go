@@ -54,7 +54,10 @@ func scanDelivery(r pgx.Rows, d *delivery.Delivery, more ...any) error {
 		return err
 	}
 	d.CreatedAt, d.UpdatedAt = moment(&created), moment(&updated)
-	return json.Unmarshal(warnings, &d.Warnings)
+	if json.Unmarshal(warnings, &d.Warnings) != nil { // they are for people to read, and keep nothing from being sent
+		d.Warnings = []string{"the warnings that are stored cannot be read"}
+	}
+	return nil
 }
 
 // Each statement moves a whole batch. The lease and the version fence every row of it: whoever lost a delivery to

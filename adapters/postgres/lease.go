@@ -1,8 +1,8 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -122,7 +122,8 @@ type leasing struct {
 
 type takenDelivery struct {
 	queued
-	body []byte
+	body       []byte
+	unreadable error
 }
 
 // LeaseReady leases by lanes; see dispatch.Queue.
@@ -135,7 +136,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 		if err := tx.write(ctx, l.batch()); err != nil {
 			return fmt.Errorf("take from %d lanes: %w", len(request.Lanes), err)
 		}
-		return l.finish()
+		return l.finish(ctx, s)
 	})
 	if err != nil {
 		return dispatch.LeaseAnswer{}, fmt.Errorf("lease what is ready: %w", err)
@@ -166,10 +167,9 @@ func (l *leasing) scanTaken(rows pgx.Rows) (err error) {
 		return err
 	}
 	if t.body == nil {
-		return fmt.Errorf("delivery %s has no body", t.ID)
-	}
-	if t.body, err = unpackBody(t.body, t.Tenant, t.EventID); err != nil {
-		return err
+		t.unreadable = noBody(t.Delivery)
+	} else {
+		t.body, t.unreadable = unpackBody(t.body, t.Tenant, t.EventID)
 	}
 	l.taken = append(l.taken, t)
 	return nil
@@ -190,7 +190,7 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 }
 
 // finish adds the subscriptions to what was taken, in the order of the request and oldest first in each lane.
-func (l *leasing) finish() error {
+func (l *leasing) finish(ctx context.Context, s *Store) error {
 	place := map[dispatch.Lane]int{}
 	for i, asked := range l.request.Lanes {
 		place[asked.Lane] = i
@@ -204,17 +204,19 @@ func (l *leasing) finish() error {
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	subscriptions := map[dispatch.Lane]subscription.Subscription{}
+	subscriptions := map[dispatch.Lane]readState{}
 	for _, t := range l.taken {
 		sub, known := subscriptions[laneOf(t)]
 		if !known {
-			if err := json.Unmarshal(l.states[laneOf(t)], &sub); err != nil {
-				return fmt.Errorf("decode subscription %s: %w", t.SubscriptionID, err)
+			var err error
+			if sub, err = s.readState(ctx, laneOf(t), l.states[laneOf(t)]); err != nil {
+				return err
 			}
 			subscriptions[laneOf(t)] = sub
 		}
 		l.answer.Leased = append(l.answer.Leased, dispatch.Leased{
-			Delivery: t.Delivery, Subscription: sub, Body: t.body, TraceParent: t.TraceParent, AcceptedAt: t.AcceptedAt, Lease: l.request.Lease,
+			Delivery: t.Delivery, Subscription: sub.Subscription, Body: t.body, TraceParent: t.TraceParent, AcceptedAt: t.AcceptedAt, Lease: l.request.Lease,
+			Unreadable: cmp.Or(sub.unreadable, t.unreadable),
 		})
 	}
 	return nil

@@ -315,5 +315,14 @@ func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]sto
 	if err != nil {
 		return nil, err
 	}
-	return all(ctx, from, scanStored, selectStream, owner, stream)
+	records, err := all(ctx, from, func(r pgx.Rows) (stored, error) { return scanPacked(r) }, selectStream, owner, stream)
+	if err != nil {
+		return nil, err
+	}
+	for i := range records { // not while the rows are read: what cannot be unpacked would fail the transaction
+		if err := records[i].unpack(); err != nil {
+			return nil, err
+		}
+	}
+	return records, nil
 }

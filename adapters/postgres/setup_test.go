@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/storetest"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -67,6 +68,16 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
 			return execute(ctx, db, `UPDATE secrets SET tenant_id = $1, subscription_id = $2 WHERE tenant_id = $3 AND subscription_id = $4 AND secret_id = $5`,
 				to.Tenant, to.SubscriptionID, from.Tenant, from.SubscriptionID, secretID)
+		},
+		Damage: func(ctx context.Context, d delivery.Delivery, what storetest.Damage) (bool, error) {
+			sql := map[storetest.Damage]string{
+				storetest.NoBody:   `DELETE FROM bodies WHERE tenant_id = $1::text AND event_id = $2::text AND $3::text <> $4::text`,
+				storetest.Body:     `UPDATE bodies SET body = '\x02'::bytea WHERE tenant_id = $1::text AND event_id = $2::text AND $3::text <> $4::text`,
+				storetest.State:    `UPDATE subscriptions SET state = '\x02'::bytea WHERE tenant_id = $1::text AND subscription_id = $3::text AND $2::text <> $4::text`,
+				storetest.Stream:   `UPDATE records SET data = '\x02'::bytea WHERE tenant_id = $1::text AND stream = 'subscription/' || $3::text AND $2::text <> $4::text`,
+				storetest.Warnings: `UPDATE open_deliveries SET warnings = '[' WHERE tenant_id = $1::text AND delivery_id = $4::text AND $2::text <> $3::text`,
+			}[what]
+			return true, execute(ctx, db, sql, d.Tenant, d.EventID, d.SubscriptionID, d.ID)
 		},
 		Close: db.Close,
 	}

@@ -3,12 +3,14 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -273,23 +275,46 @@ func (s *Store) states(ctx context.Context, lanes []dispatch.Lane) (map[dispatch
 		return found, nil
 	}
 	tenants, ids := laneArrays(lanes)
-	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error { return scanState(r, found) }, selectStates, tenants, ids)
+	stored := make(map[dispatch.Lane][]byte, len(lanes))
+	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var lane dispatch.Lane
+		var state []byte
+		err := r.Scan(&lane.Tenant, &lane.SubscriptionID, &state)
+		stored[lane] = state
+		return err
+	}, selectStates, tenants, ids)
 	if err != nil {
 		return nil, fmt.Errorf("read %d subscriptions: %w", len(lanes), err)
+	}
+	for lane, state := range stored {
+		sub, err := s.readState(ctx, lane, state)
+		if err != nil {
+			return nil, err
+		}
+		found[lane] = sub.Subscription
 	}
 	return found, nil
 }
 
-func scanState(r pgx.Rows, into map[dispatch.Lane]subscription.Subscription) error {
-	var lane dispatch.Lane
-	var state []byte
-	if err := r.Scan(&lane.Tenant, &lane.SubscriptionID, &state); err != nil {
-		return err
+// readState is a subscription as its row has it.
+type readState struct {
+	subscription.Subscription
+	unreadable error // why nothing but its ID is known
+}
+
+// readState decodes a row. Where it is damaged the stream is read, of which the row is but the fold.
+func (s *Store) readState(ctx context.Context, lane dispatch.Lane, state []byte) (read readState, err error) {
+	damage := json.Unmarshal(state, &read.Subscription)
+	if damage == nil {
+		return read, nil
 	}
-	var sub subscription.Subscription
-	if err := json.Unmarshal(state, &sub); err != nil {
-		return fmt.Errorf("decode subscription %s: %w", lane.SubscriptionID, err)
+	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	if err != nil && !errors.Is(err, compact.ErrUnreadable) {
+		return read, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
 	}
-	into[lane] = sub
-	return nil
+	if read.Subscription, err = foldSubscription(records); err != nil || len(records) == 0 { // none could be read
+		read.Subscription = subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Settings: subscription.Settings{MaxInFlight: subscription.DefaultMaxInFlight}}
+		read.unreadable = fmt.Errorf("%w: subscription %s: %w", dispatch.ErrUnreadable, lane.SubscriptionID, damage)
+	}
+	return read, nil
 }

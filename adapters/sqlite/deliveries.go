@@ -49,7 +49,10 @@ func scanDelivery(r *sql.Rows, d *delivery.Delivery, more ...any) error {
 		return err
 	}
 	d.CreatedAt, d.UpdatedAt = moment(created), moment(updated)
-	return json.Unmarshal([]byte(warnings), &d.Warnings)
+	if json.Unmarshal([]byte(warnings), &d.Warnings) != nil { // they are for people to read, and keep nothing from being sent
+		d.Warnings = []string{"the warnings that are stored cannot be read"}
+	}
+	return nil
 }
 
 func deliveryArgs(d delivery.Delivery, more ...any) ([]any, error) {

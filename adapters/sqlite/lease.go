@@ -1,12 +1,15 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -109,7 +112,11 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 // leaseLane leases the oldest of one lane, as far as the lane may have them out, and says what it leaves.
 func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
 	sub, weight, err := s.state(ctx, asked.Lane)
-	if problem.Is(err, problem.NotFound) {
+	unreadable := err
+	switch {
+	case errors.Is(err, dispatch.ErrUnreadable):
+		err = nil
+	case problem.Is(err, problem.NotFound):
 		return nil
 	}
 	if err != nil || sub.Status != subscription.StatusActive {
@@ -126,25 +133,39 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, req
 			return fmt.Errorf("take %s: %w", q.ID, err)
 		}
 		body, err := s.Body(ctx, q.Delivery)
-		if err != nil {
+		if err != nil && !errors.Is(err, dispatch.ErrUnreadable) {
 			return fmt.Errorf("read the body of %s: %w", q.ID, err)
 		}
 		answer.Leased = append(answer.Leased, dispatch.Leased{
 			Delivery: q.Delivery, Subscription: sub, Body: body, TraceParent: q.TraceParent, AcceptedAt: q.AcceptedAt, Lease: request.Lease,
+			Unreadable: cmp.Or(unreadable, err),
 		})
 	}
 	return nil
 }
 
-// state is the subscription as its last change left it, and its tenant's weight.
+// state is the subscription as its last change left it, and its tenant's weight. Where the row is damaged its stream is read,
+// of which the row is but the fold; where that is, too, dispatch.ErrUnreadable comes with what is left to know.
 func (s *Store) state(ctx context.Context, lane dispatch.Lane) (sub subscription.Subscription, weight int, err error) {
-	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &weight) },
-		`SELECT s.state, t.weight FROM subscriptions s JOIN tenants t ON t.tenant_id = s.tenant_id
+	left := subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Settings: subscription.Settings{MaxInFlight: subscription.DefaultMaxInFlight}}
+	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &left.Status, &weight) },
+		`SELECT s.state, s.status, t.weight FROM subscriptions s JOIN tenants t ON t.tenant_id = s.tenant_id
 		WHERE s.tenant_id = ? AND s.subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
 	if err != nil {
 		return sub, 0, fmt.Errorf("read subscription %s: %w", lane.SubscriptionID, notFound(err, "subscription"))
 	}
-	return sub, weight, json.Unmarshal(state, &sub)
+	damage := json.Unmarshal(state, &sub)
+	if damage == nil {
+		return sub, weight, nil
+	}
+	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	if err != nil && !errors.Is(err, compact.ErrUnreadable) {
+		return sub, 0, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
+	}
+	if sub, err = foldSubscription(records); err != nil || len(records) == 0 { // none could be read
+		return left, weight, fmt.Errorf("%w: subscription %s: %w", dispatch.ErrUnreadable, lane.SubscriptionID, damage)
+	}
+	return sub, weight, nil
 }
 
 // GiveBack ends leases of deliveries that were not attempted.
@@ -208,7 +229,7 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 	list := make([]dispatch.Orphan, len(found))
 	for i, q := range found {
 		sub, _, err := s.state(ctx, dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID})
-		if err != nil {
+		if err != nil && !errors.Is(err, dispatch.ErrUnreadable) {
 			return nil, err
 		}
 		list[i] = dispatch.Orphan{Delivery: q.Delivery, Schedule: sub.RetrySchedule, Lease: q.Lease, LeasedAt: q.LeasedAt}

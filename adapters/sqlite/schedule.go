@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -93,6 +94,9 @@ func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	stored, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +106,7 @@ func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 func unpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) {
 	body, err := compact.Unpack(stored, string(owner), eventID)
 	if err != nil {
-		err = fmt.Errorf("the body of event %s: %w", eventID, err)
+		err = fmt.Errorf("%w: the body of event %s: %w", dispatch.ErrUnreadable, eventID, err)
 	}
 	return body, err
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/storetest"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
 func TestStore(t *testing.T) {
@@ -35,6 +36,16 @@ func openStore(t *testing.T) storetest.Database {
 		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
 			return exec(ctx, db, `UPDATE secrets SET tenant_id = ?, subscription_id = ? WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`,
 				to.Tenant, to.SubscriptionID, from.Tenant, from.SubscriptionID, secretID)
+		},
+		Damage: func(ctx context.Context, d delivery.Delivery, what storetest.Damage) (bool, error) {
+			sql := map[storetest.Damage]string{
+				storetest.NoBody:   `DELETE FROM bodies WHERE tenant_id = ?1 AND event_id = ?2 AND ?3 <> ?4`,
+				storetest.Body:     `UPDATE bodies SET body = x'02' WHERE tenant_id = ?1 AND event_id = ?2 AND ?3 <> ?4`,
+				storetest.State:    `UPDATE subscriptions SET state = x'02' WHERE tenant_id = ?1 AND subscription_id = ?3 AND ?2 <> ?4`,
+				storetest.Stream:   `UPDATE records SET data = x'02' WHERE tenant_id = ?1 AND stream = 'subscription/' || ?3 AND ?2 <> ?4`,
+				storetest.Warnings: `UPDATE open_deliveries SET warnings = '[' WHERE tenant_id = ?1 AND delivery_id = ?4 AND ?2 <> ?3`,
+			}[what]
+			return true, exec(ctx, db, sql, d.Tenant, d.EventID, d.SubscriptionID, d.ID)
 		},
 		Close: db.Close,
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/database"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
 // Store is all that the application asks of a database.
@@ -24,9 +25,23 @@ type Database struct {
 	ReachFanOut func(ctx context.Context, position int64) error
 	// MoveSecret gives the stored row of a secret to another lane, as somebody with access to the tables could.
 	MoveSecret func(ctx context.Context, from, to dispatch.Lane, secretID string) error
+	// Damage damages what is stored of the delivery's event or subscription, as a disk could; false where it cannot.
+	Damage func(ctx context.Context, d delivery.Delivery, what Damage) (done bool, err error)
 	// Close closes the database; a second call does nothing.
 	Close func() error
 }
+
+// Damage is what is damaged.
+type Damage string
+
+// What may be damaged.
+const (
+	NoBody   Damage = "the body is not there"
+	Body     Damage = "the body"
+	State    Damage = "the subscription's row"
+	Stream   Damage = "the subscription's stream"
+	Warnings Damage = "the delivery's warnings"
+)
 
 // T is what a check tells its findings to: a *testing.T, a *rapid.T, or the recorder of Probe.
 type T = rapid.TB
@@ -39,7 +54,7 @@ type Check struct {
 
 // Checks lists all of them.
 func Checks() []Check {
-	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, saveChecks,
+	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, unreadableChecks, saveChecks,
 		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, deliveryChecks, eventChecks, directoryChecks, tenantChecks, keyChecks,
 		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks)
 }

@@ -32,6 +32,9 @@ func (a *Attempter) Attempt(ctx context.Context, l Leased) delivery.Outcome {
 
 func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan) delivery.Outcome {
 	now := a.Now()
+	if l.Unreadable != nil {
+		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: now, Error: "nothing could be sent: " + l.Unreadable.Error()}
+	}
 	headers, err := a.Headers(ctx, l, now, span.TraceParent)
 	if err != nil {
 		// Nothing left the house; the retry schedule gives the operator time to mend it.

@@ -3,6 +3,7 @@ package dispatch_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -162,5 +163,15 @@ func TestWhatCannotBeSignedIsAnOutcomeAndStaysHere(t *testing.T) {
 				t.Errorf("sent %d requests, told %d", len(x.requests), len(x.told))
 			}
 		})
+	}
+}
+
+// What cannot be read is not sent: the attempt fails, says why, and its retries give time to mend it.
+func TestWhatCannotBeReadIsNotSent(t *testing.T) {
+	x, a, l := newExchange()
+	l.Unreadable, l.Body = fmt.Errorf("%w: event evt_1 has no body 1", dispatch.ErrUnreadable), nil
+	outcome := a.Attempt(t.Context(), l)
+	if len(x.requests) != 0 || outcome.Succeeded() || !strings.Contains(outcome.Error, "event evt_1 has no body 1") || outcome.TraceID == "" || len(x.told) != 1 {
+		t.Errorf("%d requests, outcome %+v", len(x.requests), outcome)
 	}
 }

@@ -5,6 +5,7 @@ package dispatch
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/operational"
@@ -38,7 +39,13 @@ type Leased struct {
 	Lease      string
 	// Test marks a sample that an admin asked for.
 	Test bool
+	// Unreadable is why it cannot be sent, since something that is stored is damaged; nil when it can. It fails then, and
+	// its retries give an operator time to mend what is stored.
+	Unreadable error
 }
+
+// ErrUnreadable says that what is stored is not there, or is damaged, or was written by a newer version.
+var ErrUnreadable = errors.New("what is stored cannot be read")
 
 // Lane is the lane of the delivery.
 func (l Leased) Lane() Lane { return Lane{l.Delivery.Tenant, l.Delivery.SubscriptionID} }
@@ -142,7 +149,8 @@ type Health struct {
 type Queue interface {
 	// Look makes ready what has fallen due, and says in which lanes something is ready.
 	Look(ctx context.Context, request LookRequest) (LookAnswer, error)
-	// LeaseReady leases by lanes: of each lane its oldest ready, none of a lane that is being swept.
+	// LeaseReady leases by lanes: of each lane its oldest ready, none of a lane that is being swept. What of it cannot be
+	// read is leased and says so, since one damaged row must not keep the others from being sent.
 	LeaseReady(ctx context.Context, request LeaseRequest) (LeaseAnswer, error)
 	// GiveBack ends leases of deliveries that were not attempted.
 	GiveBack(ctx context.Context, lease string, leased []Leased) error

@@ -3,7 +3,9 @@ package queries
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -41,7 +43,7 @@ type DeliveryReader interface {
 	// Delivery answers problem.NotFound when the tenant has no such delivery.
 	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
 	DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error)
-	// Body is the bytes that every attempt of the delivery sends.
+	// Body is the bytes that every attempt of the delivery sends, or dispatch.ErrUnreadable.
 	Body(ctx context.Context, d delivery.Delivery) ([]byte, error)
 	// Endpoint is where the subscription's deliveries go now, and whether it takes any.
 	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
@@ -61,6 +63,9 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 		return DeliveryDetail{}, fmt.Errorf("read the stream of %s: %w", id, err)
 	}
 	body, err := q.Reader.Body(ctx, d)
+	if errors.Is(err, dispatch.ErrUnreadable) {
+		d.Warnings, err = append(slices.Clone(d.Warnings), err.Error()), nil
+	}
 	if err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the body of %s: %w", id, err)
 	}

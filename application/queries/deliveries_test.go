@@ -2,11 +2,14 @@ package queries_test
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -49,6 +52,22 @@ func TestADeliveryWithoutAttemptsHasAnEmptyList(t *testing.T) {
 	d := w.delivery(w.subscribe("acme", "*"))
 	if got, err := (&queries.Deliveries{Reader: w.Store}).Detail(t.Context(), "acme", d.ID); err != nil || got.Attempts == nil || len(got.Attempts) != 0 {
 		t.Errorf("%+v, %v", got.Attempts, err)
+	}
+}
+
+// damaged is a store that has lost its bodies.
+type damaged struct{ *sqlite.Store }
+
+func (damaged) Body(context.Context, delivery.Delivery) ([]byte, error) {
+	return nil, fmt.Errorf("%w: it is gone", dispatch.ErrUnreadable)
+}
+
+func TestADeliveryWhoseBodyCannotBeReadSaysSo(t *testing.T) {
+	w := newWorld(t)
+	d := w.delivery(w.subscribe("acme", "*"))
+	got, err := (&queries.Deliveries{Reader: damaged{w.Store}}).Detail(t.Context(), "acme", d.ID)
+	if err != nil || got.ID != d.ID || len(got.Body) != 0 || !slices.ContainsFunc(got.Warnings, func(text string) bool { return strings.Contains(text, "it is gone") }) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -82,8 +83,24 @@ func (s *Store) appendDelivery(tx *tx, d delivery.Delivery, version int64, chang
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	done, err := s.read(ctx)
 	defer done()
+	body, unreadable := s.body(d)
+	return slices.Clone(body), cmp.Or(err, unreadable)
+}
+
+// DropBody takes the delivery's body away, as somebody with access to the tables could.
+func (s *Store) DropBody(ctx context.Context, d delivery.Delivery) error {
+	return s.update(ctx, func(_ context.Context, tx *tx) error {
+		s.bodies.drop(tx, keyOf(d.Tenant, d.EventID, number(int64(d.BodyNumber))))
+		return nil
+	})
+}
+
+func (s *Store) body(d delivery.Delivery) ([]byte, error) {
 	body, found := s.bodies.get(keyOf(d.Tenant, d.EventID, number(int64(d.BodyNumber))))
-	return slices.Clone(body), orNotFound(err, found, "body")
+	if !found {
+		return nil, fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
+	}
+	return body, nil
 }
 
 // Save writes changes and the state they lead to; see dispatch.Store.

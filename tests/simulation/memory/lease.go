@@ -3,7 +3,6 @@ package memory
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -98,15 +97,12 @@ func (s *Store) leaseLane(tx *tx, asked dispatch.Asked, sub subscription.Subscri
 	owner, _ := s.tenants.get(keyOf(asked.Tenant))
 	answer.Lanes[asked.Lane] = dispatch.LaneRest{MaxInFlight: sub.MaxInFlight, Weight: owner.Weight, More: len(ready) > taken}
 	for _, q := range ready[:taken] {
-		body, found := s.bodies.get(keyOf(q.Tenant, q.EventID, number(int64(q.BodyNumber))))
-		if !found {
-			return fmt.Errorf("delivery %s has no body", q.ID)
-		}
+		body, unreadable := s.body(q.Delivery)
 		q.lease, q.leasedAt = request.Lease, request.Now
 		s.open.put(tx, keyOf(q.Tenant, q.ID), q)
 		answer.Leased = append(answer.Leased, dispatch.Leased{
 			Delivery: q.Delivery, Subscription: sub, Body: slices.Clone(body),
-			TraceParent: q.traceParent, AcceptedAt: q.acceptedAt, Lease: request.Lease,
+			TraceParent: q.traceParent, AcceptedAt: q.acceptedAt, Lease: request.Lease, Unreadable: unreadable,
 		})
 	}
 	return nil

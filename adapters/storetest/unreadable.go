@@ -1,0 +1,82 @@
+package storetest
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// damage damages something, or ends the check where that cannot be.
+func (w *world) damage(d delivery.Delivery, what Damage) (done bool) {
+	w.Helper()
+	done, err := w.Damage(w.ctx, d, what)
+	w.ok(err, "damage "+string(what))
+	return done
+}
+
+var unreadableChecks = []Check{
+	{"unreadable/a body that is damaged keeps no other from being leased", func(w *world) {
+		for _, what := range []Damage{NoBody, Body} {
+			s := w.subscribe(acme, nil)
+			before, bad, after, elsewhere := w.schedule(s, at(0), ""), w.schedule(s, at(1), ""), w.schedule(s, at(2), ""), w.schedule(w.subscribe(other, nil), at(3), "")
+			if !w.damage(bad, what) {
+				continue
+			}
+			leased := w.lease(leasing{now: at(3)}).Leased
+			equal(w, "leased", idsOf(leased), []string{before.ID, bad.ID, after.ID, elsewhere.ID})
+			for _, l := range leased {
+				if (l.Unreadable != nil) != (l.Delivery.ID == bad.ID) || l.Unreadable != nil && !errors.Is(l.Unreadable, dispatch.ErrUnreadable) {
+					w.Errorf("%s: %s is unreadable: %v", what, l.Delivery.ID, l.Unreadable)
+				}
+			}
+			_, err := w.Body(w.ctx, bad)
+			equal(w, "read, its body is unreadable", errors.Is(err, dispatch.ErrUnreadable) && strings.Contains(err.Error(), bad.EventID), true)
+			w.saved(w.moved(bad, "inc_1", recorded(failure(at(4), 0), at(4))))
+		}
+	}},
+	{"unreadable/a subscription's row is read from its stream", func(w *world) {
+		s := w.subscribe(acme, nil)
+		s = w.resume(w.pause(s, at(0)), at(0))
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(0)), "end the sweep")
+		d := w.schedule(s, at(1), "")
+		if !w.damage(d, State) {
+			return
+		}
+		leased := w.lease(leasing{now: at(1)}).Leased
+		equal(w, "leased", idsOf(leased), []string{d.ID})
+		equal(w, "the subscription", leased[0].Subscription, s)
+		equal(w, "unreadable", leased[0].Unreadable, nil)
+		url, status, err := w.Endpoint(w.ctx, laneOf(s))
+		w.ok(err, "read the endpoint")
+		equal(w, "the endpoint", []string{url, string(status)}, []string{s.URL, "active"})
+		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		w.ok(err, "look for orphans")
+		equal(w, "an orphan's schedule", orphans[0].Schedule, s.RetrySchedule)
+	}},
+	{"unreadable/a subscription of which nothing can be read keeps no other from being leased", func(w *world) {
+		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		bad, good := w.schedule(s, at(0), ""), w.schedule(fine, at(1), "")
+		if !w.damage(bad, State) || !w.damage(bad, Stream) {
+			return
+		}
+		leased := w.lease(leasing{now: at(1)}).Leased
+		equal(w, "leased", idsOf(leased), []string{bad.ID, good.ID})
+		equal(w, "the damaged one is unreadable", errors.Is(leased[0].Unreadable, dispatch.ErrUnreadable), true)
+		equal(w, "the other is unreadable", leased[1].Unreadable, nil)
+		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		w.ok(err, "look for orphans")
+		equal(w, "orphans", len(orphans), 2)
+	}},
+	{"unreadable/warnings that are damaged keep nothing from being sent", func(w *world) {
+		d := w.schedule(w.subscribe(acme, nil), at(0), "")
+		if !w.damage(d, Warnings) {
+			return
+		}
+		leased := w.lease(leasing{now: at(1)}).Leased
+		equal(w, "leased", idsOf(leased), []string{d.ID})
+		equal(w, "unreadable", leased[0].Unreadable, nil)
+		equal(w, "warnings that say so", len(w.read(d).Warnings), 1)
+	}},
+}
