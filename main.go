@@ -41,6 +41,7 @@ import (
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reconciliation"
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
@@ -74,7 +75,7 @@ func main() {
 	}()
 	os.Exit(cli.Main(ctx, os.Args[1:], os.Environ(), cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cli.Commands{
 		Serve: serve, Demo: demo.Run, MigrateUp: migrateUp, MigrateDown: migrateDown, Schema: schema, Build: build,
-		Rebuild: map[string]cli.Rebuilder{"metrics": rebuildMetrics}, Keys: withKeys,
+		Rebuild: map[string]cli.Rebuilder{"metrics": rebuildMetrics}, Keys: withKeys, RotateMaster: rotateMaster,
 	}))
 }
 
@@ -276,18 +277,56 @@ func (s *service) run(ctx context.Context, listener net.Listener) error {
 const flushTimeout = 5 * time.Second
 
 func newSealer(c config.Config) (*seal.Sealer, error) {
-	if !c.MasterKey.IsZero() {
-		key, err := seal.ParseKey(c.MasterKey.Reveal())
+	if c.MasterKey.IsZero() {
+		keys, err := seal.LoadOrCreateKeyFile(keyFile(c))
 		if err != nil {
-			return nil, fmt.Errorf("ORDINAVO_MASTER_KEY: %w", err)
+			return nil, err
 		}
-		return seal.New(key)
+		return seal.New(keys[0], keys[1:]...)
 	}
-	key, err := seal.LoadOrCreateKeyFile(filepath.Join(filepath.Dir(c.Database.Path), "master.key"))
+	keys, err := seal.ParseKeys(c.MasterKey.Reveal())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("ORDINAVO_MASTER_KEY: %w", err)
 	}
-	return seal.New(key)
+	return seal.New(keys[0], keys[1:]...)
+}
+
+// keyFile is where the master key is unless ORDINAVO_MASTER_KEY has it.
+func keyFile(c config.Config) string {
+	return filepath.Join(filepath.Dir(c.Database.Path), "master.key")
+}
+
+// rotateMaster seals everything with the first of the master keys: those of ORDINAVO_MASTER_KEY beside processes that run
+// with the same, or of the key file, which no process may have read meanwhile.
+func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, err error) {
+	work := func(db database.Database) error {
+		if err := database.Prepare(ctx, db, false); err != nil {
+			return err
+		}
+		sealer, err := newSealer(c)
+		if err == nil {
+			counts, err = reseal.All(ctx, db.Store(sealer), sealer)
+		}
+		return err
+	}
+	if c.MasterKey.IsZero() {
+		work = alone(inKeyFile(keyFile(c), work))
+	}
+	err = withDatabase(ctx, c, work)
+	return counts, err
+}
+
+// inKeyFile works with a new key in the file beside the old one, which goes once that went well.
+func inKeyFile(path string, work func(database.Database) error) func(database.Database) error {
+	return func(db database.Database) error {
+		if err := seal.AddNewKey(path); err != nil {
+			return err
+		}
+		if err := work(db); err != nil {
+			return err
+		}
+		return seal.KeepNewestKey(path)
+	}
 }
 
 func newSecret() secret.Secret {

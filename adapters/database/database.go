@@ -21,6 +21,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reconciliation"
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
@@ -55,6 +56,7 @@ type Store interface {
 	jobs.DeliveryStore
 	jobs.RenderStore
 	idempotency.Store
+	reseal.Store
 	catchup.Reader
 	metrics.RebuildStore
 	metrics.Reader

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -128,7 +129,7 @@ func laneArrays(lanes []dispatch.Lane) (tenants, subscriptions []string) {
 
 // SaveSecret keeps a signing secret, sealed for this tenant, subscription and ID alone.
 func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, now time.Time) error {
-	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), string(lane.Tenant), "signing-secret", lane.SubscriptionID, secretID)
+	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), reseal.SecretPlace(lane.Tenant, lane.SubscriptionID, secretID)...)
 	if err != nil {
 		return fmt.Errorf("seal a signing secret: %w", err)
 	}
@@ -144,7 +145,7 @@ func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID,
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
 	}
-	plain, err := s.sealer.Open(sealed, string(owner), "signing-secret", subscriptionID, secretID)
+	plain, err := s.sealer.Open(sealed, reseal.SecretPlace(owner, subscriptionID, secretID)...)
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("open a signing secret: %w", err)
 	}

@@ -10,51 +10,84 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
+	"unicode"
 )
 
 // ErrKMS refuses the URI of a key management service.
 var ErrKMS = errors.New("a KMS URI as master key is not supported by this build: give 32 bytes in base64")
 
 // ErrKeyForm is the answer to a text that is no master key. It does not quote the text.
-var ErrKeyForm = errors.New("a master key is the standard base64 of 32 bytes (44 characters)")
+var ErrKeyForm = errors.New("a master key is the standard base64 of 32 bytes (44 characters); several are separated by commas, the newest first")
 
 // keyFileMode lets nobody but the owner read the file.
 const keyFileMode = 0o600
 
-// maxKeyFile bounds what is read of a key file, in bytes; a key and a line break have 45.
+// maxKeyFile bounds what is read of a key file, in bytes; a key and a line break have 45, and a rotation needs two.
 const maxKeyFile = 256
 
-// ParseKey reads a master key as ORDINAVO_MASTER_KEY and the key file hold it. It fails with ErrKMS or ErrKeyForm.
-func ParseKey(text string) ([]byte, error) {
-	text = strings.TrimSpace(text)
+// ParseKeys reads master keys as ORDINAVO_MASTER_KEY and the key file hold them, separated by commas or white space: the
+// first seals, the others open what they sealed before. It fails with ErrKMS or ErrKeyForm.
+func ParseKeys(text string) (keys [][]byte, err error) {
 	if strings.Contains(text, "://") {
 		return nil, ErrKMS
 	}
-	key, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || len(key) != KeySize {
+	for _, part := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || unicode.IsSpace(r) }) {
+		key, err := base64.StdEncoding.Strict().DecodeString(part)
+		if err != nil || len(key) != KeySize {
+			return nil, ErrKeyForm
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
 		return nil, ErrKeyForm
 	}
-	return key, nil
+	return keys, nil
 }
 
-// LoadOrCreateKeyFile reads the master key in the file, or makes one when there is no file. It refuses a
-// file that others than its owner may read or write, and one that holds anything but a key.
-func LoadOrCreateKeyFile(path string) ([]byte, error) {
-	key, err := loadKeyFile(path)
+// LoadOrCreateKeyFile reads the master keys in the file, or makes one when there is no file. It refuses a
+// file that others than its owner may read or write, and one that holds anything but keys.
+func LoadOrCreateKeyFile(path string) (keys [][]byte, err error) {
+	keys, err = loadKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := createKeyFile(path); err != nil {
 			return nil, fmt.Errorf("make the master key file %s: %w", path, err)
 		}
-		key, err = loadKeyFile(path)
+		keys, err = loadKeyFile(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read the master key file %s: %w", path, err)
 	}
-	return key, nil
+	return keys, nil
 }
 
-func loadKeyFile(path string) (key []byte, err error) {
+// AddNewKey begins a rotation: it puts a new key before the one in the file. It leaves a file alone that has several: a
+// rotation was interrupted, and is to be ended with the same keys.
+func AddNewKey(path string) error {
+	keys, err := loadKeyFile(path)
+	if err == nil && len(keys) == 1 {
+		err = replaceKeyFile(path, slices.Insert(keys, 0, newKey()))
+	}
+	if err != nil {
+		return fmt.Errorf("begin the rotation of the master key in %s: %w", path, err)
+	}
+	return nil
+}
+
+// KeepNewestKey ends a rotation: only the first key stays in the file.
+func KeepNewestKey(path string) error {
+	keys, err := loadKeyFile(path)
+	if err == nil {
+		err = replaceKeyFile(path, keys[:1])
+	}
+	if err != nil {
+		return fmt.Errorf("end the rotation of the master key in %s: %w", path, err)
+	}
+	return nil
+}
+
+func loadKeyFile(path string) (keys [][]byte, err error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -75,31 +108,51 @@ func loadKeyFile(path string) (key []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseKey(string(text))
+	return ParseKeys(string(text))
 }
 
-// createKeyFile writes a new key beside the path and links it there once it is safely on disk, so that the
-// path never shows half a key. When another process was first, its key stays.
+// createKeyFile links a new key file to the path. When another process was first, its key stays.
 func createKeyFile(path string) error {
+	return putKeyFile(path, [][]byte{newKey()}, func(draft, path string) error {
+		if err := os.Link(draft, path); !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	})
+}
+
+// replaceKeyFile is whole or not at all, whenever the process or the machine stops.
+func replaceKeyFile(path string, keys [][]byte) error { return putKeyFile(path, keys, os.Rename) }
+
+// putKeyFile writes the keys beside the path and puts them there once they are safely on disk, so that the
+// path never shows half a key.
+func putKeyFile(path string, keys [][]byte, put func(draft, path string) error) error {
 	folder := filepath.Dir(path)
 	draft, err := os.CreateTemp(folder, filepath.Base(path)+".*.new") // O_EXCL, mode 0600
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(draft.Name()) }()
-	if err := writeKey(draft); err != nil {
+	if err := writeKeys(draft, keys); err != nil {
 		return err
 	}
-	if err := os.Link(draft.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := put(draft.Name(), path); err != nil {
 		return err
 	}
 	return syncFolder(folder)
 }
 
-func writeKey(file *os.File) error {
+func newKey() []byte {
 	key := make([]byte, KeySize)
 	_, _ = rand.Read(key) // never fails (crypto/rand)
-	_, err := io.WriteString(file, base64.StdEncoding.EncodeToString(key)+"\n")
+	return key
+}
+
+func writeKeys(file *os.File, keys [][]byte) (err error) {
+	for _, key := range keys {
+		_, writeErr := io.WriteString(file, base64.StdEncoding.EncodeToString(key)+"\n")
+		err = errors.Join(err, writeErr)
+	}
 	if err == nil {
 		err = file.Sync()
 	}

@@ -3,6 +3,7 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
@@ -27,8 +28,12 @@ var ErrOpen = errors.New("the sealed value does not open here with this master k
 // Sealer seals with its primary key, and opens what that one or an older key sealed. Every sealed value
 // begins with the ID of its key (Tink's output prefix, five bytes). It is safe for concurrent use.
 type Sealer struct {
-	aead tink.AEAD
+	aead    tink.AEAD
+	primary [prefixSize]byte // what values begin with that the primary key sealed
 }
+
+// prefixSize is that of Tink's output prefix: a one, and the ID of the key.
+const prefixSize = 5
 
 // New makes a Sealer of master keys of KeySize bytes each; older are those that were primary before.
 func New(primary []byte, older ...[]byte) (*Sealer, error) {
@@ -56,8 +61,13 @@ func New(primary []byte, older ...[]byte) (*Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the AEAD: %w", err)
 	}
-	return &Sealer{aead: sealing}, nil
+	s := &Sealer{aead: sealing, primary: [prefixSize]byte{1}}
+	binary.BigEndian.PutUint32(s.primary[1:], primaryID)
+	return s, nil
 }
+
+// Current reports whether the value was sealed with the primary key.
+func (s *Sealer) Current(sealed []byte) bool { return bytes.HasPrefix(sealed, s.primary[:]) }
 
 // add derives a sealing key and its ID from a master key, which itself encrypts nothing, so that it can
 // serve other purposes later without one weakening the other.

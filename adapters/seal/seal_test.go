@@ -151,10 +151,15 @@ func TestKeysOfAnotherLengthAreRefused(t *testing.T) {
 	}
 }
 
-func TestParseKey(t *testing.T) {
-	text := base64.StdEncoding.EncodeToString(masterKey(7))
-	if key, err := seal.ParseKey(" " + text + "\n"); err != nil || !bytes.Equal(key, masterKey(7)) {
-		t.Errorf("got %x, %v", key, err)
+func TestParseKeys(t *testing.T) {
+	text, old := base64.StdEncoding.EncodeToString(masterKey(7)), base64.StdEncoding.EncodeToString(masterKey(8))
+	if keys, err := seal.ParseKeys(" " + text + "\n"); err != nil || len(keys) != 1 || !bytes.Equal(keys[0], masterKey(7)) {
+		t.Errorf("got %x, %v", keys, err)
+	}
+	for _, both := range []string{text + "," + old, text + "\n" + old + "\n", text + " , " + old} {
+		if keys, err := seal.ParseKeys(both); err != nil || len(keys) != 2 || !bytes.Equal(keys[0], masterKey(7)) || !bytes.Equal(keys[1], masterKey(8)) {
+			t.Errorf("%q: got %x, %v", both, keys, err)
+		}
 	}
 	for name, refused := range map[string]struct {
 		text string
@@ -165,9 +170,12 @@ func TestParseKey(t *testing.T) {
 		"long":     {base64.StdEncoding.EncodeToString(make([]byte, 33)), seal.ErrKeyForm},
 		"hex":      {"0101010101010101010101010101010101010101010101010101010101010101", seal.ErrKeyForm},
 		"empty":    {"", seal.ErrKeyForm},
+		"none":     {" ,\n", seal.ErrKeyForm},
+		"one bad":  {text + ",AAAA", seal.ErrKeyForm},
+		"one KMS":  {text + ",gcp-kms://key", seal.ErrKMS},
 		"unpadded": {text[:43], seal.ErrKeyForm},
 	} {
-		if _, err := seal.ParseKey(refused.text); !errors.Is(err, refused.why) {
+		if _, err := seal.ParseKeys(refused.text); !errors.Is(err, refused.why) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -192,10 +200,12 @@ func agreeOnOneKey(t *testing.T, path string) {
 	var starting sync.WaitGroup
 	for i := range keys {
 		starting.Go(func() {
-			var err error
-			if keys[i], err = seal.LoadOrCreateKeyFile(path); err != nil {
+			made, err := seal.LoadOrCreateKeyFile(path)
+			if err != nil || len(made) != 1 {
 				t.Error(err)
+				return
 			}
+			keys[i] = made[0]
 		})
 	}
 	starting.Wait()
@@ -216,7 +226,7 @@ func TestKeyFileIsRefused(t *testing.T) {
 		"writable by others":    {good, 0o602},
 		"empty":                 {"", 0o600},
 		"wrong length":          {good[:40], 0o600},
-		"two keys":              {good + "\n" + good, 0o600},
+		"half of two keys":      {good + "\n" + good[:20], 0o600},
 		"long":                  {string(bytes.Repeat([]byte("A"), 1<<16)), 0o600},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -251,5 +261,61 @@ func BenchmarkOpen(b *testing.B) {
 		if _, err := s.Open(sealed, "tenant-123", "signing-secret", "sub_01J0000000000000000000000", "sec_01J0000000000000000000000"); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// A rotation may stop anywhere and go on: until it has ended, both keys are in the file.
+func TestTheKeyFileIsRotated(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master.key")
+	if err := seal.AddNewKey(path); err == nil {
+		t.Fatal("a key that is not there was rotated")
+	}
+	load := func(count int) [][]byte {
+		t.Helper()
+		keys, err := seal.LoadOrCreateKeyFile(path)
+		if err != nil || len(keys) != count {
+			t.Fatalf("got %d keys, %v", len(keys), err)
+		}
+		if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+			t.Fatalf("got %v, %v", info, err)
+		}
+		return keys
+	}
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := load(1)[0]
+	ok(seal.AddNewKey(path))
+	both := load(2)
+	ok(seal.AddNewKey(path))
+	again := load(2)
+	if bytes.Equal(both[0], first) || !bytes.Equal(both[1], first) || !bytes.Equal(again[0], both[0]) || !bytes.Equal(again[1], first) {
+		t.Errorf("from %x to %x to %x", first, both, again)
+	}
+	ok(seal.KeepNewestKey(path))
+	ok(seal.KeepNewestKey(path))
+	if last := load(1); !bytes.Equal(last[0], both[0]) {
+		t.Errorf("%x stays of %x", last, both)
+	}
+	if names, err := filepath.Glob(path + "*"); err != nil || len(names) != 1 {
+		t.Errorf("left behind: %q, %v", names, err)
+	}
+}
+
+func TestCurrent(t *testing.T) {
+	older, newer := newSealer(t, masterKey(1)), newSealer(t, masterKey(2), masterKey(1))
+	old, err := older.Seal([]byte("x"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := newer.Seal([]byte("x"), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if newer.Current(old) || !newer.Current(fresh) || !older.Current(old) || older.Current(fresh) || newer.Current(nil) {
+		t.Error("what is current is not told from what is not")
 	}
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -114,6 +115,14 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	"Endpoint": func(ctx context.Context, s *Store) error { _, _, err := s.Endpoint(ctx, aLane); return err },
 	"OpenSecret": func(ctx context.Context, s *Store) error {
 		_, err := s.OpenSecret(ctx, "t1", "sub_1", "sec_1")
+		return err
+	},
+	"Sealed, secrets": func(ctx context.Context, s *Store) error {
+		_, err := s.Sealed(ctx, reseal.Secret, reseal.Key{"t1", "sub_1"}, 10)
+		return err
+	},
+	"Sealed, answers": func(ctx context.Context, s *Store) error {
+		_, err := s.Sealed(ctx, reseal.Answer, reseal.Key{"00ff"}, 10)
 		return err
 	},
 	"Resolve": func(ctx context.Context, s *Store) error {

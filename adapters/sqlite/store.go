@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -116,7 +117,7 @@ func list(items any) (string, error) {
 
 // SaveSecret keeps a signing secret, sealed for this tenant, subscription and ID alone.
 func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, now time.Time) error {
-	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), string(lane.Tenant), "signing-secret", lane.SubscriptionID, secretID)
+	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), reseal.SecretPlace(lane.Tenant, lane.SubscriptionID, secretID)...)
 	if err != nil {
 		return fmt.Errorf("seal a signing secret: %w", err)
 	}
@@ -134,7 +135,7 @@ func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID,
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
 	}
-	plain, err := s.sealer.Open(sealed, string(owner), "signing-secret", subscriptionID, secretID)
+	plain, err := s.sealer.Open(sealed, reseal.SecretPlace(owner, subscriptionID, secretID)...)
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("open a signing secret: %w", err)
 	}

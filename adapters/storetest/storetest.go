@@ -56,7 +56,7 @@ type Check struct {
 func Checks() []Check {
 	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, unreadableChecks, saveChecks,
 		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, deliveryChecks, eventChecks, directoryChecks, tenantChecks, keyChecks,
-		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks)
+		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks, resealChecks)
 }
 
 // Run holds a database adapter to the contract; open makes a new database for each check.

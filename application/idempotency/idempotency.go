@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -189,7 +190,7 @@ func (a *Answers) open(key Key, sealed []byte) (*Answer, error) {
 }
 
 // associated binds a sealed answer to its row.
-func associated(key Key) []string { return []string{"idempotency", hex.EncodeToString(key[:])} }
+func associated(key Key) []string { return reseal.AnswerPlace(hex.EncodeToString(key[:])) }
 
 const maxDeleted = 500
 

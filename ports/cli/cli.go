@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/ports/cli/config"
 )
 
@@ -26,6 +27,8 @@ type Commands struct {
 	Rebuild map[string]Rebuilder
 	// Keys brings API keys, for operators without one at hand.
 	Keys KeyUser
+	// RotateMaster seals everything at rest with the newest master key.
+	RotateMaster func(ctx context.Context, c config.Config) (reseal.Counts, error)
 	// Build is the version, the commit and the schema version of this binary.
 	Build func() (version, commit string, schema uint)
 }
@@ -47,6 +50,7 @@ const usage = `ordinavo-webhooks: signed webhooks for every tenant
                           make an API key and show it once; without a tenant it is the platform's
   keys list [--tenant T]  what keys there are, who they are for, and when they were used last
   keys revoke ID          end a key
+  keys rotate-master      seal what is sealed at rest with the newest master key
   emit FILE | -           send events (JSON, NDJSON) to a running service
   rebuild NAME            count a projection (metrics) anew from the log, beside the live one
   version                 version, commit and schema version
@@ -109,7 +113,7 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 	case args[0] == "rebuild" && len(rest) == 1:
 		return rebuild(ctx, c, rest[0], s, do.Rebuild)
 	case args[0] == "keys" && len(rest) > 0:
-		return keys(ctx, c, rest, wanted, s, do.Keys)
+		return keys(ctx, c, rest, wanted, s, do)
 	case args[0] == "migrate" && len(rest) > 0:
 		return migrate(ctx, c, rest, s.Out, do)
 	default:

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/ports/cli"
 	"github.com/ordinavo/webhooks/ports/cli/config"
 )
@@ -47,6 +48,9 @@ func (d *told) commands() cli.Commands {
 				return err
 			}
 			return run(context.Background(), access.NewKeys(&d.keys, time.Now, func(prefix string) string { return prefix + "1" }, rand.Reader))
+		},
+		RotateMaster: func(context.Context, config.Config) (reseal.Counts, error) {
+			return reseal.Counts{Values: 7, Resealed: 3}, d.note("rotate")
 		},
 		Build: func() (string, string, uint) { return "1.2.3", "abc", 4 },
 	}
@@ -85,8 +89,10 @@ func TestCommands(t *testing.T) {
 		"rebuild":                          {"", 2, "", "unknown command: rebuild"},
 		"rebuild deliveries":               {"", 2, "", `no projection "deliveries" to rebuild; there is metrics, others`},
 		"keys":                             {"", 2, "", "unknown command: keys"},
-		"keys fly":                         {"", 2, "", "create, list or revoke ID"},
-		"keys revoke":                      {"", 2, "", "create, list or revoke ID"},
+		"keys fly":                         {"", 2, "", "create, list, revoke ID or rotate-master"},
+		"keys revoke":                      {"", 2, "", "create, list, revoke ID or rotate-master"},
+		"keys rotate-master":               {"rotate", 0, "3 of 7 sealed values were sealed anew", ""},
+		"keys rotate-master now":           {"", 2, "", "create, list, revoke ID or rotate-master"},
 		"keys create --name":               {"", 2, "", "--name needs a value"},
 		"keys create --expires soon":       {"", 1, "", "--expires must be a period like 90d"},
 		"keys create --expires -1h":        {"", 1, "", "--expires must be a period like 90d"},
@@ -120,7 +126,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestFailuresAreCode1(t *testing.T) {
-	for _, line := range []string{"serve", "demo", "migrate up", "migrate down 1", "migrate status", "rebuild metrics", "keys list"} {
+	for _, line := range []string{"serve", "demo", "migrate up", "migrate down 1", "migrate status", "rebuild metrics", "keys list", "keys rotate-master"} {
 		d := &told{fail: errors.New("the disk is full")}
 		code, out, errs := run(d, nil, strings.Fields(line)...)
 		if code != 1 || errs != "error: the disk is full\n" || out != "" || len(d.did) != 1 {

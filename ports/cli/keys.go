@@ -51,28 +51,35 @@ func takeFlags(args []string, flags map[string]*string) (rest []string, err erro
 	return rest, nil
 }
 
-func keys(ctx context.Context, c config.Config, words []string, w wantedKey, s Streams, use KeyUser) error {
+func keys(ctx context.Context, c config.Config, words []string, w wantedKey, s Streams, do Commands) error {
 	switch {
 	case len(words) == 1 && words[0] == "create":
 		wanted, err := w.key(time.Now())
 		if err != nil {
 			return err
 		}
-		return use(ctx, c, func(ctx context.Context, keys *application.Keys) error { return createKey(ctx, keys, wanted, s) })
+		return do.Keys(ctx, c, func(ctx context.Context, keys *application.Keys) error { return createKey(ctx, keys, wanted, s) })
 	case len(words) == 1 && words[0] == "list":
-		return use(ctx, c, func(ctx context.Context, keys *application.Keys) error {
+		return do.Keys(ctx, c, func(ctx context.Context, keys *application.Keys) error {
 			return listKeys(ctx, keys, tenant.ID(w.tenant), s.Out)
 		})
 	case len(words) == 2 && words[0] == "revoke":
-		return use(ctx, c, func(ctx context.Context, keys *application.Keys) error {
+		return do.Keys(ctx, c, func(ctx context.Context, keys *application.Keys) error {
 			if err := keys.Revoke(ctx, operator, words[1]); err != nil {
 				return err
 			}
 			fmt.Fprintf(s.Out, "%s is revoked: every process refuses it within a second\n", words[1])
 			return nil
 		})
+	case len(words) == 1 && words[0] == "rotate-master":
+		counts, err := do.RotateMaster(ctx, c)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(s.Out, "%d of %d sealed values were sealed anew; all of them open with the newest master key alone\n", counts.Resealed, counts.Values)
+		return nil
 	}
-	return fmt.Errorf("%w: keys takes create, list or revoke ID", errUsage)
+	return fmt.Errorf("%w: keys takes create, list, revoke ID or rotate-master", errUsage)
 }
 
 // key is what is asked for; the application checks it.

@@ -146,7 +146,7 @@ func TestRefused(t *testing.T) {
 		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
 		"DATABASE_DIRECT_URL":   {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
 		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_with a space in it", "ord_live_ümläut-and-more"},
-		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44)},
+		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ","},
 		"ROLES":                 {"apis", ",", "api,worker"},
 		"EGRESS_ALLOW":          {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8"},
 		"EGRESS_PORTS":          {"0", "65536", "9-8", "http", "-1", "1-", ","},

@@ -81,11 +81,17 @@ func parsePlatformKey(text string) (Secret, error) {
 
 func parseToken(text string) (Secret, error) { return NewSecret(text), nil }
 
+// parseMasterKey takes several keys while they are rotated, the newest first.
 func parseMasterKey(text string) (Secret, error) {
-	if text != "" && !strings.Contains(text, "://") {
-		if key, err := base64.StdEncoding.Strict().DecodeString(text); err != nil || len(key) != masterKeySize {
-			return Secret{}, errors.New("must be 32 bytes in base64 (44 characters), or a KMS URI")
+	keys := split(text)
+	for _, part := range keys {
+		isKMS := strings.Contains(part, "://")
+		if key, err := base64.StdEncoding.Strict().DecodeString(part); isKMS && len(keys) > 1 || !isKMS && (err != nil || len(key) != masterKeySize) {
+			return Secret{}, errors.New("must be 32 bytes in base64 (44 characters), several of these separated by commas with the newest first, or a KMS URI")
 		}
+	}
+	if len(keys) == 0 && text != "" {
+		return Secret{}, errors.New("has no key in it")
 	}
 	return NewSecret(text), nil
 }

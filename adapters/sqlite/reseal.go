@@ -1,0 +1,52 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/hex"
+
+	"github.com/ordinavo/webhooks/application/reseal"
+)
+
+const (
+	sealedSecrets = `SELECT tenant_id, subscription_id, secret_id, sealed FROM secrets
+		WHERE (tenant_id, subscription_id, secret_id) > (?1, ?2, ?3) ORDER BY tenant_id, subscription_id, secret_id LIMIT ?4`
+	sealedAnswers = `SELECT key, sealed FROM idempotency_keys WHERE key > ?1 AND sealed IS NOT NULL ORDER BY key LIMIT ?2`
+)
+
+// Sealed lists what is sealed; see reseal.Store.
+func (s *Store) Sealed(ctx context.Context, kind reseal.Kind, after reseal.Key, limit int) ([]reseal.Sealed, error) {
+	if kind == reseal.Secret {
+		return all(ctx, s.db, func(r *sql.Rows) (reseal.Sealed, error) {
+			found := reseal.Sealed{Kind: kind}
+			return found, r.Scan(&found.Key[0], &found.Key[1], &found.Key[2], &found.Value)
+		}, sealedSecrets, after[0], after[1], after[2], limit)
+	}
+	digest, err := hex.DecodeString(after[0])
+	if err != nil {
+		return nil, err
+	}
+	return all(ctx, s.db, func(r *sql.Rows) (reseal.Sealed, error) {
+		found := reseal.Sealed{Kind: kind}
+		err := r.Scan(&digest, &found.Value)
+		found.Key[0] = hex.EncodeToString(digest)
+		return found, err
+	}, sealedAnswers, digest, limit)
+}
+
+// Replace puts fresh in the place of what is there still.
+func (s *Store) Replace(ctx context.Context, old reseal.Sealed, fresh []byte) error {
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		if old.Kind == reseal.Secret {
+			_, err := tx.Exec(ctx, `UPDATE secrets SET sealed = ? WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ? AND sealed = ?`,
+				fresh, old.Key[0], old.Key[1], old.Key[2], old.Value)
+			return err
+		}
+		digest, err := hex.DecodeString(old.Key[0])
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `UPDATE idempotency_keys SET sealed = ? WHERE key = ? AND sealed = ?`, fresh, digest, old.Value)
+		return err
+	})
+}

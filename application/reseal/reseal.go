@@ -1,0 +1,132 @@
+// Package reseal seals what is sealed at rest anew, so that an old master key can be given up.
+package reseal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Kind is what is sealed.
+type Kind string
+
+// All that is sealed at rest.
+const (
+	Secret Kind = "signing secret"
+	Answer Kind = "kept answer"
+)
+
+// Key is the primary key of a row: tenant, subscription and ID of a secret, or the digest of an answer in hexadecimal.
+type Key [3]string
+
+// Sealed is a value as it is stored.
+type Sealed struct {
+	Kind  Kind
+	Key   Key
+	Value []byte
+}
+
+// SecretPlace is the associated texts that a signing secret is sealed for.
+func SecretPlace(owner tenant.ID, subscriptionID, secretID string) []string {
+	return []string{string(owner), "signing-secret", subscriptionID, secretID}
+}
+
+// AnswerPlace is the associated texts that an answer is sealed for; digest is in hexadecimal.
+func AnswerPlace(digest string) []string { return []string{"idempotency", digest} }
+
+// place is what the value was sealed for.
+func (s Sealed) place() []string {
+	if s.Kind == Secret {
+		return SecretPlace(tenant.ID(s.Key[0]), s.Key[1], s.Key[2])
+	}
+	return AnswerPlace(s.Key[0])
+}
+
+// Store keeps sealed values.
+type Store interface {
+	// Sealed lists values of a kind in the order of their keys, those behind after.
+	Sealed(ctx context.Context, kind Kind, after Key, limit int) ([]Sealed, error)
+	// Replace puts fresh in the place of the value, unless that has gone or is another by now.
+	Replace(ctx context.Context, s Sealed, fresh []byte) error
+}
+
+// Sealer seals with the newest of its keys and opens with all of them.
+type Sealer interface {
+	// Current reports whether the value was sealed with the newest key.
+	Current(sealed []byte) bool
+	Seal(plain []byte, associated ...string) ([]byte, error)
+	Open(sealed []byte, associated ...string) ([]byte, error)
+}
+
+// Counts is what was found: how many values, and how many of them were sealed anew.
+type Counts struct {
+	Values, Resealed int
+}
+
+// Bounds of the work.
+const (
+	atOnce   = 200
+	maxWalks = 5
+)
+
+// All seals everything with the newest key, a little at a time, beside processes that work with the same keys. It walks
+// again until it finds nothing to do, for what they sealed meanwhile. It may be interrupted and repeated at any moment.
+// A value that does not open stays as it is, and is an error in the end: its key must not be given up.
+func All(ctx context.Context, store Store, sealer Sealer) (total Counts, err error) {
+	for range maxWalks {
+		walked, err := walk(ctx, store, sealer)
+		total.Values, total.Resealed = walked.Values, total.Resealed+walked.Resealed
+		if err != nil || walked.Resealed == 0 {
+			return total, err
+		}
+	}
+	return total, errors.New("others go on sealing with an older key: give every process the new key as the first, and repeat")
+}
+
+func walk(ctx context.Context, store Store, sealer Sealer) (c Counts, err error) {
+	var failed []error
+	for _, kind := range []Kind{Secret, Answer} {
+		for after := (Key{}); ; {
+			page, err := store.Sealed(ctx, kind, after, atOnce)
+			if err != nil {
+				return c, fmt.Errorf("list what is sealed: %w", err)
+			}
+			for _, s := range page {
+				c.Values++
+				fresh, err := renew(sealer, s)
+				if err != nil {
+					failed = append(failed, err)
+				}
+				if fresh == nil {
+					continue
+				}
+				if err := store.Replace(ctx, s, fresh); err != nil {
+					return c, fmt.Errorf("replace a %s: %w", s.Kind, err)
+				}
+				c.Resealed++
+			}
+			if len(page) < atOnce {
+				break
+			}
+			after = page[len(page)-1].Key
+		}
+	}
+	if len(failed) > 0 {
+		return c, fmt.Errorf("%d of %d values do not open with the master keys given; the first: %w", len(failed), c.Values, failed[0])
+	}
+	return c, nil
+}
+
+// renew seals the value with the newest key; nil when it is.
+func renew(sealer Sealer, s Sealed) ([]byte, error) {
+	plain, err := sealer.Open(s.Value, s.place()...)
+	if err != nil {
+		return nil, fmt.Errorf("the %s %s: %w", s.Kind, s.Key[0]+"/"+s.Key[1]+"/"+s.Key[2], err)
+	}
+	if sealer.Current(s.Value) {
+		return nil, nil
+	}
+	return sealer.Seal(plain, s.place()...)
+}
