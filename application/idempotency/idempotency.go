@@ -117,9 +117,9 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-// Answers remembers answers. The answer is kept after the write that it tells of is durable, not with
-// it: a process that dies in between leaves a reservation without an answer, and once that is taken
-// over (TakenOver) the write is made again.
+// Answers remembers answers. That to emitted events is kept in the transaction that accepts them. Others are kept after
+// the write that they tell of is durable, not with it: a process that dies in between leaves a reservation without an
+// answer, and once that is taken over (TakenOver) the write is made again.
 type Answers struct {
 	store    Store
 	sealer   Sealer
@@ -155,7 +155,7 @@ func (a *Answers) Begin(ctx context.Context, r Request) (*Reservation, *Answer, 
 
 // Finish keeps the answer of a reserved request, or frees the key when the same request may well get
 // another answer next time: after a failure of the service, when it was too fast, and when it is too large.
-// A nil answer says that there was none.
+// A nil answer says that there was none. In a context of InTx the answer is as durable as what that transaction writes.
 func (a *Answers) Finish(ctx context.Context, r *Reservation, answer *Answer) error {
 	if answer == nil || answer.Status >= 500 || answer.Status == 429 || len(answer.Body) > MaxAnswer {
 		if err := a.store.Release(ctx, r.Key, r.Token); err != nil {

@@ -15,6 +15,7 @@ import (
 // Submission is one caller's request on its way into a commit.
 type Submission struct {
 	events  []Accepted
+	keep    Keep
 	fresh   []Accepted // those of events that were not known
 	results []Result
 	err     error
@@ -69,7 +70,10 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 		if err := in.countSent(ctx, fresh); err != nil {
 			return err
 		}
-		return in.store.AppendEvents(ctx, fresh)
+		if err := in.store.AppendEvents(ctx, fresh); err != nil {
+			return err
+		}
+		return keepAnswers(ctx, group)
 	})
 	if err == nil {
 		in.Recent.add(fresh)
@@ -83,6 +87,18 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 		in.waiting.Add(-int64(len(s.events)))
 		close(s.done)
 	}
+}
+
+func keepAnswers(ctx context.Context, group []*Submission) error {
+	for _, s := range group {
+		if s.keep == nil || s.err != nil {
+			continue
+		}
+		if err := s.keep(ctx, s.results); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // known is what the store knows about the group's events and tenants.

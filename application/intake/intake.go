@@ -73,6 +73,10 @@ type Result struct {
 	Duplicate bool
 }
 
+// Keep writes the answer to a request in the transaction, which its context carries, that accepts the events: there is
+// never the one without the other.
+type Keep func(ctx context.Context, results []Result) error
+
 // Intake gathers the requests that wait and commits them together.
 type Intake struct {
 	store    Store
@@ -111,9 +115,9 @@ func New(c Config) *Intake {
 
 // Accept returns once the events are durable. All or none of them are accepted: an unknown tenant
 // or an ID that is taken by other content refuses the whole request, with the path of
-// the field as events[i].field. The events must be valid.
-func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string) ([]Result, error) {
-	s, err := in.Submit(ctx, events, traceParent)
+// the field as events[i].field. The events must be valid. keep is nil for nothing to keep.
+func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string, keep Keep) ([]Result, error) {
+	s, err := in.Submit(ctx, events, traceParent, keep)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +130,7 @@ func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent 
 }
 
 // Submit is Accept without the wait: nothing is accepted before the submission is done.
-func (in *Intake) Submit(ctx context.Context, events []event.Event, traceParent string) (*Submission, error) {
+func (in *Intake) Submit(ctx context.Context, events []event.Event, traceParent string, keep Keep) (*Submission, error) {
 	why, err := in.backlog.admit(events)
 	if err == nil && in.waiting.Load()+int64(len(events)) > maxWaiting {
 		why, err = in.overrun()
@@ -139,7 +143,7 @@ func (in *Intake) Submit(ctx context.Context, events []event.Event, traceParent 
 	if err != nil {
 		return nil, err
 	}
-	s := &Submission{events: prepared, done: make(chan struct{})}
+	s := &Submission{events: prepared, keep: keep, done: make(chan struct{})}
 	in.waiting.Add(int64(len(events)))
 	select {
 	case in.queue <- s:

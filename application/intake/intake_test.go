@@ -101,6 +101,7 @@ type world struct {
 	*testing.T
 	*intake.Intake
 	backlog *intake.Backlog
+	keep    intake.Keep // of requests to come
 	store   *memory
 	seen    *counts
 	ids     int
@@ -134,7 +135,7 @@ type answer struct {
 func (w *world) submit(ctx context.Context, events ...event.Event) <-chan answer {
 	got := make(chan answer, 1)
 	go func() {
-		results, err := w.Accept(ctx, events, "00-trace")
+		results, err := w.Accept(ctx, events, "00-trace", w.keep)
 		got <- answer{results, err}
 	}()
 	synctest.Wait()
@@ -327,7 +328,7 @@ func TestAFullQueueIsUnavailable(t *testing.T) {
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
 		for i := range 4096 {
-			go func() { _, _ = w.Accept(ctx, []event.Event{sample("acme", fmt.Sprintf("evt_%d", i), "a")}, "") }()
+			go func() { _, _ = w.Accept(ctx, []event.Event{sample("acme", fmt.Sprintf("evt_%d", i), "a")}, "", nil) }()
 		}
 		synctest.Wait()
 		if got := <-w.submit(ctx, sample("acme", "evt_last", "a")); !problem.Is(got.err, problem.Unavailable) {
@@ -341,6 +342,31 @@ func TestAFullQueueIsUnavailable(t *testing.T) {
 		}
 		if got := <-waits; got.err != nil || got.results[0].Duplicate {
 			t.Errorf("with room again: %+v", got)
+		}
+	})
+}
+
+// The answer is written with the events, of each request that is accepted, or nothing is.
+func TestTheAnswerIsKeptInTheTransaction(t *testing.T) {
+	within(t, func(w *world) {
+		var kept [][]intake.Result
+		failed, fail := errors.New("no"), error(nil)
+		w.keep = func(_ context.Context, results []intake.Result) error {
+			if len(w.store.staged) == 0 || len(w.store.events) > len(kept) {
+				t.Error("not in the transaction of the events")
+			}
+			kept = append(kept, results)
+			return fail
+		}
+		refused := w.submit(w.Context(), sample("nobody", "evt_0", "a"))
+		got := w.submit(w.Context(), sample("acme", "evt_1", "a"))
+		w.step()
+		if a := <-got; a.err != nil || len(kept) != 1 || !slices.Equal(kept[0], a.results) || (<-refused).err == nil {
+			t.Errorf("kept %v of %v", kept, a)
+		}
+		fail = failed
+		if got := w.one(sample("acme", "evt_2", "a")); !errors.Is(got.err, failed) || len(w.store.events) != 1 {
+			t.Errorf("got %+v with %d events", got, len(w.store.events))
 		}
 	})
 }

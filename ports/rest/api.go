@@ -35,7 +35,7 @@ import (
 
 // Intake accepts events; see intake.Intake.
 type Intake interface {
-	Accept(ctx context.Context, events []event.Event, traceParent string) ([]intake.Result, error)
+	Accept(ctx context.Context, events []event.Event, traceParent string, keep intake.Keep) ([]intake.Result, error)
 }
 
 // SubscriptionLister lists a tenant's subscriptions, newest first by ID, without deleted ones; after is

@@ -11,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/gofiber/fiber/v2"
 
+	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -35,12 +36,26 @@ func (a *API) emit(ctx huma.Context) error {
 		return err
 	}
 	recordFrom(ctx.Context()).owner = events[0].TenantID
-	results, err := a.Intake.Accept(ctx.Context(), events, a.TraceParent(ctx.Context()))
+	r := recordFrom(ctx.Context())
+	results, err := a.Intake.Accept(ctx.Context(), events, a.TraceParent(ctx.Context()), a.keepAccepted(r.reservation))
 	if err != nil {
 		return withoutIndex(err, batch)
 	}
+	r.kept = r.reservation != nil
 	c.Status(http.StatusAccepted).Set(fiber.HeaderContentType, contentTypeJSON)
-	return c.Send(appendResults(make([]byte, 0, 16+64*len(results)), results))
+	return c.Send(encodeResults(results))
+}
+
+// keepAccepted keeps the answer to a request with an Idempotency-Key together with the events: whenever the process
+// dies, the request that comes again gets it.
+func (a *API) keepAccepted(r *idempotency.Reservation) intake.Keep {
+	if r == nil {
+		return nil
+	}
+	return func(ctx context.Context, results []intake.Result) error {
+		return a.Idempotency.Finish(ctx, r, &idempotency.Answer{Status: http.StatusAccepted,
+			Header: map[string]string{fiber.HeaderContentType: contentTypeJSON}, Body: encodeResults(results)})
+	}
 }
 
 func decodeBody(c *fiber.Ctx, fields problem.Fields) (events []event.Event, batch bool, err error) {
@@ -125,9 +140,9 @@ func withoutIndex(err error, batch bool) error {
 	return &plain
 }
 
-// appendResults writes {"results": [...]}; IDs and statuses need no escaping.
-func appendResults(to []byte, results []intake.Result) []byte {
-	to = append(to, `{"results":[`...)
+// encodeResults writes {"results": [...]}; IDs and statuses need no escaping.
+func encodeResults(results []intake.Result) []byte {
+	to := append(make([]byte, 0, 16+64*len(results)), `{"results":[`...)
 	for i, result := range results {
 		if i > 0 {
 			to = append(to, ',')

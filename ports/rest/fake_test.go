@@ -55,6 +55,9 @@ type fake struct {
 	log           []live.Record
 	answers       map[idempotency.Key]row
 	hook          func() // called by the next Accept
+	// dies makes Accept end after it has accepted; answered counts answers that were kept.
+	dies     bool
+	answered int
 }
 
 type row struct {
@@ -73,7 +76,18 @@ func notFound() error { return problem.New(problem.NotFound, "There is no such t
 
 func (f *fake) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
 
-func (f *fake) Accept(_ context.Context, events []event.Event, traceParent string) ([]intake.Result, error) {
+func (f *fake) Accept(ctx context.Context, events []event.Event, traceParent string, keep intake.Keep) ([]intake.Result, error) {
+	results, err := f.accept(events, traceParent)
+	if err == nil && keep != nil {
+		err = keep(ctx, results)
+	}
+	if f.dies {
+		panic("the process dies before anybody is told")
+	}
+	return results, err
+}
+
+func (f *fake) accept(events []event.Event, traceParent string) ([]intake.Result, error) {
 	if hook := f.hook; hook != nil {
 		f.hook = nil
 		hook()
@@ -441,38 +455,6 @@ func (f *fake) Save(context.Context, []dispatch.Saved) ([]string, error) {
 	defer f.mu.Unlock()
 	return nil, f.write()
 }
-
-func (f *fake) Reserve(_ context.Context, r idempotency.Reservation, takeOver time.Time) (*idempotency.Found, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	found, ok := f.answers[r.Key]
-	if ok && found.ExpiresAt.After(r.ReservedAt) && (found.sealed != nil || found.ReservedAt.After(takeOver)) {
-		return &idempotency.Found{Fingerprint: found.Fingerprint, Sealed: found.sealed}, nil
-	}
-	f.answers[r.Key] = row{Reservation: r}
-	return nil, nil
-}
-
-func (f *fake) Answer(_ context.Context, key idempotency.Key, token string, sealed []byte) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if found := f.answers[key]; found.Token == token && found.sealed == nil {
-		found.sealed = sealed
-		f.answers[key] = found
-	}
-	return nil
-}
-
-func (f *fake) Release(_ context.Context, key idempotency.Key, token string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if found := f.answers[key]; found.Token == token && found.sealed == nil {
-		delete(f.answers, key)
-	}
-	return nil
-}
-
-func (f *fake) DeleteExpired(context.Context, time.Time, int) (int, error) { return 0, nil }
 
 // Seal turns the bytes around, so that a test sees whether what is stored can be read.
 func (f *fake) Seal(plain []byte, _ ...string) ([]byte, error) {

@@ -77,13 +77,18 @@ func (a *API) writeOf(ctx context.Context, c *fiber.Ctx, key string) idempotency
 // answerOnce works on a reserved request and keeps its answer, or frees the key when there is none.
 func (a *API) answerOnce(ctx huma.Context, c *fiber.Ctx, reservation *idempotency.Reservation, next func(huma.Context)) {
 	var answer *idempotency.Answer // stays nil when the handler panics
+	r := recordFrom(ctx.Context())
 	defer func() {
+		if r.kept {
+			return
+		}
 		keep, cancel := context.WithTimeout(context.WithoutCancel(ctx.Context()), keepTimeout)
 		defer cancel()
 		if err := a.Idempotency.Finish(keep, reservation, answer); err != nil {
 			a.Log.ErrorContext(keep, "an idempotent answer was given but not kept", slog.Any("error", err))
 		}
 	}()
+	r.reservation = reservation
 	next(ctx)
 	answer = captured(c)
 }

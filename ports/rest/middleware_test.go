@@ -64,6 +64,22 @@ func TestScopesAndTenants(t *testing.T) {
 	h.call(h.platform, "GET", one, "", "X-Ordinavo-Tenant", own).expect(200)
 }
 
+// The answer to events is kept with them, and not once more: whoever was not told gets it when the request comes again.
+func TestTheAnswerToEventsIsKeptWithThem(t *testing.T) {
+	h := newHarness(t)
+	post := func() answer { return h.call(h.admin, "POST", "/v1/events", oneEvent, "Idempotency-Key", "k") }
+	h.store.dies = true
+	post().expect(500)
+	h.store.dies = false
+	again := post().expect(202)
+	if again.header.Get("Idempotency-Replayed") != "true" || !strings.Contains(again.body, `"status":"accepted"`) || len(h.store.events) != 1 || h.store.answered != 1 {
+		t.Errorf("%v %s, %d events, kept %d times", again.header, again.body, len(h.store.events), h.store.answered)
+	}
+	if first := h.call(h.admin, "POST", "/v1/events", oneEvent, "Idempotency-Key", "other").expect(202); first.header.Get("Idempotency-Replayed") != "" || h.store.answered != 2 {
+		t.Errorf("%v, kept %d times", first.header, h.store.answered)
+	}
+}
+
 func TestIdempotency(t *testing.T) {
 	h := newHarness(t)
 	post := func(key, idempotencyKey, body string) answer {

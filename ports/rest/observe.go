@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -26,6 +27,9 @@ type record struct {
 	caller  access.Key
 	owner   tenant.ID
 	err     error // what the answer is a refusal of
+	// reservation is that of the request's Idempotency-Key; nil for none. kept says that the handler kept the answer.
+	reservation *idempotency.Reservation
+	kept        bool
 }
 
 type recordKey struct{}

@@ -14,6 +14,9 @@ import (
 var killScenarios = slices.Concat(hopScenarios(), []scenario{{
 	name: "kill -9 at random", does: "a random process is killed every second at load, and started again", on: both, run: killAtRandom,
 }, {
+	name: "kill -9 before an answer", does: "the process kills itself once an event without an ID is durable, and its emitter repeats the request with its Idempotency-Key",
+	invariants: "I1", on: both, run: repeatAfterKill,
+}, {
 	name: "SIGSTOP past the lease", does: "a process stands still with attempts out for longer than its lease, others take over, and it goes on",
 	invariants: "I3", on: []kind{onPostgreSQL}, run: stopPastTheLease,
 }})

@@ -176,7 +176,7 @@ func TestAnEventReachesItsReceiverSigned(t *testing.T) {
 	}
 	e := event.Sample(event.VisitReportApproved, "tenant-123")
 	began := time.Now()
-	if _, err := s.intake.Accept(ctx, []event.Event{e}, ""); err != nil {
+	if _, err := s.intake.Accept(ctx, []event.Event{e}, "", nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Log("202 after", time.Since(began))
@@ -191,7 +191,7 @@ func TestAnEventReachesItsReceiverSigned(t *testing.T) {
 	for i := range 5 {
 		e.ID = ids.New(time.Now, rand.Reader).New("evt_")
 		began := time.Now()
-		if _, err := s.intake.Accept(ctx, []event.Event{e}, ""); err != nil {
+		if _, err := s.intake.Accept(ctx, []event.Event{e}, "", nil); err != nil {
 			t.Fatal(err)
 		}
 		accepted := time.Since(began)
@@ -225,7 +225,7 @@ func BenchmarkFlow(b *testing.B) {
 			batch[i] = event.Sample(event.VisitReportApproved, "tenant-123")
 			batch[i].ID = source.New("evt_")
 		}
-		if _, err := s.intake.Accept(ctx, batch, ""); err != nil {
+		if _, err := s.intake.Accept(ctx, batch, "", nil); err != nil {
 			b.Fatal(err)
 		}
 		sent += len(batch)

@@ -151,7 +151,7 @@ func (w *world) ask(a *activity, batch []event.Event) ([]intake.Result, error, b
 	if p == nil {
 		return nil, nil, false
 	}
-	s, err := p.intake.Submit(context.Background(), batch, "")
+	s, err := p.intake.Submit(context.Background(), batch, "", nil)
 	if err != nil {
 		return nil, err, true
 	}
