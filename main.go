@@ -202,7 +202,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	backlog := intake.NewBacklog(store, limits, now)
 	in := intake.New(intake.Config{Store: store, Quotas: store, Limits: limits, Backlog: backlog, Observer: observer, Now: now, NewID: source.New})
 	answers := idempotency.New(store, sealer, now, func() string { return source.New("") })
-	deliveries := &queries.Deliveries{Reader: store}
+	deliveries := &queries.Deliveries{Reader: store, Tests: store}
 	sweeper := sweep.New(store, now)
 	bulk := &jobs.Service{Store: store, Picker: jobs.Picker{Deliveries: store, Gate: gate}, Now: now, NewID: source.New}
 	worker := jobs.NewWorker(bulk, store)

@@ -51,6 +51,7 @@ type Store interface {
 	access.KeyStore
 	queries.DeliveryReader
 	queries.DeliveryStore
+	queries.TestReader
 	queries.EventReader
 	jobs.Store
 	jobs.DeliveryStore

@@ -15,7 +15,6 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -119,17 +118,6 @@ func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscri
 
 func metaOf(by subscriptions.Actor) []byte {
 	return metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}.encode()
-}
-
-// NoteTest puts a test into the log before it is sent.
-func (s *Store) NoteTest(ctx context.Context, d delivery.Delivery, by subscriptions.Actor) error {
-	data, err := json.Marshal(map[string]string{"deliveryId": d.ID, "eventId": d.EventID, "eventType": string(d.EventType), "subscriptionId": d.SubscriptionID})
-	if err != nil {
-		return err
-	}
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		return tx.append(ctx, appended{record: record{Topic: TopicTests, Tenant: d.Tenant, Type: "subscription.test_requested.v1", Data: data, Meta: metaOf(by), At: d.CreatedAt}})
-	})
 }
 
 // CountSubscriptions counts those that were not deleted.

@@ -11,7 +11,6 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -104,21 +103,6 @@ func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscri
 		ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at`,
 		after.Tenant, after.ID, action, stamp(after.UpdatedAt))
 	return err
-}
-
-// TopicTests holds the samples that admins asked for.
-const TopicTests = "tests"
-
-// NoteTest puts a test into the log before it is sent.
-func (s *Store) NoteTest(ctx context.Context, d delivery.Delivery, by subscriptions.Actor) error {
-	data, err := json.Marshal(map[string]string{"deliveryId": d.ID, "eventId": d.EventID, "eventType": string(d.EventType), "subscriptionId": d.SubscriptionID})
-	if err != nil {
-		return err
-	}
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		return tx.append(ctx, record{Topic: TopicTests, Tenant: d.Tenant, Type: "subscription.test_requested.v1", Data: data, At: d.CreatedAt,
-			Meta: metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}})
-	})
 }
 
 // CountSubscriptions counts those that were not deleted.

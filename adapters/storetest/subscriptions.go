@@ -6,8 +6,8 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -169,15 +169,33 @@ var subscriptionChecks = []Check{
 		s = w.delete(s, at(5))
 		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Cancel})
 	}},
-	{"subscriptions/a test is noted and changes nothing", func(w *world) {
+	{"subscriptions/a test is noted, found, and changes nothing", func(w *world) {
 		s := w.subscribe(acme, nil)
-		d := delivery.Delivery{ID: w.id("dlv_"), Tenant: acme, EventID: w.id("evt_"), EventType: event.TargetImported, SubscriptionID: s.ID, CreatedAt: at(1)}
-		w.ok(w.NoteTest(w.ctx, d, anActor), "note a test")
-		w.ok(w.NoteTest(w.ctx, d, anActor), "note it again")
+		e := subscriptions.Exchange{
+			DeliveryID: w.id("dlv_"), Tenant: acme, EventID: w.id("evt_"), EventType: event.TargetImported, SubscriptionID: s.ID, SubscriptionVersion: s.Version,
+			URL: s.URL, Body: []byte(`{"a":"ä"}`), Warnings: []string{"odd"}, At: at(1),
+		}
+		find := func(want subscriptions.Exchange) {
+			w.Helper()
+			got, err := w.FindTest(w.ctx, acme, e.DeliveryID)
+			w.ok(err, "find the test")
+			equal(w, "the test", got, want)
+		}
+		w.ok(w.NoteTest(w.ctx, e, anActor), "note a test")
+		find(e)
+		o := success(at(2))
+		o.RequestHeaders, o.ResponseBody = map[string]string{"webhook-id": e.EventID}, []byte("ok\xff")
+		e.Outcome = &o
+		w.ok(w.NoteTestEnd(w.ctx, e), "note what came of it")
+		find(e)
 		w.subscriptionStands(s)
 		equal(w, "changes of subscriptions", len(w.positions(acme)), 1)
-		_, err := w.Delivery(w.ctx, acme, d.ID)
+		_, err := w.Delivery(w.ctx, acme, e.DeliveryID)
 		w.refused(err, problem.NotFound, "read the test as a delivery")
+		for owner, id := range map[tenant.ID]string{other: e.DeliveryID, acme: "dlv_none"} {
+			_, err = w.FindTest(w.ctx, owner, id)
+			w.refused(err, problem.NotFound, "find another's test")
+		}
 	}},
 	{"subscriptions/endpoint", func(w *world) {
 		s := w.pause(w.subscribe(acme, nil), at(1))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -34,6 +35,8 @@ type DeliveryDetail struct {
 	URL      string
 	Body     []byte
 	Attempts []delivery.Attempt
+	// Test says that it is a sample that somebody asked for, and no delivery of an event.
+	Test bool
 }
 
 // DeliveryReader reads deliveries. A delivery that a dispatcher holds has the status delivering.
@@ -49,12 +52,24 @@ type DeliveryReader interface {
 	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
 }
 
-// Deliveries answers questions about deliveries.
-type Deliveries struct{ Reader DeliveryReader }
+// TestReader finds what admins have tried.
+type TestReader interface {
+	// FindTest answers problem.NotFound when the tenant has no such test.
+	FindTest(ctx context.Context, owner tenant.ID, deliveryID string) (subscriptions.Exchange, error)
+}
 
-// Detail is one delivery with its attempts, straight from its stream.
+// Deliveries answers questions about deliveries.
+type Deliveries struct {
+	Reader DeliveryReader
+	Tests  TestReader
+}
+
+// Detail is one delivery with its attempts, straight from its stream; or a test, which is shown as one.
 func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (DeliveryDetail, error) {
 	d, err := q.Reader.Delivery(ctx, owner, id)
+	if problem.Is(err, problem.NotFound) {
+		return q.test(ctx, owner, id)
+	}
 	if err != nil {
 		return DeliveryDetail{}, err
 	}
@@ -74,6 +89,32 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 		return DeliveryDetail{}, fmt.Errorf("read the endpoint of %s: %w", id, err)
 	}
 	return DeliveryDetail{Delivery: d, URL: url, Body: body, Attempts: attemptsOf(changes)}, nil
+}
+
+// test shows a test as a delivery that is attempted once.
+func (q *Deliveries) test(ctx context.Context, owner tenant.ID, id string) (DeliveryDetail, error) {
+	e, err := q.Tests.FindTest(ctx, owner, id)
+	if problem.Is(err, problem.NotFound) {
+		err = problem.New(problem.NotFound, "There is no such delivery.")
+	}
+	if err != nil {
+		return DeliveryDetail{}, err
+	}
+	d := delivery.Delivery{
+		ID: e.DeliveryID, Tenant: owner, EventID: e.EventID, EventType: e.EventType, SubscriptionID: e.SubscriptionID, SubscriptionVersion: e.SubscriptionVersion,
+		Warnings: e.Warnings, Status: delivery.StatusDelivering, Version: 1, CreatedAt: e.At, UpdatedAt: e.At,
+	}
+	detail := DeliveryDetail{Delivery: d, URL: e.URL, Body: e.Body, Attempts: []delivery.Attempt{}, Test: true}
+	if e.Outcome == nil {
+		return detail, nil
+	}
+	detail.Attempts = append(detail.Attempts, delivery.Attempt{Number: 1, Outcome: *e.Outcome})
+	detail.Delivery.Attempts, detail.UpdatedAt = 1, e.Outcome.StartedAt.Add(e.Outcome.Duration)
+	detail.Status = delivery.StatusDeadLetter
+	if e.Outcome.Succeeded() {
+		detail.Status = delivery.StatusSucceeded
+	}
+	return detail, nil
 }
 
 func attemptsOf(changes []delivery.Change) []delivery.Attempt {

@@ -2,6 +2,7 @@ package queries_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,7 +12,9 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -29,7 +32,7 @@ func TestAttemptsComeFromTheStream(t *testing.T) {
 	w.now = w.now.Add(time.Hour)
 	d = w.record(d, delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200, StartedAt: w.now})
 
-	got, err := (&queries.Deliveries{Reader: w.Store}).Detail(t.Context(), "acme", d.ID)
+	got, err := (&queries.Deliveries{Reader: w.Store, Tests: w.Store}).Detail(t.Context(), "acme", d.ID)
 	w.ok(err)
 	if got.Status != delivery.StatusSucceeded || got.URL != "https://example.com/hook" || !strings.Contains(string(got.Body), d.EventID) || len(got.Attempts) != 3 {
 		t.Fatalf("%+v", got)
@@ -42,7 +45,7 @@ func TestAttemptsComeFromTheStream(t *testing.T) {
 	if a := got.Attempts[1]; string(a.ResponseBody) != "busy" || a.RequestHeaders["webhook-id"] != d.EventID {
 		t.Errorf("the second attempt is %+v", a)
 	}
-	if _, err := (&queries.Deliveries{Reader: w.Store}).Detail(t.Context(), "other", d.ID); !problem.Is(err, problem.NotFound) {
+	if _, err := (&queries.Deliveries{Reader: w.Store, Tests: w.Store}).Detail(t.Context(), "other", d.ID); !problem.Is(err, problem.NotFound) {
 		t.Errorf("another tenant gets %v", err)
 	}
 }
@@ -50,7 +53,7 @@ func TestAttemptsComeFromTheStream(t *testing.T) {
 func TestADeliveryWithoutAttemptsHasAnEmptyList(t *testing.T) {
 	w := newWorld(t)
 	d := w.delivery(w.subscribe("acme", "*"))
-	if got, err := (&queries.Deliveries{Reader: w.Store}).Detail(t.Context(), "acme", d.ID); err != nil || got.Attempts == nil || len(got.Attempts) != 0 {
+	if got, err := (&queries.Deliveries{Reader: w.Store, Tests: w.Store}).Detail(t.Context(), "acme", d.ID); err != nil || got.Attempts == nil || len(got.Attempts) != 0 {
 		t.Errorf("%+v, %v", got.Attempts, err)
 	}
 }
@@ -165,5 +168,38 @@ func TestTwoRetriesAtOnce(t *testing.T) {
 	}
 	if _, err := (&queries.Retries{Store: outrun{w.Store, d}, Now: now}).Retry(t.Context(), "acme", d.ID); !problem.Is(err, problem.Conflict) {
 		t.Errorf("the slower one got %v", err)
+	}
+}
+
+// A test is shown as a delivery that is attempted once, to its tenant alone.
+func TestATestIsShownAsADelivery(t *testing.T) {
+	w := newWorld(t)
+	ask := &queries.Deliveries{Reader: w.Store, Tests: w.Store}
+	e := subscriptions.Exchange{
+		DeliveryID: "dlv_tried", Tenant: "acme", EventID: "evt_tried", EventType: event.TargetImported, SubscriptionID: "sub_1", SubscriptionVersion: 3,
+		URL: "https://example.com/hook", Body: []byte("{}"), At: start,
+	}
+	shown := func(status delivery.Status, attempts int) {
+		t.Helper()
+		got, err := ask.Detail(t.Context(), "acme", e.DeliveryID)
+		if err != nil || !got.Test || got.Status != status || got.Delivery.Attempts != attempts || len(got.Attempts) != attempts ||
+			got.URL != e.URL || string(got.Body) != "{}" || got.EventID != e.EventID || got.SubscriptionVersion != 3 {
+			t.Errorf("%s: got %+v, %v", status, got, err)
+		}
+	}
+	if err := w.Store.NoteTest(t.Context(), e, subscriptions.Actor{}); err != nil {
+		t.Fatal(err)
+	}
+	shown(delivery.StatusDelivering, 0)
+	for kind, status := range map[delivery.Kind]delivery.Status{delivery.KindSucceeded: delivery.StatusSucceeded, delivery.KindTimeout: delivery.StatusDeadLetter} {
+		e.DeliveryID = "dlv_" + string(kind)
+		e.Outcome = &delivery.Outcome{Kind: kind, StartedAt: start, Duration: time.Second}
+		if err := errors.Join(w.Store.NoteTest(t.Context(), e, subscriptions.Actor{}), w.Store.NoteTestEnd(t.Context(), e)); err != nil {
+			t.Fatal(err)
+		}
+		shown(status, 1)
+	}
+	if _, err := ask.Detail(t.Context(), "other", e.DeliveryID); !problem.Is(err, problem.NotFound) {
+		t.Errorf("another tenant got %v", err)
 	}
 }

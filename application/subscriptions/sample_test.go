@@ -9,7 +9,6 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/signature"
@@ -18,16 +17,16 @@ import (
 // noting is a TestStore that remembers what was noted.
 type noting struct {
 	*sqlite.Store
-	noted []delivery.Delivery
+	noted []subscriptions.Exchange
 	fail  error
 }
 
-func (n *noting) NoteTest(ctx context.Context, d delivery.Delivery, actor subscriptions.Actor) error {
+func (n *noting) NoteTest(ctx context.Context, e subscriptions.Exchange, actor subscriptions.Actor) error {
 	if n.fail != nil {
 		return n.fail
 	}
-	n.noted = append(n.noted, d)
-	return n.Store.NoteTest(ctx, d, actor)
+	n.noted = append(n.noted, e)
+	return n.Store.NoteTest(ctx, e, actor)
 }
 
 func newTester(t *testing.T) (*world, *noting, *subscriptions.Tester) {
@@ -55,7 +54,7 @@ func TestASampleIsNotedBeforeItIsSent(t *testing.T) {
 	if r.Headers["X-Ordinavo-Test"] != "true" || r.Headers["X-Ordinavo-Event-Id"] != x.EventID || r.Headers["X-Ordinavo-Delivery-Id"] != x.DeliveryID || r.URL != created.URL || x.URL != created.URL {
 		t.Errorf("sent %+v of %+v", r, x)
 	}
-	if noted.ID != x.DeliveryID || noted.EventID != x.EventID || noted.EventType != event.VisitReportApproved || noted.SubscriptionID != created.ID {
+	if noted.DeliveryID != x.DeliveryID || noted.EventID != x.EventID || noted.EventType != event.VisitReportApproved || noted.SubscriptionID != created.ID {
 		t.Errorf("noted %+v", noted)
 	}
 	if err := signature.VerifyBody(r.Headers["X-Ordinavo-Signature"], r.Body, signing); err != nil {
@@ -63,6 +62,9 @@ func TestASampleIsNotedBeforeItIsSent(t *testing.T) {
 	}
 	if string(x.Body) != string(r.Body) || !strings.Contains(string(r.Body), x.EventID) || x.EventID == event.SampleID || x.Outcome.Status != 500 {
 		t.Errorf("told %+v", x)
+	}
+	if found, err := n.FindTest(t.Context(), "acme", x.DeliveryID); err != nil || string(found.Body) != string(x.Body) || found.Outcome.Status != 500 {
+		t.Errorf("found %+v, %v", found, err)
 	}
 }
 

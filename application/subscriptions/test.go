@@ -18,16 +18,26 @@ import (
 type TestStore interface {
 	Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
 	// NoteTest puts the test into the log before it is sent.
-	NoteTest(ctx context.Context, d delivery.Delivery, by Actor) error
+	NoteTest(ctx context.Context, e Exchange, by Actor) error
+	// NoteTestEnd adds what came of it.
+	NoteTestEnd(ctx context.Context, e Exchange) error
 }
 
-// Exchange is a test with what came of it.
+// Exchange is a test with what came of it, as the log keeps it.
 type Exchange struct {
-	DeliveryID string
-	EventID    string
-	URL        string
-	Body       []byte
-	Outcome    delivery.Outcome // its RequestHeaders are what was sent
+	DeliveryID          string     `json:"deliveryId"`
+	Tenant              tenant.ID  `json:"-"`
+	EventID             string     `json:"eventId"`
+	EventType           event.Type `json:"eventType"`
+	SubscriptionID      string     `json:"subscriptionId"`
+	SubscriptionVersion int64      `json:"subscriptionVersion"`
+	URL                 string     `json:"url"`
+	Body                []byte     `json:"body"`
+	Warnings            []string   `json:"warnings,omitempty"`
+	At                  time.Time  `json:"at"`
+	// Outcome is nil while the receiver has not answered, and for ever when the process died meanwhile. Its
+	// RequestHeaders are what was sent.
+	Outcome *delivery.Outcome `json:"-"`
 }
 
 // Tester sends samples.
@@ -38,17 +48,27 @@ type Tester struct {
 }
 
 // Test sends a signed sample of the type to the subscription's URL, once, marked by the header
-// X-Ordinavo-Test. It is no delivery: nothing is retried, and nothing waits for it.
+// X-Ordinavo-Test. It is no delivery: nothing is retried, and nothing waits for it; only who knows its ID is shown it
+// as one.
 func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, by Actor) (Exchange, error) {
 	leased, err := t.sample(ctx, lane, kind)
 	if err != nil {
 		return Exchange{}, fmt.Errorf("prepare a test: %w", err)
 	}
-	if err := t.Store.NoteTest(ctx, leased.Delivery, by); err != nil {
+	exchange := Exchange{
+		DeliveryID: leased.Delivery.ID, Tenant: leased.Delivery.Tenant, EventID: leased.Delivery.EventID, EventType: leased.Delivery.EventType,
+		SubscriptionID: leased.Subscription.ID, SubscriptionVersion: leased.Subscription.Version,
+		URL: leased.Subscription.URL, Body: leased.Body, Warnings: leased.Delivery.Warnings, At: leased.Delivery.CreatedAt,
+	}
+	if err := t.Store.NoteTest(ctx, exchange, by); err != nil {
 		return Exchange{}, fmt.Errorf("note a test: %w", err)
 	}
 	outcome := t.Attempter.Attempt(ctx, leased)
-	return Exchange{leased.Delivery.ID, leased.Delivery.EventID, leased.Subscription.URL, leased.Body, outcome}, nil
+	exchange.Outcome = &outcome
+	if err := t.Store.NoteTestEnd(ctx, exchange); err != nil {
+		return Exchange{}, fmt.Errorf("note what came of a test: %w", err)
+	}
+	return exchange, nil
 }
 
 func (t *Tester) sample(ctx context.Context, lane dispatch.Lane, kind event.Type) (dispatch.Leased, error) {

@@ -57,6 +57,7 @@ type DeliveryDetail struct {
 	RenderedBy string          `json:"renderedBy" doc:"Where the subscription is shown as it was when it rendered the body." example:"/v1/subscriptions/sub_01JZ8A2MT8G7C3Y7V0WQ1M9B3C?version=3"`
 	Request    DeliveryRequest `json:"request"`
 	Attempts   []Attempt       `json:"attempts" doc:"Oldest first."`
+	Test       bool            `json:"test" doc:"Whether it is a sample that POST /v1/subscriptions/{id}/test sent."`
 }
 
 // DeliveryOutput is a delivery as an answer.
@@ -89,7 +90,9 @@ func (a *API) routeDeliveries() {
 	register(a, operation{id: "listDeliveries", method: http.MethodGet, path: "/v1/deliveries", tag: tagDeliveries, scope: access.DeliveriesRead, perTenant: true, forBound: true,
 		summary: "List deliveries", description: "since and until are about when the delivery was created."}, a.listDeliveries)
 	register(a, operation{id: "getDelivery", method: http.MethodGet, path: one, tag: tagDeliveries, scope: access.DeliveriesRead, perTenant: true, forBound: true,
-		summary: "Get a delivery with its attempts"}, a.getDelivery)
+		summary: "Get a delivery with its attempts",
+		description: "The id of a test (POST /v1/subscriptions/{id}/test) shows its one exchange in the same form, with test true, as long as events are kept. " +
+			"Tests are in no list, cannot be retried, and have no accepted event."}, a.getDelivery)
 	register(a, operation{id: "retryDelivery", method: http.MethodPost, path: one + "/retry", tag: tagDeliveries, scope: access.DeliveriesRetry, perTenant: true, forBound: true,
 		status: http.StatusAccepted, summary: "Attempt a delivery now", description: "The stored bytes are sent again under the same ids."}, a.retryDelivery)
 }
@@ -186,7 +189,7 @@ func viewDelivery(d delivery.Delivery) Delivery {
 
 func viewDetail(d queries.DeliveryDetail) DeliveryDetail {
 	view := DeliveryDetail{
-		Delivery: viewDelivery(d.Delivery), RenderedBy: versionLink(d.SubscriptionID, d.SubscriptionVersion), Attempts: []Attempt{},
+		Delivery: viewDelivery(d.Delivery), RenderedBy: versionLink(d.SubscriptionID, d.SubscriptionVersion), Attempts: []Attempt{}, Test: d.Test,
 		Request: DeliveryRequest{URL: d.URL, Headers: map[string]string{}, Body: string(d.Body)},
 	}
 	for _, attempt := range d.Attempts {
@@ -225,7 +228,7 @@ func viewAttempt(number int, o delivery.Outcome) Attempt {
 
 func viewExchange(e subscriptions.Exchange) TestResult {
 	return TestResult{
-		EventID: e.EventID, DeliveryID: e.DeliveryID, Attempt: viewAttempt(1, e.Outcome),
+		EventID: e.EventID, DeliveryID: e.DeliveryID, Attempt: viewAttempt(1, *e.Outcome),
 		Request: DeliveryRequest{URL: e.URL, Headers: notNil(e.Outcome.RequestHeaders), Body: string(e.Body)},
 	}
 }

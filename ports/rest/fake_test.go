@@ -200,7 +200,14 @@ func (f *fake) CheckURL(raw string) (string, error) {
 
 func (f *fake) Test(_ context.Context, lane dispatch.Lane, t event.Type, _ subscriptions.Actor) (subscriptions.Exchange, error) {
 	return subscriptions.Exchange{DeliveryID: "dlv_test", EventID: "evt_test", URL: "https://a.example/", Body: []byte(`{"eventType":"` + string(t) + `"}`),
-		Outcome: delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 12400 * time.Microsecond, RequestHeaders: map[string]string{"webhook-id": "evt_test"}}}, f.fail
+		Outcome: &delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 12400 * time.Microsecond, RequestHeaders: map[string]string{"webhook-id": "evt_test"}}}, f.fail
+}
+
+func (f *fake) FindTest(_ context.Context, owner tenant.ID, id string) (subscriptions.Exchange, error) {
+	if id != "dlv_test" {
+		return subscriptions.Exchange{}, problem.New(problem.NotFound, "There is no such test.")
+	}
+	return subscriptions.Exchange{}, f.fail
 }
 
 func (f *fake) Upsert(_ context.Context, _ tenant.ID, b directory.Batch) error {

@@ -111,5 +111,18 @@ func TestTheTestRoute(t *testing.T) {
 	if result.Outcome != "succeeded" || result.EventID != got.eventID() || result.DeliveryID != got.deliveryID() || result.Request.Body != string(got.body) {
 		t.Errorf("got %+v for %s", result, got.body)
 	}
+	shown := into[struct {
+		delivery
+		Test bool
+	}](acme.get("/v1/deliveries/" + result.DeliveryID).want(http.StatusOK))
+	if !shown.Test || shown.Status != "succeeded" || shown.EventID != result.EventID || shown.Request.Body != string(got.body) || len(shown.Attempts) != 1 ||
+		shown.Request.Headers["X-Ordinavo-Test"] != "true" || *shown.Attempts[0].ResponseStatus != http.StatusOK {
+		t.Errorf("shown %+v", shown)
+	}
+	newTenant(t, sharedService(t)).get("/v1/deliveries/"+result.DeliveryID).refused(http.StatusNotFound, "not_found")
+	if listed := into[page[delivery]](acme.get("/v1/deliveries").want(http.StatusOK)).Data; len(listed) != 0 {
+		t.Errorf("listed %+v", listed)
+	}
+	acme.post("/v1/deliveries/"+result.DeliveryID+"/retry", nil).refused(http.StatusNotFound, "not_found")
 	acme.post("/v1/subscriptions/"+sub.ID+"/test", object{"eventType": "nonsense"}).refused(http.StatusBadRequest, "validation_failed")
 }

@@ -37,7 +37,7 @@ type record struct {
 	by           subscriptions.Actor // of a change of a subscription
 	delivery     delivery.Change
 	poisoned     fanout.Poisoned
-	test         string // the delivery's ID
+	test         subscriptions.Exchange
 }
 
 // append adds a record to the log and to its stream, which refuses a version that it has.

@@ -12,7 +12,6 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -110,11 +109,33 @@ func (s *Store) KeptBack(ctx context.Context, lane dispatch.Lane, first, last in
 }
 
 // NoteTest puts a test into the log before it is sent.
-func (s *Store) NoteTest(ctx context.Context, d delivery.Delivery, _ subscriptions.Actor) error {
+func (s *Store) NoteTest(ctx context.Context, e subscriptions.Exchange, by subscriptions.Actor) error {
+	return s.noteTest(ctx, e, 1)
+}
+
+// NoteTestEnd adds what came of a test.
+func (s *Store) NoteTestEnd(ctx context.Context, e subscriptions.Exchange) error {
+	return s.noteTest(ctx, e, 2)
+}
+
+func (s *Store) noteTest(ctx context.Context, e subscriptions.Exchange, version int64) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
-		_, err := s.append(tx, record{topic: TopicTests, tenant: d.Tenant, at: d.CreatedAt, test: d.ID})
+		_, err := s.append(tx, record{topic: TopicTests, tenant: e.Tenant, stream: testStream + e.DeliveryID, version: version, at: e.At, test: e})
 		return err
 	})
+}
+
+const testStream = "test/"
+
+// FindTest reads a test's stream.
+func (s *Store) FindTest(ctx context.Context, owner tenant.ID, deliveryID string) (e subscriptions.Exchange, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	stream, found := s.streams.get(keyOf(owner, testStream+deliveryID))
+	if found {
+		e = stream[len(stream)-1].test
+	}
+	return e, orNotFound(err, found, "test")
 }
 
 // CountSubscriptions counts those that were not deleted.
