@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -172,12 +173,51 @@ func TestTenantsDoNotSeeEachOther(t *testing.T) {
 	}
 	stream.tells(acme.emit(acme.visit("visit_report.approved", nil)), "succeeded") // all that was before would have come before it
 	v.untold(t, "the stream", stream.text())
-	for path, is := range v.everything() {
-		if is != before[path] {
-			t.Errorf("%s was\n%s\nand is\n%s", path, before[path], is)
+	v.unchangedSince(before)
+	v.hook.exactly(3)
+}
+
+// A key that is bound to one subscription knows of no other, though it is of the same tenant: every operation is tried with what
+// belongs to the subscription beside it.
+func TestABoundKeyKnowsOneSubscription(t *testing.T) {
+	t.Parallel()
+	s := sharedService(t)
+	v := newVictim(t, s)
+	own := v.subscribe(receive(t, nil), "target.imported", object{"name": "Neighbour"})
+	scopes := slices.DeleteFunc(slices.Clone(allScopes), func(scope string) bool { return scope == "platform.admin" })
+	_, key := newKey(v.api, object{"name": "bound", "tenantId": v.id, "scopes": scopes, "subscriptionId": own.ID})
+	bound, beside := api{t: t, url: s.url, key: key}, []string{v.sub.ID, v.sub.Secret, v.hook.url, v.sent, v.dead, v.job, v.key, v.event, v.sub.Name}
+	stream := bound.follow("?since=2020-01-01T00:00:00Z")
+	rows, before, answered := v.trespasses(own), v.everything(), 0
+	for template, item := range documentOf(t, s.url).paths {
+		for method := range item {
+			for _, each := range rows[unnamed(strings.ToUpper(method)+" "+template)] {
+				got := bound.do(strings.ToUpper(method), each.path, each.body)
+				untold(t, got.request, string(got.body), beside)
+				if got.status < http.StatusBadRequest {
+					answered++
+				}
+				if got.status < http.StatusBadRequest && each.code == "not_found" {
+					t.Errorf("%s: the key was let in: %d %s", got.request, got.status, got.body)
+				}
+			}
 		}
 	}
-	v.hook.exactly(3)
+	if answered < 10 {
+		t.Errorf("only %d requests were answered: the key may do nothing", answered)
+	}
+	v.unchangedSince(before)
+	stream.tells(v.emit(v.visit("target.imported", nil)), "succeeded")
+	untold(t, "the stream", stream.text(), beside)
+}
+
+func (v victim) unchangedSince(before map[string]string) {
+	v.t.Helper()
+	for path, is := range v.everything() {
+		if is != before[path] {
+			v.t.Errorf("%s was\n%s\nand is\n%s", path, before[path], is)
+		}
+	}
 }
 
 func (v victim) tries(caller api, method string, each trespass) {
@@ -219,12 +259,19 @@ func (v victim) triesInItsName(caller api, method string, each trespass) {
 
 func (v victim) untold(t *testing.T, where, text string) {
 	t.Helper()
-	for _, secret := range v.secrets() {
+	untold(t, where, text, v.secrets())
+}
+
+func untold(t *testing.T, where, text string, secrets []string) {
+	t.Helper()
+	for _, secret := range secrets {
 		if strings.Contains(text, secret) {
 			t.Errorf("%s tells %q: %.2000s", where, secret, text)
 		}
 	}
 }
+
+var lastUsed = regexp.MustCompile(`"lastUsedAt":[^,}]*`)
 
 // everything is all that the victim can see of itself, as it sees it.
 func (v victim) everything() map[string]string {
@@ -236,7 +283,7 @@ func (v victim) everything() map[string]string {
 		"/v1/directory/contacts/4711", "/v1/directory/contacts/4712", "/v1/api-keys?tenantId=" + v.id,
 		"/v1/directory/external-ids?sourceSystem=crm&entityType=customer&ordinavoId=4711", "/v1/directory/external-ids?sourceSystem=crm&entityType=customer&ordinavoId=4712",
 	} {
-		all[path] = string(v.get(path).want(http.StatusOK).body)
+		all[path] = lastUsed.ReplaceAllString(string(v.get(path).want(http.StatusOK).body), "")
 	}
 	return all
 }
