@@ -116,12 +116,21 @@ func (tx *Tx) release(err error) {
 	w := tx.writer
 	if err != nil {
 		if fresh, connectErr := tx.db.connectWriter(context.Background()); connectErr == nil {
-			_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // the pool must not reuse it
-			_ = w.conn.Close()
+			w.close()
 			w = fresh
 		}
 	}
 	tx.db.write <- w
+}
+
+// close ends a connection that the pool must not use again. Its statements go first: SQLite keeps the files of a
+// connection open for as long as it has one.
+func (w *writer) close() {
+	for _, statement := range w.statements {
+		_ = statement.Close()
+	}
+	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = w.conn.Close()
 }
 
 // Exec runs a prepared statement and says how many rows it changed.
