@@ -71,12 +71,22 @@ func (b *fuzzBase) world(t *testing.T) *fuzzWorld {
 	spare, _ := w.mine.keyWith("events.read")
 	w.keys = map[string]string{"platform": platformKey, "full": full, "theirs": theirs, "weak": weak, "revoked": revoked, "none": "", "made up": "ord_live_" + strings.Repeat("0", 43)}
 	w.ids = map[string][]any{
-		"subscriptionId": {sub.ID}, "eventId": {event}, "deliveryId": {*sent.DeliveryID}, "keyId": {spare}, "tenantId": {w.mine.id}, "feature": {"billing_webhooks"},
+		"subscriptionId": {sub.ID}, "eventId": {event}, "deliveryId": {*sent.DeliveryID}, "keyId": {spare}, "jobId": {w.mine.cancelledJob()}, "tenantId": {w.mine.id}, "feature": {"billing_webhooks"},
 		"type": {"visit_report.approved", "target.imported"}, "url": {b.hook.url}, "id": {12.0, 34.0, 56.0}, "ordinavoId": {12.0}, "sourceSystem": {"sap"}, "entityType": {"customer"},
 		"eventType": {"visit_report.approved", "visit_report.rejected", "target.imported"}, "retrySchedule": {[]any{"1s", "1h"}}, "X-Ordinavo-Tenant": {w.mine.id},
 		"If-Match": {"*"}, "wait": {0.0}, "scope": {"webhooks.read", "events.read"}, "name": {"SAP"},
 	}
 	return w
+}
+
+// cancelledJob is a job that was cancelled before it came to its end, which is a matter of luck; to cancel it again succeeds.
+func (n tenant) cancelledJob() (id string) {
+	n.t.Helper()
+	eventually(n.t, "a job is cancelled in time", func() bool {
+		id = *into[job](n.post("/v1/deliveries/retry", object{"until": "2020-01-01T00:00:00Z"}).want(http.StatusAccepted)).ID
+		return n.post("/v1/jobs/"+id+"/cancel", nil).status == http.StatusOK
+	})
+	return id
 }
 
 // learn keeps the ids of an answer for later requests.
