@@ -17,7 +17,7 @@ type Config struct {
 	DirectURL Secret
 	// PlatformKey is the first platform key; empty means that one is made.
 	PlatformKey Secret
-	// MasterKey is 32 bytes in base64, or a KMS URI; empty means that it lies beside the SQLite file.
+	// MasterKey is 32 bytes in base64, or a KMS URI, which adapters/seal refuses; empty means that it lies beside the SQLite file.
 	MasterKey Secret
 	Roles     Roles
 	Egress    Egress

@@ -64,7 +64,7 @@ func settings() []setting {
 			func(c *Config) *Secret { return &c.DirectURL }, parseDirectURL).or("the one of ORDINAVO_DATABASE_URL"),
 		row("ORDINAVO_PLATFORM_KEY", "", "the first platform key, ord_live_…, with all scopes",
 			func(c *Config) *Secret { return &c.PlatformKey }, parsePlatformKey).or("made, printed once to stderr"),
-		row("ORDINAVO_MASTER_KEY", "", "seals secrets at rest: 32 bytes in base64, or a KMS URI; while it is rotated new,old; needed with PostgreSQL",
+		row("ORDINAVO_MASTER_KEY", "", "seals secrets at rest: 32 bytes in base64; while it is rotated new,old; needed with PostgreSQL; a KMS URI is refused",
 			func(c *Config) *Secret { return &c.MasterKey }, parseMasterKey).or("made in master.key beside the SQLite file"),
 		row("ORDINAVO_ROLES", "api,router,dispatcher", "what this process does",
 			func(c *Config) *Roles { return &c.Roles }, parseRoles),
