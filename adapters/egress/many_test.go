@@ -65,7 +65,8 @@ func TestAThousandHostileReceivers(t *testing.T) {
 	}
 }
 
-// Once they hang, they cost a sound receiver nothing. What it pays while they all begin, above, is the machine's time.
+// A thousand that hang keep no sound receiver from its deliveries; the log has its latency with and without them. What it pays
+// while they all begin, above, is the machine's time.
 func TestAThousandThatHang(t *testing.T) {
 	const hanging, sound = 1000, 500
 	client, _ := newClient(t, Config{})
