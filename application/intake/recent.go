@@ -2,8 +2,11 @@ package intake
 
 import "sync"
 
-// maxRecent bounds what is remembered; an event is a few kilobytes at most.
-const maxRecent = 1000
+// Bounds of what is remembered, which is 30 MB at most: a report's summary, in bytes, is all of an event that may be long.
+const (
+	maxRecent  = 1000
+	maxSummary = 4 << 10
+)
 
 // Recent is the events that this process accepted last, so that its own fan-out need not read back what was
 // in memory a moment ago. It is as they would be read: what is not in it, is in the store.
@@ -23,6 +26,9 @@ func (r *Recent) add(events []Accepted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range events {
+		if report := a.VisitReport; report != nil && report.Summary != nil && len(*report.Summary) > maxSummary {
+			continue
+		}
 		delete(r.events, r.order[r.next])
 		r.order[r.next] = a.Key()
 		r.events[a.Key()] = a

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/ordinavo/webhooks/application/intake"
@@ -35,6 +36,24 @@ func TestRecentIsNothingElse(t *testing.T) {
 		w.one(sample("acme", "evt_2", "b"))
 		if _, all := w.Recent.Take([]intake.EventKey{keyOf("evt_2"), keyOf("evt_1")}); all {
 			t.Error("an event is known that was not accepted")
+		}
+	})
+}
+
+// A thousand long reports would be hundreds of megabytes.
+func TestLongReportsAreNotRemembered(t *testing.T) {
+	within(t, func(w *world) {
+		for id, length := range map[string]int{"evt_1": 4 << 10, "evt_2": 4<<10 + 1} {
+			e := sample("acme", id, "a")
+			report := *e.VisitReport
+			report.Summary = new(strings.Repeat("x", length))
+			e.VisitReport = &report
+			w.one(e)
+		}
+		for id, want := range map[string]bool{"evt_1": true, "evt_2": false} {
+			if _, all := w.Recent.Take([]intake.EventKey{keyOf(id)}); all != want {
+				t.Errorf("%s is known: %t", id, all)
+			}
 		}
 	})
 }
