@@ -23,7 +23,10 @@ import (
 type object = map[string]any
 
 // slot is the place of one process; who is in it changes when it is killed.
-type slot struct{ atomic.Pointer[process] }
+type slot struct {
+	atomic.Pointer[process]            // nil while a new one is being started
+	filling                 sync.Mutex // held by who starts one: on SQLite a second one would find the database in use
+}
 
 // site is a service under test: its processes on their database, two tenants with subscriptions, and their receiver.
 type site struct {
@@ -118,16 +121,23 @@ func (s *site) killed() int {
 // start fills a slot with a new process, in the place of the one that is there, and waits until it can work.
 func (s *site) start(n int, more ...string) *process {
 	s.Helper()
-	s.empty(n)
-	p, err := launch(s.binary, environment(s.database, append(s.env, more...)...))
+	p, err := s.fill(n, more)
 	if err != nil {
 		s.Fatal(err)
 	}
-	for !s.adopt(n, p) { // its watcher was starting one meanwhile
-		s.empty(n)
-	}
 	eventually(s.T, "a process is ready", func() bool { return p.hasEnded() || s.probe(p, "/readyz") == http.StatusOK })
 	return p
+}
+
+func (s *site) fill(n int, more []string) (*process, error) {
+	s.slots[n].filling.Lock()
+	defer s.slots[n].filling.Unlock()
+	s.empty(n)
+	p, err := launch(s.binary, environment(s.database, append(s.env, more...)...))
+	if err == nil {
+		s.adopt(n, p)
+	}
+	return p, err
 }
 
 func (s *site) empty(n int) {
@@ -136,38 +146,43 @@ func (s *site) empty(n int) {
 	}
 }
 
-// adopt puts a process into an empty slot, and watches over it.
-func (s *site) adopt(n int, p *process) bool {
-	if !s.slots[n].CompareAndSwap(nil, p) {
-		return false
-	}
+// adopt puts a process into its slot, and watches over it.
+func (s *site) adopt(n int, p *process) {
+	s.slots[n].Store(p)
 	s.watchers.Go(func() {
 		<-p.ended
 		if err := p.log.trouble(); err != nil {
 			s.Error(err)
 		}
-		s.mu.Lock()
-		again := s.again
-		s.mu.Unlock()
-		if again == nil || s.halting.Load() || !s.slots[n].CompareAndSwap(p, nil) {
-			return
-		}
-		next, err := launch(s.binary, environment(s.database, append(s.env, again()...)...))
-		if next == nil {
-			s.Errorf("start again: %v", err)
-			return
-		}
-		if err != nil && !strings.Contains(err.Error(), "signal: killed") {
-			s.Errorf("start again: %v", err)
-		}
-		s.mu.Lock()
-		s.restarts++
-		s.mu.Unlock()
-		if !s.adopt(n, next) || s.halting.Load() {
-			next.kill()
-		}
+		s.replace(n, p)
 	})
-	return true
+}
+
+// replace starts a process in the place of one that has ended, if it is to be and nobody has done so.
+func (s *site) replace(n int, ended *process) {
+	s.slots[n].filling.Lock()
+	defer s.slots[n].filling.Unlock()
+	s.mu.Lock()
+	again := s.again
+	s.mu.Unlock()
+	if again == nil || s.halting.Load() || !s.slots[n].CompareAndSwap(ended, nil) {
+		return
+	}
+	next, err := launch(s.binary, environment(s.database, append(s.env, again()...)...))
+	if next == nil {
+		s.Errorf("start again: %v", err)
+		return
+	}
+	if err != nil && !strings.Contains(err.Error(), "signal: killed") {
+		s.Errorf("start again: %v", err)
+	}
+	s.mu.Lock()
+	s.restarts++
+	s.mu.Unlock()
+	s.adopt(n, next)
+	if s.halting.Load() {
+		next.kill()
+	}
 }
 
 func (s *site) end() {
