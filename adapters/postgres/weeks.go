@@ -193,6 +193,6 @@ func (s *Store) dropUnchanged(ctx context.Context, tx *Tx, w int16, newest map[s
 	if err != nil || !maps.Equal(now, newest) {
 		return 0, err
 	}
-	_, err = tx.Exec(ctx, fmt.Sprintf(`DROP TABLE records_w%d`, w))
+	_, err = tx.Exec(ctx, fmt.Sprintf(`DROP TABLE IF EXISTS records_w%d`, w)) // another process may have dropped it, when it was empty
 	return 1, err
 }
