@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -25,7 +26,7 @@ UPDATE open_deliveries o SET waiting = false
 FROM (SELECT tenant_id, delivery_id FROM open_deliveries WHERE waiting AND due_at <= $1
       ORDER BY due_at, delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED) d
 WHERE o.tenant_id = d.tenant_id AND o.delivery_id = d.delivery_id
-RETURNING o.tenant_id, o.subscription_id`
+RETURNING o.tenant_id, o.subscription_id, o.due_at`
 
 const nextDue = `SELECT due_at FROM open_deliveries WHERE waiting ORDER BY due_at, delivery_id LIMIT 1`
 
@@ -46,23 +47,23 @@ SELECT tenant_id, subscription_id FROM lane LIMIT $2`
 const leasable = `s.status = '` + string(subscription.StatusActive) + `'
   AND NOT EXISTS (SELECT 1 FROM sweeps w WHERE w.tenant_id = l.tenant_id AND w.subscription_id = l.subscription_id)`
 
-// takeReady leases the oldest of each lane, as many as it is allowed. What another process is leasing right now is skipped. A
-// lane is searched by its subscription alone, which has one tenant: with both, the planner takes them for independent,
+// takeReady leases the oldest of each lane behind its head, as many as it is allowed. What another process is leasing right now is
+// skipped. A lane is searched by its subscription alone, which has one tenant: with both, the planner takes them for independent,
 // expects a handful of rows, and sorts the half a million that there are.
 var takeReady = `
 WITH lanes AS MATERIALIZED (
-    SELECT l.tenant_id, l.subscription_id, greatest(0, least(l.slots, s.max_in_flight - l.out)) AS allowed
-    FROM unnest($1::text[], $2::text[], $3::int[], $4::int[]) AS l (tenant_id, subscription_id, slots, out)
+    SELECT l.tenant_id, l.subscription_id, l.head, greatest(0, least(l.slots, s.max_in_flight - l.out)) AS allowed
+    FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bigint[]) AS l (tenant_id, subscription_id, slots, out, head)
     JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
     WHERE ` + leasable + `
 ), picked AS (
     SELECT o.tenant_id, o.delivery_id FROM lanes l CROSS JOIN LATERAL (
         SELECT tenant_id, delivery_id FROM open_deliveries d
-        WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id
+        WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id AND d.due_at >= l.head
         ORDER BY d.due_at, d.delivery_id LIMIT l.allowed FOR UPDATE SKIP LOCKED) o
     WHERE o.tenant_id = l.tenant_id
 ), taken AS (
-    UPDATE open_deliveries o SET lease = $5, leased_at = $6 FROM picked p
+    UPDATE open_deliveries o SET lease = $6, leased_at = $7 FROM picked p
     WHERE o.tenant_id = p.tenant_id AND o.delivery_id = p.delivery_id
     RETURNING o.*
 )
@@ -71,10 +72,11 @@ LEFT JOIN bodies b ON b.tenant_id = t.tenant_id AND b.event_id = t.event_id AND 
 
 var takenColumns = "t." + strings.ReplaceAll(strings.Join(strings.Fields(deliveryColumns+", "+queueColumns), " "), ", ", ", t.")
 
-// restOfLanes is the lanes' subscriptions, and whether something is ready in them still.
+// restOfLanes is the lanes' subscriptions, and when the first fell due that is ready in them still.
 const restOfLanes = `SELECT l.tenant_id, l.subscription_id, s.max_in_flight, t.weight, s.state, ` + leasable + `,
-    EXISTS (SELECT 1 FROM open_deliveries d WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id)
-FROM unnest($1::text[], $2::text[]) AS l (tenant_id, subscription_id)
+    (SELECT d.due_at FROM open_deliveries d WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id AND d.due_at >= l.head
+     ORDER BY d.due_at, d.delivery_id LIMIT 1)
+FROM unnest($1::text[], $2::text[], $3::bigint[]) AS l (tenant_id, subscription_id, head)
 JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
 JOIN tenants t ON t.tenant_id = l.tenant_id`
 
@@ -83,7 +85,7 @@ func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer 
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		answer = dispatch.LookAnswer{}
 		b := &pgx.Batch{}
-		b.Queue(makeReady, stamp(request.Now), maxFallen).Query(func(rows pgx.Rows) error { return scanLanes(rows, &answer.Fallen) })
+		b.Queue(makeReady, stamp(request.Now), maxFallen).Query(func(rows pgx.Rows) error { return s.scanFallen(rows, &answer.Fallen) })
 		b.Queue(nextDue).Query(func(rows pgx.Rows) error {
 			return eachRow(rows, func() error {
 				var due int64
@@ -103,6 +105,17 @@ func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer 
 	return answer, nil
 }
 
+func (s *Store) scanFallen(rows pgx.Rows, into *[]dispatch.Lane) error {
+	return eachRow(rows, func() error {
+		var lane dispatch.Lane
+		var due int64
+		err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &due)
+		s.heads.back(lane, due)
+		*into = append(*into, lane)
+		return err
+	})
+}
+
 func scanLanes(rows pgx.Rows, into *[]dispatch.Lane) error {
 	return eachRow(rows, func() error {
 		var lane dispatch.Lane
@@ -118,6 +131,9 @@ type leasing struct {
 	answer  dispatch.LeaseAnswer
 	taken   []takenDelivery
 	states  map[dispatch.Lane][]byte
+	left    map[dispatch.Lane]*int64 // when the first fell due that is left
+	started []bool                   // the lanes of the request that are searched from their beginning
+	took    time.Duration
 }
 
 type takenDelivery struct {
@@ -130,12 +146,16 @@ type takenDelivery struct {
 func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
 	var l *leasing
 	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		l = &leasing{request: request, states: map[dispatch.Lane][]byte{}}
+		l = &leasing{request: request, states: map[dispatch.Lane][]byte{}, left: map[dispatch.Lane]*int64{}}
 		l.answer.Lanes = map[dispatch.Lane]dispatch.LaneRest{}
 		tx.whenLate(func(ctx context.Context) { _ = s.GiveBack(ctx, request.Lease, l.answer.Leased) })
-		if err := tx.write(ctx, l.batch()); err != nil {
+		began := time.Now()
+		b := l.batch(&s.heads, began)
+		tx.WhenEnded(func(committed bool) { l.moveHeads(&s.heads, committed, began) })
+		if err := tx.write(ctx, b); err != nil {
 			return fmt.Errorf("take from %d lanes: %w", len(request.Lanes), err)
 		}
+		l.took = time.Since(began)
 		return l.finish(ctx, s)
 	})
 	if err != nil {
@@ -145,17 +165,19 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 }
 
 // batch takes, and then looks at what is left.
-func (l *leasing) batch() *pgx.Batch {
+func (l *leasing) batch(h *heads, now time.Time) *pgx.Batch {
 	n := len(l.request.Lanes)
-	tenants, ids, slots, out := make([]string, n), make([]string, n), make([]int32, n), make([]int32, n)
+	tenants, ids, slots, out, from := make([]string, n), make([]string, n), make([]int32, n), make([]int32, n), make([]int64, n)
+	l.started = make([]bool, n)
 	for i, asked := range l.request.Lanes {
+		from[i], l.started[i] = h.from(asked.Lane, now)
 		tenants[i], ids[i], slots[i], out[i] = string(asked.Tenant), asked.SubscriptionID, int32(asked.Slots), int32(asked.Out)
 	}
 	b := &pgx.Batch{}
-	b.Queue(takeReady, tenants, ids, slots, out, l.request.Lease, stamp(l.request.Now)).Query(func(rows pgx.Rows) error {
+	b.Queue(takeReady, tenants, ids, slots, out, from, l.request.Lease, stamp(l.request.Now)).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error { return l.scanTaken(rows) })
 	})
-	b.Queue(restOfLanes, tenants, ids).Query(func(rows pgx.Rows) error {
+	b.Queue(restOfLanes, tenants, ids, from).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error { return l.scanRest(rows) })
 	})
 	return b
@@ -180,13 +202,30 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 	var rest dispatch.LaneRest
 	var state []byte
 	var leasable bool
-	if err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &rest.MaxInFlight, &rest.Weight, &state, &leasable, &rest.More); err != nil {
+	var due *int64
+	if err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &rest.MaxInFlight, &rest.Weight, &state, &leasable, &due); err != nil {
 		return err
 	}
+	rest.More, l.left[lane] = due != nil, due
 	if l.states[lane] = state; leasable {
 		l.answer.Lanes[lane] = rest
 	}
 	return nil
+}
+
+// moveHeads keeps what was learned of the lanes, unless it was undone.
+func (l *leasing) moveHeads(h *heads, committed bool, now time.Time) {
+	for i, asked := range l.request.Lanes {
+		if !committed {
+			h.forget(asked.Lane)
+			continue
+		}
+		var took time.Duration
+		if l.started[i] {
+			took = l.took
+		}
+		h.left(asked.Lane, l.left[asked.Lane], now, took)
+	}
 }
 
 // finish adds the subscriptions to what was taken, in the order of the request and oldest first in each lane.
@@ -246,6 +285,7 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 	tenants, ids := make([]string, len(leased)), make([]string, len(leased))
 	for i, l := range leased {
 		tenants[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.ID
+		s.heads.forget(l.Lane())
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, giveBack, tenants, ids, lease); err != nil {

@@ -25,10 +25,13 @@ type Sealer interface {
 type Store struct {
 	db     *DB
 	sealer Sealer
+	heads  heads
 }
 
 // NewStore makes the store on a migrated database.
-func NewStore(db *DB, sealer Sealer) *Store { return &Store{db: db, sealer: sealer} }
+func NewStore(db *DB, sealer Sealer) *Store {
+	return &Store{db: db, sealer: sealer, heads: heads{lanes: map[dispatch.Lane]head{}}}
+}
 
 // InTx runs fn in a transaction that its context carries. fn may run more than once; see DB.Update.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {

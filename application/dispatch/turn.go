@@ -12,6 +12,7 @@ import (
 type turn struct {
 	*Dispatcher
 	look     *LookRequest // nil for none
+	looked   time.Duration
 	asked    []Asked
 	found    LookAnswer
 	leased   LeaseAnswer
@@ -51,9 +52,11 @@ func (t *turn) run(ctx context.Context) (err error) {
 		return nil
 	}
 	if t.look != nil {
+		began := t.now()
 		if t.found, err = t.store.Look(ctx, *t.look); err != nil {
 			return fmt.Errorf("look for what is ready: %w", err)
 		}
+		t.looked = t.now().Sub(began)
 		t.slots.ready(t.found.Fallen, now)
 		t.slots.ready(t.found.Ready, now)
 	}
@@ -90,7 +93,7 @@ func (t *turn) end(ctx context.Context) {
 		t.nextDue = now.Add(retryLane) // another process is making it ready
 	}
 	if t.look.Lanes > 0 {
-		t.round.looked(t.found.Ready, now)
+		t.round.looked(t.found.Ready, now, t.looked)
 	}
 }
 
@@ -98,13 +101,13 @@ func (t *turn) end(ctx context.Context) {
 // processes, sweeps and requests made ready.
 type round struct {
 	running bool
-	wanted  bool   // another one is to follow
-	after   string // where this one has come to
-	began   time.Time
-	rested  time.Time // before it no other is begun
+	wanted  bool          // another one is to follow
+	after   string        // where this one has come to
+	took    time.Duration // this one, so far
+	rested  time.Time     // before it no other is begun
 }
 
-// restShare keeps a walk of many turns to a small part of the time.
+// restShare keeps the walks to a small part of the time.
 const restShare = 10
 
 // ask wants a round that begins from now on.
@@ -112,7 +115,7 @@ func (r *round) ask() { r.wanted = true }
 
 func (r *round) due(now time.Time) bool {
 	if !r.running && r.wanted && !r.rested.After(now) {
-		*r = round{running: true, began: now}
+		*r = round{running: true}
 	}
 	return r.running
 }
@@ -130,13 +133,12 @@ func (r *round) next(now time.Time) time.Time {
 }
 
 // looked notes how far the round has come.
-func (r *round) looked(lanes []Lane, now time.Time) {
+func (r *round) looked(lanes []Lane, now time.Time, took time.Duration) {
+	r.took += took
 	if len(lanes) == maxLookedAtOnce {
 		r.after = lanes[len(lanes)-1].SubscriptionID
 		return
 	}
 	r.running = false
-	if r.after != "" {
-		r.rested = now.Add(restShare * now.Sub(r.began))
-	}
+	r.rested = now.Add(restShare * r.took)
 }

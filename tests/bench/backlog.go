@@ -169,6 +169,9 @@ func heldSnapshot(ctx context.Context, b *bench, s setup) error {
 			return err
 		}
 		b.report.rate(name(s, "sustained, no snapshot: throughput"), without)
+		if err := b.showStatements(ctx, c); err != nil {
+			return err
+		}
 		return holding(ctx, c.database.url, `SELECT count(*) FROM tenants`, func() error {
 			var sum float64
 			for i := range 3 {
@@ -178,6 +181,9 @@ func heldSnapshot(ctx context.Context, b *bench, s setup) error {
 				}
 				sum += with
 				b.report.rate(name(s, fmt.Sprintf("sustained, minute %d with a snapshot held open: throughput", i+1)), with)
+				if err := b.showStatements(ctx, c); err != nil {
+					return err
+				}
 			}
 			b.report.add(name(s, snapshotRatio), "", sum/3/without)
 			return nil

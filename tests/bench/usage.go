@@ -105,6 +105,17 @@ func (d database) bytes(ctx context.Context) (n int64, err error) {
 }
 
 // printStatements shows what cost the server most in this database.
+// showStatements prints them if they are asked for, and counts anew.
+func (b *bench) showStatements(ctx context.Context, c *cluster) error {
+	if !b.statements || c.kind != kindPostgres {
+		return nil
+	}
+	if err := c.database.printStatements(ctx); err != nil {
+		return err
+	}
+	return execute(ctx, c.database.url, "SELECT pg_stat_statements_reset()")
+}
+
 func (d database) printStatements(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, d.url)
 	if err != nil {
