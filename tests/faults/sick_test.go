@@ -81,9 +81,11 @@ func (s *site) pace(of []string, length time.Duration) map[string]time.Time {
 			sent[id] = emitted
 		}
 		s.post("", "/v1/events", object{"events": events}, nil)
+		s.mu.Lock()
 		for i, tenant := range of {
 			s.accepted = append(s.accepted, accepted{events[i]["eventId"].(string), tenant, time.Now(), time.Since(emitted)})
 		}
+		s.mu.Unlock()
 	}
 	return sent
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -88,13 +89,15 @@ func neverAnswers(t *testing.T) string {
 		t.Fatal(err)
 	}
 	var conns []net.Conn
+	var accepting sync.WaitGroup
 	t.Cleanup(func() {
 		_ = listener.Close()
+		accepting.Wait()
 		for _, conn := range conns {
 			_ = conn.Close()
 		}
 	})
-	go func() {
+	accepting.Go(func() {
 		for {
 			conn, err := listener.Accept()
 			if err != nil {
@@ -102,7 +105,7 @@ func neverAnswers(t *testing.T) string {
 			}
 			conns = append(conns, conn)
 		}
-	}()
+	})
 	return "http://" + listener.Addr().String()
 }
 
