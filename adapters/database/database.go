@@ -53,6 +53,7 @@ type Store interface {
 	queries.DeliveryStore
 	queries.TestReader
 	queries.EventReader
+	queries.EventRetryStore
 	jobs.Store
 	jobs.DeliveryStore
 	jobs.RenderStore
@@ -66,6 +67,8 @@ type Store interface {
 	reconciliation.CheckStore
 	// CheckResult is what the background checks of reconciliation have found.
 	CheckResult(ctx context.Context) (reconciliation.Result, error)
+	// CountSetAside counts the events of all tenants that fan-out could not handle.
+	CountSetAside(ctx context.Context) (int, error)
 	// ListSubscriptions is rest.SubscriptionLister.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 	// Circuits is rest.CircuitReader.

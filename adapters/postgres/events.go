@@ -32,7 +32,7 @@ type acceptedRow struct {
 }
 
 // anyEvent picks what waits with events.
-func anyEvent(a appended) bool { return len(a.accepted) > 0 }
+func anyEvent(a appended) bool { return len(a.accepted) > 0 || a.again != nil }
 
 func keyArrays(keys []intake.EventKey) (tenants, ids []string) {
 	tenants, ids = make([]string, len(keys)), make([]string, len(keys))

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -82,13 +83,27 @@ func (s *Store) DeliveryChanges(ctx context.Context, owner tenant.ID, id string)
 	return changes, nil
 }
 
-const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence`
+const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence, set_aside, retried`
 
 func scanEvent(r pgx.Rows) (e queries.Event, err error) {
 	var occurred, accepted *int64
-	err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence)
+	var aside, retried []byte
+	if err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence, &aside, &retried); err != nil {
+		return e, err
+	}
 	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/MaxEventsPerRecord
+	if err = errors.Join(decodeInto(&e.SetAside, aside), decodeInto(&e.Retried, retried)); err == nil && e.SetAside != nil {
+		e.SetAside.Tenant = e.Tenant
+	}
 	return e, err
+}
+
+// decodeInto leaves what is NULL as it is.
+func decodeInto[T any](to **T, stored []byte) error {
+	if stored == nil {
+		return nil
+	}
+	return json.Unmarshal(stored, to)
 }
 
 // AcceptedEvents lists newest first.
@@ -97,14 +112,24 @@ func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]qu
 	if err != nil {
 		return nil, err
 	}
+	sql, args := listEvents(f)
+	return all(ctx, from, scanEvent, sql, args...)
+}
+
+func listEvents(f queries.EventFilter) (sql string, args []any) {
 	var w where
 	w.add(true, "tenant_id = $%d", f.Tenant)
 	w.add(f.Type != "", "event_type = $%d", f.Type)
 	w.add(!f.Since.IsZero(), "accepted_at >= $%d", stamp(f.Since))
 	w.add(!f.Until.IsZero(), "accepted_at < $%d", stamp(f.Until))
 	w.add(f.Before != 0, "sequence < $%d", f.Before)
-	return all(ctx, from, scanEvent, `SELECT `+eventColumns+` FROM events WHERE `+w.String()+` ORDER BY sequence DESC LIMIT `+w.next(), append(w.args, f.Limit)...)
+	if f.SetAside {
+		w.conditions = append(w.conditions, "set_aside IS NOT NULL")
+	}
+	return `SELECT ` + eventColumns + ` FROM events WHERE ` + w.String() + ` ORDER BY sequence DESC LIMIT ` + w.next(), append(w.args, f.Limit)
 }
+
+const selectEvent = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = $1 AND event_id = $2`
 
 // Event finds one accepted event.
 func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
@@ -112,7 +137,7 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 	if err != nil {
 		return queries.Event{}, err
 	}
-	e, err := one(ctx, from, scanEvent, `SELECT `+eventColumns+` FROM events WHERE tenant_id = $1 AND event_id = $2`, owner, id)
+	e, err := one(ctx, from, scanEvent, selectEvent, owner, id)
 	return e, notFound(err, "event")
 }
 
@@ -135,25 +160,6 @@ func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
 	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = $1 AND event_id = $2 ORDER BY subscription_id`, owner, eventID)
-}
-
-const selectPoisoned = `SELECT ` + storedColumns + ` FROM records
-WHERE week = 0 AND topic = $1 AND position > $2 AND tenant_id = $3 ORDER BY position LIMIT 1000`
-
-// SetAside looks through what was put on the poison topic after the event was accepted; there is little of it. A plan
-// that is kept would not know that.
-func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
-	records, err := all(ctx, s.db.forUsers(ctx), scanStored, selectPoisoned, pgx.QueryExecModeCacheDescribe, TopicPoison, e.Position, e.Tenant)
-	for _, r := range records {
-		var p poisoned
-		if err := json.Unmarshal(r.Data, &p); err != nil {
-			return "", fmt.Errorf("decode the poison at position %d: %w", r.Position, err)
-		}
-		if p.EventID == e.ID {
-			reason = p.Reason
-		}
-	}
-	return reason, err
 }
 
 var deliveriesOf = `SELECT d.* FROM unnest($2::text[]) AS k (id) CROSS JOIN LATERAL (

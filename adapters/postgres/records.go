@@ -112,6 +112,7 @@ func (r record) packed() record {
 type appended struct {
 	record
 	accepted []acceptedRow
+	again    *againRow
 }
 
 // append notes a record for the commit. A version that its stream has already is refused then.
@@ -243,17 +244,25 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 // queuePending keeps the order in which the records were appended.
 func queuePending(b *pgx.Batch, pending []appended, shards int) {
 	for len(pending) > 0 {
-		if len(pending[0].accepted) > 0 {
-			queueAccepted(b, pending[0], shards)
+		if anyEvent(pending[0]) {
+			queueEvents(b, pending[0], shards)
 			pending = pending[1:]
 			continue
 		}
-		n := slices.IndexFunc(pending, func(a appended) bool { return len(a.accepted) > 0 })
+		n := slices.IndexFunc(pending, anyEvent)
 		if n < 0 {
 			n = len(pending)
 		}
 		queueRecords(b, pending[:n], shards)
 		pending = pending[n:]
+	}
+}
+
+func queueEvents(b *pgx.Batch, a appended, shards int) {
+	if a.again != nil {
+		queueAgain(b, a, shards)
+	} else {
+		queueAccepted(b, a, shards)
 	}
 }
 

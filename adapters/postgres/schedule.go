@@ -138,16 +138,15 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 	return nil
 }
 
-// poisoned is what the poison topic keeps of an event.
-type poisoned struct {
-	EventID string `json:"eventId"`
-	Reason  string `json:"reason"`
-}
+const markSetAside = `UPDATE events SET set_aside = $1 WHERE tenant_id = $2 AND event_id = $3`
 
-// poison puts the event on the poison topic. It is outside any stream: handled again, it may come again.
+// poison marks the event, and puts it on the poison topic. It is outside any stream: handled again, it may come again.
 func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
-	data, err := json.Marshal(poisoned{p.EventID, p.Reason})
+	data, err := json.Marshal(p)
 	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, markSetAside, data, p.Tenant, p.EventID); err != nil {
 		return err
 	}
 	return tx.append(ctx, appended{record: record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, Meta: metadata{}.encode(), At: p.At}})

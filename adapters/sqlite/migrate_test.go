@@ -99,7 +99,7 @@ func fillAll(t *testing.T, db *sqlite.DB, id tenant.ID) {
 		"contacts":          `?1, 1, NULL`,
 		"external_ids":      `?1, 'sap', 'target', 1, 'x'`,
 		"idempotency_keys":  `?1, x'', '', 1, 1, NULL`,
-		"events":            `?1, 'evt_1', 1, 'e', 1, 1, x'', x'', ''`,
+		"events":            `?1, 'evt_1', 1, 'e', 1, 1, x'', x'', '', '{}', NULL`,
 		"subscriptions":     `?1, 'sub_1', 'active', 1, '{}', NULL, 0`,
 		"rotation_notices":  `?1, 'sub_1', 1`,
 		"secrets":           `?1, 'sub_1', 'sec_1', x'', 1`,

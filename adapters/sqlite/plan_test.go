@@ -190,10 +190,14 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 	"Event": func(ctx context.Context, s *Store) error { _, err := s.Event(ctx, "t1", "evt_1"); return err },
-	"SetAside": func(ctx context.Context, s *Store) error {
-		_, err := s.SetAside(ctx, queries.Event{Tenant: "t1", ID: "evt_1", Position: 1})
+	"AcceptedEvents, set aside": func(ctx context.Context, s *Store) error {
+		_, err := s.AcceptedEvents(ctx, queries.EventFilter{Tenant: "t1", SetAside: true, Before: 1 << 40, Limit: 50})
 		return err
 	},
+	"FanOutAgain": func(ctx context.Context, s *Store) error {
+		return s.FanOutAgain(ctx, queries.Event{Tenant: "t1", ID: "evt_1", SetAside: &fanout.Poisoned{}}, queries.Retried{At: time.Now()})
+	},
+	"moveEvent": func(ctx context.Context, s *Store) error { return run(ctx, moveEvent, 1, "{}", "t1", "evt_1") },
 	"DeliveriesOf": func(ctx context.Context, s *Store) error {
 		_, err := s.DeliveriesOf(ctx, "t1", []string{"evt_1"}, 10)
 		return err
@@ -422,7 +426,7 @@ var fill = []string{
 	`INSERT INTO rotation_notices SELECT 't' || (i % 10), 'sub_' || i, i FROM n WHERE i <= 1000`,
 	`INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
 		SELECT iif(i <= 1000, 'subscriptions', 'deliveries'), 't' || (i % 10), iif(i <= 1000, 'subscription/sub_', 'delivery/dlv_') || i, 1, 'c', x'', '{}', i FROM n`,
-	`INSERT INTO events SELECT 't' || (i % 10), 'evt_' || i, i, 'visit_report.approved', i, i, zeroblob(32), x'', '' FROM n`,
+	`INSERT INTO events SELECT 't' || (i % 10), 'evt_' || i, i, 'visit_report.approved', i, i, zeroblob(32), x'', '', CASE WHEN i % 1000 = 7 THEN '{}' END, NULL FROM n`,
 	`INSERT INTO bodies SELECT 't' || (i % 10), 'evt_' || i, 1, x'' FROM n`,
 	`INSERT INTO open_deliveries SELECT 't' || (i % 10), 'dlv_' || i, 'evt_' || i, 'visit_report.approved', 'sub_' || (i % 1000), 1, 1, '[]',
 		'pending', 1, 0, 0, 0, i, i, iif(i % 3 = 0, NULL, i), i, '', iif(i % 50 = 0, 'inc_' || (i % 3), NULL), NULL, i % 50 > 0 AND i % 3 = 1 FROM n`,

@@ -108,13 +108,27 @@ func (s *Store) DeliveryChanges(ctx context.Context, owner tenant.ID, id string)
 	return changes, nil
 }
 
-const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence`
+const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence, set_aside, retried`
 
 func scanEvent(r *sql.Rows) (e queries.Event, err error) {
 	var occurred, accepted sql.NullInt64
-	err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence)
+	var aside, retried []byte
+	if err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence, &aside, &retried); err != nil {
+		return e, err
+	}
 	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/MaxEventsPerRecord
+	if err = errors.Join(decodeInto(&e.SetAside, aside), decodeInto(&e.Retried, retried)); err == nil && e.SetAside != nil {
+		e.SetAside.Tenant = e.Tenant
+	}
 	return e, err
+}
+
+// decodeInto leaves what is NULL as it is.
+func decodeInto[T any](to **T, stored []byte) error {
+	if stored == nil {
+		return nil
+	}
+	return json.Unmarshal(stored, to)
 }
 
 // AcceptedEvents lists newest first.
@@ -125,7 +139,12 @@ func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]qu
 	w.add(!f.Since.IsZero(), "accepted_at >= ?", stamp(f.Since))
 	w.add(!f.Until.IsZero(), "accepted_at < ?", stamp(f.Until))
 	w.add(f.Before != 0, "sequence < ?", f.Before)
-	return all(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM events WHERE `+w.String()+` ORDER BY sequence DESC LIMIT ?`, append(w.args, f.Limit)...)
+	from := "events"
+	if f.SetAside {
+		from = "events INDEXED BY events_set_aside"
+		w.conditions = append(w.conditions, "set_aside IS NOT NULL")
+	}
+	return all(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM `+from+` WHERE `+w.String()+` ORDER BY sequence DESC LIMIT ?`, append(w.args, f.Limit)...)
 }
 
 // Event finds one accepted event.
@@ -151,22 +170,6 @@ func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = ? AND event_id = ?`, owner, eventID)
-}
-
-// SetAside looks through what was put on the poison topic after the event was accepted; there is little of it.
-func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
-	records, err := all(ctx, s.db, scanStored, `SELECT `+storedColumns+` FROM records
-		WHERE topic = '`+TopicPoison+`' AND position > ? AND tenant_id = ? ORDER BY position LIMIT 1000`, e.Position, e.Tenant)
-	for _, r := range records {
-		var p poisoned
-		if err := json.Unmarshal(r.Data, &p); err != nil {
-			return "", fmt.Errorf("decode the poison at position %d: %w", r.Position, err)
-		}
-		if p.EventID == e.ID {
-			reason = p.Reason
-		}
-	}
-	return reason, err
 }
 
 var deliveriesOf = `SELECT ` + openColumns + ` FROM open_deliveries INDEXED BY open_deliveries_by_event

@@ -75,16 +75,13 @@ func (tx *Tx) schedule(ctx context.Context, d fanout.Scheduled) error {
 // TopicPoison is where goes what cannot be handled.
 const TopicPoison = "poison"
 
-// poisoned is what the poison topic keeps of an event.
-type poisoned struct {
-	EventID string `json:"eventId"`
-	Reason  string `json:"reason"`
-}
-
-// poison puts the event on the poison topic. It is outside any stream: handled again, it may come again.
+// poison marks the event, and puts it on the poison topic. It is outside any stream: handled again, it may come again.
 func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
-	data, err := json.Marshal(poisoned{p.EventID, p.Reason})
+	data, err := json.Marshal(p)
 	if err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, `UPDATE events SET set_aside = ? WHERE tenant_id = ? AND event_id = ?`, data, p.Tenant, p.EventID); err != nil {
 		return err
 	}
 	return tx.append(ctx, record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, At: p.At})

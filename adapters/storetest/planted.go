@@ -50,6 +50,9 @@ type (
 	goesLiveAtOnce         struct{ Store }
 	countsEverybodysOpen   struct{ Store }
 	neverForgetsADay       struct{ Store }
+	keepsTheTally          struct{ Store }
+	holdsAnybodysEvent     struct{ Store }
+	retriesForEver         struct{ Store }
 )
 
 // FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
@@ -85,6 +88,9 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", func(s Store) Store { return secretOfTheLane{s} }},
 		"open deliveries of everybody":         {"backlog/open deliveries are counted by tenant and in all, up to a number", func(s Store) Store { return countsEverybodysOpen{s} }},
 		"a day never ends":                     {"quota/a day's events add up, and an earlier day is forgotten", func(s Store) Store { return neverForgetsADay{s} }},
+		"a retry keeps what was counted":       {"retry/it is named in the log again, and what was counted of it is taken back", func(s Store) Store { return keepsTheTally{s} }},
+		"a retry of anybody's event":           {"retry/only what is set aside, and as often as that", func(s Store) Store { return holdsAnybodysEvent{s} }},
+		"every retry wins":                     {"retry/of many at once one wins", func(s Store) Store { return retriesForEver{s} }},
 		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
 		"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", func(s Store) Store { return countsIntoOne{s} }},
 		"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", func(s Store) Store { return goesLiveAtOnce{s} }},
@@ -285,4 +291,21 @@ func (s countsEverybodysOpen) CountOpen(ctx context.Context, _ tenant.ID, upTo i
 
 func (s neverForgetsADay) CountDay(ctx context.Context, _ time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {
 	return s.Store.CountDay(ctx, time.UnixMicro(0), sent)
+}
+
+func (s keepsTheTally) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
+	e.SetAside = &fanout.Poisoned{}
+	return s.Store.FanOutAgain(ctx, e, retried)
+}
+
+func (s holdsAnybodysEvent) HoldEvent(ctx context.Context, _ tenant.ID, id string) (queries.Event, error) {
+	return s.Store.HoldEvent(ctx, "acme", id)
+}
+
+func (s retriesForEver) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	e, err := s.Store.HoldEvent(ctx, owner, id)
+	if e.Retried != nil {
+		e.SetAside = &fanout.Poisoned{}
+	}
+	return e, err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -82,10 +83,15 @@ var firstHour = start.Truncate(reconciliation.Span)
 func (w *world) tallied(owner tenant.ID, t event.Type, now time.Time, counted reconciliation.Counted, subscriptionID string) (d delivery.Delivery) {
 	w.Helper()
 	e := w.accept(owner, t, now)
-	accepted, err := w.Event(w.ctx, owner, e.ID)
-	w.ok(err, "read an event")
+	return w.disposed(e, w.held(owner, e.ID).Position, counted, subscriptionID, now)
+}
+
+// disposed disposes of an event in its place of the log.
+func (w *world) disposed(e intake.Accepted, position int64, counted reconciliation.Counted, subscriptionID string, now time.Time) (d delivery.Delivery) {
+	w.Helper()
+	owner := e.TenantID
 	counted.Events = 1
-	tally := fanout.Tally{Tenant: owner, Hour: now.Truncate(reconciliation.Span), Counted: counted, Position: accepted.Position}
+	tally := fanout.Tally{Tenant: owner, Hour: reconciliation.HourOf(e.At), Counted: counted, Position: position}
 	plan := fanout.Plan{}
 	if counted.Deliveries > 0 {
 		s, err := w.LoadSubscription(w.ctx, dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID})
@@ -95,11 +101,11 @@ func (w *world) tallied(owner tenant.ID, t event.Type, now time.Time, counted re
 		tally.FirstDelivery, tally.LastDelivery = d.ID, d.ID
 	}
 	if counted.FeatureGated > 0 {
-		plan.Gated = []fanout.Gated{{Tenant: owner, EventID: e.ID, SubscriptionID: subscriptionID, Feature: tenant.BillingWebhooks, SubscriptionVersion: 1, AcceptedAt: now}}
+		plan.Gated = []fanout.Gated{{Tenant: owner, EventID: e.ID, SubscriptionID: subscriptionID, Feature: tenant.BillingWebhooks, SubscriptionVersion: 1, AcceptedAt: e.At}}
 	}
 	plan.Tallies = []fanout.Tally{tally}
 	w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "dispose of an event")
-	w.ok(w.ReachFanOut(w.ctx, accepted.Position), "note how far fan-out has come")
+	w.ok(w.ReachFanOut(w.ctx, position), "note how far fan-out has come")
 	return d
 }
 

@@ -48,22 +48,6 @@ var scheduleChecks = []Check{
 		w.ok(w.Schedule(w.ctx, poison, func(bool) {}), "poison an event")
 		w.ok(w.Schedule(w.ctx, poison, func(bool) {}), "poison it again")
 	}},
-	{"schedule/why an event was set aside", func(w *world) {
-		listed := func(owner tenant.ID) queries.Event {
-			w.Helper()
-			e, err := w.Event(w.ctx, owner, w.accept(owner, event.TargetImported, at(0)).ID)
-			w.ok(err, "read an event")
-			return e
-		}
-		odd, well, alien := listed(acme), listed(acme), listed(other)
-		poison := []fanout.Poisoned{{Tenant: acme, EventID: odd.ID, Reason: "too odd", At: at(1)}, {Tenant: acme, EventID: alien.ID, Reason: "not theirs", At: at(1)}}
-		w.ok(w.Schedule(w.ctx, fanout.Plan{Poisoned: poison}, func(bool) {}), "set an event aside")
-		for e, want := range map[queries.Event]string{odd: "too odd", well: "", alien: ""} {
-			reason, err := w.SetAside(w.ctx, e)
-			w.ok(err, "ask why an event was set aside")
-			equal(w, "the reason", reason, want)
-		}
-	}},
 	{"schedule/ended is called once, after the commit", func(w *world) {
 		s := w.subscribe(acme, nil)
 		e := w.accept(acme, event.TargetImported, at(0))

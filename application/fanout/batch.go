@@ -54,9 +54,8 @@ func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 	m := &matched{event: e}
 	defer func() {
 		if r := recover(); r != nil {
-			b.setAside(e, fmt.Errorf("matching it panicked: %v", r))
 			m.wanting = m.governing
-			b.count(m, len(b.plan.Scheduled), true)
+			b.setAside(m, fmt.Errorf("matching it panicked: %v", r))
 			return
 		}
 		b.matched = append(b.matched, m)
@@ -172,14 +171,11 @@ func (b *batch) schedule(ctx context.Context) {
 		if err != nil {
 			b.handBack(b.leased[len(leased):])
 			b.plan, b.leased = before, leased
-			b.setAside(m.event, err)
+			b.setAside(m, err)
+			continue
 		}
-		b.count(m, len(before.Scheduled), err != nil)
+		b.count(m, len(before.Scheduled))
 	}
-}
-
-func (b *batch) setAside(e intake.Accepted, reason error) {
-	b.plan.Poisoned = append(b.plan.Poisoned, Poisoned{e.TenantID, e.ID, reason.Error(), b.now})
 }
 
 func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {

@@ -97,13 +97,19 @@ type Scheduled struct {
 	Lease       string // empty when nobody holds it yet
 }
 
-// Poisoned is an event that no repetition can handle. It is kept, with the reason.
+// Poisoned is an event that no repetition can handle. It is kept, with the reason, and what its tally counted of it.
 type Poisoned struct {
-	Tenant  tenant.ID
-	EventID string
-	Reason  string
-	At      time.Time
+	Tenant       tenant.ID `json:"-"`
+	EventID      string    `json:"eventId"`
+	Reason       string    `json:"reason"`
+	At           time.Time `json:"at"`
+	NotMatched   int       `json:"notMatched"`
+	FeatureGated int       `json:"featureGated"`
+	SetAside     int       `json:"setAside"`
 }
+
+// Expected is how many subscriptions it was counted for.
+func (p Poisoned) Expected() int { return p.NotMatched + p.FeatureGated + p.SetAside }
 
 // Gated is the disposition of an event that matched but may not be sent.
 type Gated struct {

@@ -1,9 +1,9 @@
 package fanout
 
 import (
+	"slices"
 	"time"
 
-	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -18,17 +18,11 @@ type Tally struct {
 }
 
 // count adds an event whose deliveries are the last of the plan from the number on.
-func (b *batch) count(m *matched, from int, setAside bool) {
-	t := b.tally(m.event)
+func (b *batch) count(m *matched, from int) {
+	t := b.tally(m)
 	scheduled := b.plan.Scheduled[from:]
-	t.Events++
-	t.Expected += m.governing
 	t.Deliveries += len(scheduled)
 	t.NotMatched += m.governing - m.wanting
-	t.FeatureGated += m.gated
-	if setAside {
-		t.SetAside += m.wanting - m.gated
-	}
 	for _, s := range scheduled {
 		if t.FirstDelivery == "" || s.Delivery.ID < t.FirstDelivery {
 			t.FirstDelivery = s.Delivery.ID
@@ -37,13 +31,27 @@ func (b *batch) count(m *matched, from int, setAside bool) {
 	}
 }
 
-func (b *batch) tally(e intake.Accepted) *Tally {
-	hour := e.At.UTC().Truncate(reconciliation.Span)
-	for i := range b.tallies {
-		if t := &b.tallies[i]; t.Tenant == e.TenantID && t.Hour.Equal(hour) {
-			return t
-		}
+// setAside keeps an event that cannot be handled, with what is counted of it.
+func (b *batch) setAside(m *matched, reason error) {
+	p := Poisoned{Tenant: m.event.TenantID, EventID: m.event.ID, Reason: reason.Error(), At: b.now,
+		NotMatched: m.governing - m.wanting, FeatureGated: m.gated, SetAside: m.wanting - m.gated}
+	b.plan.Poisoned = append(b.plan.Poisoned, p)
+	t := b.tally(m)
+	t.NotMatched += p.NotMatched
+	t.SetAside += p.SetAside
+}
+
+// tally adds an event to that of its tenant and hour, with what was found out whatever became of it.
+func (b *batch) tally(m *matched) *Tally {
+	owner, hour := m.event.TenantID, reconciliation.HourOf(m.event.At)
+	at := slices.IndexFunc(b.tallies, func(t Tally) bool { return t.Tenant == owner && t.Hour.Equal(hour) })
+	if at < 0 {
+		at = len(b.tallies)
+		b.tallies = append(b.tallies, Tally{Tenant: owner, Hour: hour, Position: b.position})
 	}
-	b.tallies = append(b.tallies, Tally{Tenant: e.TenantID, Hour: hour, Position: b.position})
-	return &b.tallies[len(b.tallies)-1]
+	t := &b.tallies[at]
+	t.Events++
+	t.Expected += m.governing
+	t.FeatureGated += m.gated
+	return t
 }

@@ -33,8 +33,8 @@ type Disposition struct {
 // Detail is an event with all that became of it.
 type Detail struct {
 	Event
-	// Dispositions is exactly one for each subscription that the tenant had when it accepted the event. They are
-	// empty until the event is fanned out.
+	// Dispositions is exactly one for each subscription that the tenant had when the event was accepted, or retried.
+	// They are empty until the event is fanned out.
 	Dispositions []Disposition
 	// Replays are deliveries that somebody asked for later.
 	Replays []Disposition
@@ -70,7 +70,6 @@ type facts struct {
 	event      Event
 	deliveries map[string][]delivery.Delivery // by subscription, oldest first
 	gated      map[string]tenant.Feature
-	setAside   string
 }
 
 func (q *Events) explain(ctx context.Context, detail *Detail) error {
@@ -116,8 +115,7 @@ func (q *Events) facts(ctx context.Context, e Event) (facts, error) {
 	for _, g := range gated {
 		f.gated[g.SubscriptionID] = g.Feature
 	}
-	f.setAside, err = q.Reader.SetAside(ctx, e)
-	return f, err
+	return f, nil
 }
 
 // later is what there is now and was not there then.
@@ -154,10 +152,10 @@ func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery b
 }
 
 func (f facts) missing() string {
-	if f.setAside == "" {
+	if f.event.SetAside == nil {
 		return "its delivery is not kept any more (ORDINAVO_RETENTION)"
 	}
-	return "the event could not be handled and was set aside: " + f.setAside
+	return "the event could not be handled and was set aside: " + f.event.SetAside.Reason
 }
 
 // WhyNotMatched says in words why a filter does not want a type.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -22,8 +23,19 @@ type Event struct {
 	TraceParent string
 	// Position is that of its record in the log.
 	Position int64
-	// Sequence orders a tenant's events as they were accepted.
+	// Sequence orders a tenant's events as they were accepted, or retried.
 	Sequence int64
+	// SetAside is why fan-out could not handle it; nil unless that is so.
+	SetAside *fanout.Poisoned
+	// Retried is who had it fanned out again last; nil for nobody.
+	Retried *Retried
+}
+
+// Retried says who had an event that was set aside fanned out again.
+type Retried struct {
+	At      time.Time `json:"at"`
+	KeyID   string    `json:"keyId"`
+	KeyName string    `json:"keyName"`
 }
 
 // EventFilter picks accepted events of one tenant; a zero field picks all.
@@ -31,6 +43,7 @@ type EventFilter struct {
 	Tenant       tenant.ID
 	Type         event.Type
 	Since, Until time.Time // of acceptance; until is exclusive
+	SetAside     bool      // only those that fan-out could not handle
 	Before       int64     // the sequence that the last page ended with; 0 for the first page
 	Limit        int
 }
@@ -55,8 +68,6 @@ type EventReader interface {
 	SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error)
 	// ListSubscriptions is those of now, newest first, without deleted ones; after is empty for the first page.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
-	// SetAside is why fan-out could not handle the event; empty when it could.
-	SetAside(ctx context.Context, e Event) (reason string, err error)
 	// DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
 	DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error)
 }

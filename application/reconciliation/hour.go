@@ -13,6 +13,9 @@ import (
 // Span is what is counted together: the events that were accepted within it.
 const Span = time.Hour
 
+// HourOf is the beginning of the span that something was accepted in.
+func HourOf(accepted time.Time) time.Time { return accepted.UTC().Truncate(Span) }
+
 // Counted is what fan-out wrote down, with the dispositions themselves.
 type Counted struct {
 	Events   int

@@ -69,7 +69,7 @@ func (s *Store) appendEvents(tx *tx, events []intake.Accepted) error {
 		if _, taken := s.events.get(k); taken {
 			return fmt.Errorf("insert event %s: it is there already", e.ID)
 		}
-		s.events.put(tx, k, storedEvent{e, r.position*maxEventsPerRecord + int64(i)})
+		s.events.put(tx, k, storedEvent{Accepted: e, sequence: r.position*maxEventsPerRecord + int64(i)})
 	}
 	return nil
 }
@@ -88,7 +88,8 @@ func (s *Store) Events(ctx context.Context, wanted []intake.EventKey) (events []
 
 func (e storedEvent) listed() queries.Event {
 	return queries.Event{ID: e.ID, Type: e.Type, Tenant: e.TenantID, OccurredAt: e.OccurredAt.UTC(), AcceptedAt: e.At,
-		TraceParent: e.TraceParent, Position: e.sequence / maxEventsPerRecord, Sequence: e.sequence}
+		TraceParent: e.TraceParent, Position: e.sequence / maxEventsPerRecord, Sequence: e.sequence,
+		SetAside: e.setAside, Retried: e.retried}
 }
 
 // AcceptedEvents lists newest first.
@@ -97,7 +98,7 @@ func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) (list
 	defer done()
 	for _, e := range s.events.under(string(f.Tenant)) {
 		if (f.Type == "" || e.Type == f.Type) && (f.Since.IsZero() || !e.At.Before(f.Since)) &&
-			(f.Until.IsZero() || e.At.Before(f.Until)) && (f.Before == 0 || e.sequence < f.Before) {
+			(f.Until.IsZero() || e.At.Before(f.Until)) && (f.Before == 0 || e.sequence < f.Before) && (!f.SetAside || e.setAside != nil) {
 			list = append(list, e.listed())
 		}
 	}
@@ -140,16 +141,4 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) (l
 		list = append(list, queries.Gated{SubscriptionID: g.SubscriptionID, Feature: g.Feature})
 	}
 	return list, err
-}
-
-// SetAside is why fan-out could not handle the event; empty when it could.
-func (s *Store) SetAside(ctx context.Context, e queries.Event) (reason string, err error) {
-	done, err := s.read(ctx)
-	defer done()
-	for _, r := range s.after(e.Position) {
-		if r.topic == TopicPoison && r.poisoned.Tenant == e.Tenant && r.poisoned.EventID == e.ID {
-			reason = r.poisoned.Reason
-		}
-	}
-	return reason, err
 }

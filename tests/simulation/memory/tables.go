@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	keys "github.com/ordinavo/webhooks/domain/access"
@@ -120,6 +121,8 @@ type (
 	storedEvent struct {
 		intake.Accepted
 		sequence int64
+		setAside *fanout.Poisoned
+		retried  *queries.Retried
 	}
 	storedSubscription struct {
 		subscription.Subscription
