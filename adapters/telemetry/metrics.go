@@ -83,6 +83,8 @@ type Queue struct {
 	Depth map[delivery.Status]int
 	// OldestDue is how long the delivery that has been due the longest has waited; 0 when none is due.
 	OldestDue time.Duration
+	// SetAside is how many events could not be handled, and wait to be retried.
+	SetAside int
 	// Circuits is how many receivers this process spares, by state.
 	Circuits map[circuit.State]int
 }
@@ -152,7 +154,8 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."))
 	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited."))
 	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that are spared, by the circuit's state."))
-	if err := errors.Join(errDepth, errOldest, errCircuits); err != nil {
+	aside, errAside := meter.Int64ObservableGauge("ordinavo.events.set_aside", metric.WithUnit("{event}"), metric.WithDescription("Events that could not be handled, and wait to be retried."))
+	if err := errors.Join(errDepth, errOldest, errCircuits, errAside); err != nil {
 		return err
 	}
 	_, err := meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
@@ -172,11 +175,12 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 			}
 		}
 		observer.ObserveFloat64(oldest, queue.OldestDue.Seconds())
+		observer.ObserveInt64(aside, int64(queue.SetAside))
 		for _, state := range []circuit.State{circuit.Open, circuit.HalfOpen} {
 			observer.ObserveInt64(circuits, int64(queue.Circuits[state]), metric.WithAttributes(attribute.String("state", string(state))))
 		}
 		return nil
-	}, depth, oldest, circuits)
+	}, depth, oldest, circuits, aside)
 	return err
 }
 

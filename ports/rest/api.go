@@ -70,6 +70,7 @@ type Dependencies struct {
 	Events           *queries.Events
 	Deliveries       *queries.Deliveries
 	Retries          *queries.Retries
+	EventRetries     *queries.EventRetries
 	Jobs             *jobs.Service
 	Idempotency      *idempotency.Answers
 	Previews         *preview.Previewer

@@ -19,6 +19,8 @@ type Event struct {
 	OccurredAt time.Time `json:"occurredAt"`
 	AcceptedAt time.Time `json:"acceptedAt"`
 	TraceID    string    `json:"traceId" doc:"Of the request that brought it."`
+	SetAside   *SetAside `json:"setAside" doc:"Why it could not be handled; null unless that is so, and again once it is retried."`
+	Retried    *Retried  `json:"retried" doc:"Who had it handled again last, after it was set aside; null for nobody."`
 }
 
 // ListedEvent is an event with its deliveries.
@@ -38,7 +40,7 @@ type EventDelivery struct {
 // EventDetail is an event with what became of it.
 type EventDetail struct {
 	Event
-	Dispositions []Disposition       `json:"dispositions" doc:"Exactly one for each subscription that the tenant had when the event was accepted; empty until it is fanned out."`
+	Dispositions []Disposition       `json:"dispositions" doc:"Exactly one for each subscription that the tenant had when the event was accepted, or retried; empty until it is fanned out."`
 	Replays      []Disposition       `json:"replays" doc:"Deliveries that somebody asked for later."`
 	CreatedLater []LaterSubscription `json:"createdLater" doc:"Subscriptions of now that were created after the event was accepted, and so did not get it."`
 }
@@ -70,6 +72,7 @@ type listEventsInput struct {
 	Paging
 	Period
 	EventType string `query:"eventType" maxLength:"100"`
+	SetAside  bool   `query:"setAside" doc:"true lists only events that could not be handled, which POST /v1/events/{eventId}/retry tries again."`
 }
 
 func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[ListedEvent], error) {
@@ -79,12 +82,12 @@ func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[
 	if err := in.Period.check(); err != nil {
 		return nil, err
 	}
-	l := a.listOf(ctx, "events", in.Paging, in.EventType, in.Since.UTC(), in.Until.UTC())
+	l := a.listOf(ctx, "events", in.Paging, in.EventType, in.Since.UTC(), in.Until.UTC(), in.SetAside)
 	after, err := l.after()
 	if err != nil {
 		return nil, err
 	}
-	filter := queries.EventFilter{Tenant: ownerOf(ctx), Type: event.Type(in.EventType), Since: in.Since, Until: in.Until, Limit: l.fetch()}
+	filter := queries.EventFilter{Tenant: ownerOf(ctx), Type: event.Type(in.EventType), Since: in.Since, Until: in.Until, SetAside: in.SetAside, Limit: l.fetch()}
 	if after != "" {
 		if filter.Before, err = strconv.ParseInt(after, 10, 64); err != nil || filter.Before < 1 {
 			return nil, invalid("cursor", "is not a cursor of this list")
@@ -99,7 +102,7 @@ func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[
 
 func viewEvent(e queries.Event) Event {
 	return Event{EventID: e.ID, EventType: string(e.Type), TenantID: string(e.Tenant), OccurredAt: e.OccurredAt.UTC(),
-		AcceptedAt: e.AcceptedAt.UTC(), TraceID: traceIDOf(e.TraceParent)}
+		AcceptedAt: e.AcceptedAt.UTC(), TraceID: traceIDOf(e.TraceParent), SetAside: viewSetAside(e.SetAside), Retried: viewRetried(e.Retried)}
 }
 
 func viewListedEvent(e queries.Listed) ListedEvent {

@@ -201,9 +201,10 @@ type Result struct {
 func (a *API) routeEvents() {
 	a.routeEmit()
 	register(a, operation{id: "listEvents", method: http.MethodGet, path: pathEvents, tag: tagEvents, scope: access.DeliveriesRead, perTenant: true,
-		summary: "List accepted events", description: "since and until are about when the event was accepted."}, a.listEvents)
+		summary: "List accepted events", description: "since and until are about when the event was accepted. An event that was retried is listed by when that was."}, a.listEvents)
 	register(a, operation{id: "getEvent", method: http.MethodGet, path: pathEvents + "/{eventId}", tag: tagEvents, scope: access.DeliveriesRead, perTenant: true,
-		summary: "Get an event with what became of it", description: "One disposition for each subscription that the tenant had when the event was accepted; none until it is fanned out."}, a.getEvent)
+		summary: "Get an event with what became of it", description: "One disposition for each subscription that the tenant had when the event was accepted, or retried; none until it is fanned out."}, a.getEvent)
+	a.routeRetryEvent()
 }
 
 func (a *API) getEvent(ctx context.Context, in *eventInput) (*EventDetailOutput, error) {

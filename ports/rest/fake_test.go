@@ -388,7 +388,8 @@ func (f *fake) TouchKeys(context.Context, map[string]time.Time) error { return n
 func (f *fake) AcceptedEvents(_ context.Context, filter queries.EventFilter) ([]queries.Event, error) {
 	var found []queries.Event
 	for _, e := range slices.Backward(f.accepted) {
-		if e.Tenant == filter.Tenant && (filter.Before == 0 || e.Sequence < filter.Before) && (filter.Type == "" || filter.Type == e.Type) {
+		if e.Tenant == filter.Tenant && (filter.Before == 0 || e.Sequence < filter.Before) && (filter.Type == "" || filter.Type == e.Type) &&
+			(!filter.SetAside || e.SetAside != nil) {
 			found = append(found, e)
 		}
 	}
@@ -404,7 +405,18 @@ func (f *fake) Event(_ context.Context, owner tenant.ID, id string) (queries.Eve
 	return queries.Event{}, notFound()
 }
 
-func (f *fake) SetAside(context.Context, queries.Event) (string, error) { return "", f.fail }
+func (f *fake) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	return f.Event(ctx, owner, id)
+}
+
+func (f *fake) FanOutAgain(_ context.Context, e queries.Event, retried queries.Retried) error {
+	for i := range f.accepted {
+		if f.accepted[i].ID == e.ID && f.accepted[i].Tenant == e.Tenant {
+			f.accepted[i].SetAside, f.accepted[i].Retried = nil, &retried
+		}
+	}
+	return f.write()
+}
 
 func (f *fake) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
 	of := map[string][]delivery.Delivery{}

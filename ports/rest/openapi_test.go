@@ -86,8 +86,8 @@ func TestDocument(t *testing.T) {
 			}
 		}
 	}
-	if operations != 57 {
-		t.Errorf("%d operations, want 57: has a route come or gone?", operations)
+	if operations != 58 {
+		t.Errorf("%d operations, want 58: has a route come or gone?", operations)
 	}
 }
 

@@ -26,7 +26,7 @@ var scopeOf = map[string]string{
 	"POST /v1/subscriptions/{}/rotate-secret": "webhooks.manage", "POST /v1/subscriptions/{}/rotate-secret/complete": "webhooks.manage",
 	"POST /v1/subscriptions/{}/test": "webhooks.manage", "GET /v1/subscriptions/{}/history": "webhooks.read",
 	"GET /v1/deliveries": "webhook_deliveries.read", "GET /v1/deliveries/{}": "webhook_deliveries.read", "POST /v1/deliveries/{}/retry": "webhook_deliveries.retry",
-	"POST /v1/subscriptions/{}/replay": "webhooks.manage", "POST /v1/deliveries/retry": "webhook_deliveries.retry",
+	"POST /v1/events/{}/retry": "webhook_deliveries.retry", "POST /v1/subscriptions/{}/replay": "webhooks.manage", "POST /v1/deliveries/retry": "webhook_deliveries.retry",
 	"GET /v1/jobs": "webhook_deliveries.retry", "GET /v1/jobs/{}": "webhook_deliveries.retry", "POST /v1/jobs/{}/cancel": "webhook_deliveries.retry",
 	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PATCH /v1/tenants/{}": "platform.admin", "PUT /v1/tenants/{}/features/{}": "platform.admin",
 	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{}": ownRule,

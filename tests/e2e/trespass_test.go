@@ -78,10 +78,11 @@ func (v victim) trespasses(own subscription) map[string][]trespass {
 	bound := trespass{"/v1/api-keys", object{"name": "bound", "scopes": []string{"webhooks.read"}, "subscriptionId": v.sub.ID}, http.StatusBadRequest, "validation_failed"}
 	foreign := forbidden("forbidden", "/v1/subscriptions/"+own.ID+"/preview", object{"event": v.visit("visit_report.approved", nil)})
 	rows := map[string][]trespass{
-		"POST /v1/events":         forbidden("forbidden", "/v1/events", v.visit("visit_report.approved", nil)),
-		"POST /v1/events/preview": forbidden("forbidden", "/v1/events/preview", v.visit("visit_report.approved", nil)),
-		"GET /v1/events":          allowed(http.StatusOK, nil, "/v1/events", "/v1/events?eventType=visit_report.approved"),
-		"GET /v1/events/{}":       hidden("/v1/events/"+v.event, nil),
+		"POST /v1/events":          forbidden("forbidden", "/v1/events", v.visit("visit_report.approved", nil)),
+		"POST /v1/events/preview":  forbidden("forbidden", "/v1/events/preview", v.visit("visit_report.approved", nil)),
+		"GET /v1/events":           allowed(http.StatusOK, nil, "/v1/events", "/v1/events?eventType=visit_report.approved"),
+		"GET /v1/events/{}":        hidden("/v1/events/"+v.event, nil),
+		"POST /v1/events/{}/retry": hidden("/v1/events/"+v.event+"/retry", nil),
 
 		"POST /v1/directory":                allowed(http.StatusOK, object{"customers": []object{{"ordinavoCustomerId": 4712, "name": "Mine"}}}, "/v1/directory"),
 		"GET /v1/directory/external-ids":    hidden(one, nil),
