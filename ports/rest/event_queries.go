@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/event"
 )
@@ -21,6 +23,15 @@ type Event struct {
 	TraceID    string    `json:"traceId" doc:"Of the request that brought it."`
 	SetAside   *SetAside `json:"setAside" doc:"Why it could not be handled; null unless that is so, and again once it is retried."`
 	Retried    *Retried  `json:"retried" doc:"Who had it handled again last, after it was set aside; null for nobody."`
+}
+
+// TransformSchema lets properties be null, which huma cannot say of an object by a tag. It serves what embeds an Event.
+func (Event) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	for _, name := range []string{"setAside", "retried"} {
+		object := s.Properties[name]
+		s.Properties[name] = &huma.Schema{Description: object.Description, AnyOf: []*huma.Schema{{Ref: object.Ref}, {Type: "null"}}}
+	}
+	return s
 }
 
 // ListedEvent is an event with its deliveries.
