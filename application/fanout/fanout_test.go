@@ -117,6 +117,9 @@ func TestAnEventThatPanicsIsSetAside(t *testing.T) {
 			if len(plan.Poisoned) != 1 || plan.Poisoned[0].EventID != "evt_bad" || !strings.Contains(plan.Poisoned[0].Reason, "panicked") || !plan.Poisoned[0].At.Equal(start) {
 				t.Errorf("set aside %+v", plan.Poisoned)
 			}
+			if len(plan.Poisoned) == 1 && (plan.Poisoned[0].SetAside != 2 || plan.Poisoned[0].Expected() != 2 || plan.Tallies[0].SetAside != 2 || plan.Tallies[0].Expected != 4 || plan.Tallies[0].Events != 2) {
+				t.Errorf("counted %+v, and in all %+v", plan.Poisoned[0], plan.Tallies)
+			}
 			if len(receivers(plan, "evt_bad")) != 0 || len(receivers(plan, "evt_good")) != 2 || len(plan.Bodies) != 1 || plan.Bodies[0].EventID != "evt_good" {
 				t.Errorf("planned %+v", plan)
 			}

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -148,6 +150,41 @@ func TestAnEventThatWasSetAsideSaysSo(t *testing.T) {
 	w.handle("acme", id)
 	if d := w.dispositions("acme", id)[s.ID]; d.Outcome != queries.OutcomeNotMatched || !strings.Contains(d.Reason, "set aside: ") || !strings.Contains(d.Reason, "it fell") {
 		t.Errorf("%+v", d)
+	}
+}
+
+// An event that was set aside is retried for the subscriptions of then; what fails again is set aside again.
+func TestAnEventThatWasSetAsideIsRetried(t *testing.T) {
+	w := newWorld(t)
+	first := w.subscribe("acme", "*")
+	id := w.accept("acme", event.VisitReportApproved)
+	retries := queries.EventRetries{Store: w.Store, Now: func() time.Time { return w.now }}
+	again := func(panics bool) map[string]queries.Disposition {
+		t.Helper()
+		w.ok(retries.Retry(t.Context(), "acme", id, subscriptions.Actor{KeyID: "key_1"}))
+		if waiting := w.dispositions("acme", id); len(waiting) != 0 {
+			t.Errorf("before it is fanned out again: %+v", waiting)
+		}
+		w.panics[id] = panics
+		w.handle("acme", id)
+		return w.dispositions("acme", id)
+	}
+	w.panics[id] = true
+	w.handle("acme", id)
+	later := w.subscribe("acme", "visit_report.*")
+	if got := again(true); len(got) != 2 || !strings.Contains(got[later.ID].Reason, "set aside: ") {
+		t.Errorf("it failed again: %+v", got)
+	}
+	got := again(false)
+	if len(got) != 2 || got[first.ID].Outcome != queries.OutcomeDelivery || got[later.ID].Outcome != queries.OutcomeDelivery {
+		t.Errorf("retried: %+v", got)
+	}
+	hours, err := w.Hours(t.Context(), "acme", start.Truncate(time.Hour), start.Truncate(time.Hour).Add(time.Hour))
+	if w.ok(err); len(hours) != 1 || !hours[0].Balanced() || hours[0].Counted.SetAside != 0 || hours[0].Counted.Deliveries != 2 || hours[0].Counted.Events != 1 {
+		t.Errorf("reconciled: %+v", hours)
+	}
+	if err := retries.Retry(t.Context(), "acme", id, subscriptions.Actor{}); !problem.Is(err, problem.Conflict) {
+		t.Errorf("retried once more: %v", err)
 	}
 }
 

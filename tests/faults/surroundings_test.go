@@ -131,15 +131,15 @@ func (s *site) took() (all []time.Duration) {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// poison emits events whose fan-out panics between others, which flow on.
+// poison emits events whose fan-out panics between others, which flow on. Once it panics no more they are retried.
 func poison(t *testing.T, k kind) string {
 	marker := filepath.Join(t.TempDir(), "poison")
 	if err := os.WriteFile(marker, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, fresh(t, k), nil, "FAULTS_POISON="+marker).prepare()
-	poisoned := inFull(3, 50)
-	for range poisoned {
+	var poisoned []accepted
+	for range inFull(3, 50) {
 		s.emit(20)
 		id := newEventID()
 		s.client.Transport = traced{s.client.Transport, "00-" + faults.Poison + "-00f067aa0ba902b7-01"}
@@ -153,8 +153,16 @@ func poison(t *testing.T, k kind) string {
 			}
 			return false
 		})
+		poisoned = append(poisoned, accepted{id: id, tenant: tenants[0], at: time.Now()})
 	}
-	return fmt.Sprintf("%d set aside, with the reason shown; %s", poisoned, s.check(0))
+	if err := os.Remove(marker); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range poisoned {
+		s.post(e.tenant, "/v1/events/"+e.id+"/retry", nil, nil)
+	}
+	s.accepted = append(s.accepted, poisoned...)
+	return fmt.Sprintf("%d set aside, with the reason shown, and then retried; %s", len(poisoned), s.check(0))
 }
 
 // traced adds a trace context to each request.
