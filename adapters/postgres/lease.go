@@ -47,7 +47,7 @@ SELECT tenant_id, subscription_id FROM lane LIMIT $2`
 const leasable = `s.status = '` + string(subscription.StatusActive) + `'
   AND NOT EXISTS (SELECT 1 FROM sweeps w WHERE w.tenant_id = l.tenant_id AND w.subscription_id = l.subscription_id)`
 
-// takeReady leases the oldest of each lane behind its head, as many as it is allowed. What another process is leasing right now is
+// takeReady leases the oldest of each lane from its head on, as many as it is allowed. What another process is leasing right now is
 // skipped. A lane is searched by its subscription alone, which has one tenant: with both, the planner takes them for independent,
 // expects a handful of rows, and sorts the half a million that there are.
 var takeReady = `

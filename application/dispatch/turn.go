@@ -11,8 +11,8 @@ import (
 // turn is one step of the dispatcher on its way.
 type turn struct {
 	*Dispatcher
-	look     *LookRequest // nil for none
-	looked   time.Duration
+	look     *LookRequest  // nil for none
+	looked   time.Duration // how long that took
 	asked    []Asked
 	found    LookAnswer
 	leased   LeaseAnswer

@@ -104,8 +104,7 @@ func (d database) bytes(ctx context.Context) (n int64, err error) {
 	return n, file.QueryRowContext(ctx, `SELECT p.page_count * s.page_size FROM pragma_page_count p, pragma_page_size s`).Scan(&n)
 }
 
-// printStatements shows what cost the server most in this database.
-// showStatements prints them if they are asked for, and counts anew.
+// showStatements prints what cost the server most since it was shown last, if that is asked for.
 func (b *bench) showStatements(ctx context.Context, c *cluster) error {
 	if !b.statements || c.kind != kindPostgres {
 		return nil
@@ -116,6 +115,7 @@ func (b *bench) showStatements(ctx context.Context, c *cluster) error {
 	return execute(ctx, c.database.url, "SELECT pg_stat_statements_reset()")
 }
 
+// printStatements shows what cost the server most in this database.
 func (d database) printStatements(ctx context.Context) error {
 	conn, err := pgx.Connect(ctx, d.url)
 	if err != nil {
