@@ -110,11 +110,11 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 		return do.Serve(ctx, c, s.Err)
 	case args[0] == "emit" && len(rest) == 1:
 		return Emit(ctx, rest[0], s, serviceURL(c), serviceKey(c))
-	case args[0] == "rebuild" && len(rest) == 1:
-		return rebuild(ctx, c, rest[0], s, do.Rebuild)
-	case args[0] == "keys" && len(rest) > 0:
+	case args[0] == "rebuild":
+		return rebuild(ctx, c, strings.Join(rest, " "), s, do.Rebuild)
+	case args[0] == "keys":
 		return keys(ctx, c, rest, wanted, s, do)
-	case args[0] == "migrate" && len(rest) > 0:
+	case args[0] == "migrate":
 		return migrate(ctx, c, rest, s.Out, do)
 	default:
 		return fmt.Errorf("%w: unknown command: %s", errUsage, strings.Join(args, " "))
@@ -138,15 +138,15 @@ func serviceKey(c config.Config) string {
 func migrate(ctx context.Context, c config.Config, words []string, out io.Writer, do Commands) error {
 	var err error
 	switch {
-	case words[0] == "up" && len(words) == 1:
+	case len(words) == 1 && words[0] == "up":
 		err = do.MigrateUp(ctx, c)
-	case words[0] == "down" && len(words) == 2:
+	case len(words) == 2 && words[0] == "down":
 		steps, parseErr := strconv.Atoi(words[1])
 		if parseErr != nil || steps < 1 {
 			return fmt.Errorf("%w: migrate down needs a whole number of steps from 1 on, not %q", errUsage, words[1])
 		}
 		err = do.MigrateDown(ctx, c, steps)
-	case words[0] == "status" && len(words) == 1:
+	case len(words) == 1 && words[0] == "status":
 	default:
 		return fmt.Errorf("%w: migrate takes up, down N or status", errUsage)
 	}

@@ -29,7 +29,11 @@ var errBrokenOff = errors.New("broken off: everything is as it was; run it again
 func rebuild(ctx context.Context, c config.Config, name string, s Streams, known map[string]Rebuilder) error {
 	rebuilder, ok := known[name]
 	if !ok {
-		return fmt.Errorf("%w: there is no projection %q to rebuild; there is %s", errUsage, name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		names := strings.Join(slices.Sorted(maps.Keys(known)), ", ")
+		if name == "" {
+			return fmt.Errorf("%w: rebuild takes the name of a projection; there is %s", errUsage, names)
+		}
+		return fmt.Errorf("%w: there is no projection %q to rebuild; there is %s", errUsage, name, names)
 	}
 	return rebuilder(ctx, c, func(ctx context.Context, r *metrics.Rebuild) error {
 		shown, began := newProgress(s.Err), time.Now()

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -162,24 +163,23 @@ func (a *API) routeEmit() {
 	described := o.describe(a)
 	schemas := a.huma.OpenAPI().Components.Schemas
 	emitted := emittedEventSchema(schemas)
-	example := map[string]any{
-		"eventType": "visit_report.approved", "occurredAt": "2026-06-18T16:40:00Z", "tenantId": "tenant-123", "customerId": 12,
-		"visitReport": map[string]any{"id": 901, "title": "Maintenance", "status": "Approved"},
-	}
 	most := maxEvents
 	batch := &huma.Schema{
 		Type: huma.TypeObject, Required: []string{"events"}, AdditionalProperties: true,
 		Properties: map[string]*huma.Schema{"events": {Type: huma.TypeArray, Items: emitted, MinItems: new(1), MaxItems: &most}},
 	}
 	described.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-		contentTypeJSON:   {Schema: &huma.Schema{AnyOf: []*huma.Schema{emitted, batch}}, Example: example},
-		contentTypeNDJSON: {Schema: &huma.Schema{Type: huma.TypeString, Description: "An event a line, at most 10,000."}},
+		contentTypeJSON:   {Schema: &huma.Schema{AnyOf: []*huma.Schema{emitted, batch}}, Example: json.RawMessage(emitExample)},
+		contentTypeNDJSON: {Schema: &huma.Schema{Type: huma.TypeString, Description: "An event a line, at most 10,000."}, Example: emitExample + "\n"},
 	}}
 	described.Parameters = append(described.Parameters, tenantParameter())
 	described.Responses["202"] = &huma.Response{Description: "The events are durable.", Content: map[string]*huma.MediaType{
 		contentTypeJSON: {Schema: schemas.Schema(typeOf[Results](), true, "Results")}}}
 	registerRaw(a, described, a.emit)
 }
+
+const emitExample = `{"eventType":"visit_report.approved","occurredAt":"2026-06-18T16:40:00Z","tenantId":"tenant-123","customerId":12,` +
+	`"visitReport":{"id":901,"title":"Maintenance","status":"Approved"}}`
 
 const emitDescription = "One event, {\"events\": [...]} with up to 1,000, or application/x-ndjson with an event a line. The answer comes once they are durable. " +
 	"A batch with one bad event is refused whole. The same eventId with the same content is a duplicate and sends nothing again. " +

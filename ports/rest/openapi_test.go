@@ -117,6 +117,13 @@ func TestExamplesWork(t *testing.T) {
 			if path == "/v1/tenants" {
 				example = []byte(strings.Replace(string(example), own, "tenant-fresh", 1))
 			}
+			if lines := o.RequestBody.Content["application/x-ndjson"].Example; path == "/v1/events" {
+				var body string
+				if err := json.Unmarshal(lines, &body); err != nil {
+					t.Fatal(err)
+				}
+				h.call(h.platform, "POST", path, body, "X-Ordinavo-Tenant", own, "Content-Type", "application/x-ndjson").expect(202)
+			}
 			path := strings.NewReplacer("{subscriptionId}", h.subscribe(), "{tenantId}", own, "{feature}", "billing_webhooks", "{id}", "12").Replace(path)
 			got := h.call(h.platform, strings.ToUpper(method), path, string(example), "X-Ordinavo-Tenant", own)
 			if got.status < 200 || got.status > 299 {
