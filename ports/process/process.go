@@ -121,7 +121,11 @@ func (p *Process) settle(ctx context.Context) error {
 	if p.Dispatcher == nil {
 		return nil
 	}
-	_, err := p.Dispatcher.Step(ctx)
+	p.Dispatcher.StopLeasing()
+	next, err := p.Dispatcher.Step(ctx)
+	for err == nil && !next.IsZero() { // a turn records no more than some at once
+		next, err = p.Dispatcher.Step(ctx)
+	}
 	return errors.Join(err, p.Dispatcher.Close(ctx))
 }
 

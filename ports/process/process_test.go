@@ -110,7 +110,7 @@ var lane = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
 // attempt puts a delivery out.
 func (s *site) attempt() {
 	s.Helper()
-	if _, ok := s.Dispatcher.Reserve(lane, 4); !ok {
+	if _, ok := s.Dispatcher.Reserve(lane, 2000); !ok {
 		s.Fatal("no slot")
 	}
 	d, err := delivery.Fold(delivery.Schedule(delivery.Scheduled{At: time.Now(), ID: "dlv_1", Tenant: lane.Tenant, EventID: "evt_1", EventType: event.TargetImported, SubscriptionID: lane.SubscriptionID}))
@@ -156,7 +156,7 @@ func TestLeasingStopsBeforeTheServer(t *testing.T) {
 	within(t, func(s *site) {
 		letGo(s.router.begin, s.step)
 		leases := false
-		s.server.onShutdown = func() { _, leases = s.Dispatcher.Reserve(lane, 4) }
+		s.server.onShutdown = func() { _, leases = s.Dispatcher.Reserve(lane, 2000) }
 		s.run()
 		s.stop()
 		letGo(s.server.release)
@@ -202,6 +202,31 @@ func TestLateOutcomesAreRecorded(t *testing.T) {
 			s.Error(err)
 		}
 		s.queue.recorded(s.T, delivery.StatusSucceeded, delivery.StatusRetrying)
+		if n := s.Dispatcher.InFlight(); n != 0 {
+			s.Errorf("%d are still out", n)
+		}
+	})
+}
+
+// More outcomes may be left than one turn writes; what is not written is sent again by the next process.
+func TestAllLateOutcomesAreRecorded(t *testing.T) {
+	const out = 1200
+	within(t, func(s *site) {
+		s.Dispatcher = dispatch.New(dispatch.Config{Store: s.queue, Observer: s.queue, Now: time.Now, Jitter: func() float64 { return 0 }, Incarnation: "inc_1", MaxInFlight: 2 * out})
+		letGo(s.router.begin, s.step, s.server.release)
+		s.run()
+		for range out {
+			s.attempt()
+		}
+		s.stop()
+		synctest.Wait()
+		for range out {
+			s.answers <- delivery.Outcome{Kind: delivery.KindSucceeded}
+		}
+		if err := <-s.ended; err != nil {
+			s.Error(err)
+		}
+		s.queue.recorded(s.T, slices.Repeat([]delivery.Status{delivery.StatusSucceeded}, out)...)
 		if n := s.Dispatcher.InFlight(); n != 0 {
 			s.Errorf("%d are still out", n)
 		}
