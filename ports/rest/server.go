@@ -38,20 +38,22 @@ func newAPI(d Dependencies) *API {
 	a := &API{Dependencies: d, limits: limits{newLimiter(d.RateLimit, d.Now), newLimiter(d.TenantRateLimit, d.Now)}}
 	a.base, a.stop = context.WithCancel(context.Background())
 	a.app = fiber.New(fiber.Config{
-		AppName:               "Ordinavo Webhooks",
-		BodyLimit:             maxRead,
-		CaseSensitive:         true,
-		Concurrency:           maxConnections,
-		DisableStartupMessage: true,
-		ErrorHandler:          a.answerError,
-		IdleTimeout:           idleTimeout,
-		Immutable:             true, // strings of a request may outlive it
-		ReadBufferSize:        maxHeader,
-		ReadTimeout:           readTimeout, // from a request's first byte to its last
-		ReduceMemoryUsage:     true,        // an idle connection holds no buffers
-		StrictRouting:         true,
-		UnescapePath:          true,
-		WriteTimeout:          writeTimeout,
+		AppName:       "Ordinavo Webhooks",
+		BodyLimit:     maxRead,
+		CaseSensitive: true,
+		Concurrency:   maxConnections,
+		// A form's reader would stop at its end, and the rest of the body would be taken for the next request.
+		DisablePreParseMultipartForm: true,
+		DisableStartupMessage:        true,
+		ErrorHandler:                 a.answerError,
+		IdleTimeout:                  idleTimeout,
+		Immutable:                    true, // strings of a request may outlive it
+		ReadBufferSize:               maxHeader,
+		ReadTimeout:                  readTimeout, // from a request's first byte to its last
+		ReduceMemoryUsage:            true,        // an idle connection holds no buffers
+		StrictRouting:                true,
+		UnescapePath:                 true,
+		WriteTimeout:                 writeTimeout,
 	})
 	a.app.Use(a.observe, a.guard)
 	return a
@@ -78,7 +80,11 @@ func (a *API) refuseUnknownMethods() {
 		}
 		c := a.app.AcquireCtx(request)
 		defer a.app.ReleaseCtx(c)
-		if err := a.answerError(c, fiber.ErrMethodNotAllowed); err != nil {
+		err := checkFraming(c)
+		if err == nil {
+			err = fiber.ErrMethodNotAllowed
+		}
+		if err := a.answerError(c, err); err != nil {
 			panic(err) // a Problem can always be encoded
 		}
 	}

@@ -1,0 +1,69 @@
+package rest_test
+
+import (
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// converse serves the harness's API, writes the bytes to it, and reads all that it says until it closes the connection.
+func converse(t *testing.T, requests string) string {
+	t.Helper()
+	h := newHarness(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- h.api.Serve(listener) }()
+	defer func() {
+		if err := h.api.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		<-served
+	}()
+	connection, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	_ = connection.SetDeadline(time.Now().Add(90 * time.Second))
+	if _, err := io.WriteString(connection, requests); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(connection)
+	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+		t.Errorf("the connection stays open after %q", said)
+	}
+	return string(said)
+}
+
+const lastRequest = "GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+
+// A form's reader stops at the form's end. What the body has behind it is still the body, and no request.
+func TestWhatIsBehindAFormIsNoRequest(t *testing.T) {
+	t.Parallel()
+	form := "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1\r\n--b--\r\n"
+	body := form + strings.Repeat(" ", 4096-len(form)) + "GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n" // 4096 is what the reader takes at once
+	head := "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n"
+	said := converse(t, head+body+lastRequest)
+	if strings.Count(said, "HTTP/1.1 ") != 2 || !strings.HasPrefix(said, "HTTP/1.1 400 ") || !strings.Contains(said, "HTTP/1.1 200 OK") {
+		t.Errorf("two requests, and the service said %q", said)
+	}
+}
+
+// Nobody knows where the next request begins behind one that two readers could read differently, whatever its method.
+func TestAnUnknownMethodDoesNotHideFraming(t *testing.T) {
+	t.Parallel()
+	head := "BREW /v1/events HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+	if said := converse(t, head+lastRequest); strings.Count(said, "HTTP/1.1 ") != 1 || !strings.HasPrefix(said, "HTTP/1.1 400 ") {
+		t.Errorf("the service said %q", said)
+	}
+	sound := "BREW /v1/events HTTP/1.1\r\nHost: x\r\n\r\n"
+	if said := converse(t, sound+lastRequest); strings.Count(said, "HTTP/1.1 ") != 2 || !strings.HasPrefix(said, "HTTP/1.1 404 ") {
+		t.Errorf("the service said %q", said)
+	}
+}
