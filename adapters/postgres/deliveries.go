@@ -76,8 +76,8 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
     DELETE FROM open_deliveries o USING ` + savedRows + ` WHERE ` + fencedOpen + `
     RETURNING ` + movedColumns + `
 ), closed AS (
-    INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent)
-    SELECT ` + deliveryColumns + `, accepted_at, traceparent FROM moved
+    INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent, week)
+    SELECT ` + deliveryColumns + `, accepted_at, traceparent, ` + weekClosed + ` FROM moved
 ) SELECT place FROM moved`
 
 	reopenClosed = `WITH moved AS (

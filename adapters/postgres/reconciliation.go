@@ -50,17 +50,18 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 }
 
 // reconciled is one statement, so that all of it is as of one moment: a delivery that closes meanwhile is seen once. Of
-// an event's deliveries to a subscription the first counts; others are replays. $4 is the tenant's shard of the events topic.
+// an event's deliveries to a subscription the first counts; others are replays. OFFSET 0 has an hour's deliveries searched by
+// their IDs, and not a tenant's for all hours. $4 is the tenant's shard of the events topic.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", fmt.Sprint(MaxEventsPerRecord),
 	"{group}", FanOutGroup).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
 sent AS (SELECT DISTINCT ON (hour, event_id, subscription_id) hour, event_id, subscription_id, status FROM (
     SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status
-    FROM h JOIN open_deliveries d ON d.tenant_id = $1 AND d.delivery_id BETWEEN h.first_delivery AND h.last_delivery
-        AND d.accepted_at >= h.hour AND d.accepted_at < h.hour + {hour}
+    FROM h CROSS JOIN LATERAL (SELECT * FROM open_deliveries WHERE tenant_id = $1 AND delivery_id BETWEEN h.first_delivery AND h.last_delivery
+        AND accepted_at >= h.hour AND accepted_at < h.hour + {hour} OFFSET 0) AS d
     UNION ALL
     SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, d.status
-    FROM h JOIN closed_deliveries d ON d.tenant_id = $1 AND d.delivery_id BETWEEN h.first_delivery AND h.last_delivery
-        AND d.accepted_at >= h.hour AND d.accepted_at < h.hour + {hour}
+    FROM h CROSS JOIN LATERAL (SELECT * FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id BETWEEN h.first_delivery AND h.last_delivery
+        AND accepted_at >= h.hour AND accepted_at < h.hour + {hour} OFFSET 0) AS d
 ) AS both_tables ORDER BY hour, event_id, subscription_id, delivery_id)
 SELECT hour, 'counted events', events FROM h
 UNION ALL SELECT hour, 'counted expected', expected FROM h

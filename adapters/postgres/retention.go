@@ -17,13 +17,14 @@ const retentionLock = 0x4F524452
 
 // They walk a tenant's rows by their keys, oldest first; a delivery's ID says when it was made.
 const (
+	// oldDeliveries are dead letters, and those that were closed before there were weeks.
 	oldDeliveries = `WITH old AS (
     SELECT delivery_id FROM closed_deliveries
-    WHERE tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
+    WHERE week = 0 AND tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
     ORDER BY delivery_id LIMIT $5
 ), streams AS (
     DELETE FROM records r USING old WHERE r.week = 0 AND r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
-) DELETE FROM closed_deliveries d USING old WHERE d.tenant_id = $1 AND d.delivery_id = old.delivery_id`
+) DELETE FROM closed_deliveries WHERE week = 0 AND tenant_id = $1 AND delivery_id = ANY (ARRAY(SELECT delivery_id FROM old))`
 
 	oldEvents = `WITH old AS (
     SELECT event_id FROM events e WHERE tenant_id = $1 AND sequence < $2 AND accepted_at < $3

@@ -17,6 +17,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -27,7 +28,11 @@ import (
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
-const day = 24 * time.Hour
+const (
+	day     = 24 * time.Hour
+	records = "records"
+	closed  = "closed_deliveries"
+)
 
 var (
 	lane      = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
@@ -138,12 +143,14 @@ func (w *weeks) purge() {
 	w.Fatal("it does not rest")
 }
 
-// partOf is the table that has the records of a time.
-func partOf(at time.Time) string { return fmt.Sprintf("records_w%d", at.Unix()/(7*86400)) }
+// partOf is the part of a table that has what is of the time.
+func partOf(table string, at time.Time) string {
+	return fmt.Sprintf("%s_w%d", table, at.Unix()/(7*86400))
+}
 
 func (w *weeks) exists(part string) bool {
 	w.Helper()
-	return count(w, w.direct, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'records'::regclass AND inhrelid = to_regclass('`+part+`')`) == 1
+	return count(w, w.direct, `SELECT count(*) FROM pg_inherits WHERE inhrelid = to_regclass('`+part+`')`) == 1
 }
 
 func (w *weeks) rows(part string) int64 {
@@ -176,13 +183,13 @@ func TestRecordsGoByTheWeek(t *testing.T) {
 }
 
 func recordsGoByTheWeek(w *weeks) {
-	first := partOf(w.now)
+	first := partOf(records, w.now)
 	done, dead, open := w.deliver(succeeded), w.deliver(gone), w.deliver(failed)
 	if n := w.rows("records_default"); n != 3+2+3+2 {
 		w.Fatalf("a week that nobody made gave %d records to the default", n)
 	}
 	w.purge()
-	if !w.exists(first) || !w.exists(partOf(w.now.Add(14*day))) || w.rows("records_default") != 0 || w.rows(first) != 10 {
+	if !w.exists(first) || !w.exists(partOf(records, w.now.Add(14*day))) || w.rows("records_default") != 0 || w.rows(first) != 10 {
 		w.Fatalf("%s was not made with what is its own, or not those after it", first)
 	}
 	later := w.deliver(succeeded)
@@ -211,7 +218,7 @@ func recordsGoByTheWeek(w *weeks) {
 		w.Errorf("its history has %d changes, %v", len(history), err)
 	}
 	open = w.attempt(open, succeeded)
-	if w.changes(open) != 3 || w.rows(partOf(w.now)) == 0 {
+	if w.changes(open) != 3 || w.rows(partOf(records, w.now)) == 0 {
 		w.Error("the stream does not go on in the new week")
 	}
 
@@ -222,11 +229,92 @@ func recordsGoByTheWeek(w *weeks) {
 	}
 }
 
+// TestDeliveriesGoByTheWeek has a week in which no row may be deleted.
+func TestDeliveriesGoByTheWeek(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	first := partOf(closed, w.now)
+	done, dead, open := w.deliver(succeeded), w.deliver(gone), w.deliver(failed)
+	if n, kept := w.rows(closed+"_default"), w.rows(closed+"_kept"); n != 1 || kept != 1 {
+		w.Fatalf("a week that nobody made gave %d deliveries to the default, and %d are kept", n, kept)
+	}
+	w.purge()
+	if !w.exists(first) || !w.exists(partOf(closed, w.now.Add(14*day))) || w.rows(closed+"_default") != 0 || w.rows(first) != 1 {
+		w.Fatalf("%s was not made with what is its own, or not those after it", first)
+	}
+	w.forbidDeletes(first)
+	later := w.deliver(succeeded)
+	if w.rows(first) != 2 {
+		w.Error("what comes then does not go to the week")
+	}
+	started := w.now
+
+	w.now = started.Add(27*day - 2*time.Hour)
+	w.purge()
+	if got := w.list(); !slices.Equal(got, []string{done.ID, dead.ID, open.ID, later.ID}) {
+		w.Errorf("before the week is old there are %v", got)
+	}
+	w.now = started.Add(27 * day)
+	w.purge()
+	if got := w.list(); w.exists(first) || !slices.Equal(got, []string{dead.ID, open.ID}) {
+		w.Errorf("after the week there are %v", got)
+	}
+	if events := count(w, w.direct, `SELECT count(*) FROM events`); events != 2 {
+		w.Errorf("%d events are left, want those of the dead letter and of the open one", events)
+	}
+	w.now = started.Add(34 * day)
+	w.purge()
+	open = w.attempt(open, succeeded)
+	if d, err := w.Delivery(w.Context(), "acme", open.ID); err != nil || d.Status != delivery.StatusSucceeded || w.changes(open) != 3 || w.changes(dead) != 3 {
+		w.Errorf("the one that was open for long is %+v, %v", d, err)
+	}
+	w.now = started.Add(91 * day)
+	w.purge()
+	if got := w.list(); len(got) != 0 || w.rows(closed+"_kept") != 0 || w.rows("records_kept") != 1 {
+		w.Errorf("there are %v in the end, and %d records", got, w.rows("records_kept"))
+	}
+}
+
+// forbidDeletes has the deletion of a row of the table fail.
+func (w *weeks) forbidDeletes(table string) {
+	w.Helper()
+	w.ok(execute(w.Context(), w.direct, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'a row is deleted'; END $$`))
+	w.ok(execute(w.Context(), w.direct, `CREATE TRIGGER refuse BEFORE DELETE ON `+table+` FOR EACH ROW EXECUTE FUNCTION refuse()`))
+}
+
+// list is all deliveries there are, oldest first.
+func (w *weeks) list() (ids []string) {
+	w.Helper()
+	found, err := w.Deliveries(w.Context(), queries.DeliveryFilter{Tenant: "acme", Limit: 100})
+	w.ok(err)
+	for _, d := range slices.Backward(found) {
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+// TestOldBinariesCloseDeliveriesToo has one of a process that does not know of weeks.
+func TestOldBinariesCloseDeliveriesToo(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	d := w.deliver(succeeded)
+	w.ok(execute(w.Context(), w.direct, `UPDATE closed_deliveries SET week = DEFAULT`))
+	w.purge()
+	if got := w.list(); !slices.Equal(got, []string{d.ID}) || w.rows(closed+"_kept") != 1 {
+		t.Fatalf("there are %v, %d of them in week 0", got, w.rows(closed+"_kept"))
+	}
+	w.now = w.now.Add(20*day + time.Hour)
+	w.purge()
+	if got := w.list(); len(got) != 0 {
+		t.Errorf("it stays although it is old: %v", got)
+	}
+}
+
 // TestAWeekStaysForItsReaders has an event of an old week that is not fanned out, and a count that lags behind.
 func TestAWeekStaysForItsReaders(t *testing.T) {
 	t.Parallel()
 	w := newWeeks(t, straight)
-	first, e := partOf(w.now), w.accept()
+	first, e := partOf(records, w.now), w.accept()
 	w.purge()
 	started := w.now
 	w.now = started.Add(50 * day)
@@ -250,24 +338,28 @@ func TestAWeekStaysForItsReaders(t *testing.T) {
 // TestAWeekIsDroppedWhenNobodyLooks has a reader who stays, like a backup.
 func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 	t.Parallel()
-	w := newWeeks(t, straight)
-	w.deliver(succeeded)
-	w.purge()
-	first := partOf(w.now)
-	reader, err := w.direct.Begin(w.Context())
-	w.ok(err)
-	_, err = reader.Exec(w.Context(), `SELECT count(*) FROM records`)
-	w.ok(err)
-	w.now = w.now.Add(50 * day)
-	w.purge()
-	if !w.exists(first) {
-		t.Error("it is dropped under its reader")
-	}
-	w.deliver(succeeded)
-	w.ok(reader.Rollback())
-	w.purge()
-	if w.exists(first) {
-		t.Error("it stays although nobody reads it")
+	for _, table := range []string{records, closed} {
+		t.Run(table, func(t *testing.T) {
+			w := newWeeks(t, straight)
+			w.deliver(succeeded)
+			w.purge()
+			first := partOf(table, w.now)
+			reader, err := w.direct.Begin(w.Context())
+			w.ok(err)
+			_, err = reader.Exec(w.Context(), `SELECT count(*) FROM `+table)
+			w.ok(err)
+			w.now = w.now.Add(50 * day)
+			w.purge()
+			if !w.exists(first) || !w.exists(partOf(records, w.now.Add(-50*day))) {
+				t.Error("it is dropped under its reader, or before it")
+			}
+			w.deliver(succeeded)
+			w.ok(reader.Rollback())
+			w.purge()
+			if w.exists(first) {
+				t.Error("it stays although nobody reads it")
+			}
+		})
 	}
 }
 
@@ -321,9 +413,7 @@ func TestTheLogIsDividedAndJoined(t *testing.T) {
 	}
 	const add = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at%s)
 		SELECT n, 'deliveries', 'acme', 'delivery/dlv_' || n, 1, 't', convert_to('d' || n, 'UTF8'), '', n%s FROM generate_series(%d, %d) AS n`
-	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
-	do(err)
-	since := len(files) - slices.IndexFunc(files, func(name string) bool { return strings.Contains(name, "_weeks_of_records") })
+	since := stepsBack(t, "_weeks_of_records")
 	do(db.MigrateDown(since))
 	do(execute(t.Context(), db, fmt.Sprintf(add, "", "", 1, 10)))
 	before := read()
@@ -350,4 +440,46 @@ func TestTheLogIsDividedAndJoined(t *testing.T) {
 		t.Error("a position can be taken twice")
 	}
 	do(db.Migrate())
+}
+
+// stepsBack is how many migrations lead back to before the one that is named so.
+func stepsBack(t *testing.T, name string) int {
+	t.Helper()
+	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
+	at := slices.IndexFunc(files, func(file string) bool { return strings.Contains(file, name) })
+	if err != nil || at < 0 {
+		t.Fatalf("there is no migration %s: %v", name, err)
+	}
+	return len(files) - at
+}
+
+// TestClosedDeliveriesAreDividedAndJoined has some from before there were weeks, and goes back there.
+func TestClosedDeliveriesAreDividedAndJoined(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	since := stepsBack(t, "_weeks_of_deliveries")
+	var ids []string
+	for range 3 {
+		ids = append(ids, w.deliver(succeeded).ID)
+	}
+	w.purge()
+	ids = append(ids, w.deliver(gone).ID, w.deliver(succeeded).ID)
+	for range 2 {
+		w.ok(w.direct.MigrateDown(since))
+		if n := w.rows(closed); n != 5 {
+			t.Fatalf("joined they are %d", n)
+		}
+		if err := execute(t.Context(), w.direct, `INSERT INTO closed_deliveries SELECT * FROM closed_deliveries LIMIT 1`); err == nil {
+			t.Error("a delivery can be there twice")
+		}
+		w.ok(w.direct.Migrate())
+		if got := w.list(); !slices.Equal(got, ids) || w.rows(closed+"_kept") != 5 {
+			t.Errorf("divided they are %v, before %v", got, ids)
+		}
+	}
+	w.now = w.now.Add(91 * day)
+	w.purge()
+	if got := w.list(); len(got) != 0 {
+		t.Errorf("what there was before is kept for ever: %v", got)
+	}
 }

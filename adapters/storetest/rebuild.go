@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -93,11 +94,12 @@ var rebuildChecks = []Check{
 		w.finish(r)
 		equal(w, "counted anew", r.Progress().Attempts, 2)
 		w.ok(w.AddAttempts(w.ctx, 2, map[metrics.Key]int64{{Tenant: acme, Minute: 5, SubscriptionID: s.ID}: 1}), "count something old")
-		deleted, err := w.Purge(w.ctx, retention.Cutoffs{Attempts: d.UpdatedAt.Add(time.Second)}, 100)
-		w.ok(err, "purge")
-		if deleted < 4 { // a delivery or two, the old count, and those of the first generation
+		if deleted := w.purge(d.UpdatedAt.Add(8 * 24 * time.Hour)); deleted < 4 { // deliveries or their week, the old count, and those of the first generation
 			w.Errorf("purged %d", deleted)
 		}
+		gone, err := w.Deliveries(w.ctx, queries.DeliveryFilter{Tenant: acme, Limit: 10})
+		w.ok(err, "list deliveries")
+		equal(w, "deliveries that are left", len(gone), 0)
 		_, before, err := w.MetricsOffsets(w.ctx, metrics.Live)
 		w.ok(err, "read the offsets")
 		w.finish(w.rebuild()) // the end of the log is gone, or all of it
@@ -111,6 +113,19 @@ var rebuildChecks = []Check{
 			w.walk(w.subscribe(acme, nil), random)
 		}
 	}},
+}
+
+// purge deletes all attempts from before the time, a little at a time.
+func (w *world) purge(before time.Time) (deleted int) {
+	for range 100 {
+		n, err := w.Purge(w.ctx, retention.Cutoffs{Now: before, Attempts: before}, 100)
+		w.ok(err, "purge")
+		if deleted += n; n == 0 {
+			return deleted
+		}
+	}
+	w.Fatal("there is always something to purge")
+	return 0
 }
 
 // walk makes attempts while they are counted, and counted anew, by steps that chance puts in some order.
