@@ -215,14 +215,15 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Log: log, Now: now, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake(); worker.Wake() }) },
 	}}
-	s.Loops = []loop.Loop{retention.New(store, retention.Ages(c.Retention), now).Loop(),
+	takeover := dispatch.NewTakeover(store, store, now, incarnation)
+	s.Loops = []loop.Loop{takeover.Heartbeat(), retention.New(store, retention.Ages(c.Retention), now).Loop(),
 		{Name: "key-use", Step: keys.TouchStep}, {Name: "idempotency", Step: answers.PurgeStep}, reconciliation.NewChecker(store, now, reporting(log)).Loop()}
 	var handover fanout.Handover
 	if c.Roles.Dispatcher {
 		s.Dispatcher, s.Attempter, handover = d, attempter, d
 		s.Loops = append(s.Loops, d.Loop(), sweeper.Loop(), worker.Loop())
 		s.Loops = append(s.Loops, subscriptions.NewNotices(store, now).Loop())
-		s.Loops = append(s.Loops, dispatch.NewTakeover(store, store, now, incarnation).Loops()...)
+		s.Loops = append(s.Loops, takeover.Loop())
 	}
 	if c.Roles.Router {
 		s.Router, err = messages.NewRouter(log, db.Log(log, now), fanout.New(fanout.Remember(store, in.Recent), gate, handover, faults.FanOut(observer), now, source.New))

@@ -15,6 +15,10 @@ const (
 	nextUnrouted = `SELECT min(r.recorded_at) FROM unnest($1::text[]) AS t (topic)
 LEFT JOIN consumer_offsets o ON o.consumer_group = '` + FanOutGroup + `' AND o.topic = t.topic
 CROSS JOIN LATERAL (SELECT recorded_at FROM records WHERE topic = t.topic AND position > coalesce(o.position, 0) ORDER BY position LIMIT 1) AS r`
+	perEvent = `SELECT k.tenant_id, coalesce(
+    (SELECT h.deliveries::float8 / h.events FROM disposition_hours h WHERE h.tenant_id = k.tenant_id AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
+    (SELECT count(*) FROM subscriptions s WHERE s.tenant_id = k.tenant_id AND s.status <> 'deleted')) FROM unnest($1::text[]) AS k (tenant_id)`
+	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= $1`
 	// The rows are locked in the order of their keys, so that nobody waits in a circle.
 	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events)
 SELECT tenant_id, $1, sent FROM unnest($2::text[], $3::bigint[]) AS k (tenant_id, sent) ORDER BY tenant_id COLLATE "C"
@@ -43,6 +47,24 @@ func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 	}
 	oldest, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextUnrouted, topics)
 	return moment(oldest), err
+}
+
+// DeliveriesPerEvent is what events come to; see intake.BacklogStore.
+func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error) {
+	found := make(map[tenant.ID]float64, len(owners))
+	_, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (none struct{}, err error) {
+		var owner tenant.ID
+		var n float64
+		err = r.Scan(&owner, &n)
+		found[owner] = n
+		return none, err
+	}, perEvent, owners)
+	return found, err
+}
+
+// CountProcesses counts those that live; see intake.BacklogStore.
+func (s *Store) CountProcesses(ctx context.Context, since time.Time) (int, error) {
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, stamp(since))
 }
 
 // CountDay adds to the day's counts; see intake.QuotaStore.

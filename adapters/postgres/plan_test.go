@@ -149,6 +149,7 @@ func hot() map[string]struct {
 		"orphans":                 {orphans, []any{int64(5), 500}, false},
 		"fingerprints":            {knownEvents, []any{tenants, ids}, false},
 		"open of a tenant":        {countOpenOf, []any{1000, "t7"}, false},
+		"deliveries per event":    {perEvent, []any{tenants}, false},
 		"next to fan out":         {nextUnrouted, []any{[]string{"events"}}, false},
 		"events of a day":         {addToDay, []any{int64(0), tenants, ones}, true},
 		"accepted events":         {acceptedEvents, []any{tenants, ids}, true},

@@ -14,7 +14,11 @@ const (
 	countOpenOf  = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries WHERE tenant_id = ?1 LIMIT ?2)`
 	nextUnrouted = `SELECT recorded_at FROM records WHERE topic = '` + TopicEvents + `' AND position > coalesce(
 		(SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + TopicEvents + `'), 0) ORDER BY position LIMIT 1`
-	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events) SELECT k.key, ?1, k.value FROM json_each(?2) k WHERE true
+	perEvent = `SELECT k.value, coalesce(
+		(SELECT CAST(h.deliveries AS REAL) / h.events FROM disposition_hours h WHERE h.tenant_id = k.value AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
+		(SELECT count(*) FROM subscriptions s WHERE s.tenant_id = k.value AND s.status <> 'deleted')) FROM json_each(?1) k`
+	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= ?`
+	addToDay       = `INSERT INTO daily_events AS d (tenant_id, day, events) SELECT k.key, ?1, k.value FROM json_each(?2) k WHERE true
 		ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN d.day < excluded.day THEN 0 ELSE d.events END + excluded.events,
 			day = max(d.day, excluded.day) RETURNING tenant_id, events`
 )
@@ -35,6 +39,28 @@ func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return moment(oldest), err
+}
+
+// DeliveriesPerEvent is what events come to; see intake.BacklogStore.
+func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error) {
+	asked, err := list(owners)
+	if err != nil {
+		return nil, err
+	}
+	found := make(map[tenant.ID]float64, len(owners))
+	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+		var owner tenant.ID
+		var n float64
+		err = r.Scan(&owner, &n)
+		found[owner] = n
+		return none, err
+	}, perEvent, asked)
+	return found, err
+}
+
+// CountProcesses counts those that live; see intake.BacklogStore.
+func (s *Store) CountProcesses(ctx context.Context, since time.Time) (int, error) {
+	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, stamp(since))
 }
 
 // CountDay adds to the day's counts; see intake.QuotaStore.

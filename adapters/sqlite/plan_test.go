@@ -83,6 +83,11 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	},
 	"CountOpen":      func(ctx context.Context, s *Store) error { _, err := s.CountOpen(ctx, "t1", 100); return err },
 	"OldestUnrouted": func(ctx context.Context, s *Store) error { _, err := s.OldestUnrouted(ctx); return err },
+	"DeliveriesPerEvent": func(ctx context.Context, s *Store) error {
+		_, err := s.DeliveriesPerEvent(ctx, []tenant.ID{"t1"})
+		return err
+	},
+	"CountProcesses": func(ctx context.Context, s *Store) error { _, err := s.CountProcesses(ctx, time.Now()); return err },
 	"CountDay": func(ctx context.Context, s *Store) error {
 		_, err := s.CountDay(ctx, time.Now(), map[tenant.ID]int{"t1": 1})
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -50,6 +51,42 @@ var backlogChecks = []Check{
 		oldest(at(2))
 		w.ok(w.ReachFanOut(w.ctx, 1_000_000), "move the fan-out's offset")
 		oldest(time.Time{})
+	}},
+	{"backlog/what an event of a tenant comes to, by the last hour that has any, else by its subscriptions", func(w *world) {
+		weighs := func(want map[tenant.ID]float64) {
+			w.Helper()
+			got, err := w.DeliveriesPerEvent(w.ctx, []tenant.ID{acme, other, "nobody"})
+			w.ok(err, "ask what events come to")
+			equal(w, "deliveries per event", got, want)
+		}
+		s := w.subscribe(acme, nil)
+		w.subscribe(acme, nil)
+		w.pause(w.subscribe(other, nil), at(0))
+		w.delete(w.subscribe(other, nil), at(0))
+		weighs(map[tenant.ID]float64{acme: 2, other: 1, "nobody": 0})
+		w.tallied(acme, event.TargetImported, firstHour, reconciliation.Counted{Deliveries: 1}, s.ID)
+		w.tallied(acme, event.TargetImported, firstHour, reconciliation.Counted{}, s.ID)
+		weighs(map[tenant.ID]float64{acme: 0.5, other: 1, "nobody": 0})
+		w.tallied(acme, event.TargetImported, firstHour.Add(reconciliation.Span), reconciliation.Counted{}, s.ID)
+		weighs(map[tenant.ID]float64{acme: 0, other: 1, "nobody": 0})
+	}},
+	{"backlog/processes count that have said that they live", func(w *world) {
+		counts := func(since time.Time, want int) {
+			w.Helper()
+			got, err := w.CountProcesses(w.ctx, since)
+			w.ok(err, "count processes")
+			equal(w, "processes", got, want)
+		}
+		counts(at(100), 0)
+		for incarnation, beat := range map[string]float64{"inc_a": 110, "inc_b": 120} {
+			w.ok(w.Heartbeat(w.ctx, incarnation, at(beat)), "heartbeat")
+		}
+		counts(at(100), 2)
+		counts(at(110), 2)
+		counts(at(111), 1)
+		w.ok(w.Heartbeat(w.ctx, "inc_a", at(130)), "heartbeat again")
+		counts(at(111), 2)
+		counts(at(131), 0)
 	}},
 	{"quota/a day's events add up, and an earlier day is forgotten", func(w *world) {
 		day := at(0).Truncate(24 * time.Hour)

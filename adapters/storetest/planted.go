@@ -53,6 +53,7 @@ type (
 	keepsTheTally          struct{ Store }
 	holdsAnybodysEvent     struct{ Store }
 	retriesForEver         struct{ Store }
+	countsTheDead          struct{ Store }
 )
 
 // FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
@@ -87,6 +88,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"anybody revokes":                      {"keys/revoked once, by its tenant or by the platform", func(s Store) Store { return revokesForAnybody{s} }},
 		"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", func(s Store) Store { return secretOfTheLane{s} }},
 		"open deliveries of everybody":         {"backlog/open deliveries are counted by tenant and in all, up to a number", func(s Store) Store { return countsEverybodysOpen{s} }},
+		"processes live for ever":              {"backlog/processes count that have said that they live", func(s Store) Store { return countsTheDead{s} }},
 		"a day never ends":                     {"quota/a day's events add up, and an earlier day is forgotten", func(s Store) Store { return neverForgetsADay{s} }},
 		"a retry keeps what was counted":       {"retry/it is named in the log again, and what was counted of it is taken back", func(s Store) Store { return keepsTheTally{s} }},
 		"a retry of anybody's event":           {"retry/only what is set aside, and as often as that", func(s Store) Store { return holdsAnybodysEvent{s} }},
@@ -287,6 +289,10 @@ func (s upsertNeverReplaces) Upsert(ctx context.Context, owner tenant.ID, b dire
 
 func (s countsEverybodysOpen) CountOpen(ctx context.Context, _ tenant.ID, upTo int) (int, error) {
 	return s.Store.CountOpen(ctx, "", upTo)
+}
+
+func (s countsTheDead) CountProcesses(ctx context.Context, _ time.Time) (int, error) {
+	return s.Store.CountProcesses(ctx, time.UnixMicro(0))
 }
 
 func (s neverForgetsADay) CountDay(ctx context.Context, _ time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {

@@ -29,10 +29,13 @@ func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, i
 	return &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation}
 }
 
-// Loops are the heartbeat and the takeover.
-func (t *Takeover) Loops() []loop.Loop {
-	return []loop.Loop{{Name: "heartbeat", Step: t.HeartbeatStep}, {Name: "takeover", Step: t.TakeOverStep}}
+// Heartbeat is the loop of every process.
+func (t *Takeover) Heartbeat() loop.Loop {
+	return loop.Loop{Name: "heartbeat", Step: t.HeartbeatStep}
 }
+
+// Loop takes over, where deliveries are sent.
+func (t *Takeover) Loop() loop.Loop { return loop.Loop{Name: "takeover", Step: t.TakeOverStep} }
 
 // HeartbeatStep says that this process lives.
 func (t *Takeover) HeartbeatStep(ctx context.Context) (time.Time, error) {

@@ -2,7 +2,6 @@ package intake
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -28,140 +27,163 @@ type BacklogStore interface {
 	CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error)
 	// OldestUnrouted is when the oldest event was accepted that is not fanned out yet; zero when there is none.
 	OldestUnrouted(ctx context.Context) (time.Time, error)
+	// DeliveriesPerEvent is what an event of each tenant came to on average in the last hour that has any; for a tenant of
+	// which nothing was fanned out yet, how many subscriptions it has.
+	DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error)
+	// CountProcesses counts those that have said since then that they live.
+	CountProcesses(ctx context.Context, since time.Time) (int, error)
 }
 
-// Pacing of the looks: counting a long queue may take a fiftieth of one connection's time.
 const (
-	lookEvery    = time.Second
-	countPause   = 50 // times as long as counting took
-	longestPause = time.Minute
+	lookEvery  = time.Second
+	weighEvery = 10 * time.Second // how often it is asked what a tenant's events come to
+	// sharesFor is for how long a process that has fallen silent keeps its share.
+	sharesFor = 30 * time.Second
 )
 
 // Backlog looks now and then at what waits behind intake, so that a request is refused by what was seen last and costs
-// no count of its own. What comes between two looks is let through.
+// no count of its own. Between two counts each process takes no more than its share of what was free, by what events come
+// to, so that all of them together stay within the bound.
 type Backlog struct {
 	store  BacklogStore
 	limits Limits
 	now    func() time.Time
+	wake   loop.Signal
 
-	countAt time.Time // of the step alone
+	restUntil time.Time // of the step alone
 
-	mu      sync.Mutex
-	late    bool               // fan-out lags
-	full    bool               // too many deliveries are open
-	fullOf  map[tenant.ID]bool // of these tenants
-	emitted map[tenant.ID]bool // since the last count
+	mu        sync.Mutex
+	late      bool // fan-out lags
+	processes int
+	all       room
+	emitters  map[tenant.ID]*emitter
+}
+
+// emitter is a tenant that has emitted of late.
+type emitter struct {
+	room
+	waiting    int     // requests that hold some of the room
+	perEvent   float64 // deliveries that an event comes to
+	weighedAt  time.Time
+	acceptedAt time.Time
 }
 
 // NewBacklog makes a Backlog that has seen nothing yet.
 func NewBacklog(store BacklogStore, limits Limits, now func() time.Time) *Backlog {
-	return &Backlog{store: store, limits: limits, now: now, emitted: map[tenant.ID]bool{}}
+	return &Backlog{store: store, limits: limits, now: now, wake: loop.NewSignal(), processes: 1, all: room{limit: limits.Open}, emitters: map[tenant.ID]*emitter{}}
 }
 
 // Loop is the step that looks.
-func (b *Backlog) Loop() loop.Loop { return loop.Loop{Name: "backlog", Step: b.Step} }
+func (b *Backlog) Loop() loop.Loop { return loop.Loop{Name: "backlog", Step: b.Step, Wake: b.wake} }
 
-// Step looks at the lag, and when it is time again counts.
-func (b *Backlog) Step(ctx context.Context) (time.Time, error) {
-	now := b.now()
-	if err := b.lookAtFanOut(ctx, now); err != nil {
-		return time.Time{}, err
-	}
-	if until := b.countAt.Sub(now); until <= 0 || until > longestPause { // the clock may have been set back
-		if err := b.count(ctx); err != nil {
-			return time.Time{}, err
-		}
-		b.countAt = b.now().Add(min(countPause*b.now().Sub(now), longestPause))
-	}
-	return b.now().Add(lookEvery), nil
+func (b *Backlog) isBounded() bool { return b.limits.Open > 0 || b.limits.TenantOpen > 0 }
+
+// hold is the deliveries that events will come to which wait to be accepted.
+type hold struct {
+	owner      tenant.ID
+	deliveries float64
 }
 
-func (b *Backlog) lookAtFanOut(ctx context.Context, now time.Time) error {
-	if b.limits.FanOutLag == 0 {
-		return nil
-	}
-	oldest, err := b.store.OldestUnrouted(ctx)
-	if err != nil {
-		return fmt.Errorf("look at the lag of fan-out: %w", err)
-	}
+// admit refuses events for which there is no room, or holds room for them until it is released.
+func (b *Backlog) admit(events []event.Event) ([]hold, Reason, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.late = !oldest.IsZero() && now.Sub(oldest) > b.limits.FanOutLag
-	return nil
-}
-
-func (b *Backlog) count(ctx context.Context) error {
-	full, err := b.isFull(ctx, "", b.limits.Open)
-	if err != nil {
-		return err
+	if b.late {
+		return nil, ReasonFanOutLag, later(problem.Unavailable, 5*time.Second, "Events that were accepted wait too long for their deliveries to be scheduled; send this again a little later.")
 	}
-	fullOf := map[tenant.ID]bool{}
-	for _, owner := range b.toCount() {
-		if fullOf[owner], err = b.isFull(ctx, owner, b.limits.TenantOpen); err != nil {
-			return err
+	if !b.isBounded() {
+		return nil, "", nil
+	}
+	if !b.all.hasSpace(b.processes) {
+		b.ask(&b.all)
+		return nil, ReasonOpen, later(problem.Unavailable, b.all.comeAgain(), "Too many deliveries are not finished; send this again later.")
+	}
+	for i := range events {
+		if e := b.emitters[events[i].TenantID]; e != nil && !e.hasSpace(b.processes) {
+			b.ask(&e.room)
+			return nil, ReasonTenantOpen, later(problem.RateLimited, e.comeAgain(),
+				"The tenant %s may have %d deliveries that are not finished, and there is no room for more: see to its receivers, and send this again later.", events[i].TenantID, e.limit)
 		}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.full, b.fullOf = full, fullOf
-	return nil
+	return b.hold(events), "", nil
 }
 
-func (b *Backlog) isFull(ctx context.Context, owner tenant.ID, limit int) (bool, error) {
-	if limit == 0 {
-		return false, nil
-	}
-	open, err := b.store.CountOpen(ctx, owner, limit)
-	if err != nil {
-		return false, fmt.Errorf("count open deliveries: %w", err)
-	}
-	return open >= limit, nil
-}
-
-// toCount is the tenants that emitted since the last count, and those that were full then.
-func (b *Backlog) toCount() (owners []tenant.ID) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for owner, full := range b.fullOf {
-		if full {
-			b.emitted[owner] = true
+// hold takes room for what the events come to, for a tenant after the other as they are in the request.
+func (b *Backlog) hold(events []event.Event) (holds []hold) {
+	for i := range events {
+		owner := events[i].TenantID
+		e := b.emitters[owner]
+		if e == nil {
+			e = &emitter{room: room{limit: b.limits.TenantOpen}, perEvent: 1}
+			b.emitters[owner] = e
 		}
-	}
-	for owner := range b.emitted {
-		owners = append(owners, owner)
-	}
-	b.emitted = map[tenant.ID]bool{}
-	return owners
-}
-
-// admit refuses events for which there is no room.
-func (b *Backlog) admit(events []event.Event) (Reason, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch {
-	case b.late:
-		return ReasonFanOutLag, later(problem.Unavailable, 5*time.Second, "Events that were accepted wait too long for their deliveries to be scheduled; send this again a little later.")
-	case b.full:
-		return ReasonOpen, later(problem.Unavailable, 30*time.Second, "Too many deliveries are not finished; send this again later.")
-	}
-	for _, e := range events {
-		if b.fullOf[e.TenantID] {
-			return ReasonTenantOpen, later(problem.RateLimited, 30*time.Second,
-				"The tenant %s has %d deliveries that are not finished, which is as many as it may have: see to its receivers, and send this again later.", e.TenantID, b.limits.TenantOpen)
+		last := len(holds) - 1
+		if last < 0 || holds[last].owner != owner {
+			holds = append(holds, hold{owner: owner})
+			e.waiting++
+			last++
 		}
+		holds[last].deliveries += e.perEvent
 	}
-	return "", nil
+	for _, h := range holds {
+		e := b.emitters[h.owner]
+		e.held += h.deliveries
+		b.all.held += h.deliveries
+		b.ask(&e.room)
+	}
+	b.ask(&b.all)
+	return holds
 }
 
-// accepted notes whose events they are.
-func (b *Backlog) accepted(events []Accepted) {
-	if b.limits.TenantOpen == 0 {
+// ask wakes the loop, once, for a room that wants a count.
+func (b *Backlog) ask(r *room) {
+	if !r.asked && r.wantsCount(b.processes) {
+		r.asked = true
+		b.wake.Send()
+	}
+}
+
+// settle lets go of what was held for the submissions, of which the fresh events were accepted.
+func (b *Backlog) settle(group []*Submission, fresh []Accepted) {
+	if !b.isBounded() {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, e := range events {
-		b.emitted[e.TenantID] = true
+	now := b.now()
+	for i := range fresh {
+		e := b.emitters[fresh[i].TenantID]
+		if e.weighedAt.IsZero() && e.acceptedAt.IsZero() {
+			b.wake.Send()
+		}
+		e.acceptedAt = now
+		e.accept(now, e.perEvent)
+		b.all.accept(now, e.perEvent)
+	}
+	for _, s := range group {
+		b.letGo(s.holds)
+	}
+}
+
+// release lets go of what was held for events that were not submitted.
+func (b *Backlog) release(holds []hold) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.letGo(holds)
+}
+
+// letGo forgets a tenant of which nothing was accepted: it may not exist.
+func (b *Backlog) letGo(holds []hold) {
+	for _, h := range holds {
+		e := b.emitters[h.owner]
+		b.all.held = max(0, b.all.held-h.deliveries)
+		e.held = max(0, e.held-h.deliveries)
+		if e.waiting--; e.waiting == 0 {
+			e.held = 0
+			if e.acceptedAt.IsZero() {
+				delete(b.emitters, h.owner)
+			}
+		}
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 type Submission struct {
 	events  []Accepted
 	keep    Keep
+	holds   []hold     // of room for what the events come to
 	fresh   []Accepted // those of events that were not known
 	results []Result
 	err     error
@@ -75,10 +76,11 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 		}
 		return keepAnswers(ctx, group)
 	})
-	if err == nil {
-		in.Recent.add(fresh)
-		in.backlog.accepted(fresh)
+	if err != nil {
+		fresh = nil
 	}
+	in.Recent.add(fresh)
+	in.backlog.settle(group, fresh)
 	for _, s := range group {
 		if err != nil {
 			s.err = fmt.Errorf("accept events: %w", err)

@@ -131,34 +131,42 @@ func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent 
 
 // Submit is Accept without the wait: nothing is accepted before the submission is done.
 func (in *Intake) Submit(ctx context.Context, events []event.Event, traceParent string, keep Keep) (*Submission, error) {
-	why, err := in.backlog.admit(events)
-	if err == nil && in.waiting.Load()+int64(len(events)) > maxWaiting {
-		why, err = in.overrun()
+	holds, why, err := in.backlog.admit(events)
+	var s *Submission
+	if err == nil {
+		if s, why, err = in.enqueue(events, traceParent, keep, holds); err != nil {
+			in.backlog.release(holds)
+		}
 	}
-	if err != nil {
+	if why != "" {
 		in.observer.EventsRefused(ctx, why, len(events))
-		return nil, err
+	}
+	return s, err
+}
+
+func (in *Intake) enqueue(events []event.Event, traceParent string, keep Keep, holds []hold) (*Submission, Reason, error) {
+	n := int64(len(events))
+	if in.waiting.Load()+n > maxWaiting {
+		return nil, ReasonWaiting, overrun()
 	}
 	prepared, err := in.prepare(events, traceParent)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	s := &Submission{events: prepared, keep: keep, done: make(chan struct{})}
-	in.waiting.Add(int64(len(events)))
+	s := &Submission{events: prepared, keep: keep, holds: holds, done: make(chan struct{})}
+	in.waiting.Add(n)
 	select {
 	case in.queue <- s:
 		in.wake.Send()
-		return s, nil
+		return s, "", nil
 	default:
-		in.waiting.Add(-int64(len(events)))
-		why, err = in.overrun()
-		in.observer.EventsRefused(ctx, why, len(events))
-		return nil, err
+		in.waiting.Add(-n)
+		return nil, ReasonWaiting, overrun()
 	}
 }
 
-func (in *Intake) overrun() (Reason, error) {
-	return ReasonWaiting, later(problem.Unavailable, time.Second, "More events wait to be accepted than this process can hold; try again in a second.")
+func overrun() error {
+	return later(problem.Unavailable, time.Second, "More events wait to be accepted than this process can hold; try again in a second.")
 }
 
 // Done is closed once the answer is there.

@@ -33,6 +33,9 @@ type memory struct {
 	undo     map[tenant.ID]int
 	open     map[tenant.ID]int
 	counted  []tenant.ID
+	perEvent map[tenant.ID]float64
+	lookedAt time.Time // for processes
+	others   int       // processes
 	unrouted time.Time
 	later    time.Duration // than the bubble\'s clock it is
 }

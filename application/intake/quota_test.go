@@ -3,7 +3,6 @@ package intake_test
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -27,16 +26,6 @@ func (m *memory) CountDay(_ context.Context, day time.Time, sent map[tenant.ID]i
 	}
 	return counted, nil
 }
-
-// CountOpen is intake.BacklogStore. It takes time, as counting does.
-func (m *memory) CountOpen(_ context.Context, owner tenant.ID, upTo int) (int, error) {
-	m.counted = append(m.counted, owner)
-	m.later += time.Duration(min(m.open[owner], upTo)) * time.Millisecond
-	return min(m.open[owner], upTo), nil
-}
-
-// OldestUnrouted is intake.BacklogStore.
-func (m *memory) OldestUnrouted(context.Context) (time.Time, error) { return m.unrouted, nil }
 
 // wantRefused wants a refusal that says when to come back.
 func (w *world) wantRefused(got answer, code problem.Code, after time.Duration, why intake.Reason, words string) {
@@ -94,88 +83,6 @@ func TestTheQuotaInsideACommit(t *testing.T) {
 		}
 		if w.store.days["acme"] != 5 || len(w.store.events) != 5 {
 			t.Errorf("%d counted, %d stored", w.store.days["acme"], len(w.store.events))
-		}
-	})
-}
-
-func (w *world) looks() {
-	w.Helper()
-	if next, err := w.backlog.Step(w.Context()); err != nil || !next.Equal(w.store.now().Add(time.Second)) {
-		w.Fatalf("next look at %s, %v", next, err)
-	}
-}
-
-func TestAFullQueueOfATenant(t *testing.T) {
-	within(t, func(w *world) {
-		w.open(intake.Limits{TenantOpen: 10})
-		w.store.open = map[tenant.ID]int{"acme": 10, "other": 9}
-		w.one(many("acme", "a", 1)...)
-		w.one(many("other", "a", 1)...)
-		w.looks()
-		w.wantRefused(w.one(many("acme", "b", 1)...), problem.RateLimited, 30*time.Second, intake.ReasonTenantOpen, "acme has 10 deliveries")
-		w.wantRefused(w.one(append(many("other", "b", 1), many("acme", "b", 1)...)...), problem.RateLimited, 30*time.Second, intake.ReasonTenantOpen, "acme")
-		if got := w.one(many("other", "b", 1)...); got.err != nil {
-			t.Error(got.err)
-		}
-		w.store.later += time.Minute
-		w.looks() // nothing was accepted since: it is full still
-		w.wantRefused(w.one(many("acme", "b", 1)...), problem.RateLimited, 30*time.Second, intake.ReasonTenantOpen, "acme")
-		w.store.open["acme"] = 9
-		w.store.later += time.Minute
-		w.looks()
-		if got := w.one(many("acme", "b", 1)...); got.err != nil {
-			t.Error(got.err)
-		}
-		w.store.counted = nil
-		w.store.later += time.Minute
-		w.looks()
-		w.store.later += time.Minute
-		w.looks()
-		if !slices.Equal(w.store.counted, []tenant.ID{"acme"}) {
-			t.Errorf("counted %q: only who sent something since is of interest", w.store.counted)
-		}
-	})
-}
-
-func TestAFullQueueOfAll(t *testing.T) {
-	within(t, func(w *world) {
-		w.open(intake.Limits{Open: 100})
-		w.store.open = map[tenant.ID]int{"": 100}
-		if got := w.one(many("acme", "a", 1)...); got.err != nil {
-			t.Errorf("nobody has looked yet: %v", got.err)
-		}
-		w.looks()
-		w.wantRefused(w.one(many("acme", "b", 1)...), problem.Unavailable, 30*time.Second, intake.ReasonOpen, "not finished")
-		w.store.later += time.Second
-		w.looks()
-		if len(w.store.counted) != 1 { // counting took 100 ms, so the next count comes after 5 s
-			t.Errorf("counted %d times", len(w.store.counted))
-		}
-		w.store.open[""] = 99
-		w.store.later += 5 * time.Second
-		w.looks()
-		if got := w.one(many("acme", "b", 1)...); got.err != nil {
-			t.Error(got.err)
-		}
-	})
-}
-
-func TestALaggingFanOutPushesBack(t *testing.T) {
-	within(t, func(w *world) {
-		w.open(intake.Limits{FanOutLag: time.Minute})
-		w.store.unrouted = w.store.now()
-		w.store.later += time.Minute
-		w.looks()
-		if got := w.one(many("acme", "a", 1)...); got.err != nil {
-			t.Errorf("just within the limit: %v", got.err)
-		}
-		w.store.later += time.Second
-		w.looks()
-		w.wantRefused(w.one(many("acme", "b", 1)...), problem.Unavailable, 5*time.Second, intake.ReasonFanOutLag, "wait too long")
-		w.store.unrouted = time.Time{}
-		w.looks()
-		if got := w.one(many("acme", "b", 1)...); got.err != nil {
-			t.Error(got.err)
 		}
 	})
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -117,7 +118,7 @@ func start(t testing.TB, path string) *service {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	all := append(takeover.Loops(), d.Loop(), in.Loop(), sweeper.Loop())
+	all := []loop.Loop{takeover.Heartbeat(), takeover.Loop(), d.Loop(), in.Loop(), sweeper.Loop()}
 	running.Go(func() { loops.Run(ctx, logger, time.Now, all...) })
 	running.Go(func() { _ = dispatcher.Run(ctx, context.Background(), d, a) })
 	running.Go(func() { _ = router.Run(ctx) })

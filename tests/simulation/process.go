@@ -96,9 +96,11 @@ func (p *process) boot(a *activity) {
 		}
 		a.sleep(p.world.now.Add(time.Second), nil)
 	}
+	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation)
 	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(),
-		retention.New(p.store, retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}, p.now).Loop()}
-	for _, l := range append(loops, dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation).Loops()...) {
+		retention.New(p.store, retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}, p.now).Loop(),
+		takeover.Heartbeat(), takeover.Loop()}
+	for _, l := range loops {
 		p.loops = append(p.loops, p.world.begin(p, p.name+"/"+l.Name, func(a *activity) { p.repeat(a, l) }))
 	}
 	p.world.begin(p, p.name+"/router", p.consume)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -36,6 +37,40 @@ func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 		}
 	}
 	return time.Time{}, err
+}
+
+// DeliveriesPerEvent is what events come to; see intake.BacklogStore.
+func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error) {
+	done, err := s.read(ctx)
+	defer done()
+	found := make(map[tenant.ID]float64, len(owners))
+	for _, owner := range owners {
+		n, counted := 0.0, false
+		for _, h := range s.hours.under(string(owner)) { // the last wins
+			if h.Events > 0 {
+				n, counted = float64(h.Deliveries)/float64(h.Events), true
+			}
+		}
+		for _, sub := range s.subscriptions.under(string(owner)) {
+			if !counted && sub.Status != subscription.StatusDeleted {
+				n++
+			}
+		}
+		found[owner] = n
+	}
+	return found, err
+}
+
+// CountProcesses counts those that live; see intake.BacklogStore.
+func (s *Store) CountProcesses(ctx context.Context, since time.Time) (n int, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	for _, beat := range s.incarnations.all() {
+		if !beat.Before(since) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // CountDay adds to the day's counts; see intake.QuotaStore.

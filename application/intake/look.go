@@ -1,0 +1,148 @@
+package intake
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Step looks at the lag, and counts what is to be counted. It takes no more than half of one connection's time.
+func (b *Backlog) Step(ctx context.Context) (time.Time, error) {
+	began := b.now()
+	if isAhead(b.restUntil, began) {
+		return b.restUntil, nil
+	}
+	if b.isBounded() {
+		if err := b.lookAtSharers(ctx, began); err != nil {
+			return time.Time{}, err
+		}
+		if err := b.weigh(ctx, began); err != nil {
+			return time.Time{}, err
+		}
+	}
+	if err := b.lookAtQueue(ctx, began); err != nil {
+		return time.Time{}, err
+	}
+	ended := b.now()
+	b.restUntil = ended.Add(min(ended.Sub(began), longestPause))
+	return b.nextLook(ended), nil
+}
+
+func (b *Backlog) lookAtSharers(ctx context.Context, now time.Time) error {
+	processes, err := b.store.CountProcesses(ctx, now.Add(-sharesFor))
+	if err != nil {
+		return fmt.Errorf("count the processes: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.processes = max(1, processes)
+	return nil
+}
+
+// weigh asks what the events of those come to who have emitted since they were asked about, and forgets who is idle.
+func (b *Backlog) weigh(ctx context.Context, now time.Time) error {
+	owners := b.toWeigh(now)
+	if len(owners) == 0 {
+		return nil
+	}
+	perEvent, err := b.store.DeliveriesPerEvent(ctx, owners)
+	if err != nil {
+		return fmt.Errorf("look at what events come to: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, owner := range owners {
+		if e := b.emitters[owner]; e != nil {
+			e.perEvent, e.weighedAt = perEvent[owner], now
+		}
+	}
+	return nil
+}
+
+func (b *Backlog) toWeigh(now time.Time) (owners []tenant.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	maps.DeleteFunc(b.emitters, func(_ tenant.ID, e *emitter) bool {
+		return e.waiting == 0 && e.taken == 0 && !e.isFull() && !isAhead(e.acceptedAt.Add(longestPause), now)
+	})
+	for owner, e := range b.emitters {
+		if e.weighedAt.IsZero() || e.acceptedAt.After(e.weighedAt) && !isAhead(e.weighedAt.Add(weighEvery), now) {
+			owners = append(owners, owner)
+		}
+	}
+	return owners
+}
+
+// counting is a room that is about to be counted.
+type counting struct {
+	*room
+	owner  tenant.ID // empty for all
+	before int       // of what was accepted recently
+}
+
+// lookAtQueue asks first what was not fanned out, and counts then: what is fanned out between the two counts twice.
+func (b *Backlog) lookAtQueue(ctx context.Context, now time.Time) error {
+	due := b.due(now)
+	if b.limits.FanOutLag == 0 && len(due) == 0 {
+		return nil
+	}
+	oldest, err := b.store.OldestUnrouted(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the lag of fan-out: %w", err)
+	}
+	b.mu.Lock()
+	b.late = b.limits.FanOutLag > 0 && !oldest.IsZero() && now.Sub(oldest) > b.limits.FanOutLag
+	b.mu.Unlock()
+	for _, c := range due {
+		if err := b.count(ctx, c, oldest); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Backlog) count(ctx context.Context, c counting, oldest time.Time) error {
+	began := b.now()
+	open, err := b.store.CountOpen(ctx, c.owner, c.limit)
+	if err != nil {
+		return fmt.Errorf("count open deliveries: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.counted(open, c.before, oldest, began, b.now())
+	return nil
+}
+
+func (b *Backlog) due(now time.Time) (due []counting) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.all.isDue(now, b.processes) {
+		due = append(due, counting{&b.all, "", b.all.seal()})
+	}
+	for owner, e := range b.emitters {
+		if e.isDue(now, b.processes) {
+			due = append(due, counting{&e.room, owner, e.seal()})
+		}
+	}
+	return due
+}
+
+// nextLook is after a while, or as soon as a count that is wanted may be made.
+func (b *Backlog) nextLook(now time.Time) time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	next := now.Add(lookEvery)
+	sooner := func(r *room) {
+		if r.wantsCount(b.processes) && r.countAt.Before(next) {
+			next = r.countAt
+		}
+	}
+	sooner(&b.all)
+	for _, e := range b.emitters {
+		sooner(&e.room)
+	}
+	return next
+}

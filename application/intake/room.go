@@ -1,0 +1,108 @@
+package intake
+
+import "time"
+
+// Pacing of the counts: one of a long queue takes long, so it may take a fiftieth of one connection's time.
+const (
+	countPause    = 50 // times as long as counting took
+	shortestPause = 20 * time.Millisecond
+	longestPause  = time.Minute
+	// unseen is the part of its share, 1/unseen, that a process takes before it wants to count again.
+	unseen = 8
+	// together is for how long what is accepted is remembered as one.
+	together = 100 * time.Millisecond
+)
+
+// room is what a bound on open deliveries leaves for this process: an even share of what was free at the last count, less
+// what it has accepted that may not be in that count.
+type room struct {
+	limit     int // 0 is no bound
+	open      int // at the last count, no more than limit
+	countedAt time.Time
+	countAt   time.Time // no count before that
+	asked     bool      // for a count, since the last one
+
+	held   float64 // deliveries of events that wait to be accepted
+	recent []taken // of events that were accepted since, or before and not fanned out then
+	taken  float64 // of all recent
+	sealed bool    // the last of recent takes no more
+}
+
+// taken is deliveries to come of events that were accepted within a short while.
+type taken struct {
+	from, to   time.Time
+	deliveries float64
+}
+
+func (r *room) isFull() bool { return r.limit > 0 && r.open >= r.limit }
+
+// share is what each of so many processes may take until the next count.
+func (r *room) share(processes int) float64 { return float64(r.limit-r.open) / float64(processes) }
+
+func (r *room) hasSpace(processes int) bool {
+	return r.limit == 0 || r.held+r.taken < r.share(processes)
+}
+
+// wantsCount says that one would tell something new: nobody has counted yet, or so much of the share is used that others,
+// who may have counted since, could have used up the rest.
+func (r *room) wantsCount(processes int) bool {
+	return r.limit > 0 && !r.isFull() && (r.countedAt.IsZero() || r.held+r.taken > r.share(processes)/unseen)
+}
+
+// isDue says that it is time to count: at once when that is wanted, else now and then for what has become free.
+func (r *room) isDue(now time.Time, processes int) bool {
+	if isAhead(r.countAt, now) {
+		return false
+	}
+	return r.wantsCount(processes) || r.isFull() || r.limit > 0 && r.taken > 0 && !isAhead(r.countedAt.Add(longestPause), now)
+}
+
+// isAhead says that a pause is not over. One that is longer than any is over: the clock was set back.
+func isAhead(end, now time.Time) bool {
+	left := end.Sub(now)
+	return left > 0 && left <= longestPause
+}
+
+func (r *room) accept(now time.Time, deliveries float64) {
+	if r.limit == 0 {
+		return
+	}
+	last := len(r.recent) - 1
+	if last < 0 || r.sealed || now.Sub(r.recent[last].from) >= together {
+		r.recent, r.sealed = append(r.recent, taken{from: now}), false
+		last++
+	}
+	r.recent[last].to = now
+	r.recent[last].deliveries += deliveries
+	r.taken += deliveries
+}
+
+// comeAgain is when it is worth to try again: soon, unless the last count found it full.
+func (r *room) comeAgain() time.Duration {
+	if r.isFull() {
+		return 30 * time.Second
+	}
+	return time.Second
+}
+
+// seal is for before a count: what is accepted from now on may not be in it.
+func (r *room) seal() (before int) {
+	r.sealed = true
+	return len(r.recent)
+}
+
+// counted takes a count. Of what was accepted before it, only what was not fanned out by then is kept: the rest is among
+// the open deliveries, or done. oldest is when the oldest event that was not fanned out had been accepted; zero for none.
+func (r *room) counted(open, before int, oldest, began, ended time.Time) {
+	r.open, r.countedAt, r.asked = open, ended, false
+	r.countAt = ended.Add(min(max(countPause*ended.Sub(began), shortestPause), longestPause))
+	kept := r.recent[:0]
+	r.taken = 0
+	for i, t := range r.recent {
+		if i >= before || !oldest.IsZero() && !t.to.Before(oldest) {
+			kept = append(kept, t)
+			r.taken += t.deliveries
+		}
+	}
+	r.recent = kept
+}
