@@ -82,10 +82,25 @@ func TestEveryLoopOfTheApplicationIsStarted(t *testing.T) {
 	}
 }
 
+// Who accepts events shares the bound of open deliveries with who lives, so each says so, whatever it does; and only who
+// sends takes over.
+func TestEveryProcessSaysThatItLives(t *testing.T) {
+	for _, role := range []string{"api", "router", "dispatcher"} {
+		var names []string
+		for _, l := range assembled(t, "--roles", role).Loops {
+			names = append(names, l.Name)
+		}
+		if !slices.Contains(names, "heartbeat") || slices.Contains(names, "takeover") != (role == "dispatcher") {
+			t.Errorf("as %s it repeats %v", role, names)
+		}
+	}
+}
+
 // assembled is the service as serve makes it, on a database of its own.
-func assembled(t *testing.T) *service {
+func assembled(t *testing.T, flags ...string) *service {
 	t.Helper()
-	c, _, err := config.Load([]string{"--listen", "127.0.0.1:0", "--database-url", "sqlite:" + filepath.Join(t.TempDir(), "main.db"), "--platform-key", "ord_live_a-key-for-this-test"}, nil)
+	flags = append(flags, "--listen", "127.0.0.1:0", "--database-url", "sqlite:"+filepath.Join(t.TempDir(), "main.db"), "--platform-key", "ord_live_a-key-for-this-test")
+	c, _, err := config.Load(flags, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
