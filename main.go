@@ -174,6 +174,9 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		return nil, err
 	}
 	store := faults.Store(db.Store(sealer))
+	if err := reseal.Check(ctx, store, sealer); err != nil {
+		return nil, err
+	}
 	source := ids.New(now, rand.Reader)
 	incarnation := source.New("inc_")
 	if err := store.BeginIncarnation(ctx, incarnation, now()); err != nil {

@@ -194,11 +194,8 @@ func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time
 
 // BeginIncarnation registers this process as the only one that lives: whoever had the file
 // before is gone, since the file is locked by one process at a time, and with it the requests that
-// it was working on. It fails when the process cannot open what is sealed in the database.
+// it was working on.
 func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error {
-	if err := s.checkSealer(ctx); err != nil {
-		return err
-	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM incarnations`); err != nil {
 			return err

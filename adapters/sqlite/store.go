@@ -141,22 +141,3 @@ func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID,
 	}
 	return secret.Parse(string(plain))
 }
-
-// checkSealer opens one of the secrets, if there are any: with a wrong master key no delivery could be signed.
-func (s *Store) checkSealer(ctx context.Context) error {
-	type place struct {
-		owner              tenant.ID
-		subscription, name string
-	}
-	kept, err := all(ctx, s.db, func(r *sql.Rows) (p place, err error) { return p, r.Scan(&p.owner, &p.subscription, &p.name) },
-		`SELECT tenant_id, subscription_id, secret_id FROM secrets LIMIT 1`)
-	if err != nil {
-		return fmt.Errorf("look for a signing secret: %w", err)
-	}
-	for _, p := range kept {
-		if _, err := s.OpenSecret(ctx, p.owner, p.subscription, p.name); err != nil {
-			return fmt.Errorf("the master key is not the one that sealed this database's secrets: %w", err)
-		}
-	}
-	return nil
-}

@@ -45,6 +45,9 @@ func TestTheMasterKeyIsRotatedWithoutDowntime(t *testing.T) {
 		signedWith(t, hook.wait(arrivals)[arrivals-1], sub.Secret)
 	}
 	works(stays)
+	if code, _, errs := run(t, environment(t.TempDir(), env(newer)...), "", "serve"); code != 1 || !strings.Contains(errs, "the master key is not the one") {
+		t.Errorf("with a key that opens nothing: exit code %d: %s", code, errs)
+	}
 	for _, step := range []string{older + "," + newer, newer + "," + older} {
 		next := start(t, t.TempDir(), env(step)...)
 		works(next)
@@ -80,6 +83,12 @@ func TestTheKeyFileIsRotated(t *testing.T) {
 		t.Errorf("beside a service: exit code %d: %s", code, errs)
 	}
 	s.kill()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, errs := run(t, environment(dir), "", "serve"); code != 1 || !strings.Contains(errs, "the master key is not the one") {
+		t.Errorf("without the key file: exit code %d: %s", code, errs)
+	}
 	if err := os.WriteFile(file, []byte(masterKey(1)+"\n"+before), 0o600); err != nil { // as a rotation leaves it that was killed
 		t.Fatal(err)
 	}
