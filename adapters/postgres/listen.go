@@ -101,13 +101,18 @@ func (db *DB) Gone(ctx context.Context, name string) bool {
 	return err == nil && !connected
 }
 
-func (db *DB) listenOnce(ctx context.Context) error {
+func (db *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(db.config.DirectURL)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	config.DialFunc = boundSilence(config.DialFunc)
 	config.RuntimeParams["application_name"] = sessionName(db.name)
-	conn, err := pgx.ConnectConfig(ctx, config)
+	return pgx.ConnectConfig(ctx, config)
+}
+
+func (db *DB) listenOnce(ctx context.Context) error {
+	conn, err := db.connectListener(ctx)
 	if err != nil {
 		return err
 	}

@@ -116,6 +116,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("the database's URL: %w", err)
 	}
+	config.DialFunc = boundSilence(config.DialFunc)
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = acquireTimeout
 	}
