@@ -198,7 +198,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		return nil, fmt.Errorf("prepare the first platform key: %w", err)
 	}
 	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule, Quota: c.Quotas.Subscriptions}
-	attempter := &dispatch.Attempter{Sender: faults.Sender(sender), Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version}
+	attempter := &dispatch.Attempter{Sender: faults.Sender(sender), Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version, Trouble: unsigned(log)}
 	d := dispatch.New(dispatch.Config{Store: store, Disabler: subs, Observer: observer, Now: now, Jitter: mathrand.Float64, Incarnation: incarnation, MaxInFlight: c.MaxInFlight})
 	subs.Mended = d.Forget
 	limits := intake.Limits{EventsPerDay: c.Quotas.EventsPerDay, TenantOpen: c.Quotas.Open, Open: c.MaxOpen, FanOutLag: c.MaxFanOutLag}
@@ -258,6 +258,13 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 func reporting(log *slog.Logger) func(context.Context, reconciliation.Checked, reconciliation.Missing) {
 	return func(ctx context.Context, hour reconciliation.Checked, missing reconciliation.Missing) {
 		log.ErrorContext(ctx, "accepted events are not the sum of their dispositions", "tenantId", hour.Tenant, "hour", hour.Begins, "missing", missing.String())
+	}
+}
+
+// unsigned logs why requests could not be signed.
+func unsigned(log *slog.Logger) func(context.Context, dispatch.Leased, error) {
+	return func(ctx context.Context, l dispatch.Leased, err error) {
+		log.ErrorContext(ctx, "a request could not be signed", "tenantId", l.Delivery.Tenant, "deliveryId", l.Delivery.ID, "error", err)
 	}
 }
 

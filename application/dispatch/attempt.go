@@ -19,6 +19,8 @@ type Attempter struct {
 	Observer  Observer
 	Now       func() time.Time
 	UserAgent string
+	// Trouble hears why a request could not be signed, which is the operator's to know alone; nil for nobody.
+	Trouble func(ctx context.Context, l Leased, err error)
 }
 
 // Attempt sends one leased delivery and says what came of it.
@@ -37,8 +39,12 @@ func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan) delive
 	}
 	headers, err := a.Headers(ctx, l, now, span.TraceParent)
 	if err != nil {
-		// Nothing left the house; the retry schedule gives the operator time to mend it.
-		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: now, Error: "the request could not be signed: " + err.Error()}
+		// Nothing left the house; the retry schedule gives the operator time to mend it. Tenants see the outcome, and the
+		// error may name the database's host and user.
+		if a.Trouble != nil {
+			a.Trouble(ctx, l, err)
+		}
+		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: now, Error: "the request could not be signed"}
 	}
 	return a.Sender.Send(ctx, Request{
 		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: headers, Body: l.Body, Timeout: l.Subscription.Timeout,
