@@ -31,7 +31,8 @@ func (w *wantedKey) flags() map[string]*string {
 	return map[string]*string{"name": &w.name, "tenant": &w.tenant, "scopes": &w.scopes, "subscription": &w.subscription, "expires": &w.expires}
 }
 
-// takeFlags moves the values of a command's own flags into them; the settings' flags and the other words come back.
+// takeFlags moves the values of a command's own flags into them; the settings' flags and the other words come back. An
+// empty value is refused: a script's variable that is not set must not make a tenant's key one of the platform.
 func takeFlags(args []string, flags map[string]*string) (rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		name, value, given := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
@@ -40,11 +41,15 @@ func takeFlags(args []string, flags map[string]*string) (rest []string, err erro
 			rest = append(rest, args[i])
 			continue
 		}
-		if !given {
-			if i++; i == len(args) {
-				return nil, fmt.Errorf("%w: --%s needs a value", errUsage, name)
-			}
+		if i+1 < len(args) && !given && !strings.HasPrefix(args[i+1], "--") {
+			i++
 			value = args[i]
+		}
+		switch {
+		case value == "":
+			return nil, fmt.Errorf("%w: --%s needs a value", errUsage, name)
+		case *into != "":
+			return nil, fmt.Errorf("%w: --%s is given twice", errUsage, name)
 		}
 		*into = value
 	}

@@ -100,3 +100,13 @@ func TestKeysAreListedOverPages(t *testing.T) {
 		t.Error("the list does not show what was revoked")
 	}
 }
+
+// A variable of a script that is not set makes no key for every tenant, for every subscription or for ever.
+func TestAnEmptyFlagMakesNoKey(t *testing.T) {
+	for _, flag := range []string{"--tenant", "--subscription", "--expires"} {
+		d := &told{}
+		if code, out, errs := run(d, nil, "keys", "create", "--name", "x", "--scopes", "webhooks.read", flag, ""); code != 2 || out != "" || !strings.Contains(errs, flag+" needs a value") || len(d.keys.keys) != 0 {
+			t.Errorf("%s: code %d, printed %q and %q", flag, code, out, errs)
+		}
+	}
+}

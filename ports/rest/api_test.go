@@ -195,6 +195,10 @@ func TestKeys(t *testing.T) {
 	h.call(h.bound, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("forbidden")
 	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"subscriptionId":"sub_none"}`).expect(400).refused("validation_failed", "subscriptionId")
 	h.call(h.platform, "POST", "/v1/api-keys", `{"name":"x","tenantId":"nobody","scopes":["webhooks.read"]}`).expect(400).refused("validation_failed", "tenantId")
+	for _, empty := range []string{"tenantId", "subscriptionId"} { // whoever sends one meant to name something, and must not get a key for all of them
+		h.call(h.platform, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"`+empty+`":""}`).expect(400).refused("validation_failed", empty)
+		h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"`+empty+`":""}`).expect(400).refused("validation_failed", empty)
+	}
 	bound := h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"subscriptionId":"`+h.subscribe()+`"}`).expect(201)
 	if list := h.call(bound.text("key"), "GET", "/v1/subscriptions", "").expect(200); strings.Count(list.body, `"id"`) != 1 {
 		t.Errorf("a bound key sees %s", list.body)

@@ -71,7 +71,7 @@ type BulkRetry struct {
 	Status         string     `json:"status,omitempty" enum:"retrying,succeeded,dead_letter,cancelled" doc:"Default: those that have failed, which are retrying or dead_letter."`
 	SubscriptionID string     `json:"subscriptionId,omitempty" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
 	EventID        string     `json:"eventId,omitempty" pattern:"^evt_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with evt_"`
-	EventType      string     `json:"eventType,omitempty" maxLength:"100" example:"visit_report.approved"`
+	EventType      string     `json:"eventType,omitempty" minLength:"1" maxLength:"100" example:"visit_report.approved"`
 	Since          *time.Time `json:"since,omitempty" doc:"Of the delivery's creation; inclusive."`
 	Until          *time.Time `json:"until,omitempty" doc:"Exclusive."`
 }

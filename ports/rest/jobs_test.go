@@ -43,6 +43,9 @@ func TestBulkRetryIsAJob(t *testing.T) {
 	h.call(h.other, "GET", "/v1/jobs/"+id, "").expect(404).refused("not_found")
 	h.call(h.bound, "GET", "/v1/jobs", "").expect(403).refused("forbidden")
 	h.call(h.bound, "POST", "/v1/deliveries/retry", "{}").expect(403).refused("forbidden")
+	for _, empty := range []string{"subscriptionId", "eventId", "eventType", "status"} { // not all of them
+		h.call(h.admin, "POST", "/v1/deliveries/retry", `{"`+empty+`":""}`).expect(400).refused("validation_failed", empty)
+	}
 	if got := h.call(h.admin, "POST", "/v1/jobs/"+id+"/cancel", "").expect(200); got.text("status") != "cancelled" || got.json()["finishedAt"] == nil {
 		t.Errorf("cancelled: %s", got.body)
 	}

@@ -38,9 +38,9 @@ type KeyOutput struct{ Body KeyWithText }
 // NewKey asks for a key.
 type NewKey struct {
 	Name           string     `json:"name" minLength:"1" maxLength:"200" example:"ERP"`
-	TenantID       string     `json:"tenantId,omitempty" maxLength:"64" doc:"Absent for a platform key. A tenant's key makes keys for its own tenant."`
+	TenantID       string     `json:"tenantId,omitempty" minLength:"1" maxLength:"64" doc:"Absent for a platform key. A tenant's key makes keys for its own tenant."`
 	Scopes         []string   `json:"scopes" minItems:"1" maxItems:"8" uniqueItems:"true" enum:"events.write,events.read,directory.write,webhooks.read,webhooks.manage,webhook_deliveries.read,webhook_deliveries.retry,platform.admin"`
-	SubscriptionID string     `json:"subscriptionId,omitempty" maxLength:"64" doc:"Binds the key to one subscription."`
+	SubscriptionID string     `json:"subscriptionId,omitempty" minLength:"1" maxLength:"64" doc:"Binds the key to one subscription."`
 	ExpiresAt      *time.Time `json:"expiresAt,omitempty"`
 }
 
