@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -141,7 +142,7 @@ func queueAccepted(b *pgx.Batch, a appended, shards int) {
 		owner, id, kind, occurred, accepted, print, content, trace)
 }
 
-const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.content, e.fingerprint, e.accepted_at, e.traceparent
+const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.event_type, e.content, e.fingerprint, e.accepted_at, e.traceparent
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_id, event_id, place)
 JOIN events e ON e.tenant_id = k.tenant_id AND e.event_id = k.event_id ORDER BY k.place`
 
@@ -155,14 +156,24 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 	return all(ctx, from, func(r pgx.Rows) (a intake.Accepted, err error) {
 		var content, print []byte
 		var accepted int64
-		if err = r.Scan(&a.TenantID, &a.ID, &content, &print, &accepted, &a.TraceParent); err != nil {
+		if err = r.Scan(&a.TenantID, &a.ID, &a.Type, &content, &print, &accepted, &a.TraceParent); err != nil {
 			return a, err
 		}
-		a.Fingerprint, a.At = [32]byte(print), time.UnixMicro(accepted).UTC()
-		if content, err = compact.Unpack(content, string(a.TenantID), a.ID); err != nil {
-			return a, fmt.Errorf("event %s: %w", a.ID, err)
+		copy(a.Fingerprint[:], print)
+		a.At = time.UnixMicro(accepted).UTC()
+		if read, err := decodeEvent(content, a.TenantID, a.ID); err == nil {
+			a.Event = read
+		} else {
+			a.Unreadable = fmt.Errorf("%w: event %s: %w", dispatch.ErrUnreadable, a.ID, err)
 		}
-		a.Event, err = event.Decode(content)
-		return a, err
+		return a, nil
 	}, acceptedEvents, tenants, ids)
+}
+
+func decodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {
+	plain, err := compact.Unpack(content, string(owner), id)
+	if err != nil {
+		return event.Event{}, err
+	}
+	return event.Decode(plain)
 }

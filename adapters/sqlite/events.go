@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -108,7 +109,7 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 	return nil
 }
 
-const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.content, e.fingerprint, e.accepted_at, e.traceparent FROM json_each(?) k
+const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.event_type, e.content, e.fingerprint, e.accepted_at, e.traceparent FROM json_each(?) k
 CROSS JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e' ORDER BY k.key`
 
 // Events loads accepted events, in the order of the keys.
@@ -120,14 +121,24 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 	return all(ctx, s.db, func(r *sql.Rows) (a intake.Accepted, err error) {
 		var content, print []byte
 		var accepted sql.NullInt64
-		if err = r.Scan(&a.TenantID, &a.ID, &content, &print, &accepted, &a.TraceParent); err != nil {
+		if err = r.Scan(&a.TenantID, &a.ID, &a.Type, &content, &print, &accepted, &a.TraceParent); err != nil {
 			return a, err
 		}
-		a.Fingerprint, a.At = [32]byte(print), moment(accepted)
-		if content, err = compact.Unpack(content, string(a.TenantID), a.ID); err != nil {
-			return a, fmt.Errorf("event %s: %w", a.ID, err)
+		copy(a.Fingerprint[:], print)
+		a.At = moment(accepted)
+		if read, err := decodeEvent(content, a.TenantID, a.ID); err == nil {
+			a.Event = read
+		} else {
+			a.Unreadable = fmt.Errorf("%w: event %s: %w", dispatch.ErrUnreadable, a.ID, err)
 		}
-		a.Event, err = event.Decode(content)
-		return a, err
+		return a, nil
 	}, acceptedEvents, wanted)
+}
+
+func decodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {
+	plain, err := compact.Unpack(content, string(owner), id)
+	if err != nil {
+		return event.Event{}, err
+	}
+	return event.Decode(plain)
 }

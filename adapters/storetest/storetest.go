@@ -41,6 +41,7 @@ const (
 	State    Damage = "the subscription's row"
 	Stream   Damage = "the subscription's stream"
 	Warnings Damage = "the delivery's warnings"
+	Event    Damage = "the event"
 )
 
 // T is what a check tells its findings to: a *testing.T, a *rapid.T, or the recorder of Probe.

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
@@ -68,6 +69,22 @@ var unreadableChecks = []Check{
 		orphans, err := w.Orphans(w.ctx, at(100), 10)
 		w.ok(err, "look for orphans")
 		equal(w, "orphans", len(orphans), 2)
+	}},
+	{"unreadable/an event that is damaged keeps no other from being fanned out", func(w *world) {
+		s := w.subscribe(acme, nil)
+		bad, good := w.schedule(s, at(0), ""), w.schedule(s, at(1), "")
+		whole := []intake.Accepted{w.loadEvent(bad), w.loadEvent(good)}
+		if !w.damage(bad, Event) {
+			return
+		}
+		loaded, err := w.Events(w.ctx, []intake.EventKey{whole[0].Key(), whole[1].Key()})
+		w.ok(err, "load events")
+		equal(w, "events", len(loaded), 2)
+		equal(w, "it is unreadable", errors.Is(loaded[0].Unreadable, dispatch.ErrUnreadable) && strings.Contains(loaded[0].Unreadable.Error(), bad.EventID), true)
+		equal(w, "its key", loaded[0].Key(), whole[0].Key())
+		equal(w, "its type", loaded[0].Type, whole[0].Type)
+		equal(w, "when it was accepted", loaded[0].At, whole[0].At)
+		equal(w, "the other", loaded[1], whole[1])
 	}},
 	{"unreadable/warnings that are damaged keep nothing from being sent", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")

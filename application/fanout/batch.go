@@ -49,6 +49,11 @@ type view struct {
 	context       payload.Context
 }
 
+// governed counts for whom an event is, without a look at its content.
+func (b *batch) governed(e intake.Accepted) *matched {
+	return &matched{event: e, governing: b.index.governing(e.TenantID), wanting: len(b.index.matching(e.TenantID, e.Type))}
+}
+
 // match finds who gets the event, and gathers those who see the same of it.
 func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 	m := &matched{event: e}

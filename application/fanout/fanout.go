@@ -6,6 +6,7 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -131,11 +132,34 @@ type FanOut struct {
 	now      func() time.Time
 	newID    func(prefix string) string
 	index    *index
+	// refused counts how often in a row the record at a position was refused for an event that cannot be read.
+	refused struct {
+		position int64
+		times    int
+	}
 }
 
 // New makes a FanOut. It is for one goroutine: a consumer group has one reader at a time.
 func New(store Store, gate Gate, handover Handover, observer Observer, now func() time.Time, newID func(prefix string) string) *FanOut {
 	return &FanOut{store: store, gate: gate, handover: handover, observer: observer, now: now, newID: newID, index: newIndex()}
+}
+
+// refusals is how often a record is refused for an event that cannot be read: one of a newer version is for a process of that
+// version, which takes over from one that does not get on. After them, some seconds later, such an event is set aside.
+const refusals = 6
+
+func (f *FanOut) unreadable(position int64, events []intake.Accepted) error {
+	at := slices.IndexFunc(events, func(e intake.Accepted) bool { return e.Unreadable != nil })
+	if at < 0 {
+		return nil
+	}
+	if f.refused.position != position {
+		f.refused.position, f.refused.times = position, 0
+	}
+	if f.refused.times++; f.refused.times > refusals {
+		return nil
+	}
+	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
 }
 
 // Handle fans out the events of one record of the log, inside the transaction that consumes it.
@@ -147,8 +171,15 @@ func (f *FanOut) Handle(ctx context.Context, position int64, keys []intake.Event
 	if err != nil {
 		return fmt.Errorf("load %d accepted events: %w", len(keys), err)
 	}
+	if err := f.unreadable(position, events); err != nil {
+		return err
+	}
 	b := &batch{FanOut: f, now: f.now(), position: position, billing: map[tenant.ID]bool{}, waiting: map[dispatch.Lane]bool{}}
 	for _, e := range events {
+		if e.Unreadable != nil {
+			b.setAside(b.governed(e), e.Unreadable)
+			continue
+		}
 		if err := b.match(ctx, e); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/payload"
@@ -127,6 +128,35 @@ func TestAnEventThatPanicsIsSetAside(t *testing.T) {
 				t.Errorf("%d slots stay taken, handed over %+v", w.inFlight, w.taken)
 			}
 		})
+	}
+}
+
+// An event that cannot be read comes again for a while, since a process of a newer version may read it, and is then set aside.
+func TestAnEventThatCannotBeReadIsSetAside(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(acme, "sub_1", settings("*"))
+	w.subscribe(acme, "sub_2", settings("visit_report.*"))
+	w.subscribe(acme, "sub_3", settings("target.*"))
+	position, keys := w.accept(sample("evt_bad", event.TargetImported), sample("evt_good", event.VisitReportApproved))
+	damaged := errors.New("damaged")
+	w.events[keys[0]] = intake.Accepted{Event: event.Event{TenantID: acme, ID: "evt_bad", Type: event.TargetImported}, At: w.events[keys[0]].At, Unreadable: damaged}
+	refused := 0
+	for ; w.fanOut.Handle(t.Context(), position, keys) != nil; refused++ {
+		if refused > 20 {
+			t.Fatal("it comes again for ever, and holds up all that is behind it")
+		}
+	}
+	if refused < 3 {
+		t.Errorf("it came again %d times", refused)
+	}
+	if p := w.plan.Poisoned; len(p) != 1 || p[0].EventID != "evt_bad" || p[0].Reason != "damaged" || p[0].SetAside != 2 || p[0].NotMatched != 1 {
+		t.Errorf("set aside %+v", p)
+	}
+	if len(receivers(w.plan, "evt_bad")) != 0 || len(receivers(w.plan, "evt_good")) != 2 {
+		t.Errorf("planned %+v", w.plan)
+	}
+	if len(w.plan.Tallies) != 1 || w.plan.Tallies[0].Events != 2 || w.plan.Tallies[0].Expected != 6 || w.plan.Tallies[0].SetAside != 2 {
+		t.Errorf("counted %+v", w.plan.Tallies)
 	}
 }
 

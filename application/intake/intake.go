@@ -26,6 +26,9 @@ type Accepted struct {
 	// TraceParent is the W3C trace context of the request that brought it; it outlives a restart.
 	TraceParent string
 	At          time.Time
+	// Unreadable says, of an event that a store gave back, that its content is damaged or of a newer version: all that is
+	// known of it is its ID, tenant and type.
+	Unreadable error
 }
 
 // Key names the event.

@@ -77,7 +77,7 @@ func (w *Worker) rerender(ctx context.Context, j job.Job, next *picked, now time
 	return nil
 }
 
-// events loads the events of the deliveries; those that are gone count as failed.
+// events loads the events of the deliveries; those that are gone, or damaged, count as failed.
 func (w *Worker) events(ctx context.Context, owner tenant.ID, next *picked) ([]intake.Accepted, error) {
 	keys := make([]intake.EventKey, len(next.deliveries))
 	for i, d := range next.deliveries {
@@ -90,7 +90,15 @@ func (w *Worker) events(ctx context.Context, owner tenant.ID, next *picked) ([]i
 	for range len(keys) - len(events) {
 		next.tally.Fail("the event is no longer kept")
 	}
-	return events, nil
+	readable := events[:0]
+	for _, e := range events {
+		if e.Unreadable != nil {
+			next.tally.Fail("the event's stored content is damaged")
+			continue
+		}
+		readable = append(readable, e)
+	}
+	return readable, nil
 }
 
 func (w *Worker) resolve(ctx context.Context, sub subscription.Subscription, events []intake.Accepted) ([]payload.Context, error) {
