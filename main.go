@@ -244,7 +244,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	s.Server = rest.New(rest.Dependencies{
 		Intake: in, Subscriptions: subs, SubscriptionList: store, Circuits: store, History: &subscriptions.History{Store: store}, Tester: &subscriptions.Tester{Service: subs, Store: store, Attempter: attempter},
 		Directory: store, Tenants: &access.Tenants{Store: store, Now: now}, Keys: keys,
-		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Now: now}, EventRetries: &queries.EventRetries{Store: store, Now: now}, Jobs: bulk,
+		Events: &queries.Events{Reader: store, Deliveries: store}, Deliveries: deliveries, Retries: &queries.Retries{Store: store, Gate: gate, Now: now}, EventRetries: &queries.EventRetries{Store: store, Now: now}, Jobs: bulk,
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
 		Live: hub, DeliveryMetrics: store, CatchUp: &catchup.Service{Reader: store, Subscriptions: subs, Signer: attempter, Hub: hub, Now: now, Kept: retention.Ages(c.Retention).Shortest()},
 		Reconciliation: &reconciliation.Service{Reader: store, Now: now, Kept: min(c.Retention.Events, c.Retention.Attempts)},

@@ -115,12 +115,18 @@ var jobChecks = []Check{
 		equal(w, "its ID, its bytes and its attempts so far", []any{w.read(old).BodyNumber, w.read(old).Attempts}, []any{old.BodyNumber, 1})
 	}},
 	{"jobs/a replay renders anew, once for each event, wherever it is interrupted", rerenderInterrupted},
-	{"jobs/a replay asks the gate again", func(w *world) {
+	{"jobs/a replay and a bulk retry ask the gate again", func(w *world) {
 		s := w.subscribe(acme, nil)
 		old := w.scheduleType(s, event.BillingEventReady, at(0), "")
 		w.saved(w.moved(old, "", recorded(success(at(1)), at(1))))
-		done := w.worked(w.rerender(s))
-		equal(w, "what it did", done.Tally, job.Tally{Skipped: map[string]int{"the tenant does not have the feature billing_webhooks": 1}})
+		anew := w.rerender(s)
+		stored, retry := w.rerender(s), w.newJob(acme, anew.Filter)
+		stored.Mode = job.Original
+		for _, j := range []job.Job{anew, stored, retry} {
+			done := w.worked(j)
+			equal(w, "what a "+string(j.Kind)+" "+string(j.Mode)+" did", done.Tally, job.Tally{Skipped: map[string]int{"the tenant does not have the feature billing_webhooks": 1}})
+		}
+		equal(w, "the delivery", w.read(old).Status, delivery.StatusSucceeded)
 	}},
 	{"jobs/several workers do everything once", func(w *world) {
 		s := w.subscribe(acme, nil)

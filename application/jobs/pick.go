@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -82,8 +83,8 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 	if err != nil {
 		return err
 	}
-	billing := true
-	if j.Mode == job.Rerender {
+	billing := true // the stored bytes are of billing as well as new ones
+	if slices.ContainsFunc(found, ofBilling) {
 		if billing, err = p.Gate.Enabled(ctx, j.Tenant, tenant.BillingWebhooks); err != nil {
 			return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
 		}
@@ -92,7 +93,7 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 		switch status := states[dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}].Status; {
 		case status != subscription.StatusActive:
 			next.tally.Skip(inactive(status))
-		case !billing && d.EventType.Family() == event.FamilyBilling:
+		case !billing && ofBilling(d):
 			next.tally.Skip("the tenant does not have the feature " + string(tenant.BillingWebhooks))
 		default:
 			next.deliveries = append(next.deliveries, d)
@@ -100,6 +101,8 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 	}
 	return nil
 }
+
+func ofBilling(d delivery.Delivery) bool { return d.EventType.Family() == event.FamilyBilling }
 
 func (p *Picker) states(ctx context.Context, found []delivery.Delivery) (map[dispatch.Lane]fanout.LaneState, error) {
 	var lanes []dispatch.Lane

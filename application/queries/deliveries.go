@@ -140,9 +140,15 @@ type DeliveryStore interface {
 	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
 }
 
+// Gate asks whether a tenant has booked a feature.
+type Gate interface {
+	Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
+}
+
 // Retries asks for attempts by hand.
 type Retries struct {
 	Store DeliveryStore
+	Gate  Gate
 	Now   func() time.Time
 }
 
@@ -160,6 +166,9 @@ func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after 
 		if status != subscription.StatusActive {
 			return problem.New(problem.Conflict, "The subscription of delivery %s is %s; only an active one is sent to.", id, status)
 		}
+		if err := r.mayBeSent(ctx, d); err != nil {
+			return err
+		}
 		changes, err := d.RequestRetry(r.Now())
 		if err != nil {
 			return err
@@ -174,4 +183,19 @@ func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after 
 		return err
 	})
 	return after, err
+}
+
+// mayBeSent refuses deliveries of billing events once the tenant's feature is gone.
+func (r *Retries) mayBeSent(ctx context.Context, d delivery.Delivery) error {
+	if d.EventType.Family() != event.FamilyBilling {
+		return nil
+	}
+	has, err := r.Gate.Enabled(ctx, d.Tenant, tenant.BillingWebhooks)
+	if err != nil {
+		return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+	}
+	if !has {
+		return problem.New(problem.FeatureNotEnabled, "Billing events need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
+	}
+	return nil
 }

@@ -102,7 +102,7 @@ func TestRetryInEachStatus(t *testing.T) {
 			w := newWorld(t)
 			d := c.bring(w, w.delivery(w.subscribe("acme", "*")))
 			w.now = w.now.Add(time.Second)
-			retries := &queries.Retries{Store: w.Store, Now: func() time.Time { return w.now }}
+			retries := &queries.Retries{Store: w.Store, Gate: w, Now: func() time.Time { return w.now }}
 			after, err := retries.Retry(t.Context(), "acme", d.ID)
 			if c.refused {
 				if got, readErr := w.Delivery(t.Context(), "acme", d.ID); !problem.Is(err, problem.Conflict) || readErr != nil || got.Status != status {
@@ -125,7 +125,7 @@ func TestRetryNeedsAnActiveSubscription(t *testing.T) {
 	w := newWorld(t)
 	s := w.subscribe("acme", "*")
 	d := w.record(w.delivery(s), delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
-	retries := &queries.Retries{Store: w.Store, Now: func() time.Time { return w.now }}
+	retries := &queries.Retries{Store: w.Store, Gate: w, Now: func() time.Time { return w.now }}
 	for _, c := range []subscription.Change{subscription.Paused{At: w.now}, subscription.Disabled{At: w.now}, subscription.Deleted{At: w.now}} {
 		s = w.change(s, c)
 		_, err := retries.Retry(t.Context(), "acme", d.ID)
@@ -138,10 +138,33 @@ func TestRetryNeedsAnActiveSubscription(t *testing.T) {
 	}
 }
 
+// Billing events need the feature whenever somebody sends them, also when their bytes are there already.
+func TestRetryOfABillingEventAsksTheGate(t *testing.T) {
+	w := newWorld(t)
+	w.ok(w.SetFeature(t.Context(), "acme", tenant.BillingWebhooks, true, w.now))
+	s := w.subscribe("acme", "billing.*")
+	id := w.accept("acme", event.BillingEventReady)
+	w.handle("acme", id)
+	found, err := w.Deliveries(t.Context(), queries.DeliveryFilter{Tenant: "acme", EventID: id, Limit: 10})
+	if w.ok(err); len(found) != 1 || found[0].SubscriptionID != s.ID {
+		t.Fatalf("%+v", found)
+	}
+	d := w.record(found[0], delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
+	retries := &queries.Retries{Store: w.Store, Gate: w, Now: func() time.Time { return w.now }}
+	w.ok(w.SetFeature(t.Context(), "acme", tenant.BillingWebhooks, false, w.now))
+	if _, err := retries.Retry(t.Context(), "acme", d.ID); !problem.Is(err, problem.FeatureNotEnabled) {
+		t.Errorf("without the feature: %v", err)
+	}
+	w.ok(w.SetFeature(t.Context(), "acme", tenant.BillingWebhooks, true, w.now))
+	if after, err := retries.Retry(t.Context(), "acme", d.ID); err != nil || after.Status != delivery.StatusPending {
+		t.Errorf("with it: %+v, %v", after, err)
+	}
+}
+
 func TestRetryOfNobodysDelivery(t *testing.T) {
 	w := newWorld(t)
 	d := w.record(w.delivery(w.subscribe("acme", "*")), delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
-	retries := &queries.Retries{Store: w.Store, Now: func() time.Time { return w.now }}
+	retries := &queries.Retries{Store: w.Store, Gate: w, Now: func() time.Time { return w.now }}
 	for owner, id := range map[tenant.ID]string{"other": d.ID, "acme": "dlv_none"} {
 		if _, err := retries.Retry(t.Context(), owner, id); !problem.Is(err, problem.NotFound) {
 			t.Errorf("%s of %s: got %v", id, owner, err)
@@ -163,10 +186,10 @@ func TestTwoRetriesAtOnce(t *testing.T) {
 	w := newWorld(t)
 	d := w.record(w.delivery(w.subscribe("acme", "*")), delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 410})
 	now := func() time.Time { return w.now }
-	if _, err := (&queries.Retries{Store: w.Store, Now: now}).Retry(t.Context(), "acme", d.ID); err != nil {
+	if _, err := (&queries.Retries{Store: w.Store, Gate: w, Now: now}).Retry(t.Context(), "acme", d.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := (&queries.Retries{Store: outrun{w.Store, d}, Now: now}).Retry(t.Context(), "acme", d.ID); !problem.Is(err, problem.Conflict) {
+	if _, err := (&queries.Retries{Store: outrun{w.Store, d}, Gate: w, Now: now}).Retry(t.Context(), "acme", d.ID); !problem.Is(err, problem.Conflict) {
 		t.Errorf("the slower one got %v", err)
 	}
 }

@@ -101,7 +101,7 @@ const (
 	pathRetryMany = "/v1/deliveries/retry"
 	pathReplay    = "/v1/subscriptions/{subscriptionId}/replay"
 	jobAnswer     = " The answer is a job, which is worked on in the background and goes on where it stood after a crash; a tenant may have ten open ones. " +
-		"What it sends goes through the ordinary lanes, with their limits. Deliveries of subscriptions that are not active are skipped. A dry run is answered at once, " +
+		"What it sends goes through the ordinary lanes, with their limits. Deliveries of subscriptions that are not active are skipped, and those of billing events while the tenant lacks the feature. A dry run is answered at once, " +
 		"and nothing of it is kept; one that has looked at 100,000 deliveries ends there, with the status running."
 )
 

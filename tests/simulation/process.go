@@ -75,7 +75,7 @@ func (w *world) start(slot int, offset time.Duration) *process {
 		Incarnation: p.incarnation, MaxInFlight: w.maxInFlight})
 	p.subs.Mended = p.dispatcher.Forget
 	p.intake = intake.New(intake.Config{Store: p.store, Observer: observer, Now: p.now, NewID: source.New})
-	p.retries = &queries.Retries{Store: p.store, Now: p.now}
+	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
 	events := fanout.Store(p.store)
 	if random[0]%2 == 0 { // as if it had accepted nothing lately
