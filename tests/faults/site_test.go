@@ -229,8 +229,13 @@ func (s *site) probe(p *process, path string) int {
 	return answer.StatusCode
 }
 
-// call asks one of the processes once.
+var errNobody = errors.New("the process is being started again")
+
+// call asks one of the processes once, if it is in its place.
 func (s *site) call(ctx context.Context, p *process, tenant, method, path string, body any) (int, http.Header, []byte, error) {
+	if p == nil {
+		return 0, nil, nil, errNobody
+	}
 	var content io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
@@ -261,12 +266,9 @@ func (s *site) call(ctx context.Context, p *process, tenant, method, path string
 func (s *site) any(tenant, method, path string, body any) (status int, text []byte, err error) {
 	turn := 0
 	err = poll(patience, func() bool {
-		p := s.turn(turn)
-		if turn++; p == nil {
-			return false
-		}
 		var tried error
-		status, _, text, tried = s.call(context.Background(), p, tenant, method, path, body)
+		status, _, text, tried = s.call(context.Background(), s.turn(turn), tenant, method, path, body)
+		turn++
 		return tried == nil && status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests
 	})
 	return status, text, err
@@ -362,11 +364,8 @@ func (s *site) emitBatch(tenant string, n, turn int) error {
 		if s.halting.Load() {
 			return true
 		}
-		p := s.turn(turn)
-		if turn++; p == nil {
-			return false
-		}
-		status, header, text, err := s.call(context.Background(), p, tenant, http.MethodPost, "/v1/events", object{"events": events})
+		status, header, text, err := s.call(context.Background(), s.turn(turn), tenant, http.MethodPost, "/v1/events", object{"events": events})
+		turn++
 		if err == nil && status != http.StatusAccepted {
 			err = s.excuse(status, header, text)
 			if err != nil {
