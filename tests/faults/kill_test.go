@@ -86,7 +86,7 @@ func stopPastTheLease(t *testing.T, k kind) string {
 	s.receiver.answers(nil)
 	eventually(t, "others have taken over", func() bool {
 		for _, slot := range s.slots {
-			if p := slot.Load(); p != victim {
+			if p := slot.Load(); p != nil && p != victim {
 				n, err := s.metric(p, "ordinavo_queue_depth")
 				return err == nil && n == 0
 			}

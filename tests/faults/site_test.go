@@ -67,7 +67,7 @@ var tenants = []string{"acme", "other"}
 // open starts a service on the database; first, which may be nil, gives each process its own variables.
 func open(t *testing.T, d database, first func(n int) []string, env ...string) *site {
 	t.Helper()
-	s := &site{T: t, database: d, env: env, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 40 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	s := &site{T: t, database: d, env: env, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	t.Cleanup(s.end)
 	for n := range d.processes {
 		var own []string
@@ -95,7 +95,7 @@ func (s *site) prepare() *site {
 func (s *site) subscribe(tenant, name string, wants bool, types string, more object) subscription {
 	s.Helper()
 	sub := subscription{tenant: tenant, path: "/" + tenant + "/" + name, wants: wants}
-	settings := object{"name": name, "url": s.receiver.url + sub.path, "eventTypes": []string{types}, "sourceSystem": "sap", "maxInFlight": 64}
+	settings := object{"name": name, "url": s.receiver.url + sub.path, "eventTypes": []string{types}, "sourceSystem": "sap", "maxInFlight": 64, "timeoutSeconds": 30}
 	for key, value := range more {
 		settings[key] = value
 	}
