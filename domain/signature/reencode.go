@@ -145,12 +145,13 @@ func rewriting(body []byte) string {
 
 // keyOrder is the contract's (section 2), of all objects of a body in one list.
 var keyOrder = []string{
-	"eventId", "eventType", "occurredAt", "tenantId", "source", "payloadVersion",
-	"customer", "location", "contact", "appointment", "visitReport", "followUp", "billingEvent", "target",
-	"ordinavoCustomerId", "ordinavoLocationId", "ordinavoContactId", "id", "externalId", "customerNumber", "name", "city", "hasCoordinates", "displayName",
+	"id", "eventId", "eventType", "occurredAt", "tenantId", "source", "payloadVersion",
+	"customer", "location", "contact", "appointment", "visitReport", "followUp", "billingEvent", "target", "subscription", "delivery", "secretRotation",
+	"ordinavoCustomerId", "ordinavoLocationId", "ordinavoContactId", "externalId", "customerNumber", "name", "city", "hasCoordinates", "displayName",
 	"title", "status", "result", "followUpRequired", "isBillable", "billingStatus", "attachmentCount", "summaryPreview",
 	"scheduledStart", "scheduledEnd", "startedAt", "completedAt", "problem", "cancellationReason",
 	"reason", "dueDate", "sourceType", "visitReportId", "targetId", "appointmentId", "createdAtUtc", "error", "code", "message",
+	"failuresInARow", "failingSince", "attemptCount", "createdAt", "lastOutcome", "lastResponseStatus", "overlapEnd",
 }
 
 var keyRank = func() map[string]int {
