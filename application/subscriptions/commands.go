@@ -13,7 +13,7 @@ import (
 
 // Update changes the settings that edit changes; version is as in If-Match, or AnyVersion. An edit
 // that sets the retry schedule to nil goes back to the service's default.
-func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64, by Actor, edit func(*subscription.Settings)) (subscription.Subscription, error) {
+func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64, by Actor, edit func(*subscription.Settings), then ...Decision) (subscription.Subscription, error) {
 	before, err := s.Get(ctx, lane)
 	if err != nil {
 		return before, err
@@ -43,7 +43,7 @@ func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64,
 			return changes, err
 		}
 		return changes, s.mustHaveFeature(ctx, now.Tenant, settings)
-	})
+	}, then...)
 }
 
 // touchesBilling reports whether a change may need the billing feature; others pass

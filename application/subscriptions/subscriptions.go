@@ -66,8 +66,12 @@ type Service struct {
 	Mended func(lane dispatch.Lane)
 }
 
+// Decision is what a change goes on with, in the same transaction: nothing is done by halves, and what comes before a
+// transaction (see canonicalURL) stays outside of it.
+type Decision func(now subscription.Subscription, at time.Time) ([]subscription.Change, error)
+
 // Create begins a subscription and returns it with its secret, which is not shown again.
-func (s *Service) Create(ctx context.Context, owner tenant.ID, settings subscription.Settings, by Actor) (subscription.Subscription, secret.Secret, error) {
+func (s *Service) Create(ctx context.Context, owner tenant.ID, settings subscription.Settings, by Actor, then ...Decision) (subscription.Subscription, secret.Secret, error) {
 	ownSchedule := settings.RetrySchedule != nil
 	if !ownSchedule {
 		settings.RetrySchedule = s.DefaultSchedule
@@ -80,6 +84,9 @@ func (s *Service) Create(ctx context.Context, owner tenant.ID, settings subscrip
 	signing, secretID := s.NewSecret(), s.NewID("sec_")
 	changes := subscription.Create(s.NewID("sub_"), owner, settings, secretID, s.Now())
 	created, err := subscription.Fold(changes)
+	if err == nil {
+		changes, err = s.goOn(&created, changes, then)
+	}
 	if err != nil {
 		return subscription.Subscription{}, secret.Secret{}, err
 	}
@@ -96,6 +103,30 @@ func (s *Service) Create(ctx context.Context, owner tenant.ID, settings subscrip
 		return subscription.Subscription{}, secret.Secret{}, fmt.Errorf("create a subscription: %w", err)
 	}
 	return created, signing, nil
+}
+
+// goOn adds to the changes what is decided after them; now is the subscription that all of them lead to.
+func (s *Service) goOn(now *subscription.Subscription, changes []subscription.Change, then []Decision) ([]subscription.Change, error) {
+	for _, decide := range then {
+		more, err := decide(*now, s.Now())
+		if err != nil {
+			return nil, err
+		}
+		if err := applyAll(now, more); err != nil {
+			return nil, err
+		}
+		changes = append(changes, more...)
+	}
+	return changes, nil
+}
+
+func applyAll(to *subscription.Subscription, changes []subscription.Change) error {
+	for _, c := range changes {
+		if err := to.Apply(c); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Service) mayCreate(ctx context.Context, owner tenant.ID, settings subscription.Settings) error {
@@ -160,7 +191,7 @@ const AnyVersion = 0
 // change loads, decides and appends in one transaction. With a version other than
 // AnyVersion it refuses when the stream has moved on (If-Match).
 func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64, by Actor,
-	decide func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error)) (after subscription.Subscription, err error) {
+	decide func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error), then ...Decision) (after subscription.Subscription, err error) {
 	mended := false
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
 		before, err := s.Get(ctx, lane)
@@ -175,10 +206,11 @@ func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64,
 			return err
 		}
 		after = before
-		for _, c := range changes {
-			if err := after.Apply(c); err != nil {
-				return err
-			}
+		if err := applyAll(&after, changes); err != nil {
+			return err
+		}
+		if changes, err = s.goOn(&after, changes, then); err != nil {
+			return err
 		}
 		if len(changes) == 0 {
 			return nil

@@ -78,6 +78,19 @@ func (h *harness) subscribe() string {
 	return h.call(h.admin, "POST", "/v1/subscriptions", newSubscription).expect(201).text("id")
 }
 
+// A URL's host may be looked up, which takes as long as somebody else's name server likes: nobody waits for that with a transaction open.
+func TestURLsAreLookedUpOutsideOfTransactions(t *testing.T) {
+	h := newHarness(t)
+	id := h.call(h.admin, "POST", "/v1/subscriptions", strings.Replace(newSubscription, `"name"`, `"status":"paused","name"`, 1)).expect(201).text("id")
+	changed := h.call(h.admin, "PATCH", "/v1/subscriptions/"+id, `{"url":"https://elsewhere.example/","status":"active"}`).expect(200)
+	if changed.text("status") != "active" || changed.text("url") != "https://elsewhere.example/" {
+		t.Errorf("changed to %s", changed.body)
+	}
+	if n := h.store.guarded.Load(); n > 0 {
+		t.Errorf("%d URLs were looked up in a transaction", n)
+	}
+}
+
 func TestSubscriptionLife(t *testing.T) {
 	h := newHarness(t)
 	made := h.call(h.admin, "POST", "/v1/subscriptions", newSubscription).expect(201)

@@ -58,6 +58,8 @@ type fake struct {
 	// dies makes Accept end after it has accepted; answered counts answers that were kept.
 	dies     bool
 	answered int
+	// inTx is how many transactions are open, and guarded how many URLs were looked up in one.
+	inTx, guarded atomic.Int32
 }
 
 type row struct {
@@ -74,7 +76,11 @@ func (f *fake) write() error {
 
 func notFound() error { return problem.New(problem.NotFound, "There is no such thing.") }
 
-func (f *fake) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+func (f *fake) InTx(ctx context.Context, fn func(context.Context) error) error {
+	f.inTx.Add(1)
+	defer f.inTx.Add(-1)
+	return fn(ctx)
+}
 
 func (f *fake) Accept(ctx context.Context, events []event.Event, traceParent string, keep intake.Keep) ([]intake.Result, error) {
 	results, err := f.accept(events, traceParent)
@@ -192,6 +198,9 @@ func (f *fake) Enabled(_ context.Context, id tenant.ID, feature tenant.Feature) 
 }
 
 func (f *fake) CheckURL(raw string) (string, error) {
+	if f.inTx.Load() > 0 {
+		f.guarded.Add(1)
+	}
 	if strings.Contains(raw, "@") || !strings.HasPrefix(raw, "https://") || raw == "https://" {
 		return "", errors.New("must be https, with a host and without user info")
 	}

@@ -95,24 +95,16 @@ func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) 
 		Timeout: subscription.DefaultTimeout, MaxInFlight: subscription.DefaultMaxInFlight, Options: payload.DefaultOptions(),
 	}
 	edit(&settings)
-	out := &CreatedOutput{}
-	err = a.Subscriptions.Store.InTx(ctx, func(ctx context.Context) error {
-		made, secret, err := a.Subscriptions.Create(ctx, ownerOf(ctx), settings, a.actor(ctx))
-		if err == nil && in.Body.Status.value == string(subscription.StatusPaused) {
-			made, err = a.Subscriptions.Pause(ctx, laneOf(made), made.Version, "", a.actor(ctx))
-		}
-		out.ETag, out.Location = etag(made.Version), "/v1/subscriptions/"+made.ID
-		out.Body = SubscriptionWithSecret{viewSubscription(made, a.Now()), secret.Reveal()}
-		return err
-	})
+	var then []subscriptions.Decision
+	if in.Body.Status.value == string(subscription.StatusPaused) {
+		then = append(then, pause)
+	}
+	made, secret, err := a.Subscriptions.Create(ctx, ownerOf(ctx), settings, a.actor(ctx), then...)
 	if err != nil {
 		return nil, err
 	}
-	return out, nil
-}
-
-func laneOf(s subscription.Subscription) dispatch.Lane {
-	return dispatch.Lane{Tenant: s.Tenant, SubscriptionID: s.ID}
+	return &CreatedOutput{ETag: etag(made.Version), Location: "/v1/subscriptions/" + made.ID,
+		Body: SubscriptionWithSecret{viewSubscription(made, a.Now()), secret.Reveal()}}, nil
 }
 
 func (a *API) listSubscriptions(ctx context.Context, in *listInput) (*PageOutput[Subscription], error) {
@@ -202,26 +194,26 @@ func (a *API) updateSubscription(ctx context.Context, in *patchInput) (*Subscrip
 	if err != nil {
 		return nil, err
 	}
-	var after subscription.Subscription
-	err = a.Subscriptions.Store.InTx(ctx, func(ctx context.Context) error {
-		if after, err = a.Subscriptions.Update(ctx, l, version, a.actor(ctx), edit); err != nil {
-			return err
-		}
-		after, err = a.setStatus(ctx, l, after, in.Body.Status)
-		return err
-	})
-	return a.subscriptionOutput(after, err)
+	return a.subscriptionOutput(a.Subscriptions.Update(ctx, l, version, a.actor(ctx), edit, toStatus(in.Body.Status)...))
 }
 
-func (a *API) setStatus(ctx context.Context, l dispatch.Lane, now subscription.Subscription, wanted optional[string]) (subscription.Subscription, error) {
+func toStatus(wanted optional[string]) []subscriptions.Decision {
 	switch {
 	case !wanted.set:
-		return now, nil
+		return nil
 	case wanted.value == string(subscription.StatusPaused):
-		return a.Subscriptions.Pause(ctx, l, now.Version, "", a.actor(ctx))
+		return []subscriptions.Decision{pause}
 	default:
-		return a.Subscriptions.Resume(ctx, l, now.Version, false, a.actor(ctx))
+		return []subscriptions.Decision{resume}
 	}
+}
+
+func pause(now subscription.Subscription, at time.Time) ([]subscription.Change, error) {
+	return now.Pause("", at)
+}
+
+func resume(now subscription.Subscription, at time.Time) ([]subscription.Change, error) {
+	return now.Resume(false, at)
 }
 
 func (a *API) deleteSubscription(ctx context.Context, in *changeInput) (*struct{}, error) {
