@@ -248,10 +248,20 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		Previews: &preview.Previewer{Service: subs, Store: store, Attempter: attempter}, Doctor: &preview.Doctor{Service: subs, Secrets: attempter.Secrets},
 		Live: hub, DeliveryMetrics: store, CatchUp: &catchup.Service{Reader: store, Subscriptions: subs, Signer: attempter, Hub: hub, Now: now, Kept: retention.Ages(c.Retention).Shortest()},
 		Reconciliation: &reconciliation.Service{Reader: store, Now: now, Kept: min(c.Retention.Events, c.Retention.Attempts)},
-		Idempotency:    answers, Ready: store.Ping, Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
+		Idempotency:    answers, Ready: ready(in, store), Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent,
 		Log: log, Now: now, RateLimit: c.RateLimit, TenantRateLimit: c.Quotas.RateLimit, Version: version, ProbesOnly: !c.Roles.API,
 	})
 	return s, nil
+}
+
+// ready says why the process cannot work: the database does not answer, or takes no events.
+func ready(in *intake.Intake, store database.Store) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := store.Ping(ctx); err != nil {
+			return err
+		}
+		return in.Ready()
+	}
 }
 
 // reporting logs what does not balance.

@@ -26,6 +26,7 @@ const (
 	codeNoSuchDatabase       = "3D000"
 	codeNoSuchTable          = "42P01"
 	codeReadOnly             = "25006" // a server that was demoted
+	codeDiskFull             = "53100"
 )
 
 // unavailable tells the caller that it is worth trying again, and keeps the cause for the log.
@@ -33,7 +34,11 @@ func unavailable(err error) error {
 	if problem.Is(err, problem.Unavailable) {
 		return err
 	}
-	return fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The database does not answer; try again in a second."), err)
+	why := "does not answer"
+	if code(err) == codeDiskFull {
+		why = "has no room on its disk"
+	}
+	return fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The database %s; try again in a second.", why), err)
 }
 
 // translate turns a driver's error into one that the application knows.

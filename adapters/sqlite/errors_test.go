@@ -41,7 +41,7 @@ func TestAFullDiskIsToldAndHeals(t *testing.T) {
 		}
 	}
 	room("1") // SQLite takes as many as there are
-	if err := write("t1", 1<<20); !problem.Is(err, problem.Unavailable) {
+	if err := write("t1", 1<<20); !problem.Is(err, problem.Unavailable) || !strings.Contains(err.Error(), "no room on its disk") {
 		t.Errorf("a full disk is %v", err)
 	}
 	room("1000000")

@@ -79,6 +79,7 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 	if err != nil {
 		fresh = nil
 	}
+	in.remember(err)
 	in.Recent.add(fresh)
 	in.backlog.settle(group, fresh)
 	for _, s := range group {

@@ -91,6 +91,7 @@ type Intake struct {
 	newID    func(prefix string) string
 	queue    chan *Submission
 	waiting  atomic.Int64 // events in the queue
+	trouble  atomic.Pointer[trouble]
 	wake     loop.Signal
 	// Recent is what was accepted last.
 	Recent *Recent

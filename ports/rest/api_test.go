@@ -2,9 +2,12 @@ package rest_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // answer is what a request got.
@@ -258,6 +261,10 @@ func TestService(t *testing.T) {
 		t.Errorf("%v %s", got.header, got.body)
 	}
 	h.call("", "GET", "/healthz", "").expect(200)
+	h.store.fail = fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The disk is full."), http.ErrServerClosed)
+	if got := h.call("", "GET", "/readyz", "").expect(503).refused("unavailable"); !strings.Contains(got.body, "not ready. The disk is full.") || strings.Contains(got.body, "closed") {
+		t.Error(got.body)
+	}
 }
 
 func TestEventTypes(t *testing.T) {

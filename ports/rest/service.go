@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -31,7 +32,7 @@ func (a *API) routeService() {
 		summary: "Is the process alive?", description: "Always 200 while the process can answer."},
 		func(context.Context, *struct{}) (*HealthOutput, error) { return &HealthOutput{Health{"ok"}}, nil })
 	register(a, operation{id: "getReadiness", method: http.MethodGet, path: pathReady, tag: tagService, public: true,
-		summary: "Can the service work?", description: "503 while something that it needs is missing."}, a.readiness)
+		summary: "Can the service work?", description: "503 while something that it needs is missing, or events could not be accepted within the last five seconds."}, a.readiness)
 	metrics := operation{id: "getMetrics", method: http.MethodGet, path: pathMetrics, tag: tagService, public: true,
 		summary: "Metrics for Prometheus"}.describe(a)
 	metrics.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
@@ -44,10 +45,19 @@ func (a *API) routeService() {
 	a.routeDocs()
 }
 
+// whyNot is what users may read of the error; the log has all of it.
+func whyNot(err error) string {
+	var known *problem.Error
+	if errors.As(err, &known) {
+		return " " + known.Detail
+	}
+	return ""
+}
+
 func (a *API) readiness(ctx context.Context, _ *struct{}) (*HealthOutput, error) {
 	if err := a.Ready(ctx); err != nil {
-		a.Log.WarnContext(ctx, "the service is not ready", slog.Any("error", err)) // the answer does not say why
-		return nil, problem.New(problem.Unavailable, "The service is not ready.")
+		a.Log.WarnContext(ctx, "the service is not ready", slog.Any("error", err))
+		return nil, problem.New(problem.Unavailable, "The service is not ready.%s", whyNot(err))
 	}
 	return &HealthOutput{Health{"ok"}}, nil
 }
