@@ -10,66 +10,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	_ "modernc.org/sqlite" // for what is looked at when the service has ended
 )
 
-// diskScenarios are about the disk under SQLite.
+// diskScenarios are about the disk under the database.
 var diskScenarios = []scenario{
-	{name: "disk full", does: "the disk of the database is full for a while, and then not", on: []kind{onSQLite}, run: fillDisk},
+	{name: "disk full", does: "the disk of the database (with PostgreSQL, of its tables) is full at load for a while, and then not", on: both, run: fillDisk},
 	{name: "disk error once", does: "of the calls that SQLite makes while an event is accepted, fanned out, sent and recorded, the n-th fails, for each n", on: []kind{onSQLite},
 		run: failingDisk(false)},
 	{name: "disk errors for a while", does: "the n-th call fails and all after it, until the disk is mended, for each n", on: []kind{onSQLite},
 		run: failingDisk(true)},
-}
-
-// fillDisk has the database on a file system of a few megabytes, of which most is taken away and given back.
-func fillDisk(t *testing.T, _ kind) string {
-	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=24m"); err != nil {
-		t.Skipf("no file system can be mounted here, so this is not counted: %v", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
-	s := open(t, database{url: "sqlite:" + filepath.Join(dir, "o.db"), processes: 1}, nil).prepare()
-	s.emit(20)
-	refused := 0
-	for range inFull(2, 10) {
-		ballast := filepath.Join(dir, "ballast")
-		fill(t, ballast)
-		stop := s.load(20 * time.Millisecond)
-		eventually(t, "the service says that it cannot", func() bool {
-			status, header, text, err := s.call(context.Background(), s.slots[0].Load(), tenants[0], http.MethodPost, "/v1/events", visit(tenants[0], newEventID()))
-			if err == nil && status != http.StatusAccepted {
-				if err := s.excuse(status, header, text); err != nil {
-					t.Error(err)
-				}
-				refused++
-			}
-			return refused > 0 || t.Failed()
-		})
-		if err := os.Remove(ballast); err != nil {
-			t.Fatal(err)
-		}
-		stop()
-	}
-	return s.check(0).String()
-}
-
-// fill writes into the file until there is no room left.
-func fill(t *testing.T, path string) {
-	file, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = file.Close() }()
-	for size := 1 << 20; size > 0; size /= 2 {
-		for err = nil; err == nil; {
-			_, err = file.Write(make([]byte, size))
-		}
-	}
 }
 
 // hookedDisk is the hooks of adapters/faults in a process.

@@ -151,6 +151,23 @@ func (s *Server) await() error {
 	}
 }
 
+// CreateOn makes a database whose tables are in a directory, which it makes, and returns the database's URL.
+func (s *Server) CreateOn(dir string) (url string, err error) {
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return "", err
+	}
+	if s.credential != nil {
+		if err := os.Chown(dir, int(s.credential.Uid), int(s.credential.Gid)); err != nil {
+			return "", err
+		}
+	}
+	name := randomName("elsewhere")
+	if err := execute(s.URL, "CREATE TABLESPACE "+name+" LOCATION '"+dir+"'"); err != nil {
+		return "", err
+	}
+	return within(s.URL, name), execute(s.URL, "CREATE DATABASE "+name+" TEMPLATE template0 TABLESPACE "+name)
+}
+
 // Kill ends the server as a crash does.
 func (s *Server) Kill() { s.end(syscall.SIGQUIT) }
 
