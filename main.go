@@ -216,7 +216,9 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	tel.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) { return queue(ctx, store, d) })
 	s := &service{telemetry: tel, sender: sender, firstKey: firstKey, Process: process.Process{
 		Log: log, Now: now, Intake: []loop.Loop{in.Loop()}, ShutdownTimeout: c.ShutdownTimeout,
-		Watch: func(ctx context.Context) { db.Watch(ctx, func() { d.Wake(); sweeper.Wake(); worker.Wake() }) },
+		Watch: func(ctx context.Context) {
+			db.Watch(ctx, func() { d.Wake(); sweeper.Wake(); worker.Wake() }, d.Changed)
+		},
 	}}
 	takeover := dispatch.NewTakeover(store, store, now, incarnation)
 	s.Loops = []loop.Loop{takeover.Heartbeat(), retention.New(store, retention.Ages(c.Retention), now).Loop(),

@@ -108,8 +108,9 @@ type Database interface {
 	Lock() (unlock func() error, err error)
 	Store(sealer Sealer) Store
 	Log(logger *slog.Logger, now func() time.Time) Log
-	// Watch calls changed after commits that changed what is due, until ctx ends.
-	Watch(ctx context.Context, changed func())
+	// Watch calls due after commits that changed what is due, and subscription with each that a commit changed, until ctx
+	// ends. The latter must not block, and may miss what another process changed.
+	Watch(ctx context.Context, due func(), subscription func(dispatch.Lane))
 	Close() error
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/postgres/eventlog"
+	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // Postgres says how to reach a PostgreSQL.
@@ -56,10 +57,11 @@ func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) Log {
 	return postgresLog{eventlog.New(s.DB, logger, now)}
 }
 
-func (s postgresServer) Watch(ctx context.Context, changed func()) {
+func (s postgresServer) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
 	watch := s.WatchQueue()
 	defer watch.Stop()
-	forward(ctx, watch.C, changed)
+	defer s.HearSubscriptions(subscription)()
+	forward(ctx, watch.C, due)
 }
 
 type postgresLog struct{ *eventlog.Log }

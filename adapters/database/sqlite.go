@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // OpenSQLite opens the file at path; its folder is made.
@@ -36,10 +37,11 @@ func (f sqliteFile) Log(logger *slog.Logger, now func() time.Time) Log {
 	return sqliteLog{eventlog.New(f.DB, logger, now)}
 }
 
-func (f sqliteFile) Watch(ctx context.Context, changed func()) {
+func (f sqliteFile) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
 	watch := f.WatchQueue()
 	defer watch.Stop()
-	forward(ctx, watch.C, changed)
+	defer f.HearSubscriptions(subscription)()
+	forward(ctx, watch.C, due)
 }
 
 type sqliteLog struct{ *eventlog.Log }

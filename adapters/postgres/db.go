@@ -22,6 +22,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // Config says how to reach a database. Only URL is needed.
@@ -121,6 +122,11 @@ func (db *DB) WatchTopic(topic string) *wakeup.Watch { return db.signals.WatchTo
 
 // WatchQueue hears of each commit that made deliveries due.
 func (db *DB) WatchQueue() *wakeup.Watch { return db.signals.WatchQueue() }
+
+// HearSubscriptions hears of each subscription that a commit changes; see wakeup.Signals.
+func (db *DB) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
+	return db.signals.HearSubscriptions(fn)
+}
 
 // Close ends what runs in the background and closes the connections when their users are done. A second call does nothing.
 func (db *DB) Close() error {

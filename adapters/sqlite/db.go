@@ -20,6 +20,7 @@ import (
 	_ "modernc.org/sqlite" // the driver, in pure Go
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // DB is an open database file. All methods are safe for concurrent use.
@@ -99,6 +100,11 @@ func (db *DB) WatchTopic(topic string) *wakeup.Watch { return db.signals.WatchTo
 
 // WatchQueue hears of each commit that made deliveries due.
 func (db *DB) WatchQueue() *wakeup.Watch { return db.signals.WatchQueue() }
+
+// HearSubscriptions hears of each subscription that a commit changes; see wakeup.Signals.
+func (db *DB) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
+	return db.signals.HearSubscriptions(fn)
+}
 
 // Close waits for the transaction under way and closes the file. Who waits for the writer, then
 // or later, gets ErrClosed. A second call does nothing.

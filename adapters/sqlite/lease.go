@@ -122,7 +122,7 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, req
 	if err != nil || sub.Status != subscription.StatusActive {
 		return err
 	}
-	limit := max(0, min(asked.Slots, sub.MaxInFlight-asked.Out))
+	limit := max(0, min(asked.Slots, sub.MaxInFlight+asked.Ahead-asked.Out))
 	ready, err := all(ctx, s.db, scanQueued, readyInLane, asked.SubscriptionID, asked.Tenant, limit+1)
 	if err != nil {
 		return err

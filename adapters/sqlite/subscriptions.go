@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -70,6 +71,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if n == 0 {
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
+		tx.Appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
 		for i, c := range changes {
 			if err := tx.appendSubscription(ctx, after, before.Version+int64(i)+1, c, by); err != nil {
 				return err

@@ -1,7 +1,11 @@
 // Package wakeup tells the readers of a database what a commit touched, so that nobody has to poll.
 package wakeup
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+)
 
 // Watch is a standing wish to hear of commits. Stop it when it is no longer needed.
 type Watch struct {
@@ -30,6 +34,7 @@ type signalKey struct {
 type Signals struct {
 	mu       sync.Mutex
 	watchers map[signalKey]map[chan struct{}]struct{}
+	hearers  map[*func(dispatch.Lane)]struct{} // of changed subscriptions
 }
 
 func (s *Signals) watch(key signalKey) *Watch {
@@ -64,6 +69,7 @@ func (s *Signals) Committed(topics []string, queue bool) {
 	defer s.mu.Unlock()
 	for _, topic := range topics {
 		s.wake(signalKey{topic: topic})
+		s.tell(topic)
 	}
 	if queue {
 		s.wake(signalKey{queue: true})

@@ -7,17 +7,6 @@ import (
 	"github.com/ordinavo/webhooks/domain/circuit"
 )
 
-// learn tells the lane's circuit what came of an attempt.
-func (s *slots) learn(r result, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.of(r.leased.Lane())
-	l.circuit = l.circuit.Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
-	s.toTell(l)
-	s.line(l, now)
-	s.drop(l)
-}
-
 // forget closes the lane's circuit, and what its subscription allows is to be seen anew.
 func (s *slots) forget(id Lane, now time.Time) {
 	s.mu.Lock()

@@ -39,6 +39,8 @@ type Leased struct {
 	Lease      string
 	// Test marks a sample that an admin asked for.
 	Test bool
+	// waited is for how long it was held.
+	waited time.Duration
 	// Unreadable is why it cannot be sent, since something that is stored is damaged; nil when it can. It fails then, and
 	// its retries give an operator time to mend what is stored.
 	Unreadable error
@@ -73,7 +75,8 @@ type LookAnswer struct {
 type Asked struct {
 	Lane
 	Slots int // how many at most
-	Out   int // how many this process has out already; they count towards what the subscription allows
+	Out   int // how many this process has leased already; they count towards what the subscription allows
+	Ahead int // how many more than the subscription allows at once this process may have leased
 }
 
 // LeaseRequest asks for deliveries that are ready.

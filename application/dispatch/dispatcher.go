@@ -31,7 +31,7 @@ type Dispatcher struct {
 	incarnation string
 
 	slots   *slots
-	started chan Leased // leased, and not attempted yet
+	started chan Leased // to be attempted; each has a slot
 	done    chan result // attempted, and not recorded yet
 	wake    loop.Signal
 	asked   atomic.Bool // somebody knows of something that is due
@@ -56,10 +56,10 @@ type Config struct {
 
 // New makes a dispatcher, which begins by looking for what is due.
 func New(c Config) *Dispatcher {
+	slots := newSlots(c.MaxInFlight)
 	d := &Dispatcher{
 		store: c.Store, disabler: c.Disabler, observer: c.Observer, now: c.Now, jitter: c.Jitter, incarnation: c.Incarnation,
-		slots: newSlots(c.MaxInFlight), started: make(chan Leased, c.MaxInFlight), done: make(chan result, c.MaxInFlight),
-		wake: loop.NewSignal(),
+		slots: slots, started: make(chan Leased, c.MaxInFlight), done: make(chan result, slots.most), wake: loop.NewSignal(),
 	}
 	d.asked.Store(true)
 	return d
@@ -86,10 +86,16 @@ func (d *Dispatcher) Forget(lane Lane) {
 // Circuits counts the receivers that are being spared, by state.
 func (d *Dispatcher) Circuits() map[circuit.State]int { return d.slots.states(d.now()) }
 
+// Changed makes sure that nothing of the lane is sent as its subscription was before.
+func (d *Dispatcher) Changed(lane Lane) {
+	d.slots.changed(lane)
+	d.wake.Send()
+}
+
 // InFlight is how many deliveries are out.
 func (d *Dispatcher) InFlight() int { return d.slots.inFlight() }
 
-// Reserve takes a slot for a delivery that is being scheduled in this process.
+// Reserve promises to take a delivery that is being scheduled in this process.
 func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool) {
 	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight, d.now())
 }
@@ -100,20 +106,24 @@ func (d *Dispatcher) Waiting(lanes []Lane) {
 	d.wake.Send()
 }
 
-// Take starts reserved deliveries once they are committed, or frees their slots when they were not.
+// Take holds reserved deliveries once they are committed, or forgets them when they were not.
 func (d *Dispatcher) Take(deliveries []Leased, committed bool) {
+	d.begin(d.slots.take(deliveries, committed, d.now()))
+	d.wake.Send()
+}
+
+// begin never blocks, since each has a slot.
+func (d *Dispatcher) begin(deliveries []Leased) {
 	for _, l := range deliveries {
-		if committed {
-			d.started <- l
-		} else {
-			d.slots.free(l.Lane(), d.now())
-		}
+		d.started <- l
 	}
 }
 
-// Finish hands in what came of an attempt. It never blocks.
+// Finish hands in what came of an attempt, and begins another in its place. It never blocks.
 func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
-	d.done <- result{l, outcome}
+	r := result{l, outcome}
+	d.done <- r
+	d.begin(d.slots.ended(r, d.now()))
 	d.wake.Send()
 }
 
@@ -126,16 +136,14 @@ func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane(), d.now()) }
 // later turn: what was sent is not sent again.
 func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
-		r := <-d.done
-		d.slots.learn(r, d.now())
-		d.unsaved = append(d.unsaved, r)
+		d.unsaved = append(d.unsaved, <-d.done)
 	}
 	if d.asked.Swap(false) {
 		d.round.ask()
 	}
-	t := &turn{Dispatcher: d, circuits: d.slots.reports()}
-	defer func() { d.slots.notAnswered(t.asked, d.now()) }()
-	if !t.hasWork() && len(d.unsaved) == 0 && len(t.circuits) == 0 {
+	t := &turn{Dispatcher: d, circuits: d.slots.reports(), back: d.slots.giveBack(d.now())}
+	defer t.undo()
+	if !t.hasWork() && len(d.unsaved)+len(t.circuits)+len(t.back) == 0 {
 		return d.next(), nil
 	}
 	if err := d.store.InTx(ctx, t.run); err != nil {
@@ -152,11 +160,11 @@ func (d *Dispatcher) next() time.Time {
 	case len(d.done) > 0:
 		return now
 	case d.closing.Load():
-		return time.Time{}
+		return d.slots.nextGiveBack(now)
 	case d.slots.canAsk(now):
 		return now
 	}
-	next := earlier(d.nextDue, d.slots.nextLook())
+	next := earlier(earlier(d.nextDue, d.slots.nextLook()), d.slots.nextGiveBack(now))
 	if d.slots.mayKnowMore() {
 		next = earlier(next, d.round.next(now))
 	}
@@ -171,23 +179,27 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// StopLeasing takes nothing new; what is out is still attempted and recorded.
-func (d *Dispatcher) StopLeasing() { d.closing.Store(true) }
+// StopLeasing takes nothing new, and gives back what is held; what is out is still attempted and recorded.
+func (d *Dispatcher) StopLeasing() {
+	d.closing.Store(true)
+	d.slots.close()
+	d.wake.Send()
+}
 
 // Close gives back what was leased and not attempted; nothing is leased from then on. Outcomes are still recorded.
 func (d *Dispatcher) Close(ctx context.Context) error {
 	d.StopLeasing()
-	var leased []Leased
 	for len(d.started) > 0 {
-		leased = append(leased, <-d.started)
+		d.slots.putBack(<-d.started, d.now())
 	}
+	leased := d.slots.giveBack(d.now())
 	if len(leased) == 0 {
 		return nil
 	}
 	if err := d.store.GiveBack(ctx, d.incarnation, leased); err != nil {
-		d.Take(leased, true) // for another call of Close
+		d.slots.notGivenBack(leased) // for another call of Close
 		return fmt.Errorf("give %d leases back: %w", len(leased), err)
 	}
-	d.Take(leased, false)
+	d.slots.gaveBack(leased, d.now())
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 // lane is what this process knows of one subscription's queue.
 type lane struct {
 	id      Lane
-	out     int  // attempts, and slots that a lease under way may use
+	out     int  // attempts, and slots that are promised
 	ready   bool // something in it is due, and nobody holds it
 	renewed bool // it was said to be ready while it was asked
 	asked   bool // a lease of it is under way
@@ -22,6 +22,14 @@ type lane struct {
 	circuit circuit.Circuit
 	told    circuit.Report // what is stored of it
 	again   time.Time      // when it is looked at again, since its circuit is open or somebody else leases from it
+
+	promised  int       // slots for what is being leased
+	coming    int       // what is being leased ahead
+	held      []waiting // leased ahead, the oldest first
+	returning int       // taken out of what was held, and not given back yet
+	credit    int       // how many may be held; below zero while that has to be earned
+	filling   bool      // more are leased ahead until its credit is used up
+	suspect   bool      // its subscription has changed since what is held, or to come, was leased
 }
 
 // room is how many more may be out. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
@@ -41,18 +49,21 @@ type share struct {
 	tenant tenant.ID
 	weight int
 	out    int
+	ahead  int     // leased, or to be, beyond what is out
 	ready  int     // lanes
 	line   []*lane // those that may have more out, the one that waits longest first
 	turn   int     // the last one that it had; it had one by coming
 }
 
-// byNeed is a heap of tenants, the one with the least out for its weight first; of equals, the one whose last turn
-// is longer ago.
+// byNeed is a heap of tenants, the one with the least for its weight first; of equals, the one whose last turn is
+// longer ago.
 type byNeed []*share
+
+func (t *share) has() int { return t.out + t.ahead }
 
 func (h byNeed) Len() int { return len(h) }
 func (h byNeed) Less(i, j int) bool {
-	return cmp.Or(cmp.Compare(h[i].out*h[j].weight, h[j].out*h[i].weight), cmp.Compare(h[i].turn, h[j].turn)) < 0
+	return cmp.Or(cmp.Compare(h[i].has()*h[j].weight, h[j].has()*h[i].weight), cmp.Compare(h[i].turn, h[j].turn)) < 0
 }
 func (h byNeed) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *byNeed) Push(x any)   { *h = append(*h, x.(*share)) }
@@ -87,7 +98,7 @@ func (h *byTime) Pop() any {
 func (s *slots) of(id Lane) *lane {
 	l := s.lanes[id]
 	if l == nil {
-		l = &lane{id: id}
+		l = &lane{id: id, credit: firstCredit}
 		s.lanes[id] = l
 	}
 	return l
@@ -135,6 +146,11 @@ func (s *slots) count(l *lane, n int) {
 	s.drop(l)
 }
 
+// addAhead adds to what the lane's tenant has leased beyond what is out; n may be negative.
+func (s *slots) addAhead(l *lane, n int) {
+	s.shareOf(l.id.Tenant).ahead += n
+}
+
 // setReady notes whether something waits in the lane.
 func (s *slots) setReady(l *lane, ready bool, now time.Time) {
 	if l.ready != ready {
@@ -149,19 +165,45 @@ func (s *slots) setReady(l *lane, ready bool, now time.Time) {
 	s.drop(l)
 }
 
-// line puts a lane with something ready into its tenant's line, or notes when to look at it again.
+// move is what is to be done next for a lane.
+type move int
+
+const (
+	nothing move = iota
+	beginHeld
+	leaseForSlot
+	leaseAhead
+)
+
+// next is the lane's next move, if its tenant gets a slot.
+func (s *slots) next(l *lane, now time.Time) move {
+	switch {
+	case s.mayBegin(l, now):
+		return beginHeld
+	case !l.ready || l.asked || l.suspect || l.returning > 0 || l.again.After(now):
+		return nothing
+	case l.room(s.limit, now) > len(l.held):
+		return leaseForSlot
+	case s.spare(l) > 0 && (l.filling || 2*l.ahead() <= l.credit):
+		return leaseAhead
+	default:
+		return nothing
+	}
+}
+
+// line puts a lane for which there is something to do into its tenant's line, or notes when to look at it again.
 func (s *slots) line(l *lane, now time.Time) {
-	if !l.ready || l.queued || l.asked {
+	if l.queued || l.asked {
 		return
 	}
-	if l.room(s.limit, now) > 0 && !l.again.After(now) {
+	if s.next(l, now) != nothing {
 		l.queued = true
 		t := s.shareOf(l.id.Tenant)
 		t.line = append(t.line, l)
 		s.lined[t] = true
 		return
 	}
-	if until := l.circuit.Until(); l.behind && until.After(now) {
+	if until := l.circuit.Until(); l.ready && l.behind && until.After(now) {
 		s.lookAgain(l, until)
 	}
 }
@@ -187,10 +229,10 @@ func (s *slots) dueAgain(now time.Time) {
 
 // drop forgets a lane, and a tenant, of whom there is nothing to know.
 func (s *slots) drop(l *lane) {
-	if l.out == 0 && !l.ready && !l.asked && !l.circuit.Known() && l.told == (circuit.Report{}) {
+	if l.out+l.ahead()+l.returning == 0 && !l.ready && !l.asked && !l.circuit.Known() && l.told == (circuit.Report{}) {
 		delete(s.lanes, l.id)
 	}
-	if t := s.tenants[l.id.Tenant]; t != nil && t.out == 0 && t.ready == 0 {
+	if t := s.tenants[l.id.Tenant]; t != nil && t.has() == 0 && t.ready == 0 {
 		delete(s.tenants, t.tenant)
 		delete(s.lined, t)
 		s.weight -= t.weight

@@ -14,24 +14,31 @@ import (
 // What a tenant does not use is lent to the others. A loan is not called back, since an attempt cannot be: instead
 // the last slots are never lent: they go to tenants that have less than their share beside a newcomer's.
 type slots struct {
-	mu      sync.Mutex
-	limit   int
-	out     int
-	lanes   map[Lane]*lane
-	tenants map[tenant.ID]*share
-	lined   map[*share]bool   // those with somebody in line
-	weights map[tenant.ID]int // other than the default, as the last lease saw them
-	weight  int               // of all tenants that have something out or ready
-	turns   int               // that tenants had
-	later   byTime
-	untold  map[*lane]bool // those of whose circuits something is to be told
+	mu        sync.Mutex
+	limit     int
+	out       int
+	leased    int // by this process, from when it is asked for until its outcome is recorded or it is given back
+	most      int // of leased
+	lanes     map[Lane]*lane
+	tenants   map[tenant.ID]*share
+	lined     map[*share]bool   // those with somebody in line
+	weights   map[tenant.ID]int // other than the default, as the last lease saw them
+	weight    int               // of all tenants that have something leased or ready
+	turns     int               // that tenants had
+	later     byTime
+	untold    map[*lane]bool // those of whose circuits something is to be told
+	holding   map[*lane]bool // those that hold something
+	heldBytes int            // of bodies
+	returning []Leased       // taken out of what was held, to be given back
+	closed    bool           // nothing that is held is begun any more
 }
 
 // keptBack is the part of the slots that are never lent: few, since a tenant whose receivers answer needs few.
 const keptBack = 64
 
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}, weights: map[tenant.ID]int{}, untold: map[*lane]bool{}}
+	return &slots{limit: limit, most: (1 + aheadOfSlots) * limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{},
+		weights: map[tenant.ID]int{}, untold: map[*lane]bool{}, holding: map[*lane]bool{}}
 }
 
 // may reports whether the tenant may have one more out.
@@ -43,17 +50,19 @@ func (s *slots) may(t *share) bool {
 	return s.out < s.limit && t.out < max(1, s.limit*t.weight/withNewcomer)
 }
 
-// reserve takes a slot, unless the process or the lane is full, or older ones of the lane wait. A
-// lane that gets none is known to have something ready.
+// reserve promises a slot or a place ahead, unless older ones of the lane wait, or there is none. A lane that gets none is
+// known to have something ready.
 func (s *slots) reserve(id Lane, maxInFlight int, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(id)
-	if l.ready || l.asked || l.out >= maxInFlight || !s.may(s.shareOf(id.Tenant)) {
+	l.allowed = maxInFlight
+	slot := l.ahead() == 0 && l.out < maxInFlight && s.may(s.shareOf(id.Tenant))
+	if l.ready || l.asked || l.suspect || l.returning > 0 || s.leased >= s.most || !slot && s.spare(l) <= 0 {
 		s.found(l, now)
 		return false
 	}
-	s.count(l, 1)
+	s.promise(l, slot)
 	return true
 }
 
@@ -71,81 +80,92 @@ func (s *slots) found(l *lane, now time.Time) {
 	s.setReady(l, true, now)
 }
 
-// ask shares out the slots that are free, and those of the recorded outcomes, over lanes with something
-// ready: one at a time to the tenant that has least for its weight. They are taken until asked ends.
-func (s *slots) ask(recorded []result, now time.Time) []Asked {
+// ask shares out the slots that are free over lanes that hold something or have something ready, one at a time to the
+// tenant that has least for its weight; then lanes that may hold more are asked for that. What is to be leased is promised
+// until asked ends.
+func (s *slots) ask(now time.Time) (asked []Asked, begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dueAgain(now)
-	for _, r := range recorded {
-		l := s.of(r.leased.Lane())
-		s.count(l, -1)
-		s.line(l, now)
-	}
-	given := s.give(now)
-	for _, r := range recorded {
-		s.count(s.of(r.leased.Lane()), 1)
-	}
-	return given
+	g := giving{slots: s, now: now, place: map[*lane]int{}}
+	g.give()
+	return g.asked, g.begun
 }
 
-func (s *slots) give(now time.Time) (given []Asked) {
-	needy := make(byNeed, 0, len(s.lined))
-	for t := range s.lined {
+// giving is one round of sharing out.
+type giving struct {
+	*slots
+	now   time.Time
+	asked []Asked
+	place map[*lane]int // in asked
+	begun []Leased
+}
+
+func (g *giving) give() {
+	needy := make(byNeed, 0, len(g.lined))
+	for t := range g.lined {
 		needy = append(needy, t)
 	}
 	heap.Init(&needy)
-	place := map[*lane]int{}
-	for n := 0; n < maxLeasedAtOnce && len(needy) > 0; {
+	for n := 0; n < maxLeasedAtOnce && len(needy) > 0 && g.leased < g.most; n++ {
 		t := needy[0]
-		l := s.next(t, now)
-		if l == nil || !s.may(t) {
+		l, move := g.first(t, g.now)
+		if move == nothing || move != leaseAhead && !g.may(t) {
 			heap.Pop(&needy)
 			continue
 		}
 		t.line = append(t.line[1:], l)
-		at, known := place[l]
-		if !known {
-			at = len(given)
-			place[l] = at
-			given = append(given, Asked{Lane: l.id, Out: l.out})
+		if move == beginHeld {
+			g.begun = append(g.begun, g.pop(l, g.now))
+		} else {
+			g.ask(l, move)
 		}
-		given[at].Slots++
-		s.count(l, 1)
-		t.turn = s.nextTurn()
-		n++
+		t.turn = g.nextTurn()
 		heap.Fix(&needy, 0)
 	}
-	for l := range place {
+	for l := range g.place {
 		l.asked = true
 	}
-	return given
 }
 
-// next is the first of the tenant's line that may have more out; the others leave it.
-func (s *slots) next(t *share, now time.Time) *lane {
+func (g *giving) ask(l *lane, move move) {
+	at, known := g.place[l]
+	if !known {
+		at = len(g.asked)
+		g.place[l] = at
+		g.asked = append(g.asked, Asked{Lane: l.id, Out: l.out + l.ahead()})
+	}
+	g.asked[at].Slots++
+	if move == leaseAhead {
+		g.asked[at].Ahead++
+		l.filling = true
+	}
+	g.promise(l, move == leaseForSlot)
+}
+
+// first is the first of the tenant's line for which there is something to do; the others leave it.
+func (s *slots) first(t *share, now time.Time) (*lane, move) {
 	for len(t.line) > 0 {
 		l := t.line[0]
-		if l.ready && !l.asked && l.room(s.limit, now) > 0 && !l.again.After(now) {
-			return l
+		if m := s.next(l, now); m != nothing {
+			return l, m
 		}
 		t.line, l.queued = t.line[1:], false
 		s.line(l, now)
 	}
 	delete(s.lined, t)
-	return nil
+	return nil, nothing
 }
 
-// canAsk reports whether there is a slot for something that is ready.
+// canAsk reports whether there is something to begin or to lease.
 func (s *slots) canAsk(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dueAgain(now)
 	found := false
 	for t := range s.lined { // all of them, so that what is done does not depend on the order of a map
-		if s.may(t) && s.next(t, now) != nil {
-			found = true
-		}
+		_, move := s.first(t, now)
+		found = found || s.leased < s.most && (move == leaseAhead || move != nothing && s.may(t))
 	}
 	return found
 }
@@ -153,48 +173,96 @@ func (s *slots) canAsk(now time.Time) bool {
 // retryLane is how long a lane is left alone from which another process is leasing right now.
 const retryLane = 20 * time.Millisecond
 
-// answered counts what the lanes that were asked gave, and frees the slots that they did not use.
-func (s *slots) answered(asked []Asked, answer LeaseAnswer, now time.Time) {
+// answered counts what the lanes that were asked gave, takes back what was promised in vain, and says what begins.
+func (s *slots) answered(asked []Asked, answer LeaseAnswer, leasedAt, now time.Time) (begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	got := map[Lane]int{}
+	got := map[Lane][]Leased{}
 	for _, l := range answer.Leased {
-		got[l.Lane()]++
+		got[l.Lane()] = append(got[l.Lane()], l)
 	}
 	for _, a := range asked {
 		l := s.of(a.Lane)
 		rest, any := answer.Lanes[a.Lane]
-		if l.asked, l.behind = false, rest.More; any {
+		if l.asked, l.filling, l.behind = false, false, rest.More; any {
 			l.allowed = rest.MaxInFlight
 			s.weigh(a.Tenant, rest.Weight)
 		}
-		if rest.More && got[a.Lane] == 0 && rest.MaxInFlight > a.Out {
+		if rest.More && len(got[a.Lane]) == 0 && rest.MaxInFlight+a.Ahead > a.Out {
 			s.lookAgain(l, now.Add(retryLane))
 		}
 		ready := rest.More || l.renewed
 		l.renewed = false
 		s.setReady(l, ready, now)
-		s.count(l, got[a.Lane]-a.Slots)
-		s.line(l, now)
+		begun = append(begun, s.arrive(l, got[a.Lane], a.Slots, now, leasedAt)...)
+		s.drop(l)
 	}
+	return begun
 }
 
-// notAnswered frees the slots of a lease that failed.
+// notAnswered takes back what a lease that failed was promised.
 func (s *slots) notAnswered(asked []Asked, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, a := range asked {
 		l := s.of(a.Lane)
-		l.asked, l.renewed = false, false
-		s.count(l, -a.Slots)
+		l.asked, l.filling, l.renewed = false, false, false
+		s.unpromise(l, a.Slots)
 		s.line(l, now)
 	}
 }
 
+// take holds what was reserved, and says what of it begins; when it was not committed there is nothing to hold.
+func (s *slots) take(deliveries []Leased, committed bool, now time.Time) (begun []Leased) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	lanes := map[*lane][]Leased{}
+	var order []*lane
+	for _, d := range deliveries {
+		l := s.of(d.Lane())
+		if lanes[l] == nil {
+			order = append(order, l)
+		}
+		lanes[l] = append(lanes[l], d)
+	}
+	for _, l := range order {
+		if committed {
+			begun = append(begun, s.arrive(l, lanes[l], len(lanes[l]), now, now)...)
+			continue
+		}
+		s.unpromise(l, len(lanes[l]))
+		s.line(l, now)
+	}
+	return begun
+}
+
+// ended frees the slot of an attempt, learns from what came of it, and says what begins in its place.
+func (s *slots) ended(r result, now time.Time) []Leased {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.of(r.leased.Lane())
+	l.circuit = l.circuit.Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
+	l.earn(r)
+	s.toTell(l)
+	s.count(l, -1)
+	begun := s.begin(l, 0, now)
+	s.drop(l)
+	return begun
+}
+
+// settled counts outcomes as recorded.
+func (s *slots) settled(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leased -= n
+}
+
+// free frees the slot of an attempt of which nothing is to be recorded.
 func (s *slots) free(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(id)
+	s.leased--
 	s.count(l, -1)
 	s.line(l, now)
 }

@@ -13,7 +13,9 @@ type turn struct {
 	*Dispatcher
 	look     *LookRequest  // nil for none
 	looked   time.Duration // how long that took
+	back     []Leased      // to be given back
 	asked    []Asked
+	leasedAt time.Time
 	found    LookAnswer
 	leased   LeaseAnswer
 	ended    map[delivery.Status]int
@@ -33,8 +35,21 @@ func (t *turn) hasWork() bool {
 			t.look.After, t.look.Lanes = t.round.after, maxLookedAtOnce
 		}
 	}
-	t.asked = t.slots.ask(nil, now)
+	t.ask(now)
 	return t.look != nil || len(t.asked) > 0
+}
+
+// ask begins what is held as far as there are slots, and takes what else there is for the lease.
+func (t *turn) ask(now time.Time) {
+	asked, begun := t.slots.ask(now)
+	t.asked = asked
+	t.begin(begun)
+}
+
+// undo is the end of a turn that failed.
+func (t *turn) undo() {
+	t.slots.notAnswered(t.asked, t.now())
+	t.slots.notGivenBack(t.back)
 }
 
 // run is done anew when the store finds that it met somebody else's transaction.
@@ -46,6 +61,11 @@ func (t *turn) run(ctx context.Context) (err error) {
 	if len(t.circuits) > 0 {
 		if err := t.store.NoteCircuits(ctx, t.incarnation, t.circuits); err != nil {
 			return fmt.Errorf("note %d circuits: %w", len(t.circuits), err)
+		}
+	}
+	if len(t.back) > 0 {
+		if err := t.store.GiveBack(ctx, t.incarnation, t.back); err != nil {
+			return fmt.Errorf("give %d leases back: %w", len(t.back), err)
 		}
 	}
 	if t.closing.Load() {
@@ -61,9 +81,10 @@ func (t *turn) run(ctx context.Context) (err error) {
 		t.slots.ready(t.found.Ready, now)
 	}
 	t.slots.notAnswered(t.asked, now)
-	if t.asked = t.slots.ask(t.unsaved, now); len(t.asked) == 0 {
+	if t.ask(now); len(t.asked) == 0 {
 		return nil
 	}
+	t.leasedAt = now
 	t.leased, err = t.store.LeaseReady(ctx, LeaseRequest{Lease: t.incarnation, Now: now, Lanes: t.asked})
 	if err != nil {
 		return fmt.Errorf("lease: %w", err)
@@ -77,14 +98,14 @@ func (t *turn) end(ctx context.Context) {
 	for status, n := range t.ended {
 		t.observer.DeliveriesEnded(ctx, status, n)
 	}
-	for _, r := range t.unsaved {
-		t.slots.free(r.leased.Lane(), now)
-	}
+	t.slots.settled(len(t.unsaved))
+	clear(t.unsaved)
 	t.unsaved = t.unsaved[:0]
 	t.slots.told(t.circuits)
-	t.slots.answered(t.asked, t.leased, now)
+	t.slots.gaveBack(t.back, now)
+	t.back = nil
+	t.begin(t.slots.answered(t.asked, t.leased, t.leasedAt, now))
 	t.asked = nil
-	t.Take(t.leased.Leased, true)
 	if t.look == nil {
 		return
 	}

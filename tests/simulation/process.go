@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/seal"
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
@@ -236,6 +237,9 @@ func (p *process) hear(topics []string, queue bool) {
 	for _, topic := range topics {
 		if topic == memory.TopicEvents {
 			p.log.Send()
+		}
+		if lane, changed := wakeup.Subscription(topic); changed {
+			p.dispatcher.Changed(lane)
 		}
 	}
 	if queue {

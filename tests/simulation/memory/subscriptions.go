@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -52,6 +53,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			row.failingSince, row.failures = time.Time{}, 0
 		}
 		s.subscriptions.put(tx, k, storedSubscription{after, row.failingSince, row.failures})
+		tx.appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
 		for i, c := range changes {
 			r := record{topic: TopicSubscriptions, tenant: after.Tenant, stream: subscriptionStream + after.ID,
 				version: before.Version + int64(i) + 1, at: after.UpdatedAt, subscription: c, by: by}

@@ -1,0 +1,253 @@
+package dispatch
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+)
+
+// A lane may have more leased than it may have out: what waits in memory starts as soon as an attempt ends, without a round
+// trip, and a lease brings many at once. It is held for a short time only, since it is sent by the subscription as it was
+// then, and since no other process can send it meanwhile; and only for a receiver that is well.
+const (
+	// holdFor is how long a delivery waits for its turn before it is given back: a small part of HeartbeatTimeout, so
+	// that nothing is sent whose lease may be over.
+	holdFor = HeartbeatTimeout / 10
+	// aheadOfSlots is how many times its slots a process may hold.
+	aheadOfSlots = 4
+	// maxHeldBytes bounds the bodies that are held, but for what one lease brings.
+	maxHeldBytes = 16 << 20
+
+	// A lane's credit is how many it may hold. Each success that began soon after its lease adds one, up to most, each that
+	// waited long takes one, so that a lane holds what it sends in an eighth to a quarter of a second.
+	firstCredit = 64
+	mostCredit  = 1024
+	// lostCredit is what a failure leaves: so many successes have to follow before anything is held again.
+	lostCredit = -64
+)
+
+// waiting is a delivery that is leased ahead.
+type waiting struct {
+	Leased
+	since time.Time
+}
+
+func (w waiting) compare(other waiting) int {
+	return cmp.Or(w.Delivery.DueAt.Compare(other.Delivery.DueAt), cmp.Compare(w.Delivery.ID, other.Delivery.ID))
+}
+
+// spare is how many more may be leased ahead in the lane. When slots are short nothing is, so that tenants get them by their
+// shares; a receiver that is being spared gets what it may have and no more.
+func (s *slots) spare(l *lane) int {
+	if l.allowed == 0 || l.circuit.Known() || 2*s.out > s.limit || s.heldBytes >= maxHeldBytes {
+		return 0
+	}
+	return min(l.credit-l.ahead(), s.most-s.leased)
+}
+
+// ahead is how many are held, or are to come and will be.
+func (l *lane) ahead() int { return len(l.held) + l.coming }
+
+// promise counts one that is to be leased; with a slot, or ahead of one.
+func (s *slots) promise(l *lane, slot bool) {
+	s.leased++
+	if slot {
+		l.promised++
+		s.count(l, 1)
+		return
+	}
+	s.addAhead(l, 1)
+	l.coming++
+}
+
+// unpromise takes back what did not come of so many.
+func (s *slots) unpromise(l *lane, n int) {
+	s.leased -= n
+	ahead := min(l.coming, n)
+	l.coming -= ahead
+	s.addAhead(l, -ahead)
+	l.promised -= n - ahead
+	s.count(l, ahead-n)
+	l.clear()
+}
+
+// arrive holds what came of so many that were promised, and begins what may begin.
+func (s *slots) arrive(l *lane, came []Leased, promised int, now time.Time, since time.Time) []Leased {
+	s.unpromise(l, promised-len(came))
+	slots := min(l.promised, len(came))
+	l.promised -= slots
+	l.coming -= len(came) - slots
+	s.addAhead(l, slots) // all of them are held for a moment
+	for _, c := range came {
+		s.hold(l, waiting{c, since})
+	}
+	s.count(l, -slots)
+	l.clear()
+	return s.begin(l, slots, now)
+}
+
+// clear trusts the lane again once nothing is left that was leased before its subscription changed.
+func (l *lane) clear() { l.suspect = l.suspect && l.ahead()+l.promised > 0 }
+
+// hold keeps the lane's order: the oldest first.
+func (s *slots) hold(l *lane, w waiting) {
+	s.heldBytes += len(w.Body)
+	s.holding[l] = true
+	at := len(l.held)
+	if at > 0 && l.held[at-1].compare(w) > 0 {
+		at, _ = slices.BinarySearchFunc(l.held, w, waiting.compare)
+	}
+	l.held = slices.Insert(l.held, at, w)
+}
+
+// begin takes what is held as far as there is room: for so many a slot was promised, for others one must be free that
+// nobody waits for.
+func (s *slots) begin(l *lane, promised int, now time.Time) (begun []Leased) {
+	for s.mayBegin(l, now) && (promised > 0 || 2*s.out <= s.limit) {
+		begun = append(begun, s.pop(l, now))
+		promised--
+	}
+	s.line(l, now)
+	return begun
+}
+
+// mayBegin reports whether the lane's next is to be sent as soon as it gets a slot.
+func (s *slots) mayBegin(l *lane, now time.Time) bool {
+	return len(l.held) > 0 && l.room(s.limit, now) > 0 && !s.closed && !l.suspect && l.held[0].fresh(now)
+}
+
+// fresh reports whether it may still be sent; by a clock that was set back it may not.
+func (w waiting) fresh(now time.Time) bool {
+	waited := now.Sub(w.since)
+	return waited >= 0 && waited <= holdFor
+}
+
+// pop gives a slot to the first that is held.
+func (s *slots) pop(l *lane, now time.Time) Leased {
+	w := l.held[0]
+	l.held[0] = waiting{}
+	l.held = l.held[1:]
+	s.heldBytes -= len(w.Body)
+	s.addAhead(l, -1)
+	if len(l.held) == 0 {
+		l.held = nil
+		delete(s.holding, l)
+	}
+	s.count(l, 1)
+	w.waited = now.Sub(w.since)
+	return w.Leased
+}
+
+// earn adjusts the credit by an attempt that ended.
+func (l *lane) earn(r result) {
+	switch {
+	case l.circuit.Known():
+		l.credit = lostCredit
+	case !r.outcome.Succeeded():
+	case r.leased.waited <= holdFor/4:
+		l.credit = min(l.credit+1, mostCredit)
+	case r.leased.waited > holdFor/2:
+		l.credit = max(l.credit-1, 0)
+	}
+}
+
+// changed notes that the lane's subscription has changed: what is leased ahead, or is about to be, is not to be sent.
+func (s *slots) changed(id Lane) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lanes[id]; l != nil {
+		l.suspect = true
+		l.clear()
+	}
+}
+
+// spoiled reports whether what the lane holds is to be given back.
+func (s *slots) spoiled(l *lane, now time.Time) bool {
+	return len(l.held) > 0 && (s.closed || l.suspect || l.circuit.Known() || !l.held[0].fresh(now))
+}
+
+// giveBack takes out what is not to be sent by this process: all that a lane holds, since nothing may overtake what is given
+// back. Until it was, nothing else of the lane is leased.
+func (s *slots) giveBack(now time.Time) []Leased {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range slices.SortedFunc(maps.Keys(s.holding), func(a, b *lane) int { return a.id.Compare(b.id) }) {
+		if s.spoiled(l, now) {
+			s.takeOut(l, now)
+		}
+	}
+	back := s.returning
+	s.returning = nil
+	return back
+}
+
+func (s *slots) takeOut(l *lane, now time.Time) {
+	if !l.held[0].fresh(now) {
+		l.credit = min(l.credit, 0)
+	}
+	for _, w := range l.held {
+		s.returning = append(s.returning, w.Leased)
+		s.heldBytes -= len(w.Body)
+	}
+	l.returning += len(l.held)
+	l.held = nil
+	delete(s.holding, l)
+	l.behind = true
+	l.clear()
+}
+
+// notGivenBack keeps what could not be given back, for another time.
+func (s *slots) notGivenBack(list []Leased) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.returning = append(s.returning, list...)
+}
+
+// gaveBack makes the lanes ready again.
+func (s *slots) gaveBack(list []Leased, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range list {
+		l := s.of(g.Lane())
+		s.leased--
+		l.returning--
+		s.addAhead(l, -1)
+		if l.returning == 0 {
+			s.found(l, now)
+		}
+	}
+}
+
+// nextGiveBack is when something is to be given back; zero for never.
+func (s *slots) nextGiveBack(now time.Time) (next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.returning) > 0 {
+		return now
+	}
+	for l := range s.holding {
+		if s.spoiled(l, now) {
+			return now
+		}
+		next = earlier(next, l.held[0].since.Add(holdFor+time.Microsecond))
+	}
+	return next
+}
+
+// close begins nothing more of what is held.
+func (s *slots) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+}
+
+// putBack holds again what was begun and not attempted.
+func (s *slots) putBack(begun Leased, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.of(begun.Lane())
+	s.addAhead(l, 1)
+	s.hold(l, waiting{begun, now})
+	s.count(l, -1)
+}
