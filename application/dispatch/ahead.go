@@ -104,7 +104,7 @@ func (s *slots) hold(l *lane, w waiting) {
 // begin takes what is held as far as there is room: for so many a slot was promised, for others one must be free that
 // nobody waits for.
 func (s *slots) begin(l *lane, promised int, now time.Time) (begun []Leased) {
-	for s.mayBegin(l, now) && (promised > 0 || 2*s.out <= s.limit) {
+	for s.mayBegin(l, now) && (promised > 0 || !l.circuit.Known() && 2*s.out <= s.limit) {
 		begun = append(begun, s.pop(l, now))
 		promised--
 	}

@@ -85,7 +85,7 @@ func TestAFailedTransactionKeepsOutcomesAndWritesThemOnce(t *testing.T) {
 				if _, err := w.Step(t.Context()); !errors.Is(err, broken) {
 					t.Fatalf("got %v", err)
 				}
-				if w.InFlight() != 1 || len(w.ended) > 0 || len(w.take()) > 0 {
+				if w.InFlight() != 0 || len(w.ended) > 0 || len(w.take()) > 0 {
 					t.Fatalf("%d in flight, ended %v", w.InFlight(), w.ended)
 				}
 			}
@@ -149,7 +149,7 @@ func TestAnOutcomeThatCannotFollowHoldsNobodyUp(t *testing.T) {
 	bad, good := w.schedule(lane, incarnation), w.schedule(lane, incarnation)
 	bad.Delivery.Status = delivery.StatusParked
 	for _, l := range []dispatch.Leased{bad, good} {
-		w.Reserve(lane, 2)
+		w.hand(l)
 		w.Finish(l, succeeded())
 	}
 	w.step()
@@ -192,7 +192,7 @@ func TestFiveDaysOfOnlyFailuresDisable(t *testing.T) {
 			attempt := func(outcomes ...delivery.Outcome) {
 				for _, o := range outcomes {
 					l := w.schedule(lane, incarnation)
-					w.Reserve(lane, 4)
+					w.hand(l)
 					w.Finish(l, o)
 				}
 				w.step()
@@ -273,9 +273,6 @@ func TestNothingOvertakesOlderOnesOfItsLane(t *testing.T) {
 	w.step()
 	if _, ok := w.Reserve(slow, 1); !ok {
 		t.Error("refused although nothing waits any more")
-	}
-	if _, ok := w.Reserve(slow, 1); ok {
-		t.Error("more than the lane allows")
 	}
 }
 

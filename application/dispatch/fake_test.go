@@ -93,6 +93,16 @@ func (w *world) schedule(lane dispatch.Lane, lease string) dispatch.Leased {
 	return w.leased(d, lease)
 }
 
+// hand hands over what was scheduled just now, and takes it to be attempted.
+func (w *world) hand(l dispatch.Leased) {
+	w.Helper()
+	if _, ok := w.Reserve(l.Lane(), w.lane[l.Lane()].MaxInFlight); !ok {
+		w.Fatal("it is not taken")
+	}
+	w.Take([]dispatch.Leased{l}, true)
+	w.take()
+}
+
 func (w *world) leased(d delivery.Delivery, lease string) dispatch.Leased {
 	return dispatch.Leased{Delivery: d, Subscription: w.lane[laneOf(d)], Lease: lease, TraceParent: "00-trace"}
 }
@@ -188,7 +198,7 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 	}
 	for _, asked := range r.Lanes {
 		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight, Weight: cmp.Or(w.weight[asked.Tenant], tenant.DefaultWeight)}
-		left := min(asked.Slots, rest.MaxInFlight-asked.Out)
+		left := min(asked.Slots, rest.MaxInFlight+asked.Ahead-asked.Out)
 		for _, q := range w.inOrder() {
 			switch {
 			case laneOf(q.Delivery) != asked.Lane || q.lease != "" || !q.Status.IsClaimable() || q.DueAt.After(r.Now):

@@ -178,7 +178,7 @@ const (
 // next is the lane's next move, if its tenant gets a slot.
 func (s *slots) next(l *lane, now time.Time) move {
 	switch {
-	case s.mayBegin(l, now):
+	case s.mayBegin(l, now) && !l.circuit.Known():
 		return beginHeld
 	case !l.ready || l.asked || l.suspect || l.returning > 0 || l.again.After(now):
 		return nothing

@@ -1,0 +1,287 @@
+package dispatch_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// holding makes a lane of the limit with n deliveries due and lets turns lease what they may; out is what has begun.
+func holding(t *testing.T, limit, n int) (w *world, lane dispatch.Lane, out []dispatch.Leased) {
+	t.Helper()
+	w = newWorld(t, 100)
+	lane = w.subscribe("sub_1", limit)
+	for range n {
+		w.schedule(lane, "")
+	}
+	w.fill(&out)
+	if len(out) != limit || w.held() == 0 {
+		t.Fatalf("%d are out and %d are held", len(out), w.held())
+	}
+	return w, lane, out
+}
+
+// held is how many are leased and not out.
+func (w *world) held() (n int) {
+	for _, q := range w.rows {
+		if q.lease != "" {
+			n++
+		}
+	}
+	return n - w.InFlight()
+}
+
+func TestAnAttemptThatEndsIsFollowedWithoutATurn(t *testing.T) {
+	w, _, out := holding(t, 2, 10)
+	transactions := w.transactions
+	for i := range 10 {
+		if want := fmt.Sprintf("dlv_%04d", i+1); out[i].Delivery.ID != want {
+			t.Fatalf("%s is the next, not %s", out[i].Delivery.ID, want)
+		}
+		w.Finish(out[i], succeeded())
+		out = append(out, w.take()...)
+		if n := w.InFlight(); n > 2 || n != len(out)-i-1 {
+			t.Fatalf("%d are out", n)
+		}
+	}
+	if w.transactions != transactions || len(out) != 10 {
+		t.Errorf("%d were sent with %d transactions between them", len(out), w.transactions-transactions)
+	}
+	if w.step(); w.ended[delivery.StatusSucceeded] != 10 || w.transactions != transactions+1 {
+		t.Errorf("recorded %v in %d transactions", w.ended, w.transactions-transactions)
+	}
+}
+
+func TestWhatIsHeldIsBounded(t *testing.T) {
+	w, _, out := holding(t, 4, 800)
+	first := w.held()
+	if first > 64 {
+		t.Errorf("%d are held of a receiver that nothing is known of", first)
+	}
+	most := 0
+	for range 300 {
+		w.Finish(out[0], succeeded())
+		out = append(out[1:], w.take()...)
+		w.fill(&out)
+		most = max(most, w.held())
+	}
+	if most <= first || most > 400 {
+		t.Errorf("at most %d were held of a receiver that is quick, by a process with 100 slots", most)
+	}
+}
+
+// A receiver that answers as if it were slow is held no more for than it gets soon.
+func TestASlowReceiverIsHeldLittleFor(t *testing.T) {
+	w, _, out := holding(t, 2, 1000)
+	for range 100 {
+		w.now = w.now.Add(300 * time.Millisecond)
+		for _, l := range out {
+			w.Finish(l, succeeded())
+		}
+		out = w.take()
+		w.fill(&out)
+		out = slices.DeleteFunc(out, func(l dispatch.Leased) bool { return w.rows[l.Delivery.ID].lease == "" })
+	}
+	if n := w.held(); n > 4 {
+		t.Errorf("%d are held of a receiver that takes 7 a second", n)
+	}
+}
+
+func TestWhatWaitsTooLongIsGivenBack(t *testing.T) {
+	for name, pass := range map[string]time.Duration{"time passes": 501 * time.Millisecond, "the clock is set back": -time.Second} {
+		t.Run(name, func(t *testing.T) {
+			w, _, out := holding(t, 2, 10)
+			next := w.step()
+			if pass > 0 && (next.IsZero() || next.After(w.now.Add(pass))) {
+				t.Errorf("the next turn comes at %s", next)
+			}
+			w.now = w.now.Add(pass)
+			if w.Finish(out[0], succeeded()); len(w.take()) != 0 {
+				t.Fatal("what was leased long ago is sent")
+			}
+			due := w.rows["dlv_0003"].DueAt
+			w.step()
+			if q := w.rows["dlv_0003"]; q.lease != "" || q.Version != 1 || !q.DueAt.Equal(due) || w.held() != 0 {
+				t.Errorf("%d are held, and %+v", w.held(), q)
+			}
+			w.now = w.now.Add(time.Second) // the clock is right again
+			if w.step(); len(w.Started()) == 0 {
+				t.Fatal("what was given back is not leased again")
+			}
+			if l := w.take()[0]; l.Delivery.ID != "dlv_0003" {
+				t.Errorf("%s is next, and dlv_0003 is older", l.Delivery.ID)
+			}
+		})
+	}
+}
+
+func TestAReceiverInTroubleIsHeldNothingFor(t *testing.T) {
+	for name, outcome := range map[string]delivery.Outcome{"fails": answered(500), "asks for less": answered(429), "hangs": hung()} {
+		t.Run(name, func(t *testing.T) {
+			w, _, out := holding(t, 4, 300)
+			if w.Finish(out[0], outcome); len(w.take()) != 0 {
+				t.Error("another is sent at once")
+			}
+			w.step()
+			if n := w.held(); n != 0 {
+				t.Errorf("%d are held", n)
+			}
+			out = out[1:]
+			w.fill(&out)
+			for sent := 0; w.held() == 0; sent++ {
+				if sent > 200 {
+					t.Fatal("nothing is ever held again")
+				}
+				w.Finish(out[0], succeeded())
+				out = out[1:]
+				if w.fill(&out); w.held() > 0 && sent < 60 {
+					t.Errorf("held again after %d successes", sent)
+				}
+			}
+		})
+	}
+}
+
+func TestNothingHeldIsSentAsItsSubscriptionWasBefore(t *testing.T) {
+	w, lane, out := holding(t, 2, 10)
+	changed := w.lane[lane]
+	changed.URL = "https://example.com/new"
+	w.lane[lane] = changed
+	w.Changed(lane)
+	if w.Finish(out[0], succeeded()); len(w.take()) != 0 {
+		t.Fatal("sent as it was")
+	}
+	out = nil
+	w.fill(&out)
+	if len(out) == 0 || out[0].Subscription.URL != changed.URL || out[0].Delivery.ID != "dlv_0003" {
+		t.Errorf("then begins %+v", out)
+	}
+}
+
+// What is on its way to being held when its subscription changes was leased before that, too.
+func TestALeaseDuringAChangeIsGivenBack(t *testing.T) {
+	w := newWorld(t, 100)
+	lane := w.subscribe("sub_1", 2)
+	w.schedule(lane, "")
+	w.duringLease = func() { w.Changed(lane) }
+	if w.step(); len(w.take()) != 0 {
+		t.Error("sent as it was")
+	}
+	w.duringLease = nil
+	var out []dispatch.Leased
+	if w.fill(&out); len(out) != 1 {
+		t.Errorf("%d are sent as it is", len(out))
+	}
+	if _, ok := w.Reserve(lane, 2); !ok {
+		t.Fatal("no slot is left")
+	}
+	w.Changed(lane)
+	if w.Take([]dispatch.Leased{w.schedule(lane, incarnation)}, true); len(w.take()) != 0 {
+		t.Error("handed over as it was")
+	}
+	if w.fill(&out); len(out) != 2 {
+		t.Errorf("%d are sent as it is", len(out))
+	}
+}
+
+func TestWhatIsHeldIsGivenBackAsSoonAsLeasingStops(t *testing.T) {
+	w, _, out := holding(t, 2, 10)
+	w.StopLeasing()
+	if w.Finish(out[0], succeeded()); len(w.take()) != 0 {
+		t.Error("sent although leasing has stopped")
+	}
+	if next := w.step(); w.held() != 0 || w.InFlight() != 1 || !next.IsZero() {
+		t.Errorf("%d are held, %d are out, the next turn is at %s", w.held(), w.InFlight(), next)
+	}
+	if got := w.rows[out[1].Delivery.ID]; got.lease == "" {
+		t.Error("what is out was given back")
+	}
+}
+
+func TestTheEndGivesBackWhatIsHeld(t *testing.T) {
+	w, _, _ := holding(t, 2, 10)
+	if err := w.Close(t.Context()); err != nil || w.held() != 0 {
+		t.Errorf("%d are held: %v", w.held(), err)
+	}
+}
+
+// Until what was held is given back for sure, nothing younger of its lane is leased.
+func TestWhatCouldNotBeGivenBackIsGivenBackLater(t *testing.T) {
+	w, lane, out := holding(t, 2, 10)
+	w.Finish(out[0], answered(500))
+	for _, call := range []string{"GiveBack", "commit"} {
+		w.fail[call] = errors.New("away")
+		if _, err := w.Step(t.Context()); err == nil {
+			t.Fatal("no error")
+		}
+		delete(w.fail, call)
+		if _, ok := w.Reserve(lane, 2); ok || len(w.take()) > 0 || w.held() == 0 {
+			t.Fatalf("%d are held, and one that is younger is taken: %t", w.held(), ok)
+		}
+	}
+	w.step()
+	if n := w.held(); n > 0 {
+		t.Errorf("%d are held", n)
+	}
+	w.step()
+	if next := w.take(); len(next) == 0 || next[0].Delivery.ID != "dlv_0003" {
+		t.Errorf("then begins %+v", next)
+	}
+}
+
+func TestNothingIsHeldWhenSlotsAreShort(t *testing.T) {
+	w := newWorld(t, 64)
+	w.backlog("hog", 50, 10)
+	var out []dispatch.Leased
+	if w.fill(&out); w.held() != 0 {
+		t.Errorf("%d are held with %d of 64 slots taken", w.held(), w.InFlight())
+	}
+}
+
+// Fan-out hands over more than a lane may have out, and nothing beyond what may be held.
+func TestMoreIsHandedOverThanMayBeOut(t *testing.T) {
+	w := newWorld(t, 100)
+	lane := w.subscribe("sub_1", 4)
+	var handed []dispatch.Leased
+	for range 200 {
+		lease, ok := w.Reserve(lane, 4)
+		if !ok {
+			break
+		}
+		handed = append(handed, w.schedule(lane, lease))
+	}
+	if n := len(handed); n < 20 || n > 4+64 {
+		t.Fatalf("%d are handed over", n)
+	}
+	w.Take(handed, true)
+	out := w.take()
+	for i := 0; i < len(out); i++ {
+		if n := w.InFlight(); n > 4 || out[i].Delivery.ID != handed[i].Delivery.ID {
+			t.Fatalf("%d are out, and %s is the next", n, out[i].Delivery.ID)
+		}
+		w.Finish(out[i], succeeded())
+		out = append(out, w.take()...)
+	}
+	if w.step(); len(out) != len(handed) || w.leases > 1 {
+		t.Errorf("%d of %d were sent, with %d leases", len(out), len(handed), w.leases)
+	}
+}
+
+func TestWhatIsHandedOverAndRolledBackLeavesNothing(t *testing.T) {
+	w := newWorld(t, 100)
+	lane := w.subscribe("sub_1", 4)
+	var handed []dispatch.Leased
+	for range 20 {
+		lease, _ := w.Reserve(lane, 4)
+		handed = append(handed, dispatch.Leased{Delivery: delivery.Delivery{Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID}, Lease: lease})
+	}
+	w.Take(handed, false)
+	if w.step(); w.InFlight() != 0 || len(w.take()) > 0 {
+		t.Errorf("%d are out", w.InFlight())
+	}
+}
