@@ -114,7 +114,20 @@ func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	w.checkAsked(s, earlier)
 	w.checkRoom(s, l.Subscription.MaxInFlight)
 	w.checkOrder(s)
+	w.checkHeld(s)
 	return s
+}
+
+// heldFor is how long what is leased may wait for its attempt, with what the steps in between take.
+const heldFor = dispatch.HeartbeatTimeout/10 + time.Second
+
+// checkHeld holds a process to sending what it leased lately: what it held for longer may be somebody else's by now, and
+// its subscription another.
+func (w *world) checkHeld(s *send) {
+	held, known := w.journal.leased[lease{s.delivery, s.version}]
+	if known && held.process == s.process && w.now.Sub(held.at) > heldFor && !w.faults.between(s.process, held.at, w.now) {
+		w.violate("I3", "%s was sent %s after it was leased", s.delivery, w.now.Sub(held.at))
+	}
 }
 
 // checkRoom is I7 for a receiver: no process has more out to it than its subscription allows.

@@ -182,12 +182,35 @@ func bugsOfLeasing() []simulation.Bug {
 				return s.Store.LeaseReady(ctx, r)
 			}
 		}),
-		bug("what is in flight is not counted", func(s *store) {
+		bug("what a subscription allows at once is not heard", func(s *store) {
 			s.leaseReady = func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
-				for i := range r.Lanes {
-					r.Lanes[i].Out = 0
+				answer, err := s.Store.LeaseReady(ctx, r)
+				for lane, rest := range answer.Lanes {
+					rest.MaxInFlight = 100
+					answer.Lanes[lane] = rest
 				}
-				return s.Store.LeaseReady(ctx, r)
+				return answer, err
+			}
+		}),
+		bug("what is given back stays leased", func(s *store) {
+			s.giveBack = func(context.Context, string, []dispatch.Leased) error { return nil }
+		}),
+		bug("what is given back is taken for what was attempted", func(s *store) {
+			s.giveBack = func(ctx context.Context, lease string, leased []dispatch.Leased) error {
+				for _, l := range leased {
+					changes, err := l.Delivery.Abandon(l.Subscription.RetrySchedule, l.Delivery.UpdatedAt, l.Delivery.UpdatedAt)
+					if err != nil {
+						return err
+					}
+					after, err := dispatch.Apply(l.Delivery, changes)
+					if err != nil {
+						return err
+					}
+					if _, err := s.Save(ctx, []dispatch.Saved{{Before: l.Delivery, After: after, Changes: changes, Lease: lease}}); err != nil {
+						return err
+					}
+				}
+				return nil
 			}
 		}),
 		bug("one of what was leased is lost on the way", func(s *store) {
