@@ -7,12 +7,14 @@ import (
 	"github.com/ordinavo/webhooks/domain/circuit"
 )
 
-// forget closes the lane's circuit, and what its subscription allows is to be seen anew.
+// forget closes the lane's circuit, and what its subscription allows is to be seen anew: until then nothing that is held begins.
 func (s *slots) forget(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(id)
 	l.circuit, l.allowed, l.again = circuit.Circuit{}, 0, time.Time{}
+	l.suspect = true
+	l.clear()
 	s.toTell(l)
 	s.line(l, now)
 	s.drop(l)
