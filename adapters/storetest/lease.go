@@ -121,6 +121,24 @@ var leaseChecks = []Check{
 		lease(1, 2, true)
 		lease(0, 3, false)
 	}},
+	{"lease/as many more than the lane's limit as are asked for ahead", func(w *world) {
+		s := w.subscribe(acme, func(s *subscription.Settings) { s.MaxInFlight = 3 })
+		var all []string
+		for range 9 {
+			all = append(all, w.schedule(s, at(0), "").ID)
+		}
+		lease := func(asked dispatch.Asked, want ...string) {
+			w.Helper()
+			asked.Lane, asked.Slots = laneOf(s), max(asked.Slots, 1)
+			answer, err := w.LeaseReady(w.ctx, dispatch.LeaseRequest{Lease: "inc_1", Now: at(0), Lanes: []dispatch.Asked{asked}})
+			w.ok(err, "lease")
+			equal(w, "leased", idsOf(answer.Leased), want)
+		}
+		lease(dispatch.Asked{Slots: 9, Ahead: 1}, all[:4]...)
+		lease(dispatch.Asked{Slots: 9, Ahead: 1, Out: 4})
+		lease(dispatch.Asked{Slots: 2, Ahead: 9, Out: 4}, all[4:6]...)
+		lease(dispatch.Asked{Slots: 9, Ahead: 6, Out: 6}, all[6:]...)
+	}},
 	{"lease/tells the weight of each lane's tenant", func(w *world) {
 		weight := 7
 		_, err := w.ChangeTenant(w.ctx, acme, access.TenantChange{Weight: &weight})
