@@ -7,6 +7,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
@@ -48,6 +49,28 @@ func TestProcessesWakeEachOther(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// A subscription that one process changes is known by name to the other, which may have leased some of its deliveries.
+func TestProcessesTellEachOtherOfChangedSubscriptions(t *testing.T) {
+	t.Parallel()
+	one, two := pair(t)
+	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+	changed := make(chan dispatch.Lane, 1000)
+	defer two.HearSubscriptions(func(lane dispatch.Lane) { changed <- lane })()
+	heard(t, two.WatchTopic(wakeup.SubscriptionTopic(lane)), func() {
+		err := one.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			tx.Appended(wakeup.SubscriptionTopic(lane))
+			_, err := tx.Exec(ctx, `DELETE FROM sweeps`)
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if got := <-changed; got != lane {
+		t.Errorf("heard of %v", got)
+	}
 }
 
 func TestTheListenerConnectsAgain(t *testing.T) {
