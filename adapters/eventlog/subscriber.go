@@ -21,7 +21,7 @@ type Options struct {
 	// Recheck is how often an idle reader looks without having been woken (default 1 s).
 	// It sees what another process wrote; it takes no lock.
 	Recheck time.Duration
-	// MaxPause bounds the pause before a message that failed comes again (default 5 s):
+	// MaxPause bounds the pause before a message that failed comes again (default 1 s):
 	// 100 ms, doubled with each failure in a row.
 	MaxPause time.Duration
 }
@@ -37,7 +37,7 @@ func (o Options) withDefaults() (Options, error) {
 		o.Recheck = time.Second
 	}
 	if o.MaxPause == 0 {
-		o.MaxPause = 5 * time.Second
+		o.MaxPause = time.Second
 	}
 	if o.Batch < 1 || o.Batch > 1000 {
 		return o, fmt.Errorf("batch %d is not within 1 to 1000", o.Batch)

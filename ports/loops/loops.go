@@ -11,10 +11,17 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 )
 
-// Pauses after errors in a row: the first, doubled up to the last.
+// Pauses after errors in a row: the first, doubled up to the last. Those of all processes that met the same trouble end
+// together, so the last is for how long everything may stand still once the trouble is over.
 const (
 	firstPause = 50 * time.Millisecond
-	lastPause  = 5 * time.Second
+	lastPause  = time.Second
+)
+
+// Of errors in a row the first few are logged, and then one now and then.
+const (
+	loggedFirst = 8
+	loggedOnce  = 60 // in so many
 )
 
 const longestSleep = 30 * time.Second
@@ -33,7 +40,7 @@ func Run(ctx context.Context, log *slog.Logger, now func() time.Time, loops ...l
 func repeat(ctx context.Context, log *slog.Logger, l loop.Loop, wall func() time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	pause := firstPause
+	pause, failures := firstPause, 0
 	var due sleep
 	for {
 		select {
@@ -49,7 +56,9 @@ func repeat(ctx context.Context, log *slog.Logger, l loop.Loop, wall func() time
 		next, err := l.Step(context.WithoutCancel(ctx))
 		switch {
 		case err != nil:
-			log.ErrorContext(ctx, "the step failed and is tried again", "error", err, "pause", pause)
+			if failures++; failures <= loggedFirst || failures%loggedOnce == 0 {
+				log.ErrorContext(ctx, "the step failed and is tried again", "error", err, "failures", failures, "pause", pause)
+			}
 			if !wait(ctx, pause) {
 				return
 			}
@@ -57,10 +66,10 @@ func repeat(ctx context.Context, log *slog.Logger, l loop.Loop, wall func() time
 			due = sleep{}
 			timer.Reset(0)
 		case next.IsZero():
-			pause = firstPause
+			pause, failures = firstPause, 0
 			timer.Stop()
 		default:
-			pause, due = firstPause, sleepUntil(next, wall())
+			pause, failures, due = firstPause, 0, sleepUntil(next, wall())
 			timer.Reset(min(due.left(wall()), longestSleep))
 		}
 	}

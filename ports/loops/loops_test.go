@@ -130,19 +130,23 @@ func TestErrorsAreFollowedByLongerPauses(t *testing.T) {
 
 func TestThePauseIsBounded(t *testing.T) {
 	s := &script{}
-	for range 20 {
+	for range 130 {
 		s.answers = append(s.answers, fails)
 	}
-	running(t, s, func(t *testing.T, _ *bytes.Buffer) {
+	s.answers = append(s.answers, in(0), fails)
+	running(t, s, func(t *testing.T, logged *bytes.Buffer) {
 		after(time.Hour)
 		steps := s.steps()
 		for i, at := range steps[1:] {
-			if pause := at - steps[i]; pause > 5*time.Second {
+			if pause := at - steps[i]; pause > time.Second {
 				t.Errorf("a pause of %s", pause)
 			}
 		}
-		if len(steps) != 21 {
+		if len(steps) != 133 {
 			t.Errorf("%d steps", len(steps))
+		}
+		if got := strings.Count(logged.String(), "level=ERROR"); got != 8+2+1 { // the 60th and the 120th, and then the first anew
+			t.Errorf("logged %d errors", got)
 		}
 	})
 }

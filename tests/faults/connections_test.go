@@ -146,6 +146,9 @@ func takeConnections(t *testing.T, _ kind) string {
 	h.giveBack()
 	moved := s.moveAgain()
 	stop()
+	if *full && moved > movesWithin {
+		t.Errorf("deliveries moved again after %s", moved)
+	}
 	return fmt.Sprintf("%d connections taken; deliveries moved again after %.1f s; %s", len(h.conns), moved.Seconds(), s.check(0))
 }
 
