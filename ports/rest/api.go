@@ -106,6 +106,7 @@ type API struct {
 	app    *fiber.App
 	huma   huma.API
 	limits limits
+	room   *room
 	// document is /openapi.json, asyncDocument is /asyncapi.json.
 	document, asyncDocument []byte
 	// base is the parent of each request's context; stop cancels it when draining took too long.
@@ -115,25 +116,10 @@ type API struct {
 
 // Serve answers requests until Shutdown; it owns the listener.
 func (a *API) Serve(listener net.Listener) error {
-	if err := a.app.Listener(impatient{listener, a.app.Server().IdleTimeout}); err != nil {
+	if err := a.app.Listener(inbound{listener, a.app.Server().IdleTimeout, a.room}); err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	return nil
-}
-
-// impatient closes connections that never say anything: where idle connections hold no buffers, the HTTP library waits
-// for the first byte of a new one for ever.
-type impatient struct {
-	net.Listener
-	patience time.Duration
-}
-
-func (l impatient) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		_ = conn.SetReadDeadline(time.Now().Add(l.patience)) // of a connection that is gone already
-	}
-	return conn, err
 }
 
 // Shutdown lets running requests end until ctx does, then cuts them off. No others are taken.

@@ -1,0 +1,107 @@
+package rest
+
+import (
+	"errors"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// Bodies are read before anybody knows whose they are. What is held of requests that are not answered yet is bounded, or
+// whoever can connect could fill the memory without a key.
+const (
+	// maxHeld is for all connections together, in bytes.
+	maxHeld = 256 << 20
+	// freeRead is what each may hold besides, in bytes: headers and the bodies of small requests, which pass whatever
+	// others send.
+	freeRead = 32 << 10
+)
+
+// room is how many bytes connections may still hold.
+type room struct{ left atomic.Int64 }
+
+func newRoom(bytes int64) *room {
+	r := &room{}
+	r.left.Store(bytes)
+	return r
+}
+
+func (r *room) take(bytes int64) bool {
+	if r.left.Add(-bytes) >= 0 {
+		return true
+	}
+	r.left.Add(bytes)
+	return false
+}
+
+// inbound accepts connections that count what they read. It closes those that never say anything: where idle connections
+// hold no buffers, the HTTP library waits for the first byte of a new one for ever.
+type inbound struct {
+	net.Listener
+	patience time.Duration
+	room     *room
+}
+
+func (l inbound) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(l.patience)) // of a connection that is gone already
+	return &counted{Conn: conn, room: l.room}, nil
+}
+
+// counted is a connection that holds of the room what it has read since its last answer.
+type counted struct {
+	net.Conn
+	room *room
+	read atomic.Int64 // since the last answer
+	held atomic.Int64 // of the room
+	full atomic.Bool  // there was no room: the connection ends with an answer that says so
+}
+
+var errNoRoom = errors.New("too much is being received")
+
+// Read reads first and counts then, since only what was read takes memory.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	more := c.read.Add(int64(n)) - freeRead - c.held.Load()
+	if more <= 0 {
+		return n, err
+	}
+	if !c.room.take(more) {
+		c.full.Store(true)
+		return 0, errNoRoom
+	}
+	c.held.Add(more)
+	return n, err
+}
+
+// Write answers, so what was read is no longer held.
+func (c *counted) Write(p []byte) (int, error) {
+	c.letGo()
+	return c.Conn.Write(p)
+}
+
+// Close is called once or more.
+func (c *counted) Close() error {
+	c.letGo()
+	return c.Conn.Close()
+}
+
+func (c *counted) letGo() {
+	c.read.Store(0)
+	c.room.left.Add(c.held.Swap(0))
+}
+
+// hadNoRoom is why the request could not be read, if that is for want of room.
+func hadNoRoom(c *fiber.Ctx) error {
+	if conn, ok := c.Context().Conn().(*counted); ok && conn.full.Load() {
+		return problem.New(problem.Unavailable, "Too much is being received; try again in a second.")
+	}
+	return nil
+}

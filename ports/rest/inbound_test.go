@@ -1,0 +1,91 @@
+package rest
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// Whoever has no key fills no memory with halves of bodies: beyond the room there is, they get 503, and small requests pass
+// still. The room is there again once they are gone.
+func TestWhatIsReceivedIsBounded(t *testing.T) {
+	t.Parallel()
+	a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	a.room = newRoom(1 << 20)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- a.Serve(listener) }()
+	t.Cleanup(func() {
+		if err := a.app.Shutdown(); err != nil {
+			t.Error(err)
+		}
+		<-served
+	})
+	const fixed, chunked = "Content-Length: 900000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"
+	body, chunks := strings.Repeat("x", 900_000), strings.Repeat("1000\r\n"+strings.Repeat("x", 4096)+"\r\n", 220)
+	holder := sending(t, listener, fixed+body[1:])
+	until(t, func() bool { return a.room.left.Load() < 1<<20-800_000 })
+	for name, request := range map[string]string{"a body": fixed + body, "chunks": chunked + chunks + "0\r\n\r\n"} {
+		if status, retryAfter := answer(t, sending(t, listener, request)); status != http.StatusServiceUnavailable || retryAfter == "" {
+			t.Errorf("%s beyond the room: %d, Retry-After %q", name, status, retryAfter)
+		}
+	}
+	if status, _ := answer(t, sending(t, listener, "Content-Length: 20000\r\n\r\n"+body[:20_000])); status != http.StatusNotFound {
+		t.Errorf("a small request: %d", status)
+	}
+	_ = holder.Close()
+	until(t, func() bool { return a.room.left.Load() == 1<<20 })
+	for name, request := range map[string]string{"a body": fixed + body, "chunks": chunked + chunks + "0\r\n\r\n"} {
+		if status, _ := answer(t, sending(t, listener, request)); status != http.StatusNotFound {
+			t.Errorf("%s when there is room again: %d", name, status)
+		}
+	}
+	until(t, func() bool { return a.room.left.Load() == 1<<20 })
+}
+
+// until waits for what another goroutine does.
+func until(t *testing.T, done func() bool) {
+	t.Helper()
+	often, patience := time.NewTicker(time.Millisecond), time.After(90*time.Second)
+	defer often.Stop()
+	for !done() {
+		select {
+		case <-often.C:
+		case <-patience:
+			t.Fatal("it does not come to that")
+		}
+	}
+}
+
+// sending sends a request for what there is not, as far as the service reads it.
+func sending(t *testing.T, listener net.Listener, rest string) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(90 * time.Second))
+	_, _ = fmt.Fprintf(conn, "POST /healthz HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s", rest) // the service may close it meanwhile
+	return conn
+}
+
+func answer(t *testing.T, conn net.Conn) (status int, retryAfter string) {
+	t.Helper()
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	return response.StatusCode, response.Header.Get("Retry-After")
+}
