@@ -47,9 +47,9 @@ func scanFound(r pgx.Rows) (f idempotency.Found, err error) {
 }
 
 // Answer adds the sealed answer, if the token still holds.
-func (s *Store) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) error {
-	_, err := s.change(ctx, `UPDATE idempotency_keys SET sealed = $1 WHERE key = $2 AND token = $3 AND sealed IS NULL`, sealed, key[:], token)
-	return err
+func (s *Store) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) (held bool, err error) {
+	n, err := s.change(ctx, `UPDATE idempotency_keys SET sealed = $1 WHERE key = $2 AND token = $3 AND sealed IS NULL`, sealed, key[:], token)
+	return n > 0, err
 }
 
 // Release frees the key, if the token still holds.

@@ -42,11 +42,13 @@ func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver
 }
 
 // Answer adds the sealed answer, if the token still holds.
-func (s *Store) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE idempotency_keys SET sealed = ? WHERE key = ? AND token = ? AND sealed IS NULL`, sealed, key[:], token)
+func (s *Store) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) (held bool, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE idempotency_keys SET sealed = ? WHERE key = ? AND token = ? AND sealed IS NULL`, sealed, key[:], token)
+		held = n > 0
 		return err
 	})
+	return held, err
 }
 
 // Release frees the key, if the token still holds.

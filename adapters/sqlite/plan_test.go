@@ -233,7 +233,10 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.Reserve(ctx, idempotency.Reservation{}, time.Now())
 		return err
 	},
-	"Answer":  func(ctx context.Context, s *Store) error { return s.Answer(ctx, idempotency.Key{}, "a", []byte{1}) },
+	"Answer": func(ctx context.Context, s *Store) error {
+		_, err := s.Answer(ctx, idempotency.Key{}, "a", []byte{1})
+		return err
+	},
 	"Release": func(ctx context.Context, s *Store) error { return s.Release(ctx, idempotency.Key{}, "a") },
 	"NextJob": func(ctx context.Context, s *Store) error { _, _, _, err := s.NextJob(ctx, time.Now()); return err },
 	"CreateJob": func(ctx context.Context, s *Store) error {

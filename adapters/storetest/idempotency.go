@@ -23,6 +23,14 @@ func (w *world) reserve(r idempotency.Reservation, want *idempotency.Found) {
 	equal(w, "found under the key", found, want)
 }
 
+// answer answers, and checks whether the token still held.
+func (w *world) answer(key idempotency.Key, token string, sealed []byte, want bool, what string) {
+	w.Helper()
+	held, err := w.Answer(w.ctx, key, token, sealed)
+	w.ok(err, what)
+	equal(w, what+": held", held, want)
+}
+
 var idempotencyChecks = []Check{
 	{"idempotency/a key is reserved once", func(w *world) {
 		first := reservation(1, "a", at(0))
@@ -35,7 +43,7 @@ var idempotencyChecks = []Check{
 	{"idempotency/an answer is kept until it expires", func(w *world) {
 		first := reservation(1, "a", at(0))
 		w.reserve(first, nil)
-		w.ok(w.Answer(w.ctx, first.Key, "a", []byte{0, 0xff}), "answer")
+		w.answer(first.Key, "a", []byte{0, 0xff}, true, "answer")
 		answered := &idempotency.Found{Fingerprint: first.Fingerprint, Sealed: []byte{0, 0xff}}
 		w.reserve(reservation(1, "b", first.ExpiresAt.Add(-time.Microsecond)), answered)
 		again := reservation(1, "b", first.ExpiresAt)
@@ -46,10 +54,10 @@ var idempotencyChecks = []Check{
 	{"idempotency/an answer is given once, by who holds the token", func(w *world) {
 		first := reservation(1, "a", at(0))
 		w.reserve(first, nil)
-		w.ok(w.Answer(w.ctx, first.Key, "b", []byte("forged")), "answer with another token")
+		w.answer(first.Key, "b", []byte("forged"), false, "answer with another token")
 		w.reserve(reservation(1, "x", at(1)), &idempotency.Found{Fingerprint: first.Fingerprint})
-		w.ok(w.Answer(w.ctx, first.Key, "a", []byte("right")), "answer")
-		w.ok(w.Answer(w.ctx, first.Key, "a", []byte("late")), "answer again")
+		w.answer(first.Key, "a", []byte("right"), true, "answer")
+		w.answer(first.Key, "a", []byte("late"), false, "answer again")
 		w.ok(w.Release(w.ctx, first.Key, "a"), "release what is answered")
 		w.reserve(reservation(1, "x", at(1)), &idempotency.Found{Fingerprint: first.Fingerprint, Sealed: []byte("right")})
 	}},
@@ -66,12 +74,12 @@ var idempotencyChecks = []Check{
 		w.reserve(first, nil)
 		w.reserve(reservation(1, "b", at(0).Add(idempotency.TakenOver-time.Microsecond)), &idempotency.Found{Fingerprint: first.Fingerprint})
 		w.reserve(reservation(1, "b", at(0).Add(idempotency.TakenOver)), nil)
-		w.ok(w.Answer(w.ctx, first.Key, "a", []byte("late")), "answer what was taken over")
+		w.answer(first.Key, "a", []byte("late"), false, "answer what was taken over")
 		w.ok(w.Release(w.ctx, first.Key, "a"), "release what was taken over")
 		w.reserve(reservation(1, "c", at(0).Add(idempotency.TakenOver)), &idempotency.Found{Fingerprint: first.Fingerprint})
 		answered := reservation(2, "a", at(0))
 		w.reserve(answered, nil)
-		w.ok(w.Answer(w.ctx, answered.Key, "a", []byte("done")), "answer")
+		w.answer(answered.Key, "a", []byte("done"), true, "answer")
 		w.reserve(reservation(2, "b", at(3600)), &idempotency.Found{Fingerprint: answered.Fingerprint, Sealed: []byte("done")})
 	}},
 	{"idempotency/expired rows are deleted in batches", func(w *world) {

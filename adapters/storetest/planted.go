@@ -268,7 +268,7 @@ func (s pageRepeatsItsEnd) Deliveries(ctx context.Context, f queries.DeliveryFil
 	return s.Store.Deliveries(ctx, f)
 }
 
-func (s answersWithoutToken) Answer(ctx context.Context, key idempotency.Key, _ string, sealed []byte) error {
+func (s answersWithoutToken) Answer(ctx context.Context, key idempotency.Key, _ string, sealed []byte) (bool, error) {
 	return s.Store.Answer(ctx, key, "a", sealed)
 }
 

@@ -24,7 +24,7 @@ var resealChecks = []Check{
 			if i == 3 {
 				continue // is being worked on: there is nothing to seal
 			}
-			w.ok(w.Answer(w.ctx, r.Key, "a", []byte{i}), "answer")
+			w.answer(r.Key, "a", []byte{i}, true, "answer")
 			want = append(want, fmt.Sprint(reseal.Key{hex.EncodeToString(r.Key[:])}))
 		}
 		for _, limit := range []int{1, 2, 100} {
@@ -47,7 +47,7 @@ var resealChecks = []Check{
 		w.ok(w.SaveSecret(w.ctx, lane, "sec_a", aSecret(1), at(0)), "save a secret")
 		w.ok(w.SaveSecret(w.ctx, lane, "sec_b", aSecret(2), at(0)), "save a secret")
 		w.reserve(r, nil)
-		w.ok(w.Answer(w.ctx, r.Key, "a", []byte("old")), "answer")
+		w.answer(r.Key, "a", []byte("old"), true, "answer")
 		secrets, err := w.Sealed(w.ctx, reseal.Secret, reseal.Key{}, 10)
 		w.ok(err, "list secrets")
 		answers, err := w.Sealed(w.ctx, reseal.Answer, reseal.Key{}, 10)

@@ -51,7 +51,7 @@ type Found struct {
 	Sealed []byte
 }
 
-// Store keeps one row for each key. Each method is atomic by itself, in a transaction of its own.
+// Store keeps one row for each key. Each method is atomic by itself; it joins the transaction that the context carries.
 type Store interface {
 	// Reserve writes the reservation and returns nil when the key is free, that is when
 	//   - there is no row of the key, or
@@ -59,9 +59,9 @@ type Store interface {
 	//   - the row has no answer and its ReservedAt is not after takeOver;
 	// the new row replaces the old one. Else it changes nothing and returns what it found.
 	Reserve(ctx context.Context, r Reservation, takeOver time.Time) (*Found, error)
-	// Answer adds the sealed answer to the row of the key, if it still has the token and no answer;
-	// else it does nothing, and that is no error: somebody else has taken the key over.
-	Answer(ctx context.Context, key Key, token string, sealed []byte) error
+	// Answer adds the sealed answer to the row of the key, if it still has the token and no answer. Else it does nothing,
+	// and held is false: the key was released, or somebody else has taken it over.
+	Answer(ctx context.Context, key Key, token string, sealed []byte) (held bool, err error)
 	// Release deletes the row of the key, if it still has the token and no answer; else nothing.
 	Release(ctx context.Context, key Key, token string) error
 	// DeleteExpired deletes at most limit rows whose ExpiresAt is not after now, and says how many.
@@ -155,26 +155,42 @@ func (a *Answers) Begin(ctx context.Context, r Request) (*Reservation, *Answer, 
 
 // Finish keeps the answer of a reserved request, or frees the key when the same request may well get
 // another answer next time: after a failure of the service, when it was too fast, and when it is too large.
-// A nil answer says that there was none. In a context of InTx the answer is as durable as what that transaction writes.
+// A nil answer says that there was none.
 func (a *Answers) Finish(ctx context.Context, r *Reservation, answer *Answer) error {
+	_, err := a.finish(ctx, r, answer)
+	return err
+}
+
+// Keep is Finish inside of the transaction of the write that the answer tells of: there is never the one without the other.
+// It fails with problem.Conflict when the key is no longer reserved for the request, which was given up then, or answered for:
+// its write must not be made any more, since the same request may have come again.
+func (a *Answers) Keep(ctx context.Context, r *Reservation, answer *Answer) error {
+	held, err := a.finish(ctx, r, answer)
+	if err == nil && !held {
+		err = problem.New(problem.Conflict, "The request took too long, and its Idempotency-Key is no longer reserved for it; try again.")
+	}
+	return err
+}
+
+func (a *Answers) finish(ctx context.Context, r *Reservation, answer *Answer) (held bool, err error) {
 	if answer == nil || answer.Status >= 500 || answer.Status == 429 || len(answer.Body) > MaxAnswer {
 		if err := a.store.Release(ctx, r.Key, r.Token); err != nil {
-			return fmt.Errorf("release an idempotency key: %w", err)
+			return false, fmt.Errorf("release an idempotency key: %w", err)
 		}
-		return nil
+		return true, nil
 	}
 	plain, err := json.Marshal(answer)
 	if err != nil {
-		return fmt.Errorf("encode an answer: %w", err)
+		return false, fmt.Errorf("encode an answer: %w", err)
 	}
 	sealed, err := a.sealer.Seal(plain, associated(r.Key)...)
 	if err != nil {
-		return fmt.Errorf("seal an answer: %w", err)
+		return false, fmt.Errorf("seal an answer: %w", err)
 	}
-	if err := a.store.Answer(ctx, r.Key, r.Token, sealed); err != nil {
-		return fmt.Errorf("keep an answer: %w", err)
+	if held, err = a.store.Answer(ctx, r.Key, r.Token, sealed); err != nil {
+		return false, fmt.Errorf("keep an answer: %w", err)
 	}
-	return nil
+	return held, nil
 }
 
 func (a *Answers) open(key Key, sealed []byte) (*Answer, error) {

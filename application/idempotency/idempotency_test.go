@@ -34,11 +34,12 @@ func (m *memory) Reserve(_ context.Context, r idempotency.Reservation, takeOver 
 	return nil, nil
 }
 
-func (m *memory) Answer(_ context.Context, key idempotency.Key, token string, sealed []byte) error {
-	if found := m.rows[key]; found != nil && found.Token == token && found.sealed == nil {
+func (m *memory) Answer(_ context.Context, key idempotency.Key, token string, sealed []byte) (held bool, err error) {
+	found := m.rows[key]
+	if held = found != nil && found.Token == token && found.sealed == nil; held {
 		found.sealed = sealed
 	}
-	return nil
+	return held, nil
 }
 
 func (m *memory) Release(_ context.Context, key idempotency.Key, token string) error {
@@ -169,6 +170,27 @@ func TestOneAtATimeUntilItIsTakenOver(t *testing.T) {
 	s.finish(crashed, answerOf(201, "the first was only slow")) // its token is no longer valid
 	s.finish(crashed, nil)
 	s.finish(second, answerOf(201, "second"))
+	s.replayed("second")
+}
+
+// A write is made with its answer, or not at all: not once its key was given up, taken over or answered for.
+func TestAWriteWhoseKeyIsNoLongerItsOwnIsNotMade(t *testing.T) {
+	s := newSetting(t)
+	first := s.reserve(request)
+	s.finish(first, nil) // it was given up: its caller was told to try again
+	if err := s.answers.Keep(t.Context(), first, answerOf(202, "late")); !problem.Is(err, problem.Conflict) {
+		t.Errorf("given up: %v", err)
+	}
+	second := s.reserve(request)
+	if err := s.answers.Keep(t.Context(), first, answerOf(202, "late")); !problem.Is(err, problem.Conflict) {
+		t.Errorf("taken over: %v", err)
+	}
+	if err := s.answers.Keep(t.Context(), second, answerOf(202, "second")); err != nil {
+		t.Error(err)
+	}
+	if err := s.answers.Keep(t.Context(), second, answerOf(202, "twice")); !problem.Is(err, problem.Conflict) {
+		t.Errorf("answered for: %v", err)
+	}
 	s.replayed("second")
 }
 

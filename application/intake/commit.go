@@ -65,16 +65,15 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 			return err
 		}
 		for _, s := range group {
-			in.decide(s, known)
+			if err := in.decide(ctx, s, known); err != nil {
+				return err
+			}
 			fresh = append(fresh, s.fresh...)
 		}
 		if err := in.countSent(ctx, fresh); err != nil {
 			return err
 		}
-		if err := in.store.AppendEvents(ctx, fresh); err != nil {
-			return err
-		}
-		return keepAnswers(ctx, group)
+		return in.store.AppendEvents(ctx, fresh)
 	})
 	if err != nil {
 		fresh = nil
@@ -90,18 +89,6 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 		in.waiting.Add(-int64(len(s.events)))
 		close(s.done)
 	}
-}
-
-func keepAnswers(ctx context.Context, group []*Submission) error {
-	for _, s := range group {
-		if s.keep == nil || s.err != nil {
-			continue
-		}
-		if err := s.keep(ctx, s.results); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // known is what the store knows about the group's events and tenants.
@@ -136,9 +123,9 @@ func (in *Intake) known(ctx context.Context, group []*Submission) (known, error)
 	return known{events, existing, sent}, err
 }
 
-// decide sorts the submission's events into new ones and duplicates, or refuses it
+// decide sorts the submission's events into new ones and duplicates and keeps its answer, or refuses it
 // whole. What it accepts is known to those that are decided after it.
-func (in *Intake) decide(s *Submission, k known) {
+func (in *Intake) decide(ctx context.Context, s *Submission, k known) error {
 	mine := s.sort(k)
 	if s.err == nil {
 		if err := in.withinQuota(s, k.sent); err != nil {
@@ -146,9 +133,17 @@ func (in *Intake) decide(s *Submission, k known) {
 			s.why = ReasonEventsPerDay
 		}
 	}
+	if s.err == nil && s.keep != nil {
+		if err := s.keep(ctx, s.results); problem.Is(err, problem.Conflict) {
+			s.refuse(err)
+		} else if err != nil {
+			return err
+		}
+	}
 	if s.err == nil {
 		maps.Copy(k.events, mine)
 	}
+	return nil
 }
 
 // sort gives the fingerprints of the new events.

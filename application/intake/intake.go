@@ -77,7 +77,7 @@ type Result struct {
 }
 
 // Keep writes the answer to a request in the transaction, which its context carries, that accepts the events: there is
-// never the one without the other.
+// never the one without the other. A problem.Conflict refuses the request alone, which somebody has given up meanwhile.
 type Keep func(ctx context.Context, results []Result) error
 
 // Intake gathers the requests that wait and commits them together.

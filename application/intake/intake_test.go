@@ -26,6 +26,7 @@ type memory struct {
 	transactions, lookups int
 	commits               [][]intake.Accepted
 	staged                []intake.Accepted
+	inTx                  bool
 	failCommit, failRead  error
 
 	days     map[tenant.ID]int // of the one day that there is
@@ -44,7 +45,8 @@ func (m *memory) now() time.Time { return time.Now().Add(m.later) }
 
 func (m *memory) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	m.transactions++
-	m.staged, m.undo = nil, maps.Clone(m.days)
+	m.staged, m.undo, m.inTx = nil, maps.Clone(m.days), true
+	defer func() { m.inTx = false }()
 	if err := errors.Join(fn(ctx), m.failCommit); err != nil {
 		m.days = m.undo
 		return err
@@ -355,7 +357,7 @@ func TestTheAnswerIsKeptInTheTransaction(t *testing.T) {
 		var kept [][]intake.Result
 		failed, fail := errors.New("no"), error(nil)
 		w.keep = func(_ context.Context, results []intake.Result) error {
-			if len(w.store.staged) == 0 || len(w.store.events) > len(kept) {
+			if !w.store.inTx || len(w.store.events) > len(kept) {
 				t.Error("not in the transaction of the events")
 			}
 			kept = append(kept, results)
@@ -370,6 +372,27 @@ func TestTheAnswerIsKeptInTheTransaction(t *testing.T) {
 		fail = failed
 		if got := w.one(sample("acme", "evt_2", "a")); !errors.Is(got.err, failed) || len(w.store.events) != 1 {
 			t.Errorf("got %+v with %d events", got, len(w.store.events))
+		}
+	})
+}
+
+// A request that was given up is not accepted, and its events are no duplicates to the request that came in its place.
+func TestARequestThatWasGivenUpIsRefusedAlone(t *testing.T) {
+	within(t, func(w *world) {
+		w.keep = func(context.Context, []intake.Result) error { return problem.New(problem.Conflict, "given up") }
+		givenUp := w.submit(w.Context(), sample("acme", "evt_1", "a"))
+		w.keep = nil
+		again := w.submit(w.Context(), sample("acme", "evt_1", "a"))
+		other := w.submit(w.Context(), sample("acme", "evt_2", "a"))
+		w.step()
+		if a := <-givenUp; !problem.Is(a.err, problem.Conflict) {
+			t.Errorf("given up: %+v", a)
+		}
+		if a := <-again; a.err != nil || a.results[0].Duplicate {
+			t.Errorf("again: %+v", a)
+		}
+		if a := <-other; a.err != nil || len(w.store.events) != 2 || w.store.transactions != 1 {
+			t.Errorf("another: %+v with %d events in %d transactions", a, len(w.store.events), w.store.transactions)
 		}
 	})
 }

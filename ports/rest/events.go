@@ -54,7 +54,7 @@ func (a *API) keepAccepted(r *idempotency.Reservation) intake.Keep {
 		return nil
 	}
 	return func(ctx context.Context, results []intake.Result) error {
-		return a.Idempotency.Finish(ctx, r, &idempotency.Answer{Status: http.StatusAccepted,
+		return a.Idempotency.Keep(ctx, r, &idempotency.Answer{Status: http.StatusAccepted,
 			Header: map[string]string{fiber.HeaderContentType: contentTypeJSON}, Body: encodeResults(results)})
 	}
 }

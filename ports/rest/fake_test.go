@@ -58,6 +58,7 @@ type fake struct {
 	// dies makes Accept end after it has accepted; answered counts answers that were kept.
 	dies     bool
 	answered int
+	late     chan func() error // gets what the next Accept would keep
 	// inTx is how many transactions are open, and guarded how many URLs were looked up in one.
 	inTx, guarded atomic.Int32
 }
@@ -80,17 +81,6 @@ func (f *fake) InTx(ctx context.Context, fn func(context.Context) error) error {
 	f.inTx.Add(1)
 	defer f.inTx.Add(-1)
 	return fn(ctx)
-}
-
-func (f *fake) Accept(ctx context.Context, events []event.Event, traceParent string, keep intake.Keep) ([]intake.Result, error) {
-	results, err := f.accept(events, traceParent)
-	if err == nil && keep != nil {
-		err = keep(ctx, results)
-	}
-	if f.dies {
-		panic("the process dies before anybody is told")
-	}
-	return results, err
 }
 
 func (f *fake) accept(events []event.Event, traceParent string) ([]intake.Result, error) {

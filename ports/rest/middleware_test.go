@@ -80,6 +80,25 @@ func TestTheAnswerToEventsIsKeptWithThem(t *testing.T) {
 	}
 }
 
+// Events of a request that was given up are not accepted later on, beside those of the same request that came again.
+func TestARequestThatWasGivenUpIsNotAcceptedLate(t *testing.T) {
+	h := newHarness(t)
+	post := func() answer { return h.call(h.admin, "POST", "/v1/events", oneEvent, "Idempotency-Key", "k") }
+	late := make(chan func() error, 1)
+	h.store.late = late
+	post().expect(503).refused("unavailable")
+	keep := <-late
+	if err := keep(); !problem.Is(err, problem.Conflict) {
+		t.Errorf("the first request goes on: %v", err)
+	}
+	if again := post().expect(202); again.header.Get("Idempotency-Replayed") != "" {
+		t.Errorf("again: %v %s", again.header, again.body)
+	}
+	if err := keep(); !problem.Is(err, problem.Conflict) {
+		t.Errorf("the first request goes on after the second: %v", err)
+	}
+}
+
 func TestIdempotency(t *testing.T) {
 	h := newHarness(t)
 	post := func(key, idempotencyKey, body string) answer {

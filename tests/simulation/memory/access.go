@@ -181,14 +181,16 @@ func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver
 }
 
 // Answer adds the sealed answer, if the token still holds.
-func (s *Store) Answer(ctx context.Context, k idempotency.Key, token string, sealed []byte) error {
-	return s.update(ctx, func(_ context.Context, tx *tx) error {
-		if row, found := s.answers.get(keyOf("", string(k[:]))); found && row.Token == token && row.sealed == nil {
+func (s *Store) Answer(ctx context.Context, k idempotency.Key, token string, sealed []byte) (held bool, err error) {
+	err = s.update(ctx, func(_ context.Context, tx *tx) error {
+		row, found := s.answers.get(keyOf("", string(k[:])))
+		if held = found && row.Token == token && row.sealed == nil; held {
 			row.sealed = sealed
 			s.answers.put(tx, keyOf("", string(k[:])), row)
 		}
 		return nil
 	})
+	return held, err
 }
 
 // Release frees the key, if the token still holds.
