@@ -49,7 +49,7 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 func TestEverySettingArrives(t *testing.T) {
 	environ := []string{
 		"ORDINAVO_LISTEN=:0", "ORDINAVO_DATABASE_URL=postgres://me:hush@bouncer/ordinavo", "ORDINAVO_DATABASE_DIRECT_URL=postgres://me:hush@db/ordinavo",
-		"ORDINAVO_PLATFORM_KEY=ord_live_0123456789",
+		"ORDINAVO_PLATFORM_KEY=ord_live_01234567890",
 		"ORDINAVO_MASTER_KEY= " + masterKey + "\n", "ORDINAVO_ROLES=api, dispatcher", "ORDINAVO_EGRESS_ALLOW=127.0.0.0/8,::1/128",
 		"ORDINAVO_EGRESS_PORTS=443,8000-9000", "ORDINAVO_RETRY_SCHEDULE=50ms,72h", "ORDINAVO_MAX_IN_FLIGHT=100000", "ORDINAVO_RATE_LIMIT=0",
 		"ORDINAVO_TENANT_RATE_LIMIT=50", "ORDINAVO_TENANT_SUBSCRIPTIONS=10000", "ORDINAVO_TENANT_EVENTS_PER_DAY=7",
@@ -63,7 +63,7 @@ func TestEverySettingArrives(t *testing.T) {
 		"listen":    got.Listen == ":0",
 		"database":  got.Database.Kind == config.PostgreSQL && got.Database.URL.Reveal() == "postgres://me:hush@bouncer/ordinavo" && got.Database.Path == "",
 		"direct":    got.DirectURL.Reveal() == "postgres://me:hush@db/ordinavo",
-		"platform":  got.PlatformKey.Reveal() == "ord_live_0123456789",
+		"platform":  got.PlatformKey.Reveal() == "ord_live_01234567890",
 		"master":    got.MasterKey.Reveal() == masterKey,
 		"roles":     got.Roles == config.Roles{API: true, Dispatcher: true},
 		"allow":     slices.Equal(got.Egress.Allow, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}),
@@ -145,10 +145,10 @@ func TestRefused(t *testing.T) {
 		"LISTEN":                {"8080", "localhost", ":99999", ":http", "a:b:c"},
 		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
 		"DATABASE_DIRECT_URL":   {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
-		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_with a space in it", "ord_live_ümläut-and-more"},
+		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_0123456789", "ord_live_" + strings.Repeat("x", 192), "ord_live_with a space in it", "ord_live_ümläut-and-more"},
 		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ","},
 		"ROLES":                 {"apis", ",", "api,worker"},
-		"EGRESS_ALLOW":          {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8"},
+		"EGRESS_ALLOW":          {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8", "::ffff:10.0.0.0/104"},
 		"EGRESS_PORTS":          {"0", "65536", "9-8", "http", "-1", "1-", ","},
 		"RETRY_SCHEDULE":        {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", strings.Repeat("1s,", 21)},
 		"MAX_IN_FLIGHT":         {"0", "100001", "-1", "1.5", "many", "99999999999999999999"},
@@ -203,7 +203,7 @@ func TestHelp(t *testing.T) {
 }
 
 func TestSecretsDoNotPrint(t *testing.T) {
-	c, _ := load(t, nil, []string{"ORDINAVO_DATABASE_URL=postgres://me:hushhush@db/ordinavo", "ORDINAVO_PLATFORM_KEY=ord_live_hushhush",
+	c, _ := load(t, nil, []string{"ORDINAVO_DATABASE_URL=postgres://me:hushhush@db/ordinavo", "ORDINAVO_PLATFORM_KEY=ord_live_hushhushhush",
 		"ORDINAVO_MASTER_KEY=kms://hushhush", "ORDINAVO_TOKEN=hushhush"})
 	type nested struct{ inner config.Config }
 	var printed strings.Builder

@@ -29,7 +29,8 @@ const (
 	maxShutdownTimeout = time.Hour
 	masterKeySize      = 32 // bytes
 	platformKeyPrefix  = "ord_live_"
-	minPlatformKey     = len(platformKeyPrefix) + 8 // characters
+	minPlatformKey     = 20 // characters, as application/access has it
+	maxPlatformKey     = 200
 	day                = 24 * time.Hour
 )
 
@@ -73,8 +74,8 @@ func isPostgres(text string) bool {
 
 func parsePlatformKey(text string) (Secret, error) {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' } // would not survive an Authorization header
-	if text != "" && (!strings.HasPrefix(text, platformKeyPrefix) || len(text) < minPlatformKey || strings.ContainsFunc(text, odd)) {
-		return Secret{}, fmt.Errorf("must be %s and at least 8 more characters, all of them ASCII without spaces", platformKeyPrefix)
+	if text != "" && (!strings.HasPrefix(text, platformKeyPrefix) || len(text) < minPlatformKey || len(text) > maxPlatformKey || strings.ContainsFunc(text, odd)) {
+		return Secret{}, fmt.Errorf("must begin with %s and have %d to %d characters, all of them ASCII without spaces", platformKeyPrefix, minPlatformKey, maxPlatformKey)
 	}
 	return NewSecret(text), nil
 }
@@ -122,6 +123,9 @@ func parseEgressAllow(text string) ([]netip.Prefix, error) {
 		prefix, err := netip.ParsePrefix(part)
 		if err != nil {
 			return nil, fmt.Errorf("has %q, which is not a network like 127.0.0.0/8 or ::1/128", part)
+		}
+		if prefix.Addr().Is4In6() {
+			return nil, fmt.Errorf("has %q, which opens nothing: write the IPv4 network itself", part)
 		}
 		if prefix != prefix.Masked() {
 			return nil, fmt.Errorf("has %q, which has bits behind its mask: did you mean %s?", part, prefix.Masked())
