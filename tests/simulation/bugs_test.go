@@ -8,6 +8,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -39,13 +40,16 @@ type store struct {
 	swept        func(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) ([]delivery.Delivery, int, error)
 	endSweep     func(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error
 	purge        func(ctx context.Context, before retention.Cutoffs, limit int) (int, error)
+	holdEvent    func(ctx context.Context, owner tenant.ID, id string) (queries.Event, error)
+	fanOutAgain  func(ctx context.Context, e queries.Event, retried queries.Retried) error
 }
 
 // replaced makes a store with the real calls, for a bug to replace some.
 func replaced(s simulation.Store) *store {
 	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, fingerprints: s.Fingerprints, appendEvents: s.AppendEvents,
 		changes: s.SubscriptionChanges, resolve: s.Resolve, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
-		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge}
+		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge,
+		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain}
 }
 
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -99,6 +103,13 @@ func (s *store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time
 }
 func (s *store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
 	return s.purge(ctx, before, limit)
+}
+
+func (s *store) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	return s.holdEvent(ctx, owner, id)
+}
+func (s *store) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
+	return s.fanOutAgain(ctx, e, retried)
 }
 
 // bug is planted by replacing calls of each process's store.

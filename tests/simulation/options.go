@@ -82,6 +82,7 @@ type settings struct {
 	schedule    []time.Duration
 	rates       [faultKinds]int // of 10,000 occasions
 	clocks      bool            // clocks jump, so what they say is not compared
+	mended      time.Duration   // until when fan-out panics at some events; 0 for never
 }
 
 func (o Options) settle() settings {
@@ -97,6 +98,9 @@ func (o Options) settle() settings {
 		}
 	}
 	s.clocks = s.rates[clockJumps] > 0
+	if r.IntN(2) == 0 {
+		s.mended = earliestMend + time.Duration(r.Int64N(int64(latestMend-earliestMend)))
+	}
 	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
 		if *l.limit >= 0 {
 			*l.value = min(*l.value, *l.limit)

@@ -8,6 +8,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -20,7 +21,7 @@ import (
 
 // planted is every bug: mistakes that were made in systems of this kind, or that a change here could make.
 func planted() []simulation.Bug {
-	return slices.Concat(bugsOfAccepting(), bugsOfFanOut(), bugsOfLeasing(), bugsOfRecording(), bugsOfSweeping())
+	return slices.Concat(bugsOfAccepting(), bugsOfFanOut(), bugsOfLeasing(), bugsOfRecording(), bugsOfSweeping(), bugsOfRetrying())
 }
 
 func bugsOfAccepting() []simulation.Bug {
@@ -360,6 +361,30 @@ func bugsOfSweeping() []simulation.Bug {
 			s.swept = func(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, _ int) ([]delivery.Delivery, int, error) {
 				return s.Store.Swept(ctx, lane, statuses, 1)
 			}
+		}),
+	}
+}
+
+// bugsOfRetrying are about events that were set aside.
+func bugsOfRetrying() []simulation.Bug {
+	return []simulation.Bug{
+		bug("what was counted of an event stays when it is fanned out again", func(s *store) {
+			s.fanOutAgain = func(ctx context.Context, e queries.Event, retried queries.Retried) error {
+				e.SetAside = &fanout.Poisoned{}
+				return s.Store.FanOutAgain(ctx, e, retried)
+			}
+		}),
+		bug("an event is fanned out again although it is not set aside", func(s *store) {
+			s.holdEvent = func(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+				e, err := s.Store.HoldEvent(ctx, owner, id)
+				if e.SetAside == nil {
+					e.SetAside = &fanout.Poisoned{}
+				}
+				return e, err
+			}
+		}),
+		bug("a retry of an event is answered and not written", func(s *store) {
+			s.fanOutAgain = func(context.Context, queries.Event, queries.Retried) error { return nil }
 		}),
 	}
 }

@@ -39,16 +39,17 @@ type process struct {
 	loops       []*activity
 	incarnation string
 
-	store      Store
-	intake     *intake.Intake
-	dispatcher *dispatch.Dispatcher
-	attempter  *dispatch.Attempter
-	fanOut     *fanout.FanOut
-	sweeper    *sweep.Sweeper
-	subs       *subscriptions.Service
-	retries    *queries.Retries
-	log        loop.Signal // the topic of events has grown
-	out        int         // attempts
+	store        Store
+	intake       *intake.Intake
+	dispatcher   *dispatch.Dispatcher
+	attempter    *dispatch.Attempter
+	fanOut       *fanout.FanOut
+	sweeper      *sweep.Sweeper
+	subs         *subscriptions.Service
+	retries      *queries.Retries
+	eventRetries *queries.EventRetries
+	log          loop.Signal // the topic of events has grown
+	out          int         // attempts
 }
 
 // now is the process's own clock.
@@ -77,6 +78,7 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.subs.Mended = p.dispatcher.Forget
 	p.intake = intake.New(intake.Config{Store: p.store, Observer: observer, Now: p.now, NewID: source.New})
 	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
+	p.eventRetries = &queries.EventRetries{Store: p.store, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
 	events := fanout.Store(p.store)
 	if random[0]%2 == 0 { // as if it had accepted nothing lately
@@ -111,7 +113,7 @@ func (p *process) boot(a *activity) {
 // Pauses between tries, and how often a process looks without having been woken; as in ports and adapters.
 const (
 	firstPause   = 50 * time.Millisecond
-	lastPause    = 5 * time.Second
+	lastPause    = time.Second
 	longestSleep = 30 * time.Second
 	recheckEvery = time.Second
 )
@@ -347,7 +349,10 @@ type observer struct{ p *process }
 
 func (observer) EventsAccepted(context.Context, []event.Type, int) {}
 func (observer) EventsRefused(context.Context, intake.Reason, int) {}
-func (observer) FanOut(context.Context, intake.Accepted) (string, func(int, error)) {
+func (o observer) FanOut(_ context.Context, e intake.Accepted) (string, func(int, error)) {
+	if o.p.world.panicsAt(e) {
+		panic("simulated: a defect")
+	}
 	return "", func(int, error) {}
 }
 

@@ -32,6 +32,7 @@ type Store interface {
 	retention.Store
 	subscriptions.Store
 	queries.DeliveryStore
+	queries.EventRetryStore
 	access.TenantStore
 	directory.Store
 	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
@@ -321,6 +322,14 @@ func (s *session) SaveSecret(ctx context.Context, lane dispatch.Lane, id string,
 
 func (s *session) Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
 	return read(ctx, s, "Delivery", func(ctx context.Context) (delivery.Delivery, error) { return s.Store.Delivery(ctx, owner, id) })
+}
+
+func (s *session) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	return read(ctx, s, "HoldEvent", func(ctx context.Context) (queries.Event, error) { return s.Store.HoldEvent(ctx, owner, id) })
+}
+
+func (s *session) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
+	return do(ctx, s, "FanOutAgain", func(ctx context.Context) error { return s.Store.FanOutAgain(ctx, e, retried) })
 }
 
 func (s *session) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {

@@ -24,8 +24,8 @@ type Result struct {
 
 // Counts says how much happened.
 type Counts struct {
-	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Kills int
-	Simulated                                                                    time.Duration
+	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Poisoned, Kills int
+	Simulated                                                                              time.Duration
 }
 
 // Add sums up runs.
@@ -38,13 +38,14 @@ func (c *Counts) Add(other Counts) {
 	c.Attempts += other.Attempts
 	c.Unrecorded += other.Unrecorded
 	c.Stale += other.Stale
+	c.Poisoned += other.Poisoned
 	c.Kills += other.Kills
 	c.Simulated += other.Simulated
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused",
-		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale)
+	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside",
+		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.Poisoned)
 }
 
 // Violation is an invariant that did not hold.

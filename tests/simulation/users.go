@@ -47,6 +47,9 @@ func (w *world) settleIn() {
 	w.busy = 2
 	w.begin(nil, "emitter", w.emit)
 	w.admin = w.begin(nil, "admin", w.administer)
+	if w.mended > 0 {
+		w.begin(nil, "operator", w.operate)
+	}
 }
 
 func must(err error) {
@@ -102,6 +105,9 @@ func (w *world) anyProcess() *process {
 	return nil
 }
 
+// eventIDs is the form of an event's ID, with its number.
+const eventIDs = "evt_0000000000000000000%07d"
+
 // emit is a product service: it sends each request again until it is answered, under the same IDs.
 func (w *world) emit(a *activity) {
 	var sent [][]event.Event
@@ -117,7 +123,7 @@ func (w *world) emit(a *activity) {
 			types := event.Types()
 			e := event.Sample(types[w.people.IntN(len(types))], owner)
 			w.counts.Events++
-			e.ID = fmt.Sprintf("evt_0000000000000000000%07d", w.counts.Events)
+			e.ID = fmt.Sprintf(eventIDs, w.counts.Events)
 			batch = append(batch, e)
 		}
 		sent = append(sent, batch)

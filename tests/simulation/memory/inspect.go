@@ -77,12 +77,22 @@ func (s *Store) SecretsOf(lane dispatch.Lane) (list []secret.Secret) {
 	return list
 }
 
-// Poisoned counts the events that were set aside.
-func (s *Store) Poisoned() (n int) {
+// Poisoned lists the IDs of the events that were ever set aside, each as often as it was.
+func (s *Store) Poisoned() (ids []string) {
 	for _, r := range s.log {
 		if r.topic == TopicPoison {
-			n++
+			ids = append(ids, r.poisoned.EventID)
 		}
 	}
-	return n
+	return ids
+}
+
+// SetAside lists the events that are set aside.
+func (s *Store) SetAside() (keys []intake.EventKey) {
+	for _, e := range s.events.all() {
+		if e.setAside != nil {
+			keys = append(keys, e.Key())
+		}
+	}
+	return keys
 }
