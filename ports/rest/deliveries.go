@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -218,12 +219,23 @@ func viewAttempt(number int, o delivery.Outcome) Attempt {
 	view := Attempt{
 		Number: number, StartedAt: o.StartedAt.UTC(), DurationMs: milliseconds(o.Duration),
 		Outcome: shownOutcome(o.Kind), RequestHeaders: notNil(o.RequestHeaders), ResponseHeaders: notNil(o.ResponseHeaders),
-		ResponseBody: strings.ToValidUTF8(string(o.ResponseBody), "\uFFFD"), Error: unlessEmpty(o.Error), TraceID: o.TraceID,
+		ResponseBody: harmless(o.ResponseBody), Error: unlessEmpty(o.Error), TraceID: o.TraceID,
 	}
 	if o.Status != 0 {
 		view.ResponseStatus = &o.Status
 	}
 	return view
+}
+
+// harmless is a receiver's text with U+FFFD for what JSON would leave as it is and a terminal may obey: DEL and the control
+// characters behind it (C1), of which one begins the same sequences as ESC [.
+func harmless(body []byte) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '\u007f' && r <= '\u009f' {
+			return utf8.RuneError
+		}
+		return r // what is not valid UTF-8 comes as U+FFFD
+	}, string(body))
 }
 
 func viewExchange(e subscriptions.Exchange) TestResult {

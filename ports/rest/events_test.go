@@ -127,7 +127,7 @@ func withDeliveries(t *testing.T) *harness {
 		}
 		h.store.deliveries = append(h.store.deliveries, d)
 		h.store.changes[d.ID] = []delivery.Change{delivery.AttemptFailed{Attempt: delivery.Attempt{Number: 1, Outcome: delivery.Outcome{
-			Kind: delivery.KindHTTPStatus, Status: 500, Duration: 12400 * time.Microsecond, StartedAt: h.now, ResponseBody: []byte("no\xff"),
+			Kind: delivery.KindHTTPStatus, Status: 500, Duration: 12400 * time.Microsecond, StartedAt: h.now, ResponseBody: []byte("no\xff\x1b[31m\u009b31m\u007f"),
 			RequestHeaders: map[string]string{"X-Ordinavo-Event-Id": "evt_1"}, Error: "status 500", TraceID: "abc"}}}}
 		h.store.accepted = append(h.store.accepted, queries.Event{ID: fmt.Sprintf("evt_%d", i+1), Type: event.VisitReportApproved, Tenant: own, Sequence: int64(i + 1),
 			TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
@@ -195,7 +195,7 @@ func TestDeliveries(t *testing.T) {
 		`"attemptCount":1,"nextAttemptAt":null,"subscriptionVersion":3,"warnings":[]`,
 		`"request":{"url":"https://a.example/hook","headers":{"X-Ordinavo-Event-Id":"evt_1"},"body":"{\"a\":1}"}`,
 		`"attempts":[{"number":1,"startedAt":"2026-06-18T17:00:00Z","durationMs":12.4,"outcome":"http_status"`,
-		`"responseStatus":500,"responseHeaders":{},"responseBody":"no�","error":"status 500","traceId":"abc"`,
+		`"responseStatus":500,"responseHeaders":{},"responseBody":"no�\u001b[31m�31m�","error":"status 500","traceId":"abc"`,
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("lacks %s: %s", want, got.body)
