@@ -117,9 +117,10 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-// Answers remembers answers. That to emitted events is kept in the transaction that accepts them. Others are kept after
-// the write that they tell of is durable, not with it: a process that dies in between leaves a reservation without an
-// answer, and once that is taken over (TakenOver) the write is made again.
+// Answers remembers answers. Those to emitted events, and to what makes something new (a subscription, a key, a secret, a job),
+// are kept in the transaction of the write. Others are kept after the write that they tell of is durable, not with it: a
+// process that dies in between leaves a reservation without an answer, and once that is taken over (TakenOver) the write is
+// made again. It sets things to what they are already.
 type Answers struct {
 	store    Store
 	sealer   Sealer

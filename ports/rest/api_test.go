@@ -85,6 +85,7 @@ func (h *harness) subscribe() string {
 func TestURLsAreLookedUpOutsideOfTransactions(t *testing.T) {
 	h := newHarness(t)
 	id := h.call(h.admin, "POST", "/v1/subscriptions", strings.Replace(newSubscription, `"name"`, `"status":"paused","name"`, 1)).expect(201).text("id")
+	h.call(h.admin, "POST", "/v1/subscriptions", newSubscription, "Idempotency-Key", "k").expect(201)
 	changed := h.call(h.admin, "PATCH", "/v1/subscriptions/"+id, `{"url":"https://elsewhere.example/","status":"active"}`).expect(200)
 	if changed.text("status") != "active" || changed.text("url") != "https://elsewhere.example/" {
 		t.Errorf("changed to %s", changed.body)

@@ -78,9 +78,13 @@ func (f *fake) write() error {
 func notFound() error { return problem.New(problem.NotFound, "There is no such thing.") }
 
 func (f *fake) InTx(ctx context.Context, fn func(context.Context) error) error {
-	f.inTx.Add(1)
+	outermost := f.inTx.Add(1) == 1
 	defer f.inTx.Add(-1)
-	return fn(ctx)
+	err := fn(ctx)
+	if f.dies && outermost && err == nil {
+		panic("the process dies before anybody is told")
+	}
+	return err
 }
 
 func (f *fake) accept(events []event.Event, traceParent string) ([]intake.Result, error) {

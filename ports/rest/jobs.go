@@ -191,11 +191,13 @@ func (a *API) takeJob(ctx context.Context, r jobs.Request, dryRun bool) (*TakenJ
 		view.ID, view.DryRun = nil, true
 		return &TakenJobOutput{Status: http.StatusOK, Body: view}, nil
 	}
-	j, err := a.Jobs.Begin(ctx, r)
-	if err != nil {
-		return nil, err
-	}
-	return &TakenJobOutput{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: viewJob(j)}, nil
+	return once(ctx, a, http.StatusAccepted, func(ctx context.Context) (*TakenJobOutput, error) {
+		j, err := a.Jobs.Begin(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return &TakenJobOutput{Status: http.StatusAccepted, Location: "/v1/jobs/" + j.ID, Body: viewJob(j)}, nil
+	})
 }
 
 func (a *API) listJobs(ctx context.Context, in *listInput) (*PageOutput[Job], error) {

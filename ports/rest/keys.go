@@ -93,14 +93,16 @@ func (a *API) createKey(ctx context.Context, in *newKeyInput) (*KeyOutput, error
 	if err := a.checkBinding(ctx, caller, wanted); err != nil {
 		return nil, err
 	}
-	made, text, err := a.Keys.Create(ctx, caller, wanted)
-	if problem.Is(err, problem.NotFound) {
-		err = invalid("tenantId", "names a tenant that does not exist")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return &KeyOutput{KeyWithText{viewKey(made), text}}, nil
+	return once(ctx, a, http.StatusCreated, func(ctx context.Context) (*KeyOutput, error) {
+		made, text, err := a.Keys.Create(ctx, caller, wanted)
+		if problem.Is(err, problem.NotFound) {
+			err = invalid("tenantId", "names a tenant that does not exist")
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &KeyOutput{KeyWithText{viewKey(made), text}}, nil
+	})
 }
 
 func wantedKey(body NewKey) domain.Key {

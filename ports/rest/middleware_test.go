@@ -99,6 +99,45 @@ func TestARequestThatWasGivenUpIsNotAcceptedLate(t *testing.T) {
 	}
 }
 
+// What must not be made twice is kept with its answer, and answered as it was when the request comes again.
+func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
+	for name, path := range map[string][2]string{
+		"a subscription":  {"/v1/subscriptions", newSubscription},
+		"a key":           {"/v1/api-keys", `{"name":"ERP","scopes":["webhooks.read"]}`},
+		"a secret":        {"/v1/subscriptions/{sub}/rotate-secret", `{"overlapHours": 24}`},
+		"a replay":        {"/v1/subscriptions/{sub}/replay", `{"mode":"original"}`},
+		"retries in bulk": {"/v1/deliveries/retry", `{}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			at := strings.Replace(path[0], "{sub}", h.subscribe(), 1)
+			post := func(key string) answer { return h.call(h.admin, "POST", at, path[1], "Idempotency-Key", key) }
+			before := h.store.writes
+			h.store.dies = true
+			post("k").expect(500)
+			h.store.dies = false
+			made := h.store.writes
+			again := post("k")
+			if again.status/100 != 2 || again.header.Get("Idempotency-Replayed") != "true" || h.store.writes != made || made == before {
+				t.Errorf("again: %d %v %s; there were %d, then %d, and are %d", again.status, again.header, again.body, before, made, h.store.writes)
+			}
+			if name == "a secret" {
+				return // the next one is refused while this one is new
+			}
+			fresh := post("other")
+			replayed := post("other")
+			for _, header := range []string{"Content-Type", "ETag", "Location"} {
+				if fresh.header.Get(header) != replayed.header.Get(header) {
+					t.Errorf("%s was %q, and is %q", header, fresh.header.Get(header), replayed.header.Get(header))
+				}
+			}
+			if fresh.status != again.status || replayed.status != fresh.status || replayed.body != fresh.body || replayed.header.Get("Idempotency-Replayed") != "true" {
+				t.Errorf("answered %d %s, and then %d %s", fresh.status, fresh.body, replayed.status, replayed.body)
+			}
+		})
+	}
+}
+
 func TestIdempotency(t *testing.T) {
 	h := newHarness(t)
 	post := func(key, idempotencyKey, body string) answer {

@@ -107,11 +107,13 @@ func (a *API) rotateSecret(ctx context.Context, in *rotateInput) (*SecretOutput,
 	if err != nil {
 		return nil, err
 	}
-	after, secret, err := a.Subscriptions.RotateSecret(ctx, l, version, overlapOf(in.Body), a.actor(ctx))
-	if err != nil {
-		return nil, err
-	}
-	return &SecretOutput{ETag: etag(after.Version), Body: SubscriptionWithSecret{viewSubscription(after, a.Now()), secret.Reveal()}}, nil
+	return once(ctx, a, http.StatusOK, func(ctx context.Context) (*SecretOutput, error) {
+		after, secret, err := a.Subscriptions.RotateSecret(ctx, l, version, overlapOf(in.Body), a.actor(ctx))
+		if err != nil {
+			return nil, err
+		}
+		return &SecretOutput{ETag: etag(after.Version), Body: SubscriptionWithSecret{viewSubscription(after, a.Now()), secret.Reveal()}}, nil
+	})
 }
 
 func (a *API) completeRotation(ctx context.Context, in *changeInput) (*SubscriptionOutput, error) {

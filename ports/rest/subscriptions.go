@@ -99,12 +99,18 @@ func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) 
 	if in.Body.Status.value == string(subscription.StatusPaused) {
 		then = append(then, pause)
 	}
-	made, secret, err := a.Subscriptions.Create(ctx, ownerOf(ctx), settings, a.actor(ctx), then...)
+	checked, err := a.Subscriptions.Check(settings)
 	if err != nil {
 		return nil, err
 	}
-	return &CreatedOutput{ETag: etag(made.Version), Location: "/v1/subscriptions/" + made.ID,
-		Body: SubscriptionWithSecret{viewSubscription(made, a.Now()), secret.Reveal()}}, nil
+	return once(ctx, a, http.StatusCreated, func(ctx context.Context) (*CreatedOutput, error) {
+		made, secret, err := a.Subscriptions.CreateChecked(ctx, ownerOf(ctx), checked, a.actor(ctx), then...)
+		if err != nil {
+			return nil, err
+		}
+		return &CreatedOutput{ETag: etag(made.Version), Location: "/v1/subscriptions/" + made.ID,
+			Body: SubscriptionWithSecret{viewSubscription(made, a.Now()), secret.Reveal()}}, nil
+	})
 }
 
 func (a *API) listSubscriptions(ctx context.Context, in *listInput) (*PageOutput[Subscription], error) {
