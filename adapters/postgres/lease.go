@@ -68,7 +68,7 @@ WITH lanes AS MATERIALIZED (
     RETURNING o.*
 )
 SELECT ` + takenColumns + `, b.body FROM taken t
-LEFT JOIN bodies b ON b.tenant_id = t.tenant_id AND b.event_id = t.event_id AND b.number = t.body_number`
+LEFT JOIN bodies b ON b.week IN (` + weekAccepted + `, 0) AND b.tenant_id = t.tenant_id AND b.event_id = t.event_id AND b.number = t.body_number`
 
 var takenColumns = "t." + strings.ReplaceAll(strings.Join(strings.Fields(deliveryColumns+", "+queueColumns), " "), ", ", ", t.")
 

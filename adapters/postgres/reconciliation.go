@@ -71,7 +71,7 @@ UNION ALL SELECT hour, 'counted feature gated', feature_gated FROM h
 UNION ALL SELECT hour, 'counted set aside', set_aside FROM h
 UNION ALL SELECT hour, 'events', (SELECT count(*) FROM events e WHERE e.tenant_id = $1 AND e.sequence >= h.first_position * {record}
     AND e.sequence < (h.last_position + 1) * {record} AND e.accepted_at >= h.hour AND e.accepted_at < h.hour + {hour}) FROM h
-UNION ALL SELECT hour, 'feature gated', (SELECT count(*) FROM gated_events g WHERE g.tenant_id = $1 AND g.accepted_at >= h.hour AND g.accepted_at < h.hour + {hour}) FROM h
+UNION ALL SELECT hour, 'feature gated', (SELECT count(*) FROM gated_events g WHERE g.week IN (h.hour / 604800000000, 0) AND g.tenant_id = $1 AND g.accepted_at >= h.hour AND g.accepted_at < h.hour + {hour}) FROM h
 UNION ALL SELECT hour, status, count(*) FROM sent GROUP BY hour, status
 UNION ALL SELECT e.accepted_at - e.accepted_at % {hour}, 'waiting', count(*) FROM events e WHERE e.tenant_id = $1 AND e.accepted_at >= $2 AND e.accepted_at < $3
     AND e.sequence >= (coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '{group}' AND topic = $4), -1) + 1) * {record} GROUP BY 1`)

@@ -13,17 +13,19 @@ import (
 	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 const (
-	insertBodies = `INSERT INTO bodies (tenant_id, event_id, number, body)
-SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[])`
+	insertBodies = `INSERT INTO bodies (tenant_id, event_id, number, body, week)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::smallint[])`
 
-	insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])`
+	insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at, week)
+SELECT *, ` + weekAccepted + ` FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
+  AS g (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at)`
 
 	insertSweeps = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at)
 SELECT tenant_id, subscription_id, action, 0 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, subscription_id, action)
@@ -38,11 +40,12 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[],
 func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		b := &pgx.Batch{}
-		queueBodies(b, plan.Bodies)
+		queueBodies(b, plan)
 		if err := queueOpen(b, plan.Scheduled); err != nil {
 			return err
 		}
 		queueGated(b, plan.Gated)
+		queueKeepLate(b, plan.Scheduled)
 		queueTallies(b, plan.Tallies)
 		tx.queueSweeps(b, plan.Sweeps)
 		if err := tx.write(ctx, b); err != nil {
@@ -66,16 +69,22 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 	})
 }
 
-func queueBodies(b *pgx.Batch, bodies []fanout.Body) {
-	if len(bodies) == 0 {
+// queueBodies puts each body where its deliveries look for it.
+func queueBodies(b *pgx.Batch, plan fanout.Plan) {
+	n := len(plan.Bodies)
+	if n == 0 {
 		return
 	}
-	n := len(bodies)
-	tenants, events, numbers, bytes := make([]string, n), make([]string, n), make([]int32, n), make([][]byte, n)
-	for i, body := range bodies {
-		tenants[i], events[i], numbers[i], bytes[i] = string(body.Tenant), body.EventID, int32(body.Number), packBody(body.Bytes, body.Tenant, body.EventID)
+	accepted := make(map[intake.EventKey]int16, n)
+	for _, d := range plan.Scheduled {
+		accepted[intake.EventKey{Tenant: d.Delivery.Tenant, ID: d.Delivery.EventID}] = weekOf(d.AcceptedAt)
 	}
-	b.Queue(insertBodies, tenants, events, numbers, bytes)
+	tenants, events, numbers, bytes, weeks := make([]string, n), make([]string, n), make([]int32, n), make([][]byte, n), make([]int16, n)
+	for i, body := range plan.Bodies {
+		tenants[i], events[i], numbers[i], bytes[i] = string(body.Tenant), body.EventID, int32(body.Number), packBody(body.Bytes, body.Tenant, body.EventID)
+		weeks[i] = accepted[intake.EventKey{Tenant: body.Tenant, ID: body.EventID}]
+	}
+	b.Queue(insertBodies, tenants, events, numbers, bytes, weeks)
 }
 
 func queueGated(b *pgx.Batch, gated []fanout.Gated) {

@@ -3,13 +3,10 @@ package postgres_test
 import (
 	"context"
 	"fmt"
-	"io/fs"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/oklog/ulid/v2"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
@@ -24,7 +21,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/subscription"
-	"github.com/ordinavo/webhooks/migrations"
+	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -32,6 +29,8 @@ const (
 	day     = 24 * time.Hour
 	records = "records"
 	closed  = "closed_deliveries"
+	bodies  = "bodies"
+	gated   = "gated_events"
 )
 
 var (
@@ -97,14 +96,21 @@ func (w *weeks) accept() intake.Accepted {
 func (w *weeks) deliver(outcomes ...delivery.Outcome) delivery.Delivery {
 	w.Helper()
 	e := w.accept()
+	d := w.schedule(e, fanout.Plan{Bodies: []fanout.Body{{Tenant: "acme", EventID: e.ID, Number: 1, Bytes: []byte("{}")}},
+		Gated: []fanout.Gated{{Tenant: "acme", EventID: e.ID, SubscriptionID: "sub_2", Feature: tenant.BillingWebhooks, SubscriptionVersion: 1, AcceptedAt: e.At}}})
+	w.handled()
+	return w.attempt(d, outcomes...)
+}
+
+// schedule adds a delivery of the event's first body to the plan.
+func (w *weeks) schedule(e intake.Accepted, plan fanout.Plan) delivery.Delivery {
+	w.Helper()
 	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: w.id("dlv_"), Tenant: "acme", EventID: e.ID, EventType: e.Type, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
 	d, err := delivery.Fold(changes)
 	w.ok(err)
-	plan := fanout.Plan{Bodies: []fanout.Body{{Tenant: "acme", EventID: e.ID, Number: 1, Bytes: []byte("{}")}},
-		Scheduled: []fanout.Scheduled{{Delivery: d, Changes: changes, AcceptedAt: w.now}}}
+	plan.Scheduled = []fanout.Scheduled{{Delivery: d, Changes: changes, AcceptedAt: e.At}}
 	w.ok(w.InTx(w.Context(), func(ctx context.Context) error { return w.Schedule(ctx, plan, func(bool) {}) }))
-	w.handled()
-	return w.attempt(d, outcomes...)
+	return d
 }
 
 func (w *weeks) attempt(d delivery.Delivery, outcomes ...delivery.Outcome) delivery.Delivery {
@@ -242,7 +248,7 @@ func TestDeliveriesGoByTheWeek(t *testing.T) {
 	if !w.exists(first) || !w.exists(partOf(closed, w.now.Add(14*day))) || w.rows(closed+"_default") != 0 || w.rows(first) != 1 {
 		w.Fatalf("%s was not made with what is its own, or not those after it", first)
 	}
-	w.forbidDeletes(first)
+	w.forbidDeletes(first, "true")
 	later := w.deliver(succeeded)
 	if w.rows(first) != 2 {
 		w.Error("what comes then does not go to the week")
@@ -275,11 +281,77 @@ func TestDeliveriesGoByTheWeek(t *testing.T) {
 	}
 }
 
-// forbidDeletes has the deletion of a row of the table fail.
-func (w *weeks) forbidDeletes(table string) {
+// TestWhatFanOutMadeGoesByTheWeek has weeks in which no row may be deleted, save what is kept and put elsewhere.
+func TestWhatFanOutMadeGoesByTheWeek(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	started := w.now
+	w.deliver(succeeded)
+	replayed, dead, open := w.deliver(succeeded), w.deliver(gone), w.deliver(failed)
+	for _, table := range []string{bodies, gated} {
+		if n := w.rows(table + "_default"); n != 4 {
+			t.Fatalf("a week that nobody made gave %d rows of %s to the default", n, table)
+		}
+	}
+	w.purge()
+	for _, table := range []string{bodies, gated} {
+		if part := partOf(table, started); !w.exists(part) || w.rows(part) != 4 {
+			t.Fatalf("%s was not made with what is its own", part)
+		}
+		w.forbidDeletes(partOf(table, started), fmt.Sprintf("OLD.event_id NOT IN ('%s', '%s', '%s')", replayed.EventID, dead.EventID, open.EventID))
+	}
+	has := func(when string, of int64, ds ...delivery.Delivery) {
+		t.Helper()
+		for _, d := range ds {
+			if body, err := w.Body(t.Context(), d); err != nil || string(body) != "{}" {
+				t.Errorf("%s %s has the body %q, %v", when, d.ID, body, err)
+			}
+			if found, err := w.GatedOf(t.Context(), "acme", d.EventID); err != nil || len(found) != 1 {
+				t.Errorf("%s %s was kept back from %v, %v", when, d.EventID, found, err)
+			}
+		}
+		if n, m := w.rows(bodies), w.rows(gated); n != of || m != of {
+			t.Errorf("%s there are %d bodies and %d that were gated, want %d", when, n, m, of)
+		}
+	}
+
+	w.now = started.Add(19 * day)
+	again := w.schedule(intake.Accepted{Event: event.Event{ID: replayed.EventID, Type: replayed.EventType}, At: started}, fanout.Plan{})
+	w.now = started.Add(34 * day)
+	w.purge()
+	if w.exists(partOf(bodies, started)) || w.exists(partOf(gated, started)) {
+		t.Error("it stays although it is old")
+	}
+	has("after the week", 3, again, dead, open)
+
+	_, err := w.Look(t.Context(), dispatch.LookRequest{Now: w.now, Lanes: 9})
+	w.ok(err)
+	answer, err := w.LeaseReady(t.Context(), dispatch.LeaseRequest{Lease: "inc_1", Now: w.now, Lanes: []dispatch.Asked{{Lane: lane, Slots: 9}}})
+	w.ok(err)
+	for _, l := range answer.Leased {
+		if string(l.Body) != "{}" {
+			t.Errorf("%s is leased with the body %q", l.Delivery.ID, l.Body)
+		}
+	}
+	if len(answer.Leased) != 2 {
+		t.Errorf("%d are leased, want the one that was open for long, and the replay", len(answer.Leased))
+	}
+	w.ok(w.GiveBack(t.Context(), "inc_1", answer.Leased))
+
+	w.attempt(again, succeeded)
+	w.now = started.Add(62 * day)
+	w.purge()
+	has("when the replay is old", 2, dead, open)
+	w.now = started.Add(91 * day)
+	w.purge()
+	has("without the dead letter", 1, open)
+}
+
+// forbidDeletes has the deletion of the table's rows fail, if the condition holds.
+func (w *weeks) forbidDeletes(table, condition string) {
 	w.Helper()
-	w.ok(execute(w.Context(), w.direct, `CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'a row is deleted'; END $$`))
-	w.ok(execute(w.Context(), w.direct, `CREATE TRIGGER refuse BEFORE DELETE ON `+table+` FOR EACH ROW EXECUTE FUNCTION refuse()`))
+	w.ok(execute(w.Context(), w.direct, `CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'a row is deleted'; END $$`))
+	w.ok(execute(w.Context(), w.direct, `CREATE TRIGGER refuse BEFORE DELETE ON `+table+` FOR EACH ROW WHEN (`+condition+`) EXECUTE FUNCTION refuse()`))
 }
 
 // list is all deliveries there are, oldest first.
@@ -338,7 +410,7 @@ func TestAWeekStaysForItsReaders(t *testing.T) {
 // TestAWeekIsDroppedWhenNobodyLooks has a reader who stays, like a backup.
 func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 	t.Parallel()
-	for _, table := range []string{records, closed} {
+	for _, table := range []string{records, closed, bodies, gated} {
 		t.Run(table, func(t *testing.T) {
 			w := newWeeks(t, straight)
 			w.deliver(succeeded)
@@ -350,8 +422,8 @@ func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 			w.ok(err)
 			w.now = w.now.Add(50 * day)
 			w.purge()
-			if !w.exists(first) || !w.exists(partOf(records, w.now.Add(-50*day))) {
-				t.Error("it is dropped under its reader, or before it")
+			if !w.exists(first) || table == closed && !w.exists(partOf(records, w.now.Add(-50*day))) {
+				t.Error("it is dropped under its reader, or what the deliveries need is")
 			}
 			w.deliver(succeeded)
 			w.ok(reader.Rollback())
@@ -385,101 +457,5 @@ func TestManyMakeAndDropWeeks(t *testing.T) {
 	w.purge()
 	if w.changes(open) != 2 {
 		t.Error("what is open lost its records")
-	}
-}
-
-// TestTheLogIsDividedAndJoined has records from before there were weeks, and goes back there.
-func TestTheLogIsDividedAndJoined(t *testing.T) {
-	t.Parallel()
-	db := openDB(t)
-	read := func() (list []string) {
-		t.Helper()
-		err := db.Query(t.Context(), func(r pgx.Rows) error {
-			var line string
-			err := r.Scan(&line)
-			list = append(list, line)
-			return err
-		}, `SELECT concat_ws(' ', position, topic, stream, version, convert_from(data, 'UTF8')) FROM records WHERE topic = 'deliveries' AND position > 1 ORDER BY position`)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list
-	}
-	do := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	const add = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at%s)
-		SELECT n, 'deliveries', 'acme', 'delivery/dlv_' || n, 1, 't', convert_to('d' || n, 'UTF8'), '', n%s FROM generate_series(%d, %d) AS n`
-	since := stepsBack(t, "_weeks_of_records")
-	do(db.MigrateDown(since))
-	do(execute(t.Context(), db, fmt.Sprintf(add, "", "", 1, 10)))
-	before := read()
-	do(db.Migrate())
-	if after := read(); len(before) != 9 || !slices.Equal(after, before) {
-		t.Errorf("divided: %v, before %v", after, before)
-	}
-	do(execute(t.Context(), db, fmt.Sprintf(add, "", "", 11, 12))) // as a process of the version before does
-	week := time.Now().Unix() / (7 * 86400)
-	do(execute(t.Context(), db, fmt.Sprintf(add, ", week", fmt.Sprintf(", %d + n %% 3", week), 13, 20)))
-	do(execute(t.Context(), db, fmt.Sprintf(add, ", week", ", 1", 21, 22)))
-	if rows := count(t, db, fmt.Sprintf(`SELECT count(*) FROM records_w%d`, week)); rows != 2 {
-		t.Errorf("this week has %d records", rows)
-	}
-	before = read()
-	if len(before) != 21 || !strings.HasSuffix(before[20], "d22") {
-		t.Errorf("read over all weeks: %v", before)
-	}
-	do(db.MigrateDown(since))
-	if after := read(); !slices.Equal(after, before) {
-		t.Errorf("joined: %v, before %v", after, before)
-	}
-	if err := execute(t.Context(), db, fmt.Sprintf(add, "", "", 5, 5)); err == nil {
-		t.Error("a position can be taken twice")
-	}
-	do(db.Migrate())
-}
-
-// stepsBack is how many migrations lead back to before the one that is named so.
-func stepsBack(t *testing.T, name string) int {
-	t.Helper()
-	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
-	at := slices.IndexFunc(files, func(file string) bool { return strings.Contains(file, name) })
-	if err != nil || at < 0 {
-		t.Fatalf("there is no migration %s: %v", name, err)
-	}
-	return len(files) - at
-}
-
-// TestClosedDeliveriesAreDividedAndJoined has some from before there were weeks, and goes back there.
-func TestClosedDeliveriesAreDividedAndJoined(t *testing.T) {
-	t.Parallel()
-	w := newWeeks(t, straight)
-	since := stepsBack(t, "_weeks_of_deliveries")
-	var ids []string
-	for range 3 {
-		ids = append(ids, w.deliver(succeeded).ID)
-	}
-	w.purge()
-	ids = append(ids, w.deliver(gone).ID, w.deliver(succeeded).ID)
-	for range 2 {
-		w.ok(w.direct.MigrateDown(since))
-		if n := w.rows(closed); n != 5 {
-			t.Fatalf("joined they are %d", n)
-		}
-		if err := execute(t.Context(), w.direct, `INSERT INTO closed_deliveries SELECT * FROM closed_deliveries LIMIT 1`); err == nil {
-			t.Error("a delivery can be there twice")
-		}
-		w.ok(w.direct.Migrate())
-		if got := w.list(); !slices.Equal(got, ids) || w.rows(closed+"_kept") != 5 {
-			t.Errorf("divided they are %v, before %v", got, ids)
-		}
-	}
-	w.now = w.now.Add(91 * day)
-	w.purge()
-	if got := w.list(); len(got) != 0 {
-		t.Errorf("what there was before is kept for ever: %v", got)
 	}
 }

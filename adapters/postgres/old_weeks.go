@@ -1,0 +1,235 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const (
+	// newestOfWeek is beside how far each topic's last consumer has come. Nobody waits for a rebuild that was broken off.
+	newestOfWeek = `SELECT t.topic, r.position, (SELECT min(position) FROM consumer_offsets o WHERE o.topic = t.topic
+    AND (o.consumer_group NOT LIKE 'metrics/%' OR o.consumer_group = 'metrics/' || ` + liveMetrics + `))
+FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
+    SELECT position FROM records WHERE week = $2 AND topic = t.topic ORDER BY position DESC LIMIT 1) AS r`
+
+	// keepOfWeek goes through the tenant's deliveries by their IDs.
+	keepOfWeek = `WITH kept AS (
+    SELECT delivery_id, event_id FROM (
+        (SELECT delivery_id, event_id FROM open_deliveries WHERE tenant_id = $2 AND delivery_id > $3 AND delivery_id < $4 ORDER BY delivery_id LIMIT $5)
+        UNION ALL (SELECT delivery_id, event_id FROM closed_deliveries WHERE tenant_id = $2 AND delivery_id > $3 AND delivery_id < $4 ORDER BY delivery_id LIMIT $5)
+    ) AS either ORDER BY delivery_id LIMIT $5
+), streams AS (
+    UPDATE records r SET week = 0 FROM kept WHERE r.week = $1 AND r.tenant_id = $2 AND r.stream = 'delivery/' || kept.delivery_id AND r.version > 0
+), rendered AS (
+    UPDATE bodies b SET week = 0 FROM kept WHERE b.week = $1 AND b.tenant_id = $2 AND b.event_id = kept.event_id
+), gated AS (
+    UPDATE gated_events g SET week = 0 FROM kept WHERE g.week = $1 AND g.tenant_id = $2 AND g.event_id = kept.event_id
+) SELECT delivery_id FROM kept ORDER BY delivery_id`
+
+	// lostStreams takes from what is kept the records of deliveries that have gone with their week.
+	lostStreams = `WITH next AS (
+    SELECT position, EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = r.tenant_id AND d.delivery_id = substr(r.stream, 10))
+        OR EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = r.tenant_id AND d.delivery_id = substr(r.stream, 10)) AS needed
+    FROM records r WHERE week = 0 AND topic = $1 AND position > $2 ORDER BY position LIMIT $3
+), lost AS (
+    DELETE FROM records r USING next WHERE NOT next.needed AND r.week = 0 AND r.topic = $1 AND r.position = next.position
+) SELECT position FROM next ORDER BY position`
+
+	// keepLate takes from its week what belongs to the events.
+	keepLate = `WITH rendered AS (
+    UPDATE bodies SET week = 0 WHERE week = $1 AND tenant_id = $2 AND event_id = ANY ($3::text[])
+) UPDATE gated_events SET week = 0 WHERE week = $1 AND tenant_id = $2 AND event_id = ANY ($3::text[])`
+
+	keptAtOnce = 500
+)
+
+// oldestWeek is the oldest that one of the tables has a part for, if any has.
+func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16, found bool, err error) {
+	for _, table := range tables {
+		w, err := one(ctx, s.db.from(ctx), scanWeek, oldestWeek, table)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+		case err != nil:
+			return 0, false, fmt.Errorf("look for the oldest week of %s: %w", table, err)
+		case !found || w < oldest:
+			oldest, found = w, true
+		}
+	}
+	return oldest, found, nil
+}
+
+// dropWeek drops an oldest week, and says how many tables it dropped. Deliveries go before what belongs to them, whose week
+// would keep that of all of them.
+func (s *Store) dropWeek(ctx context.Context, before retention.Cutoffs, tenants []tenant.ID) (dropped int, err error) {
+	w, found, err := s.oldestWeek(ctx, inClosed)
+	if err != nil {
+		return 0, err
+	}
+	if found && w < weekOf(before.Attempts) {
+		return s.drop(ctx, inClosed, w, isOld)
+	}
+	return s.dropAccepted(ctx, before, tenants)
+}
+
+func isOld(context.Context) (bool, error) { return true, nil }
+
+// dropAccepted drops the oldest week of the log and of what belongs to events, with all in it that nobody needs. It waits for
+// one week more, in which nearly all deliveries that the old one left under way have ended and have gone.
+func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tenants []tenant.ID) (dropped int, err error) {
+	w, found, err := s.oldestWeek(ctx, inRecords, inBodies, inGated)
+	if err != nil || !found || w+2 > weekOf(before.Events) || w+2 > weekOf(before.Attempts) {
+		return 0, err
+	}
+	newest, needed, err := s.newestOfWeek(ctx, w)
+	if err != nil || needed {
+		return 0, err
+	}
+	for _, owner := range tenants {
+		if led, err := s.keepOfWeek(ctx, w, owner); err != nil || !led {
+			return 0, err
+		}
+	}
+	for _, table := range []string{inBodies, inGated} { // what is made of its events from now on is made late
+		n, err := s.drop(ctx, table, w, isOld)
+		if dropped += n; err != nil {
+			return dropped, err
+		}
+	}
+	n, err := s.drop(ctx, inRecords, w, func(ctx context.Context) (bool, error) {
+		now, _, err := s.newestOfWeek(ctx, w)
+		return maps.Equal(now, newest), err
+	})
+	if dropped += n; err != nil || n == 0 {
+		return dropped, err
+	}
+	return dropped, s.loseStreams(ctx)
+}
+
+// drop drops the part of the table for a week, unless something came to it or another process was faster.
+func (s *Store) drop(ctx context.Context, table string, w int16, unchanged func(ctx context.Context) (bool, error)) (dropped int, err error) {
+	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+		dropped = 0
+		for _, statement := range []string{waitBriefly, fmt.Sprintf(lockWhole, table)} {
+			if _, err := tx.Exec(ctx, statement); err != nil {
+				return err
+			}
+		}
+		if oldest, _, err := s.oldestWeek(ctx, table); err != nil || oldest != w {
+			return err
+		}
+		if is, err := unchanged(ctx); err != nil || !is {
+			return err
+		}
+		dropped = 1
+		_, err := tx.Exec(ctx, fmt.Sprintf(`DROP TABLE %s_w%d`, table, w))
+		return err
+	})
+	if err != nil {
+		return 0, s.orLater(ctx, table, err)
+	}
+	return dropped, nil
+}
+
+// newestOfWeek is the newest position of each topic in it, and whether somebody has still to read it.
+func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]int64, needed bool, err error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	topics := []string{TopicTests}
+	for shard := range shards {
+		topics = append(topics, ShardTopic(TopicEvents, shard, shards), ShardTopic(TopicDeliveries, shard, shards))
+	}
+	newest = map[string]int64{}
+	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var topic string
+		var position int64
+		var read *int64
+		err := r.Scan(&topic, &position, &read)
+		newest[topic] = position
+		// A delivery's state is written with its records, so that nobody has to read those.
+		needed = needed || read == nil && family(topic) != TopicDeliveries || read != nil && *read < position
+		return err
+	}, newestOfWeek, topics, w)
+	if err != nil {
+		return nil, false, fmt.Errorf("look what week %d of records has: %w", w, err)
+	}
+	return newest, needed, nil
+}
+
+// keepOfWeek takes from a week what belongs to all deliveries that there still are, late ones apart. It is false when another
+// process deletes right now.
+func (s *Store) keepOfWeek(ctx context.Context, w int16, owner tenant.ID) (led bool, err error) {
+	end := firstID("dlv_", time.UnixMicro(0).Add(time.Duration(w+2)*week))
+	led, err = walk(ctx, s, "", func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) }, func(after string) (sql string, args []any) {
+		return keepOfWeek, []any{w, owner, after, end, keptAtOnce}
+	})
+	if err != nil {
+		return led, fmt.Errorf("keep what is not old of week %d of tenant %s: %w", w, owner, err)
+	}
+	return led, nil
+}
+
+// queueKeepLate keeps what belongs to events that are fanned out, or rendered again, so long after they were accepted that
+// keepOfWeek would not find their deliveries among those of their week. An hour is for clocks.
+func queueKeepLate(b *pgx.Batch, scheduled []fanout.Scheduled) {
+	type part struct {
+		week   int16
+		tenant tenant.ID
+	}
+	late := map[part][]string{}
+	for _, d := range scheduled {
+		if w := weekOf(d.AcceptedAt); w > 0 && weekOf(d.Delivery.CreatedAt.Add(time.Hour)) > w+1 {
+			of := part{w, d.Delivery.Tenant}
+			late[of] = append(late[of], d.Delivery.EventID)
+		}
+	}
+	for of, events := range late {
+		b.Queue(keepLate, of.week, of.tenant, events)
+	}
+}
+
+// loseStreams deletes what was kept of deliveries that have gone.
+func (s *Store) loseStreams(ctx context.Context) error {
+	topics, err := s.deliveryTopics(ctx)
+	if err != nil {
+		return err
+	}
+	for _, topic := range topics {
+		_, err := walk(ctx, s, 0, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, func(after int64) (sql string, args []any) {
+			return lostStreams, []any{topic, after, keptAtOnce}
+		})
+		if err != nil {
+			return fmt.Errorf("delete the streams of deliveries that have gone: %w", err)
+		}
+	}
+	return nil
+}
+
+// walk runs a statement from one key to the next, as long as it finds as many as are kept at once. It is false when another
+// process deletes right now.
+func walk[Key any](ctx context.Context, s *Store, after Key, scan func(pgx.Rows) (Key, error), step func(after Key) (sql string, args []any)) (led bool, err error) {
+	for {
+		var found []Key
+		led = false
+		err := s.leading(ctx, func(ctx context.Context, tx *Tx) (err error) {
+			led, tx.wrote = true, true
+			sql, args := step(after)
+			found, err = all(ctx, tx, scan, sql, args...)
+			return err
+		})
+		if err != nil || !led || len(found) < keptAtOnce {
+			return led, err
+		}
+		after = found[len(found)-1]
+	}
+}
