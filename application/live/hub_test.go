@@ -1,8 +1,10 @@
 package live_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,6 +118,43 @@ func TestAReplayAndWhatComesBehindIsEverything(t *testing.T) {
 	late := w.listen("acme", live.Filter{})
 	if err := late.Replay(t.Context(), seen, nil); !errors.Is(err, live.ErrTooOld) {
 		t.Errorf("a position that is too old: %v", err)
+	}
+}
+
+// Clients that come back and do not read hold up nobody who comes back and does.
+func TestAReplayWaitsForNoOthersClient(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	first := w.listen("acme", live.Filter{})
+	w.scheduled("acme", "dlv_1")
+	w.step()
+	seen := (<-first.Changes()).Mark
+	w.succeeded("acme", "dlv_1")
+	w.step()
+	stuck, leave := make(chan struct{}, 10), make(chan struct{})
+	var clients sync.WaitGroup
+	defer clients.Wait()
+	defer close(leave)
+	for range 10 {
+		l := w.listen("acme", live.Filter{})
+		clients.Go(func() {
+			_ = l.Replay(context.Background(), seen, func(live.Change) error {
+				stuck <- struct{}{}
+				<-leave
+				return nil
+			})
+		})
+	}
+	patience := time.After(90 * time.Second)
+	for n := range 10 {
+		select {
+		case <-stuck:
+		case <-patience:
+			t.Fatalf("%d of 10 are told anything", n)
+		}
+	}
+	told := 0
+	if err := w.listen("acme", live.Filter{}).Replay(t.Context(), seen, func(live.Change) error { told++; return nil }); err != nil || told != 1 {
+		t.Errorf("told of %d changes, %v", told, err)
 	}
 }
 

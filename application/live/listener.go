@@ -83,10 +83,10 @@ func (l *Listener) end(reason error) {
 
 // Bounds of a replay: it reads whatever was recorded since, of all tenants of the shard.
 const (
-	replaysAtOnce = 4
+	replaysAtOnce = 4 // that read; none of them waits for its client meanwhile
 	// MaxReplay is how many records of a shard a replay reads at most.
 	MaxReplay  = 200_000
-	replayPart = 5_000
+	replayPart = 1_000 // of them at once, which are held until the client has them
 )
 
 // ErrTooOld says that too much was recorded since the mark, that some of it may be deleted, or that the log has no such mark.
@@ -99,33 +99,43 @@ func (l *Listener) Replay(ctx context.Context, seen Mark, emit func(Change) erro
 	if err != nil {
 		return err
 	}
-	select {
-	case l.hub.replay <- struct{}{}:
-		defer func() { <-l.hub.replay }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 	for after := seen.Position; after < l.since.Position; {
 		if err := l.mustStop(); err != nil {
 			return err
 		}
 		upTo := min(l.since.Position, after+span)
-		records, err := l.hub.log.TenantDeliveryRecords(ctx, l.owner, after, upTo)
+		changes, err := l.part(ctx, after, upTo)
 		if err != nil {
-			return fmt.Errorf("read the changes of deliveries: %w", err)
-		}
-		var refused error
-		_, err = show(ctx, l.hub.log, records, func(c Change) { // the step told of what was odd
-			if refused == nil && l.filter.Matches(c.Delivery) {
-				refused = emit(c)
-			}
-		})
-		if err := errors.Join(err, refused); err != nil {
 			return err
+		}
+		for _, c := range changes {
+			if err := emit(c); err != nil {
+				return err
+			}
 		}
 		after = upTo
 	}
 	return nil
+}
+
+// part reads what the filter picks of a stretch of the log, in its turn.
+func (l *Listener) part(ctx context.Context, after, upTo int64) (changes []Change, err error) {
+	select {
+	case l.hub.replay <- struct{}{}:
+		defer func() { <-l.hub.replay }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	records, err := l.hub.log.TenantDeliveryRecords(ctx, l.owner, after, upTo)
+	if err != nil {
+		return nil, fmt.Errorf("read the changes of deliveries: %w", err)
+	}
+	_, err = show(ctx, l.hub.log, records, func(c Change) { // the step told of what was odd
+		if l.filter.Matches(c.Delivery) {
+			changes = append(changes, c)
+		}
+	})
+	return changes, err
 }
 
 // mustStop is why nothing more is to be told. A listener that is behind goes on, so that it gets somewhere.
