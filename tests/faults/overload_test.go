@@ -183,7 +183,7 @@ func overload(bound func() int, length time.Duration, env ...string) func(*testi
 		s.receiver.tally = map[string]int{}
 		f := &flood{site: s}
 		usual := f.throughput()
-		s.receiver.answers(func(arrival) int { during(200 * time.Millisecond); return http.StatusOK })
+		s.receiver.answers(func(arrival) int { during(500 * time.Millisecond); return http.StatusOK })
 		memory, most := f.flood(inFull(2*time.Second, length), maxOpen > 0)
 		backlog := f.waiting()
 		if f.accepted == 0 {

@@ -26,7 +26,7 @@ var processScenarios = []scenario{
 }
 
 func terminate(t *testing.T, k kind) string {
-	s := open(t, fresh(t, k), nil, "ORDINAVO_SHUTDOWN_TIMEOUT=20s").prepare()
+	s := open(t, fresh(t, k), nil).prepare()
 	held := make(chan struct{})
 	for _, tenant := range tenants {
 		for i := range 4 {
