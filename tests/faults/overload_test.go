@@ -14,9 +14,9 @@ import (
 // overloadScenarios are about more than can be delivered.
 var overloadScenarios = []scenario{
 	{name: "overload", does: "events come in faster than their slow receivers take them, and then the receivers are quick", on: both,
-		run: overload(func() int { return 0 }, time.Minute), alone: true, inFull: true},
+		run: overload(func() int { return 0 }, 20*time.Second), alone: true, inFull: true},
 	{name: "overload with 96 MiB", does: "the same, with GOMEMLIMIT at 96 MiB for each process", on: both,
-		run: overload(func() int { return 0 }, time.Minute, "GOMEMLIMIT=96MiB"), alone: true, inFull: true},
+		run: overload(func() int { return 0 }, 20*time.Second, "GOMEMLIMIT=96MiB"), alone: true, inFull: true},
 	{name: "overload pushed back", does: "the same for ten minutes, with GOMEMLIMIT at 128 MiB and ORDINAVO_MAX_OPEN at 100,000 (both less in a shorter form): " +
 		"who emits is told to come again, half of whom come at once", on: both, run: overload(maxOpen, 10*time.Minute, "GOMEMLIMIT=128MiB"), alone: true},
 }
