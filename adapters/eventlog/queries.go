@@ -44,8 +44,9 @@ func offset(ctx context.Context, db *sqlite.DB, key groupTopic) (position int64,
 	return position, nil
 }
 
-// after reads up to limit records of a topic beyond a position, oldest first.
-func after(ctx context.Context, db *sqlite.DB, topic string, position int64, limit int) ([]row, error) {
+// after reads up to limit records of a topic beyond a position, oldest first. Those that cannot be read are an error, or
+// come as they are stored.
+func after(ctx context.Context, db *sqlite.DB, topic string, position int64, limit int, asStored bool) ([]row, error) {
 	rows, err := db.Query(ctx, selectRecords, topic, position, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the topic: %w", err)
@@ -53,7 +54,7 @@ func after(ctx context.Context, db *sqlite.DB, topic string, position int64, lim
 	defer func() { _ = rows.Close() }()
 	var found []row
 	for rows.Next() {
-		r, err := scan(rows)
+		r, err := scan(rows, asStored)
 		if err != nil {
 			return nil, fmt.Errorf("read the topic: %w", err)
 		}
@@ -65,16 +66,19 @@ func after(ctx context.Context, db *sqlite.DB, topic string, position int64, lim
 	return found, nil
 }
 
-func scan(rows *sql.Rows) (r row, err error) {
+func scan(rows *sql.Rows, asStored bool) (r row, err error) {
 	var at int64
 	if err := rows.Scan(&r.position, &r.tenantID, &r.stream, &r.version, &r.kind, &r.data, &r.metadata, &at); err != nil {
 		return r, err
 	}
 	beside := compact.Row{Tenant: r.tenantID, Stream: r.stream, RecordedAt: at}
-	if r.metadata, r.data, err = beside.Unpack(r.metadata, r.data); err != nil {
-		err = fmt.Errorf("position %d: %w", r.position, err)
+	switch metadata, data, err := beside.Unpack(r.metadata, r.data); {
+	case err == nil:
+		r.metadata, r.data = metadata, data
+	case !asStored:
+		return r, fmt.Errorf("position %d: %w", r.position, err)
 	}
-	return r, err
+	return r, nil
 }
 
 // advance moves the group's offset, if it is still where its reader found it.

@@ -13,6 +13,11 @@ import (
 // firstPause is between the first failure and the next try.
 const firstPause = 100 * time.Millisecond
 
+// unreadableAfter is how often in a row the reading of a record that cannot be read is tried: one of a newer version is for a
+// process of that version, which takes over from one that does not get on. Then, some seconds later, it is handed over as it
+// is stored: no repetition reads what is damaged, and its handler sets it aside, with what is left of it.
+const unreadableAfter = 6
+
 var (
 	errNacked = errors.New("the handler refused the message")
 	errLate   = errors.New("the handler did not answer in time")
@@ -107,7 +112,7 @@ func (r *reader) read(ctx context.Context) (from int64, rows []row, err error) {
 	if r.failures > 0 {
 		limit = 1 // so that it fails alone
 	}
-	rows, err = after(ctx, r.log.db, r.key.topic, from, limit)
+	rows, err = after(ctx, r.log.db, r.key.topic, from, limit, r.failures >= unreadableAfter)
 	return from, rows, err
 }
 

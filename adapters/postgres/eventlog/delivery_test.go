@@ -171,6 +171,22 @@ func TestARecordIsAMessage(t *testing.T) {
 	}
 }
 
+// A record that is damaged is tried for a while, and then handed over as it is stored: nothing waits behind it for ever.
+func TestADamagedRecordHoldsNobodyUp(t *testing.T) {
+	f := newFixture(t)
+	f.publish("a")
+	f.exec(t.Context(), `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at) VALUES (nextval('log_numbers'), 'topic', '', '', 0, 'events.accepted.v1', '\x02ff', '', 0)`)
+	f.publish("c")
+	_, messages := f.subscribe(group, eventlog.Options{Batch: 10, MaxPause: time.Millisecond})
+	f.receive(messages, "a").Ack()
+	msg := f.receive(messages, "2")
+	if string(msg.Payload) != "\x02\xff" || msg.Metadata["type"] != "events.accepted.v1" || msg.Metadata["position"] != "2" {
+		t.Errorf("received %v %q, want what is stored", msg.Metadata, msg.Payload)
+	}
+	msg.Ack()
+	f.receive(messages, "c").Ack()
+}
+
 func TestPublishIsAllOrNothing(t *testing.T) {
 	f := newFixture(t)
 	bad := message.NewMessage("b", nil)

@@ -99,7 +99,10 @@ func (r *reader) look(query string, args []any) (f found, err error) {
 		}
 		next.position, next.version, next.tenantID, next.stream, next.kind = *position, *version, *tenantID, *stream, *kind
 		beside := compact.Row{Tenant: next.tenantID, Stream: next.stream, RecordedAt: *at}
-		if next.metadata, next.data, err = beside.Unpack(next.metadata, next.data); err != nil {
+		switch metadata, data, err := beside.Unpack(next.metadata, next.data); {
+		case err == nil:
+			next.metadata, next.data = metadata, data
+		case r.failures < unreadableAfter:
 			return fmt.Errorf("position %d: %w", next.position, err)
 		}
 		f.rows = append(f.rows, next)
