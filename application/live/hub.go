@@ -23,6 +23,7 @@ const (
 // Limits bound the listeners of this process, and what they can resume from; zero values mean the defaults.
 type Limits struct {
 	Listeners int           // default 4096
+	PerTenant int           // default 1024, so that one which makes many keys leaves room for others
 	PerKey    int           // default 200
 	Kept      time.Duration // for how long nothing of the log is deleted; default for ever
 }
@@ -30,6 +31,9 @@ type Limits struct {
 func (l Limits) withDefaults() Limits {
 	if l.Listeners == 0 {
 		l.Listeners = 4096
+	}
+	if l.PerTenant == 0 {
+		l.PerTenant = 1024
 	}
 	if l.PerKey == 0 {
 		l.PerKey = 200
@@ -212,7 +216,7 @@ func (h *Hub) Listen(ctx context.Context, owner tenant.ID, keyID string, filter 
 func (h *Hub) add(l *Listener, heads Positions) (bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if err := h.admit(l.keyID); err != nil {
+	if err := h.admit(l.owner, l.keyID); err != nil {
 		return false, err
 	}
 	if h.at == nil && heads == nil {
@@ -232,12 +236,14 @@ func (h *Hub) add(l *Listener, heads Positions) (bool, error) {
 	return true, nil
 }
 
-func (h *Hub) admit(keyID string) error {
+func (h *Hub) admit(owner tenant.ID, keyID string) error {
 	switch {
 	case h.closed:
 		return problem.New(problem.Unavailable, "The service is about to stop; try again.")
 	case h.perKey[keyID] >= h.limits.PerKey:
 		return problem.New(problem.RateLimited, "This key may listen %d times at once.", h.limits.PerKey)
+	case len(h.listeners[owner]) >= h.limits.PerTenant:
+		return problem.New(problem.RateLimited, "All keys of the tenant together may listen %d times at once.", h.limits.PerTenant)
 	case h.total >= h.limits.Listeners:
 		return problem.New(problem.Unavailable, "The service has as many listeners as it can take; try again later.")
 	}

@@ -206,7 +206,7 @@ func TestARevokedKeyLosesItsListeners(t *testing.T) {
 }
 
 func TestListenersAreBounded(t *testing.T) {
-	w := newWorld(t, live.Limits{Listeners: 3, PerKey: 2})
+	w := newWorld(t, live.Limits{Listeners: 4, PerTenant: 3, PerKey: 2})
 	first := w.listen("acme", live.Filter{})
 	w.listen("acme", live.Filter{})
 	_, err := w.hub.Listen(t.Context(), "acme", "key_1", live.Filter{})
@@ -216,8 +216,14 @@ func TestListenersAreBounded(t *testing.T) {
 	if _, err := w.hub.Listen(t.Context(), "acme", "key_2", live.Filter{}); err != nil {
 		t.Error(err)
 	}
-	if _, err = w.hub.Listen(t.Context(), "acme", "key_3", live.Filter{}); !problem.Is(err, problem.Unavailable) {
-		t.Errorf("a fourth of the process: %v", err)
+	if _, err = w.hub.Listen(t.Context(), "acme", "key_3", live.Filter{}); !problem.Is(err, problem.RateLimited) {
+		t.Errorf("a fourth of one tenant, which leaves no room for others: %v", err)
+	}
+	if _, err := w.hub.Listen(t.Context(), "other", "key_4", live.Filter{}); err != nil {
+		t.Error(err)
+	}
+	if _, err = w.hub.Listen(t.Context(), "other", "key_4", live.Filter{}); !problem.Is(err, problem.Unavailable) {
+		t.Errorf("a fifth of the process: %v", err)
 	}
 	first.Leave()
 	w.hub.Close()
