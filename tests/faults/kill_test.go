@@ -17,6 +17,9 @@ var killScenarios = slices.Concat(hopScenarios(), []scenario{{
 	name: "kill -9 before an answer", does: "the process kills itself once an event without an ID is durable, and its emitter repeats the request with its Idempotency-Key",
 	invariants: "I1", on: both, run: repeatAfterKill,
 }, {
+	name: "kill -9, roles apart", does: "of two processes that only accept, one that only fans out and one that only sends, each is killed at load and started again",
+	on: []kind{onPostgreSQL}, run: killRoles,
+}, {
 	name: "SIGSTOP past the lease", does: "a process stands still with attempts out for longer than its lease, others take over, and it goes on",
 	invariants: "I3", on: []kind{onPostgreSQL}, run: stopPastTheLease,
 }})
@@ -73,6 +76,29 @@ func killAtRandom(t *testing.T, k kind) string {
 	}
 	stop()
 	return theTable.count(k, times, s.check(0))
+}
+
+// killRoles lets deliveries move after each death: who is alone with its work leaves it to the one that is started in its place.
+func killRoles(t *testing.T, k kind) string {
+	d := fresh(t, k)
+	d.processes = 4
+	s := openAs(t, d, []string{"api", "api", "router", "dispatcher"}, nil).prepare()
+	stop := s.load(40 * time.Millisecond)
+	moving := func() {
+		before := s.receiver.count()
+		eventually(t, "deliveries move", func() bool { return s.receiver.count() >= before+50 })
+	}
+	moving()
+	rounds := inFull(1, 20)
+	for range rounds {
+		for n := range s.slots {
+			s.kill(n)
+			s.start(n)
+			moving()
+		}
+	}
+	stop()
+	return theTable.count(k, rounds*len(s.slots), s.check(0))
 }
 
 func stopPastTheLease(t *testing.T, k kind) string {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -33,6 +34,7 @@ type site struct {
 	*testing.T
 	database
 	env        []string // of each process, besides the usual
+	roles      []string // of the processes, in their order; empty when each does everything
 	receiver   *receiver
 	slots      []*slot
 	client     *http.Client
@@ -67,7 +69,13 @@ var tenants = []string{"acme", "other"}
 // open starts a service on the database; first, which may be nil, gives each process its own variables.
 func open(t *testing.T, d database, first func(n int) []string, env ...string) *site {
 	t.Helper()
-	s := &site{T: t, database: d, env: env, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	return openAs(t, d, nil, first, env...)
+}
+
+// openAs starts a service whose processes have a part of the work each.
+func openAs(t *testing.T, d database, roles []string, first func(n int) []string, env ...string) *site {
+	t.Helper()
+	s := &site{T: t, database: d, env: env, roles: roles, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	t.Cleanup(s.end)
 	for n := range d.processes {
 		var own []string
@@ -133,11 +141,19 @@ func (s *site) fill(n int, more []string) (*process, error) {
 	s.slots[n].filling.Lock()
 	defer s.slots[n].filling.Unlock()
 	s.empty(n)
-	p, err := launch(s.binary, environment(s.database, append(s.env, more...)...))
+	p, err := launch(s.binary, s.environment(n, more))
 	if err == nil {
 		s.adopt(n, p)
 	}
 	return p, err
+}
+
+func (s *site) environment(n int, more []string) []string {
+	more = slices.Concat(s.env, more)
+	if n < len(s.roles) {
+		more = append(more, "ORDINAVO_ROLES="+s.roles[n])
+	}
+	return environment(s.database, more...)
 }
 
 func (s *site) empty(n int) {
@@ -168,7 +184,7 @@ func (s *site) replace(n int, ended *process) {
 	if again == nil || s.halting.Load() || !s.slots[n].CompareAndSwap(ended, nil) {
 		return
 	}
-	next, err := launch(s.binary, environment(s.database, append(s.env, again()...)...))
+	next, err := launch(s.binary, s.environment(n, again()))
 	if next == nil {
 		s.Errorf("start again: %v", err)
 		return
@@ -211,8 +227,19 @@ func (s *site) kill(n int) {
 	p.kill()
 }
 
-// turn is the process whose turn it is; nil while it is being started again.
-func (s *site) turn(n int) *process { return s.slots[n%len(s.slots)].Load() }
+// turn is the process whose turn it is of those that have the API; nil while it is being started again.
+func (s *site) turn(n int) *process {
+	asked := s.slots
+	if len(s.roles) > 0 {
+		asked = nil
+		for i, roles := range s.roles {
+			if strings.Contains(roles, "api") {
+				asked = append(asked, s.slots[i])
+			}
+		}
+	}
+	return asked[n%len(asked)].Load()
+}
 
 func tail(text string, lines int) string {
 	all := strings.Split(text, "\n")
