@@ -7,11 +7,13 @@ import (
 	"testing"
 
 	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/signature"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // noting is a TestStore that remembers what was noted.
@@ -100,4 +102,33 @@ func TestASampleForNobody(t *testing.T) {
 	w.ok(w.service.Delete(t.Context(), laneOf(s), 0, by))
 	_, err := tester.Test(t.Context(), laneOf(s), event.VisitReportApproved, by)
 	w.refused(err, problem.NotFound)
+}
+
+// A tenant whose receiver hangs must not take up the API's requests with tests of it.
+func TestSamplesOfATenantAreBounded(t *testing.T) {
+	w, _, tester := newTester(t)
+	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "other", Name: "Other", Weight: tenant.DefaultWeight, CreatedAt: start}))
+	theirs, _, err := w.service.Create(t.Context(), "other", settings(), by)
+	w.ok(err)
+	mine := laneOf(w.create(nil))
+	out := 0
+	w.onSend = func() { // while it is out, another is asked for
+		if out++; out < subscriptions.MaxTests {
+			_, err := tester.Test(t.Context(), mine, event.VisitReportApproved, by)
+			w.ok(err)
+			return
+		}
+		w.onSend = func() {}
+		_, err := tester.Test(t.Context(), mine, event.VisitReportApproved, by)
+		w.refused(err, problem.RateLimited)
+		_, err = tester.Test(t.Context(), laneOf(theirs), event.VisitReportApproved, by)
+		w.ok(err)
+	}
+	for range 2 { // and those that have ended make room
+		_, err := tester.Test(t.Context(), mine, event.VisitReportApproved, by)
+		w.ok(err)
+	}
+	if len(w.requests) != subscriptions.MaxTests+2 {
+		t.Errorf("%d requests", len(w.requests))
+	}
 }

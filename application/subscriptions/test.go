@@ -3,6 +3,7 @@ package subscriptions
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -40,17 +41,51 @@ type Exchange struct {
 	Outcome *delivery.Outcome `json:"-"`
 }
 
+// MaxTests is how many tests of a tenant may be out at once in a process: each holds a request of the API until its receiver
+// has answered, and goes by no other bound.
+const MaxTests = 16
+
 // Tester sends samples.
 type Tester struct {
 	Service   *Service
 	Store     TestStore
 	Attempter *dispatch.Attempter
+
+	mu  sync.Mutex
+	out map[tenant.ID]int
+}
+
+// begin counts a test as out until end, or refuses it.
+func (t *Tester) begin(owner tenant.ID) (end func(), err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.out[owner] >= MaxTests {
+		refused := problem.New(problem.RateLimited, "%d tests of the tenant wait for their receivers' answers already.", MaxTests)
+		refused.RetryAfter = time.Second
+		return nil, refused
+	}
+	if t.out == nil {
+		t.out = map[tenant.ID]int{}
+	}
+	t.out[owner]++
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.out[owner]--; t.out[owner] == 0 {
+			delete(t.out, owner)
+		}
+	}, nil
 }
 
 // Test sends a signed sample of the type to the subscription's URL, once, marked by the header
 // X-Ordinavo-Test. It is no delivery: nothing is retried, and nothing waits for it; only who knows its ID is shown it
 // as one.
 func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, by Actor) (Exchange, error) {
+	end, err := t.begin(lane.Tenant)
+	if err != nil {
+		return Exchange{}, err
+	}
+	defer end()
 	leased, err := t.sample(ctx, lane, kind)
 	if err != nil {
 		return Exchange{}, fmt.Errorf("prepare a test: %w", err)
