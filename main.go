@@ -231,13 +231,12 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		s.Loops = append(s.Loops, takeover.Loop())
 	}
 	if c.Roles.Router {
-		s.Router, err = messages.NewRouter(log, db.Log(log, now), fanout.New(fanout.Remember(store, in.Recent), gate, handover, faults.FanOut(observer), now, source.New))
+		fan := fanout.New(fanout.Config{Store: fanout.Remember(store, in.Recent), Gate: gate, Handover: handover, Observer: faults.FanOut(observer), Now: now, NewID: source.New})
+		s.Loops = append(s.Loops, fan.Turns().Loop(), metrics.NewProjection(store, now).Loop())
+		s.Router, err = messages.NewRouter(log, db.Log(log, now), fan)
 		if err != nil {
 			return nil, err
 		}
-	}
-	if c.Roles.Router {
-		s.Loops = append(s.Loops, metrics.NewProjection(store, now).Loop())
 	}
 	hub := live.New(store, store, now, live.Limits{Kept: retention.Ages(c.Retention).Shortest()})
 	if c.Roles.API {
@@ -373,11 +372,28 @@ func queue(ctx context.Context, store database.Store, d *dispatch.Dispatcher) (t
 		return telemetry.Queue{}, err
 	}
 	aside, err := store.CountSetAside(ctx)
-	shown := telemetry.Queue{Depth: depth, SetAside: aside, Circuits: d.Circuits()}
-	if !oldestDue.IsZero() {
-		shown.OldestDue = at.Sub(oldestDue)
+	if err != nil {
+		return telemetry.Queue{}, err
 	}
-	return shown, err
+	unrouted, err := store.OldestUnrouted(ctx)
+	if err != nil {
+		return telemetry.Queue{}, err
+	}
+	waiting, err := store.WaitingFrom(ctx)
+	for _, since := range waiting {
+		if unrouted.IsZero() || since.Before(unrouted) {
+			unrouted = since
+		}
+	}
+	return telemetry.Queue{Depth: depth, OldestDue: age(oldestDue, at), OldestUnrouted: age(unrouted, at), Deferring: len(waiting), SetAside: aside, Circuits: d.Circuits()}, err
+}
+
+// age is 0 for nothing.
+func age(since, at time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return at.Sub(since)
 }
 
 func migrateUp(ctx context.Context, c config.Config) error {

@@ -36,7 +36,7 @@ type Store interface {
 	intake.Store
 	intake.QuotaStore
 	intake.BacklogStore
-	fanout.Store
+	fanout.TurnStore
 	dispatch.Store
 	dispatch.Incarnations
 	dispatch.Secrets

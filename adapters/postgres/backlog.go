@@ -37,13 +37,9 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, 
 
 // OldestUnrouted is when the oldest of the shards' next records of fan-out was written.
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
-	shards, err := s.db.Shards(ctx)
+	topics, err := s.eventsTopics(ctx)
 	if err != nil {
 		return time.Time{}, err
-	}
-	topics := make([]string, shards)
-	for shard := range topics {
-		topics[shard] = ShardTopic(TopicEvents, shard, shards)
 	}
 	oldest, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextUnrouted, topics)
 	return moment(oldest), err

@@ -9,18 +9,16 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-const eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = $1 AND sequence > $2
-	AND sequence < (1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = $3), -1)) * $4::bigint
-	ORDER BY sequence LIMIT $5`
+var eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = $1 AND sequence > $2
+	AND sequence < ` + fannedOut("$3") + ` ORDER BY sequence LIMIT $4`
 
 // EventsAfter lists the tenant's events beyond a sequence as far as fan-out has come in its shard, oldest first.
 func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
-	shards, err := s.db.Shards(ctx)
+	topic, err := s.eventsTopic(ctx, owner)
 	if err != nil {
 		return nil, err
 	}
-	topic := ShardTopic(TopicEvents, shardOf(owner, shards), shards)
-	return all(ctx, s.db.forUsers(ctx), scanEvent, eventsAfter, owner, sequence, topic, int64(MaxEventsPerRecord), limit)
+	return all(ctx, s.db.forUsers(ctx), scanEvent, eventsAfter, owner, sequence, topic, limit)
 }
 
 var laneDeliveries = `SELECT d.* FROM unnest($1::text[]) AS k (id) CROSS JOIN LATERAL (

@@ -10,7 +10,7 @@ import (
 
 // Heartbeat says that the incarnation lives.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
-	_, err := s.change(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session) VALUES ($1, $2, $2, $3)
+	_, err := s.change(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) VALUES ($1, $2, $2, $3, true)
 		ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session`, incarnation, stamp(now), s.db.session())
 	return err
 }

@@ -81,6 +81,7 @@ SELECT ` + aTenant + `, n * 1000, 10, 10, 10, 0, 0, 0, n, n, 'dlv_' || lpad((n *
 FROM generate_series(0, 99999) AS n`,
 	`INSERT INTO circuits (tenant_id, subscription_id, incarnation, since, attempts)
 SELECT ` + aTenant + `, ` + aLane + ` || n, 'inc_' || n % 7, n, 1 FROM ` + numbers + ` WHERE n <= 100000`,
+	`INSERT INTO deferred_events (tenant_id, sequence, events) SELECT 't' || n % 200, n, '[]' FROM generate_series(1, 100000) AS n`,
 	`INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 500000)`,
 	`DO $$ DECLARE d text; BEGIN FOR d IN SELECT indexdef FROM kept LOOP EXECUTE d; END LOOP; END $$`,
 	// As the server does it by itself, which leaves out what is empty, and what only has parts.
@@ -171,7 +172,15 @@ func hot() map[string]struct {
 		"list: of an event":       list(queries.DeliveryFilter{EventID: "evt_00000000000000000000000007"}),
 		"list: of a subscription": list(queries.DeliveryFilter{SubscriptionID: subs[7]}),
 		"list: dead letters":      list(queries.DeliveryFilter{Status: delivery.StatusDeadLetter}),
-		"catch-up: events":        {eventsAfter, []any{"t7", int64(5), "events", int64(MaxEventsPerRecord), 100}, true},
+		"catch-up: events":        {eventsAfter, []any{"t7", int64(5), "events", 100}, true},
+		"turns: who waits":        {deferring, []any{tenants}, false},
+		"turns: for how long":     {waitingFrom, []any{[]string{"events"}}, false},
+		"turns: who knows them":   {mayDefer, []any{int64(5)}, false},
+		"turns: the next":         {nextTurn, []any{"t7"}, true},
+		"turns: what waits":       {deferredOf, []any{"t7", 20}, false},
+		"turns: taken":            {takeDeferred, []any{tenants[:2], ones[:2]}, false},
+		"turns: fanned out":       {isFannedOut, []any{"t7", int64(5), "events"}, false},
+		"turns: before them":      {beforeDeferred, []any{"t7", int64(5)}, false},
 		"catch-up: deliveries":    {laneDeliveries, []any{[]string{"evt_00000000000000000000000007"}, "t7", subs[7]}, true},
 		"metrics: records":        {nextRecords, []any{"deliveries", int64(500_000), 1000}, false},
 		"metrics: attempts":       {recordedAttempts, []any{"deliveries", int64(500_000), int64(501_000), delivery.EndTypes()}, true},
@@ -261,7 +270,7 @@ type node struct {
 }
 
 // grows is what no query may read whole, beside the parts of what is kept by the week.
-var grows = []string{"open_deliveries", "events", "circuits"}
+var grows = []string{"open_deliveries", "deferred_events", "events", "circuits"}
 
 // isPart says whether the table is of those that are kept by the week.
 func isPart(table string) bool {

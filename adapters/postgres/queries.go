@@ -144,16 +144,37 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 // FanOutGroup is the consumer group of fan-out.
 const FanOutGroup = "fanout"
 
-// FannedOut says whether fan-out has come past the position, in the shard that the position is of.
-func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
-	shards, err := s.db.Shards(ctx)
+var isFannedOut = `SELECT $2::bigint < ` + fannedOut("$3")
+
+// FannedOut says whether fan-out is done with the event.
+func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
+	topic, err := s.eventsTopic(ctx, e.Tenant)
 	if err != nil {
 		return false, err
 	}
-	offset, err := all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) },
-		`SELECT position FROM consumer_offsets WHERE consumer_group = $1 AND topic = $2`,
-		FanOutGroup, ShardTopic(TopicEvents, int(position%int64(shards)), shards))
-	return len(offset) == 1 && offset[0] >= position, err
+	return one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (done bool, err error) { return done, r.Scan(&done) }, isFannedOut, e.Tenant, e.Sequence, topic)
+}
+
+// eventsTopic is the shard of the topic in which the tenant's events are.
+func (s *Store) eventsTopic(ctx context.Context, owner tenant.ID) (string, error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return "", err
+	}
+	return ShardTopic(TopicEvents, shardOf(owner, shards), shards), nil
+}
+
+// eventsTopics is the shards of the topic.
+func (s *Store) eventsTopics(ctx context.Context) ([]string, error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return nil, err
+	}
+	topics := make([]string, shards)
+	for shard := range topics {
+		topics[shard] = ShardTopic(TopicEvents, shard, shards)
+	}
+	return topics, nil
 }
 
 // GatedOf lists what a missing feature kept back.

@@ -53,7 +53,7 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 // an event's deliveries to a subscription the first counts; others are replays. OFFSET 0 has an hour's deliveries searched by
 // their IDs, and not a tenant's for all hours. $4 is the tenant's shard of the events topic.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", fmt.Sprint(MaxEventsPerRecord),
-	"{group}", FanOutGroup).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
+	"{fanned out}", fannedOut("$4")).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
 sent AS (SELECT DISTINCT ON (hour, event_id, subscription_id) hour, event_id, subscription_id, status FROM (
     SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status
     FROM h CROSS JOIN LATERAL (SELECT * FROM open_deliveries WHERE tenant_id = $1 AND delivery_id BETWEEN h.first_delivery AND h.last_delivery
@@ -70,15 +70,15 @@ UNION ALL SELECT hour, 'counted not matched', not_matched FROM h
 UNION ALL SELECT hour, 'counted feature gated', feature_gated FROM h
 UNION ALL SELECT hour, 'counted set aside', set_aside FROM h
 UNION ALL SELECT hour, 'events', (SELECT count(*) FROM events e WHERE e.tenant_id = $1 AND e.sequence >= h.first_position * {record}
-    AND e.sequence < (h.last_position + 1) * {record} AND e.accepted_at >= h.hour AND e.accepted_at < h.hour + {hour}) FROM h
+    AND e.sequence < least((h.last_position + 1) * {record}, {fanned out}) AND e.accepted_at >= h.hour AND e.accepted_at < h.hour + {hour}) FROM h
 UNION ALL SELECT hour, 'feature gated', (SELECT count(*) FROM gated_events g WHERE g.week IN (h.hour / 604800000000, 0) AND g.tenant_id = $1 AND g.accepted_at >= h.hour AND g.accepted_at < h.hour + {hour}) FROM h
 UNION ALL SELECT hour, status, count(*) FROM sent GROUP BY hour, status
 UNION ALL SELECT e.accepted_at - e.accepted_at % {hour}, 'waiting', count(*) FROM events e WHERE e.tenant_id = $1 AND e.accepted_at >= $2 AND e.accepted_at < $3
-    AND e.sequence >= (coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '{group}' AND topic = $4), -1) + 1) * {record} GROUP BY 1`)
+    AND e.sequence >= {fanned out} GROUP BY 1`)
 
 // Hours counts and compares; see reconciliation.Reader.
 func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Time) ([]reconciliation.Hour, error) {
-	shards, err := s.db.Shards(ctx)
+	topic, err := s.eventsTopic(ctx, owner)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Ti
 		err = r.Scan(&hour, &f.What, &f.Count)
 		f.Hour = moment(hour)
 		return f, err
-	}, reconciled, owner, stamp(since), stamp(until), ShardTopic(TopicEvents, shardOf(owner, shards), shards))
+	}, reconciled, owner, stamp(since), stamp(until), topic)
 	if err != nil {
 		return nil, err
 	}

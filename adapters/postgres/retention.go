@@ -122,7 +122,11 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if err != nil {
 			return err
 		}
-		events, err := tx.Exec(ctx, oldEvents, owner, (handled+1)*MaxEventsPerRecord, stamp(before.Events), int64(limit)-deliveries)
+		fannedOut, err := one(ctx, tx, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, beforeDeferred, owner, (handled+1)*MaxEventsPerRecord)
+		if err != nil {
+			return err
+		}
+		events, err := tx.Exec(ctx, oldEvents, owner, fannedOut, stamp(before.Events), int64(limit)-deliveries)
 		if err != nil {
 			return err
 		}

@@ -48,6 +48,9 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		queueKeepLate(b, plan.Scheduled)
 		queueTallies(b, plan.Tallies)
 		tx.queueSweeps(b, plan.Sweeps)
+		if err := queueDeferred(b, plan.Taken, plan.Deferred); err != nil {
+			return err
+		}
 		if err := tx.write(ctx, b); err != nil {
 			return fmt.Errorf("store the plan: %w", err)
 		}

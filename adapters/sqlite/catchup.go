@@ -10,12 +10,11 @@ import (
 )
 
 const eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = ?1 AND sequence > ?2
-	AND sequence < (1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + TopicEvents + `'), -1)) * ?3
-	ORDER BY sequence LIMIT ?4`
+	AND sequence < ` + fannedOut + ` ORDER BY sequence LIMIT ?3`
 
 // EventsAfter lists the tenant's events beyond a sequence as far as fan-out has come, oldest first.
 func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
-	return all(ctx, s.db, scanEvent, eventsAfter, owner, sequence, MaxEventsPerRecord, limit)
+	return all(ctx, s.db, scanEvent, eventsAfter, owner, sequence, limit)
 }
 
 var laneDeliveries = `SELECT ` + openColumns + ` FROM json_each(?1) k CROSS JOIN open_deliveries INDEXED BY open_deliveries_by_event

@@ -207,8 +207,15 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.DeliveriesOf(ctx, "t1", []string{"evt_1"}, 10)
 		return err
 	},
-	"GatedOf":   func(ctx context.Context, s *Store) error { _, err := s.GatedOf(ctx, "t1", "evt_1"); return err },
-	"FannedOut": func(ctx context.Context, s *Store) error { _, err := s.FannedOut(ctx, 1); return err },
+	"GatedOf":     func(ctx context.Context, s *Store) error { _, err := s.GatedOf(ctx, "t1", "evt_1"); return err },
+	"Deferring":   func(ctx context.Context, s *Store) error { _, err := s.Deferring(ctx, []tenant.ID{"t1"}); return err },
+	"NextTurn":    func(ctx context.Context, s *Store) error { _, err := s.NextTurn(ctx, "t1"); return err },
+	"WaitingFrom": func(ctx context.Context, s *Store) error { _, err := s.WaitingFrom(ctx); return err },
+	"DeferredOf":  func(ctx context.Context, s *Store) error { _, err := s.DeferredOf(ctx, "t1", 20); return err },
+	"FannedOut": func(ctx context.Context, s *Store) error {
+		_, err := s.FannedOut(ctx, queries.Event{Tenant: "acme", Sequence: 1})
+		return err
+	},
 	"KeyByHash": func(ctx context.Context, s *Store) error { _, err := s.KeyByHash(ctx, access.Hash{}); return err },
 	"Keys of a tenant": func(ctx context.Context, s *Store) error {
 		_, err := s.Keys(ctx, "t1", access.Page{After: "key_5", Limit: 1})

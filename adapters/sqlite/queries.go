@@ -156,14 +156,9 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 // FanOutGroup is the consumer group of fan-out.
 const FanOutGroup = "fanout"
 
-// FannedOut says whether fan-out has come past the position.
-func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
-	offset, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) },
-		`SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, FanOutGroup, TopicEvents)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
-	}
-	return offset >= position, err
+// FannedOut says whether fan-out is done with the event.
+func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
+	return one(ctx, s.db, func(r *sql.Rows) (done bool, err error) { return done, r.Scan(&done) }, `SELECT ?2 < `+fannedOut, e.Tenant, e.Sequence)
 }
 
 // GatedOf lists what a missing feature kept back.

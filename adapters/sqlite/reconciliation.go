@@ -38,7 +38,7 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 // reconciled is one statement, so that all of it is as of one moment: a delivery that closes meanwhile is seen once. Of
 // an event's deliveries to a subscription the first counts; others are replays.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", fmt.Sprint(MaxEventsPerRecord),
-	"{group}", FanOutGroup, "{topic}", TopicEvents).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3),
+	"{fanned out}", fannedOut).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3),
 sent AS (SELECT hour, event_id, subscription_id, min(delivery_id), status FROM (
 	SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status
 	FROM h CROSS JOIN open_deliveries d ON d.tenant_id = ?1 AND d.delivery_id BETWEEN h.first_delivery AND h.last_delivery
@@ -55,11 +55,11 @@ UNION ALL SELECT hour, 'counted not matched', not_matched FROM h
 UNION ALL SELECT hour, 'counted feature gated', feature_gated FROM h
 UNION ALL SELECT hour, 'counted set aside', set_aside FROM h
 UNION ALL SELECT hour, 'events', (SELECT count(*) FROM events e WHERE e.tenant_id = ?1 AND e.sequence >= h.first_position * {record}
-	AND e.sequence < (h.last_position + 1) * {record} AND e.accepted_at >= h.hour AND e.accepted_at < h.hour + {hour}) FROM h
+	AND e.sequence < min((h.last_position + 1) * {record}, {fanned out}) AND e.accepted_at >= h.hour AND e.accepted_at < h.hour + {hour}) FROM h
 UNION ALL SELECT hour, 'feature gated', (SELECT count(*) FROM gated_events g WHERE g.tenant_id = ?1 AND g.accepted_at >= h.hour AND g.accepted_at < h.hour + {hour}) FROM h
 UNION ALL SELECT hour, status, count(*) FROM sent GROUP BY hour, status
 UNION ALL SELECT e.accepted_at - e.accepted_at % {hour}, 'waiting', count(*) FROM events e WHERE e.tenant_id = ?1 AND e.accepted_at >= ?2 AND e.accepted_at < ?3
-	AND e.sequence >= (coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '{group}' AND topic = '{topic}'), -1) + 1) * {record} GROUP BY 1`)
+	AND e.sequence >= {fanned out} GROUP BY 1`)
 
 // Hours counts and compares; see reconciliation.Reader.
 func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Time) ([]reconciliation.Hour, error) {

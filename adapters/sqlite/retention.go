@@ -17,10 +17,10 @@ const (
 	oldDeliveries = `SELECT delivery_id FROM closed_deliveries
 		WHERE tenant_id = ? AND delivery_id < ? AND updated_at < CASE status WHEN 'dead_letter' THEN ? ELSE ? END
 		ORDER BY delivery_id LIMIT ?`
-	oldEvents = `SELECT event_id FROM events e WHERE tenant_id = ? AND sequence < ? AND accepted_at < ?
+	oldEvents = `SELECT event_id FROM events e WHERE tenant_id = ?1 AND sequence < ` + fannedOut + ` AND accepted_at < ?2
 		AND NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
 		AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
-		ORDER BY sequence LIMIT ?`
+		ORDER BY sequence LIMIT ?3`
 	oldJobs    = `DELETE FROM jobs WHERE tenant_id = ? AND job_id < ? AND turn_at IS NULL`
 	oldRecords = `DELETE FROM records WHERE position IN (
 		SELECT position FROM records WHERE topic = ? AND position < ? AND recorded_at < ? ORDER BY position LIMIT ?)`
@@ -41,7 +41,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		if deleted >= limit {
 			return deleted, nil
 		}
-		n, err := s.purgeTenant(ctx, owner, before, handled, limit-deleted)
+		n, err := s.purgeTenant(ctx, owner, before, limit-deleted)
 		if err != nil {
 			return deleted, fmt.Errorf("purge tenant %s: %w", owner, err)
 		}
@@ -51,7 +51,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	return deleted + n, err
 }
 
-func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, handled int64, limit int) (deleted int, err error) {
+func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (deleted int, err error) {
 	scanID := func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) }
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM disposition_hours WHERE tenant_id = ? AND hour < ?`, owner, stamp(before.Counted())); err != nil {
@@ -72,7 +72,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 				return err
 			}
 		}
-		events, err := all(ctx, s.db, scanID, oldEvents, owner, (handled+1)*MaxEventsPerRecord, stamp(before.Events), limit-len(deliveries))
+		events, err := all(ctx, s.db, scanID, oldEvents, owner, stamp(before.Events), limit-len(deliveries))
 		if err != nil {
 			return err
 		}

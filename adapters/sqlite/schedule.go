@@ -55,7 +55,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 			}
 		}
 		tx.WhenEnded(ended)
-		return nil
+		return tx.moveDeferred(ctx, plan.Taken, plan.Deferred)
 	})
 }
 

@@ -78,7 +78,7 @@ var eventChecks = []Check{
 		w.ok(err, "read the event")
 		fannedOut := func(want bool) {
 			w.Helper()
-			got, err := w.FannedOut(w.ctx, listed.Position)
+			got, err := w.FannedOut(w.ctx, listed)
 			w.ok(err, "ask for the fan-out")
 			equal(w, "fanned out", got, want)
 		}

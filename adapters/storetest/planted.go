@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -54,6 +55,12 @@ type (
 	holdsAnybodysEvent     struct{ Store }
 	retriesForEver         struct{ Store }
 	countsTheDead          struct{ Store }
+	turnForgetsTheRest     struct{ Store }
+	turnTakesTwice         struct{ Store }
+	turnOfTheFirst         struct{ Store }
+	onlyTheLastWaits       struct{ Store }
+	waitsForNothing        struct{ Store }
+	purgesWhatWaits        struct{ Store }
 )
 
 // FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
@@ -93,6 +100,12 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"a retry keeps what was counted":       {"retry/it is named in the log again, and what was counted of it is taken back", func(s Store) Store { return keepsTheTally{s} }},
 		"a retry of anybody's event":           {"retry/only what is set aside, and as often as that", func(s Store) Store { return holdsAnybodysEvent{s} }},
 		"every retry wins":                     {"retry/of many at once one wins", func(s Store) Store { return retriesForEver{s} }},
+		"a turn forgets the rest":              {"turns/one takes some of the events, and the rest wait on", func(s Store) Store { return turnForgetsTheRest{s} }},
+		"a turn is taken twice":                {"turns/what was taken is not taken again", func(s Store) Store { return turnTakesTwice{s} }},
+		"the first tenant has every turn":      {"turns/they go round", func(s Store) Store { return turnOfTheFirst{s} }},
+		"one tenant alone waits":               {"turns/of what time those are that wait", func(s Store) Store { return onlyTheLastWaits{s} }},
+		"what waits is taken for fanned out":   {"turns/what waits is not fanned out, nor is what comes behind it", func(s Store) Store { return waitsForNothing{s} }},
+		"what waits is purged":                 {"turns/what waits is not purged", func(s Store) Store { return purgesWhatWaits{s} }},
 		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
 		"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", func(s Store) Store { return countsIntoOne{s} }},
 		"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", func(s Store) Store { return goesLiveAtOnce{s} }},
@@ -314,4 +327,54 @@ func (s retriesForEver) HoldEvent(ctx context.Context, owner tenant.ID, id strin
 		e.SetAside = &fanout.Poisoned{}
 	}
 	return e, err
+}
+
+func (s turnForgetsTheRest) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
+	if len(plan.Taken) > 0 {
+		plan.Deferred = nil
+	}
+	return s.Store.Schedule(ctx, plan, ended)
+}
+
+func (s turnTakesTwice) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
+	err := s.Store.Schedule(ctx, plan, ended)
+	if err != nil {
+		plan.Taken = nil
+		err = s.Store.Schedule(ctx, plan, ended)
+	}
+	return err
+}
+
+func (s turnOfTheFirst) NextTurn(ctx context.Context, _ tenant.ID) (tenant.ID, error) {
+	return s.Store.NextTurn(ctx, "")
+}
+
+func (s onlyTheLastWaits) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error) {
+	waiting, err := s.Store.WaitingFrom(ctx)
+	if len(waiting) > 1 {
+		delete(waiting, "acme")
+	}
+	return waiting, err
+}
+
+func (s waitsForNothing) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
+	for i := range plan.Deferred {
+		plan.Deferred[i].Position += 1 << 30 // behind all that is accepted
+	}
+	for i := range plan.Taken {
+		plan.Taken[i].Position += 1 << 30
+	}
+	return s.Store.Schedule(ctx, plan, ended)
+}
+
+func (s purgesWhatWaits) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
+	waits, err := s.DeferredOf(ctx, "acme", 1)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.Schedule(ctx, fanout.Plan{Taken: waits}, func(bool) {}); err != nil {
+		return 0, err
+	}
+	n, err := s.Store.Purge(ctx, before, limit)
+	return n, errors.Join(err, s.Schedule(ctx, fanout.Plan{Deferred: waits}, func(bool) {}))
 }

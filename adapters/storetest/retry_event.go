@@ -66,7 +66,7 @@ var retryChecks = []Check{
 		oldest, err := w.OldestUnrouted(w.ctx)
 		w.ok(err, "look for what is not fanned out")
 		equal(w, "its new record is of the time of", oldest, at(5))
-		fannedOut, err := w.FannedOut(w.ctx, got.Position)
+		fannedOut, err := w.FannedOut(w.ctx, got)
 		w.ok(err, "ask for the fan-out")
 		equal(w, "fanned out", fannedOut, false)
 		equal(w, "listed first", w.newest(acme).ID, odd.ID)

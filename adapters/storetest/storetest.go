@@ -55,7 +55,7 @@ type Check struct {
 
 // Checks lists all of them.
 func Checks() []Check {
-	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, leaseChecks, unreadableChecks, saveChecks,
+	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, turnChecks, leaseChecks, unreadableChecks, saveChecks,
 		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, deliveryChecks, eventChecks, retryChecks, directoryChecks, tenantChecks, keyChecks,
 		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks, resealChecks)
 }

@@ -83,6 +83,10 @@ type Queue struct {
 	Depth map[delivery.Status]int
 	// OldestDue is how long the delivery that has been due the longest has waited; 0 when none is due.
 	OldestDue time.Duration
+	// OldestUnrouted is how long the accepted event that has waited the longest for its deliveries has waited; 0 when none does.
+	OldestUnrouted time.Duration
+	// Deferring is how many tenants have events that wait for the tenant's turn.
+	Deferring int
 	// SetAside is how many events could not be handled, and wait to be retried.
 	SetAside int
 	// Circuits is how many receivers this process spares, by state.
@@ -155,7 +159,9 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited."))
 	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that are spared, by the circuit's state."))
 	aside, errAside := meter.Int64ObservableGauge("ordinavo.events.set_aside", metric.WithUnit("{event}"), metric.WithDescription("Events that could not be handled, and wait to be retried."))
-	if err := errors.Join(errDepth, errOldest, errCircuits, errAside); err != nil {
+	unrouted, errUnrouted := meter.Float64ObservableGauge("ordinavo.fanout.oldest.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest accepted event has waited for its deliveries to be scheduled."))
+	deferring, errDeferring := meter.Int64ObservableGauge("ordinavo.fanout.deferring", metric.WithUnit("{tenant}"), metric.WithDescription("Tenants of which events wait for their turn, since there are many."))
+	if err := errors.Join(errDepth, errOldest, errCircuits, errAside, errUnrouted, errDeferring); err != nil {
 		return err
 	}
 	_, err := meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
@@ -176,11 +182,13 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 		}
 		observer.ObserveFloat64(oldest, queue.OldestDue.Seconds())
 		observer.ObserveInt64(aside, int64(queue.SetAside))
+		observer.ObserveFloat64(unrouted, queue.OldestUnrouted.Seconds())
+		observer.ObserveInt64(deferring, int64(queue.Deferring))
 		for _, state := range []circuit.State{circuit.Open, circuit.HalfOpen} {
 			observer.ObserveInt64(circuits, int64(queue.Circuits[state]), metric.WithAttributes(attribute.String("state", string(state))))
 		}
 		return nil
-	}, depth, oldest, circuits, aside)
+	}, depth, oldest, circuits, aside, unrouted, deferring)
 	return err
 }
 

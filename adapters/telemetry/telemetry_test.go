@@ -242,7 +242,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 	m.DeliveriesEnded(ctx, delivery.StatusDeadLetter, 5)
 	m.DeliveriesEnded(ctx, delivery.StatusRetrying, 9) // is no end
 	m.ReadQueue(func(context.Context) (telemetry.Queue, error) {
-		return telemetry.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second, SetAside: 8}, nil
+		return telemetry.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second, OldestUnrouted: 4 * time.Second, Deferring: 6, SetAside: 8}, nil
 	})
 	m.ReadReconciliation(func(context.Context) (telemetry.Reconciliation, error) {
 		return telemetry.Reconciliation{Unbalanced: 3, CheckedAt: time.Unix(1_800_000_000, 0)}, nil
@@ -264,6 +264,8 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`ordinavo_deliveries_scheduled_total 2`,
 		`ordinavo_deliveries_ended_total{status="dead_letter"} 5`,
 		`ordinavo_queue_depth{status="pending"} 7`,
+		`ordinavo_fanout_oldest_age_seconds 4`,
+		`ordinavo_fanout_deferring 6`,
 		`ordinavo_queue_depth{status="parked"} 0`,
 		`ordinavo_queue_oldest_due_age_seconds 90`,
 		`ordinavo_events_set_aside 8`,

@@ -17,12 +17,14 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// batch is one call of Handle on its way: what matched, what was resolved, what comes of it.
+// batch is events of one record on their way: what matched, what was resolved, what comes of it.
 type batch struct {
-	*FanOut
+	*work
 	now      time.Time
 	position int64
-	billing  map[tenant.ID]bool // who has the feature, asked once a batch
+	rosters  map[tenant.ID]*roster // as they were at the position
+	cost     int                   // deliveries, at most
+	billing  map[tenant.ID]bool    // who has the feature, asked once a batch
 	lanes    map[dispatch.Lane]LaneState
 
 	matched []*matched
@@ -51,23 +53,58 @@ type view struct {
 
 // governed counts for whom an event is, without a look at its content.
 func (b *batch) governed(e intake.Accepted) *matched {
-	return &matched{event: e, governing: b.index.governing(e.TenantID), wanting: len(b.index.matching(e.TenantID, e.Type))}
+	r := b.rosters[e.TenantID]
+	return &matched{event: e, governing: r.governing(), wanting: r.cost(e.Type)}
 }
 
-// match finds who gets the event, and gathers those who see the same of it.
+func (w *work) begin(position int64, rosters map[tenant.ID]*roster) *batch {
+	return &batch{work: w, now: w.Now(), position: position, rosters: rosters, billing: map[tenant.ID]bool{}, waiting: map[dispatch.Lane]bool{}}
+}
+
+// finish makes of the events that were matched what is scheduled of them.
+func (b *batch) finish(ctx context.Context) error {
+	if err := b.resolve(ctx); err != nil {
+		return err
+	}
+	if err := b.compare(ctx); err != nil {
+		return err
+	}
+	return b.commit(ctx)
+}
+
+// leave leaves an event for its tenant's turn.
+func (b *batch) leave(key intake.EventKey, place int) {
+	i := slices.IndexFunc(b.plan.Deferred, func(d Deferred) bool { return d.Tenant == key.Tenant })
+	if i < 0 {
+		i = len(b.plan.Deferred)
+		b.plan.Deferred = append(b.plan.Deferred, Deferred{Tenant: key.Tenant, Position: b.position})
+	}
+	b.plan.Deferred[i].Events = append(b.plan.Deferred[i].Events, Named{place, key.ID})
+}
+
+// leaves says whether an event of the tenant was left.
+func (b *batch) leaves(owner tenant.ID) bool {
+	return slices.ContainsFunc(b.plan.Deferred, func(d Deferred) bool { return d.Tenant == owner })
+}
+
+// match finds who gets the event, and gathers those who see the same of it. One that cannot be read is set aside.
 func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
+	if e.Unreadable != nil {
+		b.setAside(b.governed(e), e.Unreadable)
+		return nil
+	}
 	m := &matched{event: e}
 	defer func() {
 		if r := recover(); r != nil {
-			m.wanting = m.governing
-			b.setAside(m, fmt.Errorf("matching it panicked: %v", r))
+			b.giveUp(m, fmt.Errorf("matching it panicked: %v", r))
 			return
 		}
 		b.matched = append(b.matched, m)
 	}()
 	byKey := map[payload.Key]*view{}
-	m.governing = b.index.governing(e.TenantID)
-	wanting := b.index.matching(e.TenantID, e.Type)
+	r := b.rosters[e.TenantID]
+	m.governing = r.governing()
+	wanting := r.matching(e.Type)
 	m.wanting = len(wanting)
 	for _, s := range wanting {
 		billing, err := b.hasBilling(ctx, e.TenantID, e.Type, s)
@@ -101,7 +138,7 @@ func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type, s
 	if has, asked := b.billing[owner]; asked {
 		return has, nil
 	}
-	has, err := b.gate.Enabled(ctx, owner, tenant.BillingWebhooks)
+	has, err := b.Gate.Enabled(ctx, owner, tenant.BillingWebhooks)
 	if err != nil {
 		return false, fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
 	}
@@ -115,7 +152,7 @@ func (b *batch) resolve(ctx context.Context) error {
 	for i, v := range b.views {
 		lookups[i] = v.lookup
 	}
-	contexts, err := b.store.Resolve(ctx, lookups)
+	contexts, err := b.Store.Resolve(ctx, lookups)
 	if err != nil {
 		return fmt.Errorf("resolve references: %w", err)
 	}
@@ -133,7 +170,7 @@ func (b *batch) compare(ctx context.Context) (err error) {
 			governed[laneOf(s)] = s.Status
 		}
 	}
-	if b.lanes, err = b.store.LaneStates(ctx, slices.Collect(maps.Keys(governed))); err != nil {
+	if b.lanes, err = b.Store.LaneStates(ctx, slices.Collect(maps.Keys(governed))); err != nil {
 		return fmt.Errorf("read the lanes' states: %w", err)
 	}
 	for lane, then := range governed {
@@ -159,7 +196,7 @@ func (b *batch) commit(ctx context.Context) error {
 	}()
 	b.schedule(ctx)
 	b.plan.Tallies = b.tallies
-	if err := b.store.Schedule(ctx, b.plan, b.ended); err != nil {
+	if err := b.Store.Schedule(ctx, b.plan, b.ended); err != nil {
 		return fmt.Errorf("schedule %d deliveries: %w", len(b.plan.Scheduled), err)
 	}
 	handed = true
@@ -183,6 +220,12 @@ func (b *batch) schedule(ctx context.Context) {
 	}
 }
 
+// giveUp sets an event aside of which nobody knows who wants it.
+func (b *batch) giveUp(m *matched, reason error) {
+	m.wanting = m.governing
+	b.setAside(m, reason)
+}
+
 func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 	count, end := 0, func(int, error) {}
 	defer func() {
@@ -191,7 +234,7 @@ func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 		}
 		end(count, err)
 	}()
-	traceParent, end := b.observer.FanOut(ctx, m.event)
+	traceParent, end := b.Observer.FanOut(ctx, m.event)
 	for i, v := range m.views {
 		bytes, warnings := payload.Render(m.event.Event, v.View, v.context)
 		body := Body{m.event.TenantID, m.event.ID, i + 1, bytes}
@@ -208,7 +251,7 @@ func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 
 func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscription.Subscription, traceParent string) error {
 	first := delivery.Scheduled{
-		At: b.now, ID: b.newID("dlv_"), Tenant: e.TenantID, EventID: e.ID, EventType: e.Type,
+		At: b.now, ID: b.NewID("dlv_"), Tenant: e.TenantID, EventID: e.ID, EventType: e.Type,
 		SubscriptionID: s.ID, SubscriptionVersion: s.Version, BodyNumber: body.Number, Warnings: warnings,
 	}
 	changes := delivery.Schedule(first)
@@ -221,8 +264,8 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 	}
 	lease := ""
 	// Handed over is only what goes to the endpoint of now, signed with the secret of now.
-	if state := b.lanes[laneOf(s)]; b.handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
-		if held, ok := b.handover.Reserve(laneOf(s), s.MaxInFlight); ok {
+	if state := b.lanes[laneOf(s)]; b.Handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
+		if held, ok := b.Handover.Reserve(laneOf(s), s.MaxInFlight); ok {
 			lease = held
 			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: *s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
 		} else {
@@ -238,15 +281,18 @@ func (b *batch) ended(committed bool) {
 	leased := b.leased
 	b.leased = nil
 	if len(leased) > 0 {
-		b.handover.Take(leased, committed)
+		b.Handover.Take(leased, committed)
 	}
 	if committed && len(b.waiting) > 0 {
-		b.handover.Waiting(slices.SortedFunc(maps.Keys(b.waiting), dispatch.Lane.Compare))
+		b.Handover.Waiting(slices.SortedFunc(maps.Keys(b.waiting), dispatch.Lane.Compare))
+	}
+	if committed && len(b.plan.Deferred) > 0 {
+		b.wake.Send()
 	}
 }
 
 func (b *batch) handBack(leased []dispatch.Leased) {
 	if len(leased) > 0 {
-		b.handover.Take(leased, false)
+		b.Handover.Take(leased, false)
 	}
 }

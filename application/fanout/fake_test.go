@@ -1,9 +1,11 @@
 package fanout_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -35,12 +37,23 @@ type world struct {
 	at       map[string]int64 // the position of an event
 	now      map[string]subscription.Subscription
 
-	resolved  []fanout.Lookup
-	reads     int
-	sweeping  map[dispatch.Lane]bool
-	plan      fanout.Plan // of the last call of Schedule
-	commitErr error       // makes the transaction fail after Schedule has returned
-	fail      map[string]error
+	resolved   []fanout.Lookup
+	reads      int
+	loaded     int // events
+	folds      int
+	sweeping   map[dispatch.Lane]bool
+	atOnce     int // see fanout.Config
+	deferred   []fanout.Deferred
+	unrouted   time.Time
+	later      time.Duration // the clock is, than start
+	turnTakes  time.Duration
+	elsewhere  map[tenant.ID]bool // another process has the turn of these
+	olderRuns  bool               // a process that does not know of turns
+	askedSince []time.Time
+	plan       fanout.Plan   // of the last call of Schedule
+	plans      []fanout.Plan // of all that were not undone
+	commitErr  error         // makes the transaction fail after Schedule has returned
+	fail       map[string]error
 
 	billing   map[tenant.ID]bool
 	gateAsked int
@@ -66,7 +79,7 @@ func newWorld(t testing.TB) *world {
 
 // restart is a new process on the same log.
 func (w *world) restart() {
-	w.fanOut = fanout.New(w, w, w, spans{w}, func() time.Time { return start }, w.newID)
+	w.fanOut = fanout.New(fanout.Config{Store: w, Gate: w, Handover: w, Observer: spans{w}, Now: func() time.Time { return start.Add(w.later) }, NewID: w.newID, AtOnce: w.atOnce})
 }
 
 func (w *world) newID(prefix string) string {
@@ -144,6 +157,7 @@ func (w *world) Events(_ context.Context, keys []intake.EventKey) (list []intake
 	w.takenBefore = len(w.taken)
 	for _, key := range keys {
 		list = append(list, w.events[key])
+		w.loaded++
 	}
 	return list, w.fail["Events"]
 }
@@ -159,6 +173,9 @@ func (w *world) SubscriptionChanges(_ context.Context, after, upTo int64, limit 
 }
 
 func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
+	if w.panicsAt["Resolve"] {
+		panic("no directory")
+	}
 	w.resolved = lookups
 	contexts := make([]payload.Context, len(lookups))
 	for i, l := range lookups {
@@ -179,12 +196,94 @@ func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) 
 	if err := w.fail["Schedule"]; err != nil {
 		return err
 	}
+	if w.commitErr == nil {
+		for _, d := range plan.Taken {
+			i := slices.IndexFunc(w.deferred, func(waits fanout.Deferred) bool { return reflect.DeepEqual(waits, d) })
+			if i < 0 {
+				return fmt.Errorf("%+v was taken already", d)
+			}
+			w.deferred = slices.Delete(w.deferred, i, i+1)
+		}
+		w.deferred = append(w.deferred, plan.Deferred...)
+		slices.SortStableFunc(w.deferred, func(a, b fanout.Deferred) int {
+			return cmp.Or(strings.Compare(string(a.Tenant), string(b.Tenant)), cmp.Compare(a.Position, b.Position))
+		})
+	}
 	w.plan = plan
+	w.plans = append(w.plans, plan)
 	if len(w.taken) > w.takenBefore {
 		return errors.New("handed over before the commit")
 	}
 	ended(w.commitErr == nil)
 	return nil
+}
+
+func (w *world) InTx(ctx context.Context, fn func(context.Context) error) error {
+	deferred, plans := slices.Clone(w.deferred), len(w.plans)
+	err := fn(ctx)
+	if err != nil {
+		w.deferred, w.plans = deferred, w.plans[:plans]
+	}
+	return err
+}
+
+func (w *world) Deferring(_ context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
+	of := map[tenant.ID]bool{}
+	for _, d := range w.deferred {
+		of[d.Tenant] = slices.Contains(owners, d.Tenant)
+	}
+	return of, w.fail["Deferring"]
+}
+
+func (w *world) NextTurn(_ context.Context, after tenant.ID) (tenant.ID, error) {
+	for _, d := range w.deferred {
+		if d.Tenant > after {
+			return d.Tenant, w.fail["NextTurn"]
+		}
+	}
+	if len(w.deferred) > 0 {
+		return w.deferred[0].Tenant, w.fail["NextTurn"]
+	}
+	return "", w.fail["NextTurn"]
+}
+
+func (w *world) DeferredOf(_ context.Context, owner tenant.ID, limit int) (parts []fanout.Deferred, err error) {
+	w.later += w.turnTakes
+	for _, d := range w.deferred {
+		if d.Tenant == owner && len(parts) < limit && !w.elsewhere[owner] {
+			parts = append(parts, d)
+		}
+	}
+	return parts, w.fail["DeferredOf"]
+}
+
+func (w *world) OldestUnrouted(context.Context) (time.Time, error) {
+	return w.unrouted, w.fail["OldestUnrouted"]
+}
+
+func (w *world) MayDefer(_ context.Context, since time.Time) (bool, error) {
+	w.askedSince = append(w.askedSince, since)
+	return !w.olderRuns, w.fail["MayDefer"]
+}
+
+func (w *world) SubscriptionsAt(_ context.Context, owner tenant.ID, position int64) (list []subscription.Subscription, err error) {
+	w.folds++
+	at := map[string]subscription.Subscription{}
+	for _, c := range w.changes {
+		if c.Tenant == owner && c.Position <= position {
+			s := at[c.SubscriptionID]
+			if err := s.Apply(c.Change); err != nil {
+				return nil, err
+			}
+			at[c.SubscriptionID] = s
+		}
+	}
+	for _, s := range at {
+		if s.Status != subscription.StatusDeleted {
+			list = append(list, s)
+		}
+	}
+	return list, w.fail["SubscriptionsAt"]
 }
 
 func (w *world) Enabled(_ context.Context, id tenant.ID, _ tenant.Feature) (bool, error) {

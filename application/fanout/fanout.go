@@ -1,6 +1,7 @@
 // Package fanout turns accepted events into scheduled deliveries: match, gate, resolve,
 // render once for each distinct view, schedule. It runs inside the transaction that
-// consumes the log, so that its effects and the group's offset commit together.
+// consumes the log, so that its effects and the group's offset commit together; what would
+// keep other tenants waiting there is left for turns, in which each tenant gets as much as the next.
 package fanout
 
 import (
@@ -11,6 +12,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/payload"
@@ -28,7 +30,9 @@ type Store interface {
 	Resolve(ctx context.Context, lookups []Lookup) ([]payload.Context, error)
 	// LaneStates says how the lanes' subscriptions are now, which may be later than the events that are handled.
 	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]LaneState, error)
-	// Schedule stores the plan, and calls started when the transaction has ended.
+	// Deferring says of which of the tenants events wait for their turn.
+	Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error)
+	// Schedule stores the plan, and calls ended when the transaction has ended.
 	Schedule(ctx context.Context, plan Plan, ended func(committed bool)) error
 }
 
@@ -79,6 +83,8 @@ type Plan struct {
 	Sweeps []sweep.Sweep
 	// Tallies count the dispositions, one for each tenant and hour of acceptance.
 	Tallies []Tally
+	// Taken are deferred events whose turn is now: they wait no more, but for those that Deferred has again.
+	Taken, Deferred []Deferred
 }
 
 // Body is rendered once for each distinct view of an event and shared by its deliveries.
@@ -123,72 +129,146 @@ type Gated struct {
 	AcceptedAt          time.Time
 }
 
+// DefaultAtOnce is how many deliveries are scheduled in one go: some 20 ms of work, while others wait.
+const DefaultAtOnce = 500
+
+// Config is what fan-out works with.
+type Config struct {
+	Store    TurnStore
+	Gate     Gate
+	Handover Handover // nil when this process does not dispatch
+	Observer Observer
+	Now      func() time.Time
+	NewID    func(prefix string) string
+	// AtOnce is how many deliveries are scheduled in one go, unless one event alone comes to more; 0 for DefaultAtOnce.
+	AtOnce int
+}
+
+// work is a Config in use, by a FanOut and the Turns of what it defers.
+type work struct {
+	Config
+	wake loop.Signal // something was deferred
+}
+
 // FanOut handles the events topic.
 type FanOut struct {
-	store    Store
-	gate     Gate
-	handover Handover // nil when this process does not dispatch
-	observer Observer
-	now      func() time.Time
-	newID    func(prefix string) string
-	index    *index
-	// refused counts how often in a row the record at a position was refused for an event that cannot be read.
-	refused struct {
-		position int64
-		times    int
-	}
+	*work
+	index *index
+	patience
+	// mayDefer is false as long as a process of an older version may run; see TurnStore.
+	mayDefer bool
+	// spent is how many deliveries each tenant's events have come to since the log was last read as soon as it was written.
+	spent map[tenant.ID]int
 }
 
 // New makes a FanOut. It is for one goroutine: a consumer group has one reader at a time.
-func New(store Store, gate Gate, handover Handover, observer Observer, now func() time.Time, newID func(prefix string) string) *FanOut {
-	return &FanOut{store: store, gate: gate, handover: handover, observer: observer, now: now, newID: newID, index: newIndex()}
+func New(c Config) *FanOut {
+	if c.AtOnce == 0 {
+		c.AtOnce = DefaultAtOnce
+	}
+	return &FanOut{work: &work{c, loop.NewSignal()}, index: newIndex(), spent: map[tenant.ID]int{}}
 }
 
 // refusals is how often a record is refused for an event that cannot be read: one of a newer version is for a process of that
 // version, which takes over from one that does not get on. After them, some seconds later, such an event is set aside.
 const refusals = 6
 
-func (f *FanOut) unreadable(position int64, events []intake.Accepted) error {
+// patience counts how often in a row the record at a position was refused for an event that cannot be read.
+type patience struct {
+	position int64
+	times    int
+}
+
+// unreadable refuses the events when one of them cannot be read, as often as there is patience for.
+func (p *patience) unreadable(position int64, events []intake.Accepted) error {
 	at := slices.IndexFunc(events, func(e intake.Accepted) bool { return e.Unreadable != nil })
 	if at < 0 {
 		return nil
 	}
-	if f.refused.position != position {
-		f.refused.position, f.refused.times = position, 0
+	if p.position != position {
+		p.position, p.times = position, 0
 	}
-	if f.refused.times++; f.refused.times > refusals {
+	if p.times++; p.times > refusals {
 		return nil
 	}
 	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
 }
 
-// Handle fans out the events of one record of the log, inside the transaction that consumes it.
+const (
+	// late is for how long a record has waited when others are likely to wait behind it.
+	late = 100 * time.Millisecond
+	// goneAfter is after which silence of an older process it is taken to have ended.
+	goneAfter = 30 * time.Second
+)
+
+// Handle fans out the events of one record of the log, inside the transaction that consumes it. What would keep other
+// tenants waiting is deferred: too much at once, the events of a tenant that has had much while the log was behind, and
+// those of one of which others wait already. So the order of a tenant's events stays.
 func (f *FanOut) Handle(ctx context.Context, position int64, keys []intake.EventKey) error {
-	if err := f.index.advance(ctx, f.store, position); err != nil {
+	if err := f.index.advance(ctx, f.Store, position); err != nil {
 		return err
 	}
-	events, err := f.store.Events(ctx, keys)
+	owners := ownersOf(keys)
+	deferring, err := f.Store.Deferring(ctx, owners)
 	if err != nil {
-		return fmt.Errorf("load %d accepted events: %w", len(keys), err)
+		return fmt.Errorf("look for tenants of which events wait: %w", err)
+	}
+	b := f.begin(position, f.index.rosters)
+	if !f.mayDefer {
+		if f.mayDefer, err = f.Store.MayDefer(ctx, b.now.Add(-goneAfter)); err != nil {
+			return fmt.Errorf("look for processes that do not know of turns: %w", err)
+		}
+	}
+	places, now := map[intake.EventKey]int{}, []intake.EventKey{}
+	for place, key := range keys {
+		if places[key] = place; deferring[key.Tenant] {
+			b.leave(key, place)
+		} else {
+			now = append(now, key)
+		}
+	}
+	events, err := f.Store.Events(ctx, now)
+	if err != nil {
+		return fmt.Errorf("load %d accepted events: %w", len(now), err)
+	}
+	if len(events) > 0 && b.now.Sub(events[0].At) < late {
+		clear(f.spent)
+	}
+	share := f.AtOnce
+	if len(owners) > 1 { // no one of them takes all
+		share /= 2
 	}
 	if err := f.unreadable(position, events); err != nil {
 		return err
 	}
-	b := &batch{FanOut: f, now: f.now(), position: position, billing: map[tenant.ID]bool{}, waiting: map[dispatch.Lane]bool{}}
 	for _, e := range events {
-		if e.Unreadable != nil {
-			b.setAside(b.governed(e), e.Unreadable)
-			continue
-		}
-		if err := b.match(ctx, e); err != nil {
+		if !f.affords(b, e, share) {
+			b.leave(e.Key(), places[e.Key()])
+		} else if err := b.match(ctx, e); err != nil {
 			return err
 		}
 	}
-	if err := b.resolve(ctx); err != nil {
-		return err
+	return b.finish(ctx)
+}
+
+// affords says whether the event is handled now, and counts what it comes to. A tenant has its share, and all together no
+// more than is scheduled at once.
+func (f *FanOut) affords(b *batch, e intake.Accepted, share int) bool {
+	cost := b.rosters[e.TenantID].cost(e.Type)
+	if f.mayDefer && (b.leaves(e.TenantID) || b.cost+cost > f.AtOnce || f.spent[e.TenantID]+cost > share) {
+		delete(f.spent, e.TenantID)
+		return false
 	}
-	if err := b.compare(ctx); err != nil {
-		return err
+	b.cost += cost
+	f.spent[e.TenantID] += cost
+	return true
+}
+
+func ownersOf(keys []intake.EventKey) (list []tenant.ID) {
+	for _, key := range keys {
+		if !slices.Contains(list, key.Tenant) {
+			list = append(list, key.Tenant)
+		}
 	}
-	return b.commit(ctx)
+	return list
 }

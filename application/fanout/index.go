@@ -34,6 +34,10 @@ type roster struct {
 	wanted map[event.Type][]*subscription.Subscription
 }
 
+func newRoster() *roster {
+	return &roster{byID: map[string]*subscription.Subscription{}, wanted: map[event.Type][]*subscription.Subscription{}}
+}
+
 func newIndex() *index { return &index{rosters: map[tenant.ID]*roster{}} }
 
 // changesPerRead bounds what one read of the log brings into memory.
@@ -67,9 +71,13 @@ func (ix *index) advance(ctx context.Context, store Store, position int64) error
 func (ix *index) apply(c SubscriptionChange) error {
 	r := ix.rosters[c.Tenant]
 	if r == nil {
-		r = &roster{byID: map[string]*subscription.Subscription{}}
+		r = newRoster()
 		ix.rosters[c.Tenant] = r
 	}
+	return r.apply(c)
+}
+
+func (r *roster) apply(c SubscriptionChange) error {
 	var next subscription.Subscription
 	if before := r.byID[c.SubscriptionID]; before != nil {
 		next = *before
@@ -77,7 +85,7 @@ func (ix *index) apply(c SubscriptionChange) error {
 	if err := next.Apply(c.Change); err != nil {
 		return fmt.Errorf("apply the record at position %d: %w", c.Position, err)
 	}
-	r.wanted = map[event.Type][]*subscription.Subscription{}
+	clear(r.wanted)
 	if next.Status == subscription.StatusDeleted {
 		delete(r.byID, c.SubscriptionID)
 	} else {
@@ -86,17 +94,19 @@ func (ix *index) apply(c SubscriptionChange) error {
 	return nil
 }
 
-// governing is how many subscriptions the tenant has.
-func (ix *index) governing(owner tenant.ID) int {
-	if r := ix.rosters[owner]; r != nil {
-		return len(r.byID)
+// governing is how many subscriptions the tenant has. A tenant that never had any has no roster.
+func (r *roster) governing() int {
+	if r == nil {
+		return 0
 	}
-	return 0
+	return len(r.byID)
 }
 
+// cost is how many deliveries an event of the type comes to, at most.
+func (r *roster) cost(t event.Type) int { return len(r.matching(t)) }
+
 // matching is the tenant's subscriptions that want the type, in the order of their IDs.
-func (ix *index) matching(owner tenant.ID, t event.Type) []*subscription.Subscription {
-	r := ix.rosters[owner]
+func (r *roster) matching(t event.Type) []*subscription.Subscription {
 	if r == nil {
 		return nil
 	}

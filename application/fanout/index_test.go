@@ -47,7 +47,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 	if s.reads > all/changesPerRead+1 {
 		t.Errorf("%d reads of %d changes", s.reads, all)
 	}
-	first := ix.matching("acme", event.VisitReportApproved)
+	first := ix.rosters["acme"].matching(event.VisitReportApproved)
 	if len(first) != wanting {
 		t.Fatalf("%d match", len(first))
 	}
@@ -55,11 +55,11 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 		if err := ix.advance(t.Context(), s, all+1+int64(i)); err != nil {
 			t.Fatal(err)
 		}
-		if again := ix.matching("acme", event.VisitReportApproved); &again[0] != &first[0] {
+		if again := ix.rosters["acme"].matching(event.VisitReportApproved); &again[0] != &first[0] {
 			t.Fatal("the list was made anew")
 		}
 	}
-	if allocated := testing.AllocsPerRun(100, func() { ix.matching("acme", event.VisitReportApproved) }); allocated != 0 {
+	if allocated := testing.AllocsPerRun(100, func() { ix.rosters["acme"].matching(event.VisitReportApproved) }); allocated != 0 {
 		t.Errorf("%v allocations for an event", allocated)
 	}
 }

@@ -25,8 +25,11 @@ type Limits struct {
 type BacklogStore interface {
 	// CountOpen counts the tenant's open deliveries, or all of them when it is empty, and stops at upTo.
 	CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error)
-	// OldestUnrouted is when the oldest event was accepted that is not fanned out yet; zero when there is none.
+	// OldestUnrouted is when the oldest record was written to which fan-out has not come yet; zero when there is none.
 	OldestUnrouted(ctx context.Context) (time.Time, error)
+	// WaitingFrom is when the oldest record was written of which events wait for their turn at fan-out, of each tenant of
+	// which any do.
+	WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error)
 	// DeliveriesPerEvent is what an event of each tenant came to on average in the last hour that has any; for a tenant of
 	// which nothing was fanned out yet, how many subscriptions it has.
 	DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error)
@@ -53,7 +56,8 @@ type Backlog struct {
 	restUntil time.Time // of the step alone
 
 	mu        sync.Mutex
-	late      bool // fan-out lags
+	late      bool               // fan-out lags
+	lateOf    map[tenant.ID]bool // events of these wait too long for their turn
 	processes int
 	all       room
 	emitters  map[tenant.ID]*emitter
@@ -90,6 +94,12 @@ func (b *Backlog) admit(events []event.Event) ([]hold, Reason, error) {
 	defer b.mu.Unlock()
 	if b.late {
 		return nil, ReasonFanOutLag, later(problem.Unavailable, 5*time.Second, "Events that were accepted wait too long for their deliveries to be scheduled; send this again a little later.")
+	}
+	for i := range events {
+		if b.lateOf[events[i].TenantID] {
+			return nil, ReasonFanOutLag, later(problem.Unavailable, 5*time.Second,
+				"Events of the tenant %s wait too long for their deliveries to be scheduled; send this again a little later.", events[i].TenantID)
+		}
 	}
 	if !b.isBounded() {
 		return nil, "", nil

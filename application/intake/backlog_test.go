@@ -25,6 +25,9 @@ func (m *memory) CountOpen(_ context.Context, owner tenant.ID, upTo int) (int, e
 // OldestUnrouted is intake.BacklogStore.
 func (m *memory) OldestUnrouted(context.Context) (time.Time, error) { return m.unrouted, nil }
 
+// WaitingFrom is intake.BacklogStore.
+func (m *memory) WaitingFrom(context.Context) (map[tenant.ID]time.Time, error) { return m.waiting, nil }
+
 // DeliveriesPerEvent is intake.BacklogStore; it is one for whom nothing else is said.
 func (m *memory) DeliveriesPerEvent(_ context.Context, owners []tenant.ID) (map[tenant.ID]float64, error) {
 	found := map[tenant.ID]float64{}
@@ -396,4 +399,42 @@ func TestALaggingFanOutPushesBack(t *testing.T) {
 		w.looks()
 		w.accepts("acme", 1)
 	})
+}
+
+// Events that wait for their tenant's turn are that tenant's: no other is refused for them.
+func TestALaggingTurnPushesItsTenantBack(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{FanOutLag: time.Minute})
+		w.store.waiting = map[tenant.ID]time.Time{"acme": w.store.now(), "other": w.store.now().Add(time.Second)}
+		w.after(time.Minute + time.Second)
+		w.refuses("acme", problem.Unavailable, 5*time.Second, intake.ReasonFanOutLag, "the tenant acme wait too long")
+		w.wantRefused(w.one(append(many("other", "b", 1), many("acme", "b", 1)...)...), problem.Unavailable, 5*time.Second, intake.ReasonFanOutLag, "acme")
+		w.accepts("other", 1) // just within the limit
+		w.store.waiting = nil
+		w.after(time.Minute)
+		w.accepts("acme", 1)
+	})
+}
+
+// What waits for its tenant's turn is not open yet, and takes room all the same: its tenant's, and everybody's.
+func TestWhatWaitsForItsTurnTakesRoom(t *testing.T) {
+	for _, limits := range []intake.Limits{{TenantOpen: 10}, {Open: 10}} {
+		within(t, func(w *world) {
+			w.open(limits)
+			w.accepts("acme", 1)
+			w.after(time.Minute)
+			w.store.waiting = map[tenant.ID]time.Time{"acme": w.store.now()}
+			w.accepts("acme", 9)
+			w.after(time.Minute)
+			w.accepts("acme", 1)
+			code, why := problem.RateLimited, intake.ReasonTenantOpen
+			if limits.Open > 0 {
+				code, why = problem.Unavailable, intake.ReasonOpen
+			}
+			w.refuses("acme", code, time.Second, why, "not finished")
+			w.store.waiting = map[tenant.ID]time.Time{"other": w.store.now()}
+			w.after(time.Minute)
+			w.accepts("acme", 9)
+		})
+	}
 }

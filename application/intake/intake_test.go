@@ -38,6 +38,7 @@ type memory struct {
 	lookedAt time.Time // for processes
 	others   int       // processes
 	unrouted time.Time
+	waiting  map[tenant.ID]time.Time
 	later    time.Duration // than the bubble\'s clock it is
 }
 

@@ -93,15 +93,39 @@ func (b *Backlog) lookAtQueue(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look at the lag of fan-out: %w", err)
 	}
-	b.mu.Lock()
-	b.late = b.limits.FanOutLag > 0 && !oldest.IsZero() && now.Sub(oldest) > b.limits.FanOutLag
-	b.mu.Unlock()
+	waiting, err := b.store.WaitingFrom(ctx)
+	if err != nil {
+		return fmt.Errorf("look at what waits for its turn: %w", err)
+	}
+	b.lags(now, oldest, waiting)
 	for _, c := range due {
-		if err := b.count(ctx, c, oldest); err != nil {
+		since := oldest
+		for owner, from := range waiting {
+			if (c.owner == "" || c.owner == owner) && (since.IsZero() || from.Before(since)) {
+				since = from
+			}
+		}
+		if err := b.count(ctx, c, since); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// lags notes whose events wait too long: everybody's behind the log, a tenant's for its turn.
+func (b *Backlog) lags(now, oldest time.Time, waiting map[tenant.ID]time.Time) {
+	isLate := func(since time.Time) bool {
+		return b.limits.FanOutLag > 0 && !since.IsZero() && now.Sub(since) > b.limits.FanOutLag
+	}
+	lateOf := map[tenant.ID]bool{}
+	for owner, from := range waiting {
+		if isLate(from) {
+			lateOf[owner] = true
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.late, b.lateOf = isLate(oldest), lateOf
 }
 
 func (b *Backlog) count(ctx context.Context, c counting, oldest time.Time) error {

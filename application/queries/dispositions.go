@@ -55,7 +55,7 @@ func (q *Events) Detail(ctx context.Context, owner tenant.ID, id string) (Detail
 		return Detail{}, err
 	}
 	detail := Detail{Event: e, Dispositions: []Disposition{}}
-	done, err := q.Reader.FannedOut(ctx, e.Position)
+	done, err := q.Reader.FannedOut(ctx, e)
 	if err != nil || !done {
 		return detail, err
 	}

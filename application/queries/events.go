@@ -60,8 +60,8 @@ type EventReader interface {
 	AcceptedEvents(ctx context.Context, filter EventFilter) ([]Event, error)
 	// Event answers problem.NotFound when the tenant has no such event.
 	Event(ctx context.Context, owner tenant.ID, id string) (Event, error)
-	// FannedOut says whether fan-out has come past the position.
-	FannedOut(ctx context.Context, position int64) (bool, error)
+	// FannedOut says whether fan-out is done with the event.
+	FannedOut(ctx context.Context, e Event) (bool, error)
 	// GatedOf lists what a missing feature kept back.
 	GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]Gated, error)
 	// SubscriptionsAt is the tenant's subscriptions as they were at the position, without deleted ones.

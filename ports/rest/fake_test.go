@@ -429,7 +429,7 @@ func (f *fake) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []str
 	return of, f.fail
 }
 
-func (f *fake) FannedOut(context.Context, int64) (bool, error) { return true, nil }
+func (f *fake) FannedOut(context.Context, queries.Event) (bool, error) { return true, nil }
 
 func (f *fake) GatedOf(context.Context, tenant.ID, string) ([]queries.Gated, error) {
 	return []queries.Gated{{SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks}}, nil

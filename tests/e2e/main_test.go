@@ -16,7 +16,10 @@ import (
 const atOnce = "4"
 
 // binary is the service, built once, with the race detector where there is a C compiler; scratch is for data of shared things.
-var binary, scratch string
+var (
+	binary, scratch string
+	raced           bool
+)
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -35,7 +38,7 @@ func runAll(m *testing.M) int {
 	binary = filepath.Join(scratch, "ordinavo-webhooks")
 	args := []string{"build", "-o", binary}
 	if cgo, err := exec.Command("go", "env", "CGO_ENABLED").Output(); err == nil && strings.TrimSpace(string(cgo)) == "1" {
-		args = append(args, "-race") // which needs a C compiler
+		args, raced = append(args, "-race"), true // which needs a C compiler
 	}
 	build := exec.Command("go", append(args, "github.com/ordinavo/webhooks")...)
 	if out, err := build.CombinedOutput(); err != nil {

@@ -75,6 +75,7 @@ func TestMetrics(t *testing.T) {
 		`(?m)^ordinavo_attempt_duration_seconds_bucket\{.*le="[^"]+".*\} \d+$`,
 		`(?m)^ordinavo_attempts_total\{.*outcome="succeeded".*\} 2$`, `(?m)^ordinavo_attempts_total\{.*outcome="http_status".*\} 2$`,
 		`(?m)^ordinavo_queue_depth\{.*status="retrying".*\} 1$`, `(?m)^ordinavo_queue_oldest_due_age_seconds(\{.*\})? \S+$`,
+		`(?m)^ordinavo_fanout_deferring(\{.*\})? 0$`, `(?m)^ordinavo_fanout_oldest_age_seconds(\{.*\})? \S+$`,
 		`(?m)^ordinavo_events_set_aside(\{.*\})? 0$`, `(?m)^ordinavo_events_accepted_total\{.*type="visit_report.approved".*\} 1$`, `(?m)^ordinavo_fanout_lag_seconds_count(\{.*\})? \d+$`,
 	} {
 		if !regexp.MustCompile(form).MatchString(text) {

@@ -111,14 +111,14 @@ func start(t testing.TB, path string) *service {
 	in := intake.New(intake.Config{Store: store, Observer: quiet{}, Now: now, NewID: source.New})
 	sweeper := sweep.New(store, now)
 	takeover := dispatch.NewTakeover(store, store, now, incarnation)
-	fan := fanout.New(fanout.Remember(store, in.Recent), gate{store}, d, quiet{}, now, source.New)
+	fan := fanout.New(fanout.Config{Store: fanout.Remember(store, in.Recent), Gate: gate{store}, Handover: d, Observer: quiet{}, Now: now, NewID: source.New})
 	router, err := messages.NewRouter(logger, log{eventlog.New(db, logger, now)}, fan)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	all := []loop.Loop{takeover.Heartbeat(), takeover.Loop(), d.Loop(), in.Loop(), sweeper.Loop()}
+	all := []loop.Loop{takeover.Heartbeat(), takeover.Loop(), d.Loop(), in.Loop(), sweeper.Loop(), fan.Turns().Loop()}
 	running.Go(func() { loops.Run(ctx, logger, time.Now, all...) })
 	running.Go(func() { _ = dispatcher.Run(ctx, context.Background(), d, a) })
 	running.Go(func() { _ = router.Run(ctx) })

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ordinavo/webhooks/application/fanout"
 )
 
 // Options describe a run. All but the seed serve to make a run smaller: the fewer of them are set, the more
@@ -79,6 +81,7 @@ type settings struct {
 	events      int // requests of emitters
 	changes     int // of subscriptions, features, the directory, and retries
 	maxInFlight int
+	atOnce      int // deliveries that are scheduled in one go
 	schedule    []time.Duration
 	rates       [faultKinds]int // of 10,000 occasions
 	clocks      bool            // clocks jump, so what they say is not compared
@@ -101,6 +104,7 @@ func (o Options) settle() settings {
 	if r.IntN(2) == 0 {
 		s.mended = earliestMend + time.Duration(r.Int64N(int64(latestMend-earliestMend)))
 	}
+	s.atOnce = []int{1, 3, 8, fanout.DefaultAtOnce}[r.IntN(4)]
 	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
 		if *l.limit >= 0 {
 			*l.value = min(*l.value, *l.limit)

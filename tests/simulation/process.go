@@ -80,11 +80,11 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
 	p.eventRetries = &queries.EventRetries{Store: p.store, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
-	events := fanout.Store(p.store)
+	events := fanout.TurnStore(p.store)
 	if random[0]%2 == 0 { // as if it had accepted nothing lately
 		events = fanout.Remember(p.store, p.intake.Recent)
 	}
-	p.fanOut = fanout.New(events, gate, p.dispatcher, observer, p.now, source.New)
+	p.fanOut = fanout.New(fanout.Config{Store: events, Gate: gate, Handover: p.dispatcher, Observer: observer, Now: p.now, NewID: source.New, AtOnce: w.atOnce})
 	w.processes[slot] = p
 	w.trace.line("%s starts", p.name)
 	w.begin(p, p.name+"/start", p.boot)
@@ -100,7 +100,7 @@ func (p *process) boot(a *activity) {
 		a.sleep(p.world.now.Add(time.Second), nil)
 	}
 	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation)
-	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(),
+	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(),
 		retention.New(p.store, retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}, p.now).Loop(),
 		takeover.Heartbeat(), takeover.Loop()}
 	for _, l := range loops {

@@ -24,7 +24,7 @@ import (
 // Store is what the simulated processes ask of the database.
 type Store interface {
 	intake.Store
-	fanout.Store
+	fanout.TurnStore
 	dispatch.Store
 	dispatch.Incarnations
 	dispatch.Secrets
@@ -183,6 +183,32 @@ func (s *session) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]paylo
 func (s *session) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
 	return read(ctx, s, "LaneStates", func(ctx context.Context) (map[dispatch.Lane]fanout.LaneState, error) {
 		return s.Store.LaneStates(ctx, lanes)
+	})
+}
+
+func (s *session) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
+	return read(ctx, s, "Deferring", func(ctx context.Context) (map[tenant.ID]bool, error) { return s.Store.Deferring(ctx, owners) })
+}
+
+func (s *session) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {
+	return read(ctx, s, "NextTurn", func(ctx context.Context) (tenant.ID, error) { return s.Store.NextTurn(ctx, after) })
+}
+
+func (s *session) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]fanout.Deferred, error) {
+	return read(ctx, s, "DeferredOf", func(ctx context.Context) ([]fanout.Deferred, error) { return s.Store.DeferredOf(ctx, owner, limit) })
+}
+
+func (s *session) MayDefer(ctx context.Context, since time.Time) (bool, error) {
+	return read(ctx, s, "MayDefer", func(ctx context.Context) (bool, error) { return s.Store.MayDefer(ctx, since) })
+}
+
+func (s *session) OldestUnrouted(ctx context.Context) (time.Time, error) {
+	return read(ctx, s, "OldestUnrouted", s.Store.OldestUnrouted)
+}
+
+func (s *session) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
+	return read(ctx, s, "SubscriptionsAt", func(ctx context.Context) ([]subscription.Subscription, error) {
+		return s.Store.SubscriptionsAt(ctx, owner, position)
 	})
 }
 

@@ -14,9 +14,9 @@ import (
 func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) (list []queries.Event, err error) {
 	done, err := s.read(ctx)
 	defer done()
-	handled, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	fannedOut := s.fannedOut(owner)
 	for _, e := range s.events.under(string(owner)) {
-		if e.sequence > sequence && e.sequence < (handled+1)*maxEventsPerRecord {
+		if e.sequence > sequence && e.sequence < fannedOut {
 			list = append(list, e.listed())
 		}
 	}

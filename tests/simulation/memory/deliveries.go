@@ -56,7 +56,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 			s.addTally(tx, t)
 		}
 		tx.ended = append(tx.ended, ended)
-		return nil
+		return s.moveDeferred(tx, plan.Taken, plan.Deferred)
 	})
 }
 

@@ -125,12 +125,11 @@ func orNotFound(err error, found bool, what string) error {
 // FanOutGroup is the consumer group of fan-out.
 const FanOutGroup = "fanout"
 
-// FannedOut says whether fan-out has come past the position.
-func (s *Store) FannedOut(ctx context.Context, position int64) (bool, error) {
+// FannedOut says whether fan-out is done with the event.
+func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
 	done, err := s.read(ctx)
 	defer done()
-	offset, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
-	return offset >= position, err
+	return e.Sequence < s.fannedOut(e.Tenant), err
 }
 
 // GatedOf lists what a missing feature kept back.

@@ -39,8 +39,9 @@ func (s *Store) AtRest() bool {
 	return len(s.sweeps.keys) == 0 && s.Unhandled() == 0
 }
 
-// Unhandled counts the records of events that fan-out has not come to.
+// Unhandled counts the records of events that fan-out has not come to, and what of others waits for its turn.
 func (s *Store) Unhandled() (n int) {
+	n = len(s.deferred.keys)
 	offset, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
 	for _, r := range s.after(offset) {
 		if r.topic == TopicEvents {

@@ -81,11 +81,11 @@ func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Ti
 		at(h.Hour).Counted = h.Counted
 	}
 	within := func(accepted time.Time) bool { return !accepted.Before(since) && accepted.Before(until) }
-	handled, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	fannedOut := s.fannedOut(owner)
 	for _, e := range s.events.under(string(owner)) {
 		switch {
 		case !within(e.At):
-		case e.sequence >= (handled+1)*maxEventsPerRecord:
+		case e.sequence >= fannedOut:
 			at(e.At).Waiting++
 		default:
 			at(e.At).There.Events++

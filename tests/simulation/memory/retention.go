@@ -27,7 +27,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		kept := s.eventsOfDeliveries()
 		for _, k := range slices.Clone(s.events.keys) {
 			e, _ := s.events.get(k)
-			if e.At.Before(before.Events) && e.sequence < (handled+1)*maxEventsPerRecord && !kept[k] && deleted < limit {
+			if e.At.Before(before.Events) && e.sequence < s.fannedOut(e.TenantID) && !kept[k] && deleted < limit {
 				s.dropEvent(tx, k)
 				deleted++
 			}

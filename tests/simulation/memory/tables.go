@@ -167,6 +167,7 @@ type tables struct {
 	sweeps        *table[storedSweep]
 	notices       *table[subscriptions.Notice]
 	jobs          *table[storedJob]
+	deferred      *table[fanout.Deferred]
 	bodies        *table[[]byte]
 	gated         *table[fanout.Gated]
 	open, closed  *table[queued]
@@ -187,7 +188,7 @@ func newTables() tables {
 	return tables{
 		tenants: newTable[access.Tenant](), keys: newTable[storedKey](), records: newTable[payload.Context](), externalIDs: newTable[string](),
 		events: newTable[storedEvent](), subscriptions: newTable[storedSubscription](), secrets: newTable[storedSecret](), sweeps: newTable[storedSweep](), notices: newTable[subscriptions.Notice](), jobs: newTable[storedJob](),
-		bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
+		deferred: newTable[fanout.Deferred](), bodies: newTable[[]byte](), gated: newTable[fanout.Gated](), open: newTable[queued](), closed: newTable[queued](),
 		incarnations: newTable[time.Time](), circuits: newTable[circuit.Report](), answers: newTable[storedAnswer](), offsets: newTable[int64](), attempts: newTable[counted](), days: newTable[dayCount](), projections: newTable[storedProjection](), hours: newTable[storedHour](), streams: newTable[[]*record](),
 	}
 }

@@ -1,0 +1,153 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// turnClass names the locks of those who have a tenant's turn, one for each tenant ("ORDT").
+const turnClass = 0x4F524454
+
+const (
+	deferring = `SELECT t FROM unnest($1::text[]) AS t WHERE EXISTS (SELECT 1 FROM deferred_events WHERE tenant_id = t)`
+
+	nextTurn = `SELECT coalesce((SELECT tenant_id FROM deferred_events WHERE tenant_id > $1 ORDER BY tenant_id LIMIT 1),
+    (SELECT tenant_id FROM deferred_events WHERE tenant_id > '' ORDER BY tenant_id LIMIT 1), '')`
+
+	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = $1 ORDER BY sequence LIMIT $2`
+
+	beforeDeferred = `SELECT least($2::bigint, (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`
+
+	takeDeferred = `DELETE FROM deferred_events d USING unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)
+WHERE d.tenant_id = k.tenant_id AND d.sequence = k.sequence`
+
+	insertDeferred = `INSERT INTO deferred_events (tenant_id, sequence, events) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])`
+
+	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each. $1 is the shards' topics.
+	waitingFrom = `WITH RECURSIVE waiting AS (
+    (SELECT tenant_id, sequence FROM deferred_events WHERE tenant_id > '' ORDER BY tenant_id, sequence LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM waiting CROSS JOIN LATERAL (
+        SELECT tenant_id, sequence FROM deferred_events WHERE tenant_id > waiting.tenant_id ORDER BY tenant_id, sequence LIMIT 1) AS next
+) SELECT w.tenant_id, r.recorded_at FROM waiting w CROSS JOIN LATERAL (SELECT recorded_at FROM records
+    WHERE topic = ($1::text[])[1 + w.sequence / 65536 % cardinality($1::text[])] AND position = w.sequence / 65536 LIMIT 1) AS r`
+
+	// mayDefer takes a process without a listening connection for alive by its heartbeat.
+	mayDefer = `SELECT NOT EXISTS (SELECT 1 FROM incarnations i WHERE NOT knows_turns AND CASE WHEN session IS NULL THEN heartbeat_at >= $1
+    ELSE EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = i.session) END)`
+)
+
+// fannedOut is the sequence before which all events of the tenant $1 are fanned out, whose shard of the topic is a parameter.
+func fannedOut(topic string) string {
+	return fmt.Sprintf(`least((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '%s' AND topic = %s), -1)) * %d,
+    (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`, FanOutGroup, topic, MaxEventsPerRecord)
+}
+
+// Deferring says of which of the tenants events wait for their turn.
+func (s *Store) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
+	of := map[tenant.ID]bool{}
+	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var id tenant.ID
+		err := r.Scan(&id)
+		of[id] = true
+		return err
+	}, deferring, texts(owners))
+	return of, err
+}
+
+// NextTurn is the tenant whose turn is next after another's; see fanout.TurnStore.
+func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, nextTurn, after)
+}
+
+// DeferredOf lists what waits of the tenant, oldest first, unless another transaction has the tenant's turn. The lock is
+// there before the statement that lists, which so sees what the last one left.
+func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (parts []fanout.Deferred, err error) {
+	mine := false
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(owner))
+	b := &pgx.Batch{}
+	b.Queue(`SELECT pg_try_advisory_xact_lock($1::int, $2::int)`, turnClass, int32(hash.Sum32())).QueryRow(func(row pgx.Row) error { return row.Scan(&mine) })
+	b.Queue(deferredOf, owner, limit).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error {
+			var sequence int64
+			var events []byte
+			if err := rows.Scan(&sequence, &events); err != nil {
+				return err
+			}
+			parts = append(parts, fanout.Deferred{Tenant: owner, Position: sequence / MaxEventsPerRecord})
+			return json.Unmarshal(events, &parts[len(parts)-1].Events)
+		})
+	})
+	if err := s.db.from(ctx).send(ctx, b); err != nil || !mine {
+		return nil, err
+	}
+	return parts, nil
+}
+
+// errTaken says that what was listed is not there any more.
+var errTaken = errors.New("the events were taken by somebody else")
+
+func queueDeferred(b *pgx.Batch, taken, deferred []fanout.Deferred) error {
+	if len(taken) > 0 {
+		owners, sequences := deferredKeys(taken)
+		b.Queue(takeDeferred, owners, sequences).Exec(func(tag pgconn.CommandTag) error {
+			if tag.RowsAffected() < int64(len(taken)) {
+				return errTaken
+			}
+			return nil
+		})
+	}
+	if len(deferred) == 0 {
+		return nil
+	}
+	owners, sequences := deferredKeys(deferred)
+	encoded := make([][]byte, len(deferred))
+	for i, d := range deferred {
+		var err error
+		if encoded[i], err = json.Marshal(d.Events); err != nil {
+			return err
+		}
+	}
+	b.Queue(insertDeferred, owners, sequences, encoded)
+	return nil
+}
+
+func deferredKeys(list []fanout.Deferred) (owners []string, sequences []int64) {
+	for _, d := range list {
+		owners, sequences = append(owners, string(d.Tenant)), append(sequences, d.Position*MaxEventsPerRecord+int64(d.Events[0].Place))
+	}
+	return owners, sequences
+}
+
+// WaitingFrom is of what time the oldest of each tenant's deferred events are; see intake.BacklogStore.
+func (s *Store) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error) {
+	topics, err := s.eventsTopics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	of := map[tenant.ID]time.Time{}
+	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+		var id tenant.ID
+		var from int64
+		err := r.Scan(&id, &from)
+		of[id] = moment(&from)
+		return err
+	}, waitingFrom, topics)
+	return of, err
+}
+
+// MayDefer looks for processes that do not know of turns; see fanout.TurnStore.
+func (s *Store) MayDefer(ctx context.Context, since time.Time) (bool, error) {
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (may bool, err error) { return may, r.Scan(&may) }, mayDefer, stamp(since))
+}

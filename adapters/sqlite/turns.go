@@ -1,0 +1,112 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const (
+	deferring = `SELECT k.value FROM json_each(?) k WHERE EXISTS (SELECT 1 FROM deferred_events d WHERE d.tenant_id = k.value)`
+
+	nextTurn = `SELECT coalesce((SELECT tenant_id FROM deferred_events WHERE tenant_id > ?1 ORDER BY tenant_id LIMIT 1),
+	(SELECT tenant_id FROM deferred_events WHERE tenant_id > '' ORDER BY tenant_id LIMIT 1), '')`
+
+	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = ? ORDER BY sequence LIMIT ?`
+
+	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
+	waitingFrom = `WITH RECURSIVE next (tenant_id) AS (SELECT min(tenant_id) FROM deferred_events
+	UNION ALL SELECT (SELECT min(d.tenant_id) FROM deferred_events d WHERE d.tenant_id > next.tenant_id) FROM next WHERE next.tenant_id IS NOT NULL)
+	SELECT next.tenant_id, r.recorded_at FROM next CROSS JOIN records r WHERE next.tenant_id IS NOT NULL
+	AND r.position = (SELECT min(d.sequence) FROM deferred_events d WHERE d.tenant_id = next.tenant_id) / 65536`
+
+	// fannedOut is the sequence before which all of a tenant's events are fanned out; ?1 is the tenant.
+	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + TopicEvents + `'), -1)) * 65536,
+	coalesce((SELECT min(sequence) FROM deferred_events WHERE tenant_id = ?1), 9223372036854775807))`
+)
+
+// Deferring says of which of the tenants events wait for their turn.
+func (s *Store) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
+	wanted, err := list(owners)
+	if err != nil {
+		return nil, err
+	}
+	found, err := all(ctx, s.db, scanOwner, deferring, wanted)
+	of := map[tenant.ID]bool{}
+	for _, id := range found {
+		of[id] = true
+	}
+	return of, err
+}
+
+func scanOwner(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }
+
+// NextTurn is the tenant whose turn is next after another's; see fanout.TurnStore.
+func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {
+	return one(ctx, s.db, scanOwner, nextTurn, after)
+}
+
+// DeferredOf lists what waits of the tenant, oldest first. There is one writer, so that all of it belongs to the transaction.
+func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]fanout.Deferred, error) {
+	return all(ctx, s.db, func(r *sql.Rows) (d fanout.Deferred, err error) {
+		var sequence int64
+		var events []byte
+		if err = r.Scan(&sequence, &events); err == nil {
+			err = json.Unmarshal(events, &d.Events)
+		}
+		d.Tenant, d.Position = owner, sequence/MaxEventsPerRecord
+		return d, err
+	}, deferredOf, owner, limit)
+}
+
+// WaitingFrom is of what time the oldest of each tenant's deferred events are; see intake.BacklogStore.
+func (s *Store) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error) {
+	of := map[tenant.ID]time.Time{}
+	_, err := all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+		var id tenant.ID
+		var from sql.NullInt64
+		err = r.Scan(&id, &from)
+		of[id] = moment(from)
+		return none, err
+	}, waitingFrom)
+	return of, err
+}
+
+// MayDefer is true: no other process has the file.
+func (s *Store) MayDefer(context.Context, time.Time) (bool, error) { return true, nil }
+
+func (tx *Tx) moveDeferred(ctx context.Context, taken, deferred []fanout.Deferred) error {
+	for _, d := range taken {
+		n, err := tx.Exec(ctx, `DELETE FROM deferred_events WHERE tenant_id = ? AND sequence = ?`, d.Tenant, firstOf(d))
+		if err == nil && n == 0 {
+			err = errTaken
+		}
+		if err != nil {
+			return fmt.Errorf("take the turn of tenant %s: %w", d.Tenant, err)
+		}
+	}
+	for _, d := range deferred {
+		events, err := json.Marshal(d.Events)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `INSERT INTO deferred_events (tenant_id, sequence, events) VALUES (?, ?, ?)`, d.Tenant, firstOf(d), string(events)); err != nil {
+			return fmt.Errorf("defer events of tenant %s: %w", d.Tenant, err)
+		}
+	}
+	return nil
+}
+
+// errTaken says that what was listed is not there any more.
+var errTaken = errors.New("the events were taken by somebody else")
+
+// firstOf is the sequence of the first of the events.
+func firstOf(d fanout.Deferred) int64 {
+	return d.Position*MaxEventsPerRecord + int64(d.Events[0].Place)
+}

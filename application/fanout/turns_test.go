@@ -1,0 +1,303 @@
+package fanout_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const other tenant.ID = "other"
+
+// crowd is a world that schedules four deliveries at once; acme's events go to two subscriptions, the other tenant's to one.
+func crowd(t *testing.T) (*world, *fanout.Turns) {
+	w := newWorld(t)
+	w.atOnce = 4
+	w.restart()
+	w.subscribe(acme, "sub_1", settings("visit_report.*"))
+	w.subscribe(acme, "sub_2", settings("*"))
+	w.subscribe(other, "sub_3", settings("*"))
+	return w, w.fanOut.Turns()
+}
+
+func several(owner tenant.ID, name string, n int) (events []event.Event) {
+	for i := range n {
+		e := event.Sample(event.VisitReportApproved, owner)
+		e.ID = fmt.Sprintf("evt_%s%d", name, i)
+		events = append(events, e)
+	}
+	return events
+}
+
+// step gives a turn, and says what was scheduled in it: the events, each as often as it has deliveries.
+func (w *world) step(turns *fanout.Turns) string {
+	w.Helper()
+	before := len(w.plans)
+	if _, err := turns.Step(w.Context()); err != nil {
+		w.Fatal(err)
+	}
+	return scheduledIn(w.plans[before:]...)
+}
+
+func scheduledIn(plans ...fanout.Plan) string {
+	var ids []string
+	for _, p := range plans {
+		for _, s := range p.Scheduled {
+			ids = append(ids, strings.TrimPrefix(s.Delivery.EventID, "evt_"))
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+// waitingOf is the events that wait, oldest first.
+func (w *world) waitingOf(owner tenant.ID) string {
+	var ids []string
+	for _, d := range w.deferred {
+		for _, e := range d.Events {
+			if d.Tenant == owner {
+				ids = append(ids, fmt.Sprintf("%s@%d.%d", strings.TrimPrefix(e.ID, "evt_"), d.Position, e.Place))
+			}
+		}
+	}
+	return strings.Join(ids, " ")
+}
+
+func is[V comparable](t testing.TB, what string, got, want V) {
+	t.Helper()
+	if got != want {
+		t.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}
+
+func TestTurnsGoRound(t *testing.T) {
+	w, turns := crowd(t)
+	is(t, "at once", scheduledIn(w.handle(slices.Concat(several(acme, "a", 5), several(other, "b", 5))...)), "a0 a0 b0 b1")
+	at := w.position
+	is(t, "acme waits", w.waitingOf(acme), fmt.Sprintf("a1@%d.1 a2@%d.2 a3@%d.3 a4@%d.4", at, at, at, at))
+	is(t, "the other waits", w.waitingOf(other), fmt.Sprintf("b2@%d.7 b3@%d.8 b4@%d.9", at, at, at))
+	is(t, "first", w.step(turns), "a1 a1 a2 a2")
+	is(t, "then the other", w.step(turns), "b2 b3 b4")
+	is(t, "then the first again", w.step(turns), "a3 a3 a4 a4")
+	next, err := turns.Step(t.Context())
+	if err != nil || !next.Equal(start.Add(2*time.Second)) || len(w.deferred) != 0 {
+		t.Errorf("with nothing left: next at %s, %v, and there waits %+v", next, err, w.deferred)
+	}
+	is(t, "all is handed over", len(w.taken), 15)
+}
+
+func TestWhatComesLaterWaitsBehind(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 3)...)
+	is(t, "the next record", scheduledIn(w.handle(slices.Concat(several(acme, "b", 1), several(other, "c", 1))...)), "c0")
+	is(t, "a turn", w.step(turns), "a2 a2 b0 b0")
+	is(t, "waiting", w.waitingOf(acme), "")
+	is(t, "afterwards", scheduledIn(w.handle(several(acme, "d", 1)...)), "d0 d0")
+}
+
+// A record that many turns are needed for is not read whole for each of them.
+func TestATurnReadsNoMoreThanItCanUse(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 120)...)
+	w.loaded = 0
+	is(t, "a turn", w.step(turns), "a2 a2 a3 a3")
+	if w.loaded > 50 {
+		t.Errorf("%d events were read", w.loaded)
+	}
+	for len(w.deferred) > 0 {
+		w.step(turns)
+	}
+	is(t, "scheduled in all", len(strings.Fields(scheduledIn(w.plans...))), 240)
+}
+
+func TestAnEventForMoreThanIsScheduledAtOnceHasATurnOfItsOwn(t *testing.T) {
+	w, turns := crowd(t)
+	for n := range 4 {
+		w.subscribe(acme, fmt.Sprintf("sub_more_%d", n), settings("*"))
+	}
+	is(t, "at once", scheduledIn(w.handle(several(acme, "a", 2)...)), "")
+	is(t, "a turn", w.step(turns), "a0 a0 a0 a0 a0 a0")
+	is(t, "the next", w.step(turns), "a1 a1 a1 a1 a1 a1")
+}
+
+// While the log is read as soon as it is written nobody waits for anybody, whatever a tenant had before.
+func TestATenantThatHadMuchWaitsOnlyWhileTheLogIsBehind(t *testing.T) {
+	for _, behind := range []bool{true, false} {
+		w, _ := crowd(t)
+		var got []string
+		for n := range 4 {
+			position, keys := w.accept(several(acme, fmt.Sprint("a", n), 1)...)
+			if !behind {
+				a := w.events[keys[0]]
+				a.At = start
+				w.events[keys[0]] = a
+			}
+			if err := w.fanOut.Handle(t.Context(), position, keys); err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, scheduledIn(w.plan))
+		}
+		want := map[bool]string{true: "a00 a00|a10 a10||", false: "a00 a00|a10 a10|a20 a20|a30 a30"}[behind]
+		is(t, fmt.Sprintf("behind %t", behind), strings.Join(got, "|"), want)
+	}
+}
+
+func TestATurnThatAnotherProcessHas(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(slices.Concat(several(acme, "a", 4), several(other, "b", 3))...)
+	w.elsewhere = map[tenant.ID]bool{acme: true}
+	next, err := turns.Step(t.Context())
+	if err != nil || !next.Equal(start.Add(100*time.Millisecond)) {
+		t.Errorf("next at %s, %v", next, err)
+	}
+	is(t, "the other's turn", w.step(turns), "b2")
+	w.elsewhere = nil
+	is(t, "once it is free", w.step(turns), "a1 a1 a2 a2")
+}
+
+// Between turns the log goes first, for four times as long as a turn took.
+func TestTurnsYieldToTheLog(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 20)...)
+	w.unrouted, w.turnTakes = start, time.Second
+	is(t, "the first turn", w.step(turns), "a2 a2 a3 a3")
+	waits := func(left, pause time.Duration) {
+		t.Helper()
+		w.later = 5*time.Second - left
+		before := len(w.plans)
+		if next, err := turns.Step(t.Context()); err != nil || len(w.plans) > before || !next.Equal(start.Add(w.later+pause)) {
+			t.Errorf("%s before the next turn: next at %s, %v, %d plans", left, next, err, len(w.plans)-before)
+		}
+	}
+	waits(4*time.Second, 10*time.Millisecond)
+	waits(time.Millisecond, time.Millisecond)
+	w.later = 5 * time.Second
+	is(t, "afterwards", w.step(turns), "a4 a4 a5 a5")
+	w.unrouted = time.Time{}
+	is(t, "at once while the log is read", w.step(turns), "a6 a6 a7 a7")
+	w.unrouted, w.later = start, -time.Hour
+	is(t, "at once when the clock was set back", w.step(turns), "a8 a8 a9 a9")
+	w.later, w.turnTakes = 0, time.Minute
+	w.step(turns)
+	w.later += 5*time.Second + 1
+	is(t, "after a long turn", w.step(turns), "a12 a12 a13 a13")
+	w.fail["OldestUnrouted"] = errors.New("away")
+	if _, err := turns.Step(t.Context()); !errors.Is(err, w.fail["OldestUnrouted"]) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is deferred wakes the loop of turns, once it is committed.
+func TestWhatIsDeferredWakesTheTurns(t *testing.T) {
+	w, turns := crowd(t)
+	woken := func() bool {
+		select {
+		case <-turns.Loop().Wake:
+			return true
+		default:
+			return false
+		}
+	}
+	w.handle(several(acme, "a", 1)...)
+	is(t, "woken for nothing", woken(), false)
+	w.commitErr = errors.New("the commit failed")
+	w.handle(several(acme, "b", 4)...)
+	is(t, "woken for what was undone", woken(), false)
+	w.commitErr = nil
+	w.restart()
+	turns = w.fanOut.Turns()
+	w.handle(several(acme, "c", 4)...)
+	is(t, "woken", woken(), true)
+}
+
+func TestNothingIsDeferredBesideAProcessOfBefore(t *testing.T) {
+	w, _ := crowd(t)
+	w.olderRuns = true
+	is(t, "beside it", scheduledIn(w.handle(several(acme, "a", 3)...)), "a0 a0 a1 a1 a2 a2")
+	w.olderRuns = false
+	is(t, "once it is gone", scheduledIn(w.handle(several(other, "b", 5)...)), "b0 b1 b2 b3")
+	w.handle(several(other, "c", 1)...)
+	is(t, "asked", len(w.askedSince), 2)
+	is(t, "asked for those seen since", w.askedSince[0], start.Add(-30*time.Second))
+}
+
+// An event that cannot be handled is set aside alone, as it would be without a turn; what goes wrong with all that is
+// tried together sets that aside, and the rest has its turn.
+func TestPoisonAmongWhatWaits(t *testing.T) {
+	aside := func(w *world) string {
+		var ids []string
+		for _, p := range w.plans {
+			for _, e := range p.Poisoned {
+				if !strings.Contains(e.Reason, "panicked") {
+					t.Errorf("%s was set aside for %q", e.EventID, e.Reason)
+				}
+				ids = append(ids, strings.TrimPrefix(e.EventID, "evt_"))
+			}
+		}
+		return strings.Join(ids, " ")
+	}
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 5)...)
+	w.panicsAt["evt_a2"] = true
+	is(t, "a turn", w.step(turns), "a3 a3")
+	is(t, "set aside", aside(w), "a2")
+	is(t, "counted", w.plan.Tallies[0].SetAside+w.plan.Tallies[0].Deliveries, 4)
+	is(t, "the next turn", w.step(turns), "a4 a4")
+
+	w, turns = crowd(t)
+	w.handle(several(acme, "a", 60)...)
+	w.panicsAt["Resolve"] = true
+	is(t, "a turn", w.step(turns), "")
+	delete(w.panicsAt, "Resolve")
+	is(t, "set aside", len(strings.Fields(aside(w))), 50)
+	is(t, "the next turn", w.step(turns), "a52 a52 a53 a53")
+	is(t, "slots that stay taken", w.inFlight, 0)
+}
+
+// An event that cannot be read is waited for, and then set aside, as it is without a turn.
+func TestAnUnreadableEventAmongWhatWaits(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 5)...)
+	bad := w.events[intake.EventKey{Tenant: acme, ID: "evt_a3"}]
+	bad.Unreadable = errors.New("damaged")
+	w.events[bad.Key()] = bad
+	refused := 0
+	for ; len(w.deferred) > 0; refused++ {
+		_, err := turns.Step(t.Context())
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bad.Unreadable) || refused > 20 {
+			t.Fatal(err)
+		}
+	}
+	is(t, "refused", refused, 6)
+	is(t, "scheduled", scheduledIn(w.plan), "a2 a2")
+	is(t, "set aside", len(w.plan.Poisoned), 1)
+	is(t, "the next turn", w.step(turns), "a4 a4")
+}
+
+func TestATurnThatFailsLosesNothing(t *testing.T) {
+	broken := errors.New("away")
+	for _, call := range []string{"NextTurn", "DeferredOf", "Events", "SubscriptionsAt", "Resolve", "LaneStates", "Schedule"} {
+		t.Run(call, func(t *testing.T) {
+			w, turns := crowd(t)
+			w.handle(several(acme, "a", 4)...)
+			waits := w.waitingOf(acme)
+			w.fail[call] = broken
+			if _, err := turns.Step(t.Context()); !errors.Is(err, broken) {
+				t.Errorf("got %v", err)
+			}
+			is(t, "waiting", w.waitingOf(acme), waits)
+			is(t, "handed over", len(w.taken), 4)
+			delete(w.fail, call)
+			is(t, "the next turn", w.step(turns), "a2 a2 a3 a3")
+		})
+	}
+}
