@@ -231,7 +231,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 		s.Loops = append(s.Loops, takeover.Loop())
 	}
 	if c.Roles.Router {
-		fan := fanout.New(fanout.Config{Store: fanout.Remember(store, in.Recent), Gate: gate, Handover: handover, Observer: faults.FanOut(observer), Now: now, NewID: source.New})
+		fan := fanout.New(fanout.Config{Store: fanout.Remember(store, in.Recent), Gate: gate, Handover: handover, Observer: faults.FanOut(observer), Now: now, NewID: source.New, AtOnce: faults.AtOnce()})
 		s.Loops = append(s.Loops, fan.Turns().Loop(), metrics.NewProjection(store, now).Loop())
 		s.Router, err = messages.NewRouter(log, db.Log(log, now), fan)
 		if err != nil {

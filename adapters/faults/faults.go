@@ -3,6 +3,7 @@
 //
 //   - FAULTS_KILL=hop:n,…  the process kills itself, as kill -9 does, when it passes the hop for the n-th time.
 //   - FAULTS_DISK=path     calls that SQLite makes of its files fail as they are told to at the unix socket of that path.
+//   - FAULTS_AT_ONCE=n     fan-out schedules no more than n deliveries at once, so that events wait for their tenant's turn.
 //   - SIGUSR1, SIGUSR2     the service's clock goes an hour forward, or back.
 //   - An event with a traceparent whose trace ID is Poison makes the handler that fans it out panic, while the file that
 //     FAULTS_POISON names is there.
@@ -15,6 +16,8 @@ const (
 	FanOutHalf         = "fanout.half"          // half of the deliveries are written
 	FanOutBeforeCommit = "fanout.before_commit" // all are written
 	FanOutAfterCommit  = "fanout.after_commit"  // they are durable, and not handed over
+	DeferAfterCommit   = "defer.after_commit"   // events are left for their tenant's turn, and nobody has had one
+	TurnBeforeCommit   = "turn.before_commit"   // what a turn schedules is written
 	LeaseAfterCommit   = "lease.after_commit"   // deliveries are held, and nothing was sent
 	SendAfterBytes     = "send.after_bytes"     // the request has left, and nobody has read the answer
 	SendAfterAnswer    = "send.after_answer"    // the answer was read, and is not recorded
@@ -25,7 +28,7 @@ const (
 // Hops lists all of them, in an event's order.
 func Hops() []string {
 	return []string{AcceptBeforeCommit, AcceptAfterCommit, FanOutHalf, FanOutBeforeCommit, FanOutAfterCommit,
-		LeaseAfterCommit, SendAfterBytes, SendAfterAnswer, RecordBeforeCommit, RecordAfterCommit}
+		DeferAfterCommit, TurnBeforeCommit, LeaseAfterCommit, SendAfterBytes, SendAfterAnswer, RecordBeforeCommit, RecordAfterCommit}
 }
 
 // Poison is the trace ID of events whose fan-out panics.

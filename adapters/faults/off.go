@@ -19,5 +19,8 @@ func Store(s database.Store) database.Store { return s }
 // Sender is the sender as it is.
 func Sender(s dispatch.Sender) dispatch.Sender { return s }
 
+// AtOnce is how many deliveries fan-out schedules at once; 0 for as many as it does by itself.
+func AtOnce() int { return 0 }
+
 // FanOut is the observer as it is.
 func FanOut(o fanout.Observer) fanout.Observer { return o }

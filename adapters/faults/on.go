@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"net/http/httptrace"
 	"os"
@@ -146,10 +147,16 @@ func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		if committed && len(plan.Scheduled) > 0 {
 			pass(FanOutAfterCommit)
 		}
+		if committed && len(plan.Deferred) > 0 && len(plan.Taken) == 0 {
+			pass(DeferAfterCommit)
+		}
 		ended(committed)
 	})
 	if err == nil && len(plan.Scheduled) > 0 {
 		pass(FanOutBeforeCommit)
+	}
+	if err == nil && len(plan.Taken) > 0 {
+		pass(TurnBeforeCommit)
 	}
 	return err
 }
@@ -170,6 +177,15 @@ func (s sender) Send(ctx context.Context, r dispatch.Request) delivery.Outcome {
 		pass(SendAfterAnswer)
 	}
 	return outcome
+}
+
+// AtOnce is how many deliveries fan-out schedules at once; 0 for as many as it does by itself.
+func AtOnce() int {
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("FAULTS_AT_ONCE"), "0"))
+	if err != nil {
+		panic("FAULTS_AT_ONCE: " + err.Error())
+	}
+	return n
 }
 
 // FanOut is an observer that panics at poisoned events.

@@ -35,6 +35,9 @@ func hopScenarios() (all []scenario) {
 	return all
 }
 
+// manyTurns has most events wait for their tenant's turn: a batch comes to 10 deliveries or 20.
+var manyTurns = []string{"FAULTS_AT_ONCE=5"}
+
 // killsAt is how often processes are killed at each hop: in full a thousand times on each database over all.
 func killsAt() int {
 	if *kills > 0 {
@@ -47,7 +50,11 @@ func killsAt() int {
 func killAt(t *testing.T, k kind, hop string) string {
 	atLeast := killsAt()
 	armed := func() []string { return []string{fmt.Sprintf("FAULTS_KILL=%s:%d", hop, 1+rand.IntN(4))} }
-	s := open(t, fresh(t, k), func(int) []string { return armed() }).prepare()
+	var env []string
+	if hop == faults.DeferAfterCommit || hop == faults.TurnBeforeCommit {
+		env = manyTurns
+	}
+	s := open(t, fresh(t, k), func(int) []string { return armed() }, env...).prepare()
 	s.watched(armed)
 	if hop == faults.LeaseAfterCommit {
 		s.receiver.answers(func(arrival) int { // so that there is something to lease that was not handed over
@@ -66,7 +73,7 @@ func killAt(t *testing.T, k kind, hop string) string {
 }
 
 func killAtRandom(t *testing.T, k kind) string {
-	s := open(t, fresh(t, k), nil).prepare()
+	s := open(t, fresh(t, k), nil, manyTurns...).prepare()
 	s.watched(func() []string { return nil })
 	stop := s.load(40 * time.Millisecond)
 	times := inFull(4, 60)

@@ -61,7 +61,7 @@ func newer(t *testing.T) string {
 
 func upgrade(t *testing.T, k kind) string {
 	next := newer(t)
-	s := open(t, fresh(t, k), nil).prepare()
+	s := open(t, fresh(t, k), nil, manyTurns...).prepare()
 	older := s.binary
 	stop := s.load(20 * time.Millisecond)
 	moving := func() {
