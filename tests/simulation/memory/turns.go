@@ -61,11 +61,8 @@ func (s *Store) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error
 		if _, known := of[d.Tenant]; known {
 			continue
 		}
-		for _, r := range s.after(d.Position - 1) {
-			if r.position == d.Position {
-				of[d.Tenant] = r.at
-			}
-			break
+		if rest := s.after(d.Position - 1); len(rest) > 0 && rest[0].position == d.Position {
+			of[d.Tenant] = rest[0].at
 		}
 	}
 	return of, err
