@@ -31,7 +31,7 @@ const (
 	pingAfter       = 15 * time.Second
 	pingTimeout     = 10 * time.Second
 	defaultIdle     = 1024
-	defaultHostIdle = 32
+	defaultHostIdle = 256 // as many attempts as a subscription may have out: with fewer kept, busy receivers are dialled again and again
 )
 
 // Client sends deliveries; it implements dispatch.Sender. It is safe for concurrent use and keeps connections alive, in
