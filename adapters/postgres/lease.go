@@ -243,18 +243,20 @@ func (l *leasing) finish(ctx context.Context, s *Store) error {
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	subscriptions := map[dispatch.Lane]readState{}
+	l.answer.Leased = make([]dispatch.Leased, 0, len(l.taken))
+	subscriptions := map[dispatch.Lane]*readState{}
 	for _, t := range l.taken {
-		sub, known := subscriptions[laneOf(t)]
-		if !known {
-			var err error
-			if sub, err = s.readState(ctx, laneOf(t), l.states[laneOf(t)]); err != nil {
+		sub := subscriptions[laneOf(t)]
+		if sub == nil {
+			read, err := s.readState(ctx, laneOf(t), l.states[laneOf(t)])
+			if err != nil {
 				return err
 			}
+			sub = &read
 			subscriptions[laneOf(t)] = sub
 		}
 		l.answer.Leased = append(l.answer.Leased, dispatch.Leased{
-			Delivery: t.Delivery, Subscription: sub.Subscription, Body: t.body, TraceParent: t.TraceParent, AcceptedAt: t.AcceptedAt, Lease: l.request.Lease,
+			Delivery: t.Delivery, Subscription: &sub.Subscription, Body: t.body, TraceParent: t.TraceParent, AcceptedAt: t.AcceptedAt, Lease: l.request.Lease,
 			Unreadable: cmp.Or(sub.unreadable, t.unreadable),
 		})
 	}

@@ -137,7 +137,7 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, req
 			return fmt.Errorf("read the body of %s: %w", q.ID, err)
 		}
 		answer.Leased = append(answer.Leased, dispatch.Leased{
-			Delivery: q.Delivery, Subscription: sub, Body: body, TraceParent: q.TraceParent, AcceptedAt: q.AcceptedAt, Lease: request.Lease,
+			Delivery: q.Delivery, Subscription: &sub, Body: body, TraceParent: q.TraceParent, AcceptedAt: q.AcceptedAt, Lease: request.Lease,
 			Unreadable: cmp.Or(unreadable, err),
 		})
 	}

@@ -19,7 +19,7 @@ var leaseChecks = []Check{
 		body, err := w.Body(w.ctx, d)
 		w.ok(err, "read the body")
 		equal(w, "leased", answer.Leased, []dispatch.Leased{{
-			Delivery: d, Subscription: s, Body: body, TraceParent: anActor.TraceParent, AcceptedAt: at(0), Lease: "inc_1",
+			Delivery: d, Subscription: &s, Body: body, TraceParent: anActor.TraceParent, AcceptedAt: at(0), Lease: "inc_1",
 		}})
 		equal(w, "the lane", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(s): {MaxInFlight: 16, Weight: 1}})
 		w.stands(d, true)

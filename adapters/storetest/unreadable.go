@@ -47,7 +47,7 @@ var unreadableChecks = []Check{
 		}
 		leased := w.lease(leasing{now: at(1)}).Leased
 		equal(w, "leased", idsOf(leased), []string{d.ID})
-		equal(w, "the subscription", leased[0].Subscription, s)
+		equal(w, "the subscription", *leased[0].Subscription, s)
 		equal(w, "unreadable", leased[0].Unreadable, nil)
 		url, status, err := w.Endpoint(w.ctx, laneOf(s))
 		w.ok(err, "read the endpoint")

@@ -37,7 +37,7 @@ func observe(t *testing.T) (*telemetry.Observer, *tracetest.SpanRecorder, *telem
 func leased(acceptedAt time.Time) dispatch.Leased {
 	return dispatch.Leased{
 		Delivery: delivery.Delivery{ID: "dlv_1", Tenant: "tenant-123", EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_1"},
-		Subscription: subscription.Subscription{Settings: subscription.Settings{
+		Subscription: &subscription.Subscription{Settings: subscription.Settings{
 			URL: "https://erp.example.com/hook/hushhush?token=hushhush", Name: "hushhush",
 		}},
 		Body: []byte("hushhush"), TraceParent: traceParent, AcceptedAt: acceptedAt,

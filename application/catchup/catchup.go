@@ -216,7 +216,7 @@ func (s *Service) signed(ctx context.Context, sub subscription.Subscription, fou
 			continue // retention took it between two reads
 		}
 		body := bodies[d.EventID][n].Bytes
-		headers, err := s.Signer.Headers(ctx, dispatch.Leased{Delivery: d, Subscription: sub, Body: body}, s.Now(), "")
+		headers, err := s.Signer.Headers(ctx, dispatch.Leased{Delivery: d, Subscription: &sub, Body: body}, s.Now(), "")
 		if err != nil {
 			return nil, fmt.Errorf("sign delivery %s: %w", d.ID, err)
 		}

@@ -81,7 +81,7 @@ func (a *Attempter) Headers(ctx context.Context, l Leased, now time.Time, traceP
 }
 
 // signingSecrets opens the secrets that are valid now: for the header that has room for one, and all.
-func (a *Attempter) signingSecrets(ctx context.Context, owner tenant.ID, s subscription.Subscription, now time.Time) (forBody secret.Secret, all []secret.Secret, err error) {
+func (a *Attempter) signingSecrets(ctx context.Context, owner tenant.ID, s *subscription.Subscription, now time.Time) (forBody secret.Secret, all []secret.Secret, err error) {
 	if forBody, err = a.Secrets.OpenSecret(ctx, owner, s.ID, s.Secrets.ForBody(now)); err != nil {
 		return forBody, nil, err
 	}

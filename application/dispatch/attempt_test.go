@@ -56,7 +56,7 @@ func newExchange() (*exchange, *dispatch.Attempter, dispatch.Leased) {
 	a := &dispatch.Attempter{Sender: x, Secrets: x, Observer: x, Now: func() time.Time { return x.now }, UserAgent: "Ordinavo-Webhooks/9"}
 	l := dispatch.Leased{
 		Delivery:     delivery.Delivery{ID: "dlv_1", Tenant: "acme", EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_1", Attempts: 2},
-		Subscription: subscription.Subscription{ID: "sub_1", Tenant: "acme", Secrets: subscription.Secrets{Current: "sec_new"}, Settings: subscription.Settings{URL: "https://example.com/hook", Timeout: 7 * time.Second}},
+		Subscription: &subscription.Subscription{ID: "sub_1", Tenant: "acme", Secrets: subscription.Secrets{Current: "sec_new"}, Settings: subscription.Settings{URL: "https://example.com/hook", Timeout: 7 * time.Second}},
 		Body:         []byte(`{"a":1}`),
 	}
 	return x, a, l
@@ -119,8 +119,8 @@ func TestTheSecretsOfARotation(t *testing.T) {
 	x, a, l := newExchange()
 	oldSecret, newSecret := x.secrets["acme/sub_1/sec_old"], x.secrets["acme/sub_1/sec_new"]
 	during.Subscription.Secrets = subscription.Secrets{Current: "sec_new", Previous: "sec_old", OverlapEnd: x.now.Add(time.Hour)}
-	over := during
-	over.Subscription.Secrets.OverlapEnd = x.now
+	_, _, over := newExchange()
+	over.Subscription.Secrets = subscription.Secrets{Current: "sec_new", Previous: "sec_old", OverlapEnd: x.now}
 	for name, c := range map[string]struct {
 		leased     dispatch.Leased
 		forBody    secret.Secret

@@ -29,8 +29,9 @@ func (l Lane) Compare(other Lane) int {
 
 // Leased is a delivery that this process alone may attempt, with what it takes to do so.
 type Leased struct {
-	Delivery     delivery.Delivery
-	Subscription subscription.Subscription
+	Delivery delivery.Delivery
+	// Subscription is as it was when this was leased; it is shared, and never changed.
+	Subscription *subscription.Subscription
 	Body         []byte
 	// TraceParent is the context of the request that brought the event.
 	TraceParent string

@@ -104,7 +104,8 @@ func (w *world) hand(l dispatch.Leased) {
 }
 
 func (w *world) leased(d delivery.Delivery, lease string) dispatch.Leased {
-	return dispatch.Leased{Delivery: d, Subscription: w.lane[laneOf(d)], Lease: lease, TraceParent: "00-trace"}
+	sub := w.lane[laneOf(d)]
+	return dispatch.Leased{Delivery: d, Subscription: &sub, Lease: lease, TraceParent: "00-trace"}
 }
 
 func laneOf(d delivery.Delivery) dispatch.Lane {

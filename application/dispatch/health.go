@@ -16,7 +16,7 @@ import (
 // laneEnd is what a turn's attempts say about one lane.
 type laneEnd struct {
 	Ended
-	subscription subscription.Subscription
+	subscription *subscription.Subscription
 	gone         bool
 	goneToEvent  bool // the receiver said so to an event that is not operational
 }
@@ -45,7 +45,7 @@ func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, no
 			continue
 		}
 		r := outcomes[s.After.ID]
-		e, err := operational.DeadLettered(r.leased.Subscription, s.After, deadLetterReason(s.Changes), r.outcome, s.TraceParent)
+		e, err := operational.DeadLettered(*r.leased.Subscription, s.After, deadLetterReason(s.Changes), r.outcome, s.TraceParent)
 		if err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (d *Dispatcher) noteHealth(ctx context.Context, lanes map[Lane]*laneEnd, no
 // react does what a lane's health asks for, and says what its tenant's admins are to be told.
 func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health, now time.Time) (told []intake.Accepted, err error) {
 	if h.Reached {
-		e, err := operational.Failing(l.subscription, h.Failures, h.FailingSince, now)
+		e, err := operational.Failing(*l.subscription, h.Failures, h.FailingSince, now)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,8 @@ package dispatch
 
 import (
 	"container/heap"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -177,10 +179,7 @@ const retryLane = 20 * time.Millisecond
 func (s *slots) answered(asked []Asked, answer LeaseAnswer, leasedAt, now time.Time) (begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	got := map[Lane][]Leased{}
-	for _, l := range answer.Leased {
-		got[l.Lane()] = append(got[l.Lane()], l)
-	}
+	got := byLane(answer.Leased)
 	for _, a := range asked {
 		l := s.of(a.Lane)
 		rest, any := answer.Lanes[a.Lane]
@@ -216,24 +215,35 @@ func (s *slots) notAnswered(asked []Asked, now time.Time) {
 func (s *slots) take(deliveries []Leased, committed bool, now time.Time) (begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	lanes := map[*lane][]Leased{}
-	var order []*lane
-	for _, d := range deliveries {
-		l := s.of(d.Lane())
-		if lanes[l] == nil {
-			order = append(order, l)
-		}
-		lanes[l] = append(lanes[l], d)
-	}
-	for _, l := range order {
+	of := byLane(deliveries)
+	for _, id := range slices.SortedFunc(maps.Keys(of), Lane.Compare) {
+		l := s.of(id)
 		if committed {
-			begun = append(begun, s.arrive(l, lanes[l], len(lanes[l]), now, now)...)
+			begun = append(begun, s.arrive(l, of[id], len(of[id]), now, now)...)
 			continue
 		}
-		s.unpromise(l, len(lanes[l]))
+		s.unpromise(l, len(of[id]))
 		s.line(l, now)
 	}
 	return begun
+}
+
+// byLane gathers what is of one lane, in its order. Neighbours are not copied.
+func byLane(deliveries []Leased) map[Lane][]Leased {
+	of := map[Lane][]Leased{}
+	for len(deliveries) > 0 {
+		id, n := deliveries[0].Lane(), 1
+		for n < len(deliveries) && deliveries[n].Lane() == id {
+			n++
+		}
+		if first := deliveries[:n:n]; of[id] == nil {
+			of[id] = first
+		} else {
+			of[id] = append(of[id], first...)
+		}
+		deliveries = deliveries[n:]
+	}
+	return of
 }
 
 // ended frees the slot of an attempt, learns from what came of it, and says what begins in its place.

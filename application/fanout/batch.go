@@ -267,7 +267,7 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 	if state := b.lanes[laneOf(s)]; b.Handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
 		if held, ok := b.Handover.Reserve(laneOf(s), s.MaxInFlight); ok {
 			lease = held
-			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: *s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
+			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
 		} else {
 			b.waiting[laneOf(s)] = true
 		}

@@ -205,7 +205,7 @@ func (p *Previewer) render(ctx context.Context, d *draft, traceParent string) er
 			ID: p.Service.NewID("dlv_"), Tenant: d.event.TenantID, EventID: d.event.ID, EventType: d.event.Type, SubscriptionID: d.sub.ID,
 			SubscriptionVersion: d.sub.Version, CreatedAt: now,
 		},
-		Subscription: d.sub, Body: body, AcceptedAt: now,
+		Subscription: &d.sub, Body: body, AcceptedAt: now,
 	}
 	headers, err := p.Attempter.Headers(ctx, leased, now, traceParent)
 	if err != nil {

@@ -131,6 +131,6 @@ func (t *Tester) sample(ctx context.Context, lane dispatch.Lane, kind event.Type
 			ID: t.Service.NewID("dlv_"), Tenant: lane.Tenant, EventID: e.ID, EventType: kind, SubscriptionID: sub.ID,
 			SubscriptionVersion: sub.Version, Warnings: warnings, CreatedAt: now,
 		},
-		Subscription: sub, Body: body, AcceptedAt: now, Test: true,
+		Subscription: &sub, Body: body, AcceptedAt: now, Test: true,
 	}, nil
 }

@@ -65,7 +65,7 @@ func (w *world) start(n int) (started int) {
 		if err != nil {
 			w.Fatal(err)
 		}
-		w.Take([]dispatch.Leased{{Delivery: d, Lease: "inc_1", Subscription: subscription.Subscription{Settings: subscription.Settings{RetrySchedule: []time.Duration{time.Minute}}}}}, true)
+		w.Take([]dispatch.Leased{{Delivery: d, Lease: "inc_1", Subscription: &subscription.Subscription{Settings: subscription.Settings{RetrySchedule: []time.Duration{time.Minute}}}}}, true)
 		started++
 	}
 	synctest.Wait()

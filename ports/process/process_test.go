@@ -117,7 +117,7 @@ func (s *site) attempt() {
 	if err != nil {
 		s.Fatal(err)
 	}
-	s.Dispatcher.Take([]dispatch.Leased{{Delivery: d, Lease: "inc_1", Subscription: subscription.Subscription{Settings: subscription.Settings{RetrySchedule: []time.Duration{time.Minute}}}}}, true)
+	s.Dispatcher.Take([]dispatch.Leased{{Delivery: d, Lease: "inc_1", Subscription: &subscription.Subscription{Settings: subscription.Settings{RetrySchedule: []time.Duration{time.Minute}}}}}, true)
 	synctest.Wait()
 }
 

@@ -101,7 +101,7 @@ func (s *Store) leaseLane(tx *tx, asked dispatch.Asked, sub subscription.Subscri
 		q.lease, q.leasedAt = request.Lease, request.Now
 		s.open.put(tx, keyOf(q.Tenant, q.ID), q)
 		answer.Leased = append(answer.Leased, dispatch.Leased{
-			Delivery: q.Delivery, Subscription: sub, Body: slices.Clone(body),
+			Delivery: q.Delivery, Subscription: &sub, Body: slices.Clone(body),
 			TraceParent: q.traceParent, AcceptedAt: q.acceptedAt, Lease: request.Lease, Unreadable: unreadable,
 		})
 	}
