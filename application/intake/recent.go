@@ -1,19 +1,25 @@
 package intake
 
-import "sync"
-
-// Bounds of what is remembered, which is 30 MB at most: a report's summary, in bytes, is all of an event that may be long.
-const (
-	maxRecent  = 1000
-	maxSummary = 4 << 10
+import (
+	"sync"
+	"time"
 )
 
-// Recent is the events that this process accepted last, so that its own fan-out need not read back what was
+// Bounds of what is remembered, which is 60 MB at most: a report's summary, in bytes, is all of an event that may be long.
+const (
+	maxRecent  = 2000
+	maxSummary = 4 << 10
+	// recentFor is for how long older events keep their places: fan-out that is behind takes the oldest next. What it has
+	// not taken by then is handled by another process.
+	recentFor = time.Second
+)
+
+// Recent is events that this process accepted lately, so that its own fan-out need not read back what was
 // in memory a moment ago. It is as they would be read: what is not in it, is in the store.
 type Recent struct {
 	mu     sync.Mutex
 	events map[EventKey]Accepted
-	order  []EventKey // a ring of those that were added last
+	order  []EventKey // a ring, the oldest at next
 	next   int
 }
 
@@ -21,13 +27,16 @@ func newRecent() *Recent {
 	return &Recent{events: make(map[EventKey]Accepted, maxRecent), order: make([]EventKey, maxRecent)}
 }
 
-// add remembers events that are durable.
+// add remembers events that are durable, as far as there is room.
 func (r *Recent) add(events []Accepted) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, a := range events {
 		if report := a.VisitReport; report != nil && report.Summary != nil && len(*report.Summary) > maxSummary {
 			continue
+		}
+		if oldest, kept := r.events[r.order[r.next]]; kept && a.At.Sub(oldest.At).Abs() < recentFor {
+			return
 		}
 		delete(r.events, r.order[r.next])
 		r.order[r.next] = a.Key()
