@@ -72,6 +72,7 @@ type DB struct {
 	name    string        // tells this process's notifications from those of others
 	shards  atomic.Int32
 	signals wakeup.Signals
+	vacuums vacuums
 
 	listening atomic.Bool // the listening connection is there
 

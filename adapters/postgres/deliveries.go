@@ -139,6 +139,7 @@ func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []strin
 		if err := tx.write(ctx, saveBatch(saved, done)); err != nil {
 			return err
 		}
+		tx.WhenEnded(func(bool) { s.db.died(len(saved) - len(stale)) })
 		for i, d := range saved {
 			if !done[i] {
 				stale = append(stale, d.Before.ID)

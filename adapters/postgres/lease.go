@@ -156,6 +156,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 			return fmt.Errorf("take from %d lanes: %w", len(request.Lanes), err)
 		}
 		l.took = time.Since(began)
+		tx.WhenEnded(func(bool) { s.db.died(len(l.taken)) })
 		return l.finish(ctx, s)
 	})
 	if err != nil {
@@ -243,7 +244,7 @@ func (l *leasing) finish(ctx context.Context, s *Store) error {
 		}
 		return strings.Compare(a.ID, b.ID)
 	})
-	l.answer.Leased = make([]dispatch.Leased, 0, len(l.taken))
+	l.answer.Leased = slices.Grow(l.answer.Leased, len(l.taken))
 	subscriptions := map[dispatch.Lane]*readState{}
 	for _, t := range l.taken {
 		sub := subscriptions[laneOf(t)]
