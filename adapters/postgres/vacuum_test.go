@@ -34,6 +34,6 @@ abandonments, created_at, updated_at, due_at, accepted_at, traceparent) SELECT '
 		if time.Now().After(end) {
 			t.Fatal("the queue is not vacuumed")
 		}
-		time.Sleep(20 * time.Millisecond)
+		<-time.After(20 * time.Millisecond)
 	}
 }

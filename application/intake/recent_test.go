@@ -84,7 +84,7 @@ func TestRecentIsBounded(t *testing.T) {
 		known(map[int]bool{0: true, 1999: true, 2000: false})
 		emit(2001, 2002) // one in the place of the first
 		known(map[int]bool{2001: true, 2002: false})
-		time.Sleep(time.Second)
+		<-time.After(time.Second) // of fake time
 		emit(2003, 2004)
 		known(map[int]bool{1: false, 2: false, 3: true, 2003: true, 2004: true})
 	})
