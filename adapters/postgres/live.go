@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -90,20 +89,27 @@ func (s *Store) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (m
 	for key, version := range upTo {
 		tenants, names, versions = append(tenants, string(key.Tenant)), append(names, deliveryStream+key.DeliveryID), append(versions, version)
 	}
-	records, err := all(ctx, s.db.from(ctx), scanStored, deliveryStreams, tenants, names, versions)
+	records, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (stored, error) { return scanPacked(r) }, deliveryStreams, tenants, names, versions)
 	if err != nil {
 		return nil, err
 	}
 	streams := make(map[live.Key][]delivery.Change, len(upTo))
 	for _, r := range records {
-		change, err := delivery.Decode(r.Type, r.Data)
-		if err != nil {
-			return nil, fmt.Errorf("position %d: %w", r.Position, err)
-		}
 		key := live.Key{Tenant: r.Tenant, DeliveryID: strings.TrimPrefix(r.Stream, deliveryStream)}
-		streams[key] = append(streams[key], change)
+		stream := streams[key]
+		if change, err := r.deliveryChange(); err == nil && r.Version == int64(len(stream))+1 {
+			stream = append(stream, change) // up to what is damaged
+		}
+		streams[key] = stream
 	}
 	return streams, nil
+}
+
+func (s stored) deliveryChange() (delivery.Change, error) {
+	if err := s.unpack(); err != nil {
+		return nil, err
+	}
+	return delivery.Decode(s.Type, s.Data)
 }
 
 // EndedKeys lists those of the keys that are revoked or have expired.

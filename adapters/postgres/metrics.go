@@ -2,7 +2,7 @@ package postgres
 
 import (
 	"context"
-	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -74,23 +74,25 @@ func (s *Store) NextAttempts(ctx context.Context, shard int, after int64, limit 
 		return nil, 0, 0, err
 	}
 	attempts, err = all(ctx, from, scanAttempt, recordedAttempts, topics[shard], after, last, delivery.EndTypes())
-	return attempts, last, read, err
+	return slices.DeleteFunc(attempts, damaged), last, read, err
 }
 
+// scanAttempt leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
 func scanAttempt(r pgx.Rows) (a metrics.Attempt, err error) {
 	record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
-	if err == nil {
-		err = record.unpack()
-	}
 	if err != nil {
 		return a, err
 	}
 	a.Tenant = record.Tenant
-	if a.End, _, err = delivery.DecodeEnd(record.Type, record.Data); err != nil {
-		err = fmt.Errorf("position %d: %w", record.Position, err)
+	if record.unpack() == nil {
+		if end, _, err := delivery.DecodeEnd(record.Type, record.Data); err == nil {
+			a.End = end
+		}
 	}
-	return a, err
+	return a, nil
 }
+
+func damaged(a metrics.Attempt) bool { return a.At.IsZero() }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.
 func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, shard int, from, to int64) (moved bool, err error) {

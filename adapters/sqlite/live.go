@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"strings"
 	"time"
 
@@ -59,20 +58,27 @@ func (s *Store) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (m
 	if err != nil {
 		return nil, err
 	}
-	records, err := all(ctx, s.db, scanStored, deliveryStreams, text)
+	records, err := all(ctx, s.db, func(r *sql.Rows) (stored, error) { return scanPacked(r) }, deliveryStreams, text)
 	if err != nil {
 		return nil, err
 	}
 	streams := make(map[live.Key][]delivery.Change, len(upTo))
 	for _, r := range records {
-		change, err := delivery.Decode(r.Type, r.Data)
-		if err != nil {
-			return nil, fmt.Errorf("position %d: %w", r.Position, err)
-		}
 		key := live.Key{Tenant: r.Tenant, DeliveryID: strings.TrimPrefix(r.Stream, deliveryStream)}
-		streams[key] = append(streams[key], change)
+		stream := streams[key]
+		if change, err := r.deliveryChange(); err == nil && r.Version == int64(len(stream))+1 {
+			stream = append(stream, change) // up to what is damaged
+		}
+		streams[key] = stream
 	}
 	return streams, nil
+}
+
+func (s stored) deliveryChange() (delivery.Change, error) {
+	if err := s.unpack(); err != nil {
+		return nil, err
+	}
+	return delivery.Decode(s.Type, s.Data)
 }
 
 // EndedKeys lists those of the keys that are revoked or have expired.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/metrics"
@@ -65,23 +66,25 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 		return nil, 0, 0, err
 	}
 	attempts, err = all(ctx, s.db, scanAttempt, recordedAttempts, after, last, types)
-	return attempts, last, read, err
+	return slices.DeleteFunc(attempts, damaged), last, read, err
 }
 
+// scanAttempt leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
 func scanAttempt(r *sql.Rows) (a metrics.Attempt, err error) {
 	record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
-	if err == nil {
-		err = record.unpack()
-	}
 	if err != nil {
 		return a, err
 	}
 	a.Tenant = record.Tenant
-	if a.End, _, err = delivery.DecodeEnd(record.Type, record.Data); err != nil {
-		err = fmt.Errorf("position %d: %w", record.Position, err)
+	if record.unpack() == nil {
+		if end, _, err := delivery.DecodeEnd(record.Type, record.Data); err == nil {
+			a.End = end
+		}
 	}
-	return a, err
+	return a, nil
 }
+
+func damaged(a metrics.Attempt) bool { return a.At.IsZero() }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.
 func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, _ int, from, to int64) (moved bool, err error) {

@@ -42,6 +42,7 @@ const (
 	Stream   Damage = "the subscription's stream"
 	Warnings Damage = "the delivery's warnings"
 	Event    Damage = "the event"
+	Record   Damage = "the newest record of the delivery"
 )
 
 // T is what a check tells its findings to: a *testing.T, a *rapid.T, or the recorder of Probe.

@@ -3,9 +3,12 @@ package storetest
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
@@ -85,6 +88,29 @@ var unreadableChecks = []Check{
 		equal(w, "its type", loaded[0].Type, whole[0].Type)
 		equal(w, "when it was accepted", loaded[0].At, whole[0].At)
 		equal(w, "the other", loaded[1], whole[1])
+	}},
+	{"unreadable/a record that is damaged stops neither the counts nor the stream", func(w *world) {
+		s := w.subscribe(acme, nil)
+		bad, good := w.schedule(s, at(0), ""), w.schedule(s, at(0), "")
+		bad = w.saved(w.moved(bad, "", recorded(failure(at(1), 500), at(1))))
+		bad = w.saved(w.moved(bad, "", recorded(success(at(60)), at(60))))
+		w.saved(w.moved(good, "", recorded(success(at(61)), at(61))))
+		if !w.damage(bad, Record) {
+			return
+		}
+		_, err := metrics.NewProjection(w.Store, func() time.Time { return at(100) }).Step(w.ctx)
+		w.ok(err, "count")
+		counted := int64(0)
+		for _, c := range w.cells(acme, "", time.Hour) {
+			counted += c.Count
+		}
+		equal(w, "attempts", counted, 2)
+		key, goodKey := live.Key{Tenant: acme, DeliveryID: bad.ID}, live.Key{Tenant: acme, DeliveryID: good.ID}
+		streams, err := w.DeliveryStreams(w.ctx, map[live.Key]int64{key: bad.Version, goodKey: 2})
+		w.ok(err, "read streams")
+		_, known := streams[key]
+		equal(w, "what can be read", []int{len(streams[key]), len(streams[goodKey])}, []int{int(bad.Version) - 1, 2})
+		equal(w, "known", known, true)
 	}},
 	{"unreadable/warnings that are damaged keep nothing from being sent", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")

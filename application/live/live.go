@@ -58,7 +58,8 @@ type Log interface {
 	// TenantDeliveryRecords lists the tenant's records with after < position <= upTo, oldest first. It reads
 	// whatever lies between them, so they are not to be far apart.
 	TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]Record, error)
-	// DeliveryStreams reads the changes of deliveries, oldest first, each up to the version that is given with it.
+	// DeliveryStreams reads the changes of deliveries, oldest first, each up to the version that is given with it, or to
+	// where it is damaged.
 	DeliveryStreams(ctx context.Context, upTo map[Key]int64) (map[Key][]delivery.Change, error)
 }
 

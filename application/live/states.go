@@ -29,6 +29,9 @@ func show(ctx context.Context, log Log, records []Record, emit func(Change)) (od
 		states := map[Key][]delivery.Delivery{}
 		for key, changes := range streams {
 			folded, foldErr := fold(changes)
+			if foldErr == nil && int64(len(changes)) < upTo[key] {
+				foldErr = fmt.Errorf("the stream of delivery %s is damaged behind its version %d", key.DeliveryID, len(changes))
+			}
 			states[key], odd = folded, errors.Join(odd, foldErr)
 		}
 		for _, r := range part {

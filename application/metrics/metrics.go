@@ -47,7 +47,7 @@ type Store interface {
 	// MetricsOffsets is how far each shard of the log of deliveries is counted in a generation, and which one that is.
 	MetricsOffsets(ctx context.Context, of Generation) (Generation, []int64, error)
 	// NextAttempts reads at most limit records of a shard beyond a position, oldest first. It gives the attempts among
-	// them whose delivery is kept, the last record's position, and how many records there were.
+	// them whose delivery is kept and whose record can be read, the last record's position, and how many records there were.
 	NextAttempts(ctx context.Context, shard int, after int64, limit int) (attempts []Attempt, last int64, read int, err error)
 	// MoveMetricsOffset is false when somebody else has moved it, or the generation is neither live nor the newest.
 	MoveMetricsOffset(ctx context.Context, of Generation, shard int, from, to int64) (moved bool, err error)
