@@ -101,7 +101,7 @@ func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []str
 		body := fanout.Body{Tenant: owner}
 		err := r.Scan(&body.EventID, &body.Number, &body.Bytes)
 		if err == nil {
-			body.Bytes, err = unpackBody(body.Bytes, owner, body.EventID)
+			body.Bytes, body.Unreadable = unpackBody(body.Bytes, owner, body.EventID)
 		}
 		bodies[body.EventID] = append(bodies[body.EventID], body)
 		return err

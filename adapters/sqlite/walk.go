@@ -100,7 +100,7 @@ func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []str
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
 		body := fanout.Body{Tenant: owner}
 		if err = r.Scan(&body.EventID, &body.Number, &body.Bytes); err == nil {
-			body.Bytes, err = unpackBody(body.Bytes, owner, body.EventID)
+			body.Bytes, body.Unreadable = unpackBody(body.Bytes, owner, body.EventID)
 		}
 		bodies[body.EventID] = append(bodies[body.EventID], body)
 		return none, err

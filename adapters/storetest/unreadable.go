@@ -112,6 +112,19 @@ var unreadableChecks = []Check{
 		equal(w, "what can be read", []int{len(streams[key]), len(streams[goodKey])}, []int{int(bad.Version) - 1, 2})
 		equal(w, "known", known, true)
 	}},
+	{"unreadable/a body that is damaged keeps its event from nothing", func(w *world) {
+		s := w.subscribe(acme, nil)
+		bad, good := w.schedule(s, at(0), ""), w.schedule(s, at(1), "")
+		if !w.damage(bad, Body) {
+			return
+		}
+		bodies, err := w.EventBodies(w.ctx, acme, []string{bad.EventID, good.EventID})
+		w.ok(err, "read bodies")
+		equal(w, "bodies", []int{len(bodies[bad.EventID]), len(bodies[good.EventID])}, []int{1, 1})
+		equal(w, "it is unreadable", errors.Is(bodies[bad.EventID][0].Unreadable, dispatch.ErrUnreadable), true)
+		equal(w, "its number", bodies[bad.EventID][0].Number, bad.BodyNumber)
+		equal(w, "the other is unreadable", bodies[good.EventID][0].Unreadable, nil)
+	}},
 	{"unreadable/warnings that are damaged keep nothing from being sent", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")
 		if !w.damage(d, Warnings) {

@@ -215,7 +215,10 @@ func (s *Service) signed(ctx context.Context, sub subscription.Subscription, fou
 		if n < 0 {
 			continue // retention took it between two reads
 		}
-		body := bodies[d.EventID][n].Bytes
+		body, unreadable := bodies[d.EventID][n].Bytes, bodies[d.EventID][n].Unreadable
+		if unreadable != nil { // without gaps: it is not left out
+			return nil, fmt.Errorf("read the body of delivery %s: %w", d.ID, unreadable)
+		}
 		headers, err := s.Signer.Headers(ctx, dispatch.Leased{Delivery: d, Subscription: &sub, Body: body}, s.Now(), "")
 		if err != nil {
 			return nil, fmt.Errorf("sign delivery %s: %w", d.ID, err)

@@ -237,7 +237,7 @@ func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 	traceParent, end := b.Observer.FanOut(ctx, m.event)
 	for i, v := range m.views {
 		bytes, warnings := payload.Render(m.event.Event, v.View, v.context)
-		body := Body{m.event.TenantID, m.event.ID, i + 1, bytes}
+		body := Body{Tenant: m.event.TenantID, EventID: m.event.ID, Number: i + 1, Bytes: bytes}
 		b.plan.Bodies = append(b.plan.Bodies, body)
 		for _, s := range v.subscriptions {
 			if err := b.begin(m.event, body, warnings, s, traceParent); err != nil {

@@ -93,6 +93,8 @@ type Body struct {
 	EventID string
 	Number  int // from 1, within the event
 	Bytes   []byte
+	// Unreadable says, of a body that a store gave back, that what is stored is damaged.
+	Unreadable error
 }
 
 // Scheduled is a new delivery with the changes that led to it.

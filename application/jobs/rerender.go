@@ -136,7 +136,7 @@ func (r *rendering) schedule(e intake.Accepted, found payload.Context) (err erro
 // number is that of the body among those of the event; the same bytes are kept once.
 func (r *rendering) number(e intake.Accepted, rendered []byte) (number int) {
 	for _, body := range r.bodies[e.ID] {
-		if bytes.Equal(body.Bytes, rendered) {
+		if body.Unreadable == nil && bytes.Equal(body.Bytes, rendered) {
 			return body.Number
 		}
 		number = max(number, body.Number)
