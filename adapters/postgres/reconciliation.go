@@ -17,9 +17,9 @@ import (
 // addTallies adds to what was counted of each hour, in the order of its key.
 const addTallies = `INSERT INTO disposition_hours AS h (tenant_id, hour, events, expected, deliveries, not_matched, feature_gated, set_aside,
     first_position, last_position, first_delivery, last_delivery, due_at)
-SELECT t, hour, events, expected, deliveries, not_matched, gated, aside, position, position, nullif(first, ''), nullif(last, ''), hour
-FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::text[], $11::text[])
-    AS n (t, hour, events, expected, deliveries, not_matched, gated, aside, position, first, last) ORDER BY t, hour
+SELECT t, hour, events, expected, deliveries, not_matched, gated, aside, earliest, latest, nullif(first, ''), nullif(last, ''), hour
+FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::text[], $12::text[])
+    AS n (t, hour, events, expected, deliveries, not_matched, gated, aside, earliest, latest, first, last) ORDER BY t, hour
 ON CONFLICT (tenant_id, hour) DO UPDATE SET events = h.events + excluded.events, expected = h.expected + excluded.expected,
     deliveries = h.deliveries + excluded.deliveries, not_matched = h.not_matched + excluded.not_matched,
     feature_gated = h.feature_gated + excluded.feature_gated, set_aside = h.set_aside + excluded.set_aside,
@@ -33,13 +33,13 @@ func queueTallies(b *pgx.Batch, tallies []fanout.Tally) {
 	n := len(tallies)
 	tenants, firsts, lasts := make([]string, n), make([]string, n), make([]string, n)
 	hours, events, expected, deliveries, notMatched := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	gated, aside, positions := make([]int64, n), make([]int64, n), make([]int64, n)
+	gated, aside, earliest, latest := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
 	for i, t := range tallies {
 		tenants[i], hours[i], events[i], expected[i], deliveries[i] = string(t.Tenant), t.Hour.UnixMicro(), int64(t.Events), int64(t.Expected), int64(t.Deliveries)
 		notMatched[i], gated[i], aside[i] = int64(t.NotMatched), int64(t.FeatureGated), int64(t.SetAside)
-		positions[i], firsts[i], lasts[i] = t.Position, t.FirstDelivery, t.LastDelivery
+		earliest[i], latest[i], firsts[i], lasts[i] = t.FirstPosition, t.LastPosition, t.FirstDelivery, t.LastDelivery
 	}
-	b.Queue(addTallies, tenants, hours, events, expected, deliveries, notMatched, gated, aside, positions, firsts, lasts)
+	b.Queue(addTallies, tenants, hours, events, expected, deliveries, notMatched, gated, aside, earliest, latest, firsts, lasts)
 }
 
 const countWithin = `SELECT coalesce(sum(deliveries), 0)::bigint FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3`

@@ -15,7 +15,7 @@ import (
 
 // addTally adds to what was counted of the hour. min and max are NULL when one side is.
 const addTally = `INSERT INTO disposition_hours AS h (tenant_id, hour, events, expected, deliveries, not_matched, feature_gated, set_aside,
-	first_position, last_position, first_delivery, last_delivery, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?9, ?9, nullif(?10, ''), nullif(?11, ''), ?2)
+	first_position, last_position, first_delivery, last_delivery, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?9, ?10, nullif(?11, ''), nullif(?12, ''), ?2)
 ON CONFLICT (tenant_id, hour) DO UPDATE SET events = h.events + excluded.events, expected = h.expected + excluded.expected,
 	deliveries = h.deliveries + excluded.deliveries, not_matched = h.not_matched + excluded.not_matched,
 	feature_gated = h.feature_gated + excluded.feature_gated, set_aside = h.set_aside + excluded.set_aside,
@@ -25,7 +25,7 @@ ON CONFLICT (tenant_id, hour) DO UPDATE SET events = h.events + excluded.events,
 
 func (tx *Tx) addTally(ctx context.Context, t fanout.Tally) error {
 	_, err := tx.Exec(ctx, addTally, t.Tenant, stamp(t.Hour), t.Events, t.Expected, t.Deliveries, t.NotMatched, t.FeatureGated, t.SetAside,
-		t.Position, t.FirstDelivery, t.LastDelivery)
+		t.FirstPosition, t.LastPosition, t.FirstDelivery, t.LastDelivery)
 	return err
 }
 

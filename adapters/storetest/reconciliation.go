@@ -91,7 +91,7 @@ func (w *world) disposed(e intake.Accepted, position int64, counted reconciliati
 	w.Helper()
 	owner := e.TenantID
 	counted.Events = 1
-	tally := fanout.Tally{Tenant: owner, Hour: reconciliation.HourOf(e.At), Counted: counted, Position: position}
+	tally := fanout.Tally{Tenant: owner, Hour: reconciliation.HourOf(e.At), Counted: counted, FirstPosition: position, LastPosition: position}
 	plan := fanout.Plan{}
 	if counted.Deliveries > 0 {
 		s, err := w.LoadSubscription(w.ctx, dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID})

@@ -37,8 +37,9 @@ type batch struct {
 
 // matched is an event with the views that its subscriptions have of it.
 type matched struct {
-	event intake.Accepted
-	views []*view
+	event    intake.Accepted
+	position int64
+	views    []*view
 	// Of the tenant's subscriptions that governed the event, how many wanted it, and were kept from it.
 	governing, wanting, gated int
 }
@@ -54,7 +55,7 @@ type view struct {
 // governed counts for whom an event is, without a look at its content.
 func (b *batch) governed(e intake.Accepted) *matched {
 	r := b.rosters[e.TenantID]
-	return &matched{event: e, governing: r.governing(), wanting: r.cost(e.Type)}
+	return &matched{event: e, position: b.position, governing: r.governing(), wanting: r.cost(e.Type)}
 }
 
 func (w *work) begin(position int64, rosters map[tenant.ID]*roster) *batch {
@@ -93,7 +94,7 @@ func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 		b.setAside(b.governed(e), e.Unreadable)
 		return nil
 	}
-	m := &matched{event: e}
+	m := &matched{event: e, position: b.position}
 	defer func() {
 		if r := recover(); r != nil {
 			b.giveUp(m, fmt.Errorf("matching it panicked: %v", r))

@@ -13,7 +13,7 @@ type Tally struct {
 	Tenant tenant.ID
 	Hour   time.Time // its beginning
 	reconciliation.Counted
-	Position                    int64  // of the events' record
+	FirstPosition, LastPosition int64  // of the events' records
 	FirstDelivery, LastDelivery string // by ID; empty when there is none
 }
 
@@ -47,9 +47,10 @@ func (b *batch) tally(m *matched) *Tally {
 	at := slices.IndexFunc(b.tallies, func(t Tally) bool { return t.Tenant == owner && t.Hour.Equal(hour) })
 	if at < 0 {
 		at = len(b.tallies)
-		b.tallies = append(b.tallies, Tally{Tenant: owner, Hour: hour, Position: b.position})
+		b.tallies = append(b.tallies, Tally{Tenant: owner, Hour: hour, FirstPosition: m.position})
 	}
 	t := &b.tallies[at]
+	t.LastPosition = m.position
 	t.Events++
 	t.Expected += m.governing
 	t.FeatureGated += m.gated

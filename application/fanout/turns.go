@@ -54,6 +54,7 @@ type Turns struct {
 	yields time.Time // until then the log goes first
 	patience
 	rosters map[tenant.ID]*rosterAt
+	careful map[tenant.ID]int // events that are tried alone, since one among them panicked
 }
 
 type rosterAt struct {
@@ -62,7 +63,9 @@ type rosterAt struct {
 }
 
 // Turns makes those of what f defers; they are for one goroutine.
-func (f *FanOut) Turns() *Turns { return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}} }
+func (f *FanOut) Turns() *Turns {
+	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}}
+}
 
 // Pauses, and bounds of what is read ahead and kept.
 const (
@@ -71,7 +74,7 @@ const (
 	yieldTimes  = 4                      // as long as a turn took
 	yieldPause  = 10 * time.Millisecond
 	maxYield    = 5 * time.Second
-	partsAtOnce = 20
+	partsAtOnce = 10
 	aheadAtOnce = 50 // events
 	maxRosters  = 100
 )
@@ -106,6 +109,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	}
 	if t.last = owner; owner == "" {
 		clear(t.rosters)
+		clear(t.careful)
 		return t.Now().Add(turnEvery), nil
 	}
 	mine := false
@@ -114,11 +118,15 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 		if err != nil {
 			return err
 		}
-		mine = len(parts) > 0
+		if mine = len(parts) > 0; !mine {
+			return nil
+		}
 		return t.turn(ctx, parts)
 	})
 	if bad, is := errors.AsType[*panicked](err); is {
-		err = t.setAside(ctx, bad)
+		err = t.setAside(ctx, owner, bad)
+	} else if err == nil && mine && t.careful[owner] > 0 {
+		t.careful[owner]--
 	}
 	if err != nil {
 		delete(t.rosters, owner)
@@ -130,88 +138,117 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	return t.Now(), nil
 }
 
-// turn takes as much as is scheduled at once.
-func (t *Turns) turn(ctx context.Context, parts []Deferred) error {
-	room := t.AtOnce
-	for _, part := range parts {
-		cost, whole, err := t.take(ctx, part, room, room == t.AtOnce)
-		if err != nil {
-			return err
-		}
-		if room -= cost; !whole || room <= 0 {
-			return nil
-		}
-	}
-	return nil
-}
-
-// panicked is what is left of a part whose handling panicked.
+// panicked is how many events were tried together when handling them panicked.
 type panicked struct {
-	part   Deferred
+	events int
 	reason string
 }
 
 func (p *panicked) Error() string { return p.reason }
 
-// take fans out as many of the part's events as there is room for, and one at least if it is the first of the turn. The
-// rest waits on.
-func (t *Turns) take(ctx context.Context, part Deferred, room int, first bool) (cost int, whole bool, err error) {
+// turn fans out as many of the parts' events as are scheduled at once, and one at least. The rest waits on.
+func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
+	tried := 0
 	defer func() {
 		if r := recover(); r != nil {
-			err = &panicked{part, fmt.Sprintf("handling it panicked: %v\n%s", r, debug.Stack())}
+			err = &panicked{tried, fmt.Sprintf("handling it panicked: %v\n%s", r, debug.Stack())}
 		}
 	}()
-	b, events, err := t.load(ctx, part)
+	b, names, events, err := t.load(ctx, parts)
 	if err != nil {
-		return 0, false, err
+		return err
 	}
-	if err := t.unreadable(part.Position, events); err != nil {
-		return 0, false, err
+	if err := t.unreadable(b.position, events); err != nil {
+		return err
 	}
-	for n, e := range events {
-		next := b.rosters[part.Tenant].cost(e.Type)
-		if b.cost+next > room && (n > 0 || !first) {
-			if n == 0 {
-				return 0, false, nil
-			}
-			b.waitsOn(part, slices.IndexFunc(part.Events, func(named Named) bool { return named.ID == e.ID }))
+	for _, e := range events {
+		cost := b.rosters[e.TenantID].cost(e.Type)
+		if tried > 0 && b.cost+cost > t.AtOnce {
+			names = names[:tried]
 			break
 		}
+		tried += 1 + slices.IndexFunc(names[tried:], func(n placed) bool { return n.ID == e.ID })
+		b.position = names[tried-1].position
+		b.cost += cost
 		if err := b.match(ctx, e); err != nil {
-			return 0, false, err
+			return err
 		}
-		b.cost += next
 	}
-	return b.cost, len(b.plan.Deferred) == 0, b.finish(ctx)
+	b.take(parts, len(names))
+	return b.finish(ctx)
 }
 
-// load begins a batch of the part with the first of its events: those for which there could be room, so that a part that
-// takes many turns is not read whole for each. The others wait on.
-func (t *Turns) load(ctx context.Context, part Deferred) (*batch, []intake.Accepted, error) {
-	r, err := t.roster(ctx, part)
+// placed is an event's name with the position of its record.
+type placed struct {
+	Named
+	position int64
+}
+
+// load begins a batch with the first events of the parts: those for which there could be room, and that the same
+// subscriptions govern, so that they are handled together.
+func (t *Turns) load(ctx context.Context, parts []Deferred) (*batch, []placed, []intake.Accepted, error) {
+	owner := parts[0].Tenant
+	r, parts, err := t.governed(ctx, parts)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	keys := make([]intake.EventKey, min(len(part.Events), max(aheadAtOnce, t.AtOnce/max(1, r.governing()))))
-	for i := range keys {
-		keys[i] = intake.EventKey{Tenant: part.Tenant, ID: part.Events[i].ID}
+	ahead := max(aheadAtOnce, t.AtOnce/max(1, r.governing()))
+	if t.careful[owner] > 0 {
+		ahead = 1
+	}
+	var names []placed
+	var keys []intake.EventKey
+	for _, part := range parts {
+		for _, n := range part.Events[:min(len(part.Events), ahead-len(names))] {
+			names, keys = append(names, placed{n, part.Position}), append(keys, intake.EventKey{Tenant: owner, ID: n.ID})
+		}
 	}
 	events, err := t.Store.Events(ctx, keys)
 	if err != nil {
-		return nil, nil, fmt.Errorf("load %d accepted events: %w", len(keys), err)
+		return nil, nil, nil, fmt.Errorf("load %d accepted events: %w", len(keys), err)
 	}
-	b := t.begin(part.Position, map[tenant.ID]*roster{part.Tenant: r})
-	b.plan.Taken = []Deferred{part}
-	b.waitsOn(part, len(keys))
-	return b, events, nil
+	return t.begin(parts[0].Position, map[tenant.ID]*roster{owner: r}), names, events, nil
 }
 
-// waitsOn leaves those of the part's events that come after the first n.
-func (b *batch) waitsOn(part Deferred, n int) {
-	if b.plan.Deferred = nil; n < len(part.Events) {
-		part.Events = part.Events[n:]
-		b.plan.Deferred = []Deferred{part}
+// take takes the first n events of the parts.
+func (b *batch) take(parts []Deferred, n int) {
+	for _, part := range parts {
+		if n <= 0 {
+			return
+		}
+		b.plan.Taken = append(b.plan.Taken, part)
+		if n < len(part.Events) {
+			part.Events = part.Events[n:]
+			b.plan.Deferred = []Deferred{part}
+			return
+		}
+		n -= len(part.Events)
 	}
+}
+
+// governed is the subscriptions that govern the first part, with the parts that they govern.
+func (t *Turns) governed(ctx context.Context, parts []Deferred) (*roster, []Deferred, error) {
+	r, err := t.roster(ctx, parts[0])
+	if err != nil || len(parts) == 1 {
+		return r, parts, err
+	}
+	last := parts[len(parts)-1].Position
+	changes, err := t.Store.SubscriptionChanges(ctx, parts[0].Position, last, changesPerRead)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read subscription changes up to %d: %w", last, err)
+	}
+	before := last + 1
+	if len(changes) == changesPerRead {
+		before = changes[len(changes)-1].Position
+	}
+	if i := slices.IndexFunc(changes, func(c SubscriptionChange) bool { return c.Tenant == parts[0].Tenant }); i >= 0 {
+		before = changes[i].Position
+	}
+	n := 1
+	for n < len(parts) && parts[n].Position < before {
+		n++
+	}
+	return r, parts[:n], nil
 }
 
 // roster is the tenant's subscriptions as they were at the part's position.
@@ -254,21 +291,26 @@ func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) (*roster
 	return &r.roster, nil
 }
 
-// setAside gives up on those of a part's events that were tried together, with the reason.
-func (t *Turns) setAside(ctx context.Context, bad *panicked) error {
+// setAside gives up on the tenant's first event, with the reason. What panicked with others is tried alone first.
+func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *panicked) error {
+	if bad.events > 1 {
+		t.careful[owner] = bad.events
+		return nil
+	}
+	t.careful[owner] = max(0, t.careful[owner]-1)
 	return t.Store.InTx(ctx, func(ctx context.Context) error {
-		parts, err := t.Store.DeferredOf(ctx, bad.part.Tenant, partsAtOnce)
-		i := slices.IndexFunc(parts, func(d Deferred) bool { return d.Position == bad.part.Position })
-		if err != nil || i < 0 {
+		parts, err := t.Store.DeferredOf(ctx, owner, 1)
+		if err != nil || len(parts) == 0 {
 			return err
 		}
-		b, events, err := t.load(ctx, parts[i])
+		b, _, events, err := t.load(ctx, parts)
 		if err != nil {
 			return err
 		}
 		for _, e := range events {
-			b.giveUp(&matched{event: e, governing: b.rosters[e.TenantID].governing()}, errors.New(bad.reason))
+			b.giveUp(&matched{event: e, position: b.position, governing: b.rosters[owner].governing()}, errors.New(bad.reason))
 		}
+		b.take(parts, 1)
 		return b.commit(ctx)
 	})
 }
