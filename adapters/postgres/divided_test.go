@@ -81,7 +81,7 @@ func stepsBack(t *testing.T, name string) int {
 // TestTablesAreDividedAndJoined has rows from before there were weeks, and goes back there.
 func TestTablesAreDividedAndJoined(t *testing.T) {
 	t.Parallel()
-	for migration, tables := range map[string][]string{"_weeks_of_deliveries": {closed}, "_weeks_of_bodies": {bodies, gated}} {
+	for migration, tables := range map[string][]string{"_weeks_of_deliveries": {closed}, "_weeks_of_bodies": {bodies, gated}, "_weeks_of_events": {events}} {
 		t.Run(migration, func(t *testing.T) { dividedAndJoined(newWeeks(t, straight), stepsBack(t, migration), tables) })
 	}
 }

@@ -89,12 +89,15 @@ func code(err error) string {
 // repeatable reports whether the same transaction may well succeed when it is run anew: it met another one. Two
 // processes that accept the same event at once meet at its key; the second then finds the first's.
 func repeatable(err error) bool {
+	if errors.Is(err, errAcceptedBeside) {
+		return true
+	}
 	switch code(err) {
 	case codeSerializationFailure, codeDeadlock:
 		return true
 	case codeUniqueViolation:
 		var refused *pgconn.PgError
-		return errors.As(err, &refused) && refused.ConstraintName == "events_pkey"
+		return errors.As(err, &refused) && strings.HasPrefix(refused.ConstraintName, "events_") && strings.HasSuffix(refused.ConstraintName, "_pkey")
 	}
 	return false
 }

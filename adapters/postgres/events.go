@@ -44,7 +44,7 @@ func keyArrays(keys []intake.EventKey) (tenants, ids []string) {
 }
 
 const knownEvents = `SELECT e.tenant_id, e.event_id, e.fingerprint FROM unnest($1::text[], $2::text[]) AS k (tenant_id, event_id)
-JOIN events e ON e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
+JOIN events e ON (e.week = 0 OR e.week >= $3) AND e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
 
 // Fingerprints finds which of the events are known already.
 func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
@@ -62,7 +62,7 @@ func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[i
 		}
 		known[key] = [32]byte(print)
 		return nil
-	}, knownEvents, tenants, ids)
+	}, knownEvents, tenants, ids, firstWeek(ids, time.Now()))
 	return known, err
 }
 
@@ -114,7 +114,9 @@ func (tx *Tx) appendEvents(ctx context.Context, topic string, shard int, rows []
 	if err != nil {
 		return err
 	}
-	r := record{Topic: topic, Shard: shard, Type: typeEventsAccepted, Data: named, At: rows[0].At, Meta: metadata{TraceParent: rows[0].TraceParent}.encode()}
+	// No event is in an earlier week than the record: what names it is there for as long.
+	first := slices.MinFunc(rows, func(a, b acceptedRow) int { return a.At.Compare(b.At) })
+	r := record{Topic: topic, Shard: shard, Type: typeEventsAccepted, Data: named, At: first.At, Meta: metadata{TraceParent: rows[0].TraceParent}.encode()}
 	return tx.append(ctx, appended{accepted: rows, record: r.packed()})
 }
 
@@ -123,28 +125,29 @@ const insertAccepted = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
     VALUES (nextval('log_numbers') * $1 + $2, $3, '', '', 0, $4, $5, $6, $7, $8) RETURNING position
 )
-INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
-SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_type, e.occurred_at, e.accepted_at, e.fingerprint, e.content, e.traceparent
-FROM named, unnest($9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[])
-  WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, place)`
+INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week)
+SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_type, e.occurred_at, e.accepted_at, e.fingerprint, e.content, e.traceparent, e.week
+FROM named, unnest($9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::smallint[])
+  WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week, place)`
 
 func queueAccepted(b *pgx.Batch, a appended, shards int) {
 	n := len(a.accepted)
 	owner, id, kind, trace := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	occurred, accepted := make([]int64, n), make([]int64, n)
-	print, content := make([][]byte, n), make([][]byte, n)
+	print, content, weeks := make([][]byte, n), make([][]byte, n), make([]int16, n)
 	for i, e := range a.accepted {
 		owner[i], id[i], kind[i], trace[i] = string(e.TenantID), e.ID, string(e.Type), e.TraceParent
 		occurred[i], accepted[i] = e.OccurredAt.UnixMicro(), e.At.UnixMicro()
-		print[i], content[i] = e.Fingerprint[:], e.content
+		print[i], content[i], weeks[i] = e.Fingerprint[:], e.content, weekOfEvent(e.ID, e.At)
 	}
+	queueLookBeside(b, a.At, owner, id)
 	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Meta, a.At.UnixMicro(), a.week(),
-		owner, id, kind, occurred, accepted, print, content, trace)
+		owner, id, kind, occurred, accepted, print, content, trace, weeks)
 }
 
 const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.event_type, e.content, e.fingerprint, e.accepted_at, e.traceparent
 FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (tenant_id, event_id, place)
-JOIN events e ON e.tenant_id = k.tenant_id AND e.event_id = k.event_id ORDER BY k.place`
+JOIN events e ON (e.week = 0 OR e.week >= $3) AND e.tenant_id = k.tenant_id AND e.event_id = k.event_id ORDER BY k.place`
 
 // Events loads accepted events, in the order of the keys.
 func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error) {
@@ -167,7 +170,7 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 			a.Unreadable = fmt.Errorf("%w: event %s: %w", dispatch.ErrUnreadable, a.ID, err)
 		}
 		return a, nil
-	}, acceptedEvents, tenants, ids)
+	}, acceptedEvents, tenants, ids, firstWeek(ids, time.Now()))
 }
 
 func decodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {

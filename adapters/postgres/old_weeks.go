@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -29,6 +30,8 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
     ) AS either ORDER BY delivery_id LIMIT $5
 ), streams AS (
     UPDATE records r SET week = 0 FROM kept WHERE r.week = $1 AND r.tenant_id = $2 AND r.stream = 'delivery/' || kept.delivery_id AND r.version > 0
+), accepted AS (
+    UPDATE events e SET week = 0 FROM kept WHERE e.week = $1 AND e.tenant_id = $2 AND e.event_id = kept.event_id
 ), rendered AS (
     UPDATE bodies b SET week = 0 FROM kept WHERE b.week = $1 AND b.tenant_id = $2 AND b.event_id = kept.event_id
 ), gated AS (
@@ -44,13 +47,17 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
     DELETE FROM records r USING next WHERE NOT next.needed AND r.week = 0 AND r.topic = $1 AND r.position = next.position
 ) SELECT position FROM next ORDER BY position`
 
-	// keepLate takes from its week what belongs to the events.
-	keepLate = `WITH rendered AS (
+	// keepLate takes the events from their week, with what belongs to them.
+	keepLate = `WITH accepted AS (
+    UPDATE events SET week = 0 WHERE week = $1 AND tenant_id = $2 AND event_id = ANY ($3::text[])
+), rendered AS (
     UPDATE bodies SET week = 0 WHERE week = $1 AND tenant_id = $2 AND event_id = ANY ($3::text[])
 ) UPDATE gated_events SET week = 0 WHERE week = $1 AND tenant_id = $2 AND event_id = ANY ($3::text[])`
 
 	keptAtOnce = 500
 )
+
+var waitsOfWeek = `SELECT EXISTS (SELECT 1 FROM events WHERE week = $2 AND tenant_id = $1 AND sequence >= ` + fannedOut(`$3`) + `)`
 
 // oldestWeek is the oldest that one of the tables has a part for, if any has.
 func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16, found bool, err error) {
@@ -75,7 +82,7 @@ func (s *Store) dropWeek(ctx context.Context, before retention.Cutoffs, tenants 
 		return 0, err
 	}
 	if found && w < weekOf(before.Attempts) {
-		return s.drop(ctx, inClosed, w, isOld)
+		return s.drop(ctx, w, isOld, inClosed)
 	}
 	return s.dropAccepted(ctx, before, tenants)
 }
@@ -85,12 +92,15 @@ func isOld(context.Context) (bool, error) { return true, nil }
 // dropAccepted drops the oldest week of the log and of what belongs to events, with all in it that nobody needs. It waits for
 // one week more, in which nearly all deliveries that the old one left under way have ended and have gone.
 func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tenants []tenant.ID) (dropped int, err error) {
-	w, found, err := s.oldestWeek(ctx, inRecords, inBodies, inGated)
+	w, found, err := s.oldestWeek(ctx, inRecords, inEvents, inBodies, inGated)
 	if err != nil || !found || w+2 > weekOf(before.Events) || w+2 > weekOf(before.Attempts) {
 		return 0, err
 	}
 	newest, needed, err := s.newestOfWeek(ctx, w)
 	if err != nil || needed {
+		return 0, err
+	}
+	if waits, err := s.waitsOfWeek(ctx, w, tenants); err != nil || waits {
 		return 0, err
 	}
 	for _, owner := range tenants {
@@ -99,42 +109,49 @@ func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tena
 		}
 	}
 	for _, table := range []string{inBodies, inGated} { // what is made of its events from now on is made late
-		n, err := s.drop(ctx, table, w, isOld)
+		n, err := s.drop(ctx, w, isOld, table)
 		if dropped += n; err != nil {
 			return dropped, err
 		}
 	}
-	n, err := s.drop(ctx, inRecords, w, func(ctx context.Context) (bool, error) {
+	n, err := s.drop(ctx, w, func(ctx context.Context) (bool, error) {
 		now, _, err := s.newestOfWeek(ctx, w)
 		return maps.Equal(now, newest), err
-	})
+	}, inEvents, inRecords)
 	if dropped += n; err != nil || n == 0 {
 		return dropped, err
 	}
 	return dropped, s.loseStreams(ctx)
 }
 
-// drop drops the part of the table for a week, unless something came to it or another process was faster.
-func (s *Store) drop(ctx context.Context, table string, w int16, unchanged func(ctx context.Context) (bool, error)) (dropped int, err error) {
+// drop drops the tables' parts for a week, unless something came to it or another process was faster.
+func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Context) (bool, error), tables ...string) (dropped int, err error) {
 	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		dropped = 0
-		for _, statement := range []string{waitBriefly, fmt.Sprintf(lockWhole, table)} {
-			if _, err := tx.Exec(ctx, statement); err != nil {
+		if _, err := tx.Exec(ctx, waitBriefly); err != nil {
+			return err
+		}
+		for _, table := range tables {
+			if _, err := tx.Exec(ctx, fmt.Sprintf(lockWhole, table)); err != nil {
 				return err
 			}
 		}
-		if oldest, _, err := s.oldestWeek(ctx, table); err != nil || oldest != w {
+		if oldest, _, err := s.oldestWeek(ctx, tables...); err != nil || oldest != w {
 			return err
 		}
 		if is, err := unchanged(ctx); err != nil || !is {
 			return err
 		}
-		dropped = 1
-		_, err := tx.Exec(ctx, fmt.Sprintf(`DROP TABLE %s_w%d`, table, w))
-		return err
+		for _, table := range tables {
+			if _, err := tx.Exec(ctx, fmt.Sprintf(`DROP TABLE IF EXISTS %s_w%d`, table, w)); err != nil {
+				return err
+			}
+		}
+		dropped = len(tables)
+		return nil
 	})
 	if err != nil {
-		return 0, s.orLater(ctx, table, err)
+		return 0, s.orLater(ctx, strings.Join(tables, ", "), err)
 	}
 	return dropped, nil
 }
@@ -164,6 +181,23 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 		return nil, false, fmt.Errorf("look what week %d of records has: %w", w, err)
 	}
 	return newest, needed, nil
+}
+
+// waitsOfWeek says whether an event of the week is still to be fanned out: fan-out may have come past it, and left it for its
+// tenant's turn.
+func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (waits bool, err error) {
+	shards, err := s.db.Shards(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, owner := range tenants {
+		topic := ShardTopic(TopicEvents, shardOf(owner, shards), shards)
+		waits, err = one(ctx, s.db.from(ctx), func(r pgx.Rows) (is bool, err error) { return is, r.Scan(&is) }, waitsOfWeek, owner, w, topic)
+		if err != nil || waits {
+			return waits, err
+		}
+	}
+	return false, nil
 }
 
 // keepOfWeek takes from a week what belongs to all deliveries that there still are, late ones apart. It is false when another

@@ -26,9 +26,9 @@ const (
     DELETE FROM records r USING old WHERE r.week = 0 AND r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
 ) DELETE FROM closed_deliveries WHERE week = 0 AND tenant_id = $1 AND delivery_id = ANY (ARRAY(SELECT delivery_id FROM old))`
 
-	// oldEvents leaves to the end of their week what was made of the events.
+	// oldEvents are those that were kept beyond their week, or were accepted before there were weeks.
 	oldEvents = `WITH old AS (
-    SELECT event_id FROM events e WHERE tenant_id = $1 AND sequence < $2 AND accepted_at < $3
+    SELECT event_id FROM events e WHERE week = 0 AND tenant_id = $1 AND sequence < $2 AND accepted_at < $3
     AND NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
     AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
     ORDER BY sequence LIMIT $4
@@ -36,7 +36,7 @@ const (
     DELETE FROM bodies WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
 ), gated AS (
     DELETE FROM gated_events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
-) DELETE FROM events e USING old WHERE e.tenant_id = $1 AND e.event_id = old.event_id`
+) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
 
 	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
 	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`

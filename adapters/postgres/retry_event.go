@@ -70,12 +70,12 @@ type againRow struct {
 	retried []byte
 }
 
-// insertAgain writes the record, whose position becomes the event's.
+// insertAgain writes the record, whose position becomes the event's: it stays beyond its week until it is fanned out.
 const insertAgain = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
     VALUES (nextval('log_numbers') * $1 + $2, $3, '', '', 0, $4, $5, $6, $7, $8) RETURNING position
 )
-UPDATE events SET sequence = named.position * 65536, set_aside = NULL, retried = $9 FROM named WHERE tenant_id = $10 AND event_id = $11`
+UPDATE events SET sequence = named.position * 65536, week = 0, set_aside = NULL, retried = $9 FROM named WHERE tenant_id = $10 AND event_id = $11`
 
 func queueAgain(b *pgx.Batch, a appended, shards int) {
 	b.Queue(insertAgain, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Meta, a.At.UnixMicro(), a.week(),

@@ -13,9 +13,9 @@ import (
 )
 
 // What grows old is in a part of its table for each week, counted from 1970, which is made ahead and dropped as a whole:
-// records by when they were appended, deliveries by when they were closed, and what fan-out makes of an event beside them by
-// when the event was accepted. Week 0 has what stays for longer: the subscriptions' log, what was set aside, dead letters,
-// and what belongs to deliveries that are kept although its week is dropped.
+// records by when they were appended, deliveries by when they were closed, and events, with what fan-out makes of them beside
+// deliveries, by when they were accepted. Week 0 has what stays for longer: the subscriptions' log, what was set aside, dead
+// letters, and what belongs to deliveries that are kept although its week is dropped.
 const (
 	week       = 7 * 24 * time.Hour
 	weeksAhead = 2
@@ -24,10 +24,11 @@ const (
 	inClosed  = "closed_deliveries"
 	inBodies  = "bodies"
 	inGated   = "gated_events"
+	inEvents  = "events"
 )
 
 // byTheWeek is every table that has a part for each week, and one for what came when there was none for it.
-var byTheWeek = []string{inRecords, inClosed, inBodies, inGated}
+var byTheWeek = []string{inRecords, inClosed, inEvents, inBodies, inGated}
 
 func weekOf(at time.Time) int16 {
 	return int16(min(max(at.UnixMicro()/week.Microseconds(), 0), math.MaxInt16-1))

@@ -31,6 +31,7 @@ const (
 	closed  = "closed_deliveries"
 	bodies  = "bodies"
 	gated   = "gated_events"
+	events  = "events"
 )
 
 var (
@@ -265,11 +266,11 @@ func TestDeliveriesGoByTheWeek(t *testing.T) {
 	if got := w.list(); w.exists(first) || !slices.Equal(got, []string{dead.ID, open.ID}) {
 		w.Errorf("after the week there are %v", got)
 	}
-	if events := count(w, w.direct, `SELECT count(*) FROM events`); events != 2 {
-		w.Errorf("%d events are left, want those of the dead letter and of the open one", events)
-	}
 	w.now = started.Add(34 * day)
 	w.purge()
+	if n := w.rows(events); n != 2 {
+		w.Errorf("%d events are left, want those of the dead letter and of the open one", n)
+	}
 	open = w.attempt(open, succeeded)
 	if d, err := w.Delivery(w.Context(), "acme", open.ID); err != nil || d.Status != delivery.StatusSucceeded || w.changes(open) != 3 || w.changes(dead) != 3 {
 		w.Errorf("the one that was open for long is %+v, %v", d, err)
@@ -281,24 +282,26 @@ func TestDeliveriesGoByTheWeek(t *testing.T) {
 	}
 }
 
-// TestWhatFanOutMadeGoesByTheWeek has weeks in which no row may be deleted, save what is kept and put elsewhere.
-func TestWhatFanOutMadeGoesByTheWeek(t *testing.T) {
+// TestAcceptedEventsGoByTheWeek has weeks in which no row may be deleted, save what is kept and put elsewhere.
+func TestAcceptedEventsGoByTheWeek(t *testing.T) {
 	t.Parallel()
 	w := newWeeks(t, straight)
 	started := w.now
 	w.deliver(succeeded)
+	aside := w.accept()
 	replayed, dead, open := w.deliver(succeeded), w.deliver(gone), w.deliver(failed)
-	for _, table := range []string{bodies, gated} {
-		if n := w.rows(table + "_default"); n != 4 {
+	made := map[string]int64{events: 5, bodies: 4, gated: 4}
+	for _, table := range []string{events, bodies, gated} {
+		if n := w.rows(table + "_default"); n != made[table] {
 			t.Fatalf("a week that nobody made gave %d rows of %s to the default", n, table)
 		}
 	}
 	w.purge()
-	for _, table := range []string{bodies, gated} {
-		if part := partOf(table, started); !w.exists(part) || w.rows(part) != 4 {
+	for _, table := range []string{events, bodies, gated} {
+		if part := partOf(table, started); !w.exists(part) || w.rows(part) != made[table] {
 			t.Fatalf("%s was not made with what is its own", part)
 		}
-		w.forbidDeletes(partOf(table, started), fmt.Sprintf("OLD.event_id NOT IN ('%s', '%s', '%s')", replayed.EventID, dead.EventID, open.EventID))
+		w.forbidDeletes(partOf(table, started), fmt.Sprintf("OLD.event_id NOT IN ('%s', '%s', '%s', '%s')", aside.ID, replayed.EventID, dead.EventID, open.EventID))
 	}
 	has := func(when string, of int64, ds ...delivery.Delivery) {
 		t.Helper()
@@ -310,16 +313,22 @@ func TestWhatFanOutMadeGoesByTheWeek(t *testing.T) {
 				t.Errorf("%s %s was kept back from %v, %v", when, d.EventID, found, err)
 			}
 		}
-		if n, m := w.rows(bodies), w.rows(gated); n != of || m != of {
-			t.Errorf("%s there are %d bodies and %d that were gated, want %d", when, n, m, of)
+		if e, n, m := w.rows(events), w.rows(bodies), w.rows(gated); e != of || n != of || m != of {
+			t.Errorf("%s there are %d events, %d bodies and %d that were gated, want %d", when, e, n, m, of)
 		}
 	}
 
 	w.now = started.Add(19 * day)
 	again := w.schedule(intake.Accepted{Event: event.Event{ID: replayed.EventID, Type: replayed.EventType}, At: started}, fanout.Plan{})
+	w.retry(aside)
 	w.now = started.Add(34 * day)
 	w.purge()
-	if w.exists(partOf(bodies, started)) || w.exists(partOf(gated, started)) {
+	if found, err := w.Events(t.Context(), []intake.EventKey{aside.Key()}); err != nil || len(found) != 1 {
+		t.Errorf("what is to be fanned out again has gone: %v, %v", found, err)
+	}
+	w.handled()
+	w.purge()
+	if w.exists(partOf(events, started)) || w.exists(partOf(bodies, started)) || w.exists(partOf(gated, started)) {
 		t.Error("it stays although it is old")
 	}
 	has("after the week", 3, again, dead, open)
@@ -345,6 +354,19 @@ func TestWhatFanOutMadeGoesByTheWeek(t *testing.T) {
 	w.now = started.Add(91 * day)
 	w.purge()
 	has("without the dead letter", 1, open)
+}
+
+// retry names the event again, as if it had been set aside.
+func (w *weeks) retry(e intake.Accepted) {
+	w.Helper()
+	w.ok(w.InTx(w.Context(), func(ctx context.Context) error {
+		held, err := w.HoldEvent(ctx, "acme", e.ID)
+		if err != nil {
+			return err
+		}
+		held.SetAside = &fanout.Poisoned{}
+		return w.FanOutAgain(ctx, held, queries.Retried{At: w.now})
+	}))
 }
 
 // forbidDeletes has the deletion of the table's rows fail, if the condition holds.
@@ -401,6 +423,12 @@ func TestAWeekStaysForItsReaders(t *testing.T) {
 		w.Error("nobody waited for who counts")
 	}
 	w.ok(execute(w.Context(), w.db, `UPDATE consumer_offsets SET position = 1000 WHERE consumer_group = 'metrics/1'`))
+	w.ok(execute(w.Context(), w.db, `INSERT INTO deferred_events SELECT tenant_id, sequence, '[]' FROM events`))
+	w.purge()
+	if found, err := w.Events(w.Context(), []intake.EventKey{e.Key()}); err != nil || len(found) != 1 || !w.exists(first) {
+		t.Errorf("what waits for its tenant's turn has gone: %v, %v", found, err)
+	}
+	w.ok(execute(w.Context(), w.db, `DELETE FROM deferred_events`))
 	w.purge() // a rebuild that was broken off holds nothing
 	if w.exists(first) {
 		w.Error("it stays although all have read it")
@@ -410,7 +438,7 @@ func TestAWeekStaysForItsReaders(t *testing.T) {
 // TestAWeekIsDroppedWhenNobodyLooks has a reader who stays, like a backup.
 func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 	t.Parallel()
-	for _, table := range []string{records, closed, bodies, gated} {
+	for _, table := range []string{records, closed, events, bodies, gated} {
 		t.Run(table, func(t *testing.T) {
 			w := newWeeks(t, straight)
 			w.deliver(succeeded)

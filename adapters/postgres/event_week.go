@@ -1,0 +1,70 @@
+package postgres
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/oklog/ulid/v2"
+)
+
+// An event is in the part of the week in which it was accepted, unless its ID is of a later week: then in week 0. So an ID is
+// looked for in week 0 and from its own week on, which for nearly all is the newest there is, however many weeks are kept.
+
+// clocksDiffer is by how much those of who makes IDs, of this service's processes and of the server may.
+const clocksDiffer = time.Hour
+
+// weekOfID is that in which the ID was made. It is false for one that says nothing of its time.
+func weekOfID(id string) (w int16, ok bool) {
+	made, err := ulid.ParseStrict(strings.TrimPrefix(id, "evt_"))
+	if err != nil {
+		return 0, false
+	}
+	return weekOf(time.UnixMilli(int64(min(made.Time(), uint64(math.MaxInt64/1000)))).Add(-clocksDiffer)), true
+}
+
+// weekOfEvent is the part that an event goes to.
+func weekOfEvent(id string, at time.Time) int16 {
+	if made, ok := weekOfID(id); !ok || made > weekOf(at) {
+		return 0
+	}
+	return weekOf(at)
+}
+
+// firstWeek is the first of the parts that may have one of the events, week 0 apart. An ID of a later time may have been accepted
+// by a process that does not know of weeks: it is looked for everywhere.
+func firstWeek(ids []string, now time.Time) int16 {
+	first := weekOf(now)
+	for _, id := range ids {
+		made, ok := weekOfID(id)
+		if !ok || made > weekOf(now) {
+			return 0
+		}
+		first = min(first, made)
+	}
+	return first
+}
+
+// errAcceptedBeside says that an event was accepted meanwhile.
+var errAcceptedBeside = errors.New("another process has just accepted the event")
+
+const acceptedBeside = `SELECT count(*) FROM unnest($1::text[], $2::text[]) AS k (tenant_id, event_id)
+JOIN events e ON (e.week = 0 OR e.week BETWEEN $3 AND $4) AND e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
+
+// queueLookBeside looks for events that another process has just accepted in another week. Where one week follows the other no
+// part's key meets them; but it is under the log's lock, and sees all that was committed.
+func queueLookBeside(b *pgx.Batch, at time.Time, tenants, ids []string) {
+	before, after := weekOf(at.Add(-clocksDiffer)), weekOf(at.Add(clocksDiffer))
+	if before == after {
+		return
+	}
+	b.Queue(acceptedBeside, tenants, ids, before, after).QueryRow(func(row pgx.Row) error {
+		var n int
+		if err := row.Scan(&n); err != nil || n == 0 {
+			return err
+		}
+		return errAcceptedBeside
+	})
+}
