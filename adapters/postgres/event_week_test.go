@@ -38,31 +38,39 @@ func TestAnEventIsFoundWhereverItIs(t *testing.T) {
 	for _, around := range []time.Time{week.Add(-14 * day), week, now, week.Add(7 * day)} {
 		times = append(times, around.Add(-2*time.Hour), around.Add(-time.Minute), around, around.Add(time.Minute), around.Add(2*time.Hour))
 	}
-	var keys []intake.EventKey
+	weekOf := func(at time.Time) int64 { return at.Unix() / (7 * 86400) }
+	var keys, byOld []intake.EventKey
 	for n, accepted := range times {
 		var batch []intake.Accepted
 		for m, made := range append(times, time.UnixMilli(0), now.AddDate(3, 0, 0), time.UnixMilli(1<<48-1)) {
 			e := intake.Accepted{Event: madeAt(t, made, 100*n+m), At: accepted}
 			batch, keys = append(batch, e), append(keys, e.Key())
+			if made = made.Add(-time.Hour); weekOf(made) <= weekOf(accepted) || weekOf(made) > weekOf(now) {
+				byOld = append(byOld, e.Key())
+			}
 		}
 		w.ok(w.AppendEvents(t.Context(), batch))
 	}
-	for _, step := range []string{"as accepted", "by a process that knows of no weeks"} {
+	find := func(by string, keys []intake.EventKey) {
+		t.Helper()
 		for _, key := range keys {
 			known, err := w.Fingerprints(t.Context(), []intake.EventKey{key})
 			if err != nil || len(known) != 1 {
-				t.Errorf("%s: %s is known to be %v, %v", step, key.ID, known, err)
+				t.Errorf("%s: %s is known to be %v, %v", by, key.ID, known, err)
 			}
 			if found, err := w.Events(t.Context(), []intake.EventKey{key}); err != nil || len(found) != 1 {
-				t.Errorf("%s: %s is found as %v, %v", step, key.ID, found, err)
+				t.Errorf("%s: %s is found as %v, %v", by, key.ID, found, err)
 			}
 		}
 		if all, err := w.Events(t.Context(), keys); err != nil || len(all) != len(keys) {
-			t.Errorf("%s: of %d together %d are found, %v", step, len(keys), len(all), err)
+			t.Errorf("%s: of %d together %d are found, %v", by, len(keys), len(all), err)
 		}
-		w.purge()
-		w.ok(execute(t.Context(), w.direct, `UPDATE events SET week = DEFAULT`))
 	}
+	find("as accepted", keys)
+	w.purge()
+	find("in weeks of their own", keys)
+	w.ok(execute(t.Context(), w.direct, `UPDATE events SET week = accepted_at / 604800000000`))
+	find("accepted by a process that does not know of weeks", byOld)
 }
 
 // TestAnEventIsAcceptedOnce has two processes accept it at once, in a week and where one week follows another.
