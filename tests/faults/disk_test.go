@@ -100,9 +100,9 @@ func failingDisk(lasting bool) func(*testing.T, kind) string {
 // It says what failed, if anything did.
 func (s *site) throughTrouble(disk hookedDisk, n int) (what string) {
 	s.Helper()
+	before, failures := len(s.events()), 0
 	emitted := make(chan error, 1)
 	go func() { emitted <- s.emitBatch(tenants[n%len(tenants)], 1, n) }()
-	before, failures := len(s.events()), 0
 	eventually(s.T, "the disk fails, or the event is settled", func() bool {
 		failures, what = disk.failed()
 		all := s.events()
