@@ -30,9 +30,10 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 type plans struct {
 	until time.Time
 	kept  time.Duration
+	week  int16 // its parts of tables were empty when it began
 }
 
-// Plans of a new connection are kept for a second, later ones for twice as long each time, up to a minute.
+// Plans of a new connection are kept for a second, later ones for twice as long each time, up to a minute. A week begins anew.
 const (
 	firstPlans = time.Second
 	lastPlans  = time.Minute
@@ -40,6 +41,9 @@ const (
 
 // tooOld says whether they are to be thrown away, and begins the time of those that come after them.
 func (p *plans) tooOld(now time.Time) bool {
+	if week := weekOf(now); week != p.week {
+		*p = plans{week: week}
+	}
 	if now.Before(p.until) {
 		return false
 	}

@@ -40,17 +40,26 @@ func TestStatementsAreKept(t *testing.T) {
 	}
 }
 
-// TestPlansAge follows for how long plans are kept: a second at first, then ever longer.
+// TestPlansAge follows for how long plans are kept: a second at first, then ever longer, and in a new week as at first.
 func TestPlansAge(t *testing.T) {
 	t.Parallel()
-	var p plans
-	began, renewed := time.Now(), []int{}
-	for second := range 300 {
-		if p.tooOld(began.Add(time.Duration(second) * time.Second)) {
-			renewed = append(renewed, second)
+	thursday := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC) // when a week begins
+	for name, c := range map[string]struct {
+		began time.Time
+		want  []int
+	}{
+		"within a week": {thursday, []int{0, 1, 3, 7, 15, 31, 63, 123, 183, 243}},
+		"into the next": {thursday.Add(-100 * time.Second), []int{0, 1, 3, 7, 15, 31, 63, 100, 101, 103, 107, 115, 131, 163, 223, 283}},
+	} {
+		var p plans
+		renewed := []int{}
+		for second := range 300 {
+			if p.tooOld(c.began.Add(time.Duration(second) * time.Second)) {
+				renewed = append(renewed, second)
+			}
 		}
-	}
-	if want := []int{0, 1, 3, 7, 15, 31, 63, 123, 183, 243}; !slices.Equal(renewed, want) {
-		t.Errorf("renewed after %v seconds, want %v", renewed, want)
+		if !slices.Equal(renewed, c.want) {
+			t.Errorf("%s: renewed after %v seconds, want %v", name, renewed, c.want)
+		}
 	}
 }
