@@ -6,6 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -17,7 +18,7 @@ LEFT JOIN consumer_offsets o ON o.consumer_group = '` + FanOutGroup + `' AND o.t
 CROSS JOIN LATERAL (SELECT recorded_at FROM records WHERE topic = t.topic AND position > coalesce(o.position, 0) ORDER BY position LIMIT 1) AS r`
 	perEvent = `SELECT k.tenant_id, coalesce(
     (SELECT h.deliveries::float8 / h.events FROM disposition_hours h WHERE h.tenant_id = k.tenant_id AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
-    (SELECT count(*) FROM subscriptions s WHERE s.tenant_id = k.tenant_id AND s.status <> 'deleted')) FROM unnest($1::text[]) AS k (tenant_id)`
+    (SELECT count(*) FROM (SELECT 1 FROM subscriptions s WHERE s.tenant_id = k.tenant_id AND s.status <> 'deleted' LIMIT $2) AS s)) FROM unnest($1::text[]) AS k (tenant_id)`
 	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= $1`
 	// The rows are locked in the order of their keys, so that nobody waits in a circle.
 	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events)
@@ -54,7 +55,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 		err = r.Scan(&owner, &n)
 		found[owner] = n
 		return none, err
-	}, perEvent, owners)
+	}, perEvent, owners, intake.MostAssumed)
 	return found, err
 }
 

@@ -151,7 +151,7 @@ func hot() map[string]struct {
 		"fingerprints":            {knownEvents, []any{tenants, ids, 5}, false},
 		"accepted beside":         {acceptedBeside, []any{tenants, ids, 5, 6}, false},
 		"open of a tenant":        {countOpenOf, []any{1000, "t7"}, false},
-		"deliveries per event":    {perEvent, []any{tenants}, false},
+		"deliveries per event":    {perEvent, []any{tenants, 100}, false},
 		"next to fan out":         {nextUnrouted, []any{[]string{"events"}}, false},
 		"events of a day":         {addToDay, []any{int64(0), tenants, ones}, true},
 		"accepted events":         {acceptedEvents, []any{tenants, ids, 5}, true},

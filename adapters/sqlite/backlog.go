@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -16,7 +17,7 @@ const (
 		(SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + TopicEvents + `'), 0) ORDER BY position LIMIT 1`
 	perEvent = `SELECT k.value, coalesce(
 		(SELECT CAST(h.deliveries AS REAL) / h.events FROM disposition_hours h WHERE h.tenant_id = k.value AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
-		(SELECT count(*) FROM subscriptions s WHERE s.tenant_id = k.value AND s.status <> 'deleted')) FROM json_each(?1) k`
+		(SELECT count(*) FROM (SELECT 1 FROM subscriptions s WHERE s.tenant_id = k.value AND s.status <> 'deleted' LIMIT ?2))) FROM json_each(?1) k`
 	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= ?`
 	addToDay       = `INSERT INTO daily_events AS d (tenant_id, day, events) SELECT k.key, ?1, k.value FROM json_each(?2) k WHERE true
 		ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN d.day < excluded.day THEN 0 ELSE d.events END + excluded.events,
@@ -54,7 +55,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 		err = r.Scan(&owner, &n)
 		found[owner] = n
 		return none, err
-	}, perEvent, asked)
+	}, perEvent, asked, intake.MostAssumed)
 	return found, err
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -69,6 +70,10 @@ var backlogChecks = []Check{
 		weighs(map[tenant.ID]float64{acme: 0.5, other: 1, "nobody": 0})
 		w.tallied(acme, event.TargetImported, firstHour.Add(reconciliation.Span), reconciliation.Counted{}, s.ID)
 		weighs(map[tenant.ID]float64{acme: 0, other: 1, "nobody": 0})
+		for range intake.MostAssumed {
+			w.subscribe(other, nil)
+		}
+		weighs(map[tenant.ID]float64{acme: 0, other: intake.MostAssumed, "nobody": 0})
 	}},
 	{"backlog/processes count that have said that they live", func(w *world) {
 		counts := func(since time.Time, want int) {

@@ -31,15 +31,19 @@ type BacklogStore interface {
 	// which any do.
 	WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error)
 	// DeliveriesPerEvent is what an event of each tenant came to on average in the last hour that has any; for a tenant of
-	// which nothing was fanned out yet, how many subscriptions it has.
+	// which nothing was fanned out yet, how many subscriptions it has, or MostAssumed.
 	DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error)
 	// CountProcesses counts those that have said since then that they live.
 	CountProcesses(ctx context.Context, since time.Time) (int, error)
 }
 
+// MostAssumed is how many deliveries an event is taken to come to at most, while nobody knows: a tenant with thousands of
+// subscriptions, each with its filter, would be refused before its first event was fanned out.
+const MostAssumed = 100
+
 const (
 	lookEvery  = time.Second
-	weighEvery = 10 * time.Second // how often it is asked what a tenant's events come to
+	weighEvery = 10 * time.Second // how often it is asked what a tenant's events come to, sooner at first
 	// sharesFor is for how long a process that has fallen silent keeps its share.
 	sharesFor = 30 * time.Second
 )
@@ -69,6 +73,7 @@ type emitter struct {
 	waiting    int     // requests that hold some of the room
 	perEvent   float64 // deliveries that an event comes to
 	weighedAt  time.Time
+	weighAfter time.Duration // the pause until it is asked again
 	acceptedAt time.Time
 }
 

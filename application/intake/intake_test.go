@@ -35,6 +35,7 @@ type memory struct {
 	open     map[tenant.ID]int
 	counted  []tenant.ID
 	perEvent map[tenant.ID]float64
+	weighed  int       // how often it was asked what events come to
 	lookedAt time.Time // for processes
 	others   int       // processes
 	unrouted time.Time

@@ -56,7 +56,7 @@ func (b *Backlog) weigh(ctx context.Context, now time.Time) error {
 	defer b.mu.Unlock()
 	for _, owner := range owners {
 		if e := b.emitters[owner]; e != nil {
-			e.perEvent, e.weighedAt = perEvent[owner], now
+			e.perEvent, e.weighedAt, e.weighAfter = perEvent[owner], now, min(max(lookEvery, 2*e.weighAfter), weighEvery)
 		}
 	}
 	return nil
@@ -69,7 +69,7 @@ func (b *Backlog) toWeigh(now time.Time) (owners []tenant.ID) {
 		return e.waiting == 0 && e.taken == 0 && !e.isFull() && !isAhead(e.acceptedAt.Add(longestPause), now)
 	})
 	for owner, e := range b.emitters {
-		if e.weighedAt.IsZero() || e.acceptedAt.After(e.weighedAt) && !isAhead(e.weighedAt.Add(weighEvery), now) {
+		if e.weighedAt.IsZero() || e.acceptedAt.After(e.weighedAt) && !isAhead(e.weighedAt.Add(e.weighAfter), now) {
 			owners = append(owners, owner)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -52,7 +53,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 			}
 		}
 		for _, sub := range s.subscriptions.under(string(owner)) {
-			if !counted && sub.Status != subscription.StatusDeleted {
+			if !counted && n < intake.MostAssumed && sub.Status != subscription.StatusDeleted {
 				n++
 			}
 		}
