@@ -299,8 +299,8 @@ func TestWhoIsIdleIsForgotten(t *testing.T) {
 	})
 }
 
-// However fan-out and deliveries follow each other: what is open, and what will be, stays within the bound, what each process but
-// the one that counted last believed to be its share, and a request of each that was let in while there was room.
+// However fan-out and deliveries follow each other: what is open, and what will be, stays within a quarter more than the
+// bound, and a request of each process that was let in while there was room.
 func TestTheBoundHolds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newSharers(t)
@@ -317,7 +317,7 @@ func TestTheBoundHolds(t *testing.T) {
 			case "deliver":
 				s.store.open[""] -= rapid.IntRange(0, s.store.open[""]).Draw(t, "delivered")
 			}
-			if open := s.store.open[""] + perEvent*len(s.unrouted); open > 2*sharedLimit-sharedLimit/len(s.all)+len(s.all)*batch*perEvent {
+			if open := s.store.open[""] + perEvent*len(s.unrouted); open > sharedLimit*5/4+len(s.all)*batch*perEvent {
 				t.Fatalf("%d are open or will be", open)
 			}
 		}

@@ -9,6 +9,8 @@ const (
 	longestPause  = time.Minute
 	// unseen is the part of its share, 1/unseen, that a process takes before it wants to count again.
 	unseen = 8
+	// besideOthers is the part of its share, 1/besideOthers, that a process beside others takes at most by one count.
+	besideOthers = 4
 	// together is for how long what is accepted is remembered as one.
 	together = 100 * time.Millisecond
 )
@@ -26,6 +28,8 @@ type room struct {
 	recent []taken // of events that were accepted since, or before and not fanned out then
 	taken  float64 // of all recent
 	sealed bool    // the last of recent takes no more
+	// uncounted is the part of taken that was accepted since the last count began.
+	uncounted float64
 }
 
 // taken is deliveries to come of events that were accepted within a short while.
@@ -36,11 +40,14 @@ type taken struct {
 
 func (r *room) isFull() bool { return r.limit > 0 && r.open >= r.limit }
 
-// share is what each of so many processes may take until the next count.
+// share is an even part, for each of so many processes, of what was free at the last count.
 func (r *room) share(processes int) float64 { return float64(r.limit-r.open) / float64(processes) }
 
+// hasSpace says whether there is room for another request. Others may have counted since this process has, and taken what it saw
+// as free: so beside others a count is good for a part of the share alone, which bounds by how much all of them exceed the limit.
 func (r *room) hasSpace(processes int) bool {
-	return r.limit == 0 || r.held+r.taken < r.share(processes)
+	share := r.share(processes)
+	return r.limit == 0 || r.held+r.taken < share && (processes == 1 || r.held+r.uncounted < share/besideOthers)
 }
 
 // wantsCount says that one would tell something new: nobody has counted yet, or so much of the share is used that others,
@@ -75,6 +82,7 @@ func (r *room) accept(now time.Time, deliveries float64) {
 	r.recent[last].to = now
 	r.recent[last].deliveries += deliveries
 	r.taken += deliveries
+	r.uncounted += deliveries
 }
 
 // comeAgain is when it is worth to try again: soon, unless the last count found it full.
@@ -97,8 +105,11 @@ func (r *room) counted(open, before int, oldest, began, ended time.Time) {
 	r.open, r.countedAt, r.asked = open, ended, false
 	r.countAt = ended.Add(min(max(countPause*ended.Sub(began), shortestPause), longestPause))
 	kept := r.recent[:0]
-	r.taken = 0
+	r.taken, r.uncounted = 0, 0
 	for i, t := range r.recent {
+		if i >= before {
+			r.uncounted += t.deliveries
+		}
 		if i >= before || !oldest.IsZero() && !t.to.Before(oldest) {
 			kept = append(kept, t)
 			r.taken += t.deliveries
