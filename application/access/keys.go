@@ -36,11 +36,15 @@ type KeyStore interface {
 	TouchKeys(ctx context.Context, used map[string]time.Time) error
 }
 
+// What a key's text is like. A platform key that an operator gives is held to it too.
 const (
-	keyPrefix      = "ord_live_"
-	shownPrefix    = len(keyPrefix) + 6
-	minKeyLength   = 20
-	maxKeyLength   = 200
+	KeyPrefix    = "ord_live_"
+	MinKeyLength = 20 // characters
+	MaxKeyLength = 200
+)
+
+const (
+	shownPrefix    = len(KeyPrefix) + 6
 	cachedFor      = time.Second // so revocation takes effect within a second
 	maxCachedKeys  = 10_000
 	touchPrecision = time.Minute
@@ -77,7 +81,7 @@ func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (ac
 	if _, err := io.ReadFull(s.random, secret[:]); err != nil {
 		return access.Key{}, "", fmt.Errorf("make a key: %w", err)
 	}
-	text := keyPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
+	text := KeyPrefix + base64.RawURLEncoding.EncodeToString(secret[:])
 	made, err := s.save(ctx, wanted, text)
 	if err != nil {
 		return access.Key{}, "", err
@@ -133,7 +137,7 @@ func (s *Keys) mayCreate(by, wanted access.Key) error {
 // Authenticate tells whose key it is; problem.Unauthorized when it is nobody's, revoked or expired.
 func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error) {
 	refused := problem.New(problem.Unauthorized, "The key is unknown, revoked or expired.")
-	if len(text) < minKeyLength || len(text) > maxKeyLength {
+	if len(text) < MinKeyLength || len(text) > MaxKeyLength {
 		return access.Key{}, refused
 	}
 	now, hash := s.now(), HashOf(text)
@@ -210,8 +214,8 @@ func (s *Keys) Revoke(ctx context.Context, by access.Key, id string) error {
 func (s *Keys) FirstKey(ctx context.Context, given string) (shown string, err error) {
 	first := access.Key{Name: "first platform key", Scopes: access.Scopes()}
 	if given != "" {
-		if len(given) < minKeyLength || len(given) > maxKeyLength || strings.ContainsAny(given, " \t\r\n") {
-			return "", fmt.Errorf("ORDINAVO_PLATFORM_KEY must have %d to %d characters without white space", minKeyLength, maxKeyLength)
+		if len(given) < MinKeyLength || len(given) > MaxKeyLength || strings.ContainsAny(given, " \t\r\n") {
+			return "", fmt.Errorf("ORDINAVO_PLATFORM_KEY must have %d to %d characters without white space", MinKeyLength, MaxKeyLength)
 		}
 		if _, err = s.save(ctx, first, given); problem.Is(err, problem.Conflict) {
 			err = nil

@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ordinavo/webhooks/application/access"
 )
 
 // Bounds of the settings (contract, section 6; retry delays: section 4).
@@ -28,9 +30,6 @@ const (
 	maxRetention       = 10 * 365 * day
 	maxShutdownTimeout = time.Hour
 	masterKeySize      = 32 // bytes
-	platformKeyPrefix  = "ord_live_"
-	minPlatformKey     = 20 // characters, as application/access has it
-	maxPlatformKey     = 200
 	day                = 24 * time.Hour
 )
 
@@ -74,8 +73,8 @@ func isPostgres(text string) bool {
 
 func parsePlatformKey(text string) (Secret, error) {
 	odd := func(r rune) bool { return r <= ' ' || r > '~' } // would not survive an Authorization header
-	if text != "" && (!strings.HasPrefix(text, platformKeyPrefix) || len(text) < minPlatformKey || len(text) > maxPlatformKey || strings.ContainsFunc(text, odd)) {
-		return Secret{}, fmt.Errorf("must begin with %s and have %d to %d characters, all of them ASCII without spaces", platformKeyPrefix, minPlatformKey, maxPlatformKey)
+	if text != "" && (!strings.HasPrefix(text, access.KeyPrefix) || len(text) < access.MinKeyLength || len(text) > access.MaxKeyLength || strings.ContainsFunc(text, odd)) {
+		return Secret{}, fmt.Errorf("must begin with %s and have %d to %d characters, all of them ASCII without spaces", access.KeyPrefix, access.MinKeyLength, access.MaxKeyLength)
 	}
 	return NewSecret(text), nil
 }
