@@ -242,6 +242,12 @@ func (s *slots) close() {
 	s.closed = true
 }
 
+func (s *slots) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // putBack holds again what was begun and not attempted.
 func (s *slots) putBack(begun Leased, now time.Time) {
 	s.mu.Lock()

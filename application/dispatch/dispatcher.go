@@ -35,7 +35,6 @@ type Dispatcher struct {
 	done    chan result // attempted, and not recorded yet
 	wake    loop.Signal
 	asked   atomic.Bool // somebody knows of something that is due
-	closing atomic.Bool // nothing is leased any more
 
 	// Of the step alone.
 	unsaved []result  // taken from done by a turn that has not succeeded yet
@@ -97,7 +96,7 @@ func (d *Dispatcher) InFlight() int { return d.slots.inFlight() }
 
 // Reserve promises to take a delivery that is being scheduled in this process.
 func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool) {
-	return d.incarnation, !d.closing.Load() && d.slots.reserve(lane, maxInFlight, d.now())
+	return d.incarnation, d.slots.reserve(lane, maxInFlight, d.now())
 }
 
 // Waiting tells of lanes in which deliveries were scheduled that got no slot.
@@ -159,7 +158,7 @@ func (d *Dispatcher) next() time.Time {
 	switch {
 	case len(d.done) > 0:
 		return now
-	case d.closing.Load():
+	case d.slots.isClosed():
 		return d.slots.nextGiveBack(now)
 	case d.slots.canAsk(now):
 		return now
@@ -181,7 +180,6 @@ func earlier(a, b time.Time) time.Time {
 
 // StopLeasing takes nothing new, and gives back what is held; what is out is still attempted and recorded.
 func (d *Dispatcher) StopLeasing() {
-	d.closing.Store(true)
 	d.slots.close()
 	d.wake.Send()
 }

@@ -32,7 +32,7 @@ type slots struct {
 	holding   map[*lane]bool // those that hold something
 	heldBytes int            // of bodies
 	returning []Leased       // taken out of what was held, to be given back
-	closed    bool           // nothing that is held is begun any more
+	closed    bool           // nothing is leased any more, and nothing that is held begun
 }
 
 // keptBack is the part of the slots that are never lent: few, since a tenant whose receivers answer needs few.
@@ -57,6 +57,9 @@ func (s *slots) may(t *share) bool {
 func (s *slots) reserve(id Lane, maxInFlight int, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
 	l := s.of(id)
 	l.allowed = maxInFlight
 	slot := l.ahead() == 0 && l.out < maxInFlight && s.may(s.shareOf(id.Tenant))

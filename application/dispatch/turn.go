@@ -24,7 +24,7 @@ type turn struct {
 
 // hasWork reports whether there is anything to look for or to lease, and takes the slots for it.
 func (t *turn) hasWork() bool {
-	if t.closing.Load() {
+	if t.slots.isClosed() {
 		return false
 	}
 	now := t.now()
@@ -68,7 +68,7 @@ func (t *turn) run(ctx context.Context) (err error) {
 			return fmt.Errorf("give %d leases back: %w", len(t.back), err)
 		}
 	}
-	if t.closing.Load() {
+	if t.slots.isClosed() {
 		return nil
 	}
 	if t.look != nil {
