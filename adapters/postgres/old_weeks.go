@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -158,14 +159,15 @@ func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Co
 
 // newestOfWeek is the newest position of each topic in it, and whether somebody has still to read it.
 func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]int64, needed bool, err error) {
-	shards, err := s.db.Shards(ctx)
+	events, err := s.eventsTopics(ctx)
 	if err != nil {
 		return nil, false, err
 	}
-	topics := []string{TopicTests}
-	for shard := range shards {
-		topics = append(topics, ShardTopic(TopicEvents, shard, shards), ShardTopic(TopicDeliveries, shard, shards))
+	deliveries, err := s.deliveryTopics(ctx)
+	if err != nil {
+		return nil, false, err
 	}
+	topics := slices.Concat([]string{TopicTests}, events, deliveries)
 	newest = map[string]int64{}
 	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
 		var topic string
@@ -186,12 +188,11 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 // waitsOfWeek says whether an event of the week is still to be fanned out: fan-out may have come past it, and left it for its
 // tenant's turn.
 func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (waits bool, err error) {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return false, err
-	}
 	for _, owner := range tenants {
-		topic := ShardTopic(TopicEvents, shardOf(owner, shards), shards)
+		topic, err := s.eventsTopic(ctx, owner)
+		if err != nil {
+			return false, err
+		}
 		waits, err = one(ctx, s.db.from(ctx), func(r pgx.Rows) (is bool, err error) { return is, r.Scan(&is) }, waitsOfWeek, owner, w, topic)
 		if err != nil || waits {
 			return waits, err
