@@ -120,7 +120,7 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 // Answers remembers answers. Those to emitted events, and to what makes something new (a subscription, a key, a secret, a job),
 // are kept in the transaction of the write. Others are kept after the write that they tell of is durable, not with it: a
 // process that dies in between leaves a reservation without an answer, and once that is taken over (TakenOver) the write is
-// made again. It sets things to what they are already.
+// made again. Nearly all of these set things to what they are already; a delivery's retry is asked for twice then.
 type Answers struct {
 	store    Store
 	sealer   Sealer
