@@ -70,7 +70,7 @@ var anActor = subscriptions.Actor{KeyID: "key_1", KeyName: "ERP", TraceParent: "
 
 // lived is every state of a subscription that admins did things to.
 func (w *world) lived(rt *rapid.T) []subscription.Subscription {
-	made, _, err := w.service.Create(w.Context(), "acme", subscription.Settings{Name: "n", URL: "https://erp.example.com/", EventTypes: []string{"*"}, Timeout: time.Second, MaxInFlight: 1}, anActor)
+	made, _, err := w.created("acme", subscription.Settings{Name: "n", URL: "https://erp.example.com/", EventTypes: []string{"*"}, Timeout: time.Second, MaxInFlight: 1}, anActor)
 	w.ok(err)
 	states, lane := []subscription.Subscription{made}, dispatch.Lane{Tenant: "acme", SubscriptionID: made.ID}
 	for range rapid.IntRange(0, 6).Draw(rt, "changes") {

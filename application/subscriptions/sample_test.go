@@ -40,7 +40,7 @@ func newTester(t *testing.T) (*world, *noting, *subscriptions.Tester) {
 
 func TestASampleIsNotedBeforeItIsSent(t *testing.T) {
 	w, n, tester := newTester(t)
-	created, signing, err := w.service.Create(t.Context(), "acme", settings(), by)
+	created, signing, err := w.created("acme", settings(), by)
 	w.ok(err)
 	w.onSend = func() {
 		if len(n.noted) != 1 {
@@ -108,7 +108,7 @@ func TestASampleForNobody(t *testing.T) {
 func TestSamplesOfATenantAreBounded(t *testing.T) {
 	w, _, tester := newTester(t)
 	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "other", Name: "Other", Weight: tenant.DefaultWeight, CreatedAt: start}))
-	theirs, _, err := w.service.Create(t.Context(), "other", settings(), by)
+	theirs, _, err := w.created("other", settings(), by)
 	w.ok(err)
 	mine := laneOf(w.create(nil))
 	out := 0

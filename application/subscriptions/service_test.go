@@ -104,9 +104,18 @@ func (w *world) create(edit func(*subscription.Settings)) subscription.Subscript
 	if edit != nil {
 		edit(&s)
 	}
-	created, _, err := w.service.Create(w.Context(), "acme", s, by)
+	created, _, err := w.created("acme", s, by)
 	w.ok(err)
 	return created
+}
+
+// created is what a request does: it checks, and then creates.
+func (w *world) created(owner tenant.ID, s subscription.Settings, by subscriptions.Actor) (subscription.Subscription, secret.Secret, error) {
+	checked, err := w.service.Check(s)
+	if err != nil {
+		return subscription.Subscription{}, secret.Secret{}, err
+	}
+	return w.service.Create(w.Context(), owner, checked, by)
 }
 
 func laneOf(s subscription.Subscription) dispatch.Lane {
@@ -137,7 +146,7 @@ func (w *world) sweepOf(s subscription.Subscription) string {
 
 func TestCreateShowsTheSecretThatIsKept(t *testing.T) {
 	w := newWorld(t)
-	created, signing, err := w.service.Create(t.Context(), "acme", settings(), by)
+	created, signing, err := w.created("acme", settings(), by)
 	w.ok(err)
 	if created.URL != "https://erp.example.com/hook" || created.Version != 1 || created.Status != subscription.StatusActive || !created.CreatedAt.Equal(start) {
 		t.Errorf("created %+v", created)
@@ -172,7 +181,7 @@ func TestCreateRefuses(t *testing.T) {
 			w := newWorld(t)
 			s := settings()
 			c.edit(&s)
-			_, signing, err := w.service.Create(t.Context(), "acme", s, by)
+			_, signing, err := w.created("acme", s, by)
 			w.refused(err, c.code, c.fields...)
 			if n, err := w.CountSubscriptions(t.Context(), "acme"); n != 0 || err != nil || !signing.IsZero() {
 				t.Errorf("%d subscriptions are there, %v", n, err)
@@ -202,7 +211,7 @@ func TestTheFeatureGate(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	w.billing = true // and the error all the same
-	if _, _, err = w.service.Create(t.Context(), "acme", func() subscription.Settings { s := settings(); billed(&s); return s }(), by); !errors.Is(err, w.gateErr) {
+	if _, _, err = w.created("acme", func() subscription.Settings { s := settings(); billed(&s); return s }(), by); !errors.Is(err, w.gateErr) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -220,10 +229,10 @@ func TestTheQuota(t *testing.T) {
 	for quota, highest := range map[int]int{0: subscriptions.MaxPerTenant, 1000: 1000} {
 		w.service.Quota = quota
 		w.service.Store = full{w.Store, highest - 1}
-		_, _, err := w.service.Create(t.Context(), "acme", settings(), by)
+		_, _, err := w.created("acme", settings(), by)
 		w.ok(err)
 		w.service.Store = full{w.Store, highest}
-		_, _, err = w.service.Create(t.Context(), "acme", settings(), by)
+		_, _, err = w.created("acme", settings(), by)
 		w.refused(err, problem.Forbidden)
 	}
 }

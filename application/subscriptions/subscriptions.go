@@ -70,15 +70,6 @@ type Service struct {
 // transaction (see canonicalURL) stays outside of it.
 type Decision func(now subscription.Subscription, at time.Time) ([]subscription.Change, error)
 
-// Create begins a subscription and returns it with its secret, which is not shown again.
-func (s *Service) Create(ctx context.Context, owner tenant.ID, settings subscription.Settings, by Actor, then ...Decision) (subscription.Subscription, secret.Secret, error) {
-	checked, err := s.Check(settings)
-	if err != nil {
-		return subscription.Subscription{}, secret.Secret{}, err
-	}
-	return s.CreateChecked(ctx, owner, checked, by, then...)
-}
-
 // Checked is the settings of a new subscription that are valid, with a URL that may be called.
 type Checked struct{ settings subscription.Settings }
 
@@ -96,8 +87,8 @@ func (s *Service) Check(settings subscription.Settings) (Checked, error) {
 	return Checked{settings}, nil
 }
 
-// CreateChecked is the rest of Create, and may be part of a transaction.
-func (s *Service) CreateChecked(ctx context.Context, owner tenant.ID, checked Checked, by Actor, then ...Decision) (subscription.Subscription, secret.Secret, error) {
+// Create begins a subscription and returns it with its secret, which is not shown again. It may be part of a transaction.
+func (s *Service) Create(ctx context.Context, owner tenant.ID, checked Checked, by Actor, then ...Decision) (subscription.Subscription, secret.Secret, error) {
 	settings := checked.settings
 	signing, secretID := s.NewSecret(), s.NewID("sec_")
 	changes := subscription.Create(s.NewID("sub_"), owner, settings, secretID, s.Now())

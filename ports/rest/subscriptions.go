@@ -104,7 +104,7 @@ func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) 
 		return nil, err
 	}
 	return once(ctx, a, http.StatusCreated, func(ctx context.Context) (*CreatedOutput, error) {
-		made, secret, err := a.Subscriptions.CreateChecked(ctx, ownerOf(ctx), checked, a.actor(ctx), then...)
+		made, secret, err := a.Subscriptions.Create(ctx, ownerOf(ctx), checked, a.actor(ctx), then...)
 		if err != nil {
 			return nil, err
 		}

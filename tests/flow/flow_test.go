@@ -82,6 +82,19 @@ type service struct {
 	store  *sqlite.Store
 }
 
+func (s *service) subscribe(t testing.TB, wanted subscription.Settings) secret.Secret {
+	t.Helper()
+	checked, err := s.subs.Check(wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, signing, err := s.subs.Create(t.Context(), "tenant-123", checked, subscriptions.Actor{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signing
+}
+
 func start(t testing.TB, path string) *service {
 	t.Helper()
 	now := func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) }
@@ -170,11 +183,8 @@ func TestAnEventReachesItsReceiverSigned(t *testing.T) {
 	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", Weight: tenant.DefaultWeight, CreatedAt: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
-	_, whsec, err := s.subs.Create(ctx, "tenant-123", subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"visit_report.*"},
-		Options: payload.DefaultOptions(), Timeout: 5 * time.Second, MaxInFlight: 4}, subscriptions.Actor{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	whsec := s.subscribe(t, subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"visit_report.*"},
+		Options: payload.DefaultOptions(), Timeout: 5 * time.Second, MaxInFlight: 4})
 	e := event.Sample(event.VisitReportApproved, "tenant-123")
 	began := time.Now()
 	if _, err := s.intake.Accept(ctx, []event.Event{e}, "", nil); err != nil {
@@ -214,10 +224,8 @@ func BenchmarkFlow(b *testing.B) {
 	if err := s.store.CreateTenant(ctx, access.Tenant{ID: "tenant-123", Name: "T", Weight: tenant.DefaultWeight, CreatedAt: time.Now()}); err != nil {
 		b.Fatal(err)
 	}
-	if _, _, err := s.subs.Create(ctx, "tenant-123", subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"*"},
-		Options: payload.DefaultOptions(), Timeout: 5 * time.Second, MaxInFlight: 64}, subscriptions.Actor{}); err != nil {
-		b.Fatal(err)
-	}
+	s.subscribe(b, subscription.Settings{Name: "n", URL: receiver.URL, EventTypes: []string{"*"},
+		Options: payload.DefaultOptions(), Timeout: 5 * time.Second, MaxInFlight: 64})
 	source := ids.New(time.Now, rand.Reader)
 	b.ResetTimer()
 	for sent := 0; sent < b.N; {

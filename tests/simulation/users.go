@@ -36,8 +36,7 @@ func (w *world) settleIn() {
 		DefaultSchedule: w.schedule}
 	for range 1 + w.people.IntN(4) {
 		owner := w.anyTenant()
-		_, _, err := service.Create(ctx, owner, w.wanted(owner), subscriptions.Actor{})
-		must(err)
+		must(create(ctx, service, owner, w.wanted(owner), subscriptions.Actor{}))
 	}
 	w.processes = make([]*process, w.settings.processes)
 	for slot := range w.processes {
@@ -50,6 +49,14 @@ func (w *world) settleIn() {
 	if w.mended > 0 {
 		w.begin(nil, "operator", w.operate)
 	}
+}
+
+func create(ctx context.Context, service *subscriptions.Service, owner tenant.ID, wanted subscription.Settings, by subscriptions.Actor) error {
+	checked, err := service.Check(wanted)
+	if err == nil {
+		_, _, err = service.Create(ctx, owner, checked, by)
+	}
+	return err
 }
 
 func must(err error) {
@@ -253,8 +260,7 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 	switch w.people.IntN(17) {
 	case 0:
 		owner := w.anyTenant()
-		_, _, err = p.subs.Create(ctx, owner, w.wanted(owner), by)
-		return "create", err
+		return "create", create(ctx, p.subs, owner, w.wanted(owner), by)
 	case 1, 2, 3:
 		_, err = p.subs.Pause(ctx, lane, subscriptions.AnyVersion, "maintenance", by)
 		return "pause " + s.ID, err
