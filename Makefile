@@ -46,6 +46,6 @@ bench: ## all measurements of speed on both databases, in about 25 minutes, into
 bench-quick: ## the main ones, in under two minutes
 	$(GO) run ./tests/bench -quick
 
-faults: ## break the real binary, its database and its receivers in every way we know, FAULTS_LENGTH (1) of it; writes docs/reliability.md
+faults: ## break the real binary, its database and its receivers in every way we know, FAULTS_LENGTH (1) of it or FAULTS_ONLY what matches; notes it in docs/reliability.md
 	@mkdir -p docs
-	$(GO) test -count=1 -timeout 0 ./tests/faults -full -length $(or $(FAULTS_LENGTH),1) -kills $(or $(FAULTS_KILLS),0) -report $(CURDIR)/docs/reliability.md
+	$(GO) test -count=1 -timeout 0 ./tests/faults $(if $(FAULTS_ONLY),-run '/$(FAULTS_ONLY)') -full -length $(or $(FAULTS_LENGTH),1) -kills $(or $(FAULTS_KILLS),0) -report $(CURDIR)/docs/reliability.md

@@ -68,8 +68,8 @@ func killAt(t *testing.T, k kind, hop string) string {
 	for n := range s.slots { // those that are armed still
 		s.start(n)
 	}
-	killed := s.killed()
-	return theTable.count(k, killed, s.check(0))
+	times := s.killed()
+	return killed(times, s.check(0))
 }
 
 func killAtRandom(t *testing.T, k kind) string {
@@ -82,7 +82,7 @@ func killAtRandom(t *testing.T, k kind) string {
 		s.kill(rand.IntN(len(s.slots)))
 	}
 	stop()
-	return theTable.count(k, times, s.check(0))
+	return killed(times, s.check(0))
 }
 
 // killRoles lets deliveries move after each death: who is alone with its work leaves it to the one that is started in its place.
@@ -105,7 +105,7 @@ func killRoles(t *testing.T, k kind) string {
 		}
 	}
 	stop()
-	return theTable.count(k, rounds*len(s.slots), s.check(0))
+	return killed(rounds*len(s.slots), s.check(0))
 }
 
 func stopPastTheLease(t *testing.T, k kind) string {

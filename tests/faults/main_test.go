@@ -16,7 +16,7 @@ import (
 
 var (
 	full   = flag.Bool("full", false, "run each scenario in full")
-	report = flag.String("report", "", "write the table of what was run to this file")
+	report = flag.String("report", "", "note what was run in the table of this file; its other rows stay")
 	kills  = flag.Int("kills", 0, "how often to kill at each hop on each database, when the length is not to say")
 	length = flag.Float64("length", 1, "how much of the full form to run: 0.1 kills a tenth as often")
 )
