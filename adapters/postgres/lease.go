@@ -23,9 +23,9 @@ const maxFallen = 500
 // makeReady takes what is due out of what waits. What another process is making ready right now is skipped.
 const makeReady = `
 UPDATE open_deliveries o SET waiting = false
-FROM (SELECT tenant_id, delivery_id FROM open_deliveries WHERE waiting AND due_at <= $1
+FROM (SELECT tenant_id, subscription_id, delivery_id FROM open_deliveries WHERE waiting AND due_at <= $1
       ORDER BY due_at, delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED) d
-WHERE o.tenant_id = d.tenant_id AND o.delivery_id = d.delivery_id
+WHERE o.tenant_id = d.tenant_id AND o.subscription_id = d.subscription_id AND o.delivery_id = d.delivery_id
 RETURNING o.tenant_id, o.subscription_id, o.due_at`
 
 const nextDue = `SELECT due_at FROM open_deliveries WHERE waiting ORDER BY due_at, delivery_id LIMIT 1`
@@ -57,14 +57,14 @@ WITH lanes AS MATERIALIZED (
     JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
     WHERE ` + leasable + `
 ), picked AS (
-    SELECT o.tenant_id, o.delivery_id FROM lanes l CROSS JOIN LATERAL (
+    SELECT o.tenant_id, l.subscription_id, o.delivery_id FROM lanes l CROSS JOIN LATERAL (
         SELECT tenant_id, delivery_id FROM open_deliveries d
         WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id AND d.due_at >= l.head
         ORDER BY d.due_at, d.delivery_id LIMIT l.allowed FOR UPDATE SKIP LOCKED) o
     WHERE o.tenant_id = l.tenant_id
 ), taken AS (
     UPDATE open_deliveries o SET lease = $6, leased_at = $7 FROM picked p
-    WHERE o.tenant_id = p.tenant_id AND o.delivery_id = p.delivery_id
+    WHERE o.tenant_id = p.tenant_id AND o.subscription_id = p.subscription_id AND o.delivery_id = p.delivery_id
     RETURNING o.*
 )
 SELECT ` + takenColumns + `, b.body FROM taken t

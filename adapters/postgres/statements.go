@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,9 +22,14 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 	defer func() { _ = conn.Close(ctx) }()
 	if direct(ctx, conn) == nil {
 		config.DefaultQueryExecMode, config.StatementCacheCapacity = pgx.QueryExecModeCacheStatement, maxStatements
+		maps.Copy(config.RuntimeParams, byIndex)
 	}
 	return nil
 }
+
+// byIndex has the planner search by index whatever it takes the sizes of tables for: a plan that reads the whole of an empty one
+// does so until it is made anew, though thousands of rows come in a second. It would also have what it thinks dear compiled.
+var byIndex = map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
 // plans is how long those of a connection are kept. A plan is made for the sizes that tables have then, and nobody
 // tells a connection that they have grown: planned for an empty table, it would go on reading the whole of it.
