@@ -16,7 +16,7 @@ import (
 func TestPlanCheckSeesTrouble(t *testing.T) {
 	t.Parallel()
 	db := openMillion(t)
-	columns := indexColumns(t, db)
+	columns := indexColumns(t, db, false)
 	for sql, want := range map[string]string{
 		`SELECT * FROM records WHERE type = 'x'`:                            "scan",
 		`SELECT position FROM records WHERE topic = 'events' ORDER BY data`: "sort",
@@ -29,8 +29,8 @@ func TestPlanCheckSeesTrouble(t *testing.T) {
 	}
 }
 
-// indexColumns is the columns of each index, in their order.
-func indexColumns(t *testing.T, db *DB) map[string][]string {
+// indexColumns is the columns of each index of a table that has rows, in their order; of the others, too, if they are asked for.
+func indexColumns(t *testing.T, db *DB, empty bool) map[string][]string {
 	t.Helper()
 	columns := map[string][]string{}
 	err := db.Query(t.Context(), func(r pgx.Rows) error {
@@ -40,7 +40,8 @@ func indexColumns(t *testing.T, db *DB) map[string][]string {
 		columns[index] = of
 		return err
 	}, `SELECT c.relname, array_agg(a.attname::text ORDER BY a.attnum) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
-JOIN pg_attribute a ON a.attrelid = i.indexrelid WHERE c.relnamespace = 'public'::regnamespace GROUP BY c.relname`)
+JOIN pg_attribute a ON a.attrelid = i.indexrelid
+WHERE c.relnamespace = 'public'::regnamespace AND ($1 OR pg_relation_size(i.indrelid) > 0) GROUP BY c.relname`, empty)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,9 +70,9 @@ func isPart(table string) bool {
 // few is what has so few rows in these tests that to read all of them is right.
 var few = []string{"subscriptions", "consumer_offsets"}
 
-func hold(t *testing.T, db *DB, plan node, maySort bool) {
+func hold(t *testing.T, plan node, maySort bool, columns map[string][]string) {
 	t.Helper()
-	for _, trouble := range plan.trouble(maySort, indexColumns(t, db)) {
+	for _, trouble := range plan.trouble(maySort, columns) {
 		t.Errorf("%s in\n%s", trouble, plan)
 	}
 }
@@ -87,7 +88,9 @@ func (n node) trouble(maySort bool, columns map[string][]string) (found []string
 	case strings.HasPrefix(n.Type, "Index") && n.Condition == "" && !slices.Contains(few, n.Relation) && (n.Filter != "" || n.Index != "open_deliveries_waiting" && n.Index != "open_deliveries_by_lease"):
 		found = append(found, "a scan of the whole index "+n.Index)
 	}
-	found = append(found, n.skipped(columns[n.Index])...)
+	if !slices.ContainsFunc(few, func(table string) bool { return strings.HasPrefix(n.Index, table+"_") }) {
+		found = append(found, n.skipped(columns[n.Index])...)
+	}
 	for _, child := range n.Plans {
 		found = append(found, child.trouble(maySort, columns)...)
 	}
