@@ -104,34 +104,6 @@ const (
 	typeCancelled        = "delivery.cancelled.v1"
 )
 
-// Encode gives a change's stored name and data.
-func Encode(c Change) (name string, data []byte, err error) {
-	switch c.(type) {
-	case Scheduled:
-		name = typeScheduled
-	case AttemptSucceeded:
-		name = typeAttemptSucceeded
-	case AttemptFailed:
-		name = typeAttemptFailed
-	case AttemptAbandoned:
-		name = typeAttemptAbandoned
-	case Parked:
-		name = typeParked
-	case Released:
-		name = typeReleased
-	case DeadLettered:
-		name = typeDeadLettered
-	case RetryRequested:
-		name = typeRetryRequested
-	case Cancelled:
-		name = typeCancelled
-	default:
-		return "", nil, fmt.Errorf("delivery: no stored name for %T", c)
-	}
-	data, err = json.Marshal(c)
-	return name, data, err
-}
-
 // Decode is Encode's inverse; it reads every form that was ever stored.
 func Decode(name string, data []byte) (Change, error) {
 	switch name {
