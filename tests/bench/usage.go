@@ -19,7 +19,7 @@ type usage struct{ service, database, peakMiB float64 }
 func (c *cluster) usage(ctx context.Context) (u usage, err error) {
 	for _, p := range c.processes {
 		pid := p.command.Process.Pid
-		u.service += statOf(pid).own
+		u.service += float64(statOf(pid).own) / ticksPerSecond
 		u.peakMiB = max(u.peakMiB, peakOf(pid))
 	}
 	if c.kind == kindPostgres {
@@ -30,8 +30,8 @@ func (c *cluster) usage(ctx context.Context) (u usage, err error) {
 
 // stat is what the kernel says of a process.
 type stat struct {
-	parent            int
-	own, withChildren float64 // CPU seconds; those of children that have ended
+	parent     int
+	own, ended int // CPU ticks; those of children that were waited for
 }
 
 const ticksPerSecond = 100
@@ -43,13 +43,13 @@ func statOf(pid int) (s stat) {
 	if len(fields) < 15 {
 		return s
 	}
-	ticks := func(i int) float64 {
-		n, _ := strconv.ParseFloat(fields[i], 64)
-		return n / ticksPerSecond
+	number := func(i int) int {
+		n, _ := strconv.Atoi(fields[i])
+		return n
 	}
-	s.parent, _ = strconv.Atoi(fields[1])
-	s.own = ticks(11) + ticks(12)
-	s.withChildren = s.own + ticks(13) + ticks(14)
+	s.parent = number(1)
+	s.own = number(11) + number(12)
+	s.ended = number(13) + number(14)
 	return s
 }
 
@@ -66,20 +66,46 @@ func peakOf(pid int) float64 {
 
 // serverCPU is of the server and its children, alive or not.
 func (l *lab) serverCPU(ctx context.Context) (seconds float64, err error) {
-	var backend int
-	if err := ask(ctx, l.postgres.URL, `SELECT pg_backend_pid()`, &backend); err != nil {
+	conn, err := pgx.Connect(ctx, l.postgres.URL)
+	if err != nil {
 		return 0, err
 	}
-	server := statOf(backend).parent
-	seconds = statOf(server).withChildren
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	var backend int
+	if err := conn.QueryRow(ctx, `SELECT pg_backend_pid()`).Scan(&backend); err != nil {
+		return 0, err
+	}
+	server := statOf(backend).parent // while the connection keeps the backend alive
+	if server == 0 {
+		return 0, fmt.Errorf("the backend %d is not to be seen in /proc", backend)
+	}
+	ticks, err := familyCPU(server)
+	return float64(ticks) / ticksPerSecond, err
+}
+
+// familyCPU is of a process and its children, alive or not. One that ends meanwhile could be missed or counted twice: then it looks again.
+func familyCPU(pid int) (ticks int, err error) {
+	for before := statOf(pid).ended; ; {
+		ticks, err = livingCPU(pid)
+		now := statOf(pid).ended
+		if err != nil || now == before {
+			return ticks + now, err
+		}
+		before = now
+	}
+}
+
+// livingCPU is of a process and its children that were not waited for yet.
+func livingCPU(pid int) (ticks int, err error) {
+	ticks = statOf(pid).own
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	for _, dir := range dirs {
-		pid, _ := strconv.Atoi(filepath.Base(dir))
-		if s := statOf(pid); s.parent == server {
-			seconds += s.own
+		child, _ := strconv.Atoi(filepath.Base(dir))
+		if s := statOf(child); s.parent == pid {
+			ticks += s.own
 		}
 	}
-	return seconds, err
+	return ticks, err
 }
 
 func ask(ctx context.Context, url, query string, to ...any) error {
