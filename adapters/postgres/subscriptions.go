@@ -122,8 +122,13 @@ func metaOf(by subscriptions.Actor) []byte {
 	return metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}.encode()
 }
 
-// CountSubscriptions counts those that were not deleted.
+// CountSubscriptions counts those that were not deleted; see subscriptions.Store.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
+	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {
+		if err := tx.moveLane(ctx, owner); err != nil {
+			return 0, err
+		}
+	}
 	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) },
 		`SELECT count(*) FROM subscriptions WHERE tenant_id = $1 AND status <> 'deleted'`, owner)
 }

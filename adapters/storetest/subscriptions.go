@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -92,6 +93,29 @@ var subscriptionChecks = []Check{
 		count, err := w.CountSubscriptions(w.ctx, acme)
 		w.ok(err, "count")
 		equal(w, "the count", count, 5)
+	}},
+	{"subscriptions/who counts them before there is one more counts all", func(w *world) {
+		const quota = 3
+		var wait sync.WaitGroup
+		answers := make([]error, 12)
+		for i := range answers {
+			changes := subscription.Create(w.id("sub_"), acme, settings(), w.id("sec_"), at(0))
+			created, err := subscription.Fold(changes)
+			w.ok(err, "fold a new subscription")
+			wait.Go(func() {
+				answers[i] = w.InTx(w.ctx, func(ctx context.Context) error {
+					if n, err := w.CountSubscriptions(ctx, acme); err != nil || n >= quota {
+						return err
+					}
+					return w.AppendSubscription(ctx, subscription.Subscription{}, created, changes, anActor)
+				})
+			})
+		}
+		wait.Wait()
+		for _, err := range answers {
+			w.ok(err, "count, and create one of several at once")
+		}
+		equal(w, "subscriptions", len(w.listed(acme)), quota)
 	}},
 	{"subscriptions/travel in time", func(w *world) {
 		w.subscribe(other, nil)

@@ -23,6 +23,8 @@ type Store interface {
 	// AppendSubscription appends the changes, with the state that they lead to, and notes the sweep that
 	// they ask for; problem.Conflict when the stream has moved past before's version.
 	AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by Actor) error
+	// CountSubscriptions counts those that were not deleted. In a transaction nobody else creates any of the tenant's until
+	// its end.
 	CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error)
 	// SaveSecret keeps a signing secret, sealed.
 	SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, s secret.Secret, now time.Time) error
