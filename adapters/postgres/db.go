@@ -102,6 +102,10 @@ func Open(config Config) (*DB, error) {
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
 	parsed.BeforeConnect, parsed.PrepareConn = keepStatements, renewPlans
+	parsed.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		encodeColumns(conn.TypeMap())
+		return nil
+	}
 	parsed.MaxConns = int32(config.MaxConns)
 	if parsed.ConnConfig.ConnectTimeout == 0 {
 		parsed.ConnConfig.ConnectTimeout = acquireTimeout // a server that is there and says nothing is as good as away
