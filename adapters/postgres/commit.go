@@ -108,6 +108,8 @@ func (tx *Tx) outcome(ctx context.Context) (committed bool, err error) {
 			return false, errors.New("the transaction is too old to be known")
 		case err == nil && *status != "in progress":
 			return *status == "committed", nil
+		case code(err) == codeInFuture: // an older backup is in the server's place, or a standby that was behind
+			return false, nil
 		}
 		if !pause(ctx, resolveEvery) {
 			return false, errors.Join(ctx.Err(), err)

@@ -27,6 +27,7 @@ const (
 	codeNoSuchTable          = "42P01"
 	codeReadOnly             = "25006" // a server that was demoted
 	codeDiskFull             = "53100"
+	codeInFuture             = "22023" // what pg_xact_status says of a transaction that has not begun
 )
 
 // unavailable tells the caller that it is worth trying again, and keeps the cause for the log.
