@@ -57,7 +57,8 @@ var ErrTooOld = errors.New("what came behind the cursor may be deleted by now")
 // and what is accepted since may come before the cursor.
 var ErrRestored = errors.New("the cursor is not of this log")
 
-// Cursor says how far a receiver has read. The zero Cursor is before everything that is kept.
+// Cursor says how far a receiver has read. The zero Cursor is before everything that is kept. What is set aside is no place for
+// one if another is there: a retry takes it to the log's end.
 type Cursor struct {
 	Sequence int64     // of the last event that was looked at
 	Accepted time.Time // when that one was: no other log has one there of the same microsecond
@@ -158,10 +159,11 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 		return Page{}, err
 	}
 	page := Page{Next: q.After, More: true}
+	looked := q.After
 	var found []delivery.Delivery
 	for range maxParts {
 		began := s.Now()
-		events, err := s.Reader.EventsAfter(ctx, q.Lane.Tenant, page.Next.Sequence, q.Limit+partExtra)
+		events, err := s.Reader.EventsAfter(ctx, q.Lane.Tenant, looked.Sequence, q.Limit+partExtra)
 		if err != nil {
 			return Page{}, fmt.Errorf("read the next events: %w", err)
 		}
@@ -169,23 +171,37 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 		if err != nil {
 			return Page{}, fmt.Errorf("find the deliveries of %d events: %w", len(events), err)
 		}
-		looked := 0
-		for ; looked < len(events) && len(found) < q.Limit; looked++ {
-			e := events[looked]
-			page.Next = Cursor{e.Sequence, e.AcceptedAt, e.AcceptedAt}
+		n := 0
+		for ; n < len(events) && len(found) < q.Limit; n++ {
+			e := events[n]
+			looked = looked.behind(e)
+			if e.SetAside == nil {
+				page.Next = looked
+			}
 			if d, got := of[e.ID]; got {
 				found = append(found, d)
 			}
 		}
-		if looked == len(events) && len(events) < q.Limit+partExtra {
+		if n == len(events) && len(events) < q.Limit+partExtra {
 			page.More, page.Next.At = false, began
 		}
 		if !page.More || len(found) == q.Limit {
 			break
 		}
 	}
+	if page.More && page.Next == q.After {
+		page.Next = looked // all of so many are set aside
+	}
 	page.Items, err = s.signed(ctx, sub, found)
 	return page, err
+}
+
+// behind is the cursor that has read e, too. An event that was set aside and retried comes later than it was accepted.
+func (c Cursor) behind(e queries.Event) Cursor {
+	if e.AcceptedAt.After(c.At) {
+		c.At = e.AcceptedAt
+	}
+	return Cursor{e.Sequence, e.AcceptedAt, c.At}
 }
 
 func idsOf(events []queries.Event) []string {

@@ -41,8 +41,12 @@ func newWorld() (*world, *catchup.Service) {
 
 // accept adds an event, for the subscription or for nobody.
 func (w *world) accept(matches bool) (id string) {
-	id = fmt.Sprintf("evt_%d", len(w.events)+1)
-	w.events = append(w.events, queries.Event{ID: id, Tenant: "acme", Sequence: int64(len(w.events)+1) * 10, AcceptedAt: time.Now()})
+	number := int64(1)
+	if n := len(w.events); n > 0 {
+		number = w.events[n-1].Sequence/10 + 1
+	}
+	id = fmt.Sprintf("evt_%d", number)
+	w.events = append(w.events, queries.Event{ID: id, Tenant: "acme", Sequence: number * 10, AcceptedAt: time.Now()})
 	if !matches {
 		return id
 	}
@@ -236,6 +240,65 @@ func TestACursorOfAnotherLogIsRefused(t *testing.T) {
 		}
 		if next, err := read(kept); err != nil || next.Sequence != 30 {
 			t.Errorf("a cursor that the backup has gave %v, %v", next, err)
+		}
+	})
+}
+
+// TestACursorOutlivesARetry reads up to events that were set aside, which a retry then puts at the log's end.
+func TestACursorOutlivesARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		q := catchup.Query{Lane: lane, Limit: 1}
+		var got []string
+		read := func() (more bool) {
+			page, err := s.Read(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, item := range page.Items {
+				got = append(got, item.EventID)
+			}
+			q.After = page.Next
+			return page.More
+		}
+		aside := func(n int) (of []int) {
+			for range n {
+				w.accept(false)
+				of = append(of, len(w.events)-1)
+				w.events[len(w.events)-1].SetAside = &fanout.Poisoned{}
+			}
+			return of
+		}
+		retry := func(at int) (id string) {
+			accepted := w.events[at].AcceptedAt
+			id = w.accept(true)
+			w.events[len(w.events)-1].AcceptedAt = accepted
+			w.events = slices.Delete(w.events, at, at+1)
+			return id
+		}
+		first, between := w.accept(true), aside(2)
+		for read() {
+		}
+		second := retry(between[1])
+		for read() {
+		}
+		<-time.After(23 * time.Hour) // of fake time: nearly as long as everything is kept
+		read()
+		third := retry(between[0])
+		<-time.After(2 * time.Hour) // of fake time: the event is older than that now, and the cursor is not
+		read()
+		for read() {
+		}
+		if want := []string{first, second, third}; !slices.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		aside(5000)
+		fourth := w.accept(true)
+		for range 5 {
+			read()
+		}
+		if want := []string{first, second, third, fourth}; !slices.Equal(got, want) {
+			t.Errorf("got %v behind many that were set aside, want %v", got, want)
 		}
 	})
 }
