@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/ordinavo/webhooks/domain/stored"
 )
 
 // Due is the due date as it is stored and sent: a date stays a date, a time becomes UTC with Z.
@@ -34,11 +36,22 @@ func Encode(e Event) ([]byte, error) {
 
 // Decode reads what Encode wrote. Unknown fields are dropped.
 func Decode(encoded []byte) (Event, error) {
-	var e Event
+	e, ok := decodeStored(string(encoded))
+	if ok {
+		return e.Canonical(), nil
+	}
+	e = Event{}
 	if err := json.Unmarshal(encoded, &e); err != nil {
 		return Event{}, fmt.Errorf("decode event: %w", err)
 	}
 	return e.Canonical(), nil
+}
+
+// decodeStored reads the form that Encode writes of emitters' events, and is false for most others.
+func decodeStored(encoded string) (e Event, ok bool) {
+	r := stored.Read(encoded)
+	e.read(r)
+	return e, r.End()
 }
 
 // Fingerprint identifies the event's content, its ID apart: two events with the same ID and the

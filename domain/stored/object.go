@@ -1,6 +1,6 @@
-// Package stored appends the JSON of what is stored as encoding/json writes it of a struct with the same members, byte for
-// byte. It is written by hand because each delivery stores several such objects, and reflection cost more than all else
-// about them; tests of those who use it hold it against their structs.
+// Package stored writes the JSON of what is stored as encoding/json writes it of a struct with the same members, byte for
+// byte, and reads that form. It is written by hand because each delivery stores and reads several such objects, and reflection
+// cost more than all else about them; tests of those who use it hold it against their structs.
 package stored
 
 import (
@@ -59,12 +59,6 @@ func (o *Object) Text(name, value string) {
 func (o *Object) Int(name string, value int64) {
 	o.key(name)
 	o.text = strconv.AppendInt(o.text, value, 10)
-}
-
-// Bool appends a truth value.
-func (o *Object) Bool(name string, value bool) {
-	o.key(name)
-	o.text = strconv.AppendBool(o.text, value)
 }
 
 // Time appends a time in the form of RFC 3339; one of a year outside 0 to 9999 has none.
@@ -139,13 +133,6 @@ func (o *Object) SomeMap(name string, values map[string]string) {
 		o.text = appendText(o.text, values[key])
 	}
 	o.Close()
-}
-
-// Optional appends what is there.
-func Optional[T any](add func(name string, value T), name string, value *T) {
-	if value != nil {
-		add(name, *value)
-	}
 }
 
 // appendText leaves to encoding/json what needs an escape or is not ASCII.
