@@ -193,9 +193,12 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	}
 	sender := egress.New(egress.Config{Allow: c.Egress.Allow, Ports: portRanges(c), Own: own, Clock: now, MaxIdleConns: c.MaxInFlight})
 	keys := access.NewKeys(store, now, source.New, rand.Reader)
-	firstKey, err := keys.FirstKey(ctx, c.PlatformKey.Reveal())
+	firstKey, refused, err := keys.FirstKey(ctx, c.PlatformKey.Reveal())
 	if err != nil {
 		return nil, fmt.Errorf("prepare the first platform key: %w", err)
+	}
+	if refused {
+		log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
 	}
 	subs := &subscriptions.Service{Store: store, Gate: gate, URLs: sender, Now: now, NewID: source.New, NewSecret: newSecret, DefaultSchedule: c.RetrySchedule, Quota: c.Quotas.Subscriptions}
 	attempter := &dispatch.Attempter{Sender: faults.Sender(sender), Secrets: seal.NewCache(store, seal.CachedSecrets), Observer: observer, Now: now, UserAgent: "Ordinavo-Webhooks/" + version, Trouble: unsigned(log)}

@@ -11,8 +11,10 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	keys "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -111,7 +113,7 @@ func (s *Store) TenantHasFeature(ctx context.Context, id tenant.ID, feature tena
 	return enabled, err
 }
 
-// SaveKey refuses a hash or an ID that is taken, and a tenant that does not exist.
+// SaveKey refuses a hash or an ID that is taken, a tenant that does not exist, and a subscription that the tenant does not have.
 func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error {
 	scopes, err := jsonText(k.Scopes)
 	if err != nil {
@@ -120,6 +122,15 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if !k.IsPlatform() {
 			if _, err := s.Tenant(ctx, k.Tenant); err != nil {
+				return err
+			}
+		}
+		if !k.IsPlatform() && k.SubscriptionID != "" {
+			sub, err := s.LoadSubscription(ctx, dispatch.Lane{Tenant: k.Tenant, SubscriptionID: k.SubscriptionID})
+			if err == nil && sub.Status == subscription.StatusDeleted {
+				err = problem.New(problem.NotFound, "There is no such subscription.")
+			}
+			if err != nil {
 				return err
 			}
 		}

@@ -14,7 +14,10 @@ func (w *world) key(owner tenant.ID) keys.Key {
 	w.Helper()
 	k := keys.Key{
 		ID: w.id("key_"), Name: "a key", Tenant: owner, Scopes: []keys.Scope{keys.EventsWrite, keys.WebhooksManage},
-		SubscriptionID: "sub_1", Prefix: "ord_live_abc", CreatedAt: at(1), ExpiresAt: at(1e6),
+		Prefix: "ord_live_abc", CreatedAt: at(1), ExpiresAt: at(1e6),
+	}
+	if owner != "" {
+		k.SubscriptionID = w.subscribe(owner, nil).ID
 	}
 	w.ok(w.SaveKey(w.ctx, k, hashOf(k.ID)), "save a key")
 	return k
@@ -50,13 +53,21 @@ var keyChecks = []Check{
 	{"keys/a hash is taken once", func(w *world) {
 		first := w.key(acme)
 		again := first
-		again.ID, again.Tenant = w.id("key_"), other
+		again.ID, again.Tenant, again.SubscriptionID = w.id("key_"), other, ""
 		w.refused(w.SaveKey(w.ctx, again, hashOf(first.ID)), problem.Conflict, "save another key with the hash")
 		sameID := first
-		sameID.Tenant = other
+		sameID.Tenant, sameID.SubscriptionID = other, ""
 		w.refused(w.SaveKey(w.ctx, sameID, hashOf("fresh")), problem.Conflict, "save another key with the ID")
 		w.keyStands(first)
 		w.refused(w.SaveKey(w.ctx, keys.Key{ID: w.id("key_"), Tenant: "nobody", CreatedAt: at(0)}, hashOf("x")), problem.NotFound, "save a key of nobody")
+	}},
+	{"keys/are bound to a subscription of their tenant", func(w *world) {
+		deleted := w.subscribe(acme, nil)
+		w.delete(deleted, at(1))
+		for what, id := range map[string]string{"nobody's": "sub_nobody", "somebody else's": w.subscribe(other, nil).ID, "one that was deleted": deleted.ID} {
+			bound := keys.Key{ID: w.id("key_"), Name: "bound", Tenant: acme, Scopes: []keys.Scope{keys.EventsRead}, SubscriptionID: id, Prefix: "p", CreatedAt: at(0)}
+			w.refused(w.SaveKey(w.ctx, bound, hashOf(bound.ID)), problem.NotFound, "save a key of a subscription, "+what)
+		}
 	}},
 	{"keys/revoked once, by its tenant or by the platform", func(w *world) {
 		mine, second := w.key(acme), w.key(acme)

@@ -24,7 +24,8 @@ func HashOf(key string) Hash { return sha256.Sum256([]byte(key)) }
 
 // KeyStore keeps the API keys.
 type KeyStore interface {
-	// SaveKey refuses a hash that is taken (problem.Conflict), and a tenant that does not exist (problem.NotFound).
+	// SaveKey refuses a hash that is taken (problem.Conflict), and a tenant or a subscription of it that does not exist
+	// (problem.NotFound).
 	SaveKey(ctx context.Context, k access.Key, hash Hash) error
 	// KeyByHash answers problem.NotFound when no key has the hash.
 	KeyByHash(ctx context.Context, hash Hash) (access.Key, error)
@@ -210,22 +211,27 @@ func (s *Keys) Revoke(ctx context.Context, by access.Key, id string) error {
 }
 
 // FirstKey makes sure that there is a platform key: the given one, or when none is given and
-// none exists a new one, whose text it returns to be shown once.
-func (s *Keys) FirstKey(ctx context.Context, given string) (shown string, err error) {
+// none exists a new one, whose text it returns to be shown once. The given one may have been
+// revoked: then it stays so, and is refused.
+func (s *Keys) FirstKey(ctx context.Context, given string) (shown string, refused bool, err error) {
 	first := access.Key{Name: "first platform key", Scopes: access.Scopes()}
 	if given != "" {
 		if len(given) < MinKeyLength || len(given) > MaxKeyLength || strings.ContainsAny(given, " \t\r\n") {
-			return "", fmt.Errorf("ORDINAVO_PLATFORM_KEY must have %d to %d characters without white space", MinKeyLength, MaxKeyLength)
+			return "", false, fmt.Errorf("ORDINAVO_PLATFORM_KEY must have %d to %d characters without white space", MinKeyLength, MaxKeyLength)
 		}
-		if _, err = s.save(ctx, first, given); problem.Is(err, problem.Conflict) {
+		if _, err = s.save(ctx, first, given); !problem.Is(err, problem.Conflict) {
+			return "", false, err
+		}
+		_, err = s.Authenticate(ctx, given)
+		if refused = problem.Is(err, problem.Unauthorized); refused {
 			err = nil
 		}
-		return "", err
+		return "", refused, err
 	}
 	existing, err := s.store.Keys(ctx, "", Page{Limit: 1})
 	if err != nil || len(existing) > 0 {
-		return "", err
+		return "", false, err
 	}
 	_, shown, err = s.Create(ctx, first, first)
-	return shown, err
+	return shown, false, err
 }

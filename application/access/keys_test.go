@@ -261,11 +261,11 @@ func TestAListKeepsToItsTenant(t *testing.T) {
 
 func TestTheFirstKeyIsMadeOnce(t *testing.T) {
 	w := newWorld(t)
-	shown, err := w.here.FirstKey(t.Context(), "")
+	shown, _, err := w.here.FirstKey(t.Context(), "")
 	if err != nil || !w.opens(w.there, shown) {
 		t.Fatalf("%q, %v", shown, err)
 	}
-	if again, err := w.there.FirstKey(t.Context(), ""); err != nil || again != "" {
+	if again, _, err := w.there.FirstKey(t.Context(), ""); err != nil || again != "" {
 		t.Errorf("a second start made %q, %v", again, err)
 	}
 	if key, err := w.here.Authenticate(t.Context(), shown); err != nil || !key.IsPlatform() || !slices.Equal(key.Scopes, domain.Scopes()) {
@@ -277,15 +277,23 @@ func TestTheFirstKeyThatIsGiven(t *testing.T) {
 	w := newWorld(t)
 	const given = "a-key-of-the-operator-0123456789"
 	for range 2 {
-		if shown, err := w.here.FirstKey(t.Context(), given); err != nil || shown != "" {
-			t.Fatalf("%q, %v", shown, err)
+		if shown, refused, err := w.here.FirstKey(t.Context(), given); err != nil || shown != "" || refused {
+			t.Fatalf("%q, %t, %v", shown, refused, err)
 		}
 	}
 	if listed, err := w.Keys(t.Context(), "", access.Page{Limit: 10}); err != nil || len(listed) != 1 || !w.opens(w.here, given) || len(listed[0].Prefix) > len(given)/2 {
 		t.Errorf("%+v, %v", listed, err)
 	}
+	listed, _ := w.Keys(t.Context(), "", access.Page{Limit: 1})
+	if err := w.there.Revoke(t.Context(), operator, listed[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(time.Second) // and here it is known
+	if shown, refused, err := w.here.FirstKey(t.Context(), given); err != nil || shown != "" || !refused || w.opens(w.here, given) {
+		t.Errorf("once it is revoked: %q, %t, %v", shown, refused, err)
+	}
 	for _, wrong := range []string{"short", strings.Repeat("x", 201), "with white space in the middle"} {
-		if _, err := w.here.FirstKey(t.Context(), wrong); err == nil {
+		if _, _, err := w.here.FirstKey(t.Context(), wrong); err == nil {
 			t.Errorf("%q is taken", wrong)
 		}
 	}

@@ -76,6 +76,9 @@ func keysOnTheCommandLine(t *testing.T, env []string, one, two *service) {
 	if code, _, errs := run(t, env, "", "keys", "create", "--name=x", "--scopes=webhooks.read", "--tenant=nobody"); code != 1 || !strings.Contains(errs, "no such tenant") {
 		t.Errorf("for a tenant that is not there: exit code %d: %s", code, errs)
 	}
+	if code, _, errs := run(t, env, "", "keys", "create", "--name=x", "--scopes=webhooks.read", "--tenant", acme.id, "--subscription=sub_nobody"); code != 1 || !strings.Contains(errs, "no such subscription") {
+		t.Errorf("for a subscription that is not there: exit code %d: %s", code, errs)
+	}
 	_, short := create("--expires", "2s")
 	eventually(t, "the key ends", func() bool { return short.get("/v1/subscriptions").status == http.StatusUnauthorized })
 }

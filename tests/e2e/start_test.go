@@ -200,3 +200,24 @@ func TestTheFirstPlatformKeyIsShownOnce(t *testing.T) {
 		t.Error("a key is shown at the second start")
 	}
 }
+
+// A platform key that was revoked stays so, although the variable has it still; the log says why nothing opens.
+func TestARevokedPlatformKeyIsToldOf(t *testing.T) {
+	t.Parallel()
+	const told = "ORDINAVO_PLATFORM_KEY was revoked"
+	dir := t.TempDir()
+	s := start(t, dir)
+	own := into[struct{ Data []struct{ ID string } }](s.platform(t).get("/v1/api-keys").want(http.StatusOK)).Data
+	if len(own) != 1 || s.log.says(told) {
+		t.Fatalf("the keys are %+v, and the log says: %s", own, s.log)
+	}
+	s.platform(t).do(http.MethodDelete, "/v1/api-keys/"+own[0].ID, nil).want(http.StatusNoContent)
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	again := start(t, dir)
+	again.platform(t).get("/v1/tenants").want(http.StatusUnauthorized)
+	if !again.log.says(told) {
+		t.Error("nothing is said about the revoked key")
+	}
+}

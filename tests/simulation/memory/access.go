@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	keys "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -98,11 +99,15 @@ func (s *Store) TenantHasFeature(ctx context.Context, id tenant.ID, feature tena
 	return t.Features[feature], err
 }
 
-// SaveKey refuses a hash that is taken, and a tenant that does not exist.
+// SaveKey refuses a hash that is taken, a tenant that does not exist, and a subscription that the tenant does not have.
 func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
 		if _, found := s.tenants.get(keyOf(k.Tenant)); !found && !k.IsPlatform() {
 			return orNotFound(nil, false, "tenant")
+		}
+		if sub := s.subscription(dispatch.Lane{Tenant: k.Tenant, SubscriptionID: k.SubscriptionID}); !k.IsPlatform() && k.SubscriptionID != "" &&
+			(sub.ID == "" || sub.Status == subscription.StatusDeleted) {
+			return orNotFound(nil, false, "subscription")
 		}
 		for at, row := range s.keys.all() {
 			if row.hash == hash || at[1] == k.ID {
