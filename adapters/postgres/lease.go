@@ -24,8 +24,8 @@ const maxFallen = 500
 const makeReady = `
 UPDATE open_deliveries o SET waiting = false
 FROM (SELECT tenant_id, subscription_id, delivery_id FROM open_deliveries WHERE waiting AND due_at <= $1
-      ORDER BY due_at, delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED) d
-WHERE o.tenant_id = d.tenant_id AND o.subscription_id = d.subscription_id AND o.delivery_id = d.delivery_id
+      ORDER BY due_at, delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED) s
+WHERE ` + sameDelivery + `
 RETURNING o.tenant_id, o.subscription_id, o.due_at`
 
 const nextDue = `SELECT due_at FROM open_deliveries WHERE waiting ORDER BY due_at, delivery_id LIMIT 1`
@@ -63,8 +63,8 @@ WITH lanes AS MATERIALIZED (
         ORDER BY d.due_at, d.delivery_id LIMIT l.allowed FOR UPDATE SKIP LOCKED) o
     WHERE o.tenant_id = l.tenant_id
 ), taken AS (
-    UPDATE open_deliveries o SET lease = $6, leased_at = $7 FROM picked p
-    WHERE o.tenant_id = p.tenant_id AND o.subscription_id = p.subscription_id AND o.delivery_id = p.delivery_id
+    UPDATE open_deliveries o SET lease = $6, leased_at = $7 FROM picked s
+    WHERE ` + sameDelivery + `
     RETURNING o.*
 )
 SELECT ` + takenColumns + `, b.body FROM taken t
@@ -277,21 +277,21 @@ func eachRow(rows pgx.Rows, scan func() error) error {
 	return rows.Err()
 }
 
-const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[]) AS g (tenant_id, delivery_id)
-WHERE o.tenant_id = g.tenant_id AND o.delivery_id = g.delivery_id AND o.lease = $3`
+const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[], $3::text[]) AS s (tenant_id, subscription_id, delivery_id)
+WHERE ` + sameDelivery + ` AND o.lease = $4`
 
 // GiveBack ends leases of deliveries that were not attempted.
 func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {
 	if len(leased) == 0 {
 		return nil
 	}
-	tenants, ids := make([]string, len(leased)), make([]string, len(leased))
+	tenants, subscriptions, ids := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased))
 	for i, l := range leased {
-		tenants[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.ID
+		tenants[i], subscriptions[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID
 		s.heads.forget(l.Lane())
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, giveBack, tenants, ids, lease); err != nil {
+		if _, err := tx.Exec(ctx, giveBack, tenants, subscriptions, ids, lease); err != nil {
 			return fmt.Errorf("give %d leases back: %w", len(leased), err)
 		}
 		tx.QueueChanged()
