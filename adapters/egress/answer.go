@@ -78,7 +78,9 @@ func readBody(body io.Reader) (kept []byte, err error) {
 func keepHeaders(header http.Header) map[string]string {
 	kept := make(map[string]string, min(len(header), maxHeadersKept))
 	room := maxHeaderKept
-	for _, name := range slices.Sorted(maps.Keys(header)) {
+	names := slices.AppendSeq(make([]string, 0, len(header)), maps.Keys(header))
+	slices.Sort(names)
+	for _, name := range names {
 		room -= len(name)
 		if room <= 0 || len(kept) == maxHeadersKept {
 			break

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,23 +152,22 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	attempt, giveUp := context.WithCancelCause(attempt)
-	defer giveUp(nil)
-	response, err := c.roundTrip(attempt, giveUp, request)
+	made := &tries{giveUp: cancel}
+	response, err := c.roundTrip(attempt, made, request)
 	if err != nil {
-		outcome.Kind, outcome.Error = explain(attempt, err)
+		outcome.Kind, outcome.Error = explain(attempt, made.orElse(err))
 		return
 	}
 	defer func() { _ = response.Body.Close() }() // what counts of the body has been read
 	c.judge(attempt, response, outcome)
 }
 
-func (c *Client) roundTrip(ctx context.Context, giveUp context.CancelCauseFunc, request dispatch.Request) (*http.Response, error) {
+func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Request) (*http.Response, error) {
 	target, err := c.guard.parse(request.URL)
 	if err != nil {
 		return nil, errBlocked
 	}
-	outgoing, err := http.NewRequestWithContext(traced(ctx, giveUp), http.MethodPost, "", bytes.NewReader(request.Body))
+	outgoing, err := http.NewRequestWithContext(traced(ctx, made), http.MethodPost, "", bytes.NewReader(request.Body))
 	if err != nil {
 		return nil, err
 	}
@@ -180,15 +180,11 @@ func (c *Client) roundTrip(ctx context.Context, giveUp context.CancelCauseFunc, 
 
 // traced hands the attempt's deadline to the dial, and bounds interim answers and tries. The transport resets its bound
 // on header bytes for each interim answer that somebody sees, and has none on tries, so both have to be counted here.
-func traced(ctx context.Context, giveUp context.CancelCauseFunc) context.Context {
+func traced(ctx context.Context, made *tries) context.Context {
 	deadline, _ := ctx.Deadline()
-	interim, tries := 0, 0
+	interim := 0
 	return httptrace.WithClientTrace(context.WithValue(ctx, deadlineKey{}, deadline), &httptrace.ClientTrace{
-		GetConn: func(string) {
-			if tries++; tries > maxTries {
-				giveUp(errTries)
-			}
-		},
+		GetConn: made.next,
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
 			if interim++; interim > maxInterim {
 				return errInterim
@@ -196,6 +192,26 @@ func traced(ctx context.Context, giveUp context.CancelCauseFunc) context.Context
 			return nil
 		},
 	})
+}
+
+// tries counts the connections that one attempt is tried on. The transport asks for them where RoundTrip was called.
+type tries struct {
+	n      int
+	giveUp context.CancelFunc
+}
+
+func (t *tries) next(string) {
+	if t.n++; t.n > maxTries {
+		t.giveUp()
+	}
+}
+
+// orElse is errTries when that is why the attempt was given up.
+func (t *tries) orElse(err error) error {
+	if t.n > maxTries {
+		return errTries
+	}
+	return err
 }
 
 type deadlineKey struct{}
@@ -211,15 +227,24 @@ func deadlineOf(ctx context.Context) time.Time {
 // headersOf keeps the names as they are written. An empty User-Agent keeps the transport's own out.
 func headersOf(headers map[string]string) http.Header {
 	header := make(http.Header, len(headers)+1)
-	header["User-Agent"] = []string{""}
+	values := make([]string, 0, len(headers)+1) // of all: each has one
+	set := func(name, value string) {
+		values = append(values, value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+	}
+	set(userAgent, "")
 	for name, value := range headers {
-		switch strings.ToLower(name) {
-		case "host", "content-length", "transfer-encoding", "connection":
-		case "user-agent":
-			header["User-Agent"] = []string{value}
-		default:
-			header[name] = []string{value}
+		switch {
+		case strings.EqualFold(name, userAgent):
+			set(userAgent, value)
+		case !slices.ContainsFunc(ofHTTP, func(own string) bool { return strings.EqualFold(name, own) }):
+			set(name, value)
 		}
 	}
 	return header
 }
+
+const userAgent = "User-Agent"
+
+// ofHTTP are the headers that HTTP owns.
+var ofHTTP = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection"}

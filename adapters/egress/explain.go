@@ -29,7 +29,7 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 	var dns *net.DNSError
 	var dial *net.OpError
 	switch {
-	case errors.Is(context.Cause(attempt), errTries):
+	case errors.Is(err, errTries):
 		return delivery.KindConnectionLost, errTries.Error()
 	case errors.Is(attempt.Err(), context.Canceled), errors.Is(err, errClosed):
 		return delivery.KindConnectionLost, Cancelled

@@ -47,18 +47,40 @@ func batching() (options []sdktrace.BatchSpanProcessorOption) {
 	return options
 }
 
-const headerTraceParent = "traceparent"
-
 // TraceParent is the W3C traceparent of the span in ctx; empty when there is none. Trace state and baggage
 // are not passed on (contract, section 4).
 func TraceParent(ctx context.Context) string {
-	carrier := propagation.MapCarrier{}
-	propagation.TraceContext{}.Inject(ctx, carrier)
-	return carrier[headerTraceParent]
+	var alone carrier
+	propagation.TraceContext{}.Inject(ctx, &alone)
+	return string(alone)
 }
 
 // WithTraceParent makes the span that a W3C traceparent names the remote parent. Junk is ignored, as the
 // standard has it.
 func WithTraceParent(ctx context.Context, traceParent string) context.Context {
-	return propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{headerTraceParent: traceParent})
+	alone := carrier(traceParent)
+	return propagation.TraceContext{}.Extract(ctx, &alone)
 }
+
+const headerTraceParent = "traceparent"
+
+// carrier has the traceparent alone, and needs no map for it: every attempt has one.
+type carrier string
+
+// Get is OpenTelemetry's.
+func (c *carrier) Get(key string) string {
+	if key == headerTraceParent {
+		return string(*c)
+	}
+	return ""
+}
+
+// Set is OpenTelemetry's.
+func (c *carrier) Set(key, value string) {
+	if key == headerTraceParent {
+		*c = carrier(value)
+	}
+}
+
+// Keys is OpenTelemetry's.
+func (c *carrier) Keys() []string { return []string{headerTraceParent} }
