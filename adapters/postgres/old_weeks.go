@@ -175,8 +175,8 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 		var read *int64
 		err := r.Scan(&topic, &position, &read)
 		newest[topic] = position
-		// A delivery's state is written with its records, so that nobody has to read those.
-		needed = needed || read == nil && family(topic) != TopicDeliveries || read != nil && *read < position
+		// Fan-out has to read what is accepted. A delivery's state is written with its records, and a test is shown from its own.
+		needed = needed || read == nil && family(topic) == TopicEvents || read != nil && *read < position
 		return err
 	}, newestOfWeek, topics, w)
 	if err != nil {

@@ -405,36 +405,6 @@ func TestOldBinariesCloseDeliveriesToo(t *testing.T) {
 }
 
 // TestAWeekStaysForItsReaders has an event of an old week that is not fanned out, and a count that lags behind.
-func TestAWeekStaysForItsReaders(t *testing.T) {
-	t.Parallel()
-	w := newWeeks(t, straight)
-	first, e := partOf(records, w.now), w.accept()
-	w.purge()
-	started := w.now
-	w.now = started.Add(50 * day)
-	w.purge()
-	if found, err := w.Events(w.Context(), []intake.EventKey{e.Key()}); err != nil || len(found) != 1 || !w.exists(first) {
-		w.Fatalf("what is not fanned out has gone: %v, %v", found, err)
-	}
-	w.handled()
-	w.ok(execute(w.Context(), w.db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('metrics/1', $1, 0), ('metrics/2', $1, 0)`, postgres.TopicEvents))
-	w.purge()
-	if !w.exists(first) {
-		w.Error("nobody waited for who counts")
-	}
-	w.ok(execute(w.Context(), w.db, `UPDATE consumer_offsets SET position = 1000 WHERE consumer_group = 'metrics/1'`))
-	w.ok(execute(w.Context(), w.db, `INSERT INTO deferred_events SELECT tenant_id, sequence, '[]' FROM events`))
-	w.purge()
-	if found, err := w.Events(w.Context(), []intake.EventKey{e.Key()}); err != nil || len(found) != 1 || !w.exists(first) {
-		t.Errorf("what waits for its tenant's turn has gone: %v, %v", found, err)
-	}
-	w.ok(execute(w.Context(), w.db, `DELETE FROM deferred_events`))
-	w.purge() // a rebuild that was broken off holds nothing
-	if w.exists(first) {
-		w.Error("it stays although all have read it")
-	}
-}
-
 // TestAWeekIsDroppedWhenNobodyLooks has a reader who stays, like a backup.
 func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 	t.Parallel()
