@@ -50,9 +50,6 @@ func scanDelivery(r pgx.Rows, d *delivery.Delivery, more ...any) error {
 	if err != nil {
 		return err
 	}
-	if d.Status, err = delivery.ParseStatus(string(d.Status)); err != nil {
-		return err
-	}
 	d.CreatedAt, d.UpdatedAt = moment(&created), moment(&updated)
 	if json.Unmarshal(warnings, &d.Warnings) != nil { // they are for people to read, and keep nothing from being sent
 		d.Warnings = []string{"the warnings that are stored cannot be read"}

@@ -194,6 +194,7 @@ func (l *leasing) scanTaken(rows pgx.Rows) (err error) {
 	} else {
 		t.body, t.unreadable = unpackBody(t.body, t.Tenant, t.EventID)
 	}
+	t.unreadable = cmp.Or(dispatch.CheckStatus(t.Delivery), t.unreadable)
 	l.taken = append(l.taken, t)
 	return nil
 }

@@ -138,7 +138,7 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, req
 		}
 		answer.Leased = append(answer.Leased, dispatch.Leased{
 			Delivery: q.Delivery, Subscription: &sub, Body: body, TraceParent: q.TraceParent, AcceptedAt: q.AcceptedAt, Lease: request.Lease,
-			Unreadable: cmp.Or(unreadable, err),
+			Unreadable: cmp.Or(dispatch.CheckStatus(q.Delivery), unreadable, err),
 		})
 	}
 	return nil

@@ -41,6 +41,7 @@ const (
 	State    Damage = "the subscription's row"
 	Stream   Damage = "the subscription's stream"
 	Warnings Damage = "the delivery's warnings"
+	Status   Damage = "the delivery's status"
 	Event    Damage = "the event"
 	Record   Damage = "the newest record of the delivery"
 )

@@ -9,6 +9,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
@@ -39,6 +40,23 @@ var unreadableChecks = []Check{
 			equal(w, "read, its body is unreadable", errors.Is(err, dispatch.ErrUnreadable) && strings.Contains(err.Error(), bad.EventID), true)
 			w.saved(w.moved(bad, "inc_1", recorded(failure(at(4), 0), at(4))))
 		}
+	}},
+	{"unreadable/a status that nobody knows keeps no other from being leased", func(w *world) {
+		s := w.subscribe(acme, nil)
+		bad, good := w.schedule(s, at(0), ""), w.schedule(s, at(1), "")
+		if !w.damage(bad, Status) {
+			return
+		}
+		leased := w.lease(leasing{now: at(1)}).Leased
+		equal(w, "leased", idsOf(leased), []string{bad.ID, good.ID})
+		equal(w, "the damaged one is unreadable", errors.Is(leased[0].Unreadable, dispatch.ErrUnreadable), true)
+		equal(w, "the other is unreadable", leased[1].Unreadable, nil)
+		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		w.ok(err, "look for orphans")
+		equal(w, "orphans", len(orphans), 2)
+		listed, err := w.Deliveries(w.ctx, queries.DeliveryFilter{Tenant: acme, Limit: 10})
+		w.ok(err, "list deliveries")
+		equal(w, "listed", len(listed), 2)
 	}},
 	{"unreadable/a subscription's row is read from its stream", func(w *world) {
 		s := w.subscribe(acme, nil)

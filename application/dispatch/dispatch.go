@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/operational"
@@ -49,6 +50,15 @@ type Leased struct {
 
 // ErrUnreadable says that what is stored is not there, or is damaged, or was written by a newer version.
 var ErrUnreadable = errors.New("what is stored cannot be read")
+
+// CheckStatus is ErrUnreadable for a delivery whose status nobody here knows. It is leased as others are, so that it is in nobody's way,
+// and stays with who leased it: no outcome may follow.
+func CheckStatus(d delivery.Delivery) error {
+	if _, err := delivery.ParseStatus(string(d.Status)); err != nil {
+		return fmt.Errorf("%w: delivery %s: %w", ErrUnreadable, d.ID, err)
+	}
+	return nil
+}
 
 // Lane is the lane of the delivery.
 func (l Leased) Lane() Lane { return Lane{l.Delivery.Tenant, l.Delivery.SubscriptionID} }

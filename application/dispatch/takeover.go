@@ -75,6 +75,12 @@ func (t *Takeover) takeOver(ctx context.Context) error {
 	}
 	saved := make([]Saved, 0, len(orphans))
 	for _, o := range orphans {
+		if CheckStatus(o.Delivery) != nil { // it keeps none of the others: who leases it next has it
+			if err := t.store.GiveBack(ctx, o.Lease, []Leased{{Delivery: o.Delivery}}); err != nil {
+				return err
+			}
+			continue
+		}
 		changes, err := o.Delivery.Abandon(o.Schedule, o.LeasedAt, now)
 		if err != nil {
 			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)

@@ -72,6 +72,28 @@ func TestOrphansAreAbandonedOnce(t *testing.T) {
 	}
 }
 
+func TestAnOrphanWhoseStatusNobodyKnowsKeepsNoOther(t *testing.T) {
+	v, takeover := newTakeover(t)
+	lane := v.subscribe("sub_1", 4)
+	odd, orphan := v.schedule(lane, "inc_dead"), v.schedule(lane, "inc_dead")
+	frozen := v.rows[odd.Delivery.ID]
+	frozen.Status = "frozen"
+	v.rows[odd.Delivery.ID] = frozen
+	v.now = v.now.Add(time.Minute)
+	if _, err := takeover.TakeOverStep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := v.rows[orphan.Delivery.ID]; got.Status != delivery.StatusRetrying || got.lease != "" {
+		t.Errorf("the other is %+v", got)
+	}
+	if got := v.rows[odd.Delivery.ID]; got.Status != "frozen" || got.lease != "" {
+		t.Errorf("it is %+v", got)
+	}
+	if next, err := takeover.TakeOverStep(t.Context()); err != nil || !next.After(v.now) {
+		t.Errorf("a second step: next %s, %v", next, err)
+	}
+}
+
 func TestOrphansThatSomebodyElseTookAreSkipped(t *testing.T) {
 	v, _ := newTakeover(t)
 	lane := v.subscribe("sub_1", 4)
