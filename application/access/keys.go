@@ -60,6 +60,7 @@ type Keys struct {
 
 	mu     sync.Mutex
 	cached map[Hash]cachedKey
+	ended  int                  // revocations: what was looked up before the last one may have been revoked by it
 	used   map[string]time.Time // not stored yet
 }
 
@@ -142,7 +143,7 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 		return access.Key{}, refused
 	}
 	now, hash := s.now(), HashOf(text)
-	key, ok := s.lookInCache(hash, now)
+	key, ended, ok := s.lookInCache(hash, now)
 	if !ok {
 		var err error
 		if key, err = s.store.KeyByHash(ctx, hash); problem.Is(err, problem.NotFound) {
@@ -150,7 +151,7 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 		} else if err != nil {
 			return access.Key{}, fmt.Errorf("look up a key: %w", err)
 		}
-		s.remember(hash, key, now)
+		s.remember(hash, key, ended, now)
 	}
 	if !key.Live(now) {
 		return access.Key{}, refused
@@ -158,20 +159,22 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 	return key, nil
 }
 
-func (s *Keys) lookInCache(hash Hash, now time.Time) (access.Key, bool) {
+func (s *Keys) lookInCache(hash Hash, now time.Time) (key access.Key, ended int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok := s.cached[hash]
-	return c.key, ok && now.Before(c.until)
+	return c.key, s.ended, ok && now.Before(c.until)
 }
 
-func (s *Keys) remember(hash Hash, key access.Key, now time.Time) {
+func (s *Keys) remember(hash Hash, key access.Key, ended int, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.cached) >= maxCachedKeys {
 		clear(s.cached)
 	}
-	s.cached[hash] = cachedKey{key, now.Add(cachedFor)}
+	if s.ended == ended {
+		s.cached[hash] = cachedKey{key, now.Add(cachedFor)}
+	}
 	if now.Sub(key.LastUsedAt) >= touchPrecision {
 		s.used[key.ID] = now
 	}
@@ -206,6 +209,7 @@ func (s *Keys) Revoke(ctx context.Context, by access.Key, id string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended++
 	clear(s.cached)
 	return nil
 }

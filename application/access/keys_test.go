@@ -35,6 +35,7 @@ type counting struct {
 	*sqlite.Store
 	lookups int
 	fail    error
+	found   func() // is called behind a look-up
 }
 
 func (c *counting) KeyByHash(ctx context.Context, hash access.Hash) (domain.Key, error) {
@@ -42,7 +43,11 @@ func (c *counting) KeyByHash(ctx context.Context, hash access.Hash) (domain.Key,
 	if c.fail != nil {
 		return domain.Key{}, c.fail
 	}
-	return c.Store.KeyByHash(ctx, hash)
+	key, err := c.Store.KeyByHash(ctx, hash)
+	if c.found != nil {
+		c.found()
+	}
+	return key, err
 }
 
 type plain struct{}
@@ -190,6 +195,24 @@ func TestRevocationTakesASecondAtMost(t *testing.T) {
 	w.now = w.now.Add(time.Second)
 	if w.opens(w.there, text) {
 		t.Error("another process still takes it")
+	}
+}
+
+// A request that has just looked the key up when it is revoked goes on; it is the last.
+func TestRevocationMeetsALookUp(t *testing.T) {
+	w := newWorld(t)
+	key, text := w.create(reading("acme"))
+	w.found = func() {
+		w.found = nil
+		if err := w.here.Revoke(t.Context(), operator, key.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !w.opens(w.here, text) {
+		t.Error("what was looked up before is refused")
+	}
+	if w.opens(w.here, text) {
+		t.Error("the process that revoked it still takes it")
 	}
 }
 
