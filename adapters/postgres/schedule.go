@@ -234,7 +234,10 @@ func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 
 // Swept lists open deliveries of the lane that nobody holds, and counts those that are held.
 func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error) {
+	// Each statement sees what was committed before it. What comes back between the two is counted, and listed: counted last, it
+	// would be neither, and a sweep would end without it.
 	b := &pgx.Batch{}
+	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
 	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(func(rows pgx.Rows) error {
 		for rows.Next() {
 			q, err := scanQueued(rows)
@@ -245,7 +248,6 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 		}
 		return rows.Err()
 	})
-	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
 	return deliveries, held, s.db.from(ctx).send(ctx, b)
 }
 
