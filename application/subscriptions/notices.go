@@ -2,6 +2,7 @@ package subscriptions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/application/operational"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -48,25 +50,35 @@ const (
 // Loop is the step.
 func (n *Notices) Loop() loop.Loop { return loop.Loop{Name: "notices", Step: n.Step} }
 
-// Step announces what is due.
+// Step announces what is due. A notice that cannot be announced is tried again, and keeps no other from it.
 func (n *Notices) Step(ctx context.Context) (time.Time, error) {
 	notices, err := n.store.NextNotices(ctx, maxNotices)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look for rotations that end: %w", err)
 	}
+	next := n.now().Add(noticesEvery)
+	if len(notices) == maxNotices {
+		next = n.now()
+	}
+	var failed error
 	for _, notice := range notices {
 		now := n.now()
 		if notice.At.After(now) {
-			return earliest(notice.At, now.Add(noticesEvery)), nil
+			next = earliest(notice.At, now.Add(noticesEvery))
+			break
 		}
-		if err := n.store.InTx(ctx, func(ctx context.Context) error { return n.announce(ctx, notice, now) }); err != nil {
-			return time.Time{}, fmt.Errorf("announce the end of a rotation of %s: %w", notice.SubscriptionID, err)
+		err := n.store.InTx(ctx, func(ctx context.Context) error { return n.announce(ctx, notice, now) })
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("announce the end of a rotation of %s: %w", notice.SubscriptionID, err))
+		}
+		if problem.Is(err, problem.Unavailable) || ctx.Err() != nil {
+			break
 		}
 	}
-	if len(notices) == maxNotices {
-		return n.now(), nil
+	if failed != nil {
+		return time.Time{}, failed
 	}
-	return n.now().Add(noticesEvery), nil
+	return next, nil
 }
 
 // announce forgets the notice in the transaction that accepts the event, so that it is told once. A process that

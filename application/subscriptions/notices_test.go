@@ -6,10 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 // told is the tenant's operational events.
@@ -101,5 +103,33 @@ func TestANoticeThatCouldNotBeToldComesAgain(t *testing.T) {
 	store.cut = false
 	if _, err := notices.Step(t.Context()); err != nil || len(w.told()) != 1 {
 		t.Errorf("told %v, %v", w.told(), err)
+	}
+}
+
+// damagedStore cannot read one subscription.
+type damagedStore struct {
+	subscriptions.NoticeStore
+	lane dispatch.Lane
+}
+
+func (s *damagedStore) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	if lane == s.lane {
+		return subscription.Subscription{}, errors.New("damaged")
+	}
+	return s.NoticeStore.LoadSubscription(ctx, lane)
+}
+
+func TestARotationThatCannotBeReadKeepsNoOtherFromBeingAnnounced(t *testing.T) {
+	w := newWorld(t)
+	damaged, whole := w.create(nil), w.create(nil)
+	for _, s := range []subscription.Subscription{damaged, whole} {
+		_, _, err := w.service.RotateSecret(t.Context(), laneOf(s), 0, 24*time.Hour, by)
+		w.ok(err)
+		w.now = w.now.Add(time.Second)
+	}
+	w.now = start.Add(19 * time.Hour)
+	_, err := subscriptions.NewNotices(&damagedStore{w.Store, laneOf(damaged)}, w.service.Now).Step(t.Context())
+	if told := w.told(); err == nil || len(told) != 1 || told[0].Subscription.ID != whole.ID {
+		t.Errorf("told %v, %v", told, err)
 	}
 }
