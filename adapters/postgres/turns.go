@@ -85,8 +85,9 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (par
 			if err := rows.Scan(&sequence, &events); err != nil {
 				return err
 			}
-			parts = append(parts, fanout.Deferred{Tenant: owner, Position: sequence / MaxEventsPerRecord})
-			return json.Unmarshal(events, &parts[len(parts)-1].Events)
+			named, err := fanout.DecodeNamed(events)
+			parts = append(parts, fanout.Deferred{Tenant: owner, Position: sequence / MaxEventsPerRecord, Events: named})
+			return err
 		})
 	})
 	if err := s.db.from(ctx).send(ctx, b); err != nil || !mine {

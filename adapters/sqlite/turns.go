@@ -58,7 +58,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]f
 		var sequence int64
 		var events []byte
 		if err = r.Scan(&sequence, &events); err == nil {
-			err = json.Unmarshal(events, &d.Events)
+			d.Events, err = fanout.DecodeNamed(events)
 		}
 		d.Tenant, d.Position = owner, sequence/MaxEventsPerRecord
 		return d, err

@@ -21,12 +21,6 @@ type Deferred struct {
 	Events   []Named
 }
 
-// Named is an event with its place in its record.
-type Named struct {
-	Place int    `json:"n"`
-	ID    string `json:"e"`
-}
-
 // TurnStore keeps what waits for its turn.
 type TurnStore interface {
 	Store

@@ -24,6 +24,23 @@ func Read(text string) *Reader {
 	return r
 }
 
+// List reads a list of objects, of which each reads one. It is false when that is not its form.
+func List(text string, each func(r *Reader)) bool {
+	r := &Reader{rest: text}
+	r.expect('[')
+	for n := 0; !r.failed && !strings.HasPrefix(r.rest, "]"); n++ {
+		if n > 0 {
+			r.expect(',')
+		}
+		r.expect('{')
+		r.first = true
+		each(r)
+		r.expect('}')
+	}
+	r.expect(']')
+	return !r.failed && r.rest == ""
+}
+
 // End reports whether all was read, up to the last byte.
 func (r *Reader) End() bool {
 	r.expect('}')

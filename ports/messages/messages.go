@@ -3,7 +3,6 @@ package messages
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -108,8 +107,8 @@ func handleEvents(fanOut FanOut) func(*message.Message) error {
 		if err != nil {
 			return fmt.Errorf("%w: its position: %w", errPoison, err)
 		}
-		var keys []intake.EventKey
-		if err := json.Unmarshal(msg.Payload, &keys); err != nil {
+		keys, err := intake.DecodeKeys(msg.Payload)
+		if err != nil {
 			return fmt.Errorf("%w: its names of events: %w", errPoison, err)
 		}
 		return fanOut.Handle(msg.Context(), position, keys)
