@@ -141,9 +141,20 @@ func (in *Intake) decide(ctx context.Context, s *Submission, k known) error {
 		}
 	}
 	if s.err == nil {
-		maps.Copy(k.events, mine)
+		k.add(mine)
 	}
 	return nil
+}
+
+// add is for what is accepted.
+func (k known) add(events map[EventKey][32]byte) {
+	maps.Copy(k.events, events)
+	if k.sent == nil {
+		return
+	}
+	for key := range events {
+		k.sent[key.Tenant]++
+	}
 }
 
 // sort gives the fingerprints of the new events.

@@ -71,8 +71,5 @@ func (in *Intake) withinQuota(s *Submission, sent map[tenant.ID]int) error {
 				"The tenant %s may send %d events a day (UTC), and has sent %d today.", a.TenantID, in.limits.EventsPerDay, sent[a.TenantID])
 		}
 	}
-	for id, n := range fresh {
-		sent[id] += n
-	}
 	return nil
 }

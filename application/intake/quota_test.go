@@ -109,3 +109,23 @@ func TestWaitingEventsAreBounded(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatWasGivenUpUsesNoQuota(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{EventsPerDay: 3})
+		w.keep = func(context.Context, []intake.Result) error { return problem.New(problem.Conflict, "given up") }
+		givenUp := w.submit(w.Context(), many("acme", "a", 2)...)
+		w.keep = nil
+		again, more := w.submit(w.Context(), many("acme", "a", 2)...), w.submit(w.Context(), many("acme", "b", 2)...)
+		w.step()
+		if a := <-givenUp; !problem.Is(a.err, problem.Conflict) {
+			t.Errorf("given up: %+v", a)
+		}
+		if a := <-again; a.err != nil {
+			t.Errorf("again: %+v", a)
+		}
+		if a := <-more; !problem.Is(a.err, problem.RateLimited) {
+			t.Errorf("more than what is left: %+v", a)
+		}
+	})
+}
