@@ -94,6 +94,8 @@ type Log interface {
 	Subscriber(group string) (message.Subscriber, error)
 	// InTransaction gives a handler's context the transaction that moves the group's offset.
 	InTransaction(next message.HandlerFunc) message.HandlerFunc
+	// Rest takes the messages that came behind that of ctx: they are acknowledged with it, or come again with it, each alone.
+	Rest(ctx context.Context) []*message.Message
 	Publisher() message.Publisher
 }
 

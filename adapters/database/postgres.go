@@ -74,4 +74,6 @@ func (l postgresLog) InTransaction(next message.HandlerFunc) message.HandlerFunc
 	return eventlog.InTransaction(next)
 }
 
+func (l postgresLog) Rest(ctx context.Context) []*message.Message { return eventlog.Rest(ctx) }
+
 func (l postgresLog) Publisher() message.Publisher { return l.Log.Publisher() }

@@ -54,4 +54,6 @@ func (l sqliteLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {
 	return eventlog.InTransaction(next)
 }
 
+func (l sqliteLog) Rest(ctx context.Context) []*message.Message { return eventlog.Rest(ctx) }
+
 func (l sqliteLog) Publisher() message.Publisher { return l.Log.Publisher() }

@@ -27,11 +27,12 @@ type delivery struct {
 	db   *sqlite.DB
 	key  groupTopic
 	from int64 // the group's offset when the batch was read
-	to   int64 // the last position of the batch
+	rows []row
 
 	mu    sync.Mutex
 	tx    *sqlite.Tx
 	acked int // messages of the batch so far
+	taken int // of the batch, those that came with one before them, counted from its beginning
 	over  bool
 }
 
@@ -62,6 +63,16 @@ func Join(ctx context.Context) (context.Context, error) {
 func Attempt(ctx context.Context) int {
 	h, _ := ctx.Value(handedKey{}).(handed)
 	return h.attempt
+}
+
+// Rest takes the messages behind that of ctx in its batch. They are not handed over: they are acknowledged with it, and when
+// it fails they come again with it, each alone. So it cannot be settled in a new transaction: nobody knows which of them failed.
+func Rest(ctx context.Context) []*message.Message {
+	h, ok := ctx.Value(handedKey{}).(handed)
+	if !ok {
+		return nil
+	}
+	return h.delivery.rest()
 }
 
 // InTransaction is a middleware: the handler's message gets a context as by Join. When the handler fails,
@@ -97,6 +108,9 @@ func (d *delivery) join(ctx context.Context) (*sqlite.Tx, error) {
 	return d.tx, nil
 }
 
+// last is the last position of the batch.
+func (d *delivery) last() int64 { return d.rows[len(d.rows)-1].position }
+
 func (d *delivery) begin(ctx context.Context) error {
 	if d.tx != nil {
 		return nil
@@ -105,11 +119,36 @@ func (d *delivery) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := advance(ctx, tx, d.key, d.from, d.to); err != nil {
+	if err := advance(ctx, tx, d.key, d.from, d.last()); err != nil {
 		return errors.Join(err, tx.Rollback())
 	}
 	d.tx = tx
 	return nil
+}
+
+func (d *delivery) rest() (list []*message.Message) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, row := range d.rows[min(len(d.rows), max(d.acked+1, d.taken)):] {
+		msg, _ := row.toMessage() // its error was logged
+		list = append(list, msg)
+		d.taken = len(d.rows)
+	}
+	return list
+}
+
+// failing is the position up to which messages fail when the next one does.
+func (d *delivery) failing() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rows[max(d.acked, d.taken-1)].position
+}
+
+// came says whether the next message came with one before it.
+func (d *delivery) came() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acked < d.taken
 }
 
 // joined says whether the delivery holds the writer.
@@ -126,8 +165,8 @@ func (d *delivery) kept() {
 	d.acked++
 }
 
-// undo rolls back what was written. The delivery may begin anew, unless that
-// would forget what earlier messages of the batch wrote.
+// undo rolls back what was written. The delivery may begin anew, unless that would forget what earlier messages of
+// the batch wrote, or several were handled together.
 func (d *delivery) undo() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -135,7 +174,7 @@ func (d *delivery) undo() error {
 		return nil
 	}
 	tx := d.tx
-	d.tx, d.over = nil, d.acked > 0
+	d.tx, d.over = nil, d.acked > 0 || d.taken > 0
 	return tx.Rollback()
 }
 
@@ -151,7 +190,7 @@ func (d *delivery) commit(ctx context.Context) error {
 		return err
 	}
 	if err := d.tx.Commit(); err != nil {
-		return fmt.Errorf("keep the messages up to position %d: %w", d.to, err)
+		return fmt.Errorf("keep the messages up to position %d: %w", d.last(), err)
 	}
 	return nil
 }

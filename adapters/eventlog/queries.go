@@ -44,21 +44,22 @@ func offset(ctx context.Context, db *sqlite.DB, key groupTopic) (position int64,
 	return position, nil
 }
 
-// after reads up to limit records of a topic beyond a position, oldest first. Those that cannot be read are an error, or
+// after reads up to limit records of a topic beyond a position, oldest first, the last with which they come to so many bytes. Those that cannot be read are an error, or
 // come as they are stored.
-func after(ctx context.Context, db *sqlite.DB, topic string, position int64, limit int, asStored bool) ([]row, error) {
+func after(ctx context.Context, db *sqlite.DB, topic string, position int64, limit, bytes int, asStored bool) ([]row, error) {
 	rows, err := db.Query(ctx, selectRecords, topic, position, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the topic: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
 	var found []row
-	for rows.Next() {
-		r, err := scan(rows, asStored)
+	for bytes > 0 && rows.Next() {
+		r, stored, err := scan(rows, asStored)
 		if err != nil {
 			return nil, fmt.Errorf("read the topic: %w", err)
 		}
 		found = append(found, r)
+		bytes -= stored
 	}
 	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("read the topic: %w", err)
@@ -66,19 +67,20 @@ func after(ctx context.Context, db *sqlite.DB, topic string, position int64, lim
 	return found, nil
 }
 
-func scan(rows *sql.Rows, asStored bool) (r row, err error) {
+func scan(rows *sql.Rows, asStored bool) (r row, stored int, err error) {
 	var at int64
 	if err := rows.Scan(&r.position, &r.tenantID, &r.stream, &r.version, &r.kind, &r.data, &r.metadata, &at); err != nil {
-		return r, err
+		return r, 0, err
 	}
+	stored = len(r.data)
 	beside := compact.Row{Tenant: r.tenantID, Stream: r.stream, RecordedAt: at}
 	switch metadata, data, err := beside.Unpack(r.metadata, r.data); {
 	case err == nil:
 		r.metadata, r.data = metadata, data
 	case !asStored:
-		return r, fmt.Errorf("position %d: %w", r.position, err)
+		return r, stored, fmt.Errorf("position %d: %w", r.position, err)
 	}
-	return r, nil
+	return r, stored, nil
 }
 
 // advance moves the group's offset, if it is still where its reader found it.

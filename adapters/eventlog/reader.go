@@ -87,9 +87,9 @@ func (r *reader) step(ctx context.Context) next {
 	if len(rows) == 0 {
 		return next{pause: r.options.Recheck, wakeable: true}
 	}
-	last := rows[len(rows)-1].position
-	d := &delivery{db: r.log.db, key: r.key, from: from, to: last}
-	if at, err := r.deliver(ctx, d, rows); err != nil {
+	d := &delivery{db: r.log.db, key: r.key, from: from, rows: rows}
+	last := d.last()
+	if at, err := r.deliver(ctx, d); err != nil {
 		return r.failed(ctx, at, errors.Join(err, d.rollback()))
 	}
 	// What was acknowledged before a close is kept.
@@ -112,7 +112,7 @@ func (r *reader) read(ctx context.Context) (from int64, rows []row, err error) {
 	if r.failures > 0 {
 		limit = 1 // so that it fails alone
 	}
-	rows, err = after(ctx, r.log.db, r.key.topic, from, limit, r.failures >= unreadableAfter)
+	rows, err = after(ctx, r.log.db, r.key.topic, from, limit, r.options.Bytes, r.failures >= unreadableAfter)
 	return from, rows, err
 }
 
@@ -133,8 +133,12 @@ func (r *reader) failed(ctx context.Context, at int64, err error) next {
 }
 
 // deliver hands over the messages of a batch in order; at is the position of the one that failed.
-func (r *reader) deliver(ctx context.Context, d *delivery, rows []row) (at int64, err error) {
-	for _, row := range rows {
+func (r *reader) deliver(ctx context.Context, d *delivery) (at int64, err error) {
+	for _, row := range d.rows {
+		if d.came() {
+			d.kept()
+			continue
+		}
 		msg, err := row.toMessage()
 		if err != nil {
 			r.log.logger.LogAttrs(ctx, slog.LevelError, "record with unreadable metadata",
@@ -145,7 +149,7 @@ func (r *reader) deliver(ctx context.Context, d *delivery, rows []row) (at int64
 			attempt += r.failures
 		}
 		if err := r.hand(ctx, d, msg, attempt); err != nil {
-			return row.position, fmt.Errorf("hand over the message: %w", err)
+			return d.failing(), fmt.Errorf("hand over the message: %w", err)
 		}
 		d.kept()
 	}

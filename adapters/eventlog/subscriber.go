@@ -15,6 +15,8 @@ type Options struct {
 	// Batch is how many messages at most share a transaction, 1 to 1000 (default 1). They are handed
 	// over one by one and kept together: when one fails, all come again, then each in its own.
 	Batch int
+	// Bytes ends a batch with the record that comes to them, as they are stored with those before it (default 1 MiB).
+	Bytes int
 	// AckDeadline is the time that a handler has for a message (default 30 s). Then
 	// its context is cancelled, its transaction is rolled back and the message comes again.
 	AckDeadline time.Duration
@@ -29,6 +31,9 @@ type Options struct {
 func (o Options) withDefaults() (Options, error) {
 	if o.Batch == 0 {
 		o.Batch = 1
+	}
+	if o.Bytes == 0 {
+		o.Bytes = 1 << 20
 	}
 	if o.AckDeadline == 0 {
 		o.AckDeadline = 30 * time.Second

@@ -17,12 +17,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// batch is events of one record on their way: what matched, what was resolved, what comes of it.
+// batch is events of one or more records on their way: what matched, what was resolved, what comes of it.
 type batch struct {
 	*work
 	now      time.Time
-	position int64
-	rosters  map[tenant.ID]*roster // as they were at the position
+	position int64                 // of the record whose events are matched
+	rosters  map[tenant.ID]*roster // as they were there, and at the other records
 	cost     int                   // deliveries, at most
 	billing  map[tenant.ID]bool    // who has the feature, asked once a batch
 	lanes    map[dispatch.Lane]LaneState
@@ -75,7 +75,7 @@ func (b *batch) finish(ctx context.Context) error {
 
 // leave leaves an event for its tenant's turn.
 func (b *batch) leave(key intake.EventKey, place int) {
-	i := slices.IndexFunc(b.plan.Deferred, func(d Deferred) bool { return d.Tenant == key.Tenant })
+	i := slices.IndexFunc(b.plan.Deferred, func(d Deferred) bool { return d.Tenant == key.Tenant && d.Position == b.position })
 	if i < 0 {
 		i = len(b.plan.Deferred)
 		b.plan.Deferred = append(b.plan.Deferred, Deferred{Tenant: key.Tenant, Position: b.position})

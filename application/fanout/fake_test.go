@@ -136,7 +136,7 @@ func sample(id string, t event.Type) event.Event {
 func (w *world) handle(events ...event.Event) fanout.Plan {
 	w.Helper()
 	position, keys := w.accept(events...)
-	if err := w.fanOut.Handle(w.Context(), position, keys); err != nil {
+	if err := w.fanOut.Handle(w.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil {
 		w.Fatal(err)
 	}
 	return w.plan

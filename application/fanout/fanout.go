@@ -203,54 +203,150 @@ const (
 	goneAfter = 30 * time.Second
 )
 
-// Handle fans out the events of one record of the log, inside the transaction that consumes it. What would keep other
-// tenants waiting is deferred: too much at once, the events of a tenant that has had much while the log was behind, and
+// Record is what the log says of events that were accepted together: where it stands, and their names.
+type Record struct {
+	Position int64
+	Keys     []intake.EventKey
+}
+
+// Handle fans out the events of records of the log, oldest first, inside the transaction that consumes them. What would keep
+// other tenants waiting is deferred: too much at once, the events of a tenant that has had much while the log was behind, and
 // those of one of which others wait already. So the order of a tenant's events stays.
-func (f *FanOut) Handle(ctx context.Context, position int64, keys []intake.EventKey) error {
-	if err := f.index.advance(ctx, f.Store, position); err != nil {
-		return err
+func (f *FanOut) Handle(ctx context.Context, records []Record) error {
+	if !f.mayDefer {
+		may, err := f.Store.MayDefer(ctx, f.Now().Add(-goneAfter))
+		if err != nil {
+			return fmt.Errorf("look for processes that do not know of turns: %w", err)
+		}
+		f.mayDefer = may
 	}
-	owners := ownersOf(keys)
-	deferring, err := f.Store.Deferring(ctx, owners)
+	for len(records) > 0 {
+		n, err := f.index.advance(ctx, f.Store, records)
+		if err != nil {
+			return err
+		}
+		if err := f.handle(ctx, records[:n]); err != nil {
+			return err
+		}
+		records = records[n:]
+	}
+	return nil
+}
+
+// handle fans out records that the same subscriptions govern, as many in one go as it would leave nothing of for turns.
+func (f *FanOut) handle(ctx context.Context, records []Record) error {
+	deferring, err := f.Store.Deferring(ctx, ownersOf(records))
 	if err != nil {
 		return fmt.Errorf("look for tenants of which events wait: %w", err)
 	}
-	b := f.begin(position, f.index.rosters)
-	if !f.mayDefer {
-		if f.mayDefer, err = f.Store.MayDefer(ctx, b.now.Add(-goneAfter)); err != nil {
-			return fmt.Errorf("look for processes that do not know of turns: %w", err)
-		}
-	}
-	places, now := map[intake.EventKey]int{}, []intake.EventKey{}
-	for place, key := range keys {
-		if places[key] = place; deferring[key.Tenant] {
-			b.leave(key, place)
-		} else {
-			now = append(now, key)
-		}
-	}
-	events, err := f.Store.Events(ctx, now)
+	parts, err := f.load(ctx, records, deferring)
 	if err != nil {
-		return fmt.Errorf("load %d accepted events: %w", len(now), err)
-	}
-	if len(events) > 0 && b.now.Sub(events[0].At) < late {
-		clear(f.spent)
-	}
-	share := f.AtOnce
-	if len(owners) > 1 { // no one of them takes all
-		share /= 2
-	}
-	if err := f.unreadable(position, events); err != nil {
 		return err
 	}
-	for _, e := range events {
+	for len(parts) > 0 {
+		b := f.begin(parts[0].Position, f.index.rosters)
+		if first := parts[0].events; len(first) > 0 && b.now.Sub(first[0].At) < late {
+			clear(f.spent)
+		}
+		n, share := f.together(parts)
+		for _, p := range parts[:n] {
+			if err := f.fanOut(ctx, b, p, deferring, share); err != nil {
+				return err
+			}
+		}
+		if err := b.finish(ctx); err != nil {
+			return err
+		}
+		for _, d := range b.plan.Deferred {
+			deferring[d.Tenant] = true
+		}
+		parts = parts[n:]
+	}
+	return nil
+}
+
+// part is a record with its events, but those of tenants of which others wait, and those that are gone.
+type part struct {
+	Record
+	events []intake.Accepted
+}
+
+// load reads the events of the records in one go.
+func (f *FanOut) load(ctx context.Context, records []Record, deferring map[tenant.ID]bool) ([]part, error) {
+	var keys []intake.EventKey
+	for _, r := range records {
+		for _, key := range r.Keys {
+			if !deferring[key.Tenant] {
+				keys = append(keys, key)
+			}
+		}
+	}
+	events, err := f.Store.Events(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("load %d accepted events: %w", len(keys), err)
+	}
+	parts := make([]part, len(records))
+	for i, r := range records {
+		n := 0
+		for _, key := range r.Keys {
+			if n < len(events) && events[n].Key() == key {
+				n++
+			}
+		}
+		parts[i] = part{r, events[:n]}
+		if err := f.unreadable(r.Position, parts[i].events); err != nil {
+			return nil, err
+		}
+		events = events[n:]
+	}
+	return parts, nil
+}
+
+// together is how many of the parts are handled in one go, and each tenant's share of it: the first, and of those behind it
+// as many as leave nothing for turns. So a record that others stand behind is treated as one that is alone.
+func (f *FanOut) together(parts []part) (n, share int) {
+	total, most, costs := 0, 0, map[tenant.ID]int{}
+	for n, p := range parts {
+		before := share
+		for _, key := range p.Keys {
+			costs[key.Tenant] += 0
+		}
+		for _, e := range p.events {
+			cost := f.index.rosters[e.TenantID].cost(e.Type)
+			total += cost
+			costs[e.TenantID] += cost
+			most = max(most, f.spent[e.TenantID]+costs[e.TenantID])
+		}
+		if share = f.AtOnce; len(costs) > 1 { // no one of them takes all
+			share /= 2
+		}
+		if n > 0 && (total > f.AtOnce || most > share) {
+			return n, before
+		}
+	}
+	return len(parts), share
+}
+
+// fanOut matches the part's events, and leaves those for their tenant's turn that are not to be handled now.
+func (f *FanOut) fanOut(ctx context.Context, b *batch, p part, deferring map[tenant.ID]bool, share int) error {
+	b.position = p.Position
+	for place, key := range p.Keys {
+		if deferring[key.Tenant] {
+			b.leave(key, place)
+			continue
+		}
+		if len(p.events) == 0 || p.events[0].Key() != key {
+			continue
+		}
+		e := p.events[0]
+		p.events = p.events[1:]
 		if !f.affords(b, e, share) {
-			b.leave(e.Key(), places[e.Key()])
+			b.leave(key, place)
 		} else if err := b.match(ctx, e); err != nil {
 			return err
 		}
 	}
-	return b.finish(ctx)
+	return nil
 }
 
 // affords says whether the event is handled now, and counts what it comes to. A tenant has its share, and all together no
@@ -266,10 +362,12 @@ func (f *FanOut) affords(b *batch, e intake.Accepted, share int) bool {
 	return true
 }
 
-func ownersOf(keys []intake.EventKey) (list []tenant.ID) {
-	for _, key := range keys {
-		if !slices.Contains(list, key.Tenant) {
-			list = append(list, key.Tenant)
+func ownersOf(records []Record) (list []tenant.ID) {
+	for _, r := range records {
+		for _, key := range r.Keys {
+			if !slices.Contains(list, key.Tenant) {
+				list = append(list, key.Tenant)
+			}
 		}
 	}
 	return list

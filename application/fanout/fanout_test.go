@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -88,14 +89,14 @@ func TestAnErrorIsAnError(t *testing.T) {
 			w.billing[acme] = true
 			w.fail[call] = broken
 			position, keys := w.accept(sample("evt_1", event.BillingEventReady))
-			if err := w.fanOut.Handle(t.Context(), position, keys); !errors.Is(err, broken) {
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); !errors.Is(err, broken) {
 				t.Errorf("got %v", err)
 			}
 			if len(w.plan.Scheduled)+len(w.plan.Gated)+len(w.taken)+w.inFlight != 0 {
 				t.Errorf("left %+v and %d slots behind", w.plan, w.inFlight)
 			}
 			delete(w.fail, call)
-			if err := w.fanOut.Handle(t.Context(), position, keys); err != nil || len(w.plan.Scheduled) != 1 || len(w.taken) != 1 {
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil || len(w.plan.Scheduled) != 1 || len(w.taken) != 1 {
 				t.Errorf("handled again: %v, %+v", err, w.plan)
 			}
 		})
@@ -141,7 +142,7 @@ func TestAnEventThatCannotBeReadIsSetAside(t *testing.T) {
 	damaged := errors.New("damaged")
 	w.events[keys[0]] = intake.Accepted{Event: event.Event{TenantID: acme, ID: "evt_bad", Type: event.TargetImported}, At: w.events[keys[0]].At, Unreadable: damaged}
 	refused := 0
-	for ; w.fanOut.Handle(t.Context(), position, keys) != nil; refused++ {
+	for ; w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}) != nil; refused++ {
 		if refused > 20 {
 			t.Fatal("it comes again for ever, and holds up all that is behind it")
 		}

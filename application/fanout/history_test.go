@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -33,7 +34,7 @@ func TestAnEventIsGovernedByWhatWasInForceWhenItWasAccepted(t *testing.T) {
 			position, keys := w.accept(sample("evt_before", event.VisitReportApproved))
 			w.change("sub_1", c)
 			after, keysAfter := w.accept(sample("evt_after", event.TargetImported))
-			if err := w.fanOut.Handle(t.Context(), position, keys); err != nil {
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil {
 				t.Fatal(err)
 			}
 			before := w.plan
@@ -47,7 +48,7 @@ func TestAnEventIsGovernedByWhatWasInForceWhenItWasAccepted(t *testing.T) {
 				t.Errorf("handed over %d, and noted sweeps %v", len(w.taken), before.Sweeps)
 			}
 			w.taken = nil
-			if err := w.fanOut.Handle(t.Context(), after, keysAfter); err != nil {
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: after, Keys: keysAfter}}); err != nil {
 				t.Fatal(err)
 			}
 			if matched := len(w.plan.Scheduled) == 1; matched != (name == "filter") {
@@ -55,7 +56,7 @@ func TestAnEventIsGovernedByWhatWasInForceWhenItWasAccepted(t *testing.T) {
 			}
 			// The transaction of both was rolled back: they are handled anew.
 			w.taken = nil
-			if err := w.fanOut.Handle(t.Context(), position, keys); err != nil {
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil {
 				t.Fatal(err)
 			}
 			if string(w.plan.Bodies[0].Bytes) != string(before.Bodies[0].Bytes) || w.plan.Scheduled[0].Delivery.SubscriptionVersion != 1 ||
@@ -72,7 +73,7 @@ func TestWhatIsActiveAgainIsReleased(t *testing.T) {
 	w.change("sub_1", subscription.Paused{At: start})
 	position, keys := w.accept(sample("evt_1", event.VisitReportApproved))
 	w.change("sub_1", subscription.Resumed{At: start})
-	if err := w.fanOut.Handle(t.Context(), position, keys); err != nil {
+	if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil {
 		t.Fatal(err)
 	}
 	if len(w.taken) != 0 || w.plan.Scheduled[0].Delivery.Status != delivery.StatusParked || !slices.Equal(w.plan.Sweeps, []sweep.Sweep{{Lane: lane, Action: sweep.Release}}) {
@@ -86,11 +87,11 @@ func TestAStreamThatCannotBeIsAnErrorUntilItIsMended(t *testing.T) {
 	good := slices.Clone(w.changes)
 	w.changes = append(w.changes, w.changes[0]) // created twice
 	position, keys := w.accept(sample("evt_1", event.VisitReportApproved))
-	if err := w.fanOut.Handle(t.Context(), position, keys); err == nil {
+	if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err == nil {
 		t.Error("no error")
 	}
 	w.changes = good
-	if err := w.fanOut.Handle(t.Context(), position, keys); err != nil || len(w.plan.Scheduled) != 1 {
+	if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil || len(w.plan.Scheduled) != 1 {
 		t.Errorf("afterwards %v, %+v", err, w.plan)
 	}
 }
@@ -133,7 +134,7 @@ func TestHistories(t *testing.T) {
 				w.restart()
 			}
 			w.taken = nil
-			if err := w.fanOut.Handle(t.Context(), positions[i], keysOf(records[i])); err != nil {
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: positions[i], Keys: keysOf(records[i])}}); err != nil {
 				rt.Fatal(err)
 			}
 			if got := standing(w, records[i][0].ID); !slices.Equal(got, want[records[i][0].ID]) {

@@ -43,28 +43,39 @@ func newIndex() *index { return &index{rosters: map[tenant.ID]*roster{}} }
 // changesPerRead bounds what one read of the log brings into memory.
 const changesPerRead = 1000
 
-// advance moves the index to the position. A position behind it, which happens when a
-// transaction was rolled back after the index had moved, starts it anew.
-func (ix *index) advance(ctx context.Context, store Store, position int64) error {
-	if position < ix.position {
+// advance moves the index to the first of the records, and further to the last that the same subscriptions govern: it says
+// how many records that are, one at least. A position behind it, which happens when a transaction was rolled back after the
+// index had moved, starts it anew.
+func (ix *index) advance(ctx context.Context, store Store, records []Record) (int, error) {
+	first, last := records[0].Position, records[len(records)-1].Position
+	if first < ix.position {
 		*ix = *newIndex()
 	}
 	for {
-		changes, err := store.SubscriptionChanges(ctx, ix.position, position, changesPerRead)
+		changes, err := store.SubscriptionChanges(ctx, ix.position, last, changesPerRead)
 		if err != nil {
-			return fmt.Errorf("read subscription changes up to %d: %w", position, err)
+			return 0, fmt.Errorf("read subscription changes up to %d: %w", last, err)
 		}
-		for _, c := range changes {
+		behind := slices.IndexFunc(changes, func(c SubscriptionChange) bool { return c.Position > first })
+		applied := changes
+		if behind >= 0 {
+			applied = changes[:behind]
+		}
+		for _, c := range applied {
 			if err := ix.apply(c); err != nil {
 				*ix = *newIndex()
-				return err
+				return 0, err
 			}
 		}
-		if len(changes) < changesPerRead {
-			ix.position = position
-			return nil
+		n := len(records)
+		if behind >= 0 {
+			n = slices.IndexFunc(records, func(r Record) bool { return r.Position > changes[behind].Position })
+		} else if len(changes) == changesPerRead {
+			ix.position = changes[len(changes)-1].Position
+			continue
 		}
-		ix.position = changes[len(changes)-1].Position
+		ix.position = records[n-1].Position
+		return n, nil
 	}
 }
 

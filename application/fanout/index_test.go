@@ -41,7 +41,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 			Change: subscription.Created{At: time.Unix(0, 0), ID: id, Tenant: "acme", Settings: subscription.Settings{EventTypes: filter}}})
 	}
 	ix := newIndex()
-	if err := ix.advance(t.Context(), s, all); err != nil {
+	if _, err := ix.advance(t.Context(), s, []Record{{Position: all}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.reads > all/changesPerRead+1 {
@@ -52,7 +52,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 		t.Fatalf("%d match", len(first))
 	}
 	for i := range 1000 { // more events, and nothing new of the subscriptions
-		if err := ix.advance(t.Context(), s, all+1+int64(i)); err != nil {
+		if _, err := ix.advance(t.Context(), s, []Record{{Position: all + 1 + int64(i)}}); err != nil {
 			t.Fatal(err)
 		}
 		if again := ix.rosters["acme"].matching(event.VisitReportApproved); &again[0] != &first[0] {

@@ -47,10 +47,10 @@ func (b *batch) tally(m *matched) *Tally {
 	at := slices.IndexFunc(b.tallies, func(t Tally) bool { return t.Tenant == owner && t.Hour.Equal(hour) })
 	if at < 0 {
 		at = len(b.tallies)
-		b.tallies = append(b.tallies, Tally{Tenant: owner, Hour: hour, FirstPosition: m.position})
+		b.tallies = append(b.tallies, Tally{Tenant: owner, Hour: hour, FirstPosition: m.position, LastPosition: m.position})
 	}
 	t := &b.tallies[at]
-	t.LastPosition = m.position
+	t.FirstPosition, t.LastPosition = min(t.FirstPosition, m.position), max(t.LastPosition, m.position)
 	t.Events++
 	t.Expected += m.governing
 	t.FeatureGated += m.gated

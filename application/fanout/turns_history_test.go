@@ -77,7 +77,7 @@ func (h *history) emits(rt *rapid.T) {
 		}
 	}
 	position, keys := h.accept(events...)
-	h.records = append(h.records, func() error { return h.fanOut.Handle(h.Context(), position, keys) })
+	h.records = append(h.records, func() error { return h.fanOut.Handle(h.Context(), []fanout.Record{{Position: position, Keys: keys}}) })
 }
 
 func (h *history) handles(rt *rapid.T) {

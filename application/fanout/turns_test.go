@@ -138,7 +138,7 @@ func TestATenantThatHadMuchWaitsOnlyWhileTheLogIsBehind(t *testing.T) {
 				a.At = start
 				w.events[keys[0]] = a
 			}
-			if err := w.fanOut.Handle(t.Context(), position, keys); err != nil {
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil {
 				t.Fatal(err)
 			}
 			got = append(got, scheduledIn(w.plan))

@@ -13,6 +13,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 )
 
@@ -22,6 +23,8 @@ type Log interface {
 	Subscriber(group string) (message.Subscriber, error)
 	// InTransaction gives a handler's context the transaction that moves the group's offset.
 	InTransaction(message.HandlerFunc) message.HandlerFunc
+	// Rest takes the messages that came behind that of ctx: they are acknowledged with it, or come again with it, each alone.
+	Rest(ctx context.Context) []*message.Message
 	Publisher() message.Publisher
 }
 
@@ -36,7 +39,7 @@ const FanOutGroup = "fanout"
 
 // FanOut handles accepted events.
 type FanOut interface {
-	Handle(ctx context.Context, position int64, keys []intake.EventKey) error
+	Handle(ctx context.Context, records []fanout.Record) error
 }
 
 // errPoison marks a message that no repetition can handle.
@@ -60,7 +63,7 @@ func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, e
 		group, topic string
 		handle       func(*message.Message) error
 	}{
-		{FanOutGroup, TopicEvents, handleEvents(fanOut)},
+		{FanOutGroup, TopicEvents, handleEvents(records, fanOut)},
 	} {
 		subscriber, err := records.Subscriber(route.group)
 		if err != nil {
@@ -101,16 +104,29 @@ func recovered(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-func handleEvents(fanOut FanOut) func(*message.Message) error {
+// handleEvents fans out all records that are there in one go.
+func handleEvents(records Log, fanOut FanOut) func(*message.Message) error {
 	return func(msg *message.Message) error {
-		position, err := strconv.ParseInt(msg.Metadata.Get("position"), 10, 64)
-		if err != nil {
-			return fmt.Errorf("%w: its position: %w", errPoison, err)
+		rest := records.Rest(msg.Context())
+		list := make([]fanout.Record, 0, 1+len(rest))
+		for _, m := range append([]*message.Message{msg}, rest...) {
+			r, err := record(m)
+			if err != nil {
+				return err
+			}
+			list = append(list, r)
 		}
-		keys, err := intake.DecodeKeys(msg.Payload)
-		if err != nil {
-			return fmt.Errorf("%w: its names of events: %w", errPoison, err)
-		}
-		return fanOut.Handle(msg.Context(), position, keys)
+		return fanOut.Handle(msg.Context(), list)
 	}
+}
+
+// record reads what a message of the events topic says.
+func record(msg *message.Message) (r fanout.Record, err error) {
+	if r.Position, err = strconv.ParseInt(msg.Metadata.Get("position"), 10, 64); err != nil {
+		return r, fmt.Errorf("%w: its position: %w", errPoison, err)
+	}
+	if r.Keys, err = intake.DecodeKeys(msg.Payload); err != nil {
+		return r, fmt.Errorf("%w: its names of events: %w", errPoison, err)
+	}
+	return r, nil
 }

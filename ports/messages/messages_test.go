@@ -15,6 +15,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/ports/messages"
 )
@@ -47,12 +48,13 @@ func (l topics) Subscriber(group string) (message.Subscriber, error) {
 	if l.noSubscriber != nil {
 		return nil, l.noSubscriber
 	}
-	return l.Log.Subscriber(group, eventlog.Options{Batch: 1})
+	return l.Log.Subscriber(group, eventlog.Options{Batch: 10, MaxPause: time.Millisecond})
 }
 func (l topics) InTransaction(next message.HandlerFunc) message.HandlerFunc {
 	return eventlog.InTransaction(next)
 }
-func (l topics) Publisher() message.Publisher { return l.Log.Publisher() }
+func (l topics) Rest(ctx context.Context) []*message.Message { return eventlog.Rest(ctx) }
+func (l topics) Publisher() message.Publisher                { return l.Log.Publisher() }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -69,8 +71,18 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// Handle is fan-out. It leaves a trace that the transaction takes back when it fails.
-func (w *world) Handle(ctx context.Context, position int64, keys []intake.EventKey) error {
+// Handle is fan-out.
+func (w *world) Handle(ctx context.Context, records []fanout.Record) error {
+	for _, r := range records {
+		if err := w.handleOne(ctx, r.Position, r.Keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// handleOne leaves a trace that the transaction takes back when it fails.
+func (w *world) handleOne(ctx context.Context, position int64, keys []intake.EventKey) error {
 	err := w.db.Update(ctx, func(ctx context.Context, tx *sqlite.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, 'n', 0)`, "effect-"+strconv.FormatInt(position, 10))
 		return err

@@ -192,12 +192,11 @@ func (p *process) handle(batch memory.Batch) error {
 		if err := p.store.Advance(ctx, batch); err != nil {
 			return err
 		}
-		for _, r := range batch.Records {
-			if err := p.fanOut.Handle(ctx, r.Position, r.Keys); err != nil {
-				return err
-			}
+		records := make([]fanout.Record, len(batch.Records))
+		for i, r := range batch.Records {
+			records[i] = fanout.Record{Position: r.Position, Keys: r.Keys}
 		}
-		return nil
+		return p.fanOut.Handle(ctx, records)
 	})
 }
 

@@ -34,6 +34,7 @@ type delivery struct {
 	mu       sync.Mutex
 	tx       *postgres.Tx
 	acked    int // messages of the batch so far
+	taken    int // of the batch, those that came with one before them, counted from its beginning
 	failed   error
 	failedAt int64
 	over     bool
@@ -66,6 +67,16 @@ func Join(ctx context.Context) (context.Context, error) {
 func Attempt(ctx context.Context) int {
 	h, _ := ctx.Value(handedKey{}).(handed)
 	return h.attempt
+}
+
+// Rest takes the messages behind that of ctx in its batch. They are not handed over: they are acknowledged with it, and when
+// it fails they come again with it, each alone. So it cannot be settled in a new transaction: nobody knows which of them failed.
+func Rest(ctx context.Context) []*message.Message {
+	h, ok := ctx.Value(handedKey{}).(handed)
+	if !ok {
+		return nil
+	}
+	return h.delivery.rest()
 }
 
 // InTransaction is a middleware: the handler's message gets a context as by Join. When the handler fails,
@@ -122,6 +133,31 @@ func (d *delivery) begin(ctx context.Context) error {
 	return nil
 }
 
+func (d *delivery) rest() (list []*message.Message) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, row := range d.rows[min(len(d.rows), max(d.acked+1, d.taken)):] {
+		msg, _ := row.toMessage() // its error was logged when it was read
+		list = append(list, msg)
+		d.taken = len(d.rows)
+	}
+	return list
+}
+
+// failing is the position up to which messages fail when the next one does.
+func (d *delivery) failing() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.rows[max(d.acked, d.taken-1)].position
+}
+
+// came says whether the next message came with one before it.
+func (d *delivery) came() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acked < d.taken
+}
+
 // joined says whether the delivery has a transaction open.
 func (d *delivery) joined() bool {
 	d.mu.Lock()
@@ -149,8 +185,8 @@ func (d *delivery) failure() error {
 	return d.failed
 }
 
-// undo rolls back what was written. The delivery may begin anew, unless that
-// would forget what earlier messages of the batch wrote.
+// undo rolls back what was written. The delivery may begin anew, unless that would forget what earlier messages of
+// the batch wrote, or several were handled together.
 func (d *delivery) undo() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -158,7 +194,7 @@ func (d *delivery) undo() error {
 		return nil
 	}
 	tx := d.tx
-	d.tx, d.over = nil, d.acked > 0
+	d.tx, d.over = nil, d.acked > 0 || d.taken > 0
 	return tx.Rollback()
 }
 

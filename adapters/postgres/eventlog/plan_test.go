@@ -47,7 +47,7 @@ func TestReadingIsASearch(t *testing.T) {
 		args  []any
 		uses  string
 	}{
-		"records":      {selectRecords, []any{int64(1), "g", "t7", 100, "me", false}, "Index Scan using records_w4_by_topic"},
+		"records":      {selectRecords, []any{int64(1), "g", "t7", 100, "me", false, 1000}, "Index Scan using records_w4_by_topic"},
 		"claim":        {claim, []any{int64(1), "g", "t7"}, "consumer_offsets"},
 		"move offset":  {moveOffset, []any{"g", "t7", int64(1), int64(2), "me"}, "Update on consumer_offsets"},
 		"begin offset": {beginOffset, []any{"g", "t7", int64(0), int64(2), "me"}, "Conflict Arbiter Indexes: consumer_offsets_pkey"},
@@ -94,7 +94,7 @@ func TestWhoStandsByLeavesTheLock(t *testing.T) {
 				return err
 			}
 			count := func(pgx.Rows) error { rows++; return nil }
-			if err := db.Query(ctx, count, selectRecords, int64(1), "g", c.topic, 4, "me", c.takeOver); err != nil {
+			if err := db.Query(ctx, count, selectRecords, int64(1), "g", c.topic, 4, "me", c.takeOver, 1000); err != nil {
 				return err
 			}
 			return errors.Join(errUndo, db.Query(ctx, func(r pgx.Rows) error { return r.Scan(&locked) },

@@ -167,13 +167,17 @@ func (r *reader) relay(msg *message.Message) {
 	if d.failure() != nil {
 		return
 	}
+	if d.came() {
+		d.kept()
+		return
+	}
 	next := d.rows[d.acked]
 	attempt := 1
 	if next.position == r.failedAt {
 		attempt += r.failures
 	}
 	if err := r.hand(d, msg.Copy(), attempt); err != nil {
-		d.fail(next.position, fmt.Errorf("hand over the message: %w", err))
+		d.fail(d.failing(), fmt.Errorf("hand over the message: %w", err))
 		return
 	}
 	d.kept()

@@ -69,7 +69,7 @@ func (r *reader) read(query string, args []any) ([]row, error) {
 		return nil, nil
 	}
 	if !found.mine && len(found.rows) > 0 && found.holder != r.log.db.Name() { // nobody gets on with these
-		if found, err = r.look(query, append(slices.Clone(args[:len(args)-1]), true)); err != nil {
+		if found, err = r.look(query, takingOver(args)); err != nil {
 			return nil, err
 		}
 	}
@@ -78,6 +78,13 @@ func (r *reader) read(query string, args []any) ([]row, error) {
 	}
 	r.current = &delivery{db: r.log.db, key: r.key, from: found.from, rows: found.rows}
 	return found.rows, nil
+}
+
+// takingOver are the arguments of a look that tries the lock in any case.
+func takingOver(args []any) []any {
+	args = slices.Clone(args)
+	args[takesOver] = true
+	return args
 }
 
 // found is what a look at the log gave: where the group's offset is, who moved it last, and what comes behind it.
