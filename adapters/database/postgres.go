@@ -67,7 +67,7 @@ func (s postgresServer) Watch(ctx context.Context, due func(), subscription func
 type postgresLog struct{ *eventlog.Log }
 
 func (l postgresLog) Subscriber(group string) (message.Subscriber, error) {
-	return l.Log.Subscriber(group, eventlog.Options{Batch: 4, AckDeadline: handledWithin}) // a transaction costs round trips
+	return l.Log.Subscriber(group, eventlog.Options{Batch: 32, Bytes: 8 << 10, AckDeadline: handledWithin})
 }
 
 func (l postgresLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {

@@ -47,7 +47,7 @@ func (f sqliteFile) Watch(ctx context.Context, due func(), subscription func(dis
 type sqliteLog struct{ *eventlog.Log }
 
 func (l sqliteLog) Subscriber(group string) (message.Subscriber, error) {
-	return l.Log.Subscriber(group, eventlog.Options{Batch: 4, AckDeadline: handledWithin}) // there is one writer: nobody holds it for long, nor waits for it for each record
+	return l.Log.Subscriber(group, eventlog.Options{Batch: 16, Bytes: 3 << 10, AckDeadline: handledWithin}) // there is one writer: nobody holds it for long, nor waits for it for each record
 }
 
 func (l sqliteLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {
