@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -98,6 +100,83 @@ func TestABatchIsKeptTogether(t *testing.T) {
 		msg.Ack()
 	}
 	f.waitForOffset(4)
+}
+
+// The rest of a batch comes with the message that takes it, and is kept or undone with it.
+func TestTheRestOfABatch(t *testing.T) {
+	f := newFixture(t)
+	f.publish("a", "b", "c")
+	_, messages := f.subscribe(group, eventlog.Options{Batch: 3, MaxPause: time.Millisecond})
+	msg := f.receive(messages, "a")
+	if got := uuids(eventlog.Rest(msg.Context())); !slices.Equal(got, []string{"b", "c"}) {
+		t.Fatalf("behind a came %v", got)
+	}
+	if got := uuids(eventlog.Rest(msg.Context())); len(got) != 0 {
+		t.Errorf("then %v once more", got)
+	}
+	if _, err := eventlog.InTransaction(f.failing())(msg); !errors.Is(err, errHandler) {
+		t.Fatalf("got %v, want the handler's error", err)
+	}
+	// Nobody knows which of them failed: none is settled.
+	if _, err := eventlog.InTransaction(f.toPoison)(msg); !errors.Is(err, eventlog.ErrOver) {
+		t.Fatalf("settling after the batch was undone gave %v, want %v", err, eventlog.ErrOver)
+	}
+	msg.Nack()
+	for i, name := range []string{"a", "b", "c"} {
+		msg := f.receive(messages, name)
+		if rest := uuids(eventlog.Rest(msg.Context())); len(rest) != 0 {
+			t.Errorf("behind %s came %v, which is to come alone now", name, rest)
+		}
+		if effects, offset := f.effects(), f.offset(); effects != int64(i) || offset != int64(i) {
+			t.Errorf("before %s there are %d effects and offset %d, want %d", name, effects, offset, i)
+		}
+		f.affect(msg)
+		msg.Ack()
+	}
+	f.waitForOffset(3)
+	f.publish("d", "e", "f", "g")
+	for taken := 0; taken < 4; { // they may be read before all are there
+		msg := <-messages
+		rest := eventlog.Rest(msg.Context())
+		f.affect(msg)
+		msg.Ack()
+		taken += 1 + len(rest)
+	}
+	f.waitForOffset(7)
+	if got := eventlog.Rest(t.Context()); got != nil {
+		t.Errorf("behind no message came %v", uuids(got))
+	}
+}
+
+// A batch ends with the message that comes to its bytes.
+func TestABatchHasItsBytes(t *testing.T) {
+	f := newFixture(t)
+	large := make([]message.Payload, 4)
+	sent := make([]*message.Message, 4)
+	for i := range large {
+		large[i] = make([]byte, 4000)
+		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(large[i]) // what cannot be packed
+		sent[i] = message.NewMessage(string(rune('a'+i)), large[i])
+	}
+	if err := f.log.Publisher().Publish(topic, sent...); err != nil {
+		t.Fatal(err)
+	}
+	_, messages := f.subscribe(group, eventlog.Options{Batch: 10, Bytes: 6000})
+	for _, want := range [][]string{{"b"}, {"d"}} {
+		msg := <-messages
+		if got := uuids(eventlog.Rest(msg.Context())); !slices.Equal(got, want) {
+			t.Errorf("behind %s came %v, want %v", msg.UUID, got, want)
+		}
+		msg.Ack()
+	}
+	f.waitForOffset(4)
+}
+
+func uuids(messages []*message.Message) (list []string) {
+	for _, msg := range messages {
+		list = append(list, msg.UUID)
+	}
+	return list
 }
 
 func TestNobodyKeepsTheWriterByNotReceiving(t *testing.T) {

@@ -215,6 +215,7 @@ func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) 
 		return errors.New("handed over before the commit")
 	}
 	ended(w.commitErr == nil)
+	w.takenBefore = len(w.taken)
 	return nil
 }
 

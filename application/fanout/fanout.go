@@ -331,19 +331,17 @@ func (f *FanOut) together(parts []part) (n, share int) {
 func (f *FanOut) fanOut(ctx context.Context, b *batch, p part, deferring map[tenant.ID]bool, share int) error {
 	b.position = p.Position
 	for place, key := range p.Keys {
-		if deferring[key.Tenant] {
-			b.leave(key, place)
-			continue
+		var e intake.Accepted
+		there := len(p.events) > 0 && p.events[0].Key() == key
+		if there {
+			e, p.events = p.events[0], p.events[1:]
 		}
-		if len(p.events) == 0 || p.events[0].Key() != key {
-			continue
-		}
-		e := p.events[0]
-		p.events = p.events[1:]
-		if !f.affords(b, e, share) {
+		if deferring[key.Tenant] || there && !f.affords(b, e, share) {
 			b.leave(key, place)
-		} else if err := b.match(ctx, e); err != nil {
-			return err
+		} else if there {
+			if err := b.match(ctx, e); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -57,22 +57,22 @@ func (ix *index) advance(ctx context.Context, store Store, records []Record) (in
 			return 0, fmt.Errorf("read subscription changes up to %d: %w", last, err)
 		}
 		behind := slices.IndexFunc(changes, func(c SubscriptionChange) bool { return c.Position > first })
-		applied := changes
-		if behind >= 0 {
-			applied = changes[:behind]
+		if behind < 0 {
+			behind = len(changes)
 		}
-		for _, c := range applied {
+		for _, c := range changes[:behind] {
 			if err := ix.apply(c); err != nil {
 				*ix = *newIndex()
 				return 0, err
 			}
 		}
-		n := len(records)
-		if behind >= 0 {
-			n = slices.IndexFunc(records, func(r Record) bool { return r.Position > changes[behind].Position })
-		} else if len(changes) == changesPerRead {
-			ix.position = changes[len(changes)-1].Position
+		if behind == changesPerRead {
+			ix.position = changes[behind-1].Position
 			continue
+		}
+		n := 1
+		for n < len(records) && (behind == len(changes) || records[n].Position < changes[behind].Position) {
+			n++
 		}
 		ix.position = records[n-1].Position
 		return n, nil

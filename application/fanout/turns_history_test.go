@@ -51,7 +51,7 @@ type history struct {
 	ids     []string
 	order   []string            // events
 	want    map[string][]string // receivers of an event
-	records []func() error      // that were not handled
+	records []fanout.Record     // that were not handled
 }
 
 func (h *history) changes(rt *rapid.T) {
@@ -77,17 +77,18 @@ func (h *history) emits(rt *rapid.T) {
 		}
 	}
 	position, keys := h.accept(events...)
-	h.records = append(h.records, func() error { return h.fanOut.Handle(h.Context(), []fanout.Record{{Position: position, Keys: keys}}) })
+	h.records = append(h.records, fanout.Record{Position: position, Keys: keys})
 }
 
 func (h *history) handles(rt *rapid.T) {
 	if len(h.records) == 0 {
 		return
 	}
-	if err := h.records[0](); err != nil {
+	n := rapid.IntRange(1, len(h.records)).Draw(rt, "records")
+	if err := h.fanOut.Handle(h.Context(), h.records[:n]); err != nil {
 		rt.Fatal(err)
 	}
-	h.records = h.records[1:]
+	h.records = h.records[n:]
 }
 
 func (h *history) check(rt *rapid.T) {

@@ -97,7 +97,11 @@ func bugsOfFanOut() []simulation.Bug {
 		}),
 		bug("the index runs ahead of the event", func(s *store) {
 			s.changes = func(ctx context.Context, after, _ int64, limit int) ([]fanout.SubscriptionChange, error) {
-				return s.Store.SubscriptionChanges(ctx, after, 1<<60, limit)
+				list, err := s.Store.SubscriptionChanges(ctx, after, 1<<60, limit)
+				for i := range list {
+					list[i].Position = after + 1
+				}
+				return list, err
 			}
 		}),
 		bug("records of every tenant are found", func(s *store) {

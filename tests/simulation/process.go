@@ -38,6 +38,7 @@ type process struct {
 	settling    bool // the loops have to end
 	loops       []*activity
 	incarnation string
+	atOnce      int // records of the log that it takes
 
 	store        Store
 	intake       *intake.Intake
@@ -65,6 +66,9 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	}
 	source := ids.New(p.now, rand.NewChaCha8(random))
 	p.incarnation = source.New("inc_")
+	if p.atOnce = 16; random[1]%2 == 0 { // as if it read each record as soon as it is written
+		p.atOnce = 1
+	}
 	p.store = &session{w.store, p}
 	if w.planted != nil {
 		p.store = w.planted(p.store)
@@ -160,7 +164,7 @@ func (p *process) ends(l loop.Loop) bool {
 func (p *process) consume(a *activity) {
 	w, failures := p.world, 0
 	for !p.dead && !p.stopping {
-		limit := 16
+		limit := p.atOnce
 		if failures > 0 {
 			limit = 1
 		}
