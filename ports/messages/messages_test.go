@@ -256,6 +256,31 @@ func TestWhatCannotBeHandledIsSetAside(t *testing.T) {
 	}
 }
 
+// Records are handled together; one that cannot be is found out and set aside alone, and what the others bring about is kept once.
+func TestPoisonAmongOthersIsSetAsideAlone(t *testing.T) {
+	w := newWorld(t)
+	w.handle = func(_ context.Context, _ int64, keys []intake.EventKey) error {
+		if keys[0].ID == "evt_bad" {
+			panic("it fell")
+		}
+		return nil
+	}
+	for _, id := range []string{"evt_1", "evt_2", "evt_bad", "evt_3"} {
+		w.publish(names(intake.EventKey{Tenant: "acme", ID: id}))
+	}
+	w.run()
+	w.reach(4)
+	if reasons := w.poison(); len(reasons) != 1 || !strings.Contains(reasons[0], "it fell") {
+		t.Errorf("set aside %q", reasons)
+	}
+	if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) LIKE '%evt_bad%'`, messages.TopicPoison); kept != 1 {
+		t.Error("what was set aside is not what fell")
+	}
+	if w.effects() != 3 {
+		t.Errorf("%d effects, want 3", w.effects())
+	}
+}
+
 // Trouble that passes makes the record come again, without what the failed attempt wrote.
 func TestTroubleThatPasses(t *testing.T) {
 	w := newWorld(t)
