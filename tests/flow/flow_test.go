@@ -74,7 +74,8 @@ func (l log) Subscriber(group string) (message.Subscriber, error) {
 func (l log) InTransaction(next message.HandlerFunc) message.HandlerFunc {
 	return eventlog.InTransaction(next)
 }
-func (l log) Publisher() message.Publisher { return l.Log.Publisher() }
+func (l log) Rest(ctx context.Context) []*message.Message { return eventlog.Rest(ctx) }
+func (l log) Publisher() message.Publisher                { return l.Log.Publisher() }
 
 type service struct {
 	intake *intake.Intake
