@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -145,7 +144,7 @@ func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
 	tried := 0
 	defer func() {
 		if r := recover(); r != nil {
-			err = &panicked{tried, fmt.Sprintf("handling it panicked: %v\n%s", r, debug.Stack())}
+			err = &panicked{tried, fmt.Sprintf("handling it panicked: %v", r)}
 		}
 	}()
 	b, names, events, err := t.load(ctx, parts)
