@@ -25,7 +25,7 @@ type Config struct {
 	// MaxIdleConns bounds the idle HTTP/1 connections of all tenants together; 0 means 1024. HTTP/2 has one connection
 	// for each tenant and host; both kinds end after 30 s without use.
 	MaxIdleConns int
-	// MaxIdleConnsPerHost bounds the idle connections of one tenant to one host; 0 means 32.
+	// MaxIdleConnsPerHost bounds the idle connections of one tenant to one host; 0 means 256.
 	MaxIdleConnsPerHost int
 	// MaxConnsPerHost bounds the connections of one tenant to one host, and waiting for one counts against the
 	// timeout; 0 means that only the caller's concurrency bounds them.

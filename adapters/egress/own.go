@@ -29,11 +29,12 @@ func Own(listener net.Addr) ([]netip.AddrPort, error) {
 	return own, nil
 }
 
-// isOwn reports whether the process itself would answer. One that listens on all addresses answers on all of 127.0.0.0/8.
+// isOwn reports whether the process itself would answer. One that listens on all addresses answers on all of 127.0.0.0/8, and
+// one that listens on loopback to who connects to the unspecified address.
 func (g *Guard) isOwn(target netip.AddrPort) bool {
 	addr := target.Addr().Unmap()
 	for _, own := range g.own {
-		if own.Port() == target.Port() && (own.Addr() == addr || own.Addr().IsUnspecified() && addr.IsLoopback()) {
+		if own.Port() == target.Port() && (own.Addr() == addr || own.Addr().IsUnspecified() && addr.IsLoopback() || own.Addr().IsLoopback() && addr.IsUnspecified()) {
 			return true
 		}
 	}

@@ -36,6 +36,19 @@ func TestOwnListenersAreNeverDialled(t *testing.T) {
 	wantKind(t, send(t, client, other.URL), delivery.KindSucceeded)
 }
 
+// Linux connects who asks for the unspecified address to the loopback.
+func TestAProcessThatListensOnLoopbackOwnsTheUnspecifiedAddress(t *testing.T) {
+	guard := NewGuard(mustAllow(t, "0.0.0.0/0"), nil)
+	for listener, want := range map[string]bool{"127.0.0.1:8080": true, "[::1]:8080": true, "192.0.2.1:8080": false} {
+		guard.own = []netip.AddrPort{netip.MustParseAddrPort(listener)}
+		for _, target := range []string{"0.0.0.0:8080", "[::]:8080"} {
+			if got := guard.isOwn(netip.MustParseAddrPort(target)); got != want {
+				t.Errorf("%s, listening on %s: %v", target, listener, got)
+			}
+		}
+	}
+}
+
 func TestAProcessThatListensEverywhereOwnsAllOfItsAddresses(t *testing.T) {
 	own, err := Own(&net.TCPAddr{IP: net.IPv6unspecified, Port: 8080})
 	if err != nil {
