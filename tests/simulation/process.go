@@ -38,7 +38,8 @@ type process struct {
 	settling    bool // the loops have to end
 	loops       []*activity
 	incarnation string
-	atOnce      int // records of the log that it takes
+	atOnce      int           // records of the log that it takes
+	behind      time.Duration // how long it leaves what it takes next in the log
 
 	store        Store
 	intake       *intake.Intake
@@ -68,6 +69,9 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.incarnation = source.New("inc_")
 	if p.atOnce = 16; random[1]%2 == 0 { // as if it read each record as soon as it is written
 		p.atOnce = 1
+	}
+	if random[2]%4 == 0 { // as if it had much else to fan out
+		p.behind = time.Duration(random[3]%8) * time.Second
 	}
 	p.store = &session{w.store, p}
 	if w.planted != nil {
@@ -185,7 +189,7 @@ func (p *process) consume(a *activity) {
 			failures++
 		default:
 			failures = 0
-			a.sleep(w.now, nil)
+			a.sleep(w.now.Add(p.behind), nil)
 		}
 	}
 }
