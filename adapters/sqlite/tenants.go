@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -16,7 +17,6 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	keys "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
-	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -117,12 +117,9 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 				return err
 			}
 		}
-		if !k.IsPlatform() && k.SubscriptionID != "" {
+		if k.SubscriptionID != "" {
 			sub, err := s.LoadSubscription(ctx, dispatch.Lane{Tenant: k.Tenant, SubscriptionID: k.SubscriptionID})
-			if err == nil && sub.Status == subscription.StatusDeleted {
-				err = problem.New(problem.NotFound, "There is no such subscription.")
-			}
-			if err != nil {
+			if err := cmp.Or(err, sub.MustExist()); err != nil {
 				return err
 			}
 		}

@@ -190,10 +190,7 @@ func (s *Service) mustHaveFeature(ctx context.Context, owner tenant.ID, settings
 // Get is the subscription as it is now; problem.NotFound when it is not there or was deleted.
 func (s *Service) Get(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
 	got, err := s.Store.LoadSubscription(ctx, lane)
-	if err == nil && got.Status == subscription.StatusDeleted {
-		err = problem.New(problem.NotFound, "There is no such subscription.")
-	}
-	return got, err
+	return got, cmp.Or(err, got.MustExist())
 }
 
 // AnyVersion is for changes that do not mind what changed before them.

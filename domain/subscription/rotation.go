@@ -61,7 +61,7 @@ func NoticeOf(c Change) (at time.Time, concerned bool) {
 // RotateSecret begins a rotation whose overlap is 0 to MaxOverlap. While one is under way another is refused, unless it has no
 // overlap: then all older secrets end at once.
 func (s Subscription) RotateSecret(newSecretID string, overlap time.Duration, now time.Time) ([]Change, error) {
-	if err := s.mustExist(); err != nil {
+	if err := s.MustExist(); err != nil {
 		return nil, err
 	}
 	if overlap < 0 || overlap > MaxOverlap {
@@ -82,7 +82,7 @@ func (s Subscription) RotateSecret(newSecretID string, overlap time.Duration, no
 
 // CompleteRotation ends the old secret. Without a rotation under way it changes nothing.
 func (s Subscription) CompleteRotation(now time.Time) ([]Change, error) {
-	if err := s.mustExist(); err != nil {
+	if err := s.MustExist(); err != nil {
 		return nil, err
 	}
 	if !s.Secrets.Rotating(now) {

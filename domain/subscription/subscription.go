@@ -42,7 +42,7 @@ func Create(id string, owner tenant.ID, settings Settings, secretID string, now 
 
 // Update changes what differs between the settings and those in force; nothing when nothing does.
 func (s Subscription) Update(to Settings, now time.Time) ([]Change, error) {
-	if err := s.mustExist(); err != nil {
+	if err := s.MustExist(); err != nil {
 		return nil, err
 	}
 	var changes []Change
@@ -62,7 +62,7 @@ func (s Subscription) Update(to Settings, now time.Time) ([]Change, error) {
 
 // Pause parks what comes from now on. Pausing what is paused changes nothing.
 func (s Subscription) Pause(reason string, now time.Time) ([]Change, error) {
-	if err := s.mustExist(); err != nil {
+	if err := s.MustExist(); err != nil {
 		return nil, err
 	}
 	switch s.Status {
@@ -77,7 +77,7 @@ func (s Subscription) Pause(reason string, now time.Time) ([]Change, error) {
 
 // Resume sends again. What was parked is sent in order, or cancelled when skipParked says so.
 func (s Subscription) Resume(skipParked bool, now time.Time) ([]Change, error) {
-	if err := s.mustExist(); err != nil {
+	if err := s.MustExist(); err != nil {
 		return nil, err
 	}
 	if s.Status == StatusActive {
@@ -96,14 +96,14 @@ func (s Subscription) Disable(reason string, now time.Time) []Change {
 
 // Delete ends the subscription; its open deliveries are cancelled.
 func (s Subscription) Delete(now time.Time) ([]Change, error) {
-	if err := s.mustExist(); err != nil {
+	if err := s.MustExist(); err != nil {
 		return nil, err
 	}
 	return []Change{Deleted{At: now}}, nil
 }
 
-// mustExist answers for a deleted subscription as if it had never been.
-func (s Subscription) mustExist() error {
+// MustExist answers for a deleted subscription as if it had never been.
+func (s Subscription) MustExist() error {
 	if s.Version == 0 || s.Status == StatusDeleted {
 		return problem.New(problem.NotFound, "There is no such subscription.")
 	}

@@ -13,7 +13,6 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 	keys "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
-	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -105,9 +104,10 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 		if _, found := s.tenants.get(keyOf(k.Tenant)); !found && !k.IsPlatform() {
 			return orNotFound(nil, false, "tenant")
 		}
-		if sub := s.subscription(dispatch.Lane{Tenant: k.Tenant, SubscriptionID: k.SubscriptionID}); !k.IsPlatform() && k.SubscriptionID != "" &&
-			(sub.ID == "" || sub.Status == subscription.StatusDeleted) {
-			return orNotFound(nil, false, "subscription")
+		if k.SubscriptionID != "" {
+			if err := s.subscription(dispatch.Lane{Tenant: k.Tenant, SubscriptionID: k.SubscriptionID}).MustExist(); err != nil {
+				return err
+			}
 		}
 		for at, row := range s.keys.all() {
 			if row.hash == hash || at[1] == k.ID {
