@@ -3,6 +3,8 @@ package dispatch
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -73,12 +75,10 @@ func (t *Takeover) takeOver(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
 	}
-	saved := make([]Saved, 0, len(orphans))
+	saved, unknown := make([]Saved, 0, len(orphans)), map[string][]Leased{}
 	for _, o := range orphans {
 		if CheckStatus(o.Delivery) != nil { // it keeps none of the others: who leases it next has it
-			if err := t.store.GiveBack(ctx, o.Lease, []Leased{{Delivery: o.Delivery}}); err != nil {
-				return err
-			}
+			unknown[o.Lease] = append(unknown[o.Lease], Leased{Delivery: o.Delivery})
 			continue
 		}
 		changes, err := o.Delivery.Abandon(o.Schedule, o.LeasedAt, now)
@@ -90,6 +90,11 @@ func (t *Takeover) takeOver(ctx context.Context) error {
 			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
 		}
 		saved = append(saved, Saved{Before: o.Delivery, After: after, Changes: changes, Lease: o.Lease})
+	}
+	for _, lease := range slices.Sorted(maps.Keys(unknown)) {
+		if err := t.store.GiveBack(ctx, lease, unknown[lease]); err != nil {
+			return err
+		}
 	}
 	// Somebody else may have been faster: those are skipped as stale, and nothing is lost.
 	if _, err := t.store.Save(ctx, saved); err != nil {
