@@ -1,10 +1,6 @@
 package fanout
 
-import (
-	"encoding/json"
-
-	"github.com/ordinavo/webhooks/domain/stored"
-)
+import "github.com/ordinavo/webhooks/domain/stored"
 
 // Named is an event with its place in its record.
 type Named struct {
@@ -12,19 +8,12 @@ type Named struct {
 	ID    string `json:"e"`
 }
 
-// DecodeNamed reads a list of them as encoding/json writes it, without reflection where it has that very form.
-func DecodeNamed(text []byte) (events []Named, err error) {
-	if stored.List(string(text), func(r *stored.Reader) {
-		var place int64
-		var e Named
-		r.Int("n", &place)
-		r.Text("e", &e.ID)
-		e.Place = int(place)
-		events = append(events, e)
-	}) {
-		return events, nil
-	}
-	events = nil
-	err = json.Unmarshal(text, &events)
-	return events, err
+// DecodeNamed reads a list of them as encoding/json writes it.
+func DecodeNamed(text []byte) ([]Named, error) { return stored.DecodeList(text, (*Named).read) }
+
+func (n *Named) read(r *stored.Reader) {
+	var place int64
+	r.Int("n", &place)
+	r.Text("e", &n.ID)
+	n.Place = int(place)
 }

@@ -24,21 +24,28 @@ func Read(text string) *Reader {
 	return r
 }
 
-// List reads a list of objects, of which each reads one. It is false when that is not its form.
-func List(text string, each func(r *Reader)) bool {
-	r := &Reader{rest: text}
+// DecodeList reads a list of objects as encoding/json does, and without it where the list has the form that is written. What
+// it returns may share memory.
+func DecodeList[T any](text []byte, read func(to *T, r *Reader)) (list []T, err error) {
+	r := &Reader{rest: string(text)}
 	r.expect('[')
-	for n := 0; !r.failed && !strings.HasPrefix(r.rest, "]"); n++ {
-		if n > 0 {
+	for !r.failed && !strings.HasPrefix(r.rest, "]") {
+		if len(list) > 0 {
 			r.expect(',')
 		}
 		r.expect('{')
 		r.first = true
-		each(r)
+		list = append(list, *new(T))
+		read(&list[len(list)-1], r)
 		r.expect('}')
 	}
 	r.expect(']')
-	return !r.failed && r.rest == ""
+	if !r.failed && r.rest == "" {
+		return list, nil
+	}
+	list = nil
+	err = json.Unmarshal(text, &list)
+	return list, err
 }
 
 // End reports whether all was read, up to the last byte.
