@@ -162,10 +162,10 @@ func TestABatchHasItsBytes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, messages := f.subscribe(group, eventlog.Options{Batch: 10, Bytes: 6000})
-	for _, want := range [][]string{{"b"}, {"d"}} {
-		msg := <-messages
-		if got := uuids(eventlog.Rest(msg.Context())); !slices.Equal(got, want) {
-			t.Errorf("behind %s came %v, want %v", msg.UUID, got, want)
+	for _, batch := range [][]string{{"a", "b"}, {"c", "d"}} {
+		msg := f.receive(messages, batch[0])
+		if rest := uuids(eventlog.Rest(msg.Context())); !slices.Equal(rest, batch[1:]) {
+			t.Errorf("behind %s came %v, want %v", batch[0], rest, batch[1:])
 		}
 		msg.Ack()
 	}
