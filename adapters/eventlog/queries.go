@@ -44,8 +44,8 @@ func offset(ctx context.Context, db *sqlite.DB, key groupTopic) (position int64,
 	return position, nil
 }
 
-// after reads up to limit records of a topic beyond a position, oldest first, the last with which they come to so many bytes. Those that cannot be read are an error, or
-// come as they are stored.
+// after reads up to limit records of a topic beyond a position, oldest first, and ends with the one that comes to so many bytes.
+// Those that cannot be read are an error, or come as they are stored.
 func after(ctx context.Context, db *sqlite.DB, topic string, position int64, limit, bytes int, asStored bool) ([]row, error) {
 	rows, err := db.Query(ctx, selectRecords, topic, position, limit)
 	if err != nil {

@@ -309,7 +309,7 @@ func (f *FanOut) together(parts []part) (n, share int) {
 	for n, p := range parts {
 		before := share
 		for _, key := range p.Keys {
-			costs[key.Tenant] += 0
+			costs[key.Tenant] += 0 // known, though all of its events may wait
 		}
 		for _, e := range p.events {
 			cost := f.index.rosters[e.TenantID].cost(e.Type)
