@@ -61,7 +61,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(5000)",
 		"journal_mode(WAL)",
-		"synchronous(FULL)", // as fast as NORMAL with group commits, and a commit survives a power cut
+		"synchronous(FULL)",        // as fast as NORMAL with group commits, and a commit survives a power cut
+		"wal_autocheckpoint(8000)", // pages, 32 MiB: many tenants' pages are written again by commit after commit, and moved once
 		"foreign_keys(1)",
 		"cache_size(-16384)",
 		"temp_store(MEMORY)",

@@ -123,3 +123,43 @@ func TestTenantsWithAsMuchOutTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// Of many long queues a turn leases several deliveries each from few, not one from each: to look into a lane is not free.
+// Whoever has little does not wait for that.
+func TestLongQueuesAreLeasedFromInARow(t *testing.T) {
+	w := newWorld(t, 4096)
+	for i := range 40 {
+		w.backlog(tenant.ID(fmt.Sprintf("t%02d", i)), 5, 20)
+	}
+	leased := func() map[dispatch.Lane]int {
+		of := map[dispatch.Lane]int{}
+		for _, q := range w.rows {
+			if q.lease != "" {
+				of[laneOf(q.Delivery)]++
+			}
+		}
+		return of
+	}
+	w.step() // nothing is known of a lane before it was looked into
+	before := leased()
+	if len(before) != 200 {
+		t.Fatalf("leased from %d of 200 lanes at first", len(before))
+	}
+	w.backlog("small", 1, 1)
+	w.step()
+	touched, small := 0, 0
+	for lane, n := range leased() {
+		if n > before[lane] {
+			touched++
+		}
+		if lane.Tenant == "small" {
+			small = n
+		}
+	}
+	if touched == 0 || touched > 40 {
+		t.Errorf("a turn leased from %d lanes, of which each has more", touched)
+	}
+	if small != 1 {
+		t.Errorf("a tenant that has one delivery was leased %d", small)
+	}
+}

@@ -92,7 +92,7 @@ func (s *slots) ask(now time.Time) (asked []Asked, begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dueAgain(now)
-	g := giving{slots: s, now: now, place: map[*lane]int{}}
+	g := giving{slots: s, now: now, left: maxLeasedAtOnce, place: map[*lane]int{}}
 	g.give()
 	return g.asked, g.begun
 }
@@ -101,6 +101,7 @@ func (s *slots) ask(now time.Time) (asked []Asked, begun []Leased) {
 type giving struct {
 	*slots
 	now   time.Time
+	left  int // how many may be asked for or begun still
 	asked []Asked
 	place map[*lane]int // in asked
 	begun []Leased
@@ -112,7 +113,7 @@ func (g *giving) give() {
 		needy = append(needy, t)
 	}
 	heap.Init(&needy)
-	for n := 0; n < maxLeasedAtOnce && len(needy) > 0 && g.leased < g.most; n++ {
+	for g.left > 0 && len(needy) > 0 && g.leased < g.most {
 		t := needy[0]
 		l, move := g.first(t, g.now)
 		if move == nothing || move != leaseAhead && !g.may(t) {
@@ -121,15 +122,31 @@ func (g *giving) give() {
 		}
 		t.line = append(t.line[1:], l)
 		if move == beginHeld {
+			g.left--
 			g.begun = append(g.begun, g.pop(l, g.now))
 		} else {
-			g.ask(l, move)
+			g.askFor(l, move)
 		}
 		t.turn = g.nextTurn()
 		heap.Fix(&needy, 0)
 	}
 	for l := range g.place {
 		l.asked = true
+	}
+}
+
+// inARow is how many a lane is asked for in its turn while slots are plenty and more is due in it than its last lease
+// brought. To look into a lane costs a store as much as some deliveries of it do, and what is of one lane lies together.
+const inARow = 8
+
+// askFor asks the lane for its next, and for what may follow it in a row.
+func (g *giving) askFor(l *lane, move move) {
+	for n := 0; move == leaseForSlot || move == leaseAhead; move = g.next(l, g.now) {
+		g.left--
+		g.ask(l, move)
+		if n++; n == inARow || !l.behind || 2*g.out > g.limit || g.left == 0 || g.leased >= g.most {
+			return
+		}
 	}
 }
 
