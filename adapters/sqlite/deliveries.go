@@ -12,7 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// deliveryColumns is shared by open and closed deliveries, in the order of scanDelivery and deliveryArgs.
+// deliveryColumns is shared by open and closed deliveries, in the order of scanDelivery and openArgs.
 const deliveryColumns = `tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
 	body_number, warnings, status, version, attempts, failures, abandonments, created_at, updated_at`
 
@@ -52,32 +52,21 @@ func scanDelivery(r *sql.Rows, d *delivery.Delivery, more ...any) error {
 	return nil
 }
 
-func deliveryArgs(d delivery.Delivery, more ...any) ([]any, error) {
-	warnings, err := list(d.Warnings)
+var insertOpen = insertInto("open_deliveries", deliveryColumns+", "+queueColumns+", waiting")
+
+// openArgs appends the values of insertOpen.
+func openArgs(args []any, q queued) ([]any, error) {
+	warnings, err := list(q.Warnings)
 	if err != nil {
 		return nil, err
 	}
-	return append([]any{d.Tenant, d.ID, d.EventID, d.EventType, d.SubscriptionID, d.SubscriptionVersion,
-		d.BodyNumber, warnings, d.Status, d.Version, d.Attempts, d.Failures, d.Abandonments, stamp(d.CreatedAt), stamp(d.UpdatedAt)}, more...), nil
-}
-
-const insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `, waiting)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-
-const insertClosed = `INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
-
-func (tx *Tx) insertOpen(ctx context.Context, q queued) error {
 	var lease any
 	if q.Lease != "" {
 		lease = q.Lease
 	}
-	args, err := deliveryArgs(q.Delivery, stamp(q.DueAt), stamp(q.AcceptedAt), q.TraceParent, lease, stamp(q.LeasedAt), waits(q.Delivery))
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, insertOpen, args...)
-	return err
+	return append(args, q.Tenant, q.ID, q.EventID, q.EventType, q.SubscriptionID, q.SubscriptionVersion,
+		q.BodyNumber, warnings, q.Status, q.Version, q.Attempts, q.Failures, q.Abandonments, stamp(q.CreatedAt), stamp(q.UpdatedAt),
+		stamp(q.DueAt), stamp(q.AcceptedAt), q.TraceParent, lease, stamp(q.LeasedAt), waits(q.Delivery)), nil
 }
 
 // waits tells what is due later from what is due by the clock of the one who says so.
@@ -88,8 +77,12 @@ const (
 	moveOpen = `UPDATE open_deliveries SET status = ?, version = ?, attempts = ?, failures = ?, abandonments = ?,
 	updated_at = ?, due_at = ?, waiting = ?, lease = NULL, leased_at = NULL
 	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ?`
-	takeOpen = `DELETE FROM open_deliveries
-	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ? RETURNING accepted_at, traceparent`
+	// insertClosed closes what is open: all that no change of a delivery changes is as it was.
+	insertClosed = `INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent)
+	SELECT tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
+	body_number, warnings, ?, ?, ?, ?, ?, created_at, ?, accepted_at, traceparent FROM open_deliveries
+	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ?`
+	deleteOpen = `DELETE FROM open_deliveries WHERE tenant_id = ? AND delivery_id = ?`
 	takeClosed = `DELETE FROM closed_deliveries
 	WHERE tenant_id = ? AND delivery_id = ? AND version = ? RETURNING accepted_at, traceparent`
 )
@@ -98,8 +91,12 @@ const (
 func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		stale = nil
+		records := make([]record, 0, len(saved))
 		for _, d := range saved {
 			done, err := tx.save(ctx, d)
+			if err == nil && done {
+				records, err = changeRecords(records, d.After, d.Before.Version, d.Changes, d.TraceParent)
+			}
 			if err != nil {
 				return fmt.Errorf("save delivery %s: %w", d.Before.ID, err)
 			}
@@ -107,7 +104,7 @@ func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []strin
 				stale = append(stale, d.Before.ID)
 			}
 		}
-		return nil
+		return tx.append(ctx, records...)
 	})
 	return stale, err
 }
@@ -124,25 +121,19 @@ func (tx *Tx) save(ctx context.Context, d dispatch.Saved) (done bool, err error)
 			stamp(d.After.UpdatedAt), stamp(d.After.DueAt), waits(d.After), d.Before.Tenant, d.Before.ID, d.Before.Version, d.Lease)
 		done = n == 1
 	}
-	if err != nil || !done {
-		return false, err
-	}
-	if d.After.Status.IsClaimable() {
+	if done && d.After.Status.IsClaimable() {
 		tx.QueueChanged()
 	}
-	return true, tx.appendDelivery(ctx, d.After, d.Before.Version, d.Changes, d.TraceParent)
+	return done, err
 }
 
 func (tx *Tx) closeDelivery(ctx context.Context, d dispatch.Saved) (bool, error) {
-	q, done, err := tx.take(ctx, takeOpen, d.Before.Tenant, d.Before.ID, d.Before.Version, d.Lease)
-	if err != nil || !done {
+	n, err := tx.Exec(ctx, insertClosed, d.After.Status, d.After.Version, d.After.Attempts, d.After.Failures, d.After.Abandonments,
+		stamp(d.After.UpdatedAt), d.Before.Tenant, d.Before.ID, d.Before.Version, d.Lease)
+	if err != nil || n == 0 {
 		return false, err
 	}
-	args, err := deliveryArgs(d.After, stamp(q.AcceptedAt), q.TraceParent)
-	if err != nil {
-		return false, err
-	}
-	_, err = tx.Exec(ctx, insertClosed, args...)
+	_, err = tx.Exec(ctx, deleteOpen, d.Before.Tenant, d.Before.ID)
 	return true, err
 }
 
@@ -152,7 +143,11 @@ func (tx *Tx) reopen(ctx context.Context, d dispatch.Saved) (bool, error) {
 		return false, err
 	}
 	q.Delivery = d.After
-	return true, tx.insertOpen(ctx, q)
+	args, err := openArgs(nil, q)
+	if err != nil {
+		return false, err
+	}
+	return true, tx.insert(ctx, insertOpen, args)
 }
 
 // take deletes a row and returns what moves on with the delivery.
@@ -172,20 +167,17 @@ func (tx *Tx) take(ctx context.Context, query string, args ...any) (q queued, do
 	return q, done, rows.Err()
 }
 
-// appendDelivery writes the changes behind a version of the delivery's stream.
-func (tx *Tx) appendDelivery(ctx context.Context, d delivery.Delivery, version int64, changes []delivery.Change, traceParent string) error {
+// changeRecords appends the changes behind a version of the delivery's stream to a list of records.
+func changeRecords(records []record, d delivery.Delivery, version int64, changes []delivery.Change, traceParent string) ([]record, error) {
 	for i, c := range changes {
 		name, data, err := delivery.Encode(c)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		err = tx.append(ctx, record{
+		records = append(records, record{
 			Topic: TopicDeliveries, Tenant: d.Tenant, Stream: "delivery/" + d.ID, Version: version + int64(i) + 1,
 			Type: name, Data: data, Meta: metadata{TraceParent: traceParent}, At: d.UpdatedAt,
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return records, nil
 }

@@ -57,9 +57,8 @@ func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.I
 	return known, err
 }
 
-const insertEvent = `INSERT INTO events
-(tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+var insertEvents = insertInto("events",
+	"tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent")
 
 // maxNamed is how many events one record names. It bounds for how long fan-out keeps the only writer: each
 // event of a record may go to a thousand subscriptions.
@@ -95,16 +94,17 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 	if err != nil {
 		return fmt.Errorf("read the log's head: %w", err)
 	}
+	args := make([]any, 0, len(events)*insertEvents.columns)
 	for i, e := range events {
 		content, err := event.Encode(e.Event)
 		if err != nil {
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}
-		_, err = tx.Exec(ctx, insertEvent, e.TenantID, e.ID, position*MaxEventsPerRecord+int64(i), e.Type,
+		args = append(args, e.TenantID, e.ID, position*MaxEventsPerRecord+int64(i), e.Type,
 			stamp(e.OccurredAt), stamp(e.At), e.Fingerprint[:], compact.Pack(compact.Event, content, string(e.TenantID), e.ID), e.TraceParent)
-		if err != nil {
-			return fmt.Errorf("insert event %s: %w", e.ID, err)
-		}
+	}
+	if err := tx.insert(ctx, insertEvents, args); err != nil {
+		return fmt.Errorf("insert %d events: %w", len(events), err)
 	}
 	return nil
 }

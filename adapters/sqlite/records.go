@@ -30,22 +30,24 @@ type metadata struct {
 	KeyName     string `json:"keyName,omitempty"`
 }
 
-const appendRecord = `
-INSERT INTO records (topic, tenant_id, stream, version, type, data, metadata, recorded_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+var insertRecords = insertInto("records", "topic, tenant_id, stream, version, type, data, metadata, recorded_at")
 
-// append writes a record, small. A version that its stream has already is refused by the unique
+// append writes records, small, in their order. A version that its stream has already is refused by the unique
 // index: somebody else was faster.
-func (tx *Tx) append(ctx context.Context, r record) error {
-	meta, err := json.Marshal(r.Meta)
-	if err != nil {
-		return fmt.Errorf("encode metadata: %w", err)
+func (tx *Tx) append(ctx context.Context, records ...record) error {
+	args := make([]any, 0, len(records)*insertRecords.columns)
+	for _, r := range records {
+		meta, err := json.Marshal(r.Meta)
+		if err != nil {
+			return fmt.Errorf("encode metadata: %w", err)
+		}
+		beside := compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}
+		args = append(args, r.Topic, r.Tenant, r.Stream, r.Version, r.Type, beside.Pack(meta, r.Data), "", r.At.UnixMicro())
+		tx.Appended(r.Topic)
 	}
-	beside := compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}
-	if _, err := tx.Exec(ctx, appendRecord, r.Topic, r.Tenant, r.Stream, r.Version, r.Type, beside.Pack(meta, r.Data), "", r.At.UnixMicro()); err != nil {
-		return fmt.Errorf("append %s to %s: %w", r.Type, r.Topic, err)
+	if err := tx.insert(ctx, insertRecords, args); err != nil {
+		return fmt.Errorf("append %d records to the log: %w", len(records), err)
 	}
-	tx.Appended(r.Topic)
 	return nil
 }
 

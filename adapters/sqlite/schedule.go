@@ -17,21 +17,22 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
+var insertBodies = insertInto("bodies", "tenant_id, event_id, number, body")
+
 const insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at) VALUES (?, ?, ?, ?, ?, ?)`
 
 // Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
 func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		bodies := make([]any, 0, len(plan.Bodies)*insertBodies.columns)
 		for _, b := range plan.Bodies {
-			if _, err := tx.Exec(ctx, `INSERT INTO bodies (tenant_id, event_id, number, body) VALUES (?, ?, ?, ?)`,
-				b.Tenant, b.EventID, b.Number, compact.Pack(compact.Body, b.Bytes, string(b.Tenant), b.EventID)); err != nil {
-				return fmt.Errorf("insert a body of %s: %w", b.EventID, err)
-			}
+			bodies = append(bodies, b.Tenant, b.EventID, b.Number, compact.Pack(compact.Body, b.Bytes, string(b.Tenant), b.EventID))
 		}
-		for _, d := range plan.Scheduled {
-			if err := tx.schedule(ctx, d); err != nil {
-				return fmt.Errorf("schedule %s: %w", d.Delivery.ID, err)
-			}
+		if err := tx.insert(ctx, insertBodies, bodies); err != nil {
+			return fmt.Errorf("insert %d bodies: %w", len(plan.Bodies), err)
+		}
+		if err := tx.schedule(ctx, plan.Scheduled); err != nil {
+			return fmt.Errorf("schedule %d deliveries: %w", len(plan.Scheduled), err)
 		}
 		for _, g := range plan.Gated {
 			if _, err := tx.Exec(ctx, insertGated,
@@ -59,17 +60,27 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 	})
 }
 
-func (tx *Tx) schedule(ctx context.Context, d fanout.Scheduled) error {
-	q := queued{Delivery: d.Delivery, AcceptedAt: d.AcceptedAt, TraceParent: d.TraceParent, Lease: d.Lease}
-	if d.Lease != "" {
-		q.LeasedAt = d.Delivery.CreatedAt
-	} else if d.Delivery.Status.IsClaimable() {
-		tx.QueueChanged()
+func (tx *Tx) schedule(ctx context.Context, scheduled []fanout.Scheduled) (err error) {
+	open := make([]any, 0, len(scheduled)*insertOpen.columns)
+	records := make([]record, 0, len(scheduled))
+	for _, d := range scheduled {
+		q := queued{Delivery: d.Delivery, AcceptedAt: d.AcceptedAt, TraceParent: d.TraceParent, Lease: d.Lease}
+		if d.Lease != "" {
+			q.LeasedAt = d.Delivery.CreatedAt
+		} else if d.Delivery.Status.IsClaimable() {
+			tx.QueueChanged()
+		}
+		if open, err = openArgs(open, q); err != nil {
+			return fmt.Errorf("encode %s: %w", q.ID, err)
+		}
+		if records, err = changeRecords(records, d.Delivery, 0, d.Changes, d.TraceParent); err != nil {
+			return fmt.Errorf("encode the changes of %s: %w", q.ID, err)
+		}
 	}
-	if err := tx.insertOpen(ctx, q); err != nil {
+	if err := tx.insert(ctx, insertOpen, open); err != nil {
 		return err
 	}
-	return tx.appendDelivery(ctx, d.Delivery, 0, d.Changes, d.TraceParent)
+	return tx.append(ctx, records...)
 }
 
 // TopicPoison is where goes what cannot be handled.
