@@ -260,3 +260,25 @@ func TestBadInput(t *testing.T) {
 		t.Errorf("%d writes by refused requests", h.store.writes-writes)
 	}
 }
+
+// A time that cannot be read is explained without Go's layout, and a plus that a URL turned into a space by that.
+func TestBadTimeInURL(t *testing.T) {
+	h := newHarness(t)
+	const form = "must be a time of RFC 3339, like 2026-06-18T16:40:00Z"
+	for query, want := range map[string]string{
+		"since=yesterday":                     form,
+		"until=2026-06-18":                    form,
+		"since=2026-06-18T18:40:00+02:00":     form + "; the + of an offset is written %2B in a URL",
+		"until=2026-06-18T18:40:00%2002:00":   form + "; the + of an offset is written %2B in a URL",
+		"since=2026-06-18T18:40:00%2B02:00x":  form,
+		"since=2026-06-18T18:40:00%2B02:00&z": "",
+	} {
+		got := h.call(h.admin, "GET", "/v1/deliveries?"+query, "")
+		if want != "" && !strings.Contains(string(got.body), `["`+want+`"]`) {
+			t.Errorf("%s: %s", query, got.body)
+		}
+		if want == "" && strings.Contains(string(got.body), form) {
+			t.Errorf("%s: %s", query, got.body)
+		}
+	}
+}

@@ -216,10 +216,24 @@ func fieldOf(detail *huma.ErrorDetail) (path, format string, message string) {
 	if message == validation.MsgUnexpectedProperty {
 		message = "is not a field that this route knows"
 	}
+	if strings.HasPrefix(message, notATime) {
+		message = timeAdvice(detail.Value)
+	}
 	if path == "" {
 		path = where
 	}
 	return path, "%s", message
+}
+
+// notATime begins what huma says of a parameter that is no time; what follows is a layout of Go's.
+const notATime = "invalid date/time for format "
+
+// timeAdvice says how a time is written, and of one whose offset was sent as it stands why it came without its plus.
+func timeAdvice(got any) string {
+	if text, _ := got.(string); strings.Contains(text, " ") {
+		return "must be a time of RFC 3339, like 2026-06-18T16:40:00Z; the + of an offset is written %2B in a URL"
+	}
+	return "must be a time of RFC 3339, like 2026-06-18T16:40:00Z"
 }
 
 func sentence(text string) string {
