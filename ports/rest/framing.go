@@ -14,11 +14,19 @@ import (
 // several of them (request smuggling; RFC 9112, sections 2.2, 2.3, 3.2, 5.1, 5.2, 6.1, 6.3 and 7.1.2). The HTTP library
 // lets all of it pass. The connection ends with such a request: nobody knows where the next one begins.
 func checkFraming(c *fiber.Ctx) error {
+	if err := unread(c); err != nil { // the library takes a body whose end it could not read
+		c.Context().SetConnectionClose()
+		return err
+	}
 	if wrong := misframed(&c.Context().Request.Header); wrong != "" {
 		c.Context().SetConnectionClose()
-		return problem.New(problem.InvalidRequest, "The request is not sound HTTP/1.1: %s.", wrong)
+		return unsound(wrong)
 	}
 	return nil
+}
+
+func unsound(wrong string) *problem.Error {
+	return problem.New(problem.InvalidRequest, "The request is not sound HTTP/1.1: %s.", wrong)
 }
 
 // misframed says what is wrong with the header section as it was sent; empty when nothing is.

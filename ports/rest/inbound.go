@@ -58,17 +58,33 @@ func (l inbound) Accept() (net.Conn, error) {
 // counted is a connection that holds of the room what it has read since its last answer.
 type counted struct {
 	net.Conn
-	room *room
-	read atomic.Int64 // since the last answer
-	held atomic.Int64 // of the room
-	full atomic.Bool  // there was no room: the connection ends with an answer that says so
+	room  *room
+	lines lines
+	read  atomic.Int64 // since the last answer
+	held  atomic.Int64 // of the room
+	// The connection ends with an answer that says so:
+	full   atomic.Bool // there was no room
+	bareLF atomic.Bool // a line does not end in CR LF
 }
 
-var errNoRoom = errors.New("too much is being received")
+var (
+	errNoRoom = errors.New("too much is being received")
+	errBareLF = errors.New("a line does not end in CR LF")
+)
 
-// Read reads first and counts then, since only what was read takes memory.
+// Read reads first and counts then, since only what was read takes memory. What comes before a line that does not end in
+// CR LF is read as if it were all.
 func (c *counted) Read(p []byte) (int, error) {
+	if c.lines.broken {
+		c.bareLF.Store(true)
+		return 0, errBareLF
+	}
 	n, err := c.Conn.Read(p)
+	if sound := c.lines.sound(p[:n]); sound < n {
+		if n, err = sound, nil; n == 0 {
+			return c.Read(p)
+		}
+	}
 	more := c.read.Add(int64(n)) - freeRead - c.held.Load()
 	if more <= 0 {
 		return n, err
@@ -98,10 +114,14 @@ func (c *counted) letGo() {
 	c.room.left.Add(c.held.Swap(0))
 }
 
-// hadNoRoom is why the request could not be read, if that is for want of room.
-func hadNoRoom(c *fiber.Ctx) error {
-	if conn, ok := c.Context().Conn().(*counted); ok && conn.full.Load() {
+// unread is why the connection's request could not be read, if the connection knows.
+func unread(c *fiber.Ctx) error {
+	conn, ok := c.Context().Conn().(*counted)
+	switch {
+	case ok && conn.full.Load():
 		return problem.New(problem.Unavailable, "Too much is being received; try again in a second.")
+	case ok && conn.bareLF.Load():
+		return unsound("a line does not end in CR LF")
 	}
 	return nil
 }

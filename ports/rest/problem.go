@@ -128,7 +128,7 @@ func problemOf(ctx context.Context, err error) *Problem {
 
 // answerError writes an error as a problem. Fiber calls it for what no handler answered.
 func (a *API) answerError(c *fiber.Ctx, err error) error {
-	err = cmp.Or(hadNoRoom(c), err)
+	err = cmp.Or(unread(c), err)
 	p := problemOf(c.UserContext(), err)
 	if c.GetRespHeader(headerLimit) == "" {
 		a.limits.untouched(c)
