@@ -105,6 +105,68 @@ func TestPermit(t *testing.T) {
 	}
 }
 
+// Behind a translator of the operator's own (RFC 8215) a private network stays closed, wherever in the address RFC 6052 may have
+// put the IPv4 address, unless that is allowed itself.
+func TestOwnTranslatorOpensNoPrivateNetwork(t *testing.T) {
+	for _, test := range []struct {
+		allow, addr string
+		want        bool
+	}{
+		{"64:ff9b:1::/96", "64:ff9b:1::8.8.8.8", true},
+		{"64:ff9b:1::/96", "64:ff9b:1::10.0.0.1", false},
+		{"64:ff9b:1::/96,10.0.0.0/8", "64:ff9b:1::10.0.0.1", true},
+		{"64:ff9b:1::/96,10.0.0.0/8", "64:ff9b:1::192.168.0.1", false},
+		{"64:ff9b:1::/96", "64:ff9b:1::127.0.0.1", false},
+		{"64:ff9b:1::/96", "64:ff9b:1::169.254.169.254", false},
+		{"64:ff9b:1::/96", "64:ff9b:1::168.63.129.16", false},
+		{"64:ff9b:1::/96", "64:ff9b:1::", false},
+		{"64:ff9b:1::10.0.0.1/128", "64:ff9b:1::10.0.0.1", false},
+		{"64:ff9b:1:fffe::/96", "64:ff9b:1:fffe::8.8.8.8", true},
+		{"64:ff9b:1:fffe::/96", "64:ff9b:1:fffe::10.0.0.1", false},
+		{"64:ff9b:1::/48", "64:ff9b:1::8.8.8.8", true},
+		{"64:ff9b:1::/48", "64:ff9b:1::10.0.0.1", false},
+		{"64:ff9b:1::/48", "64:ff9b:1:808:8:800::", true},      // 8.8.8.8 behind a prefix of 48 bits
+		{"64:ff9b:1::/48", "64:ff9b:1:a00:0:100::", false},     // 10.0.0.1
+		{"64:ff9b:1::/48", "64:ff9b:1:a00:0:100::808", false},  // the same, with a suffix
+		{"64:ff9b:1::/56", "64:ff9b:1:8:8:808::", true},        // 8.8.8.8 behind 56 bits
+		{"64:ff9b:1::/56", "64:ff9b:1:a:0:1::", false},         // 10.0.0.1
+		{"64:ff9b:1::/64", "64:ff9b:1:0:8:808:800:0", true},    // 8.8.8.8 behind 64 bits
+		{"64:ff9b:1::/64", "64:ff9b:1:0:a:0:100:0", false},     // 10.0.0.1
+		{"64:ff9b:1::/48", "64:ff9b:1:0:a:0:100:0", false},     // the same, allowed by more than there is
+		{"64:ff9b:1:0:a::/80", "64:ff9b:1:0:a::8.8.8.8", true}, // no room for another prefix but one of 96 bits
+		{"64:ff9b::/32", "64:ff9b:1::10.0.0.1", false},
+		{"64:ff9b:1::/96", "64:ff9b:2::8.8.8.8", false},
+	} {
+		guard := NewGuard(mustAllow(t, test.allow), nil)
+		target := netip.AddrPortFrom(netip.MustParseAddr(test.addr), 443)
+		if got := guard.permit(target, false) == nil; got != test.want {
+			t.Errorf("%s with %s allowed: %v, want %v", test.addr, test.allow, got, test.want)
+		}
+	}
+}
+
+// A network that is allowed opens no cloud's metadata within it; the one address does, where it is allowed by itself.
+func TestAllowedNetworksOpenNoMetadata(t *testing.T) {
+	for _, text := range []string{
+		"169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.0.23", "169.254.42.42", "100.100.100.200", "168.63.129.16",
+		"192.0.0.192", "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fd00:42::42", "fd00:c1::a9fe:a9fe", "fd00:100::100:200",
+		"fd00:a9fe:a9fe::1", "fe80::a9fe:a9fe",
+	} {
+		addr := netip.MustParseAddr(text)
+		for _, plain := range []bool{false, true} {
+			for bits := range addr.BitLen() {
+				around, _ := addr.Prefix(bits)
+				if NewGuard([]netip.Prefix{around}, nil).permitAddr(addr, plain) {
+					t.Errorf("%s passes with %s allowed", addr, around)
+				}
+			}
+			if alone := netip.PrefixFrom(addr, addr.BitLen()); !NewGuard([]netip.Prefix{alone}, nil).permitAddr(addr, plain) {
+				t.Errorf("%s is refused although it is allowed", addr)
+			}
+		}
+	}
+}
+
 func TestPlainHTTPStaysWithinTheAllowedNetworks(t *testing.T) {
 	client, dials := newClient(t, Config{Resolver: answers{
 		"public.test.": {"8.8.8.8"}, "mixed.test.": {"127.0.0.1", "8.8.8.8"}, "private.test.": {"10.0.0.1"},

@@ -44,20 +44,27 @@ func (g *Guard) permitAddr(addr netip.Addr, plain bool) bool {
 // allowed reports whether the operator opened the address. A transition address counts as the IPv4 address within it
 // too, or an allowed NAT64 prefix would open every private network behind the translator.
 func (g *Guard) allowed(addr netip.Addr) bool {
-	if !within(g.allow, addr) || metadata[addr] && !g.allowedAlone(addr) {
+	bits := g.allowedBits(addr)
+	if bits < 0 || metadata[addr] && bits < addr.BitLen() {
 		return false
 	}
-	inner, ok := embedded(addr)
-	return !ok || g.allowed(inner) || public(inner)
-}
-
-func (g *Guard) allowedAlone(addr netip.Addr) bool {
-	for _, prefix := range g.allow {
-		if prefix.IsSingleIP() && prefix.Addr() == addr {
-			return true
+	for _, inner := range embedded(addr, bits) {
+		if !g.allowed(inner) && !public(inner) {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+// allowedBits is the length of the narrowest allowed network with the address in it; negative when there is none.
+func (g *Guard) allowedBits(addr netip.Addr) int {
+	bits := -1
+	for _, prefix := range g.allow {
+		if prefix.Contains(addr) {
+			bits = max(bits, prefix.Bits())
+		}
+	}
+	return bits
 }
 
 // loopback returns the loopback addresses that are allowed: the answer for localhost and the names under it, which are

@@ -30,9 +30,17 @@ func Own(listener net.Addr) ([]netip.AddrPort, error) {
 }
 
 // isOwn reports whether the process itself would answer. One that listens on all addresses answers on all of 127.0.0.0/8, and
-// one that listens on loopback to who connects to the unspecified address.
+// one that listens on loopback to who connects to the unspecified address. A translator may lead back to it.
 func (g *Guard) isOwn(target netip.AddrPort) bool {
+	if len(g.own) == 0 {
+		return false
+	}
 	addr := target.Addr().Unmap()
+	for _, inner := range embedded(addr, g.allowedBits(addr)) {
+		if g.isOwn(netip.AddrPortFrom(inner, target.Port())) {
+			return true
+		}
+	}
 	for _, own := range g.own {
 		if own.Port() == target.Port() && (own.Addr() == addr || own.Addr().IsUnspecified() && addr.IsLoopback() || own.Addr().IsLoopback() && addr.IsUnspecified()) {
 			return true

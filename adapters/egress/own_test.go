@@ -49,6 +49,19 @@ func TestAProcessThatListensOnLoopbackOwnsTheUnspecifiedAddress(t *testing.T) {
 	}
 }
 
+// Though the operator opened both the process's network and a translator, no way through the translator leads back.
+func TestATranslatorLeadsNotBackToTheProcess(t *testing.T) {
+	guard := NewGuard(mustAllow(t, "10.0.0.0/8,64:ff9b::/96,64:ff9b:1::/96"), nil)
+	guard.own = []netip.AddrPort{netip.MustParseAddrPort("10.1.2.3:8080")}
+	for target, want := range map[string]bool{
+		"[64:ff9b::10.1.2.3]:8080": false, "[64:ff9b:1::10.1.2.3]:8080": false, "[64:ff9b::10.1.2.3]:8081": true, "[64:ff9b:1::10.1.2.4]:8080": true,
+	} {
+		if err := guard.permit(netip.MustParseAddrPort(target), true); (err == nil) != want {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
 func TestAProcessThatListensEverywhereOwnsAllOfItsAddresses(t *testing.T) {
 	own, err := Own(&net.TCPAddr{IP: net.IPv6unspecified, Port: 8080})
 	if err != nil {

@@ -37,22 +37,31 @@ var special = prefixes(
 // metadata lists the addresses at which clouds hand out credentials to whoever asks. An allowed network that merely
 // contains one does not open it.
 var metadata = addresses(
-	"169.254.169.254", // AWS, Azure, Google, Oracle, DigitalOcean and others
-	"169.254.170.2",   // AWS ECS task credentials
-	"169.254.170.23",  // AWS EKS pod identity
-	"100.100.100.200", // Alibaba
-	"168.63.129.16",   // Azure's host agent, a public address
-	"192.0.0.192",     // Oracle classic
-	"fd00:ec2::254",   // AWS
-	"fd00:ec2::23",    // AWS EKS pod identity
-	"fd20:ce::254",    // Google
+	"169.254.169.254",    // AWS, Azure, Google, Oracle, DigitalOcean and others
+	"169.254.170.2",      // AWS ECS task credentials
+	"169.254.170.23",     // AWS EKS pod identity
+	"169.254.0.23",       // Tencent
+	"169.254.42.42",      // Scaleway
+	"100.100.100.200",    // Alibaba
+	"168.63.129.16",      // Azure's host agent, a public address
+	"192.0.0.192",        // Oracle classic
+	"fd00:ec2::254",      // AWS
+	"fd00:ec2::23",       // AWS EKS pod identity
+	"fd20:ce::254",       // Google
+	"fd00:42::42",        // Scaleway
+	"fd00:c1::a9fe:a9fe", // Oracle
+	"fd00:100::100:200",  // Alibaba
+	"fd00:a9fe:a9fe::1",  // Akamai
+	"fe80::a9fe:a9fe",    // OpenStack
 )
 
 var (
-	compatible = netip.MustParsePrefix("::/96")        // RFC 4291, section 2.5.5.1
-	nat64      = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
-	sixToFour  = netip.MustParsePrefix("2002::/16")    // RFC 3056
-	teredo     = netip.MustParsePrefix("2001::/32")    // RFC 4380
+	thisNetwork = netip.MustParsePrefix("0.0.0.0/8")      // RFC 791
+	nat64Local  = netip.MustParsePrefix("64:ff9b:1::/48") // RFC 8215
+	compatible  = netip.MustParsePrefix("::/96")          // RFC 4291, section 2.5.5.1
+	nat64       = netip.MustParsePrefix("64:ff9b::/96")   // RFC 6052
+	sixToFour   = netip.MustParsePrefix("2002::/16")      // RFC 3056
+	teredo      = netip.MustParsePrefix("2001::/32")      // RFC 4380
 )
 
 // public reports whether the address belongs to a host of the open internet.
@@ -63,20 +72,47 @@ func public(addr netip.Addr) bool {
 	return !within(special, addr) && !metadata[addr]
 }
 
-// embedded returns the IPv4 address that packets to a transition address end at, if it is one.
-func embedded(addr netip.Addr) (netip.Addr, bool) {
+// embedded returns the IPv4 addresses that packets to a transition address may end at; none for any other address. The
+// bits are the length of the network that the operator allowed around it.
+func embedded(addr netip.Addr, bits int) []netip.Addr {
 	raw := addr.As16()
 	switch {
 	case !addr.Is6():
-		return netip.Addr{}, false
+		return nil
 	case sixToFour.Contains(addr):
-		return netip.AddrFrom4([4]byte(raw[2:6])), true
+		return []netip.Addr{netip.AddrFrom4([4]byte(raw[2:6]))}
 	case teredo.Contains(addr):
-		return netip.AddrFrom4([4]byte{^raw[12], ^raw[13], ^raw[14], ^raw[15]}), true
+		return []netip.Addr{netip.AddrFrom4([4]byte{^raw[12], ^raw[13], ^raw[14], ^raw[15]})}
 	case nat64.Contains(addr), compatible.Contains(addr) && addr != netip.IPv6Loopback():
-		return netip.AddrFrom4([4]byte(raw[12:])), true
+		return []netip.Addr{netip.AddrFrom4([4]byte(raw[12:]))}
+	case nat64Local.Contains(addr):
+		return translated(raw, bits)
 	}
-	return netip.Addr{}, false
+	return nil
+}
+
+// translated returns what a translator of the operator's own would make of an address, for each length that its prefix
+// may have within the allowed network (RFC 6052, section 2.2). Zeros are no address, but what another length leaves there.
+func translated(raw [16]byte, bits int) []netip.Addr {
+	var found []netip.Addr
+	for _, at := range []struct {
+		length int
+		inner  [4]byte
+	}{
+		{48, [4]byte{raw[6], raw[7], raw[9], raw[10]}},
+		{56, [4]byte{raw[7], raw[9], raw[10], raw[11]}},
+		{64, [4]byte(raw[9:13])},
+		{96, [4]byte(raw[12:])},
+	} {
+		inner := netip.AddrFrom4(at.inner)
+		if (at.length >= bits || at.length == 96) && !thisNetwork.Contains(inner) {
+			found = append(found, inner)
+		}
+	}
+	if len(found) == 0 {
+		return []netip.Addr{netip.IPv4Unspecified()}
+	}
+	return found
 }
 
 func within(prefixes []netip.Prefix, addr netip.Addr) bool {
