@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,7 +26,7 @@ WHERE topic = $1 AND position > $2 AND position <= $3 AND tenant_id = $4 ORDER B
 
 	deliveryStreams = `SELECT r.* FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (tenant_id, stream, version)
 CROSS JOIN LATERAL (SELECT ` + storedColumns + ` FROM records
-    WHERE tenant_id = k.tenant_id AND stream = k.stream AND version > 0 AND version <= k.version ORDER BY version) AS r`
+    WHERE tenant_id = k.tenant_id AND stream = k.stream AND version > 0 AND version <= k.version) AS r`
 
 	endedKeys = `SELECT key_id FROM api_keys WHERE key_id = ANY($1::text[]) AND (revoked_at IS NOT NULL OR expires_at <= $2)`
 )
@@ -93,6 +94,7 @@ func (s *Store) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (m
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(records, byVersion)
 	streams := make(map[live.Key][]delivery.Change, len(upTo))
 	for _, r := range records {
 		key := live.Key{Tenant: r.Tenant, DeliveryID: strings.TrimPrefix(r.Stream, deliveryStream)}

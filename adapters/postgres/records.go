@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -316,7 +317,10 @@ func (s *stored) unpack() (err error) {
 	return err
 }
 
-const selectStream = `SELECT ` + storedColumns + ` FROM records WHERE tenant_id = $1 AND stream = $2 AND version > 0 ORDER BY version`
+// byVersion orders a stream. The index by stream does not, which would then have an entry for each record.
+func byVersion(a, b stored) int { return cmp.Compare(a.Version, b.Version) }
+
+const selectStream = `SELECT ` + storedColumns + ` FROM records WHERE tenant_id = $1 AND stream = $2 AND version > 0`
 
 // stream reads a whole stream, oldest first.
 func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]stored, error) {
@@ -328,6 +332,7 @@ func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]sto
 	if err != nil {
 		return nil, err
 	}
+	slices.SortFunc(records, byVersion)
 	for i := range records { // not while the rows are read: what cannot be unpacked would fail the transaction
 		if err := records[i].unpack(); err != nil {
 			return nil, err

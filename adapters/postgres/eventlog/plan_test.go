@@ -20,7 +20,7 @@ var filled = pgtest.Template{Prepare: func(url string) error {
 	}
 	return errors.Join(db.Migrate(), db.Update(context.Background(), func(ctx context.Context, tx *postgres.Tx) error {
 		for _, statement := range []string{
-			`SELECT make_records_week(w) FROM generate_series(1, 6) AS w`,
+			`SELECT make_week('records', w) FROM generate_series(1, 6) AS w`,
 			`INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
 				SELECT n, 't' || n % 10, '', '', 0, 'm', '', '{}', 0, n / 180000 FROM generate_series(1, 1000000) AS n`,
 			`INSERT INTO consumer_offsets (consumer_group, topic, position) SELECT 'g', 't' || n, 500000 FROM generate_series(0, 9) AS n`,
@@ -47,7 +47,7 @@ func TestReadingIsASearch(t *testing.T) {
 		args  []any
 		uses  string
 	}{
-		"records":      {selectRecords, []any{int64(1), "g", "t7", 100, "me", false, 1000}, "Index Scan using records_w4_by_topic"},
+		"records":      {selectRecords, []any{int64(1), "g", "t7", 100, "me", false, 1000}, "Index Scan using records_w4_topic_position_idx"},
 		"claim":        {claim, []any{int64(1), "g", "t7"}, "consumer_offsets"},
 		"move offset":  {moveOffset, []any{"g", "t7", int64(1), int64(2), "me"}, "Update on consumer_offsets"},
 		"begin offset": {beginOffset, []any{"g", "t7", int64(0), int64(2), "me"}, "Conflict Arbiter Indexes: consumer_offsets_pkey"},
