@@ -4,9 +4,11 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -22,6 +24,9 @@ const subscriptionStream = "subscription/"
 // LoadSubscription folds the stream.
 func (s *Store) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
 	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	if errors.Is(err, compact.ErrUnreadable) {
+		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
+	}
 	if err != nil {
 		return subscription.Subscription{}, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
 	}
@@ -34,11 +39,11 @@ func (s *Store) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subsc
 func foldSubscription(records []stored) (sub subscription.Subscription, err error) {
 	for _, r := range records {
 		change, err := subscription.Decode(r.Type, r.Data)
-		if err != nil {
-			return sub, fmt.Errorf("position %d: %w", r.Position, err)
+		if err == nil {
+			err = sub.Apply(change)
 		}
-		if err := sub.Apply(change); err != nil {
-			return sub, fmt.Errorf("position %d: %w", r.Position, err)
+		if err != nil {
+			return sub, fmt.Errorf("%w: position %d: %w", dispatch.ErrUnreadable, r.Position, err)
 		}
 	}
 	return sub, nil

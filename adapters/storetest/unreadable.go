@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"time"
@@ -90,6 +91,18 @@ var unreadableChecks = []Check{
 		orphans, err := w.Orphans(w.ctx, at(100), 10)
 		w.ok(err, "look for orphans")
 		equal(w, "orphans", len(orphans), 2)
+	}},
+	{"unreadable/a subscription whose stream is damaged is said to be unreadable", func(w *world) {
+		s := w.subscribe(acme, nil)
+		if !w.damage(w.schedule(s, at(0), ""), Stream) {
+			return
+		}
+		w.ok(w.InTx(w.ctx, func(ctx context.Context) error {
+			_, err := w.LoadSubscription(ctx, laneOf(s))
+			equal(w, "it is unreadable", errors.Is(err, dispatch.ErrUnreadable), true)
+			_, err = w.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): {Failures: 1}}, at(1))
+			return err
+		}), "go on in the transaction")
 	}},
 	{"unreadable/an event that is damaged keeps no other from being fanned out", func(w *world) {
 		s := w.subscribe(acme, nil)

@@ -197,7 +197,8 @@ type Secrets interface {
 
 // Disabler takes a subscription out of service.
 type Disabler interface {
-	// Disable returns the subscription as it is after it; nil when there was nothing to disable.
+	// Disable returns the subscription as it is after it; nil when there was nothing to disable. It fails with ErrUnreadable,
+	// and has changed nothing then, when the subscription cannot be read.
 	Disable(ctx context.Context, lane Lane, reason string) (*subscription.Subscription, error)
 }
 

@@ -40,6 +40,8 @@ type Dispatcher struct {
 	unsaved []result  // taken from done by a turn that has not succeeded yet
 	round   round     // over all lanes
 	nextDue time.Time // of what waits; zero for none
+	// undisabled is why subscriptions were not disabled by the last turn, though they should be.
+	undisabled error
 }
 
 // Config is what a dispatcher is made of.
@@ -149,6 +151,9 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("record %d attempts and lease: %w", len(d.unsaved), err)
 	}
 	t.end(ctx)
+	if d.undisabled != nil {
+		return time.Time{}, d.undisabled
+	}
 	return d.next(), nil
 }
 

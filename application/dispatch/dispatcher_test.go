@@ -173,6 +173,30 @@ func TestAReceiverThatIsGoneIsDisabled(t *testing.T) {
 	}
 }
 
+// A subscription that is damaged cannot be disabled: what came of others is recorded, and what came of its own.
+func TestASubscriptionThatCannotBeReadKeepsNoOutcomeFromBeingRecorded(t *testing.T) {
+	w := newWorld(t, 2)
+	damaged, other := w.subscribe("sub_1", 1), w.subscribe("sub_2", 1)
+	w.schedule(damaged, "")
+	w.schedule(other, "")
+	w.step()
+	for _, l := range w.take() {
+		outcome := succeeded()
+		if l.Lane() == damaged {
+			outcome = answered(410)
+		}
+		w.Finish(l, outcome)
+	}
+	w.fail["Disable"] = fmt.Errorf("%w: its stream is cut off", dispatch.ErrUnreadable)
+	if _, err := w.Step(t.Context()); !errors.Is(err, w.fail["Disable"]) {
+		t.Errorf("nobody hears why it was not disabled: %v", err)
+	}
+	if w.ended[delivery.StatusDeadLetter] != 1 || w.ended[delivery.StatusSucceeded] != 1 || w.InFlight() != 0 {
+		t.Errorf("ended %v, in flight %d", w.ended, w.InFlight())
+	}
+	w.step()
+}
+
 func TestFiveDaysOfOnlyFailuresDisable(t *testing.T) {
 	day := 24 * time.Hour
 	for name, c := range map[string]struct {

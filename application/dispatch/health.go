@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -114,7 +115,14 @@ func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health,
 	}
 	disabled, err := d.disabler.Disable(ctx, lane, reason)
 	if err != nil {
-		return nil, fmt.Errorf("disable subscription %s: %w", lane.SubscriptionID, err)
+		err = fmt.Errorf("disable subscription %s: %w", lane.SubscriptionID, err)
+	}
+	if errors.Is(err, ErrUnreadable) { // it keeps nobody's outcomes from being recorded; the next of its own tries again
+		d.undisabled = errors.Join(d.undisabled, err)
+		return told, nil
+	}
+	if err != nil {
+		return nil, err
 	}
 	if disabled == nil || !tell {
 		return told, nil

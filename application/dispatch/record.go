@@ -18,6 +18,7 @@ type result struct {
 // record writes what came of the attempts that ended, counts what reached a terminal status, and tells the tenants'
 // admins of what went wrong.
 func (d *Dispatcher) record(ctx context.Context) (ended map[delivery.Status]int, err error) {
+	d.undisabled = nil
 	if len(d.unsaved) == 0 {
 		return nil, nil
 	}

@@ -18,7 +18,7 @@ import (
 // Store keeps the streams of subscriptions. A context from InTx carries its transaction.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// LoadSubscription folds the stream; problem.NotFound when there is none.
+	// LoadSubscription folds the stream; problem.NotFound when there is none, dispatch.ErrUnreadable when it is damaged.
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// AppendSubscription appends the changes, with the state that they lead to, and notes the sweep that
 	// they ask for; problem.Conflict when the stream has moved past before's version.
