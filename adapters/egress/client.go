@@ -24,13 +24,13 @@ const (
 	// maxTimeout is the contract's longest timeout (section 4).
 	maxTimeout      = 30 * time.Second
 	idleTimeout     = 30 * time.Second
-	maxInterim      = 5        // 1xx answers before the final one
-	maxTries        = 5        // connections that one attempt is tried on; see Send
-	maxHeaderBytes  = 64 << 10 // of an answer, on the wire
-	streamBuffer    = 64 << 10 // what an HTTP/2 receiver may send ahead of the reader, each stream
-	connBuffer      = 1 << 20  // the same for a connection
-	pingAfter       = 15 * time.Second
-	pingTimeout     = 10 * time.Second
+	maxInterim      = 5               // 1xx answers before the final one
+	maxTries        = 5               // connections that one attempt is tried on; see Send
+	maxHeaderBytes  = 64 << 10        // of an answer, on the wire
+	streamBuffer    = 64 << 10        // what an HTTP/2 receiver may send ahead of the reader, each stream
+	connBuffer      = 1 << 20         // the same for a connection
+	pingAfter       = 5 * time.Second // see keepAlive
+	pingTimeout     = 5 * time.Second
 	defaultIdle     = 1024
 	defaultHostIdle = 256 // as many attempts as a subscription may have out: with fewer kept, busy receivers are dialled again and again
 )

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 )
 
 var errClosed = errors.New("the client is closed")
@@ -130,10 +131,14 @@ func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	return addrs, err
 }
 
+// keepAlive finds within 11 s, and the pings of HTTP/2 within 10, that a kept connection's other end has gone without a word: about
+// when an attempt on it runs into its timeout. So who vanished costs the attempts that are out, and those that follow dial anew.
+var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
+
 // dialOne connects to one vetted address. Control sees the address that the socket really connects to and vets it
 // again, so that no path through the resolver or the standard library gets around the guard.
 func (d *dialer) dialOne(ctx context.Context, target netip.AddrPort, plain bool) (net.Conn, error) {
-	dialer := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: func(_, address string, _ syscall.RawConn) error {
 		actual, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return errBlocked

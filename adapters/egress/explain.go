@@ -144,6 +144,8 @@ func explainLoss(err error) string {
 		return "the receiver reset the connection"
 	case isLoss(err):
 		return "the receiver closed the connection before its answer was complete"
+	case strings.Contains(err.Error(), "client connection lost"): // net/http's, of a ping of HTTP/2
+		return "the connection is dead: nothing at its other end responds"
 	}
 	return "the receiver's answer is not valid HTTP or broke off"
 }
