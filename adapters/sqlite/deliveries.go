@@ -28,10 +28,13 @@ type queued struct {
 	LeasedAt    time.Time
 }
 
-func scanQueued(r *sql.Rows) (q queued, err error) {
+func scanQueued(r *sql.Rows) (queued, error) { return scanQueuedAnd(r) }
+
+// scanQueuedAnd reads deliveryColumns and queueColumns, and into more what the query selects behind them.
+func scanQueuedAnd(r *sql.Rows, more ...any) (q queued, err error) {
 	var due, accepted, leased sql.NullInt64
 	var lease sql.NullString
-	err = scanDelivery(r, &q.Delivery, &due, &accepted, &q.TraceParent, &lease, &leased)
+	err = scanDelivery(r, &q.Delivery, append([]any{&due, &accepted, &q.TraceParent, &lease, &leased}, more...)...)
 	q.DueAt, q.AcceptedAt, q.Lease, q.LeasedAt = moment(due), moment(accepted), lease.String, moment(leased)
 	return q, err
 }

@@ -40,11 +40,14 @@ FROM lane WHERE lane.subscription_id IS NOT NULL`
 // isReady is the condition of the index of what is ready.
 const isReady = `lease IS NULL AND due_at IS NOT NULL AND waiting = 0`
 
-const readyInLane = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
-WHERE ` + isReady + ` AND subscription_id = ? AND tenant_id = ?
+// readyInLane has no body of what has none.
+const readyInLane = `SELECT ` + deliveryColumns + `, ` + queueColumns + `,
+(SELECT body FROM bodies b WHERE b.tenant_id = o.tenant_id AND b.event_id = o.event_id AND b.number = o.body_number)
+FROM open_deliveries o WHERE ` + isReady + ` AND subscription_id = ? AND tenant_id = ?
 ORDER BY due_at, delivery_id LIMIT ?`
 
-const takeLease = `UPDATE open_deliveries SET lease = ?, leased_at = ? WHERE tenant_id = ? AND delivery_id = ? AND lease IS NULL`
+const takeLeases = `UPDATE open_deliveries SET lease = ?, leased_at = ?
+WHERE (tenant_id, delivery_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) AND lease IS NULL`
 
 // Look makes ready what has fallen due, and says where something is ready; see dispatch.Queue.
 func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
@@ -100,17 +103,17 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 			if sweeping[asked.Lane] {
 				continue
 			}
-			if err := s.leaseLane(ctx, tx, asked, request, &answer); err != nil {
+			if err := s.leaseLane(ctx, asked, request, &answer); err != nil {
 				return fmt.Errorf("lease from lane %s: %w", asked.SubscriptionID, err)
 			}
 		}
-		return nil
+		return tx.takeLeases(ctx, answer.Leased, request)
 	})
 	return answer, err
 }
 
-// leaseLane leases the oldest of one lane, as far as the lane may have them out, and says what it leaves.
-func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
+// leaseLane finds the oldest of one lane, as far as the lane may have them out, and says what it leaves.
+func (s *Store) leaseLane(ctx context.Context, asked dispatch.Asked, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
 	sub, weight, err := s.state(ctx, asked.Lane)
 	unreadable := err
 	switch {
@@ -123,23 +126,54 @@ func (s *Store) leaseLane(ctx context.Context, tx *Tx, asked dispatch.Asked, req
 		return err
 	}
 	limit := max(0, min(asked.Slots, sub.MaxInFlight+asked.Ahead-asked.Out))
-	ready, err := all(ctx, s.db, scanQueued, readyInLane, asked.SubscriptionID, asked.Tenant, limit+1)
+	ready, err := all(ctx, s.db, scanReady, readyInLane, asked.SubscriptionID, asked.Tenant, limit+1)
 	if err != nil {
 		return err
 	}
 	answer.Lanes[asked.Lane] = dispatch.LaneRest{MaxInFlight: sub.MaxInFlight, Weight: weight, More: len(ready) > limit}
 	for _, q := range ready[:min(limit, len(ready))] {
-		if _, err := tx.Exec(ctx, takeLease, request.Lease, stamp(request.Now), q.Tenant, q.ID); err != nil {
-			return fmt.Errorf("take %s: %w", q.ID, err)
-		}
-		body, err := s.Body(ctx, q.Delivery)
-		if err != nil && !errors.Is(err, dispatch.ErrUnreadable) {
-			return fmt.Errorf("read the body of %s: %w", q.ID, err)
-		}
+		body, damaged := q.unpackBody()
 		answer.Leased = append(answer.Leased, dispatch.Leased{
 			Delivery: q.Delivery, Subscription: &sub, Body: body, TraceParent: q.TraceParent, AcceptedAt: q.AcceptedAt, Lease: request.Lease,
-			Unreadable: cmp.Or(dispatch.CheckStatus(q.Delivery), unreadable, err),
+			Unreadable: cmp.Or(dispatch.CheckStatus(q.Delivery), unreadable, damaged),
 		})
+	}
+	return nil
+}
+
+// readyDelivery is what is leased, with its body as it is stored.
+type readyDelivery struct {
+	queued
+	body []byte
+}
+
+func scanReady(r *sql.Rows) (d readyDelivery, err error) {
+	d.queued, err = scanQueuedAnd(r, &d.body)
+	return d, err
+}
+
+// unpackBody answers dispatch.ErrUnreadable for what is missing or damaged.
+func (d readyDelivery) unpackBody() ([]byte, error) {
+	if d.body == nil {
+		return nil, noBody(d.Delivery)
+	}
+	return unpackBody(d.body, d.Tenant, d.EventID)
+}
+
+func (tx *Tx) takeLeases(ctx context.Context, leased []dispatch.Leased, request dispatch.LeaseRequest) error {
+	if len(leased) == 0 {
+		return nil
+	}
+	keys := make([][2]string, len(leased))
+	for i, l := range leased {
+		keys[i] = [2]string{string(l.Delivery.Tenant), l.Delivery.ID}
+	}
+	wanted, err := list(keys)
+	if err == nil {
+		_, err = tx.Exec(ctx, takeLeases, request.Lease, stamp(request.Now), wanted)
+	}
+	if err != nil {
+		return fmt.Errorf("take %d leases: %w", len(leased), err)
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.LeaseReady(ctx, dispatch.LeaseRequest{Lease: "inc_9", Now: time.Now(), Lanes: []dispatch.Asked{{Lane: aLane, Slots: 10}}})
 		return err
 	},
-	"takeLease": func(ctx context.Context, s *Store) error { return run(ctx, takeLease, "inc_9", 1, "t1", "dlv_1") },
+	"takeLeases": func(ctx context.Context, s *Store) error { return run(ctx, takeLeases, "inc_9", 1, `[["t1","dlv_1"]]`) },
 	"Save, open to open": func(ctx context.Context, s *Store) error {
 		return saveAs(ctx, s, delivery.StatusPending, delivery.StatusRetrying)
 	},

@@ -103,12 +103,16 @@ func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	stored, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
+		return nil, noBody(d)
 	}
 	if err != nil {
 		return nil, err
 	}
 	return unpackBody(stored, d.Tenant, d.EventID)
+}
+
+func noBody(d delivery.Delivery) error {
+	return fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
 }
 
 func unpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) {
