@@ -107,14 +107,15 @@ func (db *DB) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
 	return db.signals.HearSubscriptions(fn)
 }
 
-// Close waits for the transaction under way and closes the file. Who waits for the writer, then
-// or later, gets ErrClosed. A second call does nothing.
+// Close waits for the transaction under way and closes the file, which has everything then: SQLite moves its write-ahead log
+// there, and deletes it, with the last connection. Who waits for the writer, then or later, gets ErrClosed. A second call does
+// nothing.
 func (db *DB) Close() error { return db.close() }
 
 func (db *DB) shut() error {
 	close(db.closed)
-	w := <-db.write
-	return errors.Join(w.conn.Close(), db.pool.Close())
+	(<-db.write).close()
+	return db.pool.Close()
 }
 
 // Query reads outside any transaction, from the last committed state, and takes no lock that a writer waits for.
