@@ -294,13 +294,6 @@ type stored struct {
 
 const storedColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
-func scanStored(r pgx.Rows) (s stored, err error) {
-	if s, err = scanPacked(r); err != nil {
-		return s, err
-	}
-	return s, s.unpack()
-}
-
 // scanPacked leaves data and metadata as they are stored, and scans further columns behind those of a record.
 func scanPacked(r pgx.Rows, more ...any) (s stored, err error) {
 	var at int64

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -181,17 +182,37 @@ func (s *Store) shardChanges(ctx context.Context, shard, shards int, after, upTo
 	if err != nil {
 		return nil, err
 	}
-	return all(ctx, from, func(r pgx.Rows) (c fanout.SubscriptionChange, err error) {
-		row, err := scanStored(r)
+	changes, err := all(ctx, from, func(r pgx.Rows) (c fanout.SubscriptionChange, err error) {
+		row, err := scanPacked(r)
 		if err != nil {
 			return c, err
 		}
-		c.Position, c.Tenant, c.SubscriptionID = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream)
-		if c.Change, err = subscription.Decode(row.Type, row.Data); err != nil {
-			err = fmt.Errorf("position %d: %w", row.Position, err)
+		c.Position, c.Tenant, c.SubscriptionID, c.Version = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream), row.Version
+		if c.Unreadable = row.unpack(); c.Unreadable == nil {
+			c.Change, c.Unreadable = subscription.Decode(row.Type, row.Data)
 		}
-		return c, err
+		return c, nil
 	}, subscriptionChanges, ShardTopic(TopicSubscriptions, shard, shards), after, upTo, limit)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range changes {
+		if c.Unreadable != nil {
+			if changes[i].Now, err = s.now(ctx, dispatch.Lane{Tenant: c.Tenant, SubscriptionID: c.SubscriptionID}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return changes, nil
+}
+
+// now is the subscription as its last change left it; nil when it cannot be read.
+func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
+	states, err := s.states(ctx, []dispatch.Lane{lane})
+	if sub := states[lane]; sub.Version > 0 {
+		return &sub, err
+	}
+	return nil, err
 }
 
 // ShardStore is the store as fan-out sees it that reads one shard of the events topic.
@@ -218,7 +239,7 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 	if err != nil {
 		return nil, err
 	}
-	records, err := all(ctx, from, scanStored, subscriptionsAt, owner, position)
+	records, err := all(ctx, from, func(r pgx.Rows) (stored, error) { return scanPacked(r) }, subscriptionsAt, owner, position)
 	if err != nil {
 		return nil, err
 	}
@@ -228,16 +249,31 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 		for n < len(records) && records[n].Stream == records[0].Stream {
 			n++
 		}
-		sub, err := foldSubscription(records[:n])
+		sub, err := s.foldOrNow(ctx, records[:n])
 		if err != nil {
 			return nil, err
 		}
-		if sub.Status != subscription.StatusDeleted {
-			list = append(list, sub)
+		if sub != nil && sub.Status != subscription.StatusDeleted {
+			list = append(list, *sub)
 		}
 		records = records[n:]
 	}
 	return list, nil
+}
+
+// foldOrNow folds a stream that is still packed. Where it cannot be read the subscription is as it is now, and nil when that
+// cannot be read either.
+func (s *Store) foldOrNow(ctx context.Context, records []stored) (*subscription.Subscription, error) {
+	var damage error
+	for i := range records {
+		damage = cmp.Or(damage, records[i].unpack())
+	}
+	if damage == nil {
+		if sub, err := foldSubscription(records); err == nil {
+			return &sub, nil
+		}
+	}
+	return s.now(ctx, dispatch.Lane{Tenant: records[0].Tenant, SubscriptionID: strings.TrimPrefix(records[0].Stream, subscriptionStream)})
 }
 
 // Endpoint is where the subscription's deliveries go now, and whether it takes any. In a transaction it stays so until its end.

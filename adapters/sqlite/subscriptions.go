@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -135,23 +136,43 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 
 // SubscriptionChanges reads the subscriptions topic; see fanout.Store.
 func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (c fanout.SubscriptionChange, err error) {
-		row, err := scanStored(r)
+	changes, err := all(ctx, s.db, func(r *sql.Rows) (c fanout.SubscriptionChange, err error) {
+		row, err := scanPacked(r)
 		if err != nil {
 			return c, err
 		}
-		c.Position, c.Tenant, c.SubscriptionID = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream)
-		if c.Change, err = subscription.Decode(row.Type, row.Data); err != nil {
-			err = fmt.Errorf("position %d: %w", row.Position, err)
+		c.Position, c.Tenant, c.SubscriptionID, c.Version = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream), row.Version
+		if c.Unreadable = row.unpack(); c.Unreadable == nil {
+			c.Change, c.Unreadable = subscription.Decode(row.Type, row.Data)
 		}
-		return c, err
+		return c, nil
 	}, `SELECT `+storedColumns+` FROM records WHERE topic = '`+TopicSubscriptions+`' AND position > ? AND position <= ?
 		ORDER BY position LIMIT ?`, after, upTo, limit)
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range changes {
+		if c.Unreadable != nil {
+			if changes[i].Now, err = s.now(ctx, dispatch.Lane{Tenant: c.Tenant, SubscriptionID: c.SubscriptionID}); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return changes, nil
+}
+
+// now is the subscription as its last change left it; nil when it cannot be read.
+func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
+	sub, _, err := s.state(ctx, lane)
+	if errors.Is(err, dispatch.ErrUnreadable) || problem.Is(err, problem.NotFound) {
+		return nil, nil
+	}
+	return &sub, err
 }
 
 // SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.
 func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
-	records, err := all(ctx, s.db, scanStored, `SELECT `+storedColumns+` FROM records
+	records, err := all(ctx, s.db, func(r *sql.Rows) (stored, error) { return scanPacked(r) }, `SELECT `+storedColumns+` FROM records
 		WHERE tenant_id = ? AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < ?
 		ORDER BY stream, version`, owner, position)
 	if err != nil {
@@ -163,16 +184,31 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 		for n < len(records) && records[n].Stream == records[0].Stream {
 			n++
 		}
-		sub, err := foldSubscription(records[:n])
+		sub, err := s.foldOrNow(ctx, records[:n])
 		if err != nil {
 			return nil, err
 		}
-		if sub.Status != subscription.StatusDeleted {
-			list = append(list, sub)
+		if sub != nil && sub.Status != subscription.StatusDeleted {
+			list = append(list, *sub)
 		}
 		records = records[n:]
 	}
 	return list, nil
+}
+
+// foldOrNow folds a stream that is still packed. Where it cannot be read the subscription is as it is now, and nil when that
+// cannot be read either.
+func (s *Store) foldOrNow(ctx context.Context, records []stored) (*subscription.Subscription, error) {
+	var damage error
+	for i := range records {
+		damage = cmp.Or(damage, records[i].unpack())
+	}
+	if damage == nil {
+		if sub, err := foldSubscription(records); err == nil {
+			return &sub, nil
+		}
+	}
+	return s.now(ctx, dispatch.Lane{Tenant: records[0].Tenant, SubscriptionID: strings.TrimPrefix(records[0].Stream, subscriptionStream)})
 }
 
 // Endpoint is where the subscription's deliveries go now, and whether it takes any.

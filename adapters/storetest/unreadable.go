@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 // damage damages something, or ends the check where that cannot be.
@@ -103,6 +104,42 @@ var unreadableChecks = []Check{
 			_, err = w.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): {Failures: 1}}, at(1))
 			return err
 		}), "go on in the transaction")
+	}},
+	{"unreadable/a change that is damaged keeps no other from being read, and the row stands in for it", func(w *world) {
+		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		s = w.pause(s, at(1))
+		d := w.schedule(s, at(2), "")
+		if !w.damage(d, Stream) {
+			return
+		}
+		changes, err := w.SubscriptionChanges(w.ctx, 0, 1<<60, 100)
+		w.ok(err, "read the changes")
+		equal(w, "changes", len(changes), 3)
+		for _, c := range changes {
+			bad := c.SubscriptionID == s.ID
+			equal(w, "unreadable", []bool{c.Unreadable != nil, c.Change == nil}, []bool{bad, bad})
+			if bad {
+				equal(w, "what stands in for it", c.Now, &s)
+			}
+		}
+		equal(w, "versions", []int64{changes[0].Version, changes[1].Version, changes[2].Version}, []int64{1, 1, 2})
+		at, err := w.SubscriptionsAt(w.ctx, acme, 1<<60)
+		w.ok(err, "read the subscriptions")
+		equal(w, "the subscriptions", at, []subscription.Subscription{s, fine})
+	}},
+	{"unreadable/a change of a subscription that is damaged as a whole keeps no other from being read", func(w *world) {
+		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		d := w.schedule(s, at(2), "")
+		if !w.damage(d, Stream) || !w.damage(d, State) {
+			return
+		}
+		changes, err := w.SubscriptionChanges(w.ctx, 0, 1<<60, 100)
+		w.ok(err, "read the changes")
+		equal(w, "unreadable", []bool{changes[0].Unreadable != nil, changes[1].Unreadable != nil}, []bool{true, false})
+		equal(w, "what stands in for it", changes[0].Now == nil, true)
+		at, err := w.SubscriptionsAt(w.ctx, acme, 1<<60)
+		w.ok(err, "read the subscriptions")
+		equal(w, "the subscriptions", at, []subscription.Subscription{fine})
 	}},
 	{"unreadable/an event that is damaged keeps no other from being fanned out", func(w *world) {
 		s := w.subscribe(acme, nil)

@@ -57,6 +57,7 @@ type Metrics struct {
 	attempts        metric.Int64Counter
 	inFlight        metric.Int64UpDownCounter
 	staleLeases     metric.Int64Counter
+	unreadable      metric.Int64Counter
 	accepted        metric.Int64Counter
 	duplicates      metric.Int64Counter
 	refused         metric.Int64Counter
@@ -103,6 +104,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.attemptDuration = b.seconds("ordinavo.attempt.duration", "How long attempts took, up to the last byte read.", attemptBuckets)
 	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts by outcome.")
 	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
+	m.unreadable = b.counter("ordinavo.fanout.unreadable_changes", "{change}", "Changes of subscriptions in the log that cannot be read.")
 	m.accepted = b.counter("ordinavo.events.accepted", "{event}", "Events accepted by type.")
 	m.duplicates = b.counter("ordinavo.events.duplicates", "{event}", "Events sent again by emitters.")
 	m.refused = b.counter("ordinavo.events.refused", "{event}", "Events refused for want of room, by reason.")
@@ -208,6 +210,9 @@ func (m *Metrics) AttemptDone(ctx context.Context, o delivery.Outcome) {
 	m.attempts.Add(ctx, 1, labels)
 	m.attemptDuration.Record(ctx, o.Duration.Seconds(), labels)
 }
+
+// SubscriptionUnreadable counts a change that fan-out could not read.
+func (m *Metrics) SubscriptionUnreadable(ctx context.Context) { m.unreadable.Add(ctx, 1) }
 
 // StaleLease counts an outcome that was refused.
 func (m *Metrics) StaleLease(ctx context.Context) { m.staleLeases.Add(ctx, 1) }

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"log/slog"
 	"net/url"
 	"strconv"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -145,6 +147,13 @@ func describeOutcome(span trace.Span, o delivery.Outcome) {
 	}
 	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 	span.SetStatus(codes.Error, string(o.Kind))
+}
+
+// SubscriptionUnreadable counts a change that cannot be read, and logs where it is: nothing else says so to who runs the service.
+func (o *Observer) SubscriptionUnreadable(ctx context.Context, c fanout.SubscriptionChange) {
+	o.metrics.SubscriptionUnreadable(ctx)
+	slog.ErrorContext(ctx, "a change of a subscription cannot be read, and the subscription as it is now stands in for it",
+		"tenant", c.Tenant, "subscription", c.SubscriptionID, "position", c.Position, "version", c.Version, "served", c.Now != nil, "error", c.Unreadable)
 }
 
 // StaleLease counts an outcome that was refused.

@@ -236,6 +236,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 20 * time.Millisecond})
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindTimeout, Duration: 10 * time.Second})
 	m.StaleLease(ctx)
+	m.SubscriptionUnreadable(ctx)
 	m.EventsAccepted(ctx, []event.Type{event.TargetImported, event.TargetImported, event.BillingEventSent}, 4)
 	m.EventsRefused(ctx, "open", 6)
 	m.EventFannedOut(ctx, 2, 3*time.Millisecond)
@@ -256,6 +257,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`ordinavo_attempts_total{outcome="timeout",status_class="none"} 1`,
 		`ordinavo_attempts_in_flight 1`,
 		`ordinavo_attempt_stale_leases_total 1`,
+		`ordinavo_fanout_unreadable_changes_total 1`,
 		`ordinavo_events_accepted_total{type="target.imported"} 2`,
 		`ordinavo_events_accepted_total{type="billing.event_sent"} 1`,
 		`ordinavo_events_duplicates_total 4`,

@@ -60,6 +60,8 @@ type world struct {
 	panicsAt  map[string]bool // FanOut of these events panics
 	panicIDs  int             // newID panics when this many are made, 0 for never
 	told      map[string]int  // deliveries, to the event's span
+	// unreadable is the positions of changes that were told of.
+	unreadable []int64
 
 	free, inFlight int
 	taken          []dispatch.Leased
@@ -99,7 +101,7 @@ func (w *world) change(id string, changes ...subscription.Change) {
 			w.Fatal(err)
 		}
 		w.position++
-		w.changes = append(w.changes, fanout.SubscriptionChange{Position: w.position, Tenant: s.Tenant, SubscriptionID: id, Change: c})
+		w.changes = append(w.changes, fanout.SubscriptionChange{Position: w.position, Tenant: s.Tenant, SubscriptionID: id, Version: s.Version, Change: c})
 	}
 	w.now[id] = s
 }
@@ -316,6 +318,10 @@ func (w *world) Take(leased []dispatch.Leased, committed bool) {
 
 // spans is the Observer of a world.
 type spans struct{ *world }
+
+func (s spans) SubscriptionUnreadable(_ context.Context, c fanout.SubscriptionChange) {
+	s.unreadable = append(s.unreadable, c.Position)
+}
 
 func (s spans) FanOut(_ context.Context, e intake.Accepted) (string, func(int, error)) {
 	if s.panicsAt[e.ID] {

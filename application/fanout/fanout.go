@@ -24,7 +24,8 @@ import (
 type Store interface {
 	// Events loads accepted events, in the order of the keys.
 	Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error)
-	// SubscriptionChanges reads the subscriptions topic, oldest first: after < position <= upTo.
+	// SubscriptionChanges reads the subscriptions topic, oldest first: after < position <= upTo. One that cannot be read
+	// says so, and keeps no other from being read.
 	SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]SubscriptionChange, error)
 	// Resolve looks up directory records and external IDs, one answer for each lookup, in their order.
 	Resolve(ctx context.Context, lookups []Lookup) ([]payload.Context, error)
@@ -56,6 +57,8 @@ type Observer interface {
 	// FanOut begins the event's span, as a child of the request that brought it. The trace
 	// parent is what its deliveries carry on.
 	FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error))
+	// SubscriptionUnreadable tells, once in a process, of a change for which the subscription as it is now stands in.
+	SubscriptionUnreadable(ctx context.Context, c SubscriptionChange)
 }
 
 // Lookup names what one event needs from the directory for one source system.
@@ -157,6 +160,7 @@ type FanOut struct {
 	*work
 	index *index
 	patience
+	refused map[int64]int // how often the index stopped before the change at a position, since it cannot be read
 	// mayDefer is false as long as a process of an older version may run; see TurnStore.
 	mayDefer bool
 	// spent is how many deliveries each tenant's events have come to since the log was last read as soon as it was written.
@@ -168,7 +172,9 @@ func New(c Config) *FanOut {
 	if c.AtOnce == 0 {
 		c.AtOnce = DefaultAtOnce
 	}
-	return &FanOut{work: &work{c, loop.NewSignal()}, index: newIndex(), spent: map[tenant.ID]int{}}
+	f := &FanOut{work: &work{c, loop.NewSignal()}, spent: map[tenant.ID]int{}, refused: map[int64]int{}}
+	f.index = newIndex(f.giveUp)
+	return f
 }
 
 // refusals is how often a record is refused for an event that cannot be read: one of a newer version is for a process of that
@@ -194,6 +200,17 @@ func (p *patience) unreadable(position int64, events []intake.Accepted) error {
 		return nil
 	}
 	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
+}
+
+// giveUp refuses a change of a subscription that cannot be read as often as there is patience for: see refusals.
+func (f *FanOut) giveUp(ctx context.Context, c SubscriptionChange) error {
+	switch f.refused[c.Position]++; {
+	case f.refused[c.Position] <= refusals:
+		return fmt.Errorf("read the change of subscription %s at position %d: %w", c.SubscriptionID, c.Position, c.Unreadable)
+	case f.refused[c.Position] == refusals+1:
+		f.Observer.SubscriptionUnreadable(ctx, c)
+	}
+	return nil
 }
 
 const (

@@ -1,6 +1,7 @@
 package fanout_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -93,6 +94,40 @@ func TestAStreamThatCannotBeIsAnErrorUntilItIsMended(t *testing.T) {
 	w.changes = good
 	if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil || len(w.plan.Scheduled) != 1 {
 		t.Errorf("afterwards %v, %+v", err, w.plan)
+	}
+}
+
+// A record that cannot be read stops fan-out for as long as a process of a newer version might take over, and no longer: the
+// subscription as it is now stands in for it, and its own later changes are not applied twice.
+func TestAChangeThatCannotBeReadStopsNobodyForEver(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(acme, "sub_1", settings("target.*"))
+	w.subscribe(acme, "sub_2", settings("*"))
+	w.subscribe(acme, "sub_3", settings("*"))
+	changed := w.now["sub_1"]
+	w.change("sub_1", subscription.FilterChanged{At: start, EventTypes: subscription.Filter{"visit_report.*"}})
+	w.change("sub_1", subscription.Paused{At: start, Reason: "maintenance"}, subscription.Resumed{At: start})
+	now := w.now["sub_1"]
+	w.changes[3].Change, w.changes[3].Unreadable, w.changes[3].Now = nil, errors.New("damaged"), &now
+	w.changes[2].Change, w.changes[2].Unreadable = nil, errors.New("damaged, and its row, too")
+	w.change("sub_3", subscription.Paused{At: start, Reason: "maintenance"})
+	w.change("sub_1", subscription.FilterChanged{At: start, EventTypes: subscription.Filter{"*"}})
+	position, keys := w.accept(sample("evt_1", event.AppointmentStarted))
+	refused := 0
+	for ; refused < 20; refused++ {
+		if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err == nil {
+			break
+		}
+	}
+	if refused != 12 || !slices.Equal(w.unreadable, []int64{3, 4}) {
+		t.Errorf("refused %d times, told of %d", refused, w.unreadable)
+	}
+	var got []string
+	for _, s := range w.plan.Scheduled {
+		got = append(got, fmt.Sprintf("%s at %d", s.Delivery.SubscriptionID, s.Delivery.SubscriptionVersion))
+	}
+	if want := []string{fmt.Sprintf("sub_1 at %d", changed.Version+4), "sub_2 at 1"}; !slices.Equal(got, want) {
+		t.Errorf("scheduled for %v, want %v", got, want)
 	}
 }
 

@@ -3,6 +3,7 @@ package fanout
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -16,7 +17,12 @@ type SubscriptionChange struct {
 	Position       int64
 	Tenant         tenant.ID
 	SubscriptionID string
+	Version        int64 // of the subscription after it
 	Change         subscription.Change
+	// Unreadable says why there is no Change. What follows the record cannot be known then, so the subscription as it is now
+	// stands in for it; nil when that cannot be read either.
+	Unreadable error
+	Now        *subscription.Subscription
 }
 
 // index holds every subscription as it was at one position of the log, so that each event
@@ -24,6 +30,8 @@ type SubscriptionChange struct {
 type index struct {
 	position int64
 	rosters  map[tenant.ID]*roster
+	// giveUp is asked before a subscription is taken as it is now for a change that cannot be read; an error puts that off.
+	giveUp func(ctx context.Context, c SubscriptionChange) error
 }
 
 // roster is one tenant's subscriptions. They are never changed in place: deliveries under way
@@ -32,13 +40,17 @@ type roster struct {
 	byID map[string]*subscription.Subscription
 	// wanted remembers who wants a type, so that an event's cost does not grow with those who do not.
 	wanted map[event.Type][]*subscription.Subscription
+	// ahead is the versions of subscriptions up to which their changes are in byID already, or are to be left out.
+	ahead map[string]int64
 }
 
 func newRoster() *roster {
-	return &roster{byID: map[string]*subscription.Subscription{}, wanted: map[event.Type][]*subscription.Subscription{}}
+	return &roster{byID: map[string]*subscription.Subscription{}, wanted: map[event.Type][]*subscription.Subscription{}, ahead: map[string]int64{}}
 }
 
-func newIndex() *index { return &index{rosters: map[tenant.ID]*roster{}} }
+func newIndex(giveUp func(ctx context.Context, c SubscriptionChange) error) *index {
+	return &index{rosters: map[tenant.ID]*roster{}, giveUp: giveUp}
+}
 
 // changesPerRead bounds what one read of the log brings into memory.
 const changesPerRead = 1000
@@ -49,7 +61,7 @@ const changesPerRead = 1000
 func (ix *index) advance(ctx context.Context, store Store, records []Record) (int, error) {
 	first, last := records[0].Position, records[len(records)-1].Position
 	if first < ix.position {
-		*ix = *newIndex()
+		*ix = *newIndex(ix.giveUp)
 	}
 	for {
 		changes, err := store.SubscriptionChanges(ctx, ix.position, last, changesPerRead)
@@ -61,8 +73,8 @@ func (ix *index) advance(ctx context.Context, store Store, records []Record) (in
 			behind = len(changes)
 		}
 		for _, c := range changes[:behind] {
-			if err := ix.apply(c); err != nil {
-				*ix = *newIndex()
+			if err := ix.apply(ctx, c); err != nil {
+				*ix = *newIndex(ix.giveUp)
 				return 0, err
 			}
 		}
@@ -79,7 +91,12 @@ func (ix *index) advance(ctx context.Context, store Store, records []Record) (in
 	}
 }
 
-func (ix *index) apply(c SubscriptionChange) error {
+func (ix *index) apply(ctx context.Context, c SubscriptionChange) error {
+	if c.Unreadable != nil {
+		if err := ix.giveUp(ctx, c); err != nil {
+			return err
+		}
+	}
 	r := ix.rosters[c.Tenant]
 	if r == nil {
 		r = newRoster()
@@ -89,6 +106,13 @@ func (ix *index) apply(c SubscriptionChange) error {
 }
 
 func (r *roster) apply(c SubscriptionChange) error {
+	if upTo, known := r.ahead[c.SubscriptionID]; known && c.Version <= upTo {
+		return nil
+	}
+	if c.Unreadable != nil {
+		r.standIn(c)
+		return nil
+	}
 	var next subscription.Subscription
 	if before := r.byID[c.SubscriptionID]; before != nil {
 		next = *before
@@ -96,13 +120,30 @@ func (r *roster) apply(c SubscriptionChange) error {
 	if err := next.Apply(c.Change); err != nil {
 		return fmt.Errorf("apply the record at position %d: %w", c.Position, err)
 	}
-	clear(r.wanted)
-	if next.Status == subscription.StatusDeleted {
-		delete(r.byID, c.SubscriptionID)
-	} else {
-		r.byID[c.SubscriptionID] = &next
-	}
+	r.put(&next)
 	return nil
+}
+
+// standIn takes the subscription as it is now for what cannot be read. Where that is not known either it gets nothing
+// any more, rather than what it may have asked not to get.
+func (r *roster) standIn(c SubscriptionChange) {
+	if c.Now == nil {
+		clear(r.wanted)
+		delete(r.byID, c.SubscriptionID)
+		r.ahead[c.SubscriptionID] = math.MaxInt64
+		return
+	}
+	r.put(c.Now)
+	r.ahead[c.SubscriptionID] = c.Now.Version
+}
+
+func (r *roster) put(s *subscription.Subscription) {
+	clear(r.wanted)
+	if s.Status == subscription.StatusDeleted {
+		delete(r.byID, s.ID)
+	} else {
+		r.byID[s.ID] = s
+	}
 }
 
 // governing is how many subscriptions the tenant has. A tenant that never had any has no roster.

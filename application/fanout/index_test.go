@@ -40,7 +40,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 		s.changes = append(s.changes, SubscriptionChange{Position: i + 1, Tenant: "acme", SubscriptionID: id,
 			Change: subscription.Created{At: time.Unix(0, 0), ID: id, Tenant: "acme", Settings: subscription.Settings{EventTypes: filter}}})
 	}
-	ix := newIndex()
+	ix := newIndex(nil)
 	if _, err := ix.advance(t.Context(), s, []Record{{Position: all}}); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,8 @@ type TurnStore interface {
 	MayDefer(ctx context.Context, since time.Time) (bool, error)
 	// OldestUnrouted is when the oldest record was written to which fan-out has not come yet; zero when there is none.
 	OldestUnrouted(ctx context.Context) (time.Time, error)
-	// SubscriptionsAt is the tenant's subscriptions as they were at the position, without deleted ones.
+	// SubscriptionsAt is the tenant's subscriptions as they were at the position, without deleted ones. One with a change that
+	// cannot be read is as it is now; it is left out when that cannot be read either.
 	SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error)
 }
 
@@ -251,8 +252,8 @@ func (t *Turns) roster(ctx context.Context, part Deferred) (*roster, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read subscription changes up to %d: %w", part.Position, err)
 		}
-		if len(changes) < changesPerRead {
-			return r.advance(part, changes)
+		if len(changes) < changesPerRead && r.advance(part, changes) == nil {
+			return &r.roster, nil
 		}
 	}
 	list, err := t.Store.SubscriptionsAt(ctx, part.Tenant, part.Position)
@@ -261,7 +262,7 @@ func (t *Turns) roster(ctx context.Context, part Deferred) (*roster, error) {
 	}
 	r := &rosterAt{*newRoster(), part.Position}
 	for _, s := range list {
-		r.byID[s.ID] = &s
+		r.byID[s.ID], r.ahead[s.ID] = &s, s.Version
 	}
 	if len(t.rosters) >= maxRosters {
 		clear(t.rosters)
@@ -270,18 +271,19 @@ func (t *Turns) roster(ctx context.Context, part Deferred) (*roster, error) {
 	return &r.roster, nil
 }
 
-// advance applies those of the changes that are the tenant's.
-func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) (*roster, error) {
+// advance applies those of the changes that are the tenant's. One that cannot follow, since its subscription could not be
+// read, leaves the roster to be read anew.
+func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) error {
 	for _, c := range changes {
 		if c.Tenant != part.Tenant {
 			continue
 		}
 		if err := r.apply(c); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	r.position = part.Position
-	return &r.roster, nil
+	return nil
 }
 
 // setAside gives up on the tenant's first event, with the reason. What panicked with others is tried alone first.

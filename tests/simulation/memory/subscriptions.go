@@ -169,7 +169,7 @@ func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limi
 		}
 		if r.topic == TopicSubscriptions {
 			list = append(list, fanout.SubscriptionChange{Position: r.position, Tenant: r.tenant,
-				SubscriptionID: strings.TrimPrefix(r.stream, subscriptionStream), Change: r.subscription})
+				SubscriptionID: strings.TrimPrefix(r.stream, subscriptionStream), Version: r.version, Change: r.subscription})
 		}
 	}
 	return list, err
