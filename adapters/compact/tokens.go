@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"unicode/utf8"
 )
 
 // Tokens stand in a content for a text that the reader knows, or for hexadecimal digits, which take half the room as bytes.
@@ -18,13 +20,10 @@ const (
 )
 
 func hasToken(content []byte) bool {
-	for _, b := range content {
-		if b >= firstToken {
-			return true
-		}
-	}
-	return false
+	return !utf8.Valid(content) && slices.ContainsFunc(content, isToken)
 }
+
+func isToken(b byte) bool { return b >= firstToken }
 
 // tokenize appends the content with tokens; texts is room to work in.
 func tokenize(to, texts, content []byte, known []string) (tokens, room []byte) {
@@ -50,16 +49,21 @@ func replaced(content []byte, text string, token byte) []byte {
 	}
 }
 
-// packHex appends the content with bytes for its runs of lower-case hexadecimal digits.
+// packHex appends the content with bytes for its runs of lower-case hexadecimal digits. Only where each minHex-th byte is a
+// digit there can be a run, so it looks at the others only around those.
 func packHex(to, content []byte) []byte {
 	done := 0 // what was appended
-	for i := 0; i < len(content); {
-		if !digits[content[i]] {
-			i++
+	for i := 0; i+minHex <= len(content); {
+		probe := i + minHex - 1
+		if !digits[content[probe]] {
+			i = probe + 1
 			continue
 		}
-		from := i
-		for i < len(content) && digits[content[i]] && i < from+maxHex {
+		from := probe
+		for from > i && digits[content[from-1]] {
+			from--
+		}
+		for i = probe + 1; i < len(content) && digits[content[i]] && i < from+maxHex; {
 			i++
 		}
 		if n := (i - from) / 2; 2*n >= minHex {
@@ -82,27 +86,30 @@ var digits = func() (set [256]bool) {
 // restore puts texts and digits for their tokens.
 func restore(tokens []byte, known []string) ([]byte, error) {
 	whole := make([]byte, 0, len(tokens)+len(tokens)/2)
-	for i := 0; i < len(tokens); i++ {
-		b := tokens[i]
-		switch {
-		case b < firstToken:
-			whole = append(whole, b)
-			continue
-		case b == hexToken:
-			if i+1 >= len(tokens) || i+2+int(tokens[i+1]) > len(tokens) {
-				return nil, fmt.Errorf("%w: its digits are cut off", ErrUnreadable)
-			}
-			n := int(tokens[i+1])
-			whole = hex.AppendEncode(whole, tokens[i+2:i+2+n])
-			i += 1 + n
-		case int(b-firstToken) >= len(known):
-			return nil, fmt.Errorf("%w: it lacks what was known when it was stored", ErrUnreadable)
-		default:
-			whole = append(whole, known[b-firstToken]...)
+	for {
+		at := slices.IndexFunc(tokens, isToken)
+		if at < 0 {
+			at = len(tokens)
 		}
-		if len(whole) > maxPlain {
+		if whole = append(whole, tokens[:at]...); len(whole) > maxPlain {
 			return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrUnreadable, maxPlain)
 		}
+		if tokens = tokens[at:]; len(tokens) == 0 {
+			return whole, nil
+		}
+		switch token := tokens[0]; {
+		case token == hexToken:
+			if len(tokens) < 2 || len(tokens) < 2+int(tokens[1]) {
+				return nil, fmt.Errorf("%w: its digits are cut off", ErrUnreadable)
+			}
+			n := 2 + int(tokens[1])
+			whole = hex.AppendEncode(whole, tokens[2:n])
+			tokens = tokens[n:]
+		case int(token-firstToken) >= len(known):
+			return nil, fmt.Errorf("%w: it lacks what was known when it was stored", ErrUnreadable)
+		default:
+			whole = append(whole, known[token-firstToken]...)
+			tokens = tokens[1:]
+		}
 	}
-	return whole, nil
 }
