@@ -28,6 +28,11 @@ func (tx *Tx) Commit() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 	}
+	if !tx.begun {
+		tx.release()
+		tx.committed()
+		return nil
+	}
 	tag, err := tx.conn.Exec(ctx, "COMMIT")
 	switch {
 	case err == nil && tag.String() == "ROLLBACK":

@@ -235,7 +235,7 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	if err := tx.conn.SendBatch(ctx, b).Close(); err != nil {
+	if err := tx.run(ctx, b); err != nil {
 		return tx.failed(ctx, fmt.Errorf("append to the log: %w", err))
 	}
 	tx.pending = nil

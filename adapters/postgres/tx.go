@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -21,6 +23,7 @@ type Tx struct {
 	db      *DB
 	mu      sync.Mutex // held while the connection is used
 	conn    *pgxpool.Conn
+	begun   bool // on the server
 	done    bool
 	broken  error  // what a statement failed with; PostgreSQL refuses all that come after it
 	wrote   bool   // there is something to commit
@@ -49,22 +52,13 @@ const (
 // rollbackTimeout bounds what happens after a request's own context is gone.
 const rollbackTimeout = 10 * time.Second
 
-// Begin begins a transaction; end it with Commit or Rollback.
+// Begin begins a transaction; end it with Commit or Rollback. The server hears of it together with its first statement.
 func (db *DB) Begin(ctx context.Context) (*Tx, error) {
-	for try := 1; ; try++ {
-		conn, err := db.acquire(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("begin: %w", err)
-		}
-		if _, err = conn.Exec(ctx, "BEGIN"); err == nil {
-			return &Tx{db: db, conn: conn}, nil
-		}
-		conn.Release()
-		// A connection that broke while it was idle is found out now, and nothing has happened yet.
-		if ctx.Err() != nil || !lostConnection(err) || try == maxBegins {
-			return nil, fmt.Errorf("begin: %w", translate(ctx, err))
-		}
+	conn, err := db.acquire(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("begin: %w", err)
 	}
+	return &Tx{db: db, conn: conn}, nil
 }
 
 // Update runs fn in a transaction: the one that the context carries, else one of its own that commits when fn
@@ -110,7 +104,7 @@ func (tx *Tx) rollback() error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 	defer cancel()
-	if !tx.conn.Conn().IsClosed() {
+	if tx.begun && !tx.conn.Conn().IsClosed() {
 		// When this fails the pool drops the connection, and the server undoes the transaction by itself.
 		_, _ = tx.conn.Exec(ctx, "ROLLBACK")
 	}
@@ -132,8 +126,13 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) 
 		return 0, err
 	}
 	tx.wrote = true
-	tag, err := tx.conn.Exec(ctx, sql, args...)
-	return tag.RowsAffected(), tx.failed(ctx, err)
+	var changed int64
+	b := &pgx.Batch{}
+	b.Queue(sql, args...).Exec(func(tag pgconn.CommandTag) error {
+		changed = tag.RowsAffected()
+		return nil
+	})
+	return changed, tx.failed(ctx, tx.run(ctx, b))
 }
 
 func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
@@ -142,7 +141,11 @@ func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, 
 	if err := tx.usable(ctx); err != nil {
 		return err
 	}
-	return tx.failed(ctx, readRows(ctx, tx.conn.Conn(), each, sql, args))
+	b := &pgx.Batch{}
+	b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error { return each(rows) })
+	})
+	return tx.failed(ctx, tx.run(ctx, b))
 }
 
 // send runs a batch of reads in one round trip; write is for those that change something.
@@ -152,7 +155,40 @@ func (tx *Tx) send(ctx context.Context, b *pgx.Batch) error {
 	if err := tx.usable(ctx); err != nil {
 		return err
 	}
-	return tx.failed(ctx, tx.conn.SendBatch(ctx, b).Close())
+	return tx.failed(ctx, tx.run(ctx, b))
+}
+
+// run sends a batch in one round trip, and BEGIN with the first.
+func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
+	if tx.begun {
+		return tx.conn.SendBatch(ctx, b).Close()
+	}
+	for try := 1; ; try++ {
+		err := tx.beginWith(ctx, b)
+		// A connection that broke while it was idle is found out now, and nothing has happened yet.
+		if err == nil || tx.begun || ctx.Err() != nil || !lostConnection(err) || try == maxBegins {
+			return err
+		}
+		tx.conn.Release()
+		conn, err := tx.db.acquire(ctx)
+		if err != nil {
+			return fmt.Errorf("begin: %w", err)
+		}
+		tx.conn = conn
+	}
+}
+
+// beginWith has the transaction begun when BEGIN has its answer; no answer of the batch was read before that.
+func (tx *Tx) beginWith(ctx context.Context, b *pgx.Batch) error {
+	first := &pgx.Batch{}
+	first.Queue("BEGIN")
+	for _, q := range b.QueuedQueries { // a copy, since the driver notes in it how one connection knows the statement
+		first.QueuedQueries = append(first.QueuedQueries, &pgx.QueuedQuery{SQL: q.SQL, Arguments: q.Arguments, Fn: q.Fn})
+	}
+	results := tx.conn.SendBatch(ctx, first)
+	_, err := results.Exec()
+	tx.begun = err == nil
+	return cmp.Or(err, results.Close())
 }
 
 func (tx *Tx) write(ctx context.Context, b *pgx.Batch) error {
