@@ -46,6 +46,56 @@ func TestALostAnswerToACommit(t *testing.T) {
 	}
 }
 
+// TestATransactionIsTwoRoundTrips counts those of one that appends: BEGIN goes with what is written, COMMIT alone.
+func TestATransactionIsTwoRoundTrips(t *testing.T) {
+	t.Parallel()
+	server := migrated[1].Copy(t)
+	p := pgtest.NewProxy(t, server)
+	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
+	publish := func(ctx context.Context, tx *postgres.Tx) error {
+		return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+	}
+	pgtest.Check(t, db.Update(t.Context(), publish)) // which prepares its statements
+	before := p.Asked()
+	pgtest.Check(t, db.Update(t.Context(), publish))
+	if n := p.Asked() - before; n != 2 {
+		t.Errorf("the transaction took %d round trips, want 2", n)
+	}
+	before = p.Asked()
+	pgtest.Check(t, db.Update(t.Context(), func(context.Context, *postgres.Tx) error { return nil }))
+	if n := p.Asked() - before; n != 0 {
+		t.Errorf("a transaction of nothing took %d round trips", n)
+	}
+}
+
+// TestAConnectionThatBrokeWhileIdleIsReplaced cuts it between two transactions: the second has asked for nothing yet.
+func TestAConnectionThatBrokeWhileIdleIsReplaced(t *testing.T) {
+	t.Parallel()
+	server := migrated[1].Copy(t)
+	p := pgtest.NewProxy(t, server)
+	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
+	for name, use := range map[string]func(ctx context.Context, tx *postgres.Tx) error{
+		"append": func(ctx context.Context, tx *postgres.Tx) error {
+			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+		},
+		"write": func(ctx context.Context, tx *postgres.Tx) error {
+			_, err := tx.Exec(ctx, `DELETE FROM sweeps WHERE tenant_id = $1`, "none")
+			return err
+		},
+	} {
+		for range 2 {
+			if err := db.Update(t.Context(), use); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			p.Shut(true)
+			p.Shut(false)
+		}
+	}
+	if n := count(t, openURL(t, postgres.Config{URL: server}), `SELECT count(*) FROM records`); n != 2 {
+		t.Errorf("%d records were kept, want 2", n)
+	}
+}
+
 // TestTheServerIsAwayForAWhile kills a server under load and starts it again.
 func TestTheServerIsAwayForAWhile(t *testing.T) {
 	t.Parallel()

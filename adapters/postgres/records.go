@@ -49,7 +49,9 @@ func (tx *Tx) knowShards(ctx context.Context) (int, error) {
 		return int(n), nil
 	}
 	var n int32
-	if err := readRows(ctx, tx.conn.Conn(), func(r pgx.Rows) error { return r.Scan(&n) }, selectShards, nil); err != nil {
+	b := &pgx.Batch{}
+	b.Queue(selectShards).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
+	if err := tx.run(ctx, b); err != nil {
 		return 0, fmt.Errorf("read how many shards the log has: %w", err)
 	}
 	tx.db.shards.Store(n)

@@ -19,6 +19,7 @@ type Proxy struct {
 	to    string
 	armed atomic.Pointer[Cut]
 	delay atomic.Int64 // of each answer, in nanoseconds
+	asked atomic.Int64
 
 	mu    sync.Mutex
 	shut  bool
@@ -63,6 +64,9 @@ func (p *Proxy) Arm(c Cut) { p.armed.Store(&c) }
 
 // Armed reports whether the last Cut has not come yet.
 func (p *Proxy) Armed() bool { return p.armed.Load() != nil }
+
+// Asked is how often services have said something: each is a round trip, when all that is said is short.
+func (p *Proxy) Asked() int64 { return p.asked.Load() }
 
 // Delay holds each answer of the server back.
 func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
@@ -114,6 +118,7 @@ func (p *Proxy) serve(client net.Conn) {
 		if err != nil {
 			return
 		}
+		p.asked.Add(1)
 		if c := p.armed.Load(); c != nil && bytes.Contains(buffer[:n], []byte(c.Word)) && p.armed.CompareAndSwap(c, nil) {
 			if !c.Forward {
 				return
