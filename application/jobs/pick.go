@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -14,13 +15,15 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// maxPicked bounds one step, and with it the transaction that it is.
+// maxPicked bounds one step by default, and with it the transaction that it is.
 const maxPicked = 250
 
 // Picker finds what a job is about. What it leaves alone, and why, is the same for a dry run.
 type Picker struct {
 	Deliveries DeliveryStore
 	Gate       Gate
+	// AtOnce is how many deliveries a step looks at; 0 for 250.
+	AtOnce int
 }
 
 // picked is one stretch of a job.
@@ -34,11 +37,12 @@ type picked struct {
 
 // pick takes the job's next stretch.
 func (p *Picker) pick(ctx context.Context, j job.Job) (next picked, err error) {
-	seen, err := p.Deliveries.WalkDeliveries(ctx, Walk{Tenant: j.Tenant, Filter: j.Filter, After: j.After, UpTo: j.UpTo(), Limit: maxPicked})
+	limit := cmp.Or(p.AtOnce, maxPicked)
+	seen, err := p.Deliveries.WalkDeliveries(ctx, Walk{Tenant: j.Tenant, Filter: j.Filter, After: j.After, UpTo: j.UpTo(), Limit: limit})
 	if err != nil {
 		return next, fmt.Errorf("walk the deliveries: %w", err)
 	}
-	next = picked{after: j.After, looked: len(seen), last: len(seen) < maxPicked}
+	next = picked{after: j.After, looked: len(seen), last: len(seen) < limit}
 	var found []delivery.Delivery
 	for _, d := range seen {
 		next.after = d.ID

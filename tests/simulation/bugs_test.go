@@ -8,10 +8,12 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -42,6 +44,9 @@ type store struct {
 	purge        func(ctx context.Context, before retention.Cutoffs, limit int) (int, error)
 	holdEvent    func(ctx context.Context, owner tenant.ID, id string) (queries.Event, error)
 	fanOutAgain  func(ctx context.Context, e queries.Event, retried queries.Retried) error
+	nextJob      func(ctx context.Context, now time.Time) (job.Job, bool, time.Time, error)
+	saveJob      func(ctx context.Context, j job.Job, turn time.Time) error
+	walk         func(ctx context.Context, walk jobs.Walk) ([]delivery.Delivery, error)
 }
 
 // replaced makes a store with the real calls, for a bug to replace some.
@@ -49,7 +54,7 @@ func replaced(s simulation.Store) *store {
 	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, fingerprints: s.Fingerprints, appendEvents: s.AppendEvents,
 		changes: s.SubscriptionChanges, resolve: s.Resolve, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge,
-		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain}
+		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries}
 }
 
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -110,6 +115,15 @@ func (s *store) HoldEvent(ctx context.Context, owner tenant.ID, id string) (quer
 }
 func (s *store) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
 	return s.fanOutAgain(ctx, e, retried)
+}
+func (s *store) NextJob(ctx context.Context, now time.Time) (job.Job, bool, time.Time, error) {
+	return s.nextJob(ctx, now)
+}
+func (s *store) SaveJob(ctx context.Context, j job.Job, turn time.Time) error {
+	return s.saveJob(ctx, j, turn)
+}
+func (s *store) WalkDeliveries(ctx context.Context, walk jobs.Walk) ([]delivery.Delivery, error) {
+	return s.walk(ctx, walk)
 }
 
 // bug is planted by replacing calls of each process's store.

@@ -30,6 +30,7 @@ func (w *world) checkStore() {
 			w.violate("I8", "subscription %s is not the fold of its stream (%v)", s.ID, err)
 		}
 	}
+	w.checkJobs()
 	for _, p := range w.processes {
 		if out := p.dispatcher.InFlight(); !p.dead && (out < 0 || out > w.maxInFlight) {
 			w.violate("I7", "%s has %d deliveries out, of at most %d", p.name, out, w.maxInFlight)
@@ -101,6 +102,7 @@ func (w *world) checkAll() {
 		}
 	}
 	w.checkPoison()
+	w.checkWork()
 }
 
 // checkRow is I1 for a delivery: it is closed, or waits for a reason that can be read.

@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/signature"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -25,6 +26,8 @@ type journal struct {
 	bySpan       map[string]*send
 	byDelivery   map[string][]*send
 	leased       map[lease]holder
+	resent       map[lease]resent
+	jobs         map[string]job.Job // as they were seen last
 }
 
 // lease is a delivery that is held at a version.
@@ -53,7 +56,8 @@ func (w *world) givesBack(d delivery.Delivery) {
 }
 
 func newJournal() journal {
-	return journal{acknowledged: map[intake.EventKey]bool{}, bySpan: map[string]*send{}, byDelivery: map[string][]*send{}, leased: map[lease]holder{}}
+	return journal{acknowledged: map[intake.EventKey]bool{}, bySpan: map[string]*send{}, byDelivery: map[string][]*send{}, leased: map[lease]holder{},
+		resent: map[lease]resent{}, jobs: map[string]job.Job{}}
 }
 
 // send is a request that left a process.

@@ -79,6 +79,7 @@ type settings struct {
 	processes   int
 	tenants     int
 	events      int // requests of emitters
+	jobs        int // requests for bulk retries and replays
 	changes     int // of subscriptions, features, the directory, and retries
 	maxInFlight int
 	atOnce      int // deliveries that are scheduled in one go
@@ -105,6 +106,9 @@ func (o Options) settle() settings {
 		s.mended = earliestMend + time.Duration(r.Int64N(int64(latestMend-earliestMend)))
 	}
 	s.atOnce = []int{1, 3, 8, fanout.DefaultAtOnce}[r.IntN(4)]
+	if s.jobs = r.IntN(6); o.Changes >= 0 {
+		s.jobs = min(s.jobs, o.Changes)
+	}
 	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
 		if *l.limit >= 0 {
 			*l.value = min(*l.value, *l.limit)

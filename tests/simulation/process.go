@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -48,6 +49,9 @@ type process struct {
 	fanOut       *fanout.FanOut
 	sweeper      *sweep.Sweeper
 	subs         *subscriptions.Service
+	jobs         *jobs.Service
+	worker       *jobs.Worker
+	working      string // the job that a step is under way of
 	retries      *queries.Retries
 	eventRetries *queries.EventRetries
 	log          loop.Signal // the topic of events has grown
@@ -88,6 +92,8 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
 	p.eventRetries = &queries.EventRetries{Store: p.store, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
+	p.jobs = &jobs.Service{Store: p.store, Picker: jobs.Picker{Deliveries: p.store, Gate: gate, AtOnce: w.atOnce}, Now: p.now, NewID: source.New}
+	p.worker = jobs.NewWorker(p.jobs, p.store)
 	events := fanout.TurnStore(p.store)
 	if random[0]%2 == 0 { // as if it had accepted nothing lately
 		events = fanout.Remember(p.store, p.intake.Recent)
@@ -108,7 +114,7 @@ func (p *process) boot(a *activity) {
 		a.sleep(p.world.now.Add(time.Second), nil)
 	}
 	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation)
-	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(),
+	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(), p.worker.Loop(),
 		retention.New(p.store, retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}, p.now).Loop(),
 		takeover.Heartbeat(), takeover.Loop()}
 	for _, l := range loops {
@@ -220,6 +226,7 @@ func (p *process) wakeUp() {
 	p.log.Send()
 	p.dispatcher.Wake()
 	p.sweeper.Wake()
+	p.worker.Wake()
 }
 
 // committed tells of a commit whoever listens: the process at once, the others after a while or not at all.
@@ -254,6 +261,7 @@ func (p *process) hear(topics []string, queue bool) {
 	if queue {
 		p.dispatcher.Wake()
 		p.sweeper.Wake()
+		p.worker.Wake()
 	}
 }
 

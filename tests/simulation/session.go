@@ -9,11 +9,13 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -33,6 +35,9 @@ type Store interface {
 	subscriptions.Store
 	queries.DeliveryStore
 	queries.EventRetryStore
+	jobs.Store
+	jobs.DeliveryStore
+	jobs.RenderStore
 	access.TenantStore
 	directory.Store
 	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
@@ -260,7 +265,14 @@ func (s *session) giveBackLate(ctx context.Context, lease string, leased []dispa
 }
 
 func (s *session) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
-	return write(ctx, s, "Save", func(ctx context.Context) ([]string, error) { return s.Store.Save(ctx, saved) })
+	return write(ctx, s, "Save", func(ctx context.Context) ([]string, error) {
+		if s.p.working != "" && s.p.world.current.name == s.p.name+"/jobs" {
+			for _, d := range saved {
+				s.p.world.resends(s.p.working, d.Before, d.Changes)
+			}
+		}
+		return s.Store.Save(ctx, saved)
+	})
 }
 
 func (s *session) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch.Ended, now time.Time) (map[dispatch.Lane]dispatch.Health, error) {
@@ -376,4 +388,31 @@ func (s *session) SetFeature(ctx context.Context, id tenant.ID, feature tenant.F
 
 func (s *session) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {
 	return do(ctx, s, "Upsert", func(ctx context.Context) error { return s.Store.Upsert(ctx, owner, b) })
+}
+
+// Of jobs.
+
+func (s *session) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
+	return do(ctx, s, "CreateJob", func(ctx context.Context) error { return s.Store.CreateJob(ctx, j, maxOpen) })
+}
+
+func (s *session) Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error) {
+	return read(ctx, s, "Job", func(ctx context.Context) (job.Job, error) { return s.Store.Job(ctx, owner, id) })
+}
+
+func (s *session) NextJob(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error) {
+	if err = s.enter(ctx, "NextJob"); err != nil {
+		return j, false, turn, err
+	}
+	j, found, turn, err = s.Store.NextJob(ctx, now)
+	s.p.working = j.ID
+	return j, found, turn, err
+}
+
+func (s *session) SaveJob(ctx context.Context, j job.Job, turn time.Time) error {
+	return do(ctx, s, "SaveJob", func(ctx context.Context) error { return s.Store.SaveJob(ctx, j, turn) })
+}
+
+func (s *session) WalkDeliveries(ctx context.Context, walk jobs.Walk) ([]delivery.Delivery, error) {
+	return read(ctx, s, "WalkDeliveries", func(ctx context.Context) ([]delivery.Delivery, error) { return s.Store.WalkDeliveries(ctx, walk) })
 }

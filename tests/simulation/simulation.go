@@ -24,8 +24,8 @@ type Result struct {
 
 // Counts says how much happened.
 type Counts struct {
-	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Poisoned, Kills int
-	Simulated                                                                              time.Duration
+	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Poisoned, Resent, Kills int
+	Simulated                                                                                      time.Duration
 }
 
 // Add sums up runs.
@@ -39,13 +39,14 @@ func (c *Counts) Add(other Counts) {
 	c.Unrecorded += other.Unrecorded
 	c.Stale += other.Stale
 	c.Poisoned += other.Poisoned
+	c.Resent += other.Resent
 	c.Kills += other.Kills
 	c.Simulated += other.Simulated
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside",
-		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.Poisoned)
+	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs",
+		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.Poisoned, c.Resent)
 }
 
 // Violation is an invariant that did not hold.
@@ -82,7 +83,7 @@ type world struct {
 	restingSince time.Time
 
 	// Chance has a source for each concern, so that one draw more in one of them leaves the others alone.
-	order, trouble, weather, people, material *rand.Rand
+	order, trouble, weather, people, material, office *rand.Rand
 
 	store      *memory.Store
 	planted    func(Store) Store // nil for no bug
@@ -103,7 +104,7 @@ type world struct {
 
 func newWorld(o Options) *world {
 	w := &world{Options: o, now: epoch, store: memory.New(), receivers: map[string]*receiver{}}
-	for i, source := range []**rand.Rand{&w.order, &w.trouble, &w.weather, &w.people, &w.material} {
+	for i, source := range []**rand.Rand{&w.order, &w.trouble, &w.weather, &w.people, &w.material, &w.office} {
 		*source = rand.New(rand.NewPCG(o.Seed, uint64(i)))
 	}
 	w.settings = o.settle()

@@ -43,9 +43,10 @@ func (w *world) settleIn() {
 		w.start(slot, 0)
 	}
 	w.begin(nil, "trouble", w.faults.disturb)
-	w.busy = 2
+	w.busy = 3
 	w.begin(nil, "emitter", w.emit)
 	w.admin = w.begin(nil, "admin", w.administer)
+	w.begin(nil, "clerk", w.clerk)
 	if w.mended > 0 {
 		w.begin(nil, "operator", w.operate)
 	}

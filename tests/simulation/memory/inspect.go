@@ -3,6 +3,7 @@ package memory
 import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
 
@@ -36,7 +37,20 @@ func (s *Store) AtRest() bool {
 			return false
 		}
 	}
+	for _, j := range s.AllJobs() {
+		if j.Open() {
+			return false
+		}
+	}
 	return len(s.sweeps.keys) == 0 && s.Unhandled() == 0
+}
+
+// AllJobs lists every tenant's jobs.
+func (s *Store) AllJobs() (list []job.Job) {
+	for _, row := range s.jobs.all() {
+		list = append(list, row.Job)
+	}
+	return list
 }
 
 // Unhandled counts the records of events that fan-out has not come to, and what of others waits for its turn.

@@ -1,0 +1,116 @@
+package simulation
+
+import (
+	"context"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/tests/simulation/memory"
+)
+
+// resent is a delivery that a step of a job has made due, at a version. It may have been rolled back.
+type resent struct {
+	job string
+	at  time.Time
+}
+
+// clerk asks for bulk retries and replays, by one process or another, and takes some of them back.
+func (w *world) clerk(a *activity) {
+	for range w.jobs {
+		a.sleep(w.now.Add(time.Duration(w.office.Int64N(int64(30*time.Second)))), nil)
+		p := w.processes[w.office.IntN(len(w.processes))]
+		if p.dead || p.stopping {
+			continue
+		}
+		j, err := p.jobs.Begin(context.Background(), w.bulk())
+		w.trace.line("clerk: %s %s by %s: %v", j.Kind, j.ID, p.name, err)
+		if err == nil && w.office.IntN(6) == 0 {
+			a.sleep(w.now.Add(time.Duration(w.office.Int64N(int64(time.Second)))), nil)
+			_, err = p.jobs.Cancel(context.Background(), j.Tenant, j.ID)
+			w.trace.line("clerk: cancel %s by %s: %v", j.ID, p.name, err)
+		}
+	}
+	w.busy--
+}
+
+// bulk is a request for a job.
+func (w *world) bulk() jobs.Request {
+	owner := tenants[w.office.IntN(w.tenants)]
+	states := w.store.States()
+	s := states[w.office.IntN(len(states))]
+	if w.office.IntN(2) == 0 {
+		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: job.Original, Filter: job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()}}
+	}
+	return jobs.Request{Tenant: owner, Kind: job.Retry, Mode: job.Original,
+		Filter: job.Filter{Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}}}
+}
+
+// resends notes what the step of a job that is under way makes due.
+func (w *world) resends(id string, row delivery.Delivery, changes []delivery.Change) {
+	for i, c := range changes {
+		if c, ok := c.(delivery.RetryRequested); ok {
+			w.journal.resent[lease{row.ID, row.Version + int64(i) + 1}] = resent{id, c.At}
+		}
+	}
+}
+
+// checkJobs is what must be true of jobs at any time: each goes on where it was, and has one end.
+func (w *world) checkJobs() {
+	for _, j := range w.store.AllJobs() {
+		before, known := w.journal.jobs[j.ID]
+		switch {
+		case !known:
+		case !before.Open() && (j.Status != before.Status || !j.FinishedAt.Equal(before.FinishedAt) || j.Done != before.Done):
+			w.violate("J1", "%s had ended: it was %+v, and is %+v", j.ID, before, j)
+		case j.After < before.After || j.Done < before.Done:
+			w.violate("J1", "%s went back: it was %+v, and is %+v", j.ID, before, j)
+		}
+		w.journal.jobs[j.ID] = j
+	}
+}
+
+// checkWork is what must be true of jobs in the end: what each says it did was done, once, and nothing was left out.
+func (w *world) checkWork() {
+	type work struct{ job, delivery string }
+	did, times := map[string]int{}, map[work]int{}
+	rows := w.store.Rows()
+	for _, row := range rows {
+		changes, err := w.store.DeliveryChanges(context.Background(), row.Tenant, row.ID)
+		must(err)
+		for i, c := range changes {
+			c, ok := c.(delivery.RetryRequested)
+			by := w.journal.resent[lease{row.ID, int64(i) + 1}]
+			if !ok || by.job == "" || !by.at.Equal(c.At) {
+				continue
+			}
+			did[by.job]++
+			if times[work{by.job, row.ID}]++; times[work{by.job, row.ID}] > 1 {
+				w.violate("J2", "%s made %s due twice", by.job, row.ID)
+			}
+		}
+	}
+	for _, j := range w.store.AllJobs() {
+		w.counts.Resent += j.Done
+		if j.Open() {
+			w.violate("J1", "%s has not ended: %+v", j.ID, j)
+		}
+		if j.Done != did[j.ID] {
+			w.violate("J2", "%s says that it made %d deliveries due, and the log says %d", j.ID, j.Done, did[j.ID])
+		}
+		w.checkNothingLeftOut(j, rows)
+	}
+}
+
+// checkNothingLeftOut holds a job that left nothing alone against what had ended before it began and is as it was.
+func (w *world) checkNothingLeftOut(j job.Job, rows []memory.Row) {
+	if w.clocks || j.Status != job.Succeeded || len(j.Skipped) > 0 || j.Kind == job.Replay {
+		return
+	}
+	for _, row := range rows {
+		if row.Tenant == j.Tenant && row.ID <= j.UpTo() && row.UpdatedAt.Before(j.CreatedAt) && j.Filter.Matches(row.Delivery) {
+			w.violate("J3", "%s left out %s, which is %s since %s", j.ID, row.ID, row.Status, row.UpdatedAt.Sub(epoch))
+		}
+	}
+}
