@@ -17,12 +17,18 @@ import (
 // jobsClass names the locks that let the jobs of a shard's tenants be created one after the other ("ORDJ").
 const jobsClass = 0x4F52444A
 
-func scanJob(r pgx.Rows) (j job.Job, err error) {
+const jobColumns = `tenant_id, job_id, state`
+
+// scanJob reads one that is damaged as a job that has failed; see job.Read.
+func scanJob(r pgx.Rows) (job.Job, error) {
+	var owner tenant.ID
+	var id string
 	var state []byte
-	if err = r.Scan(&state); err != nil {
-		return j, err
+	if err := r.Scan(&owner, &id, &state); err != nil {
+		return job.Job{}, err
 	}
-	return j, json.Unmarshal(state, &j)
+	j, _ := job.Read(owner, id, state)
+	return j, nil
 }
 
 const countOpenJobs = `SELECT count(*) FROM jobs WHERE tenant_id = $1 AND turn_at IS NOT NULL`
@@ -56,7 +62,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 
 // Job finds one job. In a transaction it is locked.
 func (s *Store) Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error) {
-	query := `SELECT state FROM jobs WHERE tenant_id = $1 AND job_id = $2`
+	query := `SELECT ` + jobColumns + ` FROM jobs WHERE tenant_id = $1 AND job_id = $2`
 	if _, inTx := ctx.Value(txKey{}).(*Tx); inTx {
 		query += ` FOR UPDATE`
 	}
@@ -69,11 +75,11 @@ func (s *Store) Jobs(ctx context.Context, owner tenant.ID, before string, limit 
 	if before == "" {
 		before = "~" // behind every ID
 	}
-	return all(ctx, s.db.forUsers(ctx), scanJob, `SELECT state FROM jobs WHERE tenant_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3`, owner, before, limit)
+	return all(ctx, s.db.forUsers(ctx), scanJob, `SELECT `+jobColumns+` FROM jobs WHERE tenant_id = $1 AND job_id < $2 ORDER BY job_id DESC LIMIT $3`, owner, before, limit)
 }
 
 const (
-	nextJob     = `SELECT state FROM jobs WHERE turn_at IS NOT NULL AND turn_at <= $1 ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`
+	nextJob     = `SELECT ` + jobColumns + ` FROM jobs WHERE turn_at IS NOT NULL AND turn_at <= $1 ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`
 	nextJobTurn = `SELECT min(turn_at) FROM jobs WHERE turn_at IS NOT NULL`
 )
 

@@ -76,6 +76,7 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 				storetest.Event:  `UPDATE events SET content = '\x02'::bytea WHERE tenant_id = $1::text AND event_id = $2::text AND $3::text <> $4::text`,
 				storetest.Record: `UPDATE records SET data = '\x02'::bytea WHERE tenant_id = $1::text AND stream = 'delivery/' || $4::text AND $2::text <> $3::text
 					AND version = (SELECT max(version) FROM records WHERE tenant_id = $1::text AND stream = 'delivery/' || $4::text)`,
+				storetest.Jobs:     `UPDATE jobs SET state = '\x02'::bytea WHERE tenant_id = $1::text AND $2::text <> $3::text || $4::text`,
 				storetest.State:    `UPDATE subscriptions SET state = '\x02'::bytea WHERE tenant_id = $1::text AND subscription_id = $3::text AND $2::text <> $4::text`,
 				storetest.Stream:   `UPDATE records SET data = '\x02'::bytea WHERE tenant_id = $1::text AND stream = 'subscription/' || $3::text AND $2::text <> $4::text`,
 				storetest.Status:   `UPDATE open_deliveries SET status = 'frozen' WHERE tenant_id = $1::text AND delivery_id = $4::text AND $2::text <> $3::text`,

@@ -13,12 +13,18 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-func scanJob(r *sql.Rows) (j job.Job, err error) {
+const jobColumns = `tenant_id, job_id, state`
+
+// scanJob reads one that is damaged as a job that has failed; see job.Read.
+func scanJob(r *sql.Rows) (job.Job, error) {
+	var owner tenant.ID
+	var id string
 	var state []byte
-	if err = r.Scan(&state); err != nil {
-		return j, err
+	if err := r.Scan(&owner, &id, &state); err != nil {
+		return job.Job{}, err
 	}
-	return j, json.Unmarshal(state, &j)
+	j, _ := job.Read(owner, id, state)
+	return j, nil
 }
 
 // CreateJob takes a job, unless the tenant has too many open ones; see jobs.Store.
@@ -44,7 +50,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 
 // Job finds one job.
 func (s *Store) Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error) {
-	j, err := one(ctx, s.db, scanJob, `SELECT state FROM jobs WHERE tenant_id = ? AND job_id = ?`, owner, id)
+	j, err := one(ctx, s.db, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE tenant_id = ? AND job_id = ?`, owner, id)
 	return j, notFound(err, "job")
 }
 
@@ -53,7 +59,7 @@ func (s *Store) Jobs(ctx context.Context, owner tenant.ID, before string, limit 
 	if before == "" {
 		before = "~" // behind every ID
 	}
-	return all(ctx, s.db, scanJob, `SELECT state FROM jobs WHERE tenant_id = ? AND job_id < ? ORDER BY job_id DESC LIMIT ?`, owner, before, limit)
+	return all(ctx, s.db, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE tenant_id = ? AND job_id < ? ORDER BY job_id DESC LIMIT ?`, owner, before, limit)
 }
 
 // NextJob is the open job that has waited longest for its turn; see jobs.Store.
@@ -63,14 +69,17 @@ func (s *Store) NextJob(ctx context.Context, now time.Time) (j job.Job, found bo
 		turn time.Time
 	}
 	first, err := one(ctx, s.db, func(r *sql.Rows) (w waiting, err error) {
+		var owner tenant.ID
+		var id string
 		var state []byte
 		var at sql.NullInt64
-		if err = r.Scan(&state, &at); err != nil {
+		if err = r.Scan(&owner, &id, &state, &at); err != nil {
 			return w, err
 		}
 		w.turn = moment(at)
-		return w, json.Unmarshal(state, &w.job)
-	}, `SELECT state, turn_at FROM jobs WHERE turn_at IS NOT NULL ORDER BY turn_at LIMIT 1`)
+		w.job, _ = job.Read(owner, id, state)
+		return w, nil
+	}, `SELECT `+jobColumns+`, turn_at FROM jobs WHERE turn_at IS NOT NULL ORDER BY turn_at LIMIT 1`)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return j, false, time.Time{}, nil

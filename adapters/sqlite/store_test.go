@@ -44,6 +44,7 @@ func openStore(t *testing.T) storetest.Database {
 				storetest.Event:  `UPDATE events SET content = x'02' WHERE tenant_id = ?1 AND event_id = ?2 AND ?3 <> ?4`,
 				storetest.Record: `UPDATE records SET data = x'02' WHERE tenant_id = ?1 AND stream = 'delivery/' || ?4 AND ?2 <> ?3
 					AND version = (SELECT max(version) FROM records WHERE tenant_id = ?1 AND stream = 'delivery/' || ?4)`,
+				storetest.Jobs:     `UPDATE jobs SET state = x'02' WHERE tenant_id = ?1 AND ?2 <> ?3 || ?4`,
 				storetest.State:    `UPDATE subscriptions SET state = x'02' WHERE tenant_id = ?1 AND subscription_id = ?3 AND ?2 <> ?4`,
 				storetest.Stream:   `UPDATE records SET data = x'02' WHERE tenant_id = ?1 AND stream = 'subscription/' || ?3 AND ?2 <> ?4`,
 				storetest.Status:   `UPDATE open_deliveries SET status = 'frozen' WHERE tenant_id = ?1 AND delivery_id = ?4 AND ?2 <> ?3`,

@@ -44,6 +44,7 @@ const (
 	Status   Damage = "the delivery's status"
 	Event    Damage = "the event"
 	Record   Damage = "the newest record of the delivery"
+	Jobs     Damage = "the jobs of the delivery's tenant"
 )
 
 // T is what a check tells its findings to: a *testing.T, a *rapid.T, or the recorder of Probe.

@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -140,6 +141,27 @@ var unreadableChecks = []Check{
 		at, err := w.SubscriptionsAt(w.ctx, acme, 1<<60)
 		w.ok(err, "read the subscriptions")
 		equal(w, "the subscriptions", at, []subscription.Subscription{fine})
+	}},
+	{"unreadable/a job that is damaged is stopped, and keeps no other from being worked on", func(w *world) {
+		d := w.schedule(w.subscribe(acme, nil), at(0), "")
+		bad, fine := w.job(acme, job.Filter{Statuses: delivery.RetryableStatuses()}), w.job(other, job.Filter{Statuses: delivery.RetryableStatuses()})
+		if !w.damage(d, Jobs) {
+			return
+		}
+		now, stopped := at(100), 0
+		worker := w.workerAt(w.Store, &now)
+		for range 4 {
+			if _, err := worker.Step(w.ctx); err != nil {
+				equal(w, "it says which one", strings.Contains(err.Error(), bad.ID), true)
+				stopped++
+			}
+		}
+		equal(w, "times that it was told of", stopped, 1)
+		equal(w, "how the other has ended", w.readJob(fine).Status, job.Succeeded)
+		equal(w, "how it has ended", w.readJob(bad).Status, job.Failed)
+		list, err := w.Jobs(w.ctx, acme, "", 10)
+		w.ok(err, "list the jobs")
+		equal(w, "jobs", []any{len(list), list[0].ID, list[0].Reason == ""}, []any{1, bad.ID, false})
 	}},
 	{"unreadable/an event that is damaged keeps no other from being fanned out", func(w *world) {
 		s := w.subscribe(acme, nil)

@@ -25,7 +25,7 @@ type Store interface {
 	// Jobs lists newest first; before is the ID that the last page ended with, empty for the first.
 	Jobs(ctx context.Context, owner tenant.ID, before string, limit int) ([]job.Job, error)
 	// NextJob is the open job that has waited longest for its turn, of those that no other process works on. Without
-	// one it says when the next turn is; zero for none.
+	// one it says when the next turn is; zero for none. One that is damaged has failed, see job.Read.
 	NextJob(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error)
 	// SaveJob writes the job. An open one has its next turn at the time.
 	SaveJob(ctx context.Context, j job.Job, turn time.Time) error

@@ -36,9 +36,9 @@ func (w *Worker) Loop() loop.Loop { return loop.Loop{Name: "jobs", Step: w.Step,
 
 // Step takes one job one step further.
 func (w *Worker) Step(ctx context.Context) (next time.Time, err error) {
-	var current job.Job
+	var current, damaged job.Job
 	err = w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
-		current = job.Job{}
+		current, damaged = job.Job{}, job.Job{}
 		now := w.service.Now()
 		j, found, turn, err := w.service.Store.NextJob(ctx, now)
 		if err != nil || !found {
@@ -46,9 +46,15 @@ func (w *Worker) Step(ctx context.Context) (next time.Time, err error) {
 			return err
 		}
 		current, next = j, now
+		if !j.Open() {
+			damaged = j
+			return w.service.Store.SaveJob(ctx, j, time.Time{})
+		}
 		return w.advance(ctx, j, now)
 	})
 	switch {
+	case err == nil && damaged.ID != "":
+		return next, fmt.Errorf("job %s of %s was stopped: %s", damaged.ID, damaged.Tenant, damaged.Reason)
 	case err == nil:
 		return next, nil
 	case current.ID == "":

@@ -165,10 +165,12 @@ func (j Job) UpTo() string {
 	return min(last, idsFrom(j.Filter.Until.Add(idSlack)))
 }
 
+// digits are those of a ULID (github.com/ulid/spec).
+const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
 // idsFrom is what the IDs of deliveries begin with that are made in this millisecond: a ULID has the time in its first
 // ten characters, so IDs sort by time.
 func idsFrom(at time.Time) string {
-	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 	var text [10]byte
 	for i, millis := len(text)-1, max(0, at.UnixMilli()); i >= 0; i, millis = i-1, millis/32 {
 		text[i] = digits[millis%32]
