@@ -68,6 +68,38 @@ func TestATransactionIsTwoRoundTrips(t *testing.T) {
 	}
 }
 
+// TestTheLastStatementGoesWithTheCommit writes by it in the round trip of the log, or undoes all when it did not find its row.
+func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
+	t.Parallel()
+	server := migrated[1].Copy(t)
+	p := pgtest.NewProxy(t, server)
+	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
+	gone := errors.New("no such row")
+	last := func(owner string) error {
+		return db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			tx.ExecLast(func(rows int64) error {
+				if rows == 0 {
+					return gone
+				}
+				return nil
+			}, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, 's', 'release', 0) ON CONFLICT DO NOTHING`, owner)
+			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+		})
+	}
+	pgtest.Check(t, last("one"))
+	before := p.Asked()
+	pgtest.Check(t, last("two"))
+	if n := p.Asked() - before; n != 2 {
+		t.Errorf("the transaction took %d round trips, want 2", n)
+	}
+	if err := last("two"); !errors.Is(err, gone) {
+		t.Errorf("a row that was there gave %v", err)
+	}
+	if n := count(t, db, `SELECT count(*) FROM records`); n != 2 {
+		t.Errorf("%d records were kept, want 2", n)
+	}
+}
+
 // TestAConnectionThatBrokeWhileIdleIsReplaced cuts it between two transactions: the second has asked for nothing yet.
 func TestAConnectionThatBrokeWhileIdleIsReplaced(t *testing.T) {
 	t.Parallel()

@@ -208,6 +208,9 @@ FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::tex
 // takes what is beyond its offset and misses nothing. Therefore it is the last thing before the commit.
 func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	b := &pgx.Batch{}
+	if committing {
+		b.QueuedQueries = append(b.QueuedQueries, tx.last...)
+	}
 	if len(tx.pending) > 0 {
 		shards, err := tx.knowShards(ctx)
 		if err != nil {

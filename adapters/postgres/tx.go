@@ -28,6 +28,7 @@ type Tx struct {
 	broken  error  // what a statement failed with; PostgreSQL refuses all that come after it
 	wrote   bool   // there is something to commit
 	xid     string // the transaction's ID, once it was asked for
+	last    []*pgx.QueuedQuery
 	pending []appended
 	topics  []string // appended to
 	queue   bool     // what is due has changed
@@ -133,6 +134,16 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) 
 		return nil
 	})
 	return changed, tx.failed(ctx, tx.run(ctx, b))
+}
+
+// ExecLast runs a statement in the round trip before the commit, which fails with what changed says to the number of its rows.
+func (tx *Tx) ExecLast(changed func(rows int64) error, sql string, args ...any) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.wrote = true
+	q := &pgx.QueuedQuery{SQL: sql, Arguments: args}
+	q.Exec(func(tag pgconn.CommandTag) error { return changed(tag.RowsAffected()) })
+	tx.last = append(tx.last, q)
 }
 
 func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {

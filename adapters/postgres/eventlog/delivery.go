@@ -209,13 +209,12 @@ func (d *delivery) commit(ctx context.Context, moveOffset string, args []any) er
 	if err := d.begin(ctx); err != nil {
 		return err
 	}
-	moved, err := d.tx.Exec(ctx, moveOffset, args...)
-	if err == nil && moved == 0 {
-		err = ErrSuperseded
-	}
-	if err != nil {
-		return fmt.Errorf("move the offset: %w", err)
-	}
+	d.tx.ExecLast(func(rows int64) error {
+		if rows == 0 {
+			return fmt.Errorf("move the offset: %w", ErrSuperseded)
+		}
+		return nil
+	}, moveOffset, args...)
 	if err := d.tx.Commit(); err != nil {
 		return fmt.Errorf("keep the messages beyond position %d: %w", d.from, err)
 	}
