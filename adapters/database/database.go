@@ -7,8 +7,7 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
+	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/directory"
@@ -89,16 +88,6 @@ type Sealer interface {
 	Open(sealed []byte, associated ...string) ([]byte, error)
 }
 
-// Log is the records as a Watermill pub/sub.
-type Log interface {
-	Subscriber(group string) (message.Subscriber, error)
-	// InTransaction gives a handler's context the transaction that moves the group's offset.
-	InTransaction(next message.HandlerFunc) message.HandlerFunc
-	// Rest takes the messages that came behind that of ctx: they are acknowledged with it, or come again with it, each alone.
-	Rest(ctx context.Context) []*message.Message
-	Publisher() message.Publisher
-}
-
 // Database is an open database.
 type Database interface {
 	Migrate(ctx context.Context) error
@@ -109,7 +98,7 @@ type Database interface {
 	// Lock makes sure that this process may serve the database; unlock it after serving.
 	Lock() (unlock func() error, err error)
 	Store(sealer Sealer) Store
-	Log(logger *slog.Logger, now func() time.Time) Log
+	Log(logger *slog.Logger, now func() time.Time) *eventlog.Log
 	// Watch calls due after commits that changed what is due, and subscription with each that a commit changed, until ctx
 	// ends. The latter must not block, and may miss what another process changed.
 	Watch(ctx context.Context, due func(), subscription func(dispatch.Lane))

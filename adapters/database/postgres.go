@@ -5,10 +5,9 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
+	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/postgres"
-	"github.com/ordinavo/webhooks/adapters/postgres/eventlog"
+	"github.com/ordinavo/webhooks/adapters/postgres/topics"
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
@@ -53,8 +52,9 @@ func (s postgresServer) Lock() (unlock func() error, err error) {
 
 func (s postgresServer) Store(sealer Sealer) Store { return postgres.NewStore(s.DB, sealer) }
 
-func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) Log {
-	return postgresLog{eventlog.New(s.DB, logger, now)}
+func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
+	// 8 KiB name some 400 events: that many have a transaction, in however many records they came.
+	return eventlog.New(topics.Of(s.DB), eventlog.Options{Batch: 32, Bytes: 8 << 10, AckDeadline: handledWithin}, logger, now)
 }
 
 func (s postgresServer) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
@@ -63,18 +63,3 @@ func (s postgresServer) Watch(ctx context.Context, due func(), subscription func
 	defer s.HearSubscriptions(subscription)()
 	forward(ctx, watch.C, due)
 }
-
-type postgresLog struct{ *eventlog.Log }
-
-func (l postgresLog) Subscriber(group string) (message.Subscriber, error) {
-	// 8 KiB name some 400 events: that many have a transaction, in however many records they came.
-	return l.Log.Subscriber(group, eventlog.Options{Batch: 32, Bytes: 8 << 10, AckDeadline: handledWithin})
-}
-
-func (l postgresLog) InTransaction(next message.HandlerFunc) message.HandlerFunc {
-	return eventlog.InTransaction(next)
-}
-
-func (l postgresLog) Rest(ctx context.Context) []*message.Message { return eventlog.Rest(ctx) }
-
-func (l postgresLog) Publisher() message.Publisher { return l.Log.Publisher() }

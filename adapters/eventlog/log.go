@@ -2,57 +2,89 @@
 // published to and subscribed to, by consumer group, in position order.
 //
 // A message and what its handler writes through Join or InTransaction commit together with the
-// group's offset, or not at all. The writer is not taken while there is nothing to read, nor while
+// group's offset, or not at all. No transaction is open while there is nothing to read, nor while
 // a message waits for somebody who receives it.
 //
-// The subscriber is our own, and not that of watermill-sql v4.1.2 with adapters for SQLite, because
-// its transaction spans too much for a database with one writer, and ends the wrong way:
-//
-//   - It begins before it reads and keeps the transaction until the message is answered, also while
-//     the message waits for a receiver. Meanwhile nobody can write, not even who should receive;
-//     Watermill's conformance suite stands still there until the ack deadline.
-//   - When it closes, or the ack deadline passes, it commits what the handler has written so far,
-//     without the offset: the effects come twice.
-//   - A nacked message is sent again inside the same transaction, on top of what the failed
-//     attempt wrote, after a sleep that holds the writer and that closing does not end.
-//   - In a batch that closing cuts short it commits the writes of the unanswered message with the
-//     offset of those before it.
-//   - An error of the commit is logged and treated as success, without a pause before the next
-//     try; an error that ends the reading of rows early is not seen at all.
-//
-// Each can be hidden behind its Beginner, Tx, SchemaAdapter, OffsetsAdapter and BackoffManager, and a
-// relay behind its channel. What is left of it then is less than the disguise.
+// How a database stores the log, and whose loop reads it, is the matter of its Database:
+// adapters/sqlite/topics and adapters/postgres/topics.
 package eventlog
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
 
-	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
+
+// Database stores the records of the log and the offsets of the groups that read it.
+type Database interface {
+	// Append appends records to a topic, all or none: in the transaction that ctx carries, else in one of its own.
+	Append(ctx context.Context, topic string, records []Record, at time.Time) error
+	// Source reads a topic for a group; it is for one reader.
+	Source(key GroupTopic, options Options) Source
+	// WatchTopic hears of each commit that appended to the topic.
+	WatchTopic(topic string) *wakeup.Watch
+}
+
+// GroupTopic names what has one offset.
+type GroupTopic struct{ Group, Topic string }
+
+// Source is a topic as one group reads it.
+type Source interface {
+	// Read finds what comes behind the group's offset, oldest first, without a transaction that outlives it.
+	Read(ctx context.Context, look Look) (Found, error)
+	// Begin begins the transaction of a batch that was read with the offset at from, and ends at position to.
+	// It is ErrSuperseded when the offset has moved since, or another process works for the group.
+	Begin(ctx context.Context, from, to int64) (Tx, error)
+	// Run has r do step by step until ctx ends.
+	Run(ctx context.Context, r *Reader)
+}
+
+// Look is what a reader asks for.
+type Look struct {
+	Limit, Bytes int // as in Options
+	// AsStored gives records that cannot be read as they are stored; else they are an error.
+	AsStored bool
+}
+
+// Found is what a source has.
+type Found struct {
+	From    int64 // the group's offset, 0 when it has acknowledged nothing
+	Records []Record
+	Standby bool // another process works for the group: a commit to the topic is nothing to wake for
+}
+
+// Tx is the transaction of what a batch brings about.
+type Tx interface {
+	// Context gives a context under which what is written to the database is part of the transaction.
+	Context(ctx context.Context) context.Context
+	// Commit makes it durable together with the group's offset, or returns ErrSuperseded when the offset has moved.
+	Commit(ctx context.Context) error
+	// Rollback undoes it; behind a commit it does nothing.
+	Rollback() error
+}
 
 // Log is the records table of one database as a Watermill pub/sub.
 type Log struct {
-	db     *sqlite.DB
-	logger *slog.Logger
-	now    func() time.Time
+	db      Database
+	options Options
+	logger  *slog.Logger
+	now     func() time.Time
 
 	mu    sync.Mutex
-	turns map[groupTopic]chan struct{} // one reader at a time for a group in a topic
+	turns map[GroupTopic]chan struct{} // one reader at a time for a group in a topic
 }
 
-// groupTopic names what has one offset.
-type groupTopic struct{ group, topic string }
-
-// New makes the log of db. Its users take one Log for one DB: readers of a group take turns within it.
-// now gives published records their time.
-func New(db *sqlite.DB, logger *slog.Logger, now func() time.Time) *Log {
-	return &Log{db: db, logger: logger, now: now, turns: map[groupTopic]chan struct{}{}}
+// New makes the log of db. Its users take one Log for one database: readers of a group take turns within it.
+// The options are those of each of its subscribers; now gives published records their time.
+func New(db Database, options Options, logger *slog.Logger, now func() time.Time) *Log {
+	return &Log{db: db, options: options, logger: logger, now: now, turns: map[GroupTopic]chan struct{}{}}
 }
 
 // turn is held by the reader that puts its token in.
-func (l *Log) turn(key groupTopic) chan struct{} {
+func (l *Log) turn(key GroupTopic) chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.turns[key] == nil {

@@ -24,20 +24,20 @@ const MessageType = "message"
 // metadataUUID keeps the UUID of a published message in its record's metadata.
 const metadataUUID = "message_uuid"
 
-// row is a record as it is stored.
-type row struct {
-	position, version      int64
-	tenantID, stream, kind string
-	data, metadata         []byte
+// Record is a record of the log, outside its topic.
+type Record struct {
+	Position, Version      int64
+	TenantID, Stream, Type string
+	Data, Metadata         []byte
 }
 
-// toMessage has the position as UUID, unless the record is a published message with its own.
+// message has the position as UUID, unless the record is a published message with its own.
 // Metadata that is no JSON object of strings is left out and named by the error: the message is good
 // all the same, and no handler could repair what would stop the whole group.
-func (r row) toMessage() (*message.Message, error) {
-	position := strconv.FormatInt(r.position, 10)
-	msg := message.NewMessage(position, r.data)
-	err := json.Unmarshal(r.metadata, (*map[string]string)(&msg.Metadata))
+func (r Record) message() (*message.Message, error) {
+	position := strconv.FormatInt(r.Position, 10)
+	msg := message.NewMessage(position, r.Data)
+	err := json.Unmarshal(r.Metadata, (*map[string]string)(&msg.Metadata))
 	if err != nil {
 		msg.Metadata = message.Metadata{}
 		err = fmt.Errorf("read the metadata of the record at %s: %w", position, err)
@@ -46,35 +46,35 @@ func (r row) toMessage() (*message.Message, error) {
 		msg.UUID = uuid
 		delete(msg.Metadata, metadataUUID)
 	}
-	msg.Metadata[MetadataType] = r.kind
-	msg.Metadata[MetadataTenantID] = r.tenantID
-	msg.Metadata[MetadataStream] = r.stream
-	msg.Metadata[MetadataVersion] = strconv.FormatInt(r.version, 10)
+	msg.Metadata[MetadataType] = r.Type
+	msg.Metadata[MetadataTenantID] = r.TenantID
+	msg.Metadata[MetadataStream] = r.Stream
+	msg.Metadata[MetadataVersion] = strconv.FormatInt(r.Version, 10)
 	msg.Metadata[MetadataPosition] = position
 	return msg, err
 }
 
-// toRow takes type, tenant and stream from the metadata. Version and position say
+// recordOf takes type, tenant and stream from the metadata. Version and position say
 // where a message was read; the record that it becomes has its own.
-func toRow(msg *message.Message) (row, error) {
+func recordOf(msg *message.Message) (Record, error) {
 	metadata := maps.Clone(map[string]string(msg.Metadata))
 	if metadata == nil {
 		metadata = map[string]string{}
 	}
-	r := row{kind: metadata[MetadataType], tenantID: metadata[MetadataTenantID], stream: metadata[MetadataStream], data: msg.Payload}
-	if r.kind == "" {
-		r.kind = MessageType
+	r := Record{Type: metadata[MetadataType], TenantID: metadata[MetadataTenantID], Stream: metadata[MetadataStream], Data: msg.Payload}
+	if r.Type == "" {
+		r.Type = MessageType
 	}
-	if r.data == nil {
-		r.data = []byte{}
+	if r.Data == nil {
+		r.Data = []byte{}
 	}
 	for _, key := range []string{MetadataType, MetadataTenantID, MetadataStream, MetadataVersion, MetadataPosition} {
 		delete(metadata, key)
 	}
 	metadata[metadataUUID] = msg.UUID
 	var err error
-	if r.metadata, err = json.Marshal(metadata, json.Deterministic(true)); err != nil {
-		return row{}, fmt.Errorf("write the metadata of message %q: %w", msg.UUID, err)
+	if r.Metadata, err = json.Marshal(metadata, json.Deterministic(true)); err != nil {
+		return Record{}, fmt.Errorf("write the metadata of message %q: %w", msg.UUID, err)
 	}
 	return r, nil
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
 // firstPause is between the first failure and the next try.
@@ -23,26 +25,29 @@ var (
 	errLate   = errors.New("the handler did not answer in time")
 )
 
-// reader hands over one topic to one group, oldest first.
-type reader struct {
+// Reader hands over one topic to one group, oldest first. A step of it is Next, Deliver and Keep, as far as they come,
+// and then Settle with what became of it; they are called one after the other.
+type Reader struct {
 	log     *Log
-	key     groupTopic
+	key     GroupTopic
 	options Options
+	source  Source
 	out     chan *message.Message
+	watch   *wakeup.Watch
 
+	standby  bool
+	at       int64 // the position up to which the step fails if it does
 	failedAt int64 // the position that failed last, 0 when nothing did since
 	failures int   // how often in a row
 }
 
-func newReader(s *Subscriber, topic string) *reader {
-	return &reader{
-		log: s.log, key: groupTopic{s.group, topic}, options: s.options,
-		out: make(chan *message.Message),
-	}
+func newReader(s *Subscriber, topic string) *Reader {
+	key := GroupTopic{s.group, topic}
+	return &Reader{log: s.log, key: key, options: s.options, source: s.log.db.Source(key, s.options), out: make(chan *message.Message)}
 }
 
-// run repeats step until ctx ends.
-func (r *reader) run(ctx context.Context) {
+// run has the source do the steps when it is this reader's turn.
+func (r *Reader) run(ctx context.Context) {
 	defer close(r.out)
 	turn := r.log.turn(r.key)
 	select {
@@ -51,121 +56,104 @@ func (r *reader) run(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	watch := r.log.db.WatchTopic(r.key.topic)
-	defer watch.Stop()
-	for ctx.Err() == nil {
-		next := r.step(ctx)
-		if next.pause == 0 {
+	r.watch = r.log.db.WatchTopic(r.key.Topic)
+	defer r.watch.Stop()
+	r.source.Run(ctx, r)
+}
+
+// Next reads the batch that comes next, nil when there is none for this process.
+func (r *Reader) Next(ctx context.Context) (*Batch, error) {
+	look := Look{Limit: r.options.Batch, Bytes: r.options.Bytes, AsStored: r.failures >= unreadableAfter}
+	if r.failures > 0 {
+		look.Limit = 1 // so that it fails alone
+	}
+	found, err := r.source.Read(ctx, look)
+	r.at, r.standby = found.From, found.Standby
+	if err != nil || found.Standby || len(found.Records) == 0 {
+		return nil, err
+	}
+	return &Batch{reader: r, from: found.From, records: found.Records}, nil
+}
+
+// Deliver hands over the messages of a batch in order. When one fails nothing of the batch is kept.
+func (r *Reader) Deliver(ctx context.Context, b *Batch) error {
+	for _, record := range b.records {
+		if b.came() {
+			b.kept()
 			continue
 		}
-		wake := watch.C
-		if !next.wakeable {
-			wake = nil
+		if err := r.hand(ctx, b, b.message(record)); err != nil {
+			r.at = b.failing()
+			return errors.Join(fmt.Errorf("hand over the message: %w", err), b.rollback())
 		}
-		timer := time.NewTimer(next.pause)
-		select {
-		case <-wake:
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		timer.Stop()
+		b.kept()
 	}
+	return nil
 }
 
-// next says when a reader wants its next step.
-type next struct {
-	pause    time.Duration
-	wakeable bool // a commit to the topic cuts the pause short
-}
-
-// step hands over what comes next, if anything does, and waits for the answer.
-func (r *reader) step(ctx context.Context) next {
-	from, rows, err := r.read(ctx)
-	if err != nil {
-		return r.failed(ctx, from, err)
-	}
-	if len(rows) == 0 {
-		return next{pause: r.options.Recheck, wakeable: true}
-	}
-	d := &delivery{db: r.log.db, key: r.key, from: from, rows: rows}
-	last := d.last()
-	if at, err := r.deliver(ctx, d); err != nil {
-		return r.failed(ctx, at, errors.Join(err, d.rollback()))
-	}
-	// What was acknowledged before a close is kept.
-	keep, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.options.AckDeadline)
+// Keep makes a batch that was delivered durable, also when ctx ends meanwhile: what was acknowledged before a close is kept.
+func (r *Reader) Keep(ctx context.Context, b *Batch) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.options.AckDeadline)
 	defer cancel()
-	if err := d.commit(keep); err != nil {
-		return r.failed(ctx, last, errors.Join(err, d.rollback())) // up to there each comes alone then
+	r.at = b.Last() // up to there each comes alone then
+	if err := b.commit(ctx); err != nil {
+		return errors.Join(err, b.rollback())
 	}
-	if last >= r.failedAt {
+	if r.at >= r.failedAt {
 		r.failedAt, r.failures = 0, 0
 	}
-	return next{}
+	return nil
 }
 
-func (r *reader) read(ctx context.Context) (from int64, rows []row, err error) {
-	if from, err = offset(ctx, r.log.db, r.key); err != nil {
-		return 0, nil, err
+// Settle waits until there is reason for the next step: at once behind a batch that was kept, with the next commit to the
+// topic when there was nothing, after a pause when something failed, and in any case when ctx ends.
+func (r *Reader) Settle(ctx context.Context, nothing bool, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, ErrSuperseded):
+		r.wait(ctx, r.options.Recheck, nil)
+	case err != nil:
+		r.wait(ctx, r.failed(ctx, err), nil)
+	case nothing && r.standby:
+		r.wait(ctx, r.options.Recheck, nil)
+	case nothing:
+		r.wait(ctx, r.options.Recheck, r.watch.C)
 	}
-	limit := r.options.Batch
-	if r.failures > 0 {
-		limit = 1 // so that it fails alone
-	}
-	rows, err = after(ctx, r.log.db, r.key.topic, from, limit, r.options.Bytes, r.failures >= unreadableAfter)
-	return from, rows, err
 }
 
-// failed notes what went wrong at a position, and pauses the longer the more often it did.
-func (r *reader) failed(ctx context.Context, at int64, err error) next {
-	if ctx.Err() != nil {
-		return next{}
+func (r *Reader) wait(ctx context.Context, longest time.Duration, wake <-chan struct{}) {
+	timer := time.NewTimer(longest)
+	defer timer.Stop()
+	select {
+	case <-wake:
+	case <-timer.C:
+	case <-ctx.Done():
 	}
-	if at != r.failedAt {
-		r.failedAt, r.failures = at, 0
+}
+
+// failed notes what went wrong, and pauses the longer the more often it did at one position.
+func (r *Reader) failed(ctx context.Context, err error) (pause time.Duration) {
+	if r.at != r.failedAt {
+		r.failedAt, r.failures = r.at, 0
 	}
-	pause := min(firstPause<<min(r.failures, 16), r.options.MaxPause)
+	pause = min(firstPause<<min(r.failures, 16), r.options.MaxPause)
 	r.failures++
 	r.log.logger.LogAttrs(ctx, slog.LevelWarn, "message not handled, it comes again",
-		slog.String("group", r.key.group), slog.String("topic", r.key.topic), slog.Int64("position", at),
+		slog.String("group", r.key.Group), slog.String("topic", r.key.Topic), slog.Int64("position", r.at),
 		slog.Int("attempt", r.failures), slog.Duration("pause", pause), slog.Any("error", err))
-	return next{pause: pause}
-}
-
-// deliver hands over the messages of a batch in order; at is the position of the one that failed.
-func (r *reader) deliver(ctx context.Context, d *delivery) (at int64, err error) {
-	for _, row := range d.rows {
-		if d.came() {
-			d.kept()
-			continue
-		}
-		msg, err := row.toMessage()
-		if err != nil {
-			r.log.logger.LogAttrs(ctx, slog.LevelError, "record with unreadable metadata",
-				slog.String("topic", r.key.topic), slog.Int64("position", row.position), slog.Any("error", err))
-		}
-		attempt := 1
-		if row.position == r.failedAt {
-			attempt += r.failures
-		}
-		if err := r.hand(ctx, d, msg, attempt); err != nil {
-			return d.failing(), fmt.Errorf("hand over the message: %w", err)
-		}
-		d.kept()
-	}
-	return 0, nil
+	return pause
 }
 
 // hand gives a message to whoever receives it and waits for the answer.
-func (r *reader) hand(ctx context.Context, d *delivery, msg *message.Message, attempt int) error {
-	msgCtx, cancel := context.WithCancel(context.WithValue(ctx, handedKey{}, handed{d, attempt}))
-	defer cancel() // before the delivery ends, so that no statement of the handler is under way for long
+func (r *Reader) hand(ctx context.Context, b *Batch, msg *message.Message) error {
+	msgCtx, cancel := context.WithCancel(context.WithValue(ctx, batchKey{}, b))
+	defer cancel() // before the batch ends, so that no statement of the handler is under way for long
 	msg.SetContext(msgCtx)
 	deadline := time.NewTimer(r.options.AckDeadline)
 	defer deadline.Stop()
 	var stalled <-chan time.Time
-	if d.joined() {
-		stalled = deadline.C // nobody may keep the writer by not receiving the rest of a batch
+	if b.joined() {
+		stalled = deadline.C // nobody may keep a transaction open by not receiving the rest of a batch
 	}
 	select {
 	case r.out <- msg:

@@ -47,6 +47,9 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Batch < 1 || o.Batch > 1000 {
 		return o, fmt.Errorf("batch %d is not within 1 to 1000", o.Batch)
 	}
+	if o.Bytes < 1 {
+		return o, fmt.Errorf("a batch of %d bytes holds no message", o.Bytes)
+	}
 	if min(o.AckDeadline, o.Recheck, o.MaxPause) < 0 {
 		return o, errors.New("a duration is negative")
 	}
@@ -67,8 +70,8 @@ type Subscriber struct {
 }
 
 // Subscriber makes one for a group, whose name is not empty.
-func (l *Log) Subscriber(group string, options Options) (*Subscriber, error) {
-	options, err := options.withDefaults()
+func (l *Log) Subscriber(group string) (message.Subscriber, error) {
+	options, err := l.options.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("subscriber of group %q: %w", group, err)
 	}

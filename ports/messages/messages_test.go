@@ -15,6 +15,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/adapters/sqlite/topics"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/ports/messages"
@@ -38,23 +39,13 @@ type call struct {
 	keys     []intake.EventKey
 }
 
-// topics is the log as the router wants it.
-type topics struct {
+// unread is a log that nobody can subscribe to.
+type unread struct {
 	*eventlog.Log
-	noSubscriber error
+	why error
 }
 
-func (l topics) Subscriber(group string) (message.Subscriber, error) {
-	if l.noSubscriber != nil {
-		return nil, l.noSubscriber
-	}
-	return l.Log.Subscriber(group, eventlog.Options{Batch: 10, MaxPause: time.Millisecond})
-}
-func (l topics) InTransaction(next message.HandlerFunc) message.HandlerFunc {
-	return eventlog.InTransaction(next)
-}
-func (l topics) Rest(ctx context.Context) []*message.Message { return eventlog.Rest(ctx) }
-func (l topics) Publisher() message.Publisher                { return l.Log.Publisher() }
+func (u unread) Subscriber(string) (message.Subscriber, error) { return nil, u.why }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
@@ -66,7 +57,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	w := &world{T: t, db: db, log: eventlog.New(db, slog.New(slog.DiscardHandler), time.Now), calls: make(chan call, 100)}
+	w := &world{T: t, db: db, log: eventlog.New(topics.Of(db), eventlog.Options{Batch: 10, MaxPause: time.Millisecond}, slog.New(slog.DiscardHandler), time.Now), calls: make(chan call, 100)}
 	w.handle = func(context.Context, int64, []intake.EventKey) error { return nil }
 	return w
 }
@@ -97,7 +88,7 @@ func (w *world) handleOne(ctx context.Context, position int64, keys []intake.Eve
 // run starts the router, which ends with the test.
 func (w *world) run() {
 	w.Helper()
-	router, err := messages.NewRouter(slog.New(slog.DiscardHandler), topics{Log: w.log}, w)
+	router, err := messages.NewRouter(slog.New(slog.DiscardHandler), w.log, w)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -307,7 +298,7 @@ func TestTroubleThatPasses(t *testing.T) {
 func TestARouterWithoutASubscriberIsNone(t *testing.T) {
 	w := newWorld(t)
 	away := errors.New("away")
-	if _, err := messages.NewRouter(slog.New(slog.DiscardHandler), topics{w.log, away}, w); !errors.Is(err, away) {
+	if _, err := messages.NewRouter(slog.New(slog.DiscardHandler), unread{w.log, away}, w); !errors.Is(err, away) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -17,12 +17,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ThreeDotsLabs/watermill/message"
-
 	"github.com/ordinavo/webhooks/adapters/egress"
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/adapters/sqlite/topics"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -66,17 +65,6 @@ type gate struct{ *sqlite.Store }
 func (g gate) Enabled(ctx context.Context, id tenant.ID, f tenant.Feature) (bool, error) {
 	return g.TenantHasFeature(ctx, id, f)
 }
-
-type log struct{ *eventlog.Log }
-
-func (l log) Subscriber(group string) (message.Subscriber, error) {
-	return l.Log.Subscriber(group, eventlog.Options{Batch: 64})
-}
-func (l log) InTransaction(next message.HandlerFunc) message.HandlerFunc {
-	return eventlog.InTransaction(next)
-}
-func (l log) Rest(ctx context.Context) []*message.Message { return eventlog.Rest(ctx) }
-func (l log) Publisher() message.Publisher                { return l.Log.Publisher() }
 
 type service struct {
 	intake *intake.Intake
@@ -127,7 +115,7 @@ func start(t testing.TB, path string) *service {
 	sweeper := sweep.New(store, now)
 	takeover := dispatch.NewTakeover(store, store, now, incarnation)
 	fan := fanout.New(fanout.Config{Store: fanout.Remember(store, in.Recent), Gate: gate{store}, Handover: d, Observer: quiet{}, Now: now, NewID: source.New})
-	router, err := messages.NewRouter(logger, log{eventlog.New(db, logger, now)}, fan)
+	router, err := messages.NewRouter(logger, eventlog.New(topics.Of(db), eventlog.Options{Batch: 64}, logger, now), fan)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package eventlog_test
+package topics_test
 
 import (
 	"os"

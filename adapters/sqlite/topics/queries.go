@@ -1,4 +1,4 @@
-package eventlog
+package topics
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 )
 
@@ -27,8 +28,8 @@ VALUES (?, ?, ?, 0, ?, ?, ?, ?)`
 )
 
 // offset is the position of the last message that the group has acknowledged, 0 when there is none.
-func offset(ctx context.Context, db *sqlite.DB, key groupTopic) (position int64, err error) {
-	rows, err := db.Query(ctx, selectOffset, key.group, key.topic)
+func offset(ctx context.Context, db *sqlite.DB, key eventlog.GroupTopic) (position int64, err error) {
+	rows, err := db.Query(ctx, selectOffset, key.Group, key.Topic)
 	if err != nil {
 		return 0, fmt.Errorf("read the offset: %w", err)
 	}
@@ -44,17 +45,16 @@ func offset(ctx context.Context, db *sqlite.DB, key groupTopic) (position int64,
 	return position, nil
 }
 
-// after reads up to limit records of a topic beyond a position, oldest first, and ends with the one that comes to so many bytes.
-// Those that cannot be read are an error, or come as they are stored.
-func after(ctx context.Context, db *sqlite.DB, topic string, position int64, limit, bytes int, asStored bool) ([]row, error) {
-	rows, err := db.Query(ctx, selectRecords, topic, position, limit)
+// after reads what is looked for in a topic beyond a position.
+func after(ctx context.Context, db *sqlite.DB, topic string, position int64, look eventlog.Look) ([]eventlog.Record, error) {
+	rows, err := db.Query(ctx, selectRecords, topic, position, look.Limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the topic: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var found []row
-	for bytes > 0 && rows.Next() {
-		r, stored, err := scan(rows, asStored)
+	var found []eventlog.Record
+	for bytes := look.Bytes; bytes > 0 && rows.Next(); {
+		r, stored, err := scan(rows, look.AsStored)
 		if err != nil {
 			return nil, fmt.Errorf("read the topic: %w", err)
 		}
@@ -67,33 +67,33 @@ func after(ctx context.Context, db *sqlite.DB, topic string, position int64, lim
 	return found, nil
 }
 
-func scan(rows *sql.Rows, asStored bool) (r row, stored int, err error) {
+func scan(rows *sql.Rows, asStored bool) (r eventlog.Record, stored int, err error) {
 	var at int64
-	if err := rows.Scan(&r.position, &r.tenantID, &r.stream, &r.version, &r.kind, &r.data, &r.metadata, &at); err != nil {
+	if err := rows.Scan(&r.Position, &r.TenantID, &r.Stream, &r.Version, &r.Type, &r.Data, &r.Metadata, &at); err != nil {
 		return r, 0, err
 	}
-	stored = len(r.data)
-	beside := compact.Row{Tenant: r.tenantID, Stream: r.stream, RecordedAt: at}
-	switch metadata, data, err := beside.Unpack(r.metadata, r.data); {
+	stored = len(r.Data)
+	beside := compact.Row{Tenant: r.TenantID, Stream: r.Stream, RecordedAt: at}
+	switch metadata, data, err := beside.Unpack(r.Metadata, r.Data); {
 	case err == nil:
-		r.metadata, r.data = metadata, data
+		r.Metadata, r.Data = metadata, data
 	case !asStored:
-		return r, stored, fmt.Errorf("position %d: %w", r.position, err)
+		return r, stored, fmt.Errorf("position %d: %w", r.Position, err)
 	}
 	return r, stored, nil
 }
 
 // advance moves the group's offset, if it is still where its reader found it.
-func advance(ctx context.Context, tx *sqlite.Tx, key groupTopic, from, to int64) error {
-	moved, err := tx.Exec(ctx, updateOffset, to, key.group, key.topic, from)
+func advance(ctx context.Context, tx *sqlite.Tx, key eventlog.GroupTopic, from, to int64) error {
+	moved, err := tx.Exec(ctx, updateOffset, to, key.Group, key.Topic, from)
 	if err == nil && moved == 0 && from == 0 {
-		moved, err = tx.Exec(ctx, insertOffset, key.group, key.topic, to)
+		moved, err = tx.Exec(ctx, insertOffset, key.Group, key.Topic, to)
 	}
 	if err != nil {
 		return fmt.Errorf("move the offset: %w", err)
 	}
 	if moved == 0 {
-		return ErrSuperseded
+		return eventlog.ErrSuperseded
 	}
 	return nil
 }

@@ -1,0 +1,195 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+)
+
+var (
+	// ErrNoBatch says that a context does not come from a message of this log.
+	ErrNoBatch = errors.New("the context is not that of a message from the log")
+	// ErrOver says that the message was taken back: its deadline passed, the subscriber closed,
+	// or an earlier message of its batch was undone. Nothing of it is kept; it comes again.
+	ErrOver = errors.New("the message was taken back")
+	// ErrSuperseded says that the group's offset is no longer where the message was read from, or that
+	// another process works for the group.
+	ErrSuperseded = errors.New("the group's offset was moved by somebody else")
+)
+
+// Batch is messages on their way to a handler, one or more, and the one transaction of what they bring about.
+// The transaction begins with the first Join, or else with the answer to the last of them.
+type Batch struct {
+	reader  *Reader
+	from    int64 // the group's offset when the batch was read
+	records []Record
+
+	mu    sync.Mutex
+	tx    Tx
+	acked int // messages of the batch so far
+	taken int // of the batch, those that came with one before them, counted from its beginning
+	over  bool
+}
+
+// batchKey is where a message's context has its batch.
+type batchKey struct{}
+
+// Join gives the context of a handler's message the transaction that commits with the message's
+// acknowledgement; what is written under it takes part in that. On SQLite it waits for the writer.
+func Join(ctx context.Context) (context.Context, error) {
+	b, ok := ctx.Value(batchKey{}).(*Batch)
+	if !ok {
+		return nil, ErrNoBatch
+	}
+	tx, err := b.join(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return tx.Context(ctx), nil
+}
+
+// Rest takes the messages behind that of ctx in its batch. They are not handed over: they are acknowledged with it, and when
+// it fails they come again with it, each alone. So it cannot be settled in a new transaction: nobody knows which of them failed.
+func (*Log) Rest(ctx context.Context) []*message.Message {
+	b, ok := ctx.Value(batchKey{}).(*Batch)
+	if !ok {
+		return nil
+	}
+	return b.rest()
+}
+
+// InTransaction is a middleware: the handler's message gets a context as by Join. When the handler fails,
+// what it wrote is undone at once, so that a middleware around this one can settle the message
+// in a new transaction: put it on a poison topic by InTransaction again, and acknowledge it.
+func (*Log) InTransaction(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		outer := msg.Context()
+		ctx, err := Join(outer)
+		if err != nil {
+			return nil, err
+		}
+		defer msg.SetContext(outer)
+		msg.SetContext(ctx)
+		produced, err := next(msg)
+		if err != nil {
+			return nil, errors.Join(err, outer.Value(batchKey{}).(*Batch).undo())
+		}
+		return produced, nil
+	}
+}
+
+// join begins the transaction when it has not begun.
+func (b *Batch) join(ctx context.Context) (Tx, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return nil, ErrOver
+	}
+	if err := b.begin(ctx); err != nil {
+		return nil, err
+	}
+	return b.tx, nil
+}
+
+func (b *Batch) begin(ctx context.Context) (err error) {
+	if b.tx == nil {
+		b.tx, err = b.reader.source.Begin(ctx, b.from, b.Last())
+	}
+	return err
+}
+
+// Last is the last position of the batch.
+func (b *Batch) Last() int64 { return b.records[len(b.records)-1].Position }
+
+// message makes one of a record.
+func (b *Batch) message(of Record) *message.Message {
+	msg, err := of.message()
+	if err != nil {
+		b.reader.log.logger.Error("record with unreadable metadata",
+			slog.String("topic", b.reader.key.Topic), slog.Int64("position", of.Position), slog.Any("error", err))
+	}
+	return msg
+}
+
+func (b *Batch) rest() (list []*message.Message) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, r := range b.records[min(len(b.records), max(b.acked+1, b.taken)):] {
+		list = append(list, b.message(r))
+		b.taken = len(b.records)
+	}
+	return list
+}
+
+// failing is the position up to which messages fail when the next one does.
+func (b *Batch) failing() int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.records[max(b.acked, b.taken-1)].Position
+}
+
+// came says whether the next message came with one before it.
+func (b *Batch) came() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.acked < b.taken
+}
+
+// joined says whether the batch has a transaction open.
+func (b *Batch) joined() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.tx != nil
+}
+
+// kept counts an acknowledged message.
+func (b *Batch) kept() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.acked++
+}
+
+// undo rolls back what was written. The batch may begin anew, unless that would forget what earlier messages of
+// the batch wrote, or several were handled together.
+func (b *Batch) undo() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over || b.tx == nil {
+		return nil
+	}
+	tx := b.tx
+	b.tx, b.over = nil, b.acked > 0 || b.taken > 0
+	return tx.Rollback()
+}
+
+// commit makes the batch's effects and the offset durable.
+func (b *Batch) commit(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.over {
+		return ErrOver
+	}
+	b.over = true
+	if err := b.begin(ctx); err != nil {
+		return err
+	}
+	if err := b.tx.Commit(ctx); err != nil {
+		return fmt.Errorf("keep the messages up to position %d: %w", b.Last(), err)
+	}
+	return nil
+}
+
+// rollback ends the batch; nothing that is not committed leaves a trace.
+func (b *Batch) rollback() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	if b.tx == nil {
+		return nil
+	}
+	return b.tx.Rollback()
+}
