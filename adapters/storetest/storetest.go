@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/ordinavo/webhooks/adapters/database"
+	"github.com/ordinavo/webhooks/adapters/probe"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -47,8 +46,8 @@ const (
 	Jobs     Damage = "the jobs of the delivery's tenant"
 )
 
-// T is what a check tells its findings to: a *testing.T, a *rapid.T, or the recorder of Probe.
-type T = rapid.TB
+// T is what a check tells its findings to.
+type T = probe.T
 
 // Check is one promise of the contract.
 type Check struct {
@@ -76,14 +75,7 @@ func Probe(ctx context.Context, name string, db Database) []string {
 	if i < 0 {
 		return []string{"there is no check " + name}
 	}
-	r := &recorder{name: name}
-	done := make(chan struct{})
-	go func() { // FailNow ends the goroutine that a check runs in
-		defer close(done)
-		Checks()[i].run(newWorld(ctx, r, db))
-	}()
-	<-done
-	return r.failures
+	return probe.Findings(name, func(t T) { Checks()[i].run(newWorld(ctx, t, db)) })
 }
 
 // start is when every check begins.

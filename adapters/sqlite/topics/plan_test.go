@@ -5,7 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 )
 
@@ -47,6 +49,24 @@ func TestPlanCheckSeesTrouble(t *testing.T) {
 	} {
 		if plan := explain(t, db, query); !strings.Contains(plan, want) {
 			t.Errorf("plan of %s is %q, want a %s", query, plan, want)
+		}
+	}
+}
+
+// TestReadingTakesNoWriter would stand still if it did, with something to read or with nothing.
+func TestReadingTakesNoWriter(t *testing.T) {
+	db := filled(t, 10)
+	tx, err := db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback() }()
+	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+	defer cancel()
+	for topic, want := range map[string]int{"t1": 1, "empty": 0} {
+		found, err := source{db, eventlog.GroupTopic{Group: "g", Topic: topic}}.Read(ctx, eventlog.Look{Limit: 10, Bytes: 10})
+		if err != nil || len(found.Records) != want {
+			t.Errorf("%s has %d records (%v), want %d", topic, len(found.Records), err, want)
 		}
 	}
 }

@@ -1,9 +1,27 @@
-package storetest
+// Package probe runs a check of a contract suite without failing a test, so that a suite can show that it finds a planted bug.
+package probe
 
 import (
 	"fmt"
 	"runtime"
+
+	"pgregory.net/rapid"
 )
+
+// T is what a check tells its findings to: a *testing.T, a *rapid.T, or the one of Findings.
+type T = rapid.TB
+
+// Findings runs a check and returns what it found wrong.
+func Findings(name string, check func(T)) []string {
+	r := &recorder{name: name}
+	done := make(chan struct{})
+	go func() { // FailNow ends the goroutine that a check runs in
+		defer close(done)
+		check(r)
+	}()
+	<-done
+	return r.failures
+}
 
 // recorder is a T that keeps what it is told, for one goroutine.
 type recorder struct {

@@ -1,0 +1,56 @@
+// Package eventlogtest is the contract that the log has to keep on every database: one suite of checks, beside Watermill's own.
+package eventlogtest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/probe"
+)
+
+// Database is an empty, migrated database, with the few things that a check does behind the log's back.
+type Database struct {
+	eventlog.Database
+	// Exec runs a statement in the transaction that ctx carries, else in one of its own.
+	Exec func(ctx context.Context, statement string) error
+	// Count runs a query for one number.
+	Count func(ctx context.Context, query string) (int64, error)
+	// Begin begins a transaction that no message has to do with.
+	Begin func(ctx context.Context) (commit func() error, err error)
+	// Insert writes a record as it is stored; its position is the next.
+	Insert func(ctx context.Context, topic string, r eventlog.Record) error
+	// Another is the same database as another process has it.
+	Another func() Database
+	// Ended is what a write has in a transaction that has ended.
+	Ended error
+}
+
+// T is what a check tells its findings to.
+type T = probe.T
+
+// Check is one promise of the contract.
+type Check struct {
+	Name string
+	run  func(f *World)
+}
+
+// patience is how long a check waits for what is to happen.
+const patience = 90 * time.Second
+
+// Checks lists all of them.
+func Checks() []Check { return slices.Concat(messageChecks, batchChecks, answerChecks) }
+
+// Run holds a database to the contract; open makes a new one for each check.
+func Run(t *testing.T, open func(t *testing.T) Database) {
+	for _, c := range Checks() {
+		t.Run(c.Name, func(t *testing.T) {
+			t.Parallel()
+			f := NewWorld(t.Context(), t, open(t))
+			defer f.Close()
+			c.run(f)
+		})
+	}
+}
