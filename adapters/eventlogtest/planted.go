@@ -155,7 +155,7 @@ func (d oneGroup) Source(key eventlog.GroupTopic, o eventlog.Options) eventlog.S
 	return d.Database.Source(key, o)
 }
 
-func (d deaf) WatchTopic(string) *wakeup.Watch { return d.Database.WatchTopic("another") }
+func (deaf) WatchTopic(string) *wakeup.Watch { return new(wakeup.Signals).WatchTopic("") }
 
 func (d forgetful) Append(ctx context.Context, topic string, records []eventlog.Record, at time.Time) error {
 	for i := range records {
