@@ -76,7 +76,7 @@ func (b beginner) BeginTx(context.Context, *sql.TxOptions) (wsql.Tx, error) {
 		return nil, context.Cause(b.ctx)
 	}
 	b.batch, b.failed = nil, nil
-	return session{b.loop}, nil
+	return session(b), nil
 }
 
 // ExecContext is not asked for outside a session.
