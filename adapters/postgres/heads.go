@@ -14,8 +14,11 @@ const (
 	searchShare = 50
 )
 
-// maxHeads bounds what is remembered, of lanes that had a backlog when they were leased from last.
+// maxHeads bounds what is remembered, of lanes that were leased from.
 const maxHeads = 50_000
+
+// disorder is how much earlier than what was leased may be due what is committed after it: transactions overlap, and clocks differ.
+const disorder = time.Second
 
 // fromTheStart is before each due time.
 const fromTheStart = math.MinInt64
@@ -29,7 +32,7 @@ type heads struct {
 }
 
 type head struct {
-	due   int64     // of the first that was left when the lane was leased from last, in microseconds since 1970
+	due   int64     // before which nothing was left when the lane was leased from last, in microseconds since 1970
 	until time.Time // from when on the lane is searched from its beginning
 }
 
@@ -43,14 +46,10 @@ func (h *heads) from(lane dispatch.Lane, now time.Time) (due int64, start bool) 
 	return fromTheStart, true
 }
 
-// left notes what was left in a lane; nil for nothing. took is how long it was searched from its beginning, 0 if it was not.
-func (h *heads) left(lane dispatch.Lane, due *int64, now time.Time, took time.Duration) {
+// left notes when what was left in a lane fell due first. took is how long it was searched from its beginning, 0 if it was not.
+func (h *heads) left(lane dispatch.Lane, due int64, now time.Time, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if due == nil {
-		delete(h.lanes, lane)
-		return
-	}
 	until := now.Add(max(searchPause, searchShare*took))
 	if known, ok := h.lanes[lane]; ok && took == 0 {
 		until = known.until
@@ -58,7 +57,7 @@ func (h *heads) left(lane dispatch.Lane, due *int64, now time.Time, took time.Du
 	if len(h.lanes) >= maxHeads {
 		clear(h.lanes)
 	}
-	h.lanes[lane] = head{*due, until}
+	h.lanes[lane] = head{due, until}
 }
 
 // back notes that something in the lane is ready again.
@@ -67,6 +66,14 @@ func (h *heads) back(lane dispatch.Lane, due int64) {
 	defer h.mu.Unlock()
 	if known, ok := h.lanes[lane]; ok && due < known.due {
 		h.lanes[lane] = head{due, known.until}
+	}
+}
+
+// givenBack notes that what was leased is ready again. To search its lanes from their beginning would take longest when they are
+// given back for having been leased too slowly.
+func (h *heads) givenBack(leased []dispatch.Leased) {
+	for _, l := range leased {
+		h.back(l.Lane(), l.Delivery.DueAt.UnixMicro())
 	}
 }
 

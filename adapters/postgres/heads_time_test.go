@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
 // TestALaneIsSearchedFromItsBeginningNowAndThen, the more seldom the longer that takes.
@@ -19,13 +20,45 @@ func TestALaneIsSearchedFromItsBeginningNowAndThen(t *testing.T) {
 			}
 		}
 		want(0, fromTheStart, true)
-		first, second := int64(7), int64(9)
-		h.left(lane, &first, now, c.took)
-		want(c.pause-1, first, false)
-		h.left(lane, &second, now.Add(c.pause/2), 0)
-		want(c.pause-1, second, false)
+		h.left(lane, 7, now, c.took)
+		want(c.pause-1, 7, false)
+		h.left(lane, 9, now.Add(c.pause/2), 0)
+		want(c.pause-1, 9, false)
 		want(c.pause, fromTheStart, true)
-		h.left(lane, nil, now.Add(c.pause), c.took)
-		want(c.pause, fromTheStart, true)
+	}
+}
+
+// TestAnEmptiedLaneKeepsItsHead, or each lease of a lane that keeps up would walk over all that was leased since somebody's snapshot.
+func TestAnEmptiedLaneKeepsItsHead(t *testing.T) {
+	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
+	h := heads{lanes: map[dispatch.Lane]head{}}
+	l := leasing{request: dispatch.LeaseRequest{Lanes: []dispatch.Asked{{Lane: lane}}}, started: []bool{true}}
+	for _, due := range []time.Time{now.Add(-time.Minute), now, now.Add(-time.Hour)} {
+		l.taken = append(l.taken, takenDelivery{queued: queued{Delivery: delivery.Delivery{Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID, DueAt: due}}})
+	}
+	l.moveHeads(&h, true, now)
+	if due, start := h.from(lane, now); start || due != now.Add(-disorder).UnixMicro() {
+		t.Errorf("searched from %d, the beginning: %t; want a second before the last that was taken", due, start)
+	}
+	l.taken = nil
+	l.moveHeads(&h, true, now)
+	if _, start := h.from(lane, now); start {
+		t.Error("a lane in which nothing was found lost its head")
+	}
+}
+
+// TestWhatIsGivenBackMovesAHead there, and no further: a lease that took long is given back as a whole, and would be followed by one
+// from the beginning, which takes as long.
+func TestWhatIsGivenBackMovesAHead(t *testing.T) {
+	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
+	h := heads{lanes: map[dispatch.Lane]head{}}
+	h.left(lane, 9, now, time.Second)
+	var leased []dispatch.Leased
+	for _, due := range []int64{8, 5, 7} {
+		leased = append(leased, dispatch.Leased{Delivery: delivery.Delivery{Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID, DueAt: time.UnixMicro(due)}})
+	}
+	h.givenBack(leased)
+	if due, start := h.from(lane, now); start || due != 5 {
+		t.Errorf("searched from %d, the beginning: %t; want from 5", due, start)
 	}
 }

@@ -217,6 +217,10 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 
 // moveHeads keeps what was learned of the lanes, unless it was undone.
 func (l *leasing) moveHeads(h *heads, committed bool, now time.Time) {
+	emptied := map[dispatch.Lane]int64{}
+	for _, t := range l.taken {
+		emptied[laneOf(t)] = max(emptied[laneOf(t)], t.DueAt.Add(-disorder).UnixMicro())
+	}
 	for i, asked := range l.request.Lanes {
 		if !committed {
 			h.forget(asked.Lane)
@@ -226,7 +230,11 @@ func (l *leasing) moveHeads(h *heads, committed bool, now time.Time) {
 		if l.started[i] {
 			took = l.took
 		}
-		h.left(asked.Lane, l.left[asked.Lane], now, took)
+		if due := l.left[asked.Lane]; due != nil {
+			h.left(asked.Lane, *due, now, took)
+		} else if due, any := emptied[asked.Lane]; any {
+			h.left(asked.Lane, due, now, took)
+		}
 	}
 }
 
@@ -286,10 +294,10 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 	if len(leased) == 0 {
 		return nil
 	}
+	s.heads.givenBack(leased)
 	tenants, subscriptions, ids := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased))
 	for i, l := range leased {
 		tenants[i], subscriptions[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID
-		s.heads.forget(l.Lane())
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, giveBack, tenants, subscriptions, ids, lease); err != nil {
