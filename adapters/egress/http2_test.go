@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"unicode/utf8"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -64,6 +65,19 @@ func sayStatus(f *http2.Framer, stream uint32, status string, last bool) {
 	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: last})
 }
 
+// sayHeader answers with a header of the value.
+func sayHeader(value string) func(*http2.Framer, uint32) { return sayField("x-value", value) }
+
+func sayField(name, value string) func(*http2.Framer, uint32) {
+	return func(f *http2.Framer, stream uint32) {
+		var block bytes.Buffer
+		encoder := hpack.NewEncoder(&block)
+		_ = encoder.WriteField(hpack.HeaderField{Name: ":status", Value: "204"})
+		_ = encoder.WriteField(hpack.HeaderField{Name: name, Value: value})
+		_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: true})
+	}
+}
+
 // Whatever a receiver does with the frames of HTTP/2, the attempt ends with an outcome, and nothing goes on behind it.
 func TestHostileFrames(t *testing.T) {
 	settings := func(list ...http2.Setting) func(*http2.Framer) {
@@ -84,9 +98,16 @@ func TestHostileFrames(t *testing.T) {
 			sayStatus(f, s, "200", false)
 			sayStatus(f, s, "200", false)
 		}, delivery.KindConnectionLost},
-		"data of another stream": {settings(), func(f *http2.Framer, s uint32) { _ = f.WriteData(s+2, true, []byte("x")) }, delivery.KindConnectionLost},
-		"no status":              {settings(), func(f *http2.Framer, s uint32) { sayStatus(f, s, "ok", true) }, delivery.KindConnectionLost},
-		"a sound answer":         {settings(), func(f *http2.Framer, s uint32) { sayStatus(f, s, "204", true) }, delivery.KindSucceeded},
+		"data of another stream":  {settings(), func(f *http2.Framer, s uint32) { _ = f.WriteData(s+2, true, []byte("x")) }, delivery.KindConnectionLost},
+		"no status":               {settings(), func(f *http2.Framer, s uint32) { sayStatus(f, s, "ok", true) }, delivery.KindConnectionLost},
+		"CR in a header":          {settings(), sayHeader("a\rb"), delivery.KindConnectionLost},
+		"LF in a header":          {settings(), sayHeader("a\nX-Other: b"), delivery.KindConnectionLost},
+		"NUL in a header":         {settings(), sayHeader("a\x00b"), delivery.KindConnectionLost},
+		"escape code in a header": {settings(), sayHeader("\x1b[31m"), delivery.KindConnectionLost},
+		"a name in capitals":      {settings(), sayField("X-Capital", "a"), delivery.KindConnectionLost},
+		"a name with CR LF":       {settings(), sayField("x\r\ny", "a"), delivery.KindConnectionLost},
+		"a header of bytes":       {settings(), sayHeader("\xff\xc2\x9b"), delivery.KindSucceeded},
+		"a sound answer":          {settings(), func(f *http2.Framer, s uint32) { sayStatus(f, s, "204", true) }, delivery.KindSucceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -96,7 +117,13 @@ func TestHostileFrames(t *testing.T) {
 			if test.want == delivery.KindTimeout {
 				request.Timeout = 3 * short
 			}
-			wantKind(t, client.Send(t.Context(), request), test.want)
+			got := client.Send(t.Context(), request)
+			wantKind(t, got, test.want)
+			for name, value := range got.ResponseHeaders {
+				if !utf8.ValidString(value) || printable(name+value) != name+value {
+					t.Errorf("kept %q: %q", name, value)
+				}
+			}
 			client.Close()
 			if n := len(dials.dialled()); n > maxTries {
 				t.Errorf("dialled %d times", n)

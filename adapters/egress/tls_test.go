@@ -80,6 +80,7 @@ func TestCertificates(t *testing.T) {
 		{"expired", func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, true, delivery.KindTLS, "expired"},
 		{"not yet valid", func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }, true, delivery.KindTLS, "not valid yet"},
 		{"wrong host", func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"example.com"} }, true, delivery.KindTLS, "another host"},
+		{"this host among thousands of names", func(c *x509.Certificate) { c.DNSNames = names }, true, delivery.KindSucceeded, ""},
 		{"thousands of names", func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, names }, true, delivery.KindTLS, "another host"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
