@@ -27,8 +27,7 @@ func scanJob(r pgx.Rows) (job.Job, error) {
 	if err := r.Scan(&owner, &id, &state); err != nil {
 		return job.Job{}, err
 	}
-	j, _ := job.Read(owner, id, state)
-	return j, nil
+	return job.Read(owner, id, state), nil
 }
 
 const countOpenJobs = `SELECT count(*) FROM jobs WHERE tenant_id = $1 AND turn_at IS NOT NULL`

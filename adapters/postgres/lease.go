@@ -294,7 +294,7 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 	if len(leased) == 0 {
 		return nil
 	}
-	s.heads.givenBack(leased)
+	s.heads.givenBack(leased) // not with the commit: the lease of the same turn searches from there
 	tenants, subscriptions, ids := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased))
 	for i, l := range leased {
 		tenants[i], subscriptions[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID

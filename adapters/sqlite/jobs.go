@@ -16,15 +16,17 @@ import (
 const jobColumns = `tenant_id, job_id, state`
 
 // scanJob reads one that is damaged as a job that has failed; see job.Read.
-func scanJob(r *sql.Rows) (job.Job, error) {
+func scanJob(r *sql.Rows) (job.Job, error) { return scanJobAnd(r) }
+
+// scanJobAnd scans further columns behind those of a job.
+func scanJobAnd(r *sql.Rows, more ...any) (job.Job, error) {
 	var owner tenant.ID
 	var id string
 	var state []byte
-	if err := r.Scan(&owner, &id, &state); err != nil {
+	if err := r.Scan(append([]any{&owner, &id, &state}, more...)...); err != nil {
 		return job.Job{}, err
 	}
-	j, _ := job.Read(owner, id, state)
-	return j, nil
+	return job.Read(owner, id, state), nil
 }
 
 // CreateJob takes a job, unless the tenant has too many open ones; see jobs.Store.
@@ -69,16 +71,10 @@ func (s *Store) NextJob(ctx context.Context, now time.Time) (j job.Job, found bo
 		turn time.Time
 	}
 	first, err := one(ctx, s.db, func(r *sql.Rows) (w waiting, err error) {
-		var owner tenant.ID
-		var id string
-		var state []byte
 		var at sql.NullInt64
-		if err = r.Scan(&owner, &id, &state, &at); err != nil {
-			return w, err
-		}
+		w.job, err = scanJobAnd(r, &at)
 		w.turn = moment(at)
-		w.job, _ = job.Read(owner, id, state)
-		return w, nil
+		return w, err
 	}, `SELECT `+jobColumns+`, turn_at FROM jobs WHERE turn_at IS NOT NULL ORDER BY turn_at LIMIT 1`)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
