@@ -177,7 +177,7 @@ func (b *Batch) commit(ctx context.Context) error {
 	if err := b.begin(ctx); err != nil {
 		return err
 	}
-	if err := b.tx.Commit(ctx); err != nil {
+	if err := b.tx.Commit(); err != nil {
 		return fmt.Errorf("keep the messages up to position %d: %w", b.Last(), err)
 	}
 	return nil

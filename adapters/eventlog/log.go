@@ -61,7 +61,7 @@ type Tx interface {
 	// Context gives a context under which what is written to the database is part of the transaction.
 	Context(ctx context.Context) context.Context
 	// Commit makes it durable together with the group's offset, or returns ErrSuperseded when the offset has moved.
-	Commit(ctx context.Context) error
+	Commit() error
 	// Rollback undoes it; behind a commit it does nothing.
 	Rollback() error
 }

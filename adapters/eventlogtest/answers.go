@@ -27,180 +27,180 @@ var answerChecks = []Check{
 var errHandler = errors.New("the handler failed")
 
 // failing writes an effect and fails.
-func (f *World) failing() message.HandlerFunc {
+func (w *World) failing() message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
-		f.effect(msg.Context(), msg)
+		w.effect(msg.Context(), msg)
 		return nil, errHandler
 	}
 }
 
 // toPoison puts the message on another topic, in the message's transaction.
-func (f *World) toPoison(msg *message.Message) ([]*message.Message, error) {
+func (w *World) toPoison(msg *message.Message) ([]*message.Message, error) {
 	poison := msg.CopyWithContext()
 	poison.Metadata.Set("reason", "because")
-	return nil, f.log.Publisher().Publish("poison", poison)
+	return nil, w.log.Publisher().Publish("poison", poison)
 }
 
-func keepsWhatTheHandlerWrote(f *World) {
-	f.Publish("a")
-	_, messages := f.Subscribe(eventlog.Options{})
-	msg := f.Receive(messages, "a")
-	_, err := f.log.InTransaction(func(msg *message.Message) ([]*message.Message, error) {
-		f.effect(msg.Context(), msg)
+func keepsWhatTheHandlerWrote(w *World) {
+	w.Publish("a")
+	_, messages := w.Subscribe(eventlog.Options{})
+	msg := w.Receive(messages, "a")
+	_, err := w.log.InTransaction(func(msg *message.Message) ([]*message.Message, error) {
+		w.effect(msg.Context(), msg)
 		return nil, nil
 	})(msg)
 	if err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
-	f.nothingKept()
+	w.nothingKept()
 	msg.Ack()
-	f.WaitForOffset(1)
-	if got := f.Effects(); got != 1 {
-		f.Errorf("%d effects, want 1", got)
+	w.WaitForOffset(1)
+	if got := w.Effects(); got != 1 {
+		w.Errorf("%d effects, want 1", got)
 	}
 }
 
-func settledAnew(f *World) {
-	f.Publish("a", "b")
-	_, messages := f.Subscribe(eventlog.Options{})
-	msg := f.Receive(messages, "a")
-	if _, err := f.log.InTransaction(f.failing())(msg); !errors.Is(err, errHandler) {
-		f.Fatalf("got %v, want the handler's error", err)
+func settledAnew(w *World) {
+	w.Publish("a", "b")
+	_, messages := w.Subscribe(eventlog.Options{})
+	msg := w.Receive(messages, "a")
+	if _, err := w.log.InTransaction(w.failing())(msg); !errors.Is(err, errHandler) {
+		w.Fatalf("got %v, want the handler's error", err)
 	}
-	f.exec(f.ctx, "DELETE FROM effects WHERE name = 'nothing is locked'")
-	if _, err := f.log.InTransaction(f.toPoison)(msg); err != nil {
-		f.Fatal(err)
+	w.exec(w.ctx, "DELETE FROM effects WHERE name = 'nothing is locked'")
+	if _, err := w.log.InTransaction(w.toPoison)(msg); err != nil {
+		w.Fatal(err)
 	}
 	msg.Ack()
-	f.Receive(messages, "b")
-	if effects, offset := f.Effects(), f.Offset(); effects != 0 || offset != 1 {
-		f.Errorf("kept %d effects and offset %d, want 0 and 1", effects, offset)
+	w.Receive(messages, "b")
+	if effects, offset := w.Effects(), w.Offset(); effects != 0 || offset != 1 {
+		w.Errorf("kept %d effects and offset %d, want 0 and 1", effects, offset)
 	}
-	if n := f.count("SELECT count(*) FROM records WHERE topic = 'poison'"); n != 1 {
-		f.Errorf("%d messages on the poison topic, want 1", n)
+	if n := w.count("SELECT count(*) FROM records WHERE topic = 'poison'"); n != 1 {
+		w.Errorf("%d messages on the poison topic, want 1", n)
 	}
 }
 
-func commitTogether(f *World) {
-	f.Publish("a", "b")
-	_, messages := f.Subscribe(eventlog.Options{})
-	msg := f.Receive(messages, "a")
-	f.Affect(msg)
-	f.nothingKept()
+func commitTogether(w *World) {
+	w.Publish("a", "b")
+	_, messages := w.Subscribe(eventlog.Options{})
+	msg := w.Receive(messages, "a")
+	w.Affect(msg)
+	w.nothingKept()
 	msg.Ack()
-	f.Receive(messages, "b") // comes only after the commit
-	if effects, offset := f.Effects(), f.Offset(); effects != 1 || offset != 1 {
-		f.Errorf("kept %d effects and offset %d, want 1 and 1", effects, offset)
+	w.Receive(messages, "b") // comes only after the commit
+	if effects, offset := w.Effects(), w.Offset(); effects != 1 || offset != 1 {
+		w.Errorf("kept %d effects and offset %d, want 1 and 1", effects, offset)
 	}
 }
 
-func closeInTheMiddle(f *World) {
-	f.Publish("a")
-	s, messages := f.Subscribe(eventlog.Options{})
-	msg := f.Receive(messages, "a")
-	ctx := f.Affect(msg)
+func closeInTheMiddle(w *World) {
+	w.Publish("a")
+	s, messages := w.Subscribe(eventlog.Options{})
+	msg := w.Receive(messages, "a")
+	ctx := w.Affect(msg)
 	if err := s.Close(); err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
-	f.nothingKept()
+	w.nothingKept()
 	if msg.Context().Err() == nil {
-		f.Error("the handler's context outlives the subscriber")
+		w.Error("the handler's context outlives the subscriber")
 	}
 	// A handler that does not care for its context cannot write any more, not even into somebody else's transaction.
-	commit, err := f.Begin(f.ctx)
+	commit, err := w.Begin(w.ctx)
 	if err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.patience)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.patience)
 	defer cancel()
-	if err := f.Exec(late, "INSERT INTO effects (name) VALUES ('late')"); !errors.Is(err, f.Ended) {
-		f.Errorf("a late write gave %v, want %v", err, f.Ended)
+	if err := w.Exec(late, "INSERT INTO effects (name) VALUES ('late')"); !errors.Is(err, w.Ended) {
+		w.Errorf("a late write gave %v, want %v", err, w.Ended)
 	}
 	if err := commit(); err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
 	msg.Ack() // too late
-	f.nothingKept()
+	w.nothingKept()
 
-	_, messages = f.Subscribe(eventlog.Options{})
-	f.Receive(messages, "a")
+	_, messages = w.Subscribe(eventlog.Options{})
+	w.Receive(messages, "a")
 }
 
-func nackLeavesNothing(f *World) {
-	f.Publish("a", "b")
-	_, messages := f.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
+func nackLeavesNothing(w *World) {
+	w.Publish("a", "b")
+	_, messages := w.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
 	for attempt := 1; attempt <= 5; attempt++ {
-		msg := f.Receive(messages, "a")
-		f.nothingKept()
-		f.Affect(msg)
+		msg := w.Receive(messages, "a")
+		w.nothingKept()
+		w.Affect(msg)
 		if attempt < 5 {
 			msg.Nack()
 		} else {
 			msg.Ack()
 		}
 	}
-	f.Receive(messages, "b")
-	if effects := f.Effects(); effects != 1 {
-		f.Errorf("%d effects of one message", effects)
+	w.Receive(messages, "b")
+	if effects := w.Effects(); effects != 1 {
+		w.Errorf("%d effects of one message", effects)
 	}
 }
 
-func deadlineTakesBack(f *World) {
-	f.Publish("a")
-	_, messages := f.Subscribe(eventlog.Options{AckDeadline: 200 * time.Millisecond, MaxPause: time.Millisecond})
-	late := f.Receive(messages, "a")
-	f.Affect(late)
-	msg := f.Receive(messages, "a")
-	f.nothingKept()
+func deadlineTakesBack(w *World) {
+	w.Publish("a")
+	_, messages := w.Subscribe(eventlog.Options{AckDeadline: 200 * time.Millisecond, MaxPause: time.Millisecond})
+	late := w.Receive(messages, "a")
+	w.Affect(late)
+	msg := w.Receive(messages, "a")
+	w.nothingKept()
 	if late.Context().Err() == nil {
-		f.Error("the context of a message that was taken back is alive")
+		w.Error("the context of a message that was taken back is alive")
 	}
 	if _, err := eventlog.Join(context.WithoutCancel(late.Context())); !errors.Is(err, eventlog.ErrOver) {
-		f.Errorf("joining late gave %v, want %v", err, eventlog.ErrOver)
+		w.Errorf("joining late gave %v, want %v", err, eventlog.ErrOver)
 	}
 	late.Ack()
 	msg.Ack()
-	f.WaitForOffset(1)
+	w.WaitForOffset(1)
 }
 
-func neverBeyond(f *World) {
+func neverBeyond(w *World) {
 	for i := range 30 {
-		f.Publish(strconv.Itoa(i))
+		w.Publish(strconv.Itoa(i))
 	}
-	_, messages := f.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
+	_, messages := w.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
 	for i := range 30 {
 		for range i % 3 { // refused so often before
-			f.Receive(messages, strconv.Itoa(i)).Nack()
+			w.Receive(messages, strconv.Itoa(i)).Nack()
 		}
-		msg := f.Receive(messages, strconv.Itoa(i))
-		if got := f.Offset(); got != int64(i) {
-			f.Fatalf("offset is %d when %d messages are acknowledged", got, i)
+		msg := w.Receive(messages, strconv.Itoa(i))
+		if got := w.Offset(); got != int64(i) {
+			w.Fatalf("offset is %d when %d messages are acknowledged", got, i)
 		}
 		msg.Ack()
 	}
 }
 
-func independentGroups(f *World) {
-	f.Publish("a", "b")
-	_, stuck := f.subscribe("another", eventlog.Options{})
-	f.Receive(stuck, "a") // and no answer
-	_, messages := f.Subscribe(eventlog.Options{})
-	f.Receive(messages, "a").Ack()
-	f.Receive(messages, "b").Ack()
-	f.WaitForOffset(2)
+func independentGroups(w *World) {
+	w.Publish("a", "b")
+	_, stuck := w.subscribe("another", eventlog.Options{})
+	w.Receive(stuck, "a") // and no answer
+	_, messages := w.Subscribe(eventlog.Options{})
+	w.Receive(messages, "a").Ack()
+	w.Receive(messages, "b").Ack()
+	w.WaitForOffset(2)
 }
 
-func movedOffset(f *World) {
-	f.Publish("a", "b", "c")
-	_, messages := f.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
-	f.Receive(messages, "a").Ack()
-	msg := f.Receive(messages, "b")
-	f.exec(f.ctx, "DELETE FROM consumer_offsets") // as who starts the group at zero
+func movedOffset(w *World) {
+	w.Publish("a", "b", "c")
+	_, messages := w.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
+	w.Receive(messages, "a").Ack()
+	msg := w.Receive(messages, "b")
+	w.exec(w.ctx, "DELETE FROM consumer_offsets") // as who starts the group at zero
 	if _, err := eventlog.Join(msg.Context()); !errors.Is(err, eventlog.ErrSuperseded) {
-		f.Errorf("join gave %v, want %v", err, eventlog.ErrSuperseded)
+		w.Errorf("join gave %v, want %v", err, eventlog.ErrSuperseded)
 	}
 	msg.Ack()
-	f.Receive(messages, "a")
+	w.Receive(messages, "a")
 }
 
 // twoProcesses has two logs of one database, which know nothing of each other.

@@ -34,7 +34,7 @@ type T = probe.T
 // Check is one promise of the contract.
 type Check struct {
 	Name string
-	run  func(f *World)
+	run  func(w *World)
 }
 
 // patience is how long a check waits for what is to happen.
@@ -48,9 +48,9 @@ func Run(t *testing.T, open func(t *testing.T) Database) {
 	for _, c := range Checks() {
 		t.Run(c.Name, func(t *testing.T) {
 			t.Parallel()
-			f := NewWorld(t.Context(), t, open(t))
-			defer f.Close()
-			c.run(f)
+			w := NewWorld(t.Context(), t, open(t))
+			defer w.Close()
+			c.run(w)
 		})
 	}
 }

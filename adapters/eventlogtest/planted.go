@@ -43,10 +43,10 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 			}
 			find := func(db Database, patience time.Duration) []string {
 				return probe.Findings(bug.check, func(probed T) {
-					f := NewWorld(t.Context(), probed, db)
-					defer f.Close()
-					f.patience = patience
-					Checks()[i].run(f)
+					w := NewWorld(t.Context(), probed, db)
+					defer w.Close()
+					w.patience = patience
+					Checks()[i].run(w)
 				})
 			}
 			if found := find(open(t), patience); len(found) > 0 {
@@ -128,7 +128,7 @@ func (s keepsAll) Begin(ctx context.Context, from, to int64) (eventlog.Tx, error
 	return keepingTx{tx}, nil
 }
 
-func (t keepingTx) Rollback() error { return t.Commit(context.Background()) }
+func (t keepingTx) Rollback() error { return t.Commit() }
 
 func (s outside) Begin(ctx context.Context, from, to int64) (eventlog.Tx, error) {
 	tx, err := s.Source.Begin(ctx, from, to)
@@ -139,7 +139,7 @@ func (s outside) Begin(ctx context.Context, from, to int64) (eventlog.Tx, error)
 }
 
 func (outsideTx) Context(ctx context.Context) context.Context { return ctx }
-func (outsideTx) Commit(context.Context) error                { return nil }
+func (outsideTx) Commit() error                               { return nil }
 func (outsideTx) Rollback() error                             { return nil }
 
 func (s fromAnywhere) Begin(ctx context.Context, _, to int64) (eventlog.Tx, error) {

@@ -28,9 +28,9 @@ type World struct {
 // NewWorld is one on an empty database; close it.
 func NewWorld(ctx context.Context, t T, db Database) *World {
 	t.Helper()
-	f := AnotherWorld(ctx, t, db)
-	f.exec(ctx, "CREATE TABLE effects (name TEXT NOT NULL)")
-	return f
+	w := AnotherWorld(ctx, t, db)
+	w.exec(ctx, "CREATE TABLE effects (name TEXT NOT NULL)")
+	return w
 }
 
 // AnotherWorld is one on the database of another world, as another process has it.
@@ -43,131 +43,130 @@ func newLog(db eventlog.Database, options eventlog.Options) *eventlog.Log {
 }
 
 // Close closes the subscribers.
-func (f *World) Close() {
-	for _, closing := range f.closing {
+func (w *World) Close() {
+	for _, closing := range w.closing {
 		_ = closing()
 	}
 }
 
-func (f *World) exec(ctx context.Context, statement string) {
-	f.Helper()
-	if err := f.Exec(ctx, statement); err != nil {
-		f.Fatal(err)
+func (w *World) exec(ctx context.Context, statement string) {
+	w.Helper()
+	if err := w.Exec(ctx, statement); err != nil {
+		w.Fatal(err)
 	}
 }
 
 // insert writes a record as it is stored, behind the log's back.
-func (f *World) insert(r eventlog.Record) {
-	f.Helper()
-	if err := f.Insert(f.ctx, topic, r); err != nil {
-		f.Fatal(err)
+func (w *World) insert(r eventlog.Record) {
+	w.Helper()
+	if err := w.Insert(w.ctx, topic, r); err != nil {
+		w.Fatal(err)
 	}
 }
 
-func (f *World) count(query string) int64 {
-	f.Helper()
-	n, err := f.Count(context.Background(), query)
+func (w *World) count(query string) int64 {
+	w.Helper()
+	n, err := w.Count(context.Background(), query)
 	if err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
 	return n
 }
 
 // Subscribe has a group read the topic of the world.
-func (f *World) Subscribe(options eventlog.Options) (message.Subscriber, <-chan *message.Message) {
-	f.Helper()
-	return f.subscribe(group, options)
+func (w *World) Subscribe(options eventlog.Options) (message.Subscriber, <-chan *message.Message) {
+	w.Helper()
+	return w.subscribe(group, options)
 }
 
-func (f *World) subscribe(group string, options eventlog.Options) (message.Subscriber, <-chan *message.Message) {
-	f.Helper()
-	s, err := newLog(f.Database, options).Subscriber(group)
+func (w *World) subscribe(group string, options eventlog.Options) (message.Subscriber, <-chan *message.Message) {
+	w.Helper()
+	s, err := newLog(w.Database, options).Subscriber(group)
 	if err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
-	f.closing = append(f.closing, s.Close)
-	messages, err := s.Subscribe(f.ctx, topic)
+	w.closing = append(w.closing, s.Close)
+	messages, err := s.Subscribe(w.ctx, topic)
 	if err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
 	return s, messages
 }
 
 // Publish appends messages with these names.
-func (f *World) Publish(names ...string) {
-	f.Helper()
+func (w *World) Publish(names ...string) {
+	w.Helper()
 	for _, name := range names {
-		if err := f.log.Publisher().Publish(topic, message.NewMessage(name, nil)); err != nil {
-			f.Fatal(err)
+		if err := w.log.Publisher().Publish(topic, message.NewMessage(name, nil)); err != nil {
+			w.Fatal(err)
 		}
 	}
 }
 
 // effect is what a handler writes: the message's name.
-func (f *World) effect(ctx context.Context, msg *message.Message) {
-	f.Helper()
-	f.exec(ctx, "INSERT INTO effects (name) VALUES ('"+msg.UUID+"')")
+func (w *World) effect(ctx context.Context, msg *message.Message) {
+	w.Helper()
+	w.exec(ctx, "INSERT INTO effects (name) VALUES ('"+msg.UUID+"')")
 }
 
 // Affect does what a handler does: it joins the message's transaction and writes the message's name.
-func (f *World) Affect(msg *message.Message) context.Context {
-	f.Helper()
+func (w *World) Affect(msg *message.Message) context.Context {
+	w.Helper()
 	ctx, err := eventlog.Join(msg.Context())
 	if err != nil {
-		f.Fatal(err)
+		w.Fatal(err)
 	}
-	f.effect(ctx, msg)
-
+	w.effect(ctx, msg)
 	return ctx
 }
 
 // Effects counts what handlers wrote.
-func (f *World) Effects() int64 {
-	f.Helper()
-	return f.count("SELECT count(*) FROM effects")
+func (w *World) Effects() int64 {
+	w.Helper()
+	return w.count("SELECT count(*) FROM effects")
 }
 
 // Offset is where the group of the world is in its topic.
-func (f *World) Offset() int64 {
-	f.Helper()
-	return f.count("SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = '" + group + "' AND topic = '" + topic + "'")
+func (w *World) Offset() int64 {
+	w.Helper()
+	return w.count("SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = '" + group + "' AND topic = '" + topic + "'")
 }
 
 // nothingKept fails unless neither an effect nor an offset was kept.
-func (f *World) nothingKept() {
-	f.Helper()
-	if effects, offset := f.Effects(), f.Offset(); effects != 0 || offset != 0 {
-		f.Errorf("kept %d effects and offset %d, want neither", effects, offset)
+func (w *World) nothingKept() {
+	w.Helper()
+	if effects, offset := w.Effects(), w.Offset(); effects != 0 || offset != 0 {
+		w.Errorf("kept %d effects and offset %d, want neither", effects, offset)
 	}
 }
 
 // Receive wants the message with that name next.
-func (f *World) Receive(messages <-chan *message.Message, name string) *message.Message {
-	f.Helper()
+func (w *World) Receive(messages <-chan *message.Message, name string) *message.Message {
+	w.Helper()
 	select {
 	case msg, ok := <-messages:
 		if !ok || msg.UUID != name {
-			f.Fatalf("received %v (open: %t), want %s", msg, ok, name)
+			w.Fatalf("received %v (open: %t), want %s", msg, ok, name)
 		}
 		return msg
-	case <-time.After(f.patience):
-		f.Fatalf("%s did not come", name)
+	case <-time.After(w.patience):
+		w.Fatalf("%s did not come", name)
 		return nil
 	}
 }
 
 // WaitForOffset polls until the acknowledgement is committed.
-func (f *World) WaitForOffset(want int64) {
-	f.Helper()
-	ctx, cancel := context.WithTimeout(f.ctx, f.patience)
+func (w *World) WaitForOffset(want int64) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.ctx, w.patience)
 	defer cancel()
 	often := time.NewTicker(time.Millisecond)
 	defer often.Stop()
-	for f.Offset() != want {
+	for w.Offset() != want {
 		select {
 		case <-often.C:
 		case <-ctx.Done():
-			f.Fatalf("offset is %d, want %d", f.Offset(), want)
+			w.Fatalf("offset is %d, want %d", w.Offset(), want)
 		}
 	}
 }

@@ -99,7 +99,7 @@ type batchTx struct {
 func (t batchTx) Context(ctx context.Context) context.Context { return postgres.WithTx(ctx, t.Tx) }
 
 // Commit moves the offset in the round trip of the log.
-func (t batchTx) Commit(context.Context) error {
+func (t batchTx) Commit() error {
 	move := moveOffset
 	if t.from == 0 {
 		move = beginOffset

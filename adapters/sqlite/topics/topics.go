@@ -106,6 +106,3 @@ type batchTx struct{ *sqlite.Tx }
 
 // Context has sqlite.DB.Update take part in the transaction.
 func (t batchTx) Context(ctx context.Context) context.Context { return sqlite.WithTx(ctx, t.Tx) }
-
-// Commit has no deadline.
-func (t batchTx) Commit(context.Context) error { return t.Tx.Commit() }
