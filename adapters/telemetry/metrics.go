@@ -42,7 +42,7 @@ func startMetrics(ctx context.Context, about *resource.Resource) (*prometheus.Re
 	return registry, sdkmetric.NewMeterProvider(options...), nil
 }
 
-// Buckets in seconds: an attempt may take 30 s; the fan-out of an event that waits for a router, hours.
+// Buckets in seconds: an attempt may take 30 s; what waits for a router or a dispatcher, hours.
 var (
 	attemptBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 	lagBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600}
@@ -54,6 +54,7 @@ const queueTimeout = 2 * time.Second
 // Metrics counts what happens. No label names a tenant, a subscription or anything else that grows with use.
 type Metrics struct {
 	attemptDuration metric.Float64Histogram
+	attemptDelay    metric.Float64Histogram
 	attempts        metric.Int64Counter
 	inFlight        metric.Int64UpDownCounter
 	staleLeases     metric.Int64Counter
@@ -102,6 +103,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.prepareLabels()
 	b := builder{meter: meter}
 	m.attemptDuration = b.seconds("ordinavo.attempt.duration", "How long attempts took, up to the last byte read.", attemptBuckets)
+	m.attemptDelay = b.seconds("ordinavo.attempt.delay", "From when an attempt was due to when it began.", lagBuckets)
 	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts by outcome.")
 	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
 	m.unreadable = b.counter("ordinavo.fanout.unreadable_changes", "{change}", "Changes of subscriptions in the log that cannot be read.")
@@ -197,8 +199,11 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 // ReadQueue names what reads the queue at each scrape and each export; it gets at most 2 s.
 func (m *Metrics) ReadQueue(read QueueReader) { m.queue.Store(&read) }
 
-// AttemptStarted counts an attempt under way; AttemptDone must follow.
-func (m *Metrics) AttemptStarted(ctx context.Context) { m.inFlight.Add(ctx, 1) }
+// AttemptStarted counts an attempt under way; AttemptDone must follow. Delay is the time since it was due.
+func (m *Metrics) AttemptStarted(ctx context.Context, delay time.Duration) {
+	m.inFlight.Add(ctx, 1)
+	m.attemptDelay.Record(ctx, max(0, delay.Seconds()))
+}
 
 // AttemptDone counts what came of an attempt.
 func (m *Metrics) AttemptDone(ctx context.Context, o delivery.Outcome) {

@@ -84,8 +84,8 @@ func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent s
 // clients, without the URL's path and query, where receivers keep tokens.
 func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number int) (context.Context, dispatch.AttemptSpan) {
 	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}
-	origin := WithTraceParent(ctx, l.TraceParent)
-	if o.now().Sub(l.AcceptedAt) < LinkAfter {
+	origin, now := WithTraceParent(ctx, l.TraceParent), o.now()
+	if now.Sub(l.AcceptedAt) < LinkAfter {
 		ctx = origin
 	} else {
 		options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(origin)))
@@ -94,7 +94,7 @@ func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number
 	if span.IsRecording() {
 		span.SetAttributes(requestAttributes(l, number)...)
 	}
-	o.metrics.AttemptStarted(ctx)
+	o.metrics.AttemptStarted(ctx, now.Sub(l.Delivery.DueAt))
 	return ctx, dispatch.AttemptSpan{
 		TraceID:     span.SpanContext().TraceID().String(),
 		TraceParent: TraceParent(ctx),

@@ -36,7 +36,9 @@ func observe(t *testing.T) (*telemetry.Observer, *tracetest.SpanRecorder, *telem
 
 func leased(acceptedAt time.Time) dispatch.Leased {
 	return dispatch.Leased{
-		Delivery: delivery.Delivery{ID: "dlv_1", Tenant: "tenant-123", EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_1"},
+		Delivery: delivery.Delivery{
+			ID: "dlv_1", Tenant: "tenant-123", EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_1", DueAt: now.Add(-3 * time.Second),
+		},
 		Subscription: &subscription.Subscription{Settings: subscription.Settings{
 			URL: "https://erp.example.com/hook/hushhush?token=hushhush", Name: "hushhush",
 		}},
@@ -84,7 +86,7 @@ func TestAttemptsBelongToTheTraceOfTheirEvent(t *testing.T) {
 		"ordinavo.subscription.id": "sub_1", "ordinavo.delivery.id": "dlv_1", "ordinavo.attempt.number": "2",
 	})
 	if text := scrape(t, running); !strings.Contains(text, `ordinavo_attempts_total{outcome="http_status",status_class="5xx"} 1`) ||
-		!strings.Contains(text, "ordinavo_attempts_in_flight 0") {
+		!strings.Contains(text, "ordinavo_attempts_in_flight 0") || !strings.Contains(text, `ordinavo_attempt_delay_seconds_sum 3`) {
 		t.Error("the attempt was not counted")
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ordinavo/webhooks/adapters/telemetry"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
@@ -225,79 +224,6 @@ func scrape(t *testing.T, running *telemetry.Telemetry) string {
 		t.Fatalf("%d: %s", answer.Code, answer.Body)
 	}
 	return answer.Body.String()
-}
-
-func TestMetricsForPrometheus(t *testing.T) {
-	running := start(t, telemetry.Config{}, nil)
-	m, ctx := running.Metrics(), t.Context()
-	m.AttemptStarted(ctx)
-	m.AttemptStarted(ctx)
-	m.AttemptStarted(ctx)
-	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 20 * time.Millisecond})
-	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindTimeout, Duration: 10 * time.Second})
-	m.StaleLease(ctx)
-	m.SubscriptionUnreadable(ctx)
-	m.EventsAccepted(ctx, []event.Type{event.TargetImported, event.TargetImported, event.BillingEventSent}, 4)
-	m.EventsRefused(ctx, "open", 6)
-	m.EventFannedOut(ctx, 2, 3*time.Millisecond)
-	m.DeliveriesEnded(ctx, delivery.StatusDeadLetter, 5)
-	m.DeliveriesEnded(ctx, delivery.StatusRetrying, 9) // is no end
-	m.ReadQueue(func(context.Context) (telemetry.Queue, error) {
-		return telemetry.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second, OldestUnrouted: 4 * time.Second, Deferring: 6, SetAside: 8}, nil
-	})
-	m.ReadReconciliation(func(context.Context) (telemetry.Reconciliation, error) {
-		return telemetry.Reconciliation{Unbalanced: 3, CheckedAt: time.Unix(1_800_000_000, 0)}, nil
-	})
-	text := scrape(t, running)
-	for _, line := range []string{
-		`ordinavo_reconciliation_unbalanced 3`,
-		`ordinavo_reconciliation_checked_seconds 1.8e+09`,
-		`ordinavo_attempt_duration_seconds_count{outcome="succeeded",status_class="2xx"} 1`,
-		`ordinavo_attempt_duration_seconds_bucket{outcome="succeeded",status_class="2xx",le="0.025"} 1`,
-		`ordinavo_attempts_total{outcome="timeout",status_class="none"} 1`,
-		`ordinavo_attempts_in_flight 1`,
-		`ordinavo_attempt_stale_leases_total 1`,
-		`ordinavo_fanout_unreadable_changes_total 1`,
-		`ordinavo_events_accepted_total{type="target.imported"} 2`,
-		`ordinavo_events_accepted_total{type="billing.event_sent"} 1`,
-		`ordinavo_events_duplicates_total 4`,
-		`ordinavo_events_refused_total{reason="open"} 6`,
-		`ordinavo_fanout_lag_seconds_count 1`,
-		`ordinavo_deliveries_scheduled_total 2`,
-		`ordinavo_deliveries_ended_total{status="dead_letter"} 5`,
-		`ordinavo_queue_depth{status="pending"} 7`,
-		`ordinavo_fanout_oldest_age_seconds 4`,
-		`ordinavo_fanout_deferring 6`,
-		`ordinavo_queue_depth{status="parked"} 0`,
-		`ordinavo_queue_oldest_due_age_seconds 90`,
-		`ordinavo_events_set_aside 8`,
-		`go_goroutines `,
-	} {
-		if !strings.Contains(text, "\n"+line) {
-			t.Errorf("/metrics lacks %s", line)
-		}
-	}
-	if strings.Contains(text, `ended_total{status="retrying"}`) || strings.Contains(text, `queue_depth{status="succeeded"}`) {
-		t.Error("a status is shown that has no place there")
-	}
-	if t.Failed() {
-		t.Log(text)
-	}
-}
-
-func TestAQueueThatCannotBeReadHidesNoOtherMetric(t *testing.T) {
-	running := start(t, telemetry.Config{}, nil)
-	running.Metrics().EventFannedOut(t.Context(), 2, time.Second)
-	running.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) {
-		if _, bounded := ctx.Deadline(); !bounded {
-			t.Error("the queue may be read for ever")
-		}
-		return telemetry.Queue{}, errors.New("the database is away")
-	})
-	text := scrape(t, running)
-	if !strings.Contains(text, "ordinavo_deliveries_scheduled_total 2") || strings.Contains(text, "ordinavo_queue_depth") {
-		t.Errorf("got %s", text)
-	}
 }
 
 func TestLinesCarryTheIdsOfTheirSpan(t *testing.T) {

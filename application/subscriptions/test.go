@@ -129,7 +129,7 @@ func (t *Tester) sample(ctx context.Context, lane dispatch.Lane, kind event.Type
 	return dispatch.Leased{
 		Delivery: delivery.Delivery{
 			ID: t.Service.NewID("dlv_"), Tenant: lane.Tenant, EventID: e.ID, EventType: kind, SubscriptionID: sub.ID,
-			SubscriptionVersion: sub.Version, Warnings: warnings, CreatedAt: now,
+			SubscriptionVersion: sub.Version, Warnings: warnings, DueAt: now, CreatedAt: now,
 		},
 		Subscription: &sub, Body: body, AcceptedAt: now, Test: true,
 	}, nil

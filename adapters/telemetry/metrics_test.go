@@ -1,0 +1,121 @@
+package telemetry_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/telemetry"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+// everythingCounted is what /metrics shows after each instrument was used.
+func everythingCounted(t *testing.T) string {
+	running := start(t, telemetry.Config{}, nil)
+	m, ctx := running.Metrics(), t.Context()
+	m.AttemptStarted(ctx, 2*time.Millisecond)
+	m.AttemptStarted(ctx, 20*time.Second)
+	m.AttemptStarted(ctx, -time.Millisecond) // a clock was set back
+	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 20 * time.Millisecond})
+	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindTimeout, Duration: 10 * time.Second})
+	m.StaleLease(ctx)
+	m.SubscriptionUnreadable(ctx)
+	m.EventsAccepted(ctx, []event.Type{event.TargetImported, event.TargetImported, event.BillingEventSent}, 4)
+	m.EventsRefused(ctx, "open", 6)
+	m.EventFannedOut(ctx, 2, 3*time.Millisecond)
+	m.DeliveriesEnded(ctx, delivery.StatusDeadLetter, 5)
+	m.DeliveriesEnded(ctx, delivery.StatusRetrying, 9) // is no end
+	m.ReadQueue(func(context.Context) (telemetry.Queue, error) {
+		return telemetry.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second, OldestUnrouted: 4 * time.Second, Deferring: 6, SetAside: 8}, nil
+	})
+	m.ReadReconciliation(func(context.Context) (telemetry.Reconciliation, error) {
+		return telemetry.Reconciliation{Unbalanced: 3, CheckedAt: time.Unix(1_800_000_000, 0)}, nil
+	})
+	return scrape(t, running)
+}
+
+func TestMetricsForPrometheus(t *testing.T) {
+	text := everythingCounted(t)
+	for _, line := range []string{
+		`ordinavo_reconciliation_unbalanced 3`,
+		`ordinavo_reconciliation_checked_seconds 1.8e+09`,
+		`ordinavo_attempt_duration_seconds_count{outcome="succeeded",status_class="2xx"} 1`,
+		`ordinavo_attempt_duration_seconds_bucket{outcome="succeeded",status_class="2xx",le="0.025"} 1`,
+		`ordinavo_attempts_total{outcome="timeout",status_class="none"} 1`,
+		`ordinavo_attempts_in_flight 1`,
+		`ordinavo_attempt_delay_seconds_bucket{le="0.001"} 1`,
+		`ordinavo_attempt_delay_seconds_bucket{le="0.0025"} 2`,
+		`ordinavo_attempt_delay_seconds_bucket{le="30"} 3`,
+		`ordinavo_attempt_stale_leases_total 1`,
+		`ordinavo_fanout_unreadable_changes_total 1`,
+		`ordinavo_events_accepted_total{type="target.imported"} 2`,
+		`ordinavo_events_accepted_total{type="billing.event_sent"} 1`,
+		`ordinavo_events_duplicates_total 4`,
+		`ordinavo_events_refused_total{reason="open"} 6`,
+		`ordinavo_fanout_lag_seconds_count 1`,
+		`ordinavo_deliveries_scheduled_total 2`,
+		`ordinavo_deliveries_ended_total{status="dead_letter"} 5`,
+		`ordinavo_queue_depth{status="pending"} 7`,
+		`ordinavo_fanout_oldest_age_seconds 4`,
+		`ordinavo_fanout_deferring 6`,
+		`ordinavo_queue_depth{status="parked"} 0`,
+		`ordinavo_queue_oldest_due_age_seconds 90`,
+		`ordinavo_events_set_aside 8`,
+		`go_goroutines `,
+	} {
+		if !strings.Contains(text, "\n"+line) {
+			t.Errorf("/metrics lacks %s", line)
+		}
+	}
+	if strings.Contains(text, `ended_total{status="retrying"}`) || strings.Contains(text, `queue_depth{status="succeeded"}`) {
+		t.Error("a status is shown that has no place there")
+	}
+	if t.Failed() {
+		t.Log(text)
+	}
+}
+
+// The alerts that come with the service ask for metrics that it has, by labels that these have.
+func TestAlertsNameMetricsThatExist(t *testing.T) {
+	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := everythingCounted(t)
+	names := regexp.MustCompile(`\b(ordinavo_\w+)(?:\{([^}]*)\})?`)
+	asked := 0
+	for _, expression := range regexp.MustCompile(`(?m)^ +expr: (.*)$`).FindAllStringSubmatch(string(rules), -1) {
+		for _, metric := range names.FindAllStringSubmatch(expression[1], -1) {
+			asked++
+			if !regexp.MustCompile(`\n` + metric[1] + `(\{[^}]*` + metric[2] + `[^}]*\})? `).MatchString(shown) {
+				t.Errorf("there is no %s that %s could ask for", metric[0], expression[1])
+			}
+		}
+		if by := regexp.MustCompile(`by \((\w+)\)`).FindStringSubmatch(expression[1]); by != nil && !strings.Contains(shown, by[1]+`="`) {
+			t.Errorf("no metric has the label of %s", expression[1])
+		}
+	}
+	if asked < 10 {
+		t.Errorf("only %d metrics are asked for", asked)
+	}
+}
+
+func TestAQueueThatCannotBeReadHidesNoOtherMetric(t *testing.T) {
+	running := start(t, telemetry.Config{}, nil)
+	running.Metrics().EventFannedOut(t.Context(), 2, time.Second)
+	running.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) {
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("the queue may be read for ever")
+		}
+		return telemetry.Queue{}, errors.New("the database is away")
+	})
+	text := scrape(t, running)
+	if !strings.Contains(text, "ordinavo_deliveries_scheduled_total 2") || strings.Contains(text, "ordinavo_queue_depth") {
+		t.Errorf("got %s", text)
+	}
+}
