@@ -12,7 +12,7 @@ import (
 func TestALaneIsSearchedFromItsBeginningNowAndThen(t *testing.T) {
 	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
 	for _, c := range []struct{ took, pause time.Duration }{{time.Millisecond, searchPause}, {10 * time.Millisecond, 500 * time.Millisecond}} {
-		h := heads{lanes: map[dispatch.Lane]head{}}
+		h := newHeads()
 		want := func(at time.Duration, due int64, start bool) {
 			t.Helper()
 			if gotDue, gotStart := h.from(lane, now.Add(at)); gotDue != due || gotStart != start {
@@ -20,9 +20,9 @@ func TestALaneIsSearchedFromItsBeginningNowAndThen(t *testing.T) {
 			}
 		}
 		want(0, fromTheStart, true)
-		h.left(lane, 7, now, c.took)
+		h.left(lane, 7, now, c.took, 1)
 		want(c.pause-1, 7, false)
-		h.left(lane, 9, now.Add(c.pause/2), 0)
+		h.left(lane, 9, now.Add(c.pause/2), 0, 1)
 		want(c.pause-1, 9, false)
 		want(c.pause, fromTheStart, true)
 	}
@@ -31,7 +31,7 @@ func TestALaneIsSearchedFromItsBeginningNowAndThen(t *testing.T) {
 // TestAnEmptiedLaneKeepsItsHead, or each lease of a lane that keeps up would walk over all that was leased since somebody's snapshot.
 func TestAnEmptiedLaneKeepsItsHead(t *testing.T) {
 	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
-	h := heads{lanes: map[dispatch.Lane]head{}}
+	h := newHeads()
 	l := leasing{request: dispatch.LeaseRequest{Lanes: []dispatch.Asked{{Lane: lane}}}, started: []bool{true}}
 	for _, due := range []time.Time{now.Add(-time.Minute), now, now.Add(-time.Hour)} {
 		l.taken = append(l.taken, takenDelivery{queued: queued{Delivery: delivery.Delivery{Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID, DueAt: due}}})
@@ -51,8 +51,8 @@ func TestAnEmptiedLaneKeepsItsHead(t *testing.T) {
 // from the beginning, which takes as long.
 func TestWhatIsGivenBackMovesAHead(t *testing.T) {
 	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
-	h := heads{lanes: map[dispatch.Lane]head{}}
-	h.left(lane, 9, now, time.Second)
+	h := newHeads()
+	h.left(lane, 9, now, time.Second, 1)
 	var leased []dispatch.Leased
 	for _, due := range []int64{8, 5, 7} {
 		leased = append(leased, dispatch.Leased{Delivery: delivery.Delivery{Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID, DueAt: time.UnixMicro(due)}})

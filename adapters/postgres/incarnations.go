@@ -36,17 +36,22 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 	})
 }
 
-// orphans walks the holders by their index, from one to the next; one without a live heartbeat is dead.
+// orphans walks the holders that are not alive by their index, from one to the next, in the gaps between those that are. What a
+// live one holds is not walked over: while anybody holds an old snapshot, that is all it has leased since.
 const orphans = `
-WITH RECURSIVE holder AS (
-    (SELECT lease FROM open_deliveries WHERE lease IS NOT NULL ORDER BY lease LIMIT 1)
+WITH RECURSIVE gap AS (
+    SELECT b.lower, coalesce((SELECT i.incarnation FROM incarnations i WHERE i.heartbeat_at >= $1 AND i.incarnation > b.lower
+                              ORDER BY i.incarnation LIMIT 1), '~') AS upper -- after each ID
+    FROM (SELECT '' COLLATE "C" AS lower UNION ALL SELECT incarnation FROM incarnations WHERE heartbeat_at >= $1) b
+), holder AS (
+    SELECT first.lease, gap.upper FROM gap CROSS JOIN LATERAL (
+        SELECT o.lease FROM open_deliveries o WHERE o.lease IS NOT NULL AND o.lease > gap.lower AND o.lease < gap.upper ORDER BY o.lease LIMIT 1) first
     UNION ALL
-    SELECT next.lease FROM holder CROSS JOIN LATERAL (
-        SELECT o.lease FROM open_deliveries o WHERE o.lease IS NOT NULL AND o.lease > holder.lease ORDER BY o.lease LIMIT 1) next
+    SELECT next.lease, holder.upper FROM holder CROSS JOIN LATERAL (
+        SELECT o.lease FROM open_deliveries o WHERE o.lease IS NOT NULL AND o.lease > holder.lease AND o.lease < holder.upper ORDER BY o.lease LIMIT 1) next
 )
 SELECT orphan.* FROM holder CROSS JOIN LATERAL (
     SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries o WHERE o.lease = holder.lease LIMIT $2) orphan
-WHERE NOT EXISTS (SELECT 1 FROM incarnations i WHERE i.incarnation = holder.lease AND i.heartbeat_at >= $1)
 LIMIT $2`
 
 // Orphans lists deliveries whose holder's heartbeat stopped.

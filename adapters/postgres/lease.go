@@ -14,35 +14,6 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// isReady is the condition of the index of what is ready.
-const isReady = `lease IS NULL AND due_at IS NOT NULL AND NOT waiting`
-
-// maxFallen bounds how many fall due in one look.
-const maxFallen = 500
-
-// makeReady takes what is due out of what waits. What another process is making ready right now is skipped.
-const makeReady = `
-UPDATE open_deliveries o SET waiting = false
-FROM (SELECT tenant_id, subscription_id, delivery_id FROM open_deliveries WHERE waiting AND due_at <= $1
-      ORDER BY due_at, delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED) s
-WHERE ` + sameDelivery + `
-RETURNING o.tenant_id, o.subscription_id, o.due_at`
-
-const nextDue = `SELECT due_at FROM open_deliveries WHERE waiting ORDER BY due_at, delivery_id LIMIT 1`
-
-// readyLanes walks the lanes by their index, from one subscription to the next, and so costs the same however long
-// each lane is. It stops with the lanes that are asked for.
-const readyLanes = `
-WITH RECURSIVE lane AS (
-    (SELECT tenant_id, subscription_id FROM open_deliveries WHERE ` + isReady + ` AND subscription_id > $1
-     ORDER BY subscription_id, due_at, delivery_id LIMIT 1)
-    UNION ALL
-    SELECT next.* FROM lane CROSS JOIN LATERAL (
-        SELECT o.tenant_id, o.subscription_id FROM open_deliveries o WHERE ` + isReady + ` AND o.subscription_id > lane.subscription_id
-        ORDER BY o.subscription_id, o.due_at, o.delivery_id LIMIT 1) next
-)
-SELECT tenant_id, subscription_id FROM lane LIMIT $2`
-
 // leasable leaves out lanes that are being swept or whose subscription is not active: they give nothing.
 const leasable = `s.status = '` + string(subscription.StatusActive) + `'
   AND NOT EXISTS (SELECT 1 FROM sweeps w WHERE w.tenant_id = l.tenant_id AND w.subscription_id = l.subscription_id)`
@@ -79,51 +50,6 @@ const restOfLanes = `SELECT l.tenant_id, l.subscription_id, s.max_in_flight, t.w
 FROM unnest($1::text[], $2::text[], $3::bigint[]) AS l (tenant_id, subscription_id, head)
 JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
 JOIN tenants t ON t.tenant_id = l.tenant_id`
-
-// Look makes ready what has fallen due, and says where something is ready; see dispatch.Queue.
-func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		answer = dispatch.LookAnswer{}
-		b := &pgx.Batch{}
-		b.Queue(makeReady, stamp(request.Now), maxFallen).Query(func(rows pgx.Rows) error { return s.scanFallen(rows, &answer.Fallen) })
-		b.Queue(nextDue).Query(func(rows pgx.Rows) error {
-			return eachRow(rows, func() error {
-				var due int64
-				err := rows.Scan(&due)
-				answer.NextDue = moment(&due)
-				return err
-			})
-		})
-		if request.Lanes > 0 {
-			b.Queue(readyLanes, request.After, request.Lanes).Query(func(rows pgx.Rows) error { return scanLanes(rows, &answer.Ready) })
-		}
-		return tx.write(ctx, b)
-	})
-	if err != nil {
-		return dispatch.LookAnswer{}, fmt.Errorf("look for what is ready: %w", err)
-	}
-	return answer, nil
-}
-
-func (s *Store) scanFallen(rows pgx.Rows, into *[]dispatch.Lane) error {
-	return eachRow(rows, func() error {
-		var lane dispatch.Lane
-		var due int64
-		err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &due)
-		s.heads.back(lane, due)
-		*into = append(*into, lane)
-		return err
-	})
-}
-
-func scanLanes(rows pgx.Rows, into *[]dispatch.Lane) error {
-	return eachRow(rows, func() error {
-		var lane dispatch.Lane
-		err := rows.Scan(&lane.Tenant, &lane.SubscriptionID)
-		*into = append(*into, lane)
-		return err
-	})
-}
 
 // leasing is one lease on its way.
 type leasing struct {
@@ -217,9 +143,10 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 
 // moveHeads keeps what was learned of the lanes, unless it was undone.
 func (l *leasing) moveHeads(h *heads, committed bool, now time.Time) {
-	emptied := map[dispatch.Lane]int64{}
+	emptied, taken := map[dispatch.Lane]int64{}, map[dispatch.Lane]int{}
 	for _, t := range l.taken {
 		emptied[laneOf(t)] = max(emptied[laneOf(t)], t.DueAt.Add(-disorder).UnixMicro())
+		taken[laneOf(t)]++
 	}
 	for i, asked := range l.request.Lanes {
 		if !committed {
@@ -231,9 +158,11 @@ func (l *leasing) moveHeads(h *heads, committed bool, now time.Time) {
 			took = l.took
 		}
 		if due := l.left[asked.Lane]; due != nil {
-			h.left(asked.Lane, *due, now, took)
+			h.left(asked.Lane, *due, now, took, taken[asked.Lane])
 		} else if due, any := emptied[asked.Lane]; any {
-			h.left(asked.Lane, due, now, took)
+			h.left(asked.Lane, due, now, took, taken[asked.Lane])
+		} else if l.started[i] {
+			h.searched(asked.Lane, now, took)
 		}
 	}
 }

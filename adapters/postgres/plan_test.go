@@ -121,8 +121,9 @@ func hot() map[string]struct {
 	return map[string]query{
 		"make ready":              {makeReady, []any{int64(rowsFilled / 2), maxFallen}, false},
 		"due next":                {nextDue, nil, false},
-		"ready lanes":             {readyLanes, []any{"", 256}, false},
-		"ready lanes, further on": {readyLanes, []any{subs[50], 256}, false},
+		"ready lanes":             {readyLanes, []any{"", afterAll, 256}, false},
+		"ready lanes, further on": {readyLanes, []any{subs[50], subs[90], 256}, false},
+		"ready in a long lane":    {readyInLane, []any{subs[50], int64(rowsFilled / 2)}, false},
 		"take what is ready":      {takeReady, []any{tenants, subs, small, small, ones, "inc_9", int64(rowsFilled)}, false},
 		"walk: all":               walk(job.Filter{Statuses: delivery.Statuses()}),
 		"walk: what failed":       walk(job.Filter{Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}}),

@@ -30,7 +30,7 @@ type Store struct {
 
 // NewStore makes the store on a migrated database.
 func NewStore(db *DB, sealer Sealer) *Store {
-	return &Store{db: db, sealer: sealer, heads: heads{lanes: map[dispatch.Lane]head{}}}
+	return &Store{db: db, sealer: sealer, heads: newHeads()}
 }
 
 // InTx runs fn in a transaction that its context carries. fn may run more than once; see DB.Update.

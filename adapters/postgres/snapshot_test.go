@@ -1,0 +1,136 @@
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+)
+
+// ofLane inserts what is pending of a lane, due at its number.
+const ofLane = `INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number, warnings, status, version, attempts, failures,
+abandonments, created_at, updated_at, due_at, accepted_at, traceparent, waiting)
+SELECT 'acme', 'dlv_' || lpad(n::text, 26, '0'), 'evt_' || n, 'target.imported', $1, 1, 1, '[]', 'pending', 1, 0, 0, 0, n, n, n, n, '', false FROM generate_series($2::int, $3::int) AS n`
+
+// TestAnOldSnapshotLengthensNoSearch has a lane's deliveries leased and delivered while somebody reads as of before, as a backup does:
+// their entries of the indexes stay, and what runs every second or turn does not walk over them.
+func TestAnOldSnapshotLengthensNoSearch(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	run := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := db.pool.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatalf("%.60s: %v", sql, err)
+		}
+	}
+	run(ofLane, "sub_2", 1, longAfter)
+	backup, err := db.pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = backup.Rollback(t.Context()) })
+	if _, err := backup.Exec(t.Context(), `SELECT count(*) FROM open_deliveries`); err != nil {
+		t.Fatal(err)
+	}
+	run(`UPDATE open_deliveries SET lease = 'inc_2'`)
+	run(`DELETE FROM open_deliveries WHERE due_at <= $1`, longAfter-2)
+	run(vacuumQueue)
+	run(ofLane, "sub_1", longAfter+1, longAfter+1)
+	run(ofLane, "sub_2", longAfter+2, longAfter+9)
+	run(ofLane, "sub_3", longAfter+10, longAfter+10)
+	run(`INSERT INTO incarnations (incarnation, started_at, heartbeat_at) VALUES ('inc_1', 1, 1), ('inc_2', 9, 9), ('inc_3', 9, 9)`)
+
+	const few = 60 // blocks; what was leased has some 300
+	if got := blocks(t, db, orphans, int64(5), 500); got > few {
+		t.Errorf("to look for what the dead hold, %d blocks were read", got)
+	}
+	h := newHeads()
+	if got := blocksOfWalk(t, db, &h); got < 4*few {
+		t.Errorf("without heads the walk over the lanes reads %d blocks: the test would not see a long lane", got)
+	}
+	h.left(dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_2"}, longAfter+1, time.Now(), time.Hour, longAfter)
+	if got := blocksOfWalk(t, db, &h); got > few {
+		t.Errorf("the walk over the lanes read %d blocks", got)
+	}
+}
+
+func blocksOfWalk(t *testing.T, db *DB, h *heads) (n int) {
+	t.Helper()
+	b := &pgx.Batch{}
+	w := laneWalk{began: time.Now()}
+	w.queue(b, dispatch.LookRequest{Lanes: 256}, h.longFrom(""))
+	for _, q := range b.QueuedQueries {
+		n += blocks(t, db, q.SQL, q.Arguments...)
+	}
+	return n
+}
+
+// blocks is how many blocks a query looks at.
+func blocks(t *testing.T, db *DB, sql string, args ...any) int {
+	t.Helper()
+	text, err := one(t.Context(), db, func(r pgx.Rows) (s []byte, err error) { return s, r.Scan(&s) }, `EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) `+sql, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plans []struct {
+		Plan struct {
+			Hit  int `json:"Shared Hit Blocks"`
+			Read int `json:"Shared Read Blocks"`
+		}
+	}
+	if err := json.Unmarshal(text, &plans); err != nil {
+		t.Fatal(err)
+	}
+	return plans[0].Plan.Hit + plans[0].Plan.Read
+}
+
+// TestTheWalkFindsLongLanesInTheirPlaces, with whatever is known of some lanes, page by page.
+func TestTheWalkFindsLongLanesInTheirPlaces(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	var ids []string
+	for n := range 3 * mostLong {
+		ids = append(ids, fmt.Sprintf("sub_%02d", n))
+	}
+	for n, id := range ids {
+		if n%3 > 0 {
+			if _, err := db.pool.Exec(t.Context(), ofLane, id, n, n); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	now := time.Now()
+	for seed := range uint64(30) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		s := NewStore(db, nil)
+		for n, id := range ids {
+			if random.IntN(2) == 0 {
+				s.heads.left(dispatch.Lane{Tenant: "acme", SubscriptionID: id}, int64(n-random.IntN(2)), now, time.Duration(random.IntN(2))*time.Hour, random.IntN(2*longAfter))
+			}
+		}
+		limit, want := 1+random.IntN(len(ids)), 2*mostLong
+		var found []string
+		for after := ""; ; {
+			answer, err := s.Look(t.Context(), dispatch.LookRequest{Now: now, After: after, Lanes: limit})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range answer.Ready {
+				after = l.SubscriptionID
+				found = append(found, after)
+			}
+			if len(answer.Ready) < limit {
+				break
+			}
+		}
+		if len(found) != want || !slices.IsSorted(found) || len(slices.Compact(found)) != want {
+			t.Errorf("seed %d, by %d: found %d of %d lanes: %v", seed, limit, len(found), want, found)
+		}
+	}
+}
