@@ -15,6 +15,11 @@ import (
 const (
 	vacuumAfter = 2000
 	vacuumShare = 20
+	// While an old snapshot is held open, what is dead has to stay, and each vacuum reads more in vain. One that left so many dead rows
+	// is followed by so much longer a rest, but for this at most.
+	mostLeft = 5 * vacuumAfter // more than dies during one
+	inVain   = 20
+	vainRest = time.Minute
 	// vacuumTimeout bounds one that waits for its table.
 	vacuumTimeout = 5 * time.Minute
 )
@@ -22,6 +27,9 @@ const (
 // Another that works on the table is reason enough to leave it. The end of the table is kept: to cut it off takes a lock
 // that everybody would wait for.
 const vacuumQueue = `VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) open_deliveries`
+
+// leftDead is how many dead rows the last vacuum had to leave, and those of since then.
+const leftDead = `SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'open_deliveries'::regclass`
 
 // vacuums is when the queue is vacuumed by this process.
 type vacuums struct {
@@ -43,33 +51,43 @@ func (v *vacuums) begin(dead int, now time.Time) bool {
 	return true
 }
 
-func (v *vacuums) end(began, now time.Time) {
+// end notes how many dead rows were left.
+func (v *vacuums) end(began, now time.Time, left int) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.running = false
-	v.next = now.Add(vacuumShare * now.Sub(began))
+	rest := vacuumShare * now.Sub(began)
+	if left >= mostLeft {
+		rest = max(rest, min(inVain*rest, vainRest))
+	}
+	v.next = now.Add(rest)
 }
 
 // died notes that a transaction has made rows of the queue dead.
 func (db *DB) died(rows int) {
 	if began := time.Now(); db.closing.Err() == nil && db.vacuums.begin(rows, began) {
 		db.running.Go(func() {
-			defer func() { db.vacuums.end(began, time.Now()) }()
-			db.vacuum(db.closing)
+			left := 0
+			defer func() { db.vacuums.end(began, time.Now(), left) }()
+			left = db.vacuum(db.closing)
 		})
 	}
 }
 
-// vacuum does nothing but for room and speed: what fails is tried again when it is time for the next.
-func (db *DB) vacuum(ctx context.Context) {
+// vacuum says how many dead rows it left. It does nothing but for room and speed: what fails is tried again when it is time for the next.
+func (db *DB) vacuum(ctx context.Context) (left int) {
 	ctx, cancel := context.WithTimeout(ctx, vacuumTimeout)
 	defer cancel()
 	conn, err := db.acquire(ctx)
 	if err != nil {
-		return
+		return 0
 	}
 	defer conn.Release()
-	if _, err := conn.Exec(ctx, vacuumQueue, pgx.QueryExecModeSimpleProtocol); err != nil && ctx.Err() == nil {
+	if _, err = conn.Exec(ctx, vacuumQueue, pgx.QueryExecModeSimpleProtocol); err == nil {
+		err = conn.QueryRow(ctx, leftDead).Scan(&left)
+	}
+	if err != nil && ctx.Err() == nil {
 		db.config.Logger.LogAttrs(ctx, slog.LevelWarn, "the queue was not vacuumed", slog.Any("error", err))
 	}
+	return left
 }
