@@ -1,0 +1,208 @@
+package jobs_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+var (
+	start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	lane  = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+)
+
+// world is a store with one lane and room for one job, and a worker that looks at two deliveries at once.
+type world struct {
+	*testing.T
+	service *jobs.Service
+	worker  *jobs.Worker
+	filter  job.Filter
+
+	job     job.Job
+	turn    time.Time
+	damaged bool // the store cannot read the job
+	made    int  // IDs
+	behind  bool // the clock that makes IDs
+	steps   int
+
+	deliveries []delivery.Delivery
+	newest     map[string]string // by event, where it is not the one that was walked over
+	events     map[string]intake.Accepted
+	bodies     map[string][]fanout.Body
+	status     subscription.Status
+	billing    bool
+	stale      []string
+	fail       error // what saving and scheduling answer
+
+	saved     []dispatch.Saved
+	scheduled []fanout.Scheduled
+}
+
+func newWorld(t *testing.T) *world {
+	w := &world{
+		T: t, status: subscription.StatusActive, billing: true, events: map[string]intake.Accepted{}, bodies: map[string][]fanout.Body{},
+		filter: job.Filter{SubscriptionID: lane.SubscriptionID, Statuses: []delivery.Status{delivery.StatusDeadLetter}},
+	}
+	w.service = &jobs.Service{Store: w, Picker: jobs.Picker{Deliveries: w, Gate: w, AtOnce: 2}, Now: func() time.Time { return start }, NewID: w.newID}
+	w.worker = jobs.NewWorker(w.service, w)
+	return w
+}
+
+func (w *world) newID(prefix string) string {
+	if w.behind {
+		return fmt.Sprintf("%s%026d", prefix, 0)
+	}
+	w.made++
+	return fmt.Sprintf("%s%026d", prefix, w.made)
+}
+
+// dead adds an event whose delivery was given up.
+func (w *world) dead(t event.Type) delivery.Delivery {
+	e := event.Sample(t, lane.Tenant)
+	e.ID = w.newID("evt_")
+	w.events[e.ID] = intake.Accepted{Event: e, At: start}
+	d := delivery.Delivery{
+		ID: w.newID("dlv_"), Tenant: lane.Tenant, EventID: e.ID, EventType: t, SubscriptionID: lane.SubscriptionID,
+		Status: delivery.StatusDeadLetter, Version: 3, BodyNumber: 1, CreatedAt: start,
+	}
+	w.deliveries = append(w.deliveries, d)
+	return d
+}
+
+func (w *world) request(kind job.Kind, mode job.Mode) jobs.Request {
+	return jobs.Request{Tenant: lane.Tenant, Kind: kind, Mode: mode, Filter: w.filter}
+}
+
+func (w *world) begin(kind job.Kind, mode job.Mode) job.Job {
+	w.Helper()
+	j, err := w.service.Begin(w.Context(), w.request(kind, mode))
+	if err != nil {
+		w.Fatal(err)
+	}
+	return j
+}
+
+// work steps until no job is open.
+func (w *world) work() {
+	w.Helper()
+	for w.steps = 0; w.job.Open(); w.steps++ {
+		if _, err := w.worker.Step(w.Context()); err != nil || w.steps > 10 {
+			w.Fatalf("step %d: %v", w.steps, err)
+		}
+	}
+}
+
+func (w *world) CreateJob(_ context.Context, j job.Job, _ int) error {
+	w.job = j
+	return nil
+}
+
+func (w *world) Job(_ context.Context, owner tenant.ID, id string) (job.Job, error) {
+	if w.job.Tenant != owner || w.job.ID != id {
+		return job.Job{}, problem.New(problem.NotFound, "There is no such job.")
+	}
+	return w.job, nil
+}
+
+func (w *world) Jobs(context.Context, tenant.ID, string, int) ([]job.Job, error) {
+	return []job.Job{w.job}, nil
+}
+
+func (w *world) NextJob(_ context.Context, now time.Time) (job.Job, bool, time.Time, error) {
+	j := w.job
+	if w.damaged {
+		j.GiveUp("what is stored of it cannot be read", now)
+	}
+	return j, w.job.Open(), w.turn, nil
+}
+
+func (w *world) SaveJob(_ context.Context, j job.Job, turn time.Time) error {
+	w.job, w.turn = j, turn
+	return nil
+}
+
+func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) error { return fn(ctx) }
+
+func (w *world) WalkDeliveries(_ context.Context, walk jobs.Walk) (found []delivery.Delivery, err error) {
+	for _, d := range w.deliveries {
+		if d.ID > walk.After && d.ID <= walk.UpTo && len(found) < walk.Limit {
+			found = append(found, d)
+		}
+	}
+	return found, nil
+}
+
+func (w *world) NewestDeliveries(_ context.Context, _ dispatch.Lane, eventIDs []string, _ string, _ time.Time) (map[string]string, error) {
+	if w.newest != nil {
+		return w.newest, nil
+	}
+	newest := map[string]string{}
+	for _, d := range w.deliveries {
+		newest[d.EventID] = d.ID
+	}
+	return newest, nil
+}
+
+func (w *world) LaneStates(context.Context, []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
+	return map[dispatch.Lane]fanout.LaneState{lane: {Status: w.status}}, nil
+}
+
+func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
+	if w.fail == nil {
+		w.saved = append(w.saved, saved...)
+	}
+	return w.stale, w.fail
+}
+
+func (w *world) Enabled(context.Context, tenant.ID, tenant.Feature) (bool, error) {
+	return w.billing, nil
+}
+
+func (w *world) LoadSubscription(context.Context, dispatch.Lane) (subscription.Subscription, error) {
+	return subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Status: w.status, Version: 3}, nil
+}
+
+func (w *world) Events(_ context.Context, keys []intake.EventKey) (found []intake.Accepted, err error) {
+	for _, key := range keys {
+		if e, kept := w.events[key.ID]; kept {
+			found = append(found, e)
+		}
+	}
+	return found, nil
+}
+
+func (w *world) EventBodies(context.Context, tenant.ID, []string) (map[string][]fanout.Body, error) {
+	loaded := map[string][]fanout.Body{}
+	for id, bodies := range w.bodies {
+		loaded[id] = bodies
+	}
+	return loaded, nil
+}
+
+func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
+	return make([]payload.Context, len(lookups)), nil
+}
+
+func (w *world) Schedule(_ context.Context, plan fanout.Plan, _ func(bool)) error {
+	if w.fail != nil {
+		return w.fail
+	}
+	for _, body := range plan.Bodies {
+		w.bodies[body.EventID] = append(w.bodies[body.EventID], body)
+	}
+	w.scheduled = append(w.scheduled, plan.Scheduled...)
+	return nil
+}

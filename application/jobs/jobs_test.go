@@ -1,0 +1,203 @@
+package jobs_test
+
+import (
+	"errors"
+	"maps"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+func TestARetryGoesThroughAllInSteps(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		w.dead(event.VisitReportApproved)
+	}
+	w.begin(job.Retry, job.Original)
+	w.work()
+	w.ended(job.Succeeded, 5, nil, nil)
+	if len(w.saved) != 5 || w.steps != 3 { // two at once
+		t.Errorf("%d made due in %d steps", len(w.saved), w.steps)
+	}
+	for _, s := range w.saved {
+		if s.After.Status != delivery.StatusRetrying && s.After.Status != delivery.StatusPending || !s.After.DueAt.Equal(start) {
+			t.Errorf("%s is %s, due at %s", s.After.ID, s.After.Status, s.After.DueAt)
+		}
+	}
+}
+
+func TestWhatIsLeftAlone(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(w *world, d delivery.Delivery)
+		want  string
+	}{
+		"paused":   {func(w *world, _ delivery.Delivery) { w.status = subscription.StatusPaused }, "the subscription is paused"},
+		"disabled": {func(w *world, _ delivery.Delivery) { w.status = subscription.StatusDisabled }, "the subscription is disabled"},
+		"deleted":  {func(w *world, _ delivery.Delivery) { w.status = "" }, "the subscription was deleted"},
+		"gated":    {func(w *world, _ delivery.Delivery) { w.billing = false }, "the tenant does not have the feature billing_webhooks"},
+		"stale":    {func(w *world, d delivery.Delivery) { w.stale = []string{d.ID} }, "it was being attempted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			d := w.dead(event.BillingEventSent)
+			w.begin(job.Retry, job.Original)
+			c.spoil(w, d)
+			w.work()
+			w.ended(job.Succeeded, 0, map[string]int{c.want: 1}, nil)
+		})
+	}
+}
+
+// An event that was replayed before has several deliveries, and is sent once all the same.
+func TestAReplayTakesEachEventsNewest(t *testing.T) {
+	w := newWorld(t)
+	first := w.dead(event.VisitReportApproved)
+	second := w.dead(event.VisitReportApproved)
+	w.newest = map[string]string{first.EventID: "dlv_of_a_later_replay", second.EventID: second.ID}
+	w.begin(job.Replay, job.Original)
+	w.work()
+	w.ended(job.Succeeded, 1, nil, nil)
+	if len(w.saved) != 1 || w.saved[0].Before.ID != second.ID {
+		t.Errorf("made due: %+v", w.saved)
+	}
+}
+
+func TestRequestsThatNoJobCouldDo(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(w *world)
+		want  problem.Code
+	}{
+		"sent anyway": {func(w *world) { w.filter.Statuses = []delivery.Status{delivery.StatusPending} }, problem.ValidationFailed},
+		"paused":      {func(w *world) { w.status = subscription.StatusPaused }, problem.Conflict},
+		"disabled":    {func(w *world) { w.status = subscription.StatusDisabled }, problem.Conflict},
+		"nobody":      {func(w *world) { w.status = "" }, problem.NotFound},
+	} {
+		w := newWorld(t)
+		c.spoil(w)
+		if _, err := w.service.Begin(t.Context(), w.request(job.Replay, job.Original)); !problem.Is(err, c.want) || w.job.ID != "" {
+			t.Errorf("%s: %v, kept %q", name, err, w.job.ID)
+		}
+	}
+}
+
+func TestADryRunCountsAndChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		w.dead(event.VisitReportApproved)
+	}
+	w.dead(event.BillingEventSent)
+	w.billing = false
+	j, err := w.service.DryRun(t.Context(), w.request(job.Retry, job.Original))
+	if err != nil || j.Status != job.Succeeded || j.Done != 5 || j.Found() != 6 {
+		t.Errorf("%+v, %v", j, err)
+	}
+	if w.job.ID != "" || len(w.saved) != 0 {
+		t.Errorf("kept %q, saved %d", w.job.ID, len(w.saved))
+	}
+}
+
+func TestARerenderBeginsNewDeliveries(t *testing.T) {
+	w := newWorld(t)
+	kept, gone, damaged := w.dead(event.VisitReportApproved), w.dead(event.VisitReportApproved), w.dead(event.VisitReportApproved)
+	delete(w.events, gone.EventID)
+	w.events[damaged.EventID] = intake.Accepted{Event: event.Event{ID: damaged.EventID, TenantID: "acme"}, Unreadable: errors.New("damaged")}
+	w.begin(job.Replay, job.Rerender)
+	w.work()
+	w.ended(job.Succeeded, 1, nil, map[string]int{"the event is no longer kept": 1, "the event's stored content is damaged": 1})
+	if len(w.scheduled) != 1 || len(w.saved) != 0 {
+		t.Fatalf("scheduled %d, saved %d", len(w.scheduled), len(w.saved))
+	}
+	d := w.scheduled[0].Delivery
+	if d.EventID != kept.EventID || d.ID <= w.job.UpTo() || d.SubscriptionVersion != 3 || d.BodyNumber != 1 {
+		t.Errorf("scheduled %+v", d)
+	}
+	w.begin(job.Replay, job.Rerender) // the same bytes come of it
+	w.work()
+	if len(w.scheduled) < 2 || w.scheduled[1].Delivery.BodyNumber != 1 || len(w.bodies[kept.EventID]) != 1 {
+		t.Errorf("%d deliveries of %d bodies", len(w.scheduled), len(w.bodies[kept.EventID]))
+	}
+}
+
+// What a clock that is behind made would count as made before the job, and be found by it.
+func TestAClockThatIsBehindWaits(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	w.begin(job.Retry, job.Original)
+	w.behind = true
+	if _, err := w.worker.Step(t.Context()); err != nil || len(w.saved) != 0 || !w.turn.Equal(start.Add(time.Second)) || w.job.After != "" {
+		t.Errorf("%v, made due %d, next at %s", err, len(w.saved), w.turn)
+	}
+	w.behind = false
+	w.work()
+	w.ended(job.Succeeded, 1, nil, nil)
+}
+
+func TestAStepThatFailsIsTriedAgain(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	w.begin(job.Retry, job.Original)
+	w.fail = errors.New("away")
+	if _, err := w.worker.Step(t.Context()); !errors.Is(err, w.fail) {
+		t.Errorf("got %v", err)
+	}
+	if w.job.Stumbles != 1 || w.job.After != "" || !w.job.Open() || !w.turn.After(start) {
+		t.Errorf("%+v, next at %s", w.job, w.turn)
+	}
+	w.fail = nil
+	w.work()
+	w.ended(job.Succeeded, 1, nil, nil)
+}
+
+func TestADamagedJobIsStoppedAndTold(t *testing.T) {
+	w := newWorld(t)
+	w.begin(job.Retry, job.Original)
+	w.damaged = true
+	if _, err := w.worker.Step(t.Context()); err == nil {
+		t.Error("nobody is told")
+	}
+	if w.job.Status != job.Failed || len(w.saved) != 0 {
+		t.Errorf("%+v", w.job)
+	}
+}
+
+func TestWithoutAJobTheWorkerWaits(t *testing.T) {
+	for name, c := range map[string]struct{ turn, want time.Time }{
+		"none":          {},
+		"one is paused": {start.Add(time.Minute), start.Add(time.Minute)},
+		"another's":     {start, start.Add(time.Second)},
+	} {
+		w := newWorld(t)
+		w.turn = c.turn
+		if next, err := w.worker.Step(t.Context()); err != nil || !next.Equal(c.want) {
+			t.Errorf("%s: %v, %v", name, next, err)
+		}
+	}
+}
+
+func TestCancelling(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	j := w.begin(job.Retry, job.Original)
+	if _, err := w.service.Cancel(t.Context(), "other", j.ID); !problem.Is(err, problem.NotFound) {
+		t.Errorf("another tenant's: %v", err)
+	}
+	if _, err := w.service.Cancel(t.Context(), "acme", j.ID); err != nil || w.job.Status != job.Cancelled {
+		t.Errorf("%v, %+v", err, w.job)
+	}
+	if w.work(); len(w.saved) != 0 {
+		t.Errorf("made due %d", len(w.saved))
+	}
+}
+
+func (w *world) ended(status job.Status, done int, skipped, failed map[string]int) {
+	w.Helper()
+	if w.job.Status != status || w.job.Done != done || !maps.Equal(w.job.Skipped, skipped) || !maps.Equal(w.job.Failed, failed) {
+		w.Errorf("%s with %+v, want %s with %d done, skipped %v, failed %v", w.job.Status, w.job.Tally, status, done, skipped, failed)
+	}
+}
