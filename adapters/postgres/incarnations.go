@@ -36,13 +36,22 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 	})
 }
 
+// goneAfter is the silence after which a process is dead whose listening connection is gone: the server ends it with the process. One
+// that lives and lost it beats on, every HeartbeatInterval.
+const goneAfter = dispatch.HeartbeatInterval * 3 / 2
+
 // orphans walks the holders that are not alive by their index, from one to the next, in the gaps between those that are. What a
-// live one holds is not walked over: while anybody holds an old snapshot, that is all it has leased since.
+// live one holds is not walked over: while anybody holds an old snapshot, that is all it has leased since. Without its listening connection
+// a process is alive by what it said last: for less time, unless the server is just back, and others are not yet.
 const orphans = `
-WITH RECURSIVE gap AS (
-    SELECT b.lower, coalesce((SELECT i.incarnation FROM incarnations i WHERE i.heartbeat_at >= $1 AND i.incarnation > b.lower
-                              ORDER BY i.incarnation LIMIT 1), '~') AS upper -- after each ID
-    FROM (SELECT '' COLLATE "C" AS lower UNION ALL SELECT incarnation FROM incarnations WHERE heartbeat_at >= $1) b
+WITH RECURSIVE listening AS MATERIALIZED (
+    SELECT array_agg(application_name) AS names, now() - pg_postmaster_start_time() < interval '10 s' AS back FROM pg_stat_activity
+), alive AS MATERIALIZED (
+    SELECT i.incarnation FROM incarnations i, listening l
+    WHERE i.heartbeat_at >= $1 AND (i.session IS NULL OR i.heartbeat_at >= $2 OR l.back OR i.session = ANY(l.names))
+), gap AS (
+    SELECT b.lower, coalesce((SELECT min(a.incarnation) FROM alive a WHERE a.incarnation > b.lower), '` + afterAll + `') AS upper
+    FROM (SELECT '' COLLATE "C" AS lower UNION ALL SELECT incarnation FROM alive) b
 ), holder AS (
     SELECT first.lease, gap.upper FROM gap CROSS JOIN LATERAL (
         SELECT o.lease FROM open_deliveries o WHERE o.lease IS NOT NULL AND o.lease > gap.lower AND o.lease < gap.upper ORDER BY o.lease LIMIT 1) first
@@ -51,12 +60,12 @@ WITH RECURSIVE gap AS (
         SELECT o.lease FROM open_deliveries o WHERE o.lease IS NOT NULL AND o.lease > holder.lease AND o.lease < holder.upper ORDER BY o.lease LIMIT 1) next
 )
 SELECT orphan.* FROM holder CROSS JOIN LATERAL (
-    SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries o WHERE o.lease = holder.lease LIMIT $2) orphan
-LIMIT $2`
+    SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries o WHERE o.lease = holder.lease LIMIT $3) orphan
+LIMIT $3`
 
-// Orphans lists deliveries whose holder's heartbeat stopped.
+// Orphans lists deliveries whose holder's heartbeat stopped; see dispatch.Incarnations.
 func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
-	found, err := all(ctx, s.db.from(ctx), scanQueued, orphans, stamp(heartbeatBefore), limit)
+	found, err := all(ctx, s.db.from(ctx), scanQueued, orphans, stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit)
 	if err != nil {
 		return nil, err
 	}
