@@ -146,11 +146,11 @@ func TestRefused(t *testing.T) {
 		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
 		"DATABASE_DIRECT_URL":   {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
 		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_0123456789", "ord_live_" + strings.Repeat("x", 192), "ord_live_with a space in it", "ord_live_ümläut-and-more"},
-		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ","},
-		"ROLES":                 {"apis", ",", "api,worker"},
-		"EGRESS_ALLOW":          {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8", "::ffff:10.0.0.0/104"},
-		"EGRESS_PORTS":          {"0", "65536", "9-8", "http", "-1", "1-", ","},
-		"RETRY_SCHEDULE":        {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", strings.Repeat("1s,", 21)},
+		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ",", masterKey + ",", "," + masterKey},
+		"ROLES":                 {"apis", ",", "api,worker", "api,,router", "api,"},
+		"EGRESS_ALLOW":          {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8", "::ffff:10.0.0.0/104", "10.0.0.0/8,", ","},
+		"EGRESS_PORTS":          {"0", "65536", "9-8", "http", "-1", "1-", ",", "80,,443", "80,"},
+		"RETRY_SCHEDULE":        {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", "1s,,2s", ",1s", "1s,", "1s, ,2s", "9999999999h", "1e3s", "1s" + strings.Repeat(",1s", 20)},
 		"MAX_IN_FLIGHT":         {"0", "100001", "-1", "1.5", "many", "99999999999999999999"},
 		"RATE_LIMIT":            {"-1", "1000001", "1e3"},
 		"TENANT_RATE_LIMIT":     {"-1", "1000001"},
@@ -159,7 +159,7 @@ func TestRefused(t *testing.T) {
 		"TENANT_MAX_OPEN":       {"-1", "many"},
 		"MAX_OPEN":              {"-1", "1e6"},
 		"MAX_FANOUT_LAG":        {"-1s", "25h", "5"},
-		"RETENTION":             {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=9999999d", "events=99999999999999999999d", "events=5s"},
+		"RETENTION":             {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=9999999d", "events=99999999999999999999d", "events=5s", "events=30d,", "events=30d,,attempts=30d", "events=30", "events= 30d"},
 		"SHUTDOWN_TIMEOUT":      {"30", "0s", "-1s", "2h"},
 		"LOG_LEVEL":             {"verbose", "4"},
 		"AUTO_MIGRATE":          {"yes", "2"},
@@ -174,6 +174,30 @@ func TestRefused(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A list with a hole in it may lack what stood there, so it says where the hole is.
+func TestAnEmptyPlaceInAListIsNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"ORDINAVO_RETRY_SCHEDULE=1s,,2s":         "ORDINAVO_RETRY_SCHEDULE has nothing in place 2 of 3",
+		"ORDINAVO_EGRESS_PORTS=80, 443 , ":       "ORDINAVO_EGRESS_PORTS has nothing in place 3 of 3",
+		"ORDINAVO_EGRESS_ALLOW=,127.0.0.0/8":     "ORDINAVO_EGRESS_ALLOW has nothing in place 1 of 2",
+		"ORDINAVO_RETENTION=events=1d,,":         "ORDINAVO_RETENTION has nothing in place 2 of 3",
+		"ORDINAVO_MASTER_KEY=" + masterKey + ",": "ORDINAVO_MASTER_KEY has nothing in place 2 of 2",
+		"ORDINAVO_ROLES=api,,router":             "ORDINAVO_ROLES has nothing in place 2 of 3",
+	} {
+		if _, _, err := config.Load(nil, []string{text}); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), masterKey) {
+			t.Errorf("%s gives %v, want %s", text, err, want)
+		}
+	}
+	for _, flag := range []string{"--roles=", "--retry-schedule=", "--egress-ports=", "--retention="} {
+		if _, _, err := config.Load([]string{flag}, nil); err == nil || !strings.Contains(err.Error(), "must not be empty") {
+			t.Errorf("%s gives %v", flag, err)
+		}
+	}
+	if c, _ := load(t, []string{"--egress-allow=", "--master-key="}, nil); c.Egress.Allow != nil || !c.MasterKey.IsZero() {
+		t.Errorf("got %+v", c)
 	}
 }
 

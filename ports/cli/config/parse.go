@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -83,22 +82,29 @@ func parseToken(text string) (Secret, error) { return NewSecret(text), nil }
 
 // parseMasterKey takes several keys while they are rotated, the newest first.
 func parseMasterKey(text string) (Secret, error) {
-	keys := split(text)
+	if text == "" {
+		return NewSecret(text), nil
+	}
+	keys, err := split(text)
+	if err != nil {
+		return Secret{}, err
+	}
 	for _, part := range keys {
 		isKMS := strings.Contains(part, "://")
 		if key, err := base64.StdEncoding.Strict().DecodeString(part); isKMS && len(keys) > 1 || !isKMS && (err != nil || len(key) != masterKeySize) {
 			return Secret{}, errors.New("must be 32 bytes in base64 (44 characters), several of these separated by commas with the newest first, or a KMS URI")
 		}
 	}
-	if len(keys) == 0 && text != "" {
-		return Secret{}, errors.New("has no key in it")
-	}
 	return NewSecret(text), nil
 }
 
 func parseRoles(text string) (Roles, error) {
+	names, err := split(text)
+	if err != nil {
+		return Roles{}, err
+	}
 	var roles Roles
-	for _, name := range split(text) {
+	for _, name := range names {
 		switch name {
 		case "api":
 			roles.API = true
@@ -110,15 +116,19 @@ func parseRoles(text string) (Roles, error) {
 			return Roles{}, fmt.Errorf("has %q, which is none of api, router, dispatcher", name)
 		}
 	}
-	if roles == (Roles{}) {
-		return Roles{}, errors.New("must have at least one of api, router, dispatcher")
-	}
 	return roles, nil
 }
 
 func parseEgressAllow(text string) ([]netip.Prefix, error) {
+	if text == "" {
+		return nil, nil
+	}
+	parts, err := split(text)
+	if err != nil {
+		return nil, err
+	}
 	var allowed []netip.Prefix
-	for _, part := range split(text) {
+	for _, part := range parts {
 		prefix, err := netip.ParsePrefix(part)
 		if err != nil {
 			return nil, fmt.Errorf("has %q, which is not a network like 127.0.0.0/8 or ::1/128", part)
@@ -135,8 +145,12 @@ func parseEgressAllow(text string) ([]netip.Prefix, error) {
 }
 
 func parseEgressPorts(text string) ([]PortRange, error) {
+	parts, err := split(text)
+	if err != nil {
+		return nil, err
+	}
 	var ranges []PortRange
-	for _, part := range split(text) {
+	for _, part := range parts {
 		first, last, isRange := strings.Cut(part, "-")
 		if !isRange {
 			last = first
@@ -148,15 +162,15 @@ func parseEgressPorts(text string) ([]PortRange, error) {
 		}
 		ranges = append(ranges, PortRange{uint16(low), uint16(high)})
 	}
-	if len(ranges) == 0 {
-		return nil, errors.New("must have at least one port")
-	}
 	return ranges, nil
 }
 
 func parseSchedule(text string) ([]time.Duration, error) {
-	parts := split(text)
-	if len(parts) == 0 || len(parts) > maxRetryDelays {
+	parts, err := split(text)
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) > maxRetryDelays {
 		return nil, fmt.Errorf("must have 1 to %d delays", maxRetryDelays)
 	}
 	schedule := make([]time.Duration, 0, len(parts))
@@ -177,7 +191,11 @@ func parseSchedule(text string) ([]time.Duration, error) {
 func parseRetention(text string) (Retention, error) {
 	kept := Retention{Events: 30 * day, Attempts: 30 * day, DeadLetters: 90 * day}
 	named := map[string]*time.Duration{"events": &kept.Events, "attempts": &kept.Attempts, "dead_letters": &kept.DeadLetters}
-	for _, part := range split(text) {
+	parts, err := split(text)
+	if err != nil {
+		return Retention{}, err
+	}
+	for _, part := range parts {
 		name, value, _ := strings.Cut(part, "=")
 		into, known := named[name]
 		if !known {
@@ -264,11 +282,17 @@ func whole(low, high int) func(string) (int, error) {
 	}
 }
 
-// split cuts at commas; white space around the parts does not count, nor do empty parts.
-func split(text string) []string {
+// split cuts at commas; white space around the parts does not count. An empty part is refused: what stood there may be missing.
+func split(text string) ([]string, error) {
+	if text == "" {
+		return nil, errors.New("must not be empty")
+	}
 	parts := strings.Split(text, ",")
 	for i := range parts {
 		parts[i] = strings.TrimSpace(parts[i])
+		if parts[i] == "" {
+			return nil, fmt.Errorf("has nothing in place %d of %d: leave out the comma, or write what is missing", i+1, len(parts))
+		}
 	}
-	return slices.DeleteFunc(parts, func(part string) bool { return part == "" })
+	return parts, nil
 }
