@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -41,7 +42,7 @@ const (
 	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
 	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`
 
-	// oldRecords are of the time before there were weeks.
+	// oldRecords are poison, and of the time before there were weeks.
 	oldRecords = `DELETE FROM records WHERE week = 0 AND (topic, position) IN (
     SELECT topic, position FROM records WHERE week = 0 AND topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
 )
@@ -157,6 +158,9 @@ func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled []in
 		}
 		if err := purge(TopicTests, handled[0]); err != nil {
 			return fmt.Errorf("purge tests: %w", err)
+		}
+		if err := purge(TopicPoison, math.MaxInt64); err != nil { // nobody consumes it
+			return fmt.Errorf("purge poison: %w", err)
 		}
 		return nil
 	})

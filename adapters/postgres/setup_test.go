@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/storetest"
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -83,6 +85,10 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 				storetest.Warnings: `UPDATE open_deliveries SET warnings = '[' WHERE tenant_id = $1::text AND delivery_id = $4::text AND $2::text <> $3::text`,
 			}[what]
 			return true, execute(ctx, db, sql, d.Tenant, d.EventID, d.SubscriptionID, d.ID)
+		},
+		CountRecords: func(ctx context.Context, topic string) (n int, err error) {
+			err = db.Query(ctx, func(r pgx.Rows) error { return r.Scan(&n) }, `SELECT count(*) FROM records WHERE topic = $1`, topic)
+			return n, err
 		},
 		Close: db.Close,
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -101,10 +102,13 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 // purgeRecords deletes old records that belong to no stream.
 func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int64, limit int) (deleted int, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		for _, topic := range []string{TopicEvents, TopicTests} {
-			n, err := tx.Exec(ctx, oldRecords, topic, handled, stamp(before), limit)
+		for _, of := range []struct {
+			topic string
+			upTo  int64
+		}{{TopicEvents, handled}, {TopicTests, handled}, {TopicPoison, math.MaxInt64}} { // nobody consumes poison
+			n, err := tx.Exec(ctx, oldRecords, of.topic, of.upTo, stamp(before), limit)
 			if err != nil {
-				return fmt.Errorf("purge topic %s: %w", topic, err)
+				return fmt.Errorf("purge topic %s: %w", of.topic, err)
 			}
 			deleted += int(n)
 		}

@@ -52,6 +52,15 @@ func openStore(t *testing.T) storetest.Database {
 			}[what]
 			return true, exec(ctx, db, sql, d.Tenant, d.EventID, d.SubscriptionID, d.ID)
 		},
+		CountRecords: func(ctx context.Context, topic string) (n int, err error) {
+			rows, err := db.Query(ctx, `SELECT count(*) FROM records WHERE topic = ?`, topic)
+			if err != nil {
+				return 0, err
+			}
+			defer func() { _ = rows.Close() }()
+			rows.Next()
+			return n, errors.Join(rows.Scan(&n), rows.Err())
+		},
 		Close: db.Close,
 	}
 }

@@ -61,6 +61,7 @@ type (
 	onlyTheLastWaits       struct{ Store }
 	waitsForNothing        struct{ Store }
 	purgesWhatWaits        struct{ Store }
+	purgesNoEvents         struct{ Store }
 )
 
 // FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
@@ -106,6 +107,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"one tenant alone waits":               {"turns/of what time those are that wait", func(s Store) Store { return onlyTheLastWaits{s} }},
 		"what waits is taken for fanned out":   {"turns/what waits is not fanned out, nor is what comes behind it", func(s Store) Store { return waitsForNothing{s} }},
 		"what waits is purged":                 {"turns/what waits is not purged", func(s Store) Store { return purgesWhatWaits{s} }},
+		"the log's records of no stream stay":  {"retention/a record of what was set aside waits for no later event", func(s Store) Store { return purgesNoEvents{s} }},
 		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
 		"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", func(s Store) Store { return countsIntoOne{s} }},
 		"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", func(s Store) Store { return goesLiveAtOnce{s} }},
@@ -365,6 +367,11 @@ func (s waitsForNothing) Schedule(ctx context.Context, plan fanout.Plan, ended f
 		plan.Taken[i].Position += 1 << 30
 	}
 	return s.Store.Schedule(ctx, plan, ended)
+}
+
+func (s purgesNoEvents) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
+	before.Events = time.Time{}
+	return s.Store.Purge(ctx, before, limit)
 }
 
 func (s purgesWhatWaits) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {

@@ -149,6 +149,11 @@ func (w *world) setAside(owner tenant.ID, id, reason string) {
 	w.poison(fanout.Poisoned{Tenant: owner, EventID: id, Reason: reason, At: at(1)})
 }
 
+func (w *world) setAsideAt(owner tenant.ID, id string, when time.Time) {
+	w.Helper()
+	w.poison(fanout.Poisoned{Tenant: owner, EventID: id, Reason: "odd", At: when})
+}
+
 func (w *world) retry(owner tenant.ID, id string, now time.Time) error {
 	retries := queries.EventRetries{Store: w, Now: func() time.Time { return now }}
 	return retries.Retry(w.ctx, owner, id, anActor)

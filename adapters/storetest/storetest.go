@@ -26,6 +26,8 @@ type Database struct {
 	MoveSecret func(ctx context.Context, from, to dispatch.Lane, secretID string) error
 	// Damage damages what is stored of the delivery's event or subscription, as a disk could; false where it cannot.
 	Damage func(ctx context.Context, d delivery.Delivery, what Damage) (done bool, err error)
+	// CountRecords counts the records of a topic.
+	CountRecords func(ctx context.Context, topic string) (int, error)
 	// Close closes the database; a second call does nothing.
 	Close func() error
 }
@@ -58,7 +60,7 @@ type Check struct {
 // Checks lists all of them.
 func Checks() []Check {
 	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, turnChecks, leaseChecks, unreadableChecks, saveChecks,
-		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, deliveryChecks, eventChecks, retryChecks, directoryChecks, tenantChecks, keyChecks,
+		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, retentionChecks, deliveryChecks, eventChecks, retryChecks, directoryChecks, tenantChecks, keyChecks,
 		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks, resealChecks)
 }
 

@@ -1,6 +1,8 @@
 package memory
 
 import (
+	"context"
+
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
@@ -100,6 +102,16 @@ func (s *Store) Poisoned() (ids []string) {
 		}
 	}
 	return ids
+}
+
+// CountRecords counts the records of a topic.
+func (s *Store) CountRecords(_ context.Context, topic string) (n int, err error) {
+	for _, r := range s.log {
+		if r.topic == topic {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // SetAside lists the events that are set aside.

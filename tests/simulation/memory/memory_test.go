@@ -12,7 +12,7 @@ import (
 func TestStore(t *testing.T) {
 	storetest.Run(t, func(*testing.T) storetest.Database {
 		s := memory.New()
-		return storetest.Database{Store: s, ReachFanOut: s.ReachFanOut, MoveSecret: s.MoveSecret, Damage: damage(s), Close: s.Close}
+		return storetest.Database{Store: s, ReachFanOut: s.ReachFanOut, MoveSecret: s.MoveSecret, Damage: damage(s), CountRecords: s.CountRecords, Close: s.Close}
 	})
 }
 

@@ -86,7 +86,8 @@ func (s *Store) purgeLog(tx *tx, before retention.Cutoffs, handled int64) (delet
 	kept := make([]*record, 0, len(s.log))
 	for _, r := range s.log {
 		_, alive := s.streams.get(keyOf(r.tenant, r.stream))
-		old := (r.topic == TopicEvents || r.topic == TopicTests) && r.position < handled && r.at.Before(before.Events)
+		read := (r.topic == TopicEvents || r.topic == TopicTests) && r.position < handled || r.topic == TopicPoison // which nobody consumes
+		old := read && r.at.Before(before.Events)
 		switch {
 		case r.version > 0 && alive || r.version == 0 && !old:
 			kept = append(kept, r)
