@@ -90,7 +90,9 @@ const (
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET notice_at = excluded.notice_at`
 	forgetNotice = `DELETE FROM rotation_notices WHERE tenant_id = $1 AND subscription_id = $2`
 	endNotice    = forgetNotice + ` AND notice_at = $3`
-	nextNotices  = `SELECT tenant_id, subscription_id, notice_at FROM rotation_notices WHERE notice_at > 0 ORDER BY notice_at LIMIT $1`
+	nextNotices  = `SELECT tenant_id, subscription_id, notice_at FROM rotation_notices
+WHERE notice_at > 0 AND notice_at >= $1 AND (notice_at, tenant_id, subscription_id) > ($1, $2, $3)
+ORDER BY notice_at, tenant_id, subscription_id LIMIT $4`
 )
 
 // noteRotation notes, or forgets, that the end of a rotation is to be announced.
@@ -105,14 +107,14 @@ func (tx *Tx) noteRotation(ctx context.Context, of subscription.Subscription, c 
 	return err
 }
 
-// NextNotices lists the notices that are due first.
-func (s *Store) NextNotices(ctx context.Context, limit int) ([]subscriptions.Notice, error) {
+// NextNotices lists the notices that are due first behind one; see subscriptions.NoticeStore.
+func (s *Store) NextNotices(ctx context.Context, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error) {
 	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (n subscriptions.Notice, err error) {
 		var at int64
 		err = r.Scan(&n.Tenant, &n.SubscriptionID, &at)
 		n.At = moment(&at)
 		return n, err
-	}, nextNotices, limit)
+	}, nextNotices, after.At.UnixMicro(), after.Tenant, after.SubscriptionID, limit)
 }
 
 // EndNotice forgets a notice.

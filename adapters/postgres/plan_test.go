@@ -139,7 +139,7 @@ func hot() map[string]struct {
 		"health: success":         {noteSuccess, []any{tenants, subs}, false},
 		"health: failures":        {noteFailures, []any{tenants, subs, small, int64(5), 10}, false},
 		"health":                  {selectHealth, []any{tenants, subs}, false},
-		"next notices":            {nextNotices, []any{100}, false},
+		"next notices":            {nextNotices, []any{int64(7), "t7", subs[7], 100}, true},
 		"save: move":              {moveOpen, save, false},
 		"save: close":             {closeOpen, save, false},
 		"save: reopen":            {reopenClosed, save, false},

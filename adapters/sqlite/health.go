@@ -58,7 +58,8 @@ const (
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET notice_at = excluded.notice_at`
 	forgetNotice = `DELETE FROM rotation_notices WHERE tenant_id = ? AND subscription_id = ?`
 	endNotice    = forgetNotice + ` AND notice_at = ?`
-	nextNotices  = `SELECT tenant_id, subscription_id, notice_at FROM rotation_notices WHERE notice_at > 0 ORDER BY notice_at LIMIT ?`
+	nextNotices  = `SELECT tenant_id, subscription_id, notice_at FROM rotation_notices
+WHERE notice_at > 0 AND (notice_at, tenant_id, subscription_id) > (?, ?, ?) ORDER BY notice_at, tenant_id, subscription_id LIMIT ?`
 )
 
 // noteRotation notes, or forgets, that the end of a rotation is to be announced.
@@ -73,14 +74,14 @@ func (tx *Tx) noteRotation(ctx context.Context, of subscription.Subscription, c 
 	return err
 }
 
-// NextNotices lists the notices that are due first.
-func (s *Store) NextNotices(ctx context.Context, limit int) ([]subscriptions.Notice, error) {
+// NextNotices lists the notices that are due first behind one; see subscriptions.NoticeStore.
+func (s *Store) NextNotices(ctx context.Context, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (n subscriptions.Notice, err error) {
 		var at sql.NullInt64
 		err = r.Scan(&n.Tenant, &n.SubscriptionID, &at)
 		n.At = moment(at)
 		return n, err
-	}, nextNotices, limit)
+	}, nextNotices, after.At.UnixMicro(), after.Tenant, after.SubscriptionID, limit)
 }
 
 // EndNotice forgets a notice.

@@ -166,7 +166,10 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{aLane: {Succeeded: true}, {Tenant: "t2", SubscriptionID: "sub_2"}: {Failures: 3}}, time.Now())
 		return err
 	},
-	"NextNotices": func(ctx context.Context, s *Store) error { _, err := s.NextNotices(ctx, 10); return err },
+	"NextNotices": func(ctx context.Context, s *Store) error {
+		_, err := s.NextNotices(ctx, subscriptions.Notice{Lane: aLane, At: time.Now()}, 10)
+		return err
+	},
 	"EndNotice": func(ctx context.Context, s *Store) error {
 		_, err := s.EndNotice(ctx, subscriptions.Notice{Lane: aLane, At: time.Now()})
 		return err

@@ -7,6 +7,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 var (
@@ -75,13 +76,8 @@ var healthChecks = []Check{
 	}},
 	{"notices/of rotations, the one that is due first", func(w *world) {
 		a, b, c := w.subscribe(acme, nil), w.subscribe(other, nil), w.subscribe(acme, nil)
-		rotate := func(s subscription.Subscription, id string, hours int, now time.Time) subscription.Subscription {
-			return w.change(s, func(s subscription.Subscription) ([]subscription.Change, error) {
-				return s.RotateSecret(id, time.Duration(hours)*time.Hour, now)
-			})
-		}
 		w.notices(10)
-		a, b, c = rotate(a, "sec_a", 8, at(0)), rotate(b, "sec_b", 4, at(1)), rotate(c, "sec_c", 168, at(2))
+		a, b, c = rotate(w, a, "sec_a", 8, at(0)), rotate(w, b, "sec_b", 4, at(1)), rotate(w, c, "sec_c", 168, at(2))
 		na := subscriptions.Notice{Lane: laneOf(a), At: at(0).Add(6 * time.Hour)}
 		nb := subscriptions.Notice{Lane: laneOf(b), At: at(1).Add(3 * time.Hour)}
 		nc := subscriptions.Notice{Lane: laneOf(c), At: at(2).Add(144 * time.Hour)} // a day before its end
@@ -94,9 +90,9 @@ var healthChecks = []Check{
 		}
 		w.change(a, func(s subscription.Subscription) ([]subscription.Change, error) { return s.CompleteRotation(at(5)) })
 		w.notices(10, nc)
-		c = rotate(c, "sec_d", 0, at(6)) // at once: nothing to tell
+		c = rotate(w, c, "sec_d", 0, at(6)) // at once: nothing to tell
 		w.notices(10)
-		c = rotate(c, "sec_e", 1, at(7))
+		c = rotate(w, c, "sec_e", 1, at(7))
 		stale, err := w.EndNotice(w.ctx, nc)
 		w.ok(err, "end a notice")
 		equal(w, "ended one that was replaced", stale, false)
@@ -104,12 +100,39 @@ var healthChecks = []Check{
 		w.change(c, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Delete(at(8)) })
 		w.notices(10)
 	}},
+	{"notices/behind one are those that come later, also at the same time", func(w *world) {
+		var listed []subscriptions.Notice
+		for _, of := range []struct {
+			owner   tenant.ID
+			rotated time.Time
+		}{{acme, at(0)}, {acme, at(0)}, {other, at(0)}, {acme, at(9)}} {
+			s := w.subscribe(of.owner, nil)
+			rotate(w, s, "sec_a", 8, of.rotated)
+			listed = append(listed, subscriptions.Notice{Lane: laneOf(s), At: of.rotated.Add(6 * time.Hour)})
+		}
+		var after subscriptions.Notice
+		for _, want := range listed {
+			got, err := w.NextNotices(w.ctx, after, 1)
+			w.ok(err, "list notices")
+			equal(w, "the next notice", got, []subscriptions.Notice{want})
+			after = want
+		}
+		got, err := w.NextNotices(w.ctx, after, 1)
+		w.ok(err, "list notices")
+		equal(w, "notices behind the last", len(got), 0)
+	}},
+}
+
+func rotate(w *world, s subscription.Subscription, id string, hours int, now time.Time) subscription.Subscription {
+	return w.change(s, func(s subscription.Subscription) ([]subscription.Change, error) {
+		return s.RotateSecret(id, time.Duration(hours)*time.Hour, now)
+	})
 }
 
 // notices checks which are due first.
 func (w *world) notices(limit int, want ...subscriptions.Notice) {
 	w.Helper()
-	got, err := w.NextNotices(w.ctx, limit)
+	got, err := w.NextNotices(w.ctx, subscriptions.Notice{}, limit)
 	w.ok(err, "list notices")
 	equal(w, "notices", append([]subscriptions.Notice{}, got...), append([]subscriptions.Notice{}, want...))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -62,6 +63,7 @@ type (
 	waitsForNothing        struct{ Store }
 	purgesWhatWaits        struct{ Store }
 	purgesNoEvents         struct{ Store }
+	noticesByTimeAlone     struct{ Store }
 )
 
 // FindPlantedBugs proves that the contract suite can fail on a database adapter: it plants bugs in it, and each must
@@ -108,6 +110,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"what waits is taken for fanned out":   {"turns/what waits is not fanned out, nor is what comes behind it", func(s Store) Store { return waitsForNothing{s} }},
 		"what waits is purged":                 {"turns/what waits is not purged", func(s Store) Store { return purgesWhatWaits{s} }},
 		"the log's records of no stream stay":  {"retention/a record of what was set aside waits for no later event", func(s Store) Store { return purgesNoEvents{s} }},
+		"of one time one notice is listed":     {"notices/behind one are those that come later, also at the same time", func(s Store) Store { return noticesByTimeAlone{s} }},
 		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
 		"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", func(s Store) Store { return countsIntoOne{s} }},
 		"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", func(s Store) Store { return goesLiveAtOnce{s} }},
@@ -349,6 +352,11 @@ func (s turnTakesTwice) Schedule(ctx context.Context, plan fanout.Plan, ended fu
 
 func (s turnOfTheFirst) NextTurn(ctx context.Context, _ tenant.ID) (tenant.ID, error) {
 	return s.Store.NextTurn(ctx, "")
+}
+
+func (s noticesByTimeAlone) NextNotices(ctx context.Context, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error) {
+	after.Tenant = "~"
+	return s.Store.NextNotices(ctx, after, limit)
 }
 
 func (s onlyTheLastWaits) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error) {

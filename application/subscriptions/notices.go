@@ -25,8 +25,8 @@ type Notice struct {
 type NoticeStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
-	// NextNotices lists those that are due first.
-	NextNotices(ctx context.Context, limit int) ([]Notice, error)
+	// NextNotices lists those that are due first behind one, by time, tenant and subscription.
+	NextNotices(ctx context.Context, after Notice, limit int) ([]Notice, error)
 	// EndNotice forgets a notice; false when it is not there any more.
 	EndNotice(ctx context.Context, n Notice) (ended bool, err error)
 	operational.Store
@@ -36,10 +36,13 @@ type NoticeStore interface {
 type Notices struct {
 	store NoticeStore
 	now   func() time.Time
+	after Notice // where the next step goes on: what could not be announced may be more than a step takes
 }
 
 // NewNotices makes Notices.
-func NewNotices(store NoticeStore, now func() time.Time) *Notices { return &Notices{store, now} }
+func NewNotices(store NoticeStore, now func() time.Time) *Notices {
+	return &Notices{store: store, now: now}
+}
 
 const (
 	maxNotices = 100
@@ -50,21 +53,21 @@ const (
 // Loop is the step.
 func (n *Notices) Loop() loop.Loop { return loop.Loop{Name: "notices", Step: n.Step} }
 
-// Step announces what is due. A notice that cannot be announced is tried again, and keeps no other from it.
+// Step announces what is due. A notice that cannot be announced is tried again once all others had their turn.
 func (n *Notices) Step(ctx context.Context) (time.Time, error) {
-	notices, err := n.store.NextNotices(ctx, maxNotices)
+	notices, err := n.store.NextNotices(ctx, n.after, maxNotices)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look for rotations that end: %w", err)
 	}
-	next := n.now().Add(noticesEvery)
+	next, after := n.now().Add(noticesEvery), Notice{}
 	if len(notices) == maxNotices {
-		next = n.now()
+		next, after = n.now(), notices[maxNotices-1]
 	}
 	var failed error
 	for _, notice := range notices {
 		now := n.now()
 		if notice.At.After(now) {
-			next = earliest(notice.At, now.Add(noticesEvery))
+			next, after = earliest(notice.At, now.Add(noticesEvery)), Notice{}
 			break
 		}
 		err := n.store.InTx(ctx, func(ctx context.Context) error { return n.announce(ctx, notice, now) })
@@ -72,9 +75,11 @@ func (n *Notices) Step(ctx context.Context) (time.Time, error) {
 			failed = errors.Join(failed, fmt.Errorf("announce the end of a rotation of %s: %w", notice.SubscriptionID, err))
 		}
 		if problem.Is(err, problem.Unavailable) || ctx.Err() != nil {
+			after = n.after
 			break
 		}
 	}
+	n.after = after
 	if failed != nil {
 		return time.Time{}, failed
 	}

@@ -70,7 +70,7 @@ func TestAnOverlapThatIsOverIsNotAnnounced(t *testing.T) {
 		_, err = subscriptions.NewNotices(w.Store, w.service.Now).Step(t.Context())
 		w.ok(err)
 	}
-	left, err := w.NextNotices(t.Context(), 10)
+	left, err := w.NextNotices(t.Context(), subscriptions.Notice{}, 10)
 	w.ok(err)
 	if len(left) > 0 || len(w.told()) > 0 {
 		t.Errorf("told %v, left %v", w.told(), left)
@@ -106,14 +106,14 @@ func TestANoticeThatCouldNotBeToldComesAgain(t *testing.T) {
 	}
 }
 
-// damagedStore cannot read one subscription.
+// damagedStore cannot read some subscriptions.
 type damagedStore struct {
 	subscriptions.NoticeStore
-	lane dispatch.Lane
+	lanes map[dispatch.Lane]bool
 }
 
 func (s *damagedStore) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
-	if lane == s.lane {
+	if s.lanes[lane] {
 		return subscription.Subscription{}, errors.New("damaged")
 	}
 	return s.NoticeStore.LoadSubscription(ctx, lane)
@@ -128,8 +128,42 @@ func TestARotationThatCannotBeReadKeepsNoOtherFromBeingAnnounced(t *testing.T) {
 		w.now = w.now.Add(time.Second)
 	}
 	w.now = start.Add(19 * time.Hour)
-	_, err := subscriptions.NewNotices(&damagedStore{w.Store, laneOf(damaged)}, w.service.Now).Step(t.Context())
+	_, err := subscriptions.NewNotices(&damagedStore{w.Store, map[dispatch.Lane]bool{laneOf(damaged): true}}, w.service.Now).Step(t.Context())
 	if told := w.told(); err == nil || len(told) != 1 || told[0].Subscription.ID != whole.ID {
 		t.Errorf("told %v, %v", told, err)
+	}
+}
+
+// More cannot be read than a step takes, and all of them come before the one that can.
+func TestManyRotationsThatCannotBeReadKeepNoOtherFromBeingAnnounced(t *testing.T) {
+	w := newWorld(t)
+	damaged := map[dispatch.Lane]bool{}
+	var whole subscription.Subscription
+	for range 201 {
+		whole = w.create(nil)
+		_, _, err := w.service.RotateSecret(t.Context(), laneOf(whole), 0, 24*time.Hour, by)
+		w.ok(err)
+		damaged[laneOf(whole)] = true
+		w.now = w.now.Add(time.Second)
+	}
+	delete(damaged, laneOf(whole))
+	w.now = start.Add(19 * time.Hour)
+	store := &damagedStore{w.Store, damaged}
+	notices := subscriptions.NewNotices(store, w.service.Now)
+	for range 3 {
+		_, _ = notices.Step(t.Context())
+	}
+	if told := w.told(); len(told) != 1 || told[0].Subscription.ID != whole.ID {
+		t.Fatalf("told %v", told)
+	}
+	clear(damaged)
+	for range 3 {
+		_, err := notices.Step(t.Context())
+		w.ok(err)
+	}
+	left, err := w.NextNotices(t.Context(), subscriptions.Notice{}, 10)
+	w.ok(err)
+	if len(left) > 0 {
+		t.Errorf("left %v", left)
 	}
 }

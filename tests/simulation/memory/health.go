@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -46,15 +47,21 @@ func (row storedSubscription) noted(ended dispatch.Ended, now time.Time) storedS
 	return row
 }
 
-// NextNotices lists the notices that are due first.
-func (s *Store) NextNotices(ctx context.Context, limit int) (list []subscriptions.Notice, err error) {
+// NextNotices lists the notices that are due first behind one; see subscriptions.NoticeStore.
+func (s *Store) NextNotices(ctx context.Context, after subscriptions.Notice, limit int) (list []subscriptions.Notice, err error) {
 	done, err := s.read(ctx)
 	defer done()
 	for _, n := range s.notices.all() {
-		list = append(list, n)
+		if compareNotices(n, after) > 0 {
+			list = append(list, n)
+		}
 	}
-	slices.SortStableFunc(list, func(a, b subscriptions.Notice) int { return a.At.Compare(b.At) })
+	slices.SortFunc(list, compareNotices)
 	return list[:min(len(list), limit)], err
+}
+
+func compareNotices(a, b subscriptions.Notice) int {
+	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.SubscriptionID, b.SubscriptionID))
 }
 
 // EndNotice forgets a notice.
