@@ -9,8 +9,10 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
@@ -47,6 +49,11 @@ type store struct {
 	nextJob      func(ctx context.Context, now time.Time) (job.Job, bool, time.Time, error)
 	saveJob      func(ctx context.Context, j job.Job, turn time.Time) error
 	walk         func(ctx context.Context, walk jobs.Walk) ([]delivery.Delivery, error)
+	eventBodies  func(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error)
+	goLive       func(ctx context.Context, g metrics.Generation) (bool, error)
+	addAttempts  func(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error
+	moveMetrics  func(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error)
+	endNotice    func(ctx context.Context, n subscriptions.Notice) (bool, error)
 }
 
 // replaced makes a store with the real calls, for a bug to replace some.
@@ -54,7 +61,8 @@ func replaced(s simulation.Store) *store {
 	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, fingerprints: s.Fingerprints, appendEvents: s.AppendEvents,
 		changes: s.SubscriptionChanges, resolve: s.Resolve, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge,
-		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries}
+		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
+		eventBodies: s.EventBodies, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice}
 }
 
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -124,6 +132,22 @@ func (s *store) SaveJob(ctx context.Context, j job.Job, turn time.Time) error {
 }
 func (s *store) WalkDeliveries(ctx context.Context, walk jobs.Walk) ([]delivery.Delivery, error) {
 	return s.walk(ctx, walk)
+}
+
+func (s *store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
+	return s.eventBodies(ctx, owner, eventIDs)
+}
+func (s *store) GoLive(ctx context.Context, g metrics.Generation) (bool, error) {
+	return s.goLive(ctx, g)
+}
+func (s *store) AddAttempts(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error {
+	return s.addAttempts(ctx, to, counts)
+}
+func (s *store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
+	return s.moveMetrics(ctx, of, shard, from, to)
+}
+func (s *store) EndNotice(ctx context.Context, n subscriptions.Notice) (bool, error) {
+	return s.endNotice(ctx, n)
 }
 
 // bug is planted by replacing calls of each process's store.

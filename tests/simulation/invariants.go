@@ -92,6 +92,7 @@ func (w *world) checkAll() {
 	w.counts.Deliveries = len(rows)
 	for _, row := range rows {
 		w.checkRow(row)
+		w.checkKept(row)
 		w.checkAttempts(row, recorded)
 	}
 	w.checkDuplicates(recorded)
@@ -103,6 +104,8 @@ func (w *world) checkAll() {
 	}
 	w.checkPoison()
 	w.checkWork()
+	w.checkCounts()
+	w.checkNotices()
 }
 
 // checkRow is I1 for a delivery: it is closed, or waits for a reason that can be read.
@@ -229,6 +232,11 @@ func (w *world) checkEvent(e intake.Accepted) {
 	}
 	if len(detail.Dispositions) != len(governed) {
 		w.violate("I10", "%s has %d dispositions for %d subscriptions", e.ID, len(detail.Dispositions), len(governed))
+	}
+	for _, d := range detail.Replays {
+		if _, asked := w.journal.rendered[d.DeliveryID]; !asked {
+			w.violate("I10", "%s was delivered to %s once more as %s, which no replay did", e.ID, d.SubscriptionID, d.DeliveryID)
+		}
 	}
 	for _, d := range detail.Dispositions {
 		if d.Outcome == queries.OutcomeFeatureGated && !strings.HasPrefix(string(e.Type), "billing.") {

@@ -18,13 +18,18 @@ type resent struct {
 
 // clerk asks for bulk retries and replays, by one process or another, and takes some of them back.
 func (w *world) clerk(a *activity) {
-	for range w.jobs {
+	for i := range w.jobs {
 		a.sleep(w.now.Add(time.Duration(w.office.Int64N(int64(30*time.Second)))), nil)
 		p := w.processes[w.office.IntN(len(w.processes))]
 		if p.dead || p.stopping {
 			continue
 		}
-		j, err := p.jobs.Begin(context.Background(), w.bulk())
+		request := w.bulk()
+		if request.Mode == job.Rerender { // what one renders anew for
+			err := p.store.Upsert(context.Background(), request.Tenant, entries(request.Tenant, 100+i))
+			w.trace.line("clerk: directory of %s by %s: %v", request.Tenant, p.name, err)
+		}
+		j, err := p.jobs.Begin(context.Background(), request)
 		w.trace.line("clerk: %s %s by %s: %v", j.Kind, j.ID, p.name, err)
 		if err == nil && w.office.IntN(6) == 0 {
 			a.sleep(w.now.Add(time.Duration(w.office.Int64N(int64(time.Second)))), nil)
@@ -41,7 +46,7 @@ func (w *world) bulk() jobs.Request {
 	states := w.store.States()
 	s := states[w.office.IntN(len(states))]
 	if w.office.IntN(2) == 0 {
-		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: job.Original, Filter: job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()}}
+		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: []job.Mode{job.Original, job.Rerender}[w.office.IntN(2)], Filter: job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()}}
 	}
 	return jobs.Request{Tenant: owner, Kind: job.Retry, Mode: job.Original,
 		Filter: job.Filter{Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}}}
@@ -89,6 +94,16 @@ func (w *world) checkWork() {
 			if times[work{by.job, row.ID}]++; times[work{by.job, row.ID}] > 1 {
 				w.violate("J2", "%s made %s due twice", by.job, row.ID)
 			}
+		}
+	}
+	for _, row := range rows {
+		by, is := w.journal.rendered[row.ID]
+		if !is {
+			continue
+		}
+		did[by.job]++
+		if times[work{by.job, row.EventID}]++; times[work{by.job, row.EventID}] > 1 {
+			w.violate("J2", "%s rendered %s anew twice", by.job, row.EventID)
 		}
 	}
 	for _, j := range w.store.AllJobs() {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/signature"
@@ -27,7 +28,9 @@ type journal struct {
 	byDelivery   map[string][]*send
 	leased       map[lease]holder
 	resent       map[lease]resent
-	jobs         map[string]job.Job // as they were seen last
+	rendered     map[string]rendered                // by delivery
+	jobs         map[string]job.Job                 // as they were seen last
+	noticed      map[subscriptions.Notice]time.Time // when they were ended; it may have been rolled back
 }
 
 // lease is a delivery that is held at a version.
@@ -57,7 +60,7 @@ func (w *world) givesBack(d delivery.Delivery) {
 
 func newJournal() journal {
 	return journal{acknowledged: map[intake.EventKey]bool{}, bySpan: map[string]*send{}, byDelivery: map[string][]*send{}, leased: map[lease]holder{},
-		resent: map[lease]resent{}, jobs: map[string]job.Job{}}
+		resent: map[lease]resent{}, rendered: map[string]rendered{}, jobs: map[string]job.Job{}, noticed: map[subscriptions.Notice]time.Time{}}
 }
 
 // send is a request that left a process.
@@ -114,7 +117,9 @@ func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	if since := later(s.due, w.calm); w.quiet && !w.receiverOf(r.URL).stubborn && w.now.Sub(since) > bound {
 		w.violate("I5", "%s was sent %s after it was due", s.delivery, w.now.Sub(since))
 	}
+	w.checkRendered(s)
 	w.checkOwner(s, r)
+	w.checkSigned(s, l, r)
 	w.checkAsked(s, earlier)
 	w.checkRoom(s, l.Subscription.MaxInFlight)
 	w.checkOrder(s)

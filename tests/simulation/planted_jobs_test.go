@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/simulation"
 )
 
@@ -52,6 +54,13 @@ func bugsOfJobs() []simulation.Bug {
 				return list[:max(0, len(list)-1)], err
 			}
 		}),
+		bug("the last of what is rendered anew is lost", rendering(func(plan *fanout.Plan) { plan.Scheduled = plan.Scheduled[:len(plan.Scheduled)-1] })),
+		bug("a replay that renders anew sends what was rendered before", rendering(func(plan *fanout.Plan) {
+			plan.Bodies = nil
+			for i := range plan.Scheduled {
+				renumber(&plan.Scheduled[i])
+			}
+		})),
 		bug("a job that has ended goes on", func(s *store) {
 			var last job.Job
 			s.nextJob = func(ctx context.Context, now time.Time) (job.Job, bool, time.Time, error) {
@@ -64,6 +73,33 @@ func bugsOfJobs() []simulation.Bug {
 			}
 		}),
 	}
+}
+
+// rendering changes what a replay schedules that renders anew.
+func rendering(change func(plan *fanout.Plan)) func(s *store) {
+	return func(s *store) {
+		working := false
+		s.eventBodies = func(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
+			bodies, err := s.Store.EventBodies(ctx, owner, eventIDs)
+			working = err == nil
+			return bodies, err
+		}
+		s.schedule = func(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
+			if working && len(plan.Scheduled) > 0 {
+				change(&plan)
+			}
+			working = false
+			return s.Store.Schedule(ctx, plan, ended)
+		}
+	}
+}
+
+// renumber makes the delivery send the first body of its event.
+func renumber(s *fanout.Scheduled) {
+	first := s.Changes[0].(delivery.Scheduled)
+	first.BodyNumber = 1
+	s.Changes = append([]delivery.Change{first}, s.Changes[1:]...)
+	s.Delivery.BodyNumber = 1
 }
 
 // placeFirst commits how far a job has come, and what it does in a transaction of its own behind that.

@@ -16,6 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -116,7 +117,7 @@ func (p *process) boot(a *activity) {
 	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation)
 	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(), p.worker.Loop(),
 		retention.New(p.store, retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}, p.now).Loop(),
-		takeover.Heartbeat(), takeover.Loop()}
+		takeover.Heartbeat(), takeover.Loop(), metrics.NewProjection(p.store, p.now).Loop(), subscriptions.NewNotices(p.store, p.now).Loop()}
 	for _, l := range loops {
 		p.loops = append(p.loops, p.world.begin(p, p.name+"/"+l.Name, func(a *activity) { p.repeat(a, l) }))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -40,6 +41,8 @@ type Store interface {
 	jobs.RenderStore
 	access.TenantStore
 	directory.Store
+	metrics.RebuildStore
+	subscriptions.NoticeStore
 	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
 	BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error
 	Next(ctx context.Context, group string, limit int) (memory.Batch, error)
@@ -221,6 +224,9 @@ func (s *session) SubscriptionsAt(ctx context.Context, owner tenant.ID, position
 func (s *session) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
 	return do(ctx, s, "Schedule", func(ctx context.Context) error {
 		c := ctx.Value(commitKey{}).(*commit)
+		if s.p.working != "" && s.p.world.current.name == s.p.name+"/jobs" {
+			s.p.world.renders(ctx, s.p.working, plan)
+		}
 		for _, d := range plan.Scheduled {
 			if d.Lease != "" {
 				s.p.world.leases(s.p, d.Delivery)

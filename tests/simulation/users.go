@@ -47,6 +47,7 @@ func (w *world) settleIn() {
 	w.begin(nil, "emitter", w.emit)
 	w.admin = w.begin(nil, "admin", w.administer)
 	w.begin(nil, "clerk", w.clerk)
+	w.begin(nil, "rebuilds", w.rebuilds)
 	if w.mended > 0 {
 		w.begin(nil, "operator", w.operate)
 	}
@@ -277,7 +278,7 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 		_, err = p.subs.Update(ctx, lane, subscriptions.AnyVersion, by, func(to *subscription.Settings) { to.EventTypes = filter })
 		return "new filter of " + s.ID, err
 	case 9:
-		_, _, err = p.subs.RotateSecret(ctx, lane, subscriptions.AnyVersion, time.Duration(w.people.IntN(3))*time.Hour, by)
+		_, _, err = p.subs.RotateSecret(ctx, lane, subscriptions.AnyVersion, overlaps[w.people.IntN(len(overlaps))], by)
 		return "rotate " + s.ID, err
 	case 10:
 		_, err = p.subs.CompleteRotation(ctx, lane, subscriptions.AnyVersion, by)

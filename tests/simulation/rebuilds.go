@@ -1,0 +1,122 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+// rebuilds asks now and then that the counts of attempts are built anew, also while that is under way.
+func (w *world) rebuilds(a *activity) {
+	for range w.office.IntN(4) {
+		a.sleep(w.now.Add(time.Duration(w.office.Int64N(int64(40*time.Second)))), nil)
+		if p := w.processes[w.office.IntN(len(w.processes))]; !p.dead && !p.stopping {
+			w.begin(p, p.name+"/rebuild", p.rebuild)
+		}
+	}
+}
+
+// rebuild steps on as ports/cli does, and is slow, so that much may happen in between.
+func (p *process) rebuild(a *activity) {
+	w, r := p.world, metrics.NewRebuild(p.store, p.now, 30*24*time.Hour)
+	for !r.Progress().Done && !p.stopping {
+		err := r.Step(context.Background())
+		if errors.Is(err, metrics.ErrSuperseded) {
+			w.trace.line("%s: rebuild: %v", p.name, err)
+			return
+		}
+		a.sleep(w.now.Add(time.Duration(w.office.Int64N(int64(2*time.Second)))), nil)
+	}
+	if r.Progress().Done {
+		w.counts.Rebuilt++
+		w.trace.line("%s has rebuilt the counts: %+v", p.name, r.Progress())
+	}
+}
+
+// checkCounts is I8 for the counts of attempts: what readers see, once it is counted to the end, is the fold of the log.
+func (w *world) checkCounts() {
+	ctx := context.Background()
+	_, err := metrics.NewProjection(w.store, func() time.Time { return w.now }).Step(ctx)
+	must(err)
+	since := epoch.Add(-time.Hour)
+	logged, shown := map[metrics.Key]int64{}, map[metrics.Key]int64{}
+	for _, row := range w.store.Rows() {
+		changes, err := w.store.DeliveryChanges(ctx, row.Tenant, row.ID)
+		must(err)
+		for _, c := range changes {
+			if end, ok := delivery.EndOf(c); ok {
+				logged[metrics.Key{Tenant: row.Tenant, Minute: end.At.Unix() / 60, SubscriptionID: row.SubscriptionID, EventType: row.EventType,
+					Outcome: end.Kind, Bucket: metrics.BucketOf(end.Duration)}]++
+			}
+		}
+	}
+	for _, owner := range tenants {
+		cells, err := w.store.AttemptCells(ctx, metrics.Query{Tenant: owner, Since: since, Until: w.now.Add(time.Hour), Interval: metrics.Grain}, metrics.MaxCells)
+		must(err)
+		for _, c := range cells {
+			shown[metrics.Key{Tenant: owner, Minute: since.Unix()/60 + c.Slot, SubscriptionID: c.SubscriptionID, EventType: c.EventType, Outcome: c.Outcome, Bucket: c.Bucket}] += c.Count
+		}
+	}
+	if !maps.Equal(logged, shown) {
+		w.violate("I8", "the counts of attempts are not the fold of the log: %s", apart(logged, shown))
+	}
+}
+
+// apart says how much the two hold, and how many keys differ.
+func apart(logged, shown map[metrics.Key]int64) string {
+	total := func(counts map[metrics.Key]int64) (n int64) {
+		for _, c := range counts {
+			n += c
+		}
+		return n
+	}
+	differ := 0
+	for k, n := range logged {
+		if shown[k] != n {
+			differ++
+		}
+	}
+	return fmt.Sprintf("%d attempts in it, %d shown, %d of %d counts differ", total(logged), total(shown), differ, len(logged))
+}
+
+// Of the counts of attempts.
+
+func (s *session) MetricsOffsets(ctx context.Context, of metrics.Generation) (g metrics.Generation, offsets []int64, err error) {
+	if err = s.enter(ctx, "MetricsOffsets"); err != nil {
+		return g, nil, err
+	}
+	return s.Store.MetricsOffsets(ctx, of)
+}
+
+func (s *session) NextAttempts(ctx context.Context, shard int, after int64, limit int) (attempts []metrics.Attempt, last int64, n int, err error) {
+	if err = s.enter(ctx, "NextAttempts"); err != nil {
+		return nil, 0, 0, err
+	}
+	return s.Store.NextAttempts(ctx, shard, after, limit)
+}
+
+func (s *session) MoveMetricsOffset(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
+	return write(ctx, s, "MoveMetricsOffset", func(ctx context.Context) (bool, error) { return s.Store.MoveMetricsOffset(ctx, of, shard, from, to) })
+}
+
+func (s *session) AddAttempts(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error {
+	return do(ctx, s, "AddAttempts", func(ctx context.Context) error { return s.Store.AddAttempts(ctx, to, counts) })
+}
+
+func (s *session) BeginGeneration(ctx context.Context) (metrics.Generation, error) {
+	return write(ctx, s, "BeginGeneration", s.Store.BeginGeneration)
+}
+
+func (s *session) GoLive(ctx context.Context, g metrics.Generation) (bool, error) {
+	return write(ctx, s, "GoLive", func(ctx context.Context) (bool, error) { return s.Store.GoLive(ctx, g) })
+}
+
+func (s *session) DeliveryHeads(ctx context.Context) (live.Positions, error) {
+	return read(ctx, s, "DeliveryHeads", s.Store.DeliveryHeads)
+}
