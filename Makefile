@@ -18,10 +18,13 @@ ifeq ($(POSTGRES)$(CI)$(ORDINAVO_TEST_DATABASE_URL),)
 export ORDINAVO_TEST_WITHOUT_POSTGRES := 1
 endif
 
+# The simulation takes longest and one core, so it begins first. What starts whole services comes last, one after the other: side by side
+# they wait for each other on a slow machine.
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
 	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
-	$(GO) test $(RACE) -timeout 15m ./...
+	$(GO) test $(RACE) -timeout 25m ./tests/simulation $(shell $(GO) list ./... | grep -vE '/tests/(e2e|faults)$$')
+	$(GO) test $(RACE) -timeout 25m -p 1 ./tests/e2e ./tests/faults
 
 lint: ## go vet, staticcheck, exhaustive switches, formatting
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
