@@ -23,7 +23,7 @@ endif
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
 	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
-	$(GO) test $(RACE) -timeout 25m ./tests/simulation $(shell $(GO) list ./... | grep -vE '/tests/(e2e|faults)$$')
+	$(GO) list ./... | grep -vE '/tests/(e2e|faults)$$' | xargs $(GO) test $(RACE) -timeout 25m ./tests/simulation
 	$(GO) test $(RACE) -timeout 25m -p 1 ./tests/e2e ./tests/faults
 
 lint: ## go vet, staticcheck, exhaustive switches, formatting
