@@ -13,7 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/tests/simulation"
 )
 
-// defaultRuns takes some seconds, with the race detector too.
+// defaultRuns takes some seconds.
 const defaultRuns = 300
 
 // TestSimulation runs seeds: SIMULATION_RUNS of them, or as many as SIMULATION_TIME allows, beginning with
