@@ -42,6 +42,15 @@ func bugsOfRebuilds() []simulation.Bug {
 				return s.Store.AddAttempts(ctx, shown, counts)
 			}
 		}),
+		bug("counting stands by for ever", func(s *store) {
+			s.moveMetrics = func(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
+				shown, _, err := s.Store.MetricsOffsets(ctx, metrics.Live)
+				if err != nil || of == shown && from > 0 {
+					return false, err
+				}
+				return s.Store.MoveMetricsOffset(ctx, of, shard, from, to)
+			}
+		}),
 		bug("two count the same attempts", func(s *store) {
 			s.moveMetrics = func(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
 				_, err := s.Store.MoveMetricsOffset(ctx, of, shard, from, to)

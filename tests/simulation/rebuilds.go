@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/live"
@@ -39,9 +40,27 @@ func (p *process) rebuild(a *activity) {
 	}
 }
 
+// countedWithin bounds how long an attempt waits to be counted once nothing fails: one that stands by looks again after 15 s.
+const countedWithin = time.Minute
+
+// checkCounted holds the projection of the processes to its pace, before the check of the counts does what is left of its work.
+func (w *world) checkCounted(ctx context.Context) {
+	_, offsets, err := w.store.MetricsOffsets(ctx, metrics.Live)
+	must(err)
+	waiting, _, _, err := w.store.NextAttempts(ctx, 0, offsets[0], math.MaxInt)
+	must(err)
+	for _, a := range waiting {
+		if late := w.now.Sub(later(a.At.Add(a.Duration), w.calm)); late > countedWithin {
+			w.violate("I8", "an attempt of %s is not counted after %s", a.SubscriptionID, late)
+			return
+		}
+	}
+}
+
 // checkCounts is I8 for the counts of attempts: what readers see, once it is counted to the end, is the fold of the log.
 func (w *world) checkCounts() {
 	ctx := context.Background()
+	w.checkCounted(ctx)
 	_, err := metrics.NewProjection(w.store, func() time.Time { return w.now }).Step(ctx)
 	must(err)
 	since := epoch.Add(-time.Hour)

@@ -20,6 +20,20 @@ var overlaps = []time.Duration{0, 15 * time.Second, 100 * time.Second, time.Hour
 // noticeWithin bounds how late a notice is told once nothing fails: a process looks each minute.
 const noticeWithin = 2 * time.Minute
 
+// rotate is a keeper of secrets: the overlaps of what it rotates end while the run lasts, so that their ends are due to be announced.
+func (w *world) rotate(a *activity) {
+	for range 1 + w.office.IntN(3) {
+		a.sleep(w.now.Add(time.Duration(w.office.Int64N(int64(30*time.Second)))), nil)
+		states, p := w.store.States(), w.processes[w.office.IntN(len(w.processes))]
+		if p.dead || p.stopping {
+			continue
+		}
+		lane, overlap := laneOf(states[w.office.IntN(len(states))]), time.Duration(1+w.office.Int64N(60))*time.Second
+		_, _, err := p.subs.RotateSecret(context.Background(), lane, subscriptions.AnyVersion, overlap, subscriptions.Actor{})
+		w.trace.line("keeper: rotate %s for %s by %s: %v", lane.SubscriptionID, overlap, p.name, err)
+	}
+}
+
 // checkSigned holds a request to the secrets that were valid when it was signed, by the version of the subscription that was leased.
 func (w *world) checkSigned(s *send, l *dispatch.Leased, r dispatch.Request) {
 	ctx := context.Background()

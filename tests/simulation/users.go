@@ -48,6 +48,7 @@ func (w *world) settleIn() {
 	w.admin = w.begin(nil, "admin", w.administer)
 	w.begin(nil, "clerk", w.clerk)
 	w.begin(nil, "rebuilds", w.rebuilds)
+	w.begin(nil, "keeper", w.rotate)
 	if w.mended > 0 {
 		w.begin(nil, "operator", w.operate)
 	}
