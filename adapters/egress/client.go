@@ -26,7 +26,7 @@ const (
 	idleTimeout     = 30 * time.Second
 	maxInterim      = 5               // 1xx answers before the final one
 	maxTries        = 5               // connections that one attempt is tried on; see Send
-	maxHeaderBytes  = 64 << 10        // of an answer, on the wire
+	maxHeaderBytes  = 16 << 10        // of an answer, on the wire; what its receiver may make this process keep while it says no more
 	streamBuffer    = 64 << 10        // what an HTTP/2 receiver may send ahead of the reader, each stream
 	connBuffer      = 1 << 20         // the same for a connection
 	pingAfter       = 5 * time.Second // see keepAlive
@@ -129,7 +129,7 @@ func (c *Client) Close() {
 //
 // Of the answer's body 64 KiB are read and 4 KiB kept. A longer body is no failure: the receiver has taken the delivery
 // with its 2xx, so reading stops and the connection is closed. Too large (response_too_large) is an answer whose
-// headers exceed 64 KiB, or that has more than five interim (1xx) answers. A body that breaks, or is not complete in
+// headers exceed 16 KiB or 128 lines, or that has more than five interim (1xx) answers, or comes with a flood of something else. A body that breaks, or is not complete in
 // time, makes a failure of a 2xx; with another status, the status already is the failure.
 //
 // When ctx is cancelled, the outcome is connection_lost with the text Cancelled; nobody knows then what the receiver
@@ -153,6 +153,7 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	made := &tries{giveUp: cancel}
+	defer made.end()
 	response, err := c.roundTrip(attempt, made, request)
 	if err != nil {
 		outcome.Kind, outcome.Error = explain(attempt, made.orElse(err))
@@ -185,6 +186,7 @@ func traced(ctx context.Context, made *tries) context.Context {
 	interim := 0
 	return httptrace.WithClientTrace(context.WithValue(ctx, deadlineKey{}, deadline), &httptrace.ClientTrace{
 		GetConn: made.next,
+		GotConn: made.got,
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
 			if interim++; interim > maxInterim {
 				return errInterim
@@ -198,11 +200,24 @@ func traced(ctx context.Context, made *tries) context.Context {
 type tries struct {
 	n      int
 	giveUp context.CancelFunc
+	on     *metered // the last one
 }
 
 func (t *tries) next(string) {
 	if t.n++; t.n > maxTries {
 		t.giveUp()
+	}
+}
+
+func (t *tries) got(info httptrace.GotConnInfo) {
+	t.end()
+	t.on = meterOf(info.Conn)
+}
+
+func (t *tries) end() {
+	if t.on != nil {
+		t.on.end()
+		t.on = nil
 	}
 }
 

@@ -40,7 +40,12 @@ func (d *dialer) dialPlain(ctx context.Context, _, key string) (net.Conn, error)
 	}
 	defer done()
 	conn, _, err := d.connect(ctx, key, true)
-	return conn, err
+	if err != nil {
+		return nil, err
+	}
+	meter := newMetered(conn)
+	meter.agreed()
+	return &headed{Conn: meter, meter: meter}, nil
 }
 
 // dialTLS connects for https and verifies the receiver's certificate.
@@ -56,12 +61,17 @@ func (d *dialer) dialTLS(ctx context.Context, _, key string) (net.Conn, error) {
 	}
 	config := d.tls.Clone()
 	config.ServerName = host
-	secured := tls.Client(conn, config)
+	meter := newMetered(conn)
+	secured := tls.Client(meter, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // the handshake's error is the one that counts
 		return nil, handshakeError{err}
 	}
-	return secured, nil
+	meter.agreed()
+	if secured.ConnectionState().NegotiatedProtocol == "h2" {
+		return secured, nil
+	}
+	return &headed{Conn: secured, meter: meter}, nil
 }
 
 // begin bounds a dial by its request's deadline and the client's life. The transport detaches dials from their requests

@@ -39,6 +39,10 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 		return delivery.KindTimeout, "the answer was not complete within the timeout"
 	case errors.As(err, &dns):
 		return delivery.KindDNS, explainDNS(dns)
+	case errors.Is(err, errFlood):
+		return delivery.KindResponseTooLarge, "the receiver sent far more than an answer"
+	case errors.Is(err, errHeaderLines):
+		return delivery.KindResponseTooLarge, "the answer has too many headers"
 	case isTLS(err):
 		return delivery.KindTLS, explainTLS(err)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
@@ -99,6 +103,8 @@ func explainTLS(err error) string {
 		record    tls.RecordHeaderError
 	)
 	switch {
+	case isLargeHandshake(err):
+		return "the TLS handshake is larger than 64 KiB: the certificates are too many or too large"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "the receiver's certificate has expired or is not valid yet"
 	case errors.As(err, &hostname):
@@ -113,6 +119,11 @@ func explainTLS(err error) string {
 		return "the receiver refused the TLS handshake"
 	}
 	return "the TLS handshake failed"
+}
+
+// isLargeHandshake recognises by its text what crypto/tls says of a message that it does not even begin to read.
+func isLargeHandshake(err error) bool {
+	return errors.Is(err, errHandshakeSize) || strings.Contains(err.Error(), "handshake message of length")
 }
 
 // tooLarge recognises by their texts two errors of net/http that have no other mark: the one of HTTP/1 and the one of

@@ -44,6 +44,9 @@ func TestExplain(t *testing.T) {
 		{op("dial", context.Canceled), delivery.KindConnectionLost},
 		{errClosed, delivery.KindConnectionLost},
 		{fmt.Errorf("wrapped: %w", errInterim), delivery.KindResponseTooLarge},
+		{fmt.Errorf("wrapped: %w", errFlood), delivery.KindResponseTooLarge},
+		{fmt.Errorf("wrapped: %w", errHeaderLines), delivery.KindResponseTooLarge},
+		{handshakeError{errHandshakeSize}, delivery.KindTLS},
 	} {
 		attempt, cancel := context.WithTimeout(t.Context(), time.Hour)
 		if got, text := explain(attempt, test.err); got != test.want || text == "" || len(text) > 100 {

@@ -1,0 +1,179 @@
+package egress
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+)
+
+const (
+	// handshakeBytes is what a receiver may send until TLS is agreed on, most of it its certificates; crypto/tls would
+	// keep 256 KiB of them.
+	handshakeBytes = 64 << 10
+	// exchangeBytes is what it may send for each exchange: interim answers, headers and a body as far as these are read.
+	exchangeBytes = 256 << 10
+	// idleBytes is what it may send when nothing was asked, such as what it had sent of a long body in HTTP/2 before it
+	// heard that nobody reads on.
+	idleBytes = 2 * streamBuffer
+	// exchangeWords is how often this side may write a few bytes for each exchange, and idleWords beside any: every ping and
+	// every settings frame of HTTP/2 is acknowledged, which costs more than to read a thousand frames that are not.
+	exchangeWords = 64
+	idleWords     = 32
+	aWord         = 128 // bytes, TLS included
+	// maxHeaderLines is of one answer: each costs some 130 bytes of memory, however short it is on the wire.
+	maxHeaderLines = 128
+)
+
+var (
+	errHandshakeSize = errors.New("the TLS handshake is too large")
+	errFlood         = errors.New("the receiver sent far more than an answer")
+	errHeaderLines   = errors.New("the answer has too many headers")
+)
+
+// metered bounds what the other end of a connection may send. A flood of pings, settings or headers of HTTP/2 costs its
+// sender nothing, and net/http would read it as long as the connection lives.
+type metered struct {
+	net.Conn
+	mu     sync.Mutex
+	left   int // bytes that may come still
+	words  int // and short writes that may go
+	beyond error
+	failed error // once and for all, since who reads may ask again
+	out    int   // exchanges under way
+}
+
+func newMetered(conn net.Conn) *metered {
+	return &metered{Conn: conn, left: handshakeBytes, words: idleWords, beyond: errHandshakeSize}
+}
+
+func (m *metered) Read(p []byte) (int, error) {
+	n, err := m.Conn.Read(p)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.left -= n; m.left < 0 && m.failed == nil {
+		m.failed = m.beyond
+	}
+	if m.failed != nil {
+		return 0, m.failed
+	}
+	return n, err
+}
+
+func (m *metered) Write(p []byte) (int, error) {
+	if len(p) > aWord {
+		return m.Conn.Write(p)
+	}
+	m.mu.Lock()
+	if m.words--; m.words < 0 && m.failed == nil {
+		m.failed = errFlood
+	}
+	failed := m.failed
+	m.mu.Unlock()
+	if failed != nil {
+		return 0, failed
+	}
+	return m.Conn.Write(p)
+}
+
+// agreed is for when the handshake is over.
+func (m *metered) agreed() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.left, m.beyond = idleBytes, errFlood
+}
+
+// begin is for an exchange on this connection, and end for when nobody waits for its answer any more.
+func (m *metered) begin() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.out++
+	m.left, m.words = m.left+exchangeBytes, m.words+exchangeWords
+}
+
+func (m *metered) end() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.out--
+	m.left, m.words = min(m.left, idleBytes+m.out*exchangeBytes), min(m.words, idleWords+m.out*exchangeWords)
+}
+
+// headed bounds the lines of headers of HTTP/1, and begins anew with each exchange. It lies above TLS.
+type headed struct {
+	net.Conn
+	meter *metered
+
+	mu      sync.Mutex
+	lines   int
+	column  int
+	status  int // of the status line: 0 before its first space, 1 before the status, 2 in it or behind it
+	interim bool
+	body    bool // the headers of the answer have ended
+	failed  error
+}
+
+func (h *headed) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range p[:n] {
+		if h.body {
+			break
+		}
+		if h.see(b); h.lines > maxHeaderLines {
+			h.failed = errHeaderLines
+		}
+	}
+	if h.failed != nil {
+		return 0, h.failed
+	}
+	return n, err
+}
+
+// see follows the headers byte by byte, to where those of the final answer end.
+func (h *headed) see(b byte) {
+	switch {
+	case b == '\n' && h.column == 0 && h.lines > 0:
+		h.body = !h.interim
+		h.lines, h.status, h.interim = 0, 0, false
+	case b == '\n':
+		h.lines, h.column = h.lines+1, 0
+	case b == '\r':
+	default:
+		h.column++
+		if h.lines == 0 {
+			h.seeStatus(b)
+		}
+	}
+}
+
+// seeStatus finds the first digit of the status.
+func (h *headed) seeStatus(b byte) {
+	switch {
+	case h.status == 0 && b == ' ':
+		h.status = 1
+	case h.status == 1 && b != ' ':
+		h.status, h.interim = 2, b == '1'
+	}
+}
+
+func (h *headed) begin() {
+	h.mu.Lock()
+	h.lines, h.column, h.status, h.interim, h.body = 0, 0, 0, false, false
+	h.mu.Unlock()
+	h.meter.begin()
+}
+
+// meterOf begins an exchange on a connection of the pool, and gives what is to hear of its end.
+func meterOf(conn net.Conn) *metered {
+	switch conn := conn.(type) {
+	case *headed:
+		conn.begin()
+		return conn.meter
+	case *tls.Conn: // HTTP/2
+		meter := conn.NetConn().(*metered)
+		meter.begin()
+		return meter
+	}
+	panic("a connection that the dialer did not make")
+}
