@@ -30,7 +30,7 @@ func (tx *Tx) Commit() error {
 	}
 	if !tx.begun {
 		tx.release()
-		tx.committed()
+		tx.Tell(&tx.db.signals, true)
 		return nil
 	}
 	tag, err := tx.conn.Exec(ctx, "COMMIT")
@@ -39,17 +39,12 @@ func (tx *Tx) Commit() error {
 		err = pgx.ErrTxCommitRollback
 	case err == nil:
 		tx.release()
-		tx.committed()
+		tx.Tell(&tx.db.signals, true)
 		return nil
 	case tx.xid != "" && ambiguous(err):
 		return tx.resolve(err)
 	}
 	return errors.Join(fmt.Errorf("commit: %w", translate(ctx, err)), tx.rollback())
-}
-
-func (tx *Tx) committed() {
-	tx.db.signals.Committed(tx.topics, tx.queue)
-	tx.tell(true)
 }
 
 // ambiguous reports whether the commit may have happened although it failed. The driver's own word for whether
@@ -76,7 +71,7 @@ func (tx *Tx) resolve(cause error) error {
 	committed, err := tx.outcome(ctx)
 	switch {
 	case err != nil && tx.db.closing.Err() != nil:
-		tx.tell(false)
+		tx.Tell(&tx.db.signals, false)
 		return fmt.Errorf("%w, and the database was closed: %w", errUnknown, cause)
 	case err != nil:
 		// Its own goroutine, until the server is back or the database is closed. There are no more of
@@ -84,23 +79,23 @@ func (tx *Tx) resolve(cause error) error {
 		tx.db.running.Go(tx.resolveLate)
 		return unavailable(fmt.Errorf("%w: %w", errUnknown, cause))
 	case !committed:
-		tx.tell(false)
+		tx.Tell(&tx.db.signals, false)
 		return unavailable(fmt.Errorf("commit: %w", cause))
 	}
-	tx.committed()
+	tx.Tell(&tx.db.signals, true)
 	return nil
 }
 
 func (tx *Tx) resolveLate() {
 	committed, err := tx.outcome(tx.db.closing)
 	if err != nil || !committed {
-		tx.tell(false)
+		tx.Tell(&tx.db.signals, false)
 		return
 	}
 	for _, fn := range tx.late {
 		fn(tx.db.closing)
 	}
-	tx.committed()
+	tx.Tell(&tx.db.signals, true)
 }
 
 // outcome asks until the server says whether the transaction was committed, or ctx ends.

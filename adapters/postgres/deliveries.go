@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -181,23 +182,11 @@ func saveBatch(saved []dispatch.Saved, done []bool) *pgx.Batch {
 	return b
 }
 
-const deliveryStream = "delivery/"
-
 // appendDelivery writes the changes behind a version of the delivery's stream.
-func (tx *Tx) appendDelivery(ctx context.Context, d delivery.Delivery, version int64, changes []delivery.Change, traceParent string) error {
-	meta := metadata{TraceParent: traceParent}.encode()
-	for i, c := range changes {
-		name, data, err := delivery.Encode(c)
-		if err != nil {
-			return err
-		}
-		err = tx.appendSharded(ctx, record{
-			Topic: TopicDeliveries, Tenant: d.Tenant, Stream: deliveryStream + d.ID, Version: version + int64(i) + 1,
-			Type: name, Data: data, Meta: meta, At: d.UpdatedAt,
-		})
-		if err != nil {
-			return err
-		}
+func (tx *Tx) appendDelivery(ctx context.Context, after delivery.Delivery, version int64, changes []delivery.Change, traceParent string) error {
+	list, err := records.OfDelivery(after, version, changes, traceParent)
+	if err != nil {
+		return err
 	}
-	return nil
+	return tx.appendSharded(ctx, list...)
 }

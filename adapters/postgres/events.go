@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -10,14 +9,12 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// typeEventsAccepted is the stored name of the record that names the events of one commit.
-const typeEventsAccepted = "events.accepted.v1"
 
 // MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
 const MaxEventsPerRecord = 1 << 16
@@ -96,7 +93,7 @@ func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) erro
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for shard, rows := range byShard {
 			for named := range slices.Chunk(rows, maxNamed) {
-				if err := tx.appendEvents(ctx, ShardTopic(TopicEvents, shard, shards), shard, named); err != nil {
+				if err := tx.appendEvents(ctx, ShardTopic(records.TopicEvents, shard, shards), shard, named); err != nil {
 					return err
 				}
 			}
@@ -110,14 +107,14 @@ func (tx *Tx) appendEvents(ctx context.Context, topic string, shard int, rows []
 	for i, e := range rows {
 		keys[i] = e.Key()
 	}
-	named, err := json.Marshal(keys)
+	// No event is in an earlier week than the record: what names it is there for as long.
+	first := slices.MinFunc(rows, func(a, b acceptedRow) int { return a.At.Compare(b.At) })
+	r, err := records.OfAccepted(keys, first.At, rows[0].TraceParent)
 	if err != nil {
 		return err
 	}
-	// No event is in an earlier week than the record: what names it is there for as long.
-	first := slices.MinFunc(rows, func(a, b acceptedRow) int { return a.At.Compare(b.At) })
-	r := record{Topic: topic, Shard: shard, Type: typeEventsAccepted, Data: named, At: first.At, Meta: metadata{TraceParent: rows[0].TraceParent}.encode()}
-	return tx.append(ctx, appended{accepted: rows, record: r.packed()})
+	r.Topic = topic
+	return tx.append(ctx, appended{accepted: rows, record: record{r.Packed(), shard}})
 }
 
 // insertAccepted writes a record and the events that it names, whose sequences follow from its position.
@@ -141,7 +138,7 @@ func queueAccepted(b *pgx.Batch, a appended, shards int) {
 		print[i], content[i], weeks[i] = e.Fingerprint[:], e.content, weekOfEvent(e.ID, e.At)
 	}
 	queueLookBeside(b, a.At, owner, id)
-	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Meta, a.At.UnixMicro(), a.week(),
+	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
 		owner, id, kind, occurred, accepted, print, content, trace, weeks)
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/adapters/records"
 )
 
 // channel is what this service notifies on, within its database.
@@ -24,12 +26,12 @@ const (
 // notification is what other processes are to hear of the transaction; empty for nothing. Deliveries of their
 // own records wake nobody at once: whoever reads that topic looks at it from time to time.
 func (tx *Tx) notification() string {
-	topics := slices.DeleteFunc(slices.Clone(tx.topics), func(topic string) bool { return family(topic) == TopicDeliveries })
-	if len(topics) == 0 && !tx.queue {
+	topics := slices.DeleteFunc(slices.Clone(tx.Topics), func(topic string) bool { return family(topic) == records.TopicDeliveries })
+	if len(topics) == 0 && !tx.Queue {
 		return ""
 	}
 	parts := []string{tx.db.name, ""}
-	if tx.queue {
+	if tx.Queue {
 		parts[1] = notifyQueue
 	}
 	text := strings.Join(append(parts, topics...), notifySeparator)

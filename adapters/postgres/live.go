@@ -3,11 +3,11 @@ package postgres
 import (
 	"context"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -25,7 +25,7 @@ CROSS JOIN LATERAL (SELECT position, tenant_id, stream, version FROM records
 WHERE topic = $1 AND position > $2 AND position <= $3 AND tenant_id = $4 ORDER BY position`
 
 	deliveryStreams = `SELECT r.* FROM unnest($1::text[], $2::text[], $3::bigint[]) AS k (tenant_id, stream, version)
-CROSS JOIN LATERAL (SELECT ` + storedColumns + ` FROM records
+CROSS JOIN LATERAL (SELECT ` + recordColumns + ` FROM records
     WHERE tenant_id = k.tenant_id AND stream = k.stream AND version > 0 AND version <= k.version) AS r`
 
 	endedKeys = `SELECT key_id FROM api_keys WHERE key_id = ANY($1::text[]) AND (revoked_at IS NOT NULL OR expires_at <= $2)`
@@ -33,7 +33,7 @@ CROSS JOIN LATERAL (SELECT ` + storedColumns + ` FROM records
 
 func scanLive(r pgx.Rows) (l live.Record, err error) {
 	err = r.Scan(&l.Position, &l.Tenant, &l.DeliveryID, &l.Version)
-	l.DeliveryID = strings.TrimPrefix(l.DeliveryID, deliveryStream)
+	l.DeliveryID = records.DeliveryOf(l.DeliveryID)
 	return l, err
 }
 
@@ -42,7 +42,7 @@ func (s *Store) deliveryTopics(ctx context.Context) ([]string, error) {
 	shards, err := s.db.Shards(ctx)
 	topics := make([]string, shards)
 	for shard := range topics {
-		topics[shard] = ShardTopic(TopicDeliveries, shard, shards)
+		topics[shard] = ShardTopic(records.TopicDeliveries, shard, shards)
 	}
 	return topics, err
 }
@@ -80,7 +80,7 @@ func (s *Store) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, afte
 	if err != nil {
 		return nil, err
 	}
-	topic := ShardTopic(TopicDeliveries, shardOf(owner, shards), shards)
+	topic := ShardTopic(records.TopicDeliveries, shardOf(owner, shards), shards)
 	return all(ctx, s.db.from(ctx), scanLive, tenantRecords, topic, after, upTo, owner)
 }
 
@@ -88,30 +88,14 @@ func (s *Store) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, afte
 func (s *Store) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
 	tenants, names, versions := make([]string, 0, len(upTo)), make([]string, 0, len(upTo)), make([]int64, 0, len(upTo))
 	for key, version := range upTo {
-		tenants, names, versions = append(tenants, string(key.Tenant)), append(names, deliveryStream+key.DeliveryID), append(versions, version)
+		tenants, names, versions = append(tenants, string(key.Tenant)), append(names, records.DeliveryStream(key.DeliveryID)), append(versions, version)
 	}
-	records, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (stored, error) { return scanPacked(r) }, deliveryStreams, tenants, names, versions)
+	streams, err := all(ctx, s.db.from(ctx), scanRecord, deliveryStreams, tenants, names, versions)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(records, byVersion)
-	streams := make(map[live.Key][]delivery.Change, len(upTo))
-	for _, r := range records {
-		key := live.Key{Tenant: r.Tenant, DeliveryID: strings.TrimPrefix(r.Stream, deliveryStream)}
-		stream := streams[key]
-		if change, err := r.deliveryChange(); err == nil && r.Version == int64(len(stream))+1 {
-			stream = append(stream, change) // up to what is damaged
-		}
-		streams[key] = stream
-	}
-	return streams, nil
-}
-
-func (s stored) deliveryChange() (delivery.Change, error) {
-	if err := s.unpack(); err != nil {
-		return nil, err
-	}
-	return delivery.Decode(s.Type, s.Data)
+	slices.SortFunc(streams, byVersion)
+	return records.DeliveryStreams(streams), nil
 }
 
 // EndedKeys lists those of the keys that are revoked or have expired.

@@ -79,16 +79,12 @@ func (s *Store) NextAttempts(ctx context.Context, shard int, after int64, limit 
 
 // scanAttempt leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
 func scanAttempt(r pgx.Rows) (a metrics.Attempt, err error) {
-	record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
+	record, err := scanRecordWith(r, &a.SubscriptionID, &a.EventType)
 	if err != nil {
 		return a, err
 	}
 	a.Tenant = record.Tenant
-	if record.unpack() == nil {
-		if end, _, err := delivery.DecodeEnd(record.Type, record.Data); err == nil {
-			a.End = end
-		}
-	}
+	a.End, _ = record.AttemptEnd()
 	return a, nil
 }
 

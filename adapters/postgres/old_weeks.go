@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -167,7 +168,7 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 	if err != nil {
 		return nil, false, err
 	}
-	topics := slices.Concat([]string{TopicTests}, events, deliveries)
+	topics := slices.Concat([]string{records.TopicTests}, events, deliveries)
 	newest = map[string]int64{}
 	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
 		var topic string
@@ -176,7 +177,7 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 		err := r.Scan(&topic, &position, &read)
 		newest[topic] = position
 		// Fan-out has to read what is accepted. A delivery's state is written with its records, and a test is shown from its own.
-		needed = needed || read == nil && family(topic) == TopicEvents || read != nil && *read < position
+		needed = needed || read == nil && family(topic) == records.TopicEvents || read != nil && *read < position
 		return err
 	}, newestOfWeek, topics, w)
 	if err != nil {

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -13,7 +13,7 @@ import (
 func TestAWeekStaysForItsReaders(t *testing.T) {
 	t.Parallel()
 	w := newWeeks(t, straight)
-	first, e := partOf(records, w.now), w.accept()
+	first, e := partOf(inRecords, w.now), w.accept()
 	w.purge()
 	started := w.now
 	w.now = started.Add(50 * day)
@@ -22,7 +22,7 @@ func TestAWeekStaysForItsReaders(t *testing.T) {
 		w.Fatalf("what is not fanned out has gone: %v, %v", found, err)
 	}
 	w.handled()
-	w.ok(execute(w.Context(), w.db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('metrics/1', $1, 0), ('metrics/2', $1, 0)`, postgres.TopicEvents))
+	w.ok(execute(w.Context(), w.db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('metrics/1', $1, 0), ('metrics/2', $1, 0)`, records.TopicEvents))
 	w.purge()
 	if !w.exists(first) {
 		w.Error("nobody waited for who counts")
@@ -45,7 +45,7 @@ func TestAWeekWithATestGoes(t *testing.T) {
 	t.Parallel()
 	w := newWeeks(t, straight)
 	w.purge()
-	first, started := partOf(records, w.now), w.now
+	first, started := partOf(inRecords, w.now), w.now
 	e := subscriptions.Exchange{DeliveryID: w.id("dlv_"), Tenant: "acme", At: w.now, Outcome: &succeeded}
 	w.ok(w.NoteTest(w.Context(), e, subscriptions.Actor{}))
 	w.ok(w.NoteTestEnd(w.Context(), e))

@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -66,21 +66,6 @@ func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (deliv
 	d, err := one(ctx, s.db.forUsers(ctx), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
 		UNION ALL SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id = $2`, owner, id)
 	return d, notFound(err, "delivery")
-}
-
-// DeliveryChanges reads the delivery's stream.
-func (s *Store) DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error) {
-	records, err := s.db.stream(ctx, owner, deliveryStream+id)
-	if err != nil {
-		return nil, err
-	}
-	changes := make([]delivery.Change, len(records))
-	for i, r := range records {
-		if changes[i], err = delivery.Decode(r.Type, r.Data); err != nil {
-			return nil, fmt.Errorf("position %d: %w", r.Position, err)
-		}
-	}
-	return changes, nil
 }
 
 const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence, set_aside, retried`
@@ -161,7 +146,7 @@ func (s *Store) eventsTopic(ctx context.Context, owner tenant.ID) (string, error
 	if err != nil {
 		return "", err
 	}
-	return ShardTopic(TopicEvents, shardOf(owner, shards), shards), nil
+	return ShardTopic(records.TopicEvents, shardOf(owner, shards), shards), nil
 }
 
 // eventsTopics is the shards of the topic.
@@ -172,7 +157,7 @@ func (s *Store) eventsTopics(ctx context.Context) ([]string, error) {
 	}
 	topics := make([]string, shards)
 	for shard := range topics {
-		topics[shard] = ShardTopic(TopicEvents, shard, shards)
+		topics[shard] = ShardTopic(records.TopicEvents, shard, shards)
 	}
 	return topics, nil
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -13,19 +12,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/domain/tenant"
-)
-
-// Topics of the log. Events, subscriptions and deliveries are sharded by tenant.
-const (
-	TopicEvents        = "events"
-	TopicSubscriptions = "subscriptions"
-	TopicDeliveries    = "deliveries"
-	// TopicTests holds the samples that admins asked for.
-	TopicTests = "tests"
-	// TopicPoison is where goes what cannot be handled.
-	TopicPoison = "poison"
 )
 
 const selectShards = `SELECT shards FROM log_shards`
@@ -79,36 +67,10 @@ func shardOf(owner tenant.ID, shards int) int {
 	return int(hash.Sum32() % uint32(shards))
 }
 
-// record is a row of the log to be appended.
+// record is a record to be appended, with the shard that its topic names.
 type record struct {
-	Topic   string // as it is stored, with its shard
-	Shard   int
-	Tenant  tenant.ID
-	Stream  string // empty outside any stream
-	Version int64
-	Type    string
-	Data    []byte
-	Meta    []byte
-	At      time.Time
-}
-
-// metadata is what a record carries beside the change.
-type metadata struct {
-	TraceParent string `json:"traceparent,omitempty"`
-	KeyID       string `json:"keyId,omitempty"`
-	KeyName     string `json:"keyName,omitempty"`
-}
-
-func (m metadata) encode() []byte {
-	encoded, _ := json.Marshal(m) // of texts alone: it cannot fail
-	return encoded
-}
-
-// packed has metadata and data in the data column, small.
-func (r record) packed() record {
-	r.Data = compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}.Pack(r.Meta, r.Data)
-	r.Meta = []byte{}
-	return r
+	records.Record
+	Shard int
 }
 
 // appended is what waits for the commit: a record, with the events that it names if it names any.
@@ -132,14 +94,19 @@ func (tx *Tx) append(ctx context.Context, a appended) error {
 }
 
 // appendSharded appends to the tenant's shard of a topic.
-func (tx *Tx) appendSharded(ctx context.Context, r record) error {
+func (tx *Tx) appendSharded(ctx context.Context, list ...records.Record) error {
 	shards, err := tx.db.Shards(ctx)
 	if err != nil {
 		return err
 	}
-	r.Shard = shardOf(r.Tenant, shards)
-	r.Topic = ShardTopic(r.Topic, r.Shard, shards)
-	return tx.append(ctx, appended{record: r.packed()})
+	for _, r := range list {
+		shard := shardOf(r.Tenant, shards)
+		r.Topic = ShardTopic(r.Topic, shard, shards)
+		if err := tx.append(ctx, appended{record: record{r.Packed(), shard}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Message is a record outside any stream, for a topic that is not sharded.
@@ -154,7 +121,7 @@ type Message struct {
 // Publish appends messages.
 func (tx *Tx) Publish(ctx context.Context, messages []Message) error {
 	for _, m := range messages {
-		err := tx.append(ctx, appended{record: record{Topic: m.Topic, Type: m.Type, Tenant: m.Tenant, Stream: m.Stream, Data: m.Data, Meta: m.Metadata, At: m.At}})
+		err := tx.append(ctx, appended{record: record{Record: records.Record{Topic: m.Topic, Type: m.Type, Tenant: m.Tenant, Stream: m.Stream, Data: m.Data, Metadata: m.Metadata, At: m.At}}})
 		if err != nil {
 			return err
 		}
@@ -192,7 +159,7 @@ const lockClass = 0x4F524456
 const lockOrders = `SELECT pg_advisory_xact_lock($1, l) FROM unnest($2::int[]) AS l`
 
 func (r record) lock() int32 {
-	if family(r.Topic) == TopicDeliveries {
+	if family(r.Topic) == records.TopicDeliveries {
 		return int32(2*r.Shard + 1)
 	}
 	return int32(2 * r.Shard)
@@ -280,61 +247,43 @@ func queueRecords(b *pgx.Batch, run []appended, shards int) {
 	for i, r := range run {
 		shard[i], version[i], at[i], week[i] = int32(r.Shard), r.Version, r.At.UnixMicro(), r.week()
 		topic[i], owner[i], stream[i], kind[i] = r.Topic, string(r.Tenant), r.Stream, r.Type
-		data[i], meta[i] = r.Data, r.Meta
+		data[i], meta[i] = r.Data, r.Metadata
 	}
 	b.Queue(insertRecords, int64(shards), shard, topic, owner, stream, version, kind, data, meta, at, week)
 }
 
-// stored is a change as a stream keeps it.
-type stored struct {
-	Position int64
-	Tenant   tenant.ID
-	Stream   string
-	Version  int64
-	Type     string
-	Data     []byte
-	Metadata []byte
-	At       time.Time
-}
+const recordColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
-const storedColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
+func scanRecord(r pgx.Rows) (records.Record, error) { return scanRecordWith(r) }
 
-// scanPacked leaves data and metadata as they are stored, and scans further columns behind those of a record.
-func scanPacked(r pgx.Rows, more ...any) (s stored, err error) {
+// scanRecordWith leaves data and metadata as they are stored, and scans further columns behind those of a record.
+func scanRecordWith(r pgx.Rows, more ...any) (s records.Record, err error) {
 	var at int64
 	err = r.Scan(append([]any{&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at}, more...)...)
 	s.At = time.UnixMicro(at).UTC()
 	return s, err
 }
 
-func (s *stored) unpack() (err error) {
-	beside := compact.Row{Tenant: string(s.Tenant), Stream: s.Stream, RecordedAt: s.At.UnixMicro()}
-	if s.Metadata, s.Data, err = beside.Unpack(s.Metadata, s.Data); err != nil {
-		err = fmt.Errorf("position %d: %w", s.Position, err)
-	}
-	return err
-}
-
 // byVersion orders a stream. The index by stream does not, which would then have an entry for each record.
-func byVersion(a, b stored) int { return cmp.Compare(a.Version, b.Version) }
+func byVersion(a, b records.Record) int { return cmp.Compare(a.Version, b.Version) }
 
-const selectStream = `SELECT ` + storedColumns + ` FROM records WHERE tenant_id = $1 AND stream = $2 AND version > 0`
+const selectStream = `SELECT ` + recordColumns + ` FROM records WHERE tenant_id = $1 AND stream = $2 AND version > 0`
 
 // stream reads a whole stream, oldest first.
-func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]stored, error) {
+func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]records.Record, error) {
 	from, err := db.fromLog(ctx, func(a appended) bool { return a.Tenant == owner && a.Stream == stream })
 	if err != nil {
 		return nil, err
 	}
-	records, err := all(ctx, from, func(r pgx.Rows) (stored, error) { return scanPacked(r) }, selectStream, owner, stream)
+	list, err := all(ctx, from, scanRecord, selectStream, owner, stream)
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(records, byVersion)
-	for i := range records { // not while the rows are read: what cannot be unpacked would fail the transaction
-		if err := records[i].unpack(); err != nil {
+	slices.SortFunc(list, byVersion)
+	for i := range list { // not while the rows are read: what cannot be unpacked would fail the transaction
+		if err := list[i].Unpack(); err != nil {
 			return nil, err
 		}
 	}
-	return records, nil
+	return list, nil
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/oklog/ulid/v2"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -94,7 +95,7 @@ func (s *Store) handled(ctx context.Context) ([]int64, error) {
 	}, `SELECT topic, position FROM consumer_offsets WHERE consumer_group = $1`, FanOutGroup)
 	handled := make([]int64, shards)
 	for shard := range handled {
-		handled[shard] = byTopic[ShardTopic(TopicEvents, shard, shards)]
+		handled[shard] = byTopic[ShardTopic(records.TopicEvents, shard, shards)]
 	}
 	return handled, err
 }
@@ -152,14 +153,14 @@ func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled []in
 			return err
 		}
 		for shard, position := range handled {
-			if err := purge(ShardTopic(TopicEvents, shard, len(handled)), position); err != nil {
+			if err := purge(ShardTopic(records.TopicEvents, shard, len(handled)), position); err != nil {
 				return fmt.Errorf("purge accepted events: %w", err)
 			}
 		}
-		if err := purge(TopicTests, handled[0]); err != nil {
+		if err := purge(records.TopicTests, handled[0]); err != nil {
 			return fmt.Errorf("purge tests: %w", err)
 		}
-		if err := purge(TopicPoison, math.MaxInt64); err != nil { // nobody consumes it
+		if err := purge(records.TopicPoison, math.MaxInt64); err != nil { // nobody consumes it
 			return fmt.Errorf("purge poison: %w", err)
 		}
 		return nil

@@ -7,14 +7,11 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// typeEventsRetried is the stored name of the record that names an event again.
-const typeEventsRetried = "events.retried.v1"
 
 const (
 	holdEvent     = selectEvent + ` FOR UPDATE`
@@ -40,7 +37,7 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 	if err != nil {
 		return err
 	}
-	named, err := json.Marshal([]intake.EventKey{{Tenant: e.Tenant, ID: e.ID}})
+	named, err := records.OfRetried(e, retried)
 	if err != nil {
 		return err
 	}
@@ -49,8 +46,7 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 		return err
 	}
 	shard := shardOf(e.Tenant, shards)
-	r := record{Topic: ShardTopic(TopicEvents, shard, shards), Shard: shard, Type: typeEventsRetried, Data: named, At: retried.At,
-		Meta: metadata{TraceParent: e.TraceParent, KeyID: retried.KeyID, KeyName: retried.KeyName}.encode()}
+	named.Topic = ShardTopic(named.Topic, shard, shards)
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(forgetGated, e.Tenant, e.ID)
@@ -59,7 +55,7 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 		if err := tx.write(ctx, b); err != nil {
 			return fmt.Errorf("take back what was counted of %s: %w", e.ID, err)
 		}
-		return tx.append(ctx, appended{record: r.packed(), again: &againRow{e.Tenant, e.ID, by}})
+		return tx.append(ctx, appended{record: record{named.Packed(), shard}, again: &againRow{e.Tenant, e.ID, by}})
 	})
 }
 
@@ -78,7 +74,7 @@ const insertAgain = `WITH named AS (
 UPDATE events SET sequence = named.position * 65536, week = 0, set_aside = NULL, retried = $9 FROM named WHERE tenant_id = $10 AND event_id = $11`
 
 func queueAgain(b *pgx.Batch, a appended, shards int) {
-	b.Queue(insertAgain, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Meta, a.At.UnixMicro(), a.week(),
+	b.Queue(insertAgain, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
 		a.again.retried, a.again.tenant, a.again.eventID)
 }
 

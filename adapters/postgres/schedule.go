@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
@@ -152,16 +152,16 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 
 const markSetAside = `UPDATE events SET set_aside = $1 WHERE tenant_id = $2 AND event_id = $3`
 
-// poison marks the event, and puts it on the poison topic. It is outside any stream: handled again, it may come again.
+// poison marks the event, and puts it on the poison topic.
 func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
-	data, err := json.Marshal(p)
+	r, err := records.OfPoisoned(p)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, markSetAside, data, p.Tenant, p.EventID); err != nil {
+	if _, err := tx.Exec(ctx, markSetAside, r.Data, p.Tenant, p.EventID); err != nil {
 		return err
 	}
-	return tx.append(ctx, appended{record: record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, Meta: metadata{}.encode(), At: p.At}})
+	return tx.append(ctx, appended{record: record{Record: r}})
 }
 
 func packBody(body []byte, owner tenant.ID, eventID string) []byte {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -23,6 +24,7 @@ type Sealer interface {
 
 // Store implements what the application needs from a database.
 type Store struct {
+	records.Streams
 	db     *DB
 	sealer Sealer
 	heads  heads
@@ -30,7 +32,7 @@ type Store struct {
 
 // NewStore makes the store on a migrated database.
 func NewStore(db *DB, sealer Sealer) *Store {
-	return &Store{db: db, sealer: sealer, heads: newHeads()}
+	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newHeads()}
 }
 
 // InTx runs fn in a transaction that its context carries. fn may run more than once; see DB.Update.

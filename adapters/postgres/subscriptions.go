@@ -1,17 +1,15 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -22,38 +20,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-const subscriptionStream = "subscription/"
-
 // anySubscription picks what waits of subscriptions.
-func anySubscription(a appended) bool { return family(a.Topic) == TopicSubscriptions }
-
-// LoadSubscription folds the stream.
-func (s *Store) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
-	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
-	if errors.Is(err, compact.ErrUnreadable) {
-		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
-	}
-	if err != nil {
-		return subscription.Subscription{}, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
-	}
-	if len(records) == 0 {
-		return subscription.Subscription{}, problem.New(problem.NotFound, "There is no such subscription.")
-	}
-	return foldSubscription(records)
-}
-
-func foldSubscription(records []stored) (sub subscription.Subscription, err error) {
-	for _, r := range records {
-		change, err := subscription.Decode(r.Type, r.Data)
-		if err == nil {
-			err = sub.Apply(change)
-		}
-		if err != nil {
-			return sub, fmt.Errorf("%w: position %d: %w", dispatch.ErrUnreadable, r.Position, err)
-		}
-	}
-	return sub, nil
-}
+func anySubscription(a appended) bool { return family(a.Topic) == records.TopicSubscriptions }
 
 // A stream begins with no row, and moves on from the version that its changes were decided on.
 const (
@@ -89,8 +57,15 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
 		tx.Appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
-		for i, c := range changes {
-			if err := tx.appendSubscription(ctx, after, before.Version+int64(i)+1, c, by); err != nil {
+		appended, err := records.OfSubscription(after, before.Version, changes, by)
+		if err != nil {
+			return err
+		}
+		if err := tx.appendSharded(ctx, appended...); err != nil {
+			return err
+		}
+		for _, c := range changes {
+			if err := tx.follow(ctx, after, c); err != nil {
 				return err
 			}
 		}
@@ -98,18 +73,8 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 	})
 }
 
-func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscription, version int64, c subscription.Change, by subscriptions.Actor) error {
-	name, data, err := subscription.Encode(c)
-	if err != nil {
-		return err
-	}
-	err = tx.appendSharded(ctx, record{
-		Topic: TopicSubscriptions, Tenant: after.Tenant, Stream: subscriptionStream + after.ID, Version: version, Type: name, Data: data,
-		Meta: metaOf(by), At: after.UpdatedAt,
-	})
-	if err != nil {
-		return err
-	}
+// follow notes what a change asks for: the notice of a rotation's end, and a sweep.
+func (tx *Tx) follow(ctx context.Context, after subscription.Subscription, c subscription.Change) error {
 	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
 	}
@@ -118,12 +83,8 @@ func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscri
 		return nil
 	}
 	tx.QueueChanged()
-	_, err = tx.Exec(ctx, noteSweep, after.Tenant, after.ID, action, stamp(after.UpdatedAt))
+	_, err := tx.Exec(ctx, noteSweep, after.Tenant, after.ID, action, stamp(after.UpdatedAt))
 	return err
-}
-
-func metaOf(by subscriptions.Actor) []byte {
-	return metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}.encode()
 }
 
 // CountSubscriptions counts those that were not deleted; see subscriptions.Store.
@@ -152,7 +113,7 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 		ORDER BY subscription_id DESC LIMIT $3`, owner, before, limit)
 }
 
-const subscriptionChanges = `SELECT ` + storedColumns + ` FROM records
+const subscriptionChanges = `SELECT ` + recordColumns + ` FROM records
 WHERE week = 0 AND topic = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4`
 
 // SubscriptionChanges reads the subscriptions topic, all its shards; see fanout.Store. Fan-out of a log with more
@@ -182,28 +143,11 @@ func (s *Store) shardChanges(ctx context.Context, shard, shards int, after, upTo
 	if err != nil {
 		return nil, err
 	}
-	changes, err := all(ctx, from, func(r pgx.Rows) (c fanout.SubscriptionChange, err error) {
-		row, err := scanPacked(r)
-		if err != nil {
-			return c, err
-		}
-		c.Position, c.Tenant, c.SubscriptionID, c.Version = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream), row.Version
-		if c.Unreadable = row.unpack(); c.Unreadable == nil {
-			c.Change, c.Unreadable = subscription.Decode(row.Type, row.Data)
-		}
-		return c, nil
-	}, subscriptionChanges, ShardTopic(TopicSubscriptions, shard, shards), after, upTo, limit)
+	changes, err := all(ctx, from, scanRecord, subscriptionChanges, ShardTopic(records.TopicSubscriptions, shard, shards), after, upTo, limit)
 	if err != nil {
 		return nil, err
 	}
-	for i, c := range changes {
-		if c.Unreadable != nil {
-			if changes[i].Now, err = s.now(ctx, dispatch.Lane{Tenant: c.Tenant, SubscriptionID: c.SubscriptionID}); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return changes, nil
+	return records.SubscriptionChanges(ctx, changes, s.now)
 }
 
 // now is the subscription as its last change left it; nil when it cannot be read.
@@ -229,7 +173,7 @@ func (s *ShardStore) SubscriptionChanges(ctx context.Context, after, upTo int64,
 	return s.shardChanges(ctx, s.shard, s.shards, after, upTo, limit)
 }
 
-const subscriptionsAt = `SELECT ` + storedColumns + ` FROM records
+const subscriptionsAt = `SELECT ` + recordColumns + ` FROM records
 WHERE week = 0 AND tenant_id = $1 AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < $2
 ORDER BY stream, version`
 
@@ -239,41 +183,11 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 	if err != nil {
 		return nil, err
 	}
-	records, err := all(ctx, from, func(r pgx.Rows) (stored, error) { return scanPacked(r) }, subscriptionsAt, owner, position)
+	streams, err := all(ctx, from, scanRecord, subscriptionsAt, owner, position)
 	if err != nil {
 		return nil, err
 	}
-	var list []subscription.Subscription
-	for len(records) > 0 {
-		n := 1
-		for n < len(records) && records[n].Stream == records[0].Stream {
-			n++
-		}
-		sub, err := s.foldOrNow(ctx, records[:n])
-		if err != nil {
-			return nil, err
-		}
-		if sub != nil && sub.Status != subscription.StatusDeleted {
-			list = append(list, *sub)
-		}
-		records = records[n:]
-	}
-	return list, nil
-}
-
-// foldOrNow folds a stream that is still packed. Where it cannot be read the subscription is as it is now, and nil when that
-// cannot be read either.
-func (s *Store) foldOrNow(ctx context.Context, records []stored) (*subscription.Subscription, error) {
-	var damage error
-	for i := range records {
-		damage = cmp.Or(damage, records[i].unpack())
-	}
-	if damage == nil {
-		if sub, err := foldSubscription(records); err == nil {
-			return &sub, nil
-		}
-	}
-	return s.now(ctx, dispatch.Lane{Tenant: records[0].Tenant, SubscriptionID: strings.TrimPrefix(records[0].Stream, subscriptionStream)})
+	return records.Subscriptions(ctx, streams, s.now)
 }
 
 // Endpoint is where the subscription's deliveries go now, and whether it takes any. In a transaction it stays so until its end.
@@ -336,19 +250,10 @@ type readState struct {
 	unreadable error // why nothing but its ID is known
 }
 
-// readState decodes a row. Where it is damaged the stream is read, of which the row is but the fold.
 func (s *Store) readState(ctx context.Context, lane dispatch.Lane, state []byte) (read readState, err error) {
-	damage := json.Unmarshal(state, &read.Subscription)
-	if damage == nil {
-		return read, nil
+	read.Subscription, err = s.StoredSubscription(ctx, lane, state)
+	if errors.Is(err, dispatch.ErrUnreadable) {
+		read.unreadable, err = err, nil
 	}
-	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
-	if err != nil && !errors.Is(err, compact.ErrUnreadable) {
-		return read, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
-	}
-	if read.Subscription, err = foldSubscription(records); err != nil || len(records) == 0 { // none could be read
-		read.Subscription = subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Settings: subscription.Settings{MaxInFlight: subscription.DefaultMaxInFlight}}
-		read.unreadable = fmt.Errorf("%w: subscription %s: %w", dispatch.ErrUnreadable, lane.SubscriptionID, damage)
-	}
-	return read, nil
+	return read, err
 }

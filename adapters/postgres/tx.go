@@ -6,13 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
 // Tx is a transaction, for one user at a time. Rollback alone may come from elsewhere while a
@@ -30,10 +31,8 @@ type Tx struct {
 	xid     string // the transaction's ID, once it was asked for
 	last    []*pgx.QueuedQuery
 	pending []appended
-	topics  []string // appended to
-	queue   bool     // what is due has changed
-	ended   []func(committed bool)
 	late    []func(ctx context.Context)
+	wakeup.Touched
 }
 
 type txKey struct{}
@@ -110,7 +109,7 @@ func (tx *Tx) rollback() error {
 		_, _ = tx.conn.Exec(ctx, "ROLLBACK")
 	}
 	tx.release()
-	tx.tell(false)
+	tx.Tell(&tx.db.signals, false)
 	return nil
 }
 
@@ -231,26 +230,6 @@ func (tx *Tx) failed(ctx context.Context, err error) error {
 	err = translate(ctx, err)
 	tx.broken = fmt.Errorf("the transaction has failed: %w", err)
 	return err
-}
-
-// Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.
-func (tx *Tx) Appended(topic string) {
-	if !slices.Contains(tx.topics, topic) {
-		tx.topics = append(tx.topics, topic)
-	}
-}
-
-// QueueChanged notes that the transaction made deliveries due, so that dispatchers wake up after the commit.
-func (tx *Tx) QueueChanged() { tx.queue = true }
-
-// WhenEnded calls fn once the transaction is durable, or is undone. fn must not block.
-func (tx *Tx) WhenEnded(fn func(committed bool)) { tx.ended = append(tx.ended, fn) }
-
-func (tx *Tx) tell(committed bool) {
-	for _, fn := range tx.ended {
-		fn(committed)
-	}
-	tx.ended = nil
 }
 
 // errUnknown says that nobody knows yet whether the transaction was committed.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
@@ -37,7 +38,7 @@ func weekOf(at time.Time) int16 {
 // week is the part of the table that the record goes to.
 func (r record) week() int16 {
 	switch family(r.Topic) {
-	case TopicEvents, TopicDeliveries, TopicTests:
+	case records.TopicEvents, records.TopicDeliveries, records.TopicTests:
 		return weekOf(r.At)
 	}
 	return 0

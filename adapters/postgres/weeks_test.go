@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -26,12 +27,12 @@ import (
 )
 
 const (
-	day     = 24 * time.Hour
-	records = "records"
-	closed  = "closed_deliveries"
-	bodies  = "bodies"
-	gated   = "gated_events"
-	events  = "events"
+	day       = 24 * time.Hour
+	inRecords = "records"
+	closed    = "closed_deliveries"
+	bodies    = "bodies"
+	gated     = "gated_events"
+	events    = "events"
 )
 
 var (
@@ -134,7 +135,7 @@ func (w *weeks) attempt(d delivery.Delivery, outcomes ...delivery.Outcome) deliv
 func (w *weeks) handled() {
 	w.Helper()
 	w.ok(execute(w.Context(), w.db, `INSERT INTO consumer_offsets (consumer_group, topic, position) SELECT $1, $2, max(position) FROM records
-		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`, postgres.FanOutGroup, postgres.TopicEvents))
+		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`, postgres.FanOutGroup, records.TopicEvents))
 }
 
 // purge lets the retention work until it rests.
@@ -190,13 +191,13 @@ func TestRecordsGoByTheWeek(t *testing.T) {
 }
 
 func recordsGoByTheWeek(w *weeks) {
-	first := partOf(records, w.now)
+	first := partOf(inRecords, w.now)
 	done, dead, open := w.deliver(succeeded), w.deliver(gone), w.deliver(failed)
 	if n := w.rows("records_default"); n != 3+2+3+2 {
 		w.Fatalf("a week that nobody made gave %d records to the default", n)
 	}
 	w.purge()
-	if !w.exists(first) || !w.exists(partOf(records, w.now.Add(14*day))) || w.rows("records_default") != 0 || w.rows(first) != 10 {
+	if !w.exists(first) || !w.exists(partOf(inRecords, w.now.Add(14*day))) || w.rows("records_default") != 0 || w.rows(first) != 10 {
 		w.Fatalf("%s was not made with what is its own, or not those after it", first)
 	}
 	later := w.deliver(succeeded)
@@ -225,7 +226,7 @@ func recordsGoByTheWeek(w *weeks) {
 		w.Errorf("its history has %d changes, %v", len(history), err)
 	}
 	open = w.attempt(open, succeeded)
-	if w.changes(open) != 3 || w.rows(partOf(records, w.now)) == 0 {
+	if w.changes(open) != 3 || w.rows(partOf(inRecords, w.now)) == 0 {
 		w.Error("the stream does not go on in the new week")
 	}
 
@@ -408,7 +409,7 @@ func TestOldBinariesCloseDeliveriesToo(t *testing.T) {
 // TestAWeekIsDroppedWhenNobodyLooks has a reader who stays, like a backup.
 func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 	t.Parallel()
-	for _, table := range []string{records, closed, events, bodies, gated} {
+	for _, table := range []string{inRecords, closed, events, bodies, gated} {
 		t.Run(table, func(t *testing.T) {
 			w := newWeeks(t, straight)
 			w.deliver(succeeded)
@@ -420,7 +421,7 @@ func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 			w.ok(err)
 			w.now = w.now.Add(50 * day)
 			w.purge()
-			if !w.exists(first) || table == closed && !w.exists(partOf(records, w.now.Add(-50*day))) {
+			if !w.exists(first) || table == closed && !w.exists(partOf(inRecords, w.now.Add(-50*day))) {
 				t.Error("it is dropped under its reader, or what the deliveries need is")
 			}
 			w.deliver(succeeded)

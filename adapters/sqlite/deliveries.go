@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -94,11 +95,13 @@ const (
 func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		stale = nil
-		records := make([]record, 0, len(saved))
+		var changes []records.Record
 		for _, d := range saved {
 			done, err := tx.save(ctx, d)
 			if err == nil && done {
-				records, err = changeRecords(records, d.After, d.Before.Version, d.Changes, d.TraceParent)
+				var of []records.Record
+				of, err = records.OfDelivery(d.After, d.Before.Version, d.Changes, d.TraceParent)
+				changes = append(changes, of...)
 			}
 			if err != nil {
 				return fmt.Errorf("save delivery %s: %w", d.Before.ID, err)
@@ -107,7 +110,7 @@ func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []strin
 				stale = append(stale, d.Before.ID)
 			}
 		}
-		return tx.append(ctx, records...)
+		return tx.append(ctx, changes...)
 	})
 	return stale, err
 }
@@ -168,19 +171,4 @@ func (tx *Tx) take(ctx context.Context, query string, args ...any) (q queued, do
 		q.AcceptedAt, done = moment(accepted), true
 	}
 	return q, done, rows.Err()
-}
-
-// changeRecords appends the changes behind a version of the delivery's stream to a list of records.
-func changeRecords(records []record, d delivery.Delivery, version int64, changes []delivery.Change, traceParent string) ([]record, error) {
-	for i, c := range changes {
-		name, data, err := delivery.Encode(c)
-		if err != nil {
-			return nil, err
-		}
-		records = append(records, record{
-			Topic: TopicDeliveries, Tenant: d.Tenant, Stream: "delivery/" + d.ID, Version: version + int64(i) + 1,
-			Type: name, Data: data, Meta: metadata{TraceParent: traceParent}, At: d.UpdatedAt,
-		})
-	}
-	return records, nil
 }

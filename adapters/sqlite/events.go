@@ -3,19 +3,16 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"slices"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// typeEventsAccepted is the stored name of the record that names the events of one commit.
-const typeEventsAccepted = "events.accepted.v1"
 
 // MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
 const MaxEventsPerRecord = 1 << 16
@@ -81,13 +78,11 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 	for i, e := range events {
 		keys[i] = e.Key()
 	}
-	named, err := json.Marshal(keys)
+	named, err := records.OfAccepted(keys, events[0].At, events[0].TraceParent)
 	if err != nil {
 		return err
 	}
-	err = tx.append(ctx, record{Topic: TopicEvents, Type: typeEventsAccepted, Data: named, At: events[0].At,
-		Meta: metadata{TraceParent: events[0].TraceParent}})
-	if err != nil {
+	if err := tx.append(ctx, named); err != nil {
 		return err
 	}
 	position, err := tx.lastPosition(ctx)

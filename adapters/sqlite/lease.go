@@ -4,12 +4,10 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
-	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -178,28 +176,21 @@ func (tx *Tx) takeLeases(ctx context.Context, leased []dispatch.Leased, request 
 	return nil
 }
 
-// state is the subscription as its last change left it, and its tenant's weight. Where the row is damaged its stream is read,
-// of which the row is but the fold; where that is, too, dispatch.ErrUnreadable comes with what is left to know.
+// state is the subscription as its last change left it, and its tenant's weight. Where it cannot be read dispatch.ErrUnreadable
+// comes with what is left to know.
 func (s *Store) state(ctx context.Context, lane dispatch.Lane) (sub subscription.Subscription, weight int, err error) {
-	left := subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Settings: subscription.Settings{MaxInFlight: subscription.DefaultMaxInFlight}}
-	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &left.Status, &weight) },
+	var status subscription.Status
+	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &status, &weight) },
 		`SELECT s.state, s.status, t.weight FROM subscriptions s JOIN tenants t ON t.tenant_id = s.tenant_id
 		WHERE s.tenant_id = ? AND s.subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
 	if err != nil {
 		return sub, 0, fmt.Errorf("read subscription %s: %w", lane.SubscriptionID, notFound(err, "subscription"))
 	}
-	damage := json.Unmarshal(state, &sub)
-	if damage == nil {
-		return sub, weight, nil
+	sub, err = s.StoredSubscription(ctx, lane, state)
+	if errors.Is(err, dispatch.ErrUnreadable) {
+		sub.Status = status
 	}
-	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
-	if err != nil && !errors.Is(err, compact.ErrUnreadable) {
-		return sub, 0, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
-	}
-	if sub, err = foldSubscription(records); err != nil || len(records) == 0 { // none could be read
-		return left, weight, fmt.Errorf("%w: subscription %s: %w", dispatch.ErrUnreadable, lane.SubscriptionID, damage)
-	}
-	return sub, weight, nil
+	return sub, weight, err
 }
 
 // GiveBack ends leases of deliveries that were not attempted.

@@ -3,9 +3,9 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -16,23 +16,21 @@ const (
 	deliveryRecords = `SELECT position, tenant_id, stream, version FROM records WHERE topic = ? AND position > ? ORDER BY position LIMIT ?`
 	tenantRecords   = `SELECT position, tenant_id, stream, version FROM records INDEXED BY records_by_topic
 		WHERE topic = ? AND position > ? AND position <= ? AND tenant_id = ? ORDER BY position`
-	deliveryStreams = `SELECT ` + storedColumns + ` FROM (SELECT key AS place, value ->> 0 AS owner, value ->> 1 AS name, value ->> 2 AS newest FROM json_each(?)) k
+	deliveryStreams = `SELECT ` + recordColumns + ` FROM (SELECT key AS place, value ->> 0 AS owner, value ->> 1 AS name, value ->> 2 AS newest FROM json_each(?)) k
 		CROSS JOIN records INDEXED BY records_by_stream ON tenant_id = owner AND stream = name AND version > 0 AND version <= newest
 		ORDER BY place, version`
 	endedKeys = `SELECT key_id FROM json_each(?) k CROSS JOIN api_keys ON key_id = k.value WHERE revoked_at IS NOT NULL OR expires_at <= ?`
 )
 
-const deliveryStream = "delivery/"
-
 func scanLive(r *sql.Rows) (l live.Record, err error) {
 	err = r.Scan(&l.Position, &l.Tenant, &l.DeliveryID, &l.Version)
-	l.DeliveryID = strings.TrimPrefix(l.DeliveryID, deliveryStream)
+	l.DeliveryID = records.DeliveryOf(l.DeliveryID)
 	return l, err
 }
 
 // DeliveryHeads has one shard: there is one writer.
 func (s *Store) DeliveryHeads(ctx context.Context) (live.Positions, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHead, TopicDeliveries)
+	return all(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHead, records.TopicDeliveries)
 }
 
 // DeliveryShard is always the one.
@@ -40,45 +38,29 @@ func (s *Store) DeliveryShard(context.Context, tenant.ID) (int, error) { return 
 
 // DeliveryRecords lists records beyond a position, oldest first.
 func (s *Store) DeliveryRecords(ctx context.Context, after live.Positions, limit int) ([]live.Record, error) {
-	return all(ctx, s.db, scanLive, deliveryRecords, TopicDeliveries, after[0], limit)
+	return all(ctx, s.db, scanLive, deliveryRecords, records.TopicDeliveries, after[0], limit)
 }
 
 // TenantDeliveryRecords lists the tenant's records between two positions, oldest first.
 func (s *Store) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error) {
-	return all(ctx, s.db, scanLive, tenantRecords, TopicDeliveries, after, upTo, owner)
+	return all(ctx, s.db, scanLive, tenantRecords, records.TopicDeliveries, after, upTo, owner)
 }
 
 // DeliveryStreams reads the changes of deliveries, each up to a version.
 func (s *Store) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
 	wanted := make([][]any, 0, len(upTo))
 	for key, version := range upTo {
-		wanted = append(wanted, []any{key.Tenant, deliveryStream + key.DeliveryID, version})
+		wanted = append(wanted, []any{key.Tenant, records.DeliveryStream(key.DeliveryID), version})
 	}
 	text, err := list(wanted)
 	if err != nil {
 		return nil, err
 	}
-	records, err := all(ctx, s.db, func(r *sql.Rows) (stored, error) { return scanPacked(r) }, deliveryStreams, text)
+	streams, err := all(ctx, s.db, scanRecord, deliveryStreams, text)
 	if err != nil {
 		return nil, err
 	}
-	streams := make(map[live.Key][]delivery.Change, len(upTo))
-	for _, r := range records {
-		key := live.Key{Tenant: r.Tenant, DeliveryID: strings.TrimPrefix(r.Stream, deliveryStream)}
-		stream := streams[key]
-		if change, err := r.deliveryChange(); err == nil && r.Version == int64(len(stream))+1 {
-			stream = append(stream, change) // up to what is damaged
-		}
-		streams[key] = stream
-	}
-	return streams, nil
-}
-
-func (s stored) deliveryChange() (delivery.Change, error) {
-	if err := s.unpack(); err != nil {
-		return nil, err
-	}
-	return delivery.Decode(s.Type, s.Data)
+	return records.DeliveryStreams(streams), nil
 }
 
 // EndedKeys lists those of the keys that are revoked or have expired.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -15,10 +16,10 @@ const (
 	liveMetrics   = `(SELECT live FROM projections WHERE name = 'metrics')`
 	newestMetrics = `(SELECT newest FROM projections WHERE name = 'metrics')`
 
-	metricsOffset = `SELECT generation, coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = 'metrics/' || generation AND topic = '` + TopicDeliveries + `'), 0)
+	metricsOffset = `SELECT generation, coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = 'metrics/' || generation AND topic = '` + records.TopicDeliveries + `'), 0)
 		FROM (SELECT iif(?1 = 0, live, ?1) AS generation FROM projections WHERE name = 'metrics') AS asked`
 	moveOffset = `INSERT INTO consumer_offsets (consumer_group, topic, position)
-		SELECT 'metrics/' || ?1, '` + TopicDeliveries + `', ?3 FROM projections WHERE name = 'metrics' AND ?1 IN (live, newest)
+		SELECT 'metrics/' || ?1, '` + records.TopicDeliveries + `', ?3 FROM projections WHERE name = 'metrics' AND ?1 IN (live, newest)
 		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = ?3 WHERE position = ?2`
 	beginGeneration = `UPDATE projections SET newest = newest + 1 WHERE name = 'metrics'`
 	goLive          = `UPDATE projections SET live = ?1 WHERE name = 'metrics' AND newest = ?1 AND NOT EXISTS (
@@ -29,13 +30,13 @@ const (
 		AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + newestMetrics + `)`
 	// nextRecords is how many there are, and where the last of them is.
 	nextRecords = `SELECT count(*), coalesce(max(position), 0) FROM (
-		SELECT position FROM records WHERE topic = '` + TopicDeliveries + `' AND position > ?1 ORDER BY position LIMIT ?2) AS next`
+		SELECT position FROM records WHERE topic = '` + records.TopicDeliveries + `' AND position > ?1 ORDER BY position LIMIT ?2) AS next`
 	recordedAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at,
 		coalesce(c.subscription_id, o.subscription_id), coalesce(c.event_type, o.event_type)
 		FROM records r
 		LEFT JOIN closed_deliveries c ON c.tenant_id = r.tenant_id AND c.delivery_id = substr(r.stream, 10)
 		LEFT JOIN open_deliveries o ON c.delivery_id IS NULL AND o.tenant_id = r.tenant_id AND o.delivery_id = substr(r.stream, 10)
-		WHERE r.topic = '` + TopicDeliveries + `' AND r.position > ?1 AND r.position <= ?2 AND r.type IN (SELECT value FROM json_each(?3))
+		WHERE r.topic = '` + records.TopicDeliveries + `' AND r.position > ?1 AND r.position <= ?2 AND r.type IN (SELECT value FROM json_each(?3))
 		AND (c.delivery_id IS NOT NULL OR o.delivery_id IS NOT NULL) ORDER BY r.position`
 	addAttempts = `INSERT INTO attempt_metrics (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = attempts + excluded.attempts`
@@ -71,16 +72,12 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 
 // scanAttempt leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
 func scanAttempt(r *sql.Rows) (a metrics.Attempt, err error) {
-	record, err := scanPacked(r, &a.SubscriptionID, &a.EventType)
+	record, err := scanRecordWith(r, &a.SubscriptionID, &a.EventType)
 	if err != nil {
 		return a, err
 	}
 	a.Tenant = record.Tenant
-	if record.unpack() == nil {
-		if end, _, err := delivery.DecodeEnd(record.Type, record.Data); err == nil {
-			a.End = end
-		}
-	}
+	a.End, _ = record.AttemptEnd()
 	return a, nil
 }
 

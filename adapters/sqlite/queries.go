@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -91,21 +90,6 @@ func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (deliv
 	d, err := one(ctx, s.db, scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2
 		UNION ALL SELECT `+deliveryColumns+`, NULL FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2`, owner, id)
 	return d, notFound(err, "delivery")
-}
-
-// DeliveryChanges reads the delivery's stream.
-func (s *Store) DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error) {
-	records, err := s.db.stream(ctx, owner, "delivery/"+id)
-	if err != nil {
-		return nil, err
-	}
-	changes := make([]delivery.Change, len(records))
-	for i, r := range records {
-		if changes[i], err = delivery.Decode(r.Type, r.Data); err != nil {
-			return nil, fmt.Errorf("position %d: %w", r.Position, err)
-		}
-	}
-	return changes, nil
 }
 
 const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence, set_aside, retried`

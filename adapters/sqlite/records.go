@@ -3,50 +3,25 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"time"
 
-	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// record is a row of the log to be appended.
-type record struct {
-	Topic   string
-	Tenant  tenant.ID
-	Stream  string // empty outside any stream
-	Version int64
-	Type    string
-	Data    []byte
-	Meta    metadata
-	At      time.Time
-}
-
-// metadata is what a record carries beside the change.
-type metadata struct {
-	TraceParent string `json:"traceparent,omitempty"`
-	KeyID       string `json:"keyId,omitempty"`
-	KeyName     string `json:"keyName,omitempty"`
-}
 
 var insertRecords = insertInto("records", "topic, tenant_id, stream, version, type, data, metadata, recorded_at")
 
 // append writes records, small, in their order. A version that its stream has already is refused by the unique
 // index: somebody else was faster.
-func (tx *Tx) append(ctx context.Context, records ...record) error {
-	args := make([]any, 0, len(records)*insertRecords.columns)
-	for _, r := range records {
-		meta, err := json.Marshal(r.Meta)
-		if err != nil {
-			return fmt.Errorf("encode metadata: %w", err)
-		}
-		beside := compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}
-		args = append(args, r.Topic, r.Tenant, r.Stream, r.Version, r.Type, beside.Pack(meta, r.Data), "", r.At.UnixMicro())
+func (tx *Tx) append(ctx context.Context, list ...records.Record) error {
+	args := make([]any, 0, len(list)*insertRecords.columns)
+	for _, r := range list {
+		args = append(args, r.Topic, r.Tenant, r.Stream, r.Version, r.Type, r.Packed().Data, "", r.At.UnixMicro())
 		tx.Appended(r.Topic)
 	}
 	if err := tx.insert(ctx, insertRecords, args); err != nil {
-		return fmt.Errorf("append %d records to the log: %w", len(records), err)
+		return fmt.Errorf("append %d records to the log: %w", len(list), err)
 	}
 	return nil
 }
@@ -64,45 +39,25 @@ func (tx *Tx) lastPosition(ctx context.Context) (position int64, err error) {
 	return position, err
 }
 
-// stored is a change as a stream keeps it.
-type stored struct {
-	Position int64
-	Tenant   tenant.ID
-	Stream   string
-	Version  int64
-	Type     string
-	Data     []byte
-	Metadata []byte
-	At       time.Time
-}
+const recordColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
-const storedColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
+func scanRecord(r *sql.Rows) (records.Record, error) { return scanRecordWith(r) }
 
-func scanStored(r *sql.Rows) (s stored, err error) {
-	if s, err = scanPacked(r); err != nil {
-		return s, err
-	}
-	return s, s.unpack()
-}
-
-// scanPacked leaves data and metadata as they are stored, and scans further columns behind those of a record.
-func scanPacked(r *sql.Rows, more ...any) (s stored, err error) {
+// scanRecordWith leaves data and metadata as they are stored, and scans further columns behind those of a record.
+func scanRecordWith(r *sql.Rows, more ...any) (s records.Record, err error) {
 	var at int64
 	err = r.Scan(append([]any{&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at}, more...)...)
 	s.At = time.UnixMicro(at).UTC()
 	return s, err
 }
 
-func (s *stored) unpack() (err error) {
-	beside := compact.Row{Tenant: string(s.Tenant), Stream: s.Stream, RecordedAt: s.At.UnixMicro()}
-	if s.Metadata, s.Data, err = beside.Unpack(s.Metadata, s.Data); err != nil {
-		err = fmt.Errorf("position %d: %w", s.Position, err)
-	}
-	return err
-}
-
 // stream reads a whole stream, oldest first.
-func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]stored, error) {
-	return all(ctx, db, scanStored, `SELECT `+storedColumns+` FROM records
-		WHERE tenant_id = ? AND stream = ? AND version > 0 ORDER BY version`, owner, stream)
+func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]records.Record, error) {
+	return all(ctx, db, func(r *sql.Rows) (records.Record, error) {
+		s, err := scanRecord(r)
+		if err == nil {
+			err = s.Unpack()
+		}
+		return s, err
+	}, `SELECT `+recordColumns+` FROM records WHERE tenant_id = ? AND stream = ? AND version > 0 ORDER BY version`, owner, stream)
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/oklog/ulid/v2"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -34,7 +35,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		return 0, err
 	}
 	handled, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) },
-		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, FanOutGroup, TopicEvents)
+		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, FanOutGroup, records.TopicEvents)
 	if err != nil {
 		return 0, err
 	}
@@ -105,7 +106,7 @@ func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int6
 		for _, of := range []struct {
 			topic string
 			upTo  int64
-		}{{TopicEvents, handled}, {TopicTests, handled}, {TopicPoison, math.MaxInt64}} { // nobody consumes poison
+		}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // nobody consumes poison
 			n, err := tx.Exec(ctx, oldRecords, of.topic, of.upTo, stamp(before), limit)
 			if err != nil {
 				return fmt.Errorf("purge topic %s: %w", of.topic, err)

@@ -6,14 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// typeEventsRetried is the stored name of the record that names an event again.
-const typeEventsRetried = "events.retried.v1"
 
 // HoldEvent is Event; there is one writer.
 func (s *Store) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
@@ -28,7 +25,7 @@ const (
 
 // FanOutAgain names the event anew; see queries.EventRetryStore.
 func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
-	named, err := json.Marshal([]intake.EventKey{{Tenant: e.Tenant, ID: e.ID}})
+	named, err := records.OfRetried(e, retried)
 	if err != nil {
 		return err
 	}
@@ -45,8 +42,7 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 			e.Tenant, stamp(reconciliation.HourOf(e.AcceptedAt))); err != nil {
 			return fmt.Errorf("take back what was counted of %s: %w", e.ID, err)
 		}
-		meta := metadata{TraceParent: e.TraceParent, KeyID: retried.KeyID, KeyName: retried.KeyName}
-		if err := tx.append(ctx, record{Topic: TopicEvents, Type: typeEventsRetried, Data: named, At: retried.At, Meta: meta}); err != nil {
+		if err := tx.append(ctx, named); err != nil {
 			return err
 		}
 		position, err := tx.lastPosition(ctx)

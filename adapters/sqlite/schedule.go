@@ -3,13 +3,13 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
@@ -62,7 +62,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 
 func (tx *Tx) schedule(ctx context.Context, scheduled []fanout.Scheduled) (err error) {
 	open := make([]any, 0, len(scheduled)*insertOpen.columns)
-	records := make([]record, 0, len(scheduled))
+	changes := make([]records.Record, 0, len(scheduled))
 	for _, d := range scheduled {
 		q := queued{Delivery: d.Delivery, AcceptedAt: d.AcceptedAt, TraceParent: d.TraceParent, Lease: d.Lease}
 		if d.Lease != "" {
@@ -73,29 +73,29 @@ func (tx *Tx) schedule(ctx context.Context, scheduled []fanout.Scheduled) (err e
 		if open, err = openArgs(open, q); err != nil {
 			return fmt.Errorf("encode %s: %w", q.ID, err)
 		}
-		if records, err = changeRecords(records, d.Delivery, 0, d.Changes, d.TraceParent); err != nil {
+		of, err := records.OfDelivery(d.Delivery, 0, d.Changes, d.TraceParent)
+		if err != nil {
 			return fmt.Errorf("encode the changes of %s: %w", q.ID, err)
 		}
+		changes = append(changes, of...)
 	}
 	if err := tx.insert(ctx, insertOpen, open); err != nil {
 		return err
 	}
-	return tx.append(ctx, records...)
+	return tx.append(ctx, changes...)
 }
 
-// TopicPoison is where goes what cannot be handled.
-const TopicPoison = "poison"
-
-// poison marks the event, and puts it on the poison topic. It is outside any stream: handled again, it may come again.
+// records.TopicPoison is where goes what cannot be handled.
+// poison marks the event, and puts it on the poison topic.
 func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
-	data, err := json.Marshal(p)
+	r, err := records.OfPoisoned(p)
 	if err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, `UPDATE events SET set_aside = ? WHERE tenant_id = ? AND event_id = ?`, data, p.Tenant, p.EventID); err != nil {
+	if _, err := tx.Exec(ctx, `UPDATE events SET set_aside = ? WHERE tenant_id = ? AND event_id = ?`, r.Data, p.Tenant, p.EventID); err != nil {
 		return err
 	}
-	return tx.append(ctx, record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, At: p.At})
+	return tx.append(ctx, r)
 }
 
 // Body is the bytes that every attempt of the delivery sends.

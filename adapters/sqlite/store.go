@@ -8,18 +8,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
-)
-
-// Topics of the log.
-const (
-	TopicEvents        = "events"
-	TopicSubscriptions = "subscriptions"
-	TopicDeliveries    = "deliveries"
 )
 
 // Sealer keeps secrets at rest.
@@ -30,12 +24,15 @@ type Sealer interface {
 
 // Store implements what the application needs from a database.
 type Store struct {
+	records.Streams
 	db     *DB
 	sealer Sealer
 }
 
 // NewStore makes the store on a migrated database.
-func NewStore(db *DB, sealer Sealer) *Store { return &Store{db: db, sealer: sealer} }
+func NewStore(db *DB, sealer Sealer) *Store {
+	return &Store{Streams: db.stream, db: db, sealer: sealer}
+}
 
 // InTx runs fn in a transaction that its context carries.
 func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {

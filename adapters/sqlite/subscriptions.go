@@ -1,15 +1,13 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 
-	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -19,36 +17,6 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-const subscriptionStream = "subscription/"
-
-// LoadSubscription folds the stream.
-func (s *Store) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
-	records, err := s.db.stream(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
-	if errors.Is(err, compact.ErrUnreadable) {
-		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
-	}
-	if err != nil {
-		return subscription.Subscription{}, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
-	}
-	if len(records) == 0 {
-		return subscription.Subscription{}, problem.New(problem.NotFound, "There is no such subscription.")
-	}
-	return foldSubscription(records)
-}
-
-func foldSubscription(records []stored) (sub subscription.Subscription, err error) {
-	for _, r := range records {
-		change, err := subscription.Decode(r.Type, r.Data)
-		if err == nil {
-			err = sub.Apply(change)
-		}
-		if err != nil {
-			return sub, fmt.Errorf("%w: position %d: %w", dispatch.ErrUnreadable, r.Position, err)
-		}
-	}
-	return sub, nil
-}
 
 // A stream begins with no row, and moves on from the version that its changes were decided on.
 const (
@@ -78,8 +46,15 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
 		tx.Appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
-		for i, c := range changes {
-			if err := tx.appendSubscription(ctx, after, before.Version+int64(i)+1, c, by); err != nil {
+		appended, err := records.OfSubscription(after, before.Version, changes, by)
+		if err != nil {
+			return err
+		}
+		if err := tx.append(ctx, appended...); err != nil {
+			return err
+		}
+		for _, c := range changes {
+			if err := tx.follow(ctx, after, c); err != nil {
 				return err
 			}
 		}
@@ -87,18 +62,8 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 	})
 }
 
-func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscription, version int64, c subscription.Change, by subscriptions.Actor) error {
-	name, data, err := subscription.Encode(c)
-	if err != nil {
-		return err
-	}
-	err = tx.append(ctx, record{
-		Topic: TopicSubscriptions, Tenant: after.Tenant, Stream: subscriptionStream + after.ID, Version: version, Type: name, Data: data,
-		Meta: metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}, At: after.UpdatedAt,
-	})
-	if err != nil {
-		return err
-	}
+// follow notes what a change asks for: the notice of a rotation's end, and a sweep.
+func (tx *Tx) follow(ctx context.Context, after subscription.Subscription, c subscription.Change) error {
 	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
 	}
@@ -107,7 +72,7 @@ func (tx *Tx) appendSubscription(ctx context.Context, after subscription.Subscri
 		return nil
 	}
 	tx.QueueChanged()
-	_, err = tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, ?)
+	_, err := tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, ?)
 		ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at`,
 		after.Tenant, after.ID, action, stamp(after.UpdatedAt))
 	return err
@@ -136,29 +101,12 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 
 // SubscriptionChanges reads the subscriptions topic; see fanout.Store.
 func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
-	changes, err := all(ctx, s.db, func(r *sql.Rows) (c fanout.SubscriptionChange, err error) {
-		row, err := scanPacked(r)
-		if err != nil {
-			return c, err
-		}
-		c.Position, c.Tenant, c.SubscriptionID, c.Version = row.Position, row.Tenant, strings.TrimPrefix(row.Stream, subscriptionStream), row.Version
-		if c.Unreadable = row.unpack(); c.Unreadable == nil {
-			c.Change, c.Unreadable = subscription.Decode(row.Type, row.Data)
-		}
-		return c, nil
-	}, `SELECT `+storedColumns+` FROM records WHERE topic = '`+TopicSubscriptions+`' AND position > ? AND position <= ?
+	changes, err := all(ctx, s.db, scanRecord, `SELECT `+recordColumns+` FROM records WHERE topic = '`+records.TopicSubscriptions+`' AND position > ? AND position <= ?
 		ORDER BY position LIMIT ?`, after, upTo, limit)
 	if err != nil {
 		return nil, err
 	}
-	for i, c := range changes {
-		if c.Unreadable != nil {
-			if changes[i].Now, err = s.now(ctx, dispatch.Lane{Tenant: c.Tenant, SubscriptionID: c.SubscriptionID}); err != nil {
-				return nil, err
-			}
-		}
-	}
-	return changes, nil
+	return records.SubscriptionChanges(ctx, changes, s.now)
 }
 
 // now is the subscription as its last change left it; nil when it cannot be read.
@@ -172,43 +120,13 @@ func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subs
 
 // SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.
 func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
-	records, err := all(ctx, s.db, func(r *sql.Rows) (stored, error) { return scanPacked(r) }, `SELECT `+storedColumns+` FROM records
+	streams, err := all(ctx, s.db, scanRecord, `SELECT `+recordColumns+` FROM records
 		WHERE tenant_id = ? AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < ?
 		ORDER BY stream, version`, owner, position)
 	if err != nil {
 		return nil, err
 	}
-	var list []subscription.Subscription
-	for len(records) > 0 {
-		n := 1
-		for n < len(records) && records[n].Stream == records[0].Stream {
-			n++
-		}
-		sub, err := s.foldOrNow(ctx, records[:n])
-		if err != nil {
-			return nil, err
-		}
-		if sub != nil && sub.Status != subscription.StatusDeleted {
-			list = append(list, *sub)
-		}
-		records = records[n:]
-	}
-	return list, nil
-}
-
-// foldOrNow folds a stream that is still packed. Where it cannot be read the subscription is as it is now, and nil when that
-// cannot be read either.
-func (s *Store) foldOrNow(ctx context.Context, records []stored) (*subscription.Subscription, error) {
-	var damage error
-	for i := range records {
-		damage = cmp.Or(damage, records[i].unpack())
-	}
-	if damage == nil {
-		if sub, err := foldSubscription(records); err == nil {
-			return &sub, nil
-		}
-	}
-	return s.now(ctx, dispatch.Lane{Tenant: records[0].Tenant, SubscriptionID: strings.TrimPrefix(records[0].Stream, subscriptionStream)})
+	return records.Subscriptions(ctx, streams, s.now)
 }
 
 // Endpoint is where the subscription's deliveries go now, and whether it takes any.

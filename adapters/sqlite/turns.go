@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -27,7 +28,7 @@ const (
 	AND r.position = (SELECT min(d.sequence) FROM deferred_events d WHERE d.tenant_id = next.tenant_id) / 65536`
 
 	// fannedOut is the sequence before which all of a tenant's events are fanned out; ?1 is the tenant.
-	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + TopicEvents + `'), -1)) * 65536,
+	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + records.TopicEvents + `'), -1)) * 65536,
 	coalesce((SELECT min(sequence) FROM deferred_events WHERE tenant_id = ?1), 9223372036854775807))`
 )
 

@@ -6,9 +6,10 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
+
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
 // Tx is a writing transaction, for one user at a time. Rollback alone may come from elsewhere
@@ -19,10 +20,8 @@ type Tx struct {
 	mu     sync.Mutex // held while the connection is used
 	writer *writer
 	done   bool
-	broken error    // a statement was interrupted: SQLite may have rolled back by itself
-	topics []string // appended to
-	queue  bool     // what is due has changed
-	ended  []func(committed bool)
+	broken error // a statement was interrupted: SQLite may have rolled back by itself
+	wakeup.Touched
 }
 
 type txKey struct{}
@@ -82,8 +81,7 @@ func (tx *Tx) Commit() error {
 		return errors.Join(fmt.Errorf("commit: %w", translate(err)), tx.rollback())
 	}
 	tx.release(nil)
-	tx.db.signals.Committed(tx.topics, tx.queue)
-	tx.tell(true)
+	tx.Tell(&tx.db.signals, true)
 	return nil
 }
 
@@ -102,7 +100,7 @@ func (tx *Tx) rollback() error {
 	defer cancel()
 	_, err := tx.writer.conn.ExecContext(ctx, "ROLLBACK")
 	tx.release(err)
-	tx.tell(false)
+	tx.Tell(&tx.db.signals, false)
 	if err != nil {
 		return fmt.Errorf("roll back: %w", err)
 	}
@@ -186,24 +184,4 @@ func (tx *Tx) failed(ctx context.Context, err error) error {
 		tx.broken = fmt.Errorf("the transaction was interrupted: %w", err)
 	}
 	return err
-}
-
-// Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.
-func (tx *Tx) Appended(topic string) {
-	if !slices.Contains(tx.topics, topic) {
-		tx.topics = append(tx.topics, topic)
-	}
-}
-
-// QueueChanged notes that the transaction made deliveries due, so that dispatchers wake up after the commit.
-func (tx *Tx) QueueChanged() { tx.queue = true }
-
-// WhenEnded calls fn once the transaction is durable, or is undone. fn must not block.
-func (tx *Tx) WhenEnded(fn func(committed bool)) { tx.ended = append(tx.ended, fn) }
-
-func (tx *Tx) tell(committed bool) {
-	for _, fn := range tx.ended {
-		fn(committed)
-	}
-	tx.ended = nil
 }

@@ -1,0 +1,80 @@
+package records
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+const deliveryStream = "delivery/"
+
+// DeliveryStream names the stream of a delivery.
+func DeliveryStream(id string) string { return deliveryStream + id }
+
+// DeliveryOf is the delivery whose stream has the name.
+func DeliveryOf(stream string) (id string) { return strings.TrimPrefix(stream, deliveryStream) }
+
+// OfDelivery are the changes that lead from a version of a delivery to what it is.
+func OfDelivery(after delivery.Delivery, version int64, changes []delivery.Change, traceParent string) ([]Record, error) {
+	list, meta := make([]Record, len(changes)), metadata{TraceParent: traceParent}.encode()
+	for i, c := range changes {
+		name, data, err := delivery.Encode(c)
+		if err != nil {
+			return nil, err
+		}
+		list[i] = Record{
+			Topic: TopicDeliveries, Tenant: after.Tenant, Stream: DeliveryStream(after.ID), Version: version + int64(i) + 1,
+			Type: name, Data: data, Metadata: meta, At: after.UpdatedAt,
+		}
+	}
+	return list, nil
+}
+
+// DeliveryChanges reads the delivery's stream.
+func (read Streams) DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error) {
+	stream, err := read(ctx, owner, DeliveryStream(id))
+	if err != nil {
+		return nil, err
+	}
+	changes := make([]delivery.Change, len(stream))
+	for i, r := range stream {
+		if changes[i], err = delivery.Decode(r.Type, r.Data); err != nil {
+			return nil, fmt.Errorf("position %d: %w", r.Position, err)
+		}
+	}
+	return changes, nil
+}
+
+// DeliveryStreams are the changes in packed streams, whose records are in order: each up to what is damaged.
+func DeliveryStreams(list []Record) map[live.Key][]delivery.Change {
+	streams := map[live.Key][]delivery.Change{}
+	for _, r := range list {
+		key := live.Key{Tenant: r.Tenant, DeliveryID: DeliveryOf(r.Stream)}
+		stream := streams[key]
+		if change, err := r.deliveryChange(); err == nil && r.Version == int64(len(stream))+1 {
+			stream = append(stream, change)
+		}
+		streams[key] = stream
+	}
+	return streams
+}
+
+func (r Record) deliveryChange() (delivery.Change, error) {
+	if err := r.Unpack(); err != nil {
+		return nil, err
+	}
+	return delivery.Decode(r.Type, r.Data)
+}
+
+// AttemptEnd is what a packed record says of an attempt; false where it is damaged.
+func (r Record) AttemptEnd() (delivery.End, bool) {
+	if r.Unpack() != nil {
+		return delivery.End{}, false
+	}
+	end, _, err := delivery.DecodeEnd(r.Type, r.Data)
+	return end, err == nil
+}

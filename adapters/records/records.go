@@ -1,0 +1,76 @@
+// Package records is what the records of the log say, whichever database keeps them: under which names they are stored, what
+// is in them, and what is read out of a stream. How they are written and found is the matter of adapters/sqlite and
+// adapters/postgres.
+package records
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Topics of the log.
+const (
+	TopicEvents        = "events"
+	TopicSubscriptions = "subscriptions"
+	TopicDeliveries    = "deliveries"
+	// TopicTests holds the samples that admins asked for.
+	TopicTests = "tests"
+	// TopicPoison is where goes what cannot be handled.
+	TopicPoison = "poison"
+)
+
+// Record is a row of the log.
+type Record struct {
+	Position int64  // 0 until it is appended
+	Topic    string // empty where its reader knows it
+	Tenant   tenant.ID
+	Stream   string // empty outside any stream
+	Version  int64
+	Type     string
+	Data     []byte
+	Metadata []byte
+	At       time.Time
+}
+
+func (r Record) beside() compact.Row {
+	return compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}
+}
+
+// Packed has metadata and data in the data column, small.
+func (r Record) Packed() Record {
+	r.Data, r.Metadata = r.beside().Pack(r.Metadata, r.Data), []byte{}
+	return r
+}
+
+// Unpack reads data and metadata as they are stored, packed or not.
+func (r *Record) Unpack() (err error) {
+	if r.Metadata, r.Data, err = r.beside().Unpack(r.Metadata, r.Data); err != nil {
+		err = fmt.Errorf("position %d: %w", r.Position, err)
+	}
+	return err
+}
+
+// metadata is what a record carries beside its data.
+type metadata struct {
+	TraceParent string `json:"traceparent,omitempty"`
+	KeyID       string `json:"keyId,omitempty"`
+	KeyName     string `json:"keyName,omitempty"`
+}
+
+func (m metadata) encode() []byte {
+	encoded, _ := json.Marshal(m) // of texts alone: it cannot fail
+	return encoded
+}
+
+func metadataOf(by subscriptions.Actor) []byte {
+	return metadata{TraceParent: by.TraceParent, KeyID: by.KeyID, KeyName: by.KeyName}.encode()
+}
+
+// Streams reads a whole stream of the log, oldest first; compact.ErrUnreadable when one of its records is damaged.
+type Streams func(ctx context.Context, owner tenant.ID, stream string) ([]Record, error)

@@ -1,0 +1,61 @@
+package records_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
+
+// TestWhatIsStoredKeepsItsNames holds what databases out there have: a name that changes makes their records unreadable.
+func TestWhatIsStoredKeepsItsNames(t *testing.T) {
+	at := time.Date(2026, 6, 18, 16, 40, 0, 0, time.UTC)
+	by := subscriptions.Actor{KeyID: "key_1", KeyName: "ERP", TraceParent: "00-1"}
+	key := intake.EventKey{Tenant: "acme", ID: "evt_1"}
+	exchange := subscriptions.Exchange{Tenant: "acme", DeliveryID: "dlv_1", At: at, Outcome: &delivery.Outcome{}}
+	var all []records.Record
+	add := func(list []records.Record, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, list...)
+	}
+	one := func(r records.Record, err error) { add([]records.Record{r}, err) }
+	add(records.OfSubscription(subscription.Subscription{ID: "sub_1", Tenant: "acme", UpdatedAt: at}, 1,
+		[]subscription.Change{subscription.Paused{}, subscription.Deleted{}}, by))
+	add(records.OfDelivery(delivery.Delivery{ID: "dlv_1", Tenant: "acme", UpdatedAt: at}, 2, []delivery.Change{delivery.Parked{}}, "00-2"))
+	one(records.OfAccepted([]intake.EventKey{key}, at, "00-3"))
+	one(records.OfRetried(queries.Event{ID: key.ID, Tenant: key.Tenant, TraceParent: "00-4"}, queries.Retried{At: at, KeyID: "key_1", KeyName: "ERP"}))
+	one(records.OfPoisoned(fanout.Poisoned{Tenant: "acme", EventID: "evt_1", At: at}))
+	one(records.OfTest(exchange, by))
+	one(records.OfTestEnd(exchange))
+	got := make([]string, len(all))
+	for i, r := range all {
+		packed := r.Packed()
+		if err := packed.Unpack(); err != nil || string(packed.Data) != string(r.Data) || string(packed.Metadata) != string(r.Metadata) {
+			t.Errorf("%s is packed as %s and %s: %v", r.Type, packed.Metadata, packed.Data, err)
+		}
+		got[i] = fmt.Sprintf("%s %q %q %d %s %s %s", r.Topic, r.Tenant, r.Stream, r.Version, r.Type, r.Metadata, r.At.Format(time.RFC3339))
+	}
+	const who = `{"traceparent":"00-1","keyId":"key_1","keyName":"ERP"} 2026-06-18T16:40:00Z`
+	if want := []string{
+		`subscriptions "acme" "subscription/sub_1" 2 subscription.paused.v1 ` + who,
+		`subscriptions "acme" "subscription/sub_1" 3 subscription.deleted.v1 ` + who,
+		`deliveries "acme" "delivery/dlv_1" 3 delivery.parked.v1 {"traceparent":"00-2"} 2026-06-18T16:40:00Z`,
+		`events "" "" 0 events.accepted.v1 {"traceparent":"00-3"} 2026-06-18T16:40:00Z`,
+		`events "" "" 0 events.retried.v1 {"traceparent":"00-4","keyId":"key_1","keyName":"ERP"} 2026-06-18T16:40:00Z`,
+		`poison "acme" "" 0 event.poisoned.v1 {} 2026-06-18T16:40:00Z`,
+		`tests "acme" "test/dlv_1" 1 subscription.test_requested.v1 ` + who,
+		`tests "acme" "test/dlv_1" 2 subscription.test_ended.v1 {} 2026-06-18T16:40:00Z`,
+	}; !slices.Equal(got, want) {
+		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}

@@ -1,0 +1,33 @@
+package wakeup
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestTheEndOfATransactionIsToldOnce(t *testing.T) {
+	signals := &Signals{}
+	topic, queue := signals.WatchTopic("a"), signals.WatchQueue()
+	var told []bool
+	for _, committed := range []bool{false, true} {
+		tx := &Touched{}
+		tx.Appended("a")
+		tx.Appended("a")
+		tx.QueueChanged()
+		tx.WhenEnded(func(committed bool) { told = append(told, committed) })
+		if !slices.Equal(tx.Topics, []string{"a"}) || !tx.Queue {
+			t.Errorf("touched %v and the queue %t", tx.Topics, tx.Queue)
+		}
+		tx.Tell(signals, committed)
+		if heard(topic) != committed || heard(queue) != committed {
+			t.Errorf("committed is %t, and that is not what its watchers hear", committed)
+		}
+		tx.Tell(signals, !committed)
+		if heard(topic) || heard(queue) {
+			t.Error("the end was told twice")
+		}
+	}
+	if !slices.Equal(told, []bool{false, true}) {
+		t.Errorf("told %v", told)
+	}
+}
