@@ -136,20 +136,21 @@ func (b *logBook) trouble() error {
 	return nil
 }
 
-// poll asks ok again and again until it says yes.
+// poll asks ok again and again until it says yes. To ask takes a fifth of the time at most, so that what is waited for has the rest.
 func poll(within time.Duration, ok func() bool) error {
 	deadline := time.NewTimer(within)
 	defer deadline.Stop()
-	again := time.NewTicker(5 * time.Millisecond)
-	defer again.Stop()
-	for !ok() {
+	for {
+		asked := time.Now()
+		if ok() {
+			return nil
+		}
 		select {
-		case <-again.C:
+		case <-time.After(min(max(5*time.Millisecond, 4*time.Since(asked)), 250*time.Millisecond)):
 		case <-deadline.C:
 			return fmt.Errorf("not within %s", within)
 		}
 	}
-	return nil
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {
