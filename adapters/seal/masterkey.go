@@ -16,7 +16,7 @@ import (
 )
 
 // ErrKMS refuses the URI of a key management service.
-var ErrKMS = errors.New("a KMS URI as master key is not supported by this build: give 32 bytes in base64")
+var ErrKMS = errors.New("a KMS URI as master key is not supported, since no KMS client is built in: give the key itself, 32 bytes in base64 (44 characters, like those of openssl rand -base64 32), for instance from the secret store that starts the process")
 
 // ErrKeyForm is the answer to a text that is no master key. It does not quote the text.
 var ErrKeyForm = errors.New("a master key is the standard base64 of 32 bytes (44 characters); several are separated by commas, the newest first")

@@ -279,3 +279,32 @@ func TestEventTypes(t *testing.T) {
 	}
 	h.call(h.reader, "GET", "/v1/event-types/visit_report.lost", "").expect(404).refused("not_found")
 }
+
+// What is wrong with a body comes in one answer, whether its schema says so or a rule.
+func TestAllThatIsWrongWithASubscriptionComesAtOnce(t *testing.T) {
+	h := newHarness(t)
+	one := "/v1/subscriptions/" + h.subscribe()
+	const wrong = `"name":7,"url":"ftp://a.example","eventTypes":["*","visit_report"],"retrySchedule":["soon","100h"],"timeoutSeconds":"10","maxInFlight":0`
+	for _, made := range []answer{
+		h.call(h.admin, "POST", "/v1/subscriptions", "{"+wrong+"}"), h.call(h.admin, "PATCH", one, "{"+wrong+"}"),
+	} {
+		got := made.expect(400).refused("validation_failed", "name", "url", "eventTypes[1]", "retrySchedule[0]", "retrySchedule[1]", "timeoutSeconds", "maxInFlight")
+		for field, messages := range got.json()["errors"].(map[string]any) {
+			if len(messages.([]any)) != 1 {
+				t.Errorf("%s is refused by %v", field, messages)
+			}
+		}
+		if n := len(got.json()["errors"].(map[string]any)); n != 7 {
+			t.Errorf("%d fields are refused: %s", n, got.body)
+		}
+	}
+	// The form of one and the rule of another, with nothing that the schema refuses.
+	got := h.call(h.admin, "PATCH", one, `{"retrySchedule":["soon","1ms"],"url":"ftp://a.example"}`).expect(400)
+	got.refused("validation_failed", "retrySchedule[0]", "retrySchedule[1]", "url")
+	// What was not sent is not refused, but for what a new one needs.
+	got = h.call(h.admin, "POST", "/v1/subscriptions", `{"retrySchedule":["100h"]}`).expect(400)
+	got.refused("validation_failed", "name", "url", "eventTypes", "retrySchedule[0]")
+	if n := len(h.call(h.admin, "PATCH", one, `{"maxInFlight":0,"payloadOptions":{"summaryPreview":null}}`).expect(400).json()["errors"].(map[string]any)); n != 2 {
+		t.Errorf("%d fields are refused, of two", n)
+	}
+}

@@ -23,6 +23,7 @@ const (
 	// maxPathLength bounds what an answer repeats of the names that a caller made up, in bytes.
 	maxPathLength = 200
 	wholeBody     = "body"
+	wrongForm     = "has a value of the wrong type or form"
 )
 
 // strictJSON is the format of all bodies: duplicate names, invalid UTF-8, data behind the value, deep
@@ -98,7 +99,7 @@ func asDecodeError(err error, prefix string) error {
 	case errors.As(err, &syntactic):
 		return &decodeError{problem.InvalidRequest, pathOf(prefix, syntactic.JSONPointer), syntaxMessage(syntactic)}
 	case errors.As(err, &semantic):
-		return &decodeError{problem.ValidationFailed, pathOf(prefix, semantic.JSONPointer), "has a value of the wrong type or form"}
+		return &decodeError{problem.ValidationFailed, pathOf(prefix, semantic.JSONPointer), wrongForm}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return &decodeError{problem.InvalidRequest, pathOf(prefix, ""), "ends in the middle of the JSON"}
 	default:

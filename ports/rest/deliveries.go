@@ -173,11 +173,13 @@ func (a *API) retryDelivery(ctx context.Context, in *deliveryInput) (*DeliveryOu
 			return nil, noDelivery()
 		}
 	}
-	after, err := a.Retries.Retry(ctx, ownerOf(ctx), in.ID)
-	if err != nil {
-		return nil, err
-	}
-	return &DeliveryOutput{viewDelivery(after)}, nil
+	return once(ctx, a, http.StatusAccepted, func(ctx context.Context) (*DeliveryOutput, error) {
+		after, err := a.Retries.Retry(ctx, ownerOf(ctx), in.ID)
+		if err != nil {
+			return nil, err
+		}
+		return &DeliveryOutput{viewDelivery(after)}, nil
+	})
 }
 
 func viewDelivery(d delivery.Delivery) Delivery {

@@ -27,8 +27,15 @@ func (a *API) routeDocs() {
 	registerRaw(a, page, func(ctx huma.Context) error {
 		return docsFile("index.html", fiber.MIMETextHTMLCharsetUTF8)(humafiber.Unwrap(ctx))
 	})
+	a.app.Get("/", a.welcome)
 	a.app.Get("/docs/docs.css", docsFile("docs.css", "text/css; charset=utf-8"))
 	a.app.Get("/docs/docs.js", docsFile("docs.js", "text/javascript; charset=utf-8"))
+}
+
+// welcome leads who knows no more than the address to the documents.
+func (a *API) welcome(c *fiber.Ctx) error {
+	c.Set(fiber.HeaderContentType, contentTypeJSON)
+	return writeJSON(c, map[string]string{"service": "Ordinavo Webhooks", "version": a.Version, "docs": "/docs", "openapi": "/openapi.json", "asyncapi": "/asyncapi.json"})
 }
 
 // routeDocument serves a document that is encoded when all routes are there.

@@ -60,3 +60,21 @@ func TestDocsReferences(t *testing.T) {
 		}
 	}
 }
+
+// Who knows nothing but the address, or has a path wrong, is led to the documents.
+func TestTheDocumentsAreFound(t *testing.T) {
+	h := newHarness(t)
+	links := h.call("", "GET", "/", "").expect(http.StatusOK).json()
+	for _, name := range []string{"docs", "openapi", "asyncapi"} {
+		path, _ := links[name].(string)
+		h.call("", "GET", path, "").expect(http.StatusOK)
+	}
+	if links["service"] != "Ordinavo Webhooks" || links["version"] == "" {
+		t.Errorf("it says %v", links)
+	}
+	for _, wrong := range [][2]string{{"GET", "/v1/nowhere"}, {"GET", "/v1"}, {"DELETE", "/v1/events"}, {"POST", "/"}} {
+		if got := h.call("", wrong[0], wrong[1], "").expect(http.StatusNotFound).refused("not_found"); !strings.Contains(got.text("detail"), "GET /docs") {
+			t.Errorf("%s %s leads nowhere: %s", wrong[0], wrong[1], got.body)
+		}
+	}
+}

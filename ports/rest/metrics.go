@@ -38,13 +38,15 @@ type Latency struct {
 type DeliveryMetricsOutput struct{ Body DeliveryMetrics }
 
 type deliveryMetricsInput struct {
-	Since          time.Time `query:"since" doc:"RFC 3339, inclusive, taken down to the minute; a day before until when it is absent."`
-	Until          time.Time `query:"until" doc:"RFC 3339, exclusive, taken up to the minute; now when it is absent."`
-	Interval       string    `query:"interval" maxLength:"20" doc:"Whole minutes, like 5m or 24h; 1h when it is absent."`
+	Since          time.Time `query:"since" doc:"RFC 3339, inclusive, taken down to where its interval begins; a day before until when it is absent."`
+	Until          time.Time `query:"until" doc:"RFC 3339, exclusive, taken up to where its interval ends; now when it is absent."`
+	Interval       string    `query:"interval" maxLength:"20" doc:"Whole minutes up to 8784h, like 5m or 24h; 1h when it is absent."`
 	SubscriptionID string    `query:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
 }
 
 const metricsDescription = `Attempts by the time at which they ended, from a projection of the log that follows within seconds. Percentiles are within 5%.
+Intervals begin at round times, whenever one asks: those of 5m at :00, :05 and so on, those of 24h at midnight UTC, those of 168h on Mondays. The first and
+the last one are whole, so that since and until in the answer may be further apart than what was asked for.
 Kept as long as attempts are. An answer has at most 2,000 intervals.`
 
 func (a *API) routeMetrics() {
@@ -76,7 +78,10 @@ func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*D
 	return &DeliveryMetricsOutput{view}, nil
 }
 
-const maxIntervals = 2000
+const (
+	maxIntervals = 2000
+	maxInterval  = 366 * 24 * time.Hour
+)
 
 func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error) {
 	if err := (Period{in.Since, in.Until}).check(); err != nil {
@@ -84,8 +89,8 @@ func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error
 	}
 	q = metrics.Query{SubscriptionID: in.SubscriptionID, Since: in.Since, Until: in.Until, Interval: time.Hour}
 	if in.Interval != "" {
-		if q.Interval, err = time.ParseDuration(in.Interval); err != nil || q.Interval < metrics.Grain || q.Interval%metrics.Grain != 0 {
-			return q, invalid("interval", "must be whole minutes, like 5m or 24h")
+		if q.Interval, err = time.ParseDuration(in.Interval); err != nil || q.Interval < metrics.Grain || q.Interval > maxInterval || q.Interval%metrics.Grain != 0 {
+			return q, invalid("interval", "must be whole minutes up to 8784h, like 5m or 24h")
 		}
 	}
 	if q.Until.IsZero() {
@@ -94,10 +99,13 @@ func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error
 	if q.Since.IsZero() {
 		q.Since = q.Until.Add(-24 * time.Hour)
 	}
-	q.Since, q.Until = q.Since.UTC().Truncate(metrics.Grain), q.Until.UTC().Add(metrics.Grain-1).Truncate(metrics.Grain)
+	// Truncate counts from a Monday's midnight, so that weeks begin on Mondays.
+	q.Since, q.Until = q.Since.UTC().Truncate(q.Interval), q.Until.UTC().Add(q.Interval-1).Truncate(q.Interval)
 	switch {
 	case q.Until.Before(q.Since):
 		return q, invalid("since", "is after until")
+	case q.Until.Year() > 9999: // which is no time that JSON can hold
+		return q, invalid("until", "is in an interval that ends beyond the year 9999")
 	case q.Until.Sub(q.Since)/q.Interval > maxIntervals:
 		return q, invalid("interval", "makes more than 2,000 intervals of this time")
 	}

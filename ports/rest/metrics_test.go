@@ -2,6 +2,7 @@ package rest_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -43,7 +44,20 @@ func TestDeliveryMetrics(t *testing.T) {
 	}
 	h.call(h.bound, "GET", path+"?subscriptionId=sub_1", "").expect(http.StatusNotFound)
 	h.call(h.reader, "GET", path, "").expect(http.StatusForbidden)
-	for _, query := range []string{"interval=90s", "interval=0s", "interval=-1m", "interval=x", "subscriptionId=x", "since=x", "since=2026-07-02T00:00:00Z&until=2026-07-01T00:00:00Z",
+	// Two calls at different moments have the same borders.
+	for query, want := range map[string]string{
+		"since=2026-07-01T10:07:30Z&until=2026-07-01T11:59:01Z&interval=30m":        "2026-07-01T10:00:00Z to 2026-07-01T12:00:00Z",
+		"since=2026-07-01T10:29:59Z&until=2026-07-01T12:00:00Z&interval=30m":        "2026-07-01T10:00:00Z to 2026-07-01T12:00:00Z",
+		"since=2026-07-01T10:29:59%2B02:00&until=2026-07-01T10:29:59Z&interval=24h": "2026-07-01T00:00:00Z to 2026-07-02T00:00:00Z",
+		"since=2026-07-01T10:29:59Z&until=2026-07-01T10:29:59Z&interval=168h":       "2026-06-29T00:00:00Z to 2026-07-06T00:00:00Z",
+		"since=2026-07-01T10:29:59Z&until=2026-07-01T10:30:01Z&interval=1m":         "2026-07-01T10:29:00Z to 2026-07-01T10:31:00Z",
+	} {
+		got := h.call(h.admin, "GET", path+"?"+query, "").expect(http.StatusOK).json()
+		if borders := fmt.Sprint(got["since"], " to ", got["until"]); borders != want {
+			t.Errorf("%s is of %s, want %s", query, borders, want)
+		}
+	}
+	for _, query := range []string{"interval=8785h", "since=9999-12-31T23:00:00Z&until=9999-12-31T23:59:00Z&interval=24h", "interval=90s", "interval=0s", "interval=-1m", "interval=x", "subscriptionId=x", "since=x", "since=2026-07-02T00:00:00Z&until=2026-07-01T00:00:00Z",
 		"since=2030-01-01T00:00:00Z", "since=2025-01-01T00:00:00Z&interval=1m"} {
 		h.call(h.admin, "GET", path+"?"+query, "").expect(http.StatusBadRequest)
 	}

@@ -101,17 +101,32 @@ func TestARequestThatWasGivenUpIsNotAcceptedLate(t *testing.T) {
 
 // What must not be made twice is kept with its answer, and answered as it was when the request comes again.
 func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
-	for name, path := range map[string][2]string{
-		"a subscription":  {"/v1/subscriptions", newSubscription},
-		"a key":           {"/v1/api-keys", `{"name":"ERP","scopes":["webhooks.read"]}`},
-		"a secret":        {"/v1/subscriptions/{sub}/rotate-secret", `{"overlapHours": 24}`},
-		"a replay":        {"/v1/subscriptions/{sub}/replay", `{"mode":"original"}`},
-		"retries in bulk": {"/v1/deliveries/retry", `{}`},
+	for name, c := range map[string]struct {
+		method, path, body string
+		ends               bool // the next one is refused
+	}{
+		"a subscription":  {"POST", "/v1/subscriptions", newSubscription, false},
+		"a key":           {"POST", "/v1/api-keys", `{"name":"ERP","scopes":["webhooks.read"]}`, false},
+		"a secret":        {"POST", "/v1/subscriptions/{sub}/rotate-secret", `{"overlapHours": 24}`, true},
+		"a replay":        {"POST", "/v1/subscriptions/{sub}/replay", `{"mode":"original"}`, false},
+		"retries in bulk": {"POST", "/v1/deliveries/retry", `{}`, false},
+		"a pause":         {"POST", "/v1/subscriptions/{sub}/pause", `{"reason":"away"}`, false},
+		"a deletion":      {"DELETE", "/v1/subscriptions/{sub}", "", true},
+		"a retry":         {"POST", "/v1/deliveries/{dlv}/retry", "", false},
+		"a tenant":        {"POST", "/v1/tenants", `{"tenantId":"tenant-9","name":"Nine"}`, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHarness(t)
-			at := strings.Replace(path[0], "{sub}", h.subscribe(), 1)
-			post := func(key string) answer { return h.call(h.admin, "POST", at, path[1], "Idempotency-Key", key) }
+			sub, key := h.subscribe(), h.admin
+			h.dead(sub, 1)
+			h.store.deliveries[0].Attempts, h.store.deliveries[0].Version = 1, 2
+			at := strings.NewReplacer("{sub}", sub, "{dlv}", h.store.deliveries[0].ID).Replace(c.path)
+			if name == "a tenant" {
+				key = h.platform
+			}
+			post := func(idempotencyKey string) answer {
+				return h.call(key, c.method, at, c.body, "Idempotency-Key", idempotencyKey)
+			}
 			before := h.store.writes
 			h.store.dies = true
 			post("k").expect(500)
@@ -121,8 +136,14 @@ func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
 			if again.status/100 != 2 || again.header.Get("Idempotency-Replayed") != "true" || h.store.writes != made || made == before {
 				t.Errorf("again: %d %v %s; there were %d, then %d, and are %d", again.status, again.header, again.body, before, made, h.store.writes)
 			}
-			if name == "a secret" {
-				return // the next one is refused while this one is new
+			if n := h.store.guarded.Load(); n > 0 {
+				t.Errorf("%d URLs were looked up inside a transaction", n)
+			}
+			if c.ends {
+				if got := post("other"); got.status < 400 {
+					t.Errorf("once more: %d %s", got.status, got.body)
+				}
+				return
 			}
 			fresh := post("other")
 			replayed := post("other")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"reflect"
 
 	"github.com/gofiber/fiber/v2"
@@ -38,13 +39,17 @@ func once[O any](ctx context.Context, a *API, status int, do func(ctx context.Co
 
 // answerOf is an output as huma will write it.
 func (a *API) answerOf(status int, out any) (*idempotency.Answer, error) {
-	answer := &idempotency.Answer{Status: status, Header: map[string]string{fiber.HeaderContentType: contentTypeJSON}}
+	answer := &idempotency.Answer{Status: status, Header: map[string]string{}}
 	value := reflect.ValueOf(out).Elem()
 	for _, field := range reflect.VisibleFields(value.Type()) {
 		if name := field.Tag.Get("header"); name != "" {
 			answer.Header[name] = value.FieldByIndex(field.Index).String()
 		}
 	}
+	if status == http.StatusNoContent {
+		return answer, nil
+	}
+	answer.Header[fiber.HeaderContentType] = contentTypeJSON
 	var body bytes.Buffer
 	if err := a.huma.Marshal(&body, contentTypeJSON, value.FieldByName("Body").Interface()); err != nil {
 		return nil, fmt.Errorf("encode an answer: %w", err)

@@ -37,9 +37,14 @@ type operation struct {
 	example any
 	// maxBody is in bytes; 0 for 1 MiB.
 	maxBody int64
+	// rules says what else is wrong with a body that its schema refuses; nil for a route whose schema says it all.
+	rules func(body []byte) error
 	// produces is the media type of an answer that the route streams; empty for JSON.
 	produces string
 }
+
+// metadataRules is where a route's description has its rules.
+const metadataRules = "rules"
 
 func (o operation) writes() bool { return o.method != http.MethodGet }
 
@@ -51,7 +56,7 @@ func (o operation) describe(a *API) huma.Operation {
 	described := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Tags: []string{o.tag}, Summary: o.summary, Description: o.description,
 		DefaultStatus: o.status, MaxBodyBytes: o.maxBody, BodyReadTimeout: -1, Responses: map[string]*huma.Response{},
-		Security: []map[string][]string{}, Metadata: map[string]any{},
+		Security: []map[string][]string{}, Metadata: map[string]any{metadataRules: o.rules},
 	}
 	for _, status := range o.errorStatuses() {
 		described.Responses[strconv.Itoa(status)] = sharedResponse(a.huma.OpenAPI().Components, status, o.keeps())

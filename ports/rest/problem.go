@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
 	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
@@ -103,8 +104,10 @@ func refusal(err error) *problem.Error {
 
 func fiberRefusal(err *fiber.Error) *problem.Error {
 	switch err.Code {
-	case http.StatusNotFound, http.StatusMethodNotAllowed:
-		return problem.New(problem.NotFound, "There is no such route, or not with this method.")
+	case http.StatusNotFound:
+		return problem.New(problem.NotFound, "There is no such route; GET /docs shows those that there are.")
+	case http.StatusMethodNotAllowed:
+		return problem.New(problem.NotFound, "This route does not take this method; GET /docs shows those that there are.")
 	case http.StatusRequestEntityTooLarge:
 		return problem.New(problem.PayloadTooLarge, "The body is larger than %d bytes.", maxBody)
 	case http.StatusRequestHeaderFieldsTooLarge:
@@ -164,12 +167,40 @@ func init() {
 		if status == http.StatusInternalServerError && len(causes) == 1 {
 			err = causes[0] // what a handler returned
 		}
+		if rules, _ := ctx.Operation().Metadata[metadataRules].(func([]byte) error); rules != nil && status == http.StatusUnprocessableEntity {
+			err = joinFields(err, rules(humafiber.Unwrap(ctx).Body()), func(string) bool { return true })
+		}
 		p := problemOf(ctx.Context(), err)
 		if seconds := retryAfter(p.Status, err); seconds != "" {
 			ctx.SetHeader(fiber.HeaderRetryAfter, seconds)
 		}
 		return p
 	}
+}
+
+// joinFields adds to a refusal what another one says of fields, as far as it concerns them and they are not refused already.
+func joinFields(refused, more error, concerns func(path string) bool) error {
+	var first, second *problem.Error
+	if !errors.As(more, &second) {
+		return refused
+	}
+	joined := problem.Error{Code: second.Code, Detail: second.Detail, Fields: map[string][]string{}}
+	if errors.As(refused, &first) {
+		joined = *first
+		joined.Fields = maps.Clone(first.Fields)
+	}
+	for path, messages := range second.Fields {
+		within := func(known string) bool {
+			return known == path || strings.HasPrefix(known, path+"[") || strings.HasPrefix(known, path+".")
+		}
+		if concerns(path) && !slices.ContainsFunc(slices.Collect(maps.Keys(joined.Fields)), within) {
+			joined.Fields[path] = messages
+		}
+	}
+	if len(joined.Fields) == 0 {
+		return refused
+	}
+	return &joined
 }
 
 // humaRefusal gives what huma refuses by itself the form of the contract.

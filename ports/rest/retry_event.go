@@ -31,10 +31,12 @@ func (a *API) routeRetryEvent() {
 }
 
 func (a *API) retryEvent(ctx context.Context, in *eventInput) (*EventDetailOutput, error) {
-	if err := a.EventRetries.Retry(ctx, ownerOf(ctx), in.ID, a.actor(ctx)); err != nil {
-		return nil, err
-	}
-	return a.getEvent(ctx, in)
+	return once(ctx, a, http.StatusAccepted, func(ctx context.Context) (*EventDetailOutput, error) {
+		if err := a.EventRetries.Retry(ctx, ownerOf(ctx), in.ID, a.actor(ctx)); err != nil {
+			return nil, err
+		}
+		return a.getEvent(ctx, in) // it is not fanned out yet: there is not much to read
+	})
 }
 
 func viewSetAside(p *fanout.Poisoned) *SetAside {

@@ -92,7 +92,9 @@ func (a *API) pause(ctx context.Context, in *pauseInput) (*SubscriptionOutput, e
 	if !cleanText(reason) {
 		return nil, invalid("reason", "has a control character")
 	}
-	return a.subscriptionOutput(a.Subscriptions.Pause(ctx, l, version, reason, a.actor(ctx)))
+	return a.changeOnce(ctx, func(ctx context.Context) (subscription.Subscription, error) {
+		return a.Subscriptions.Pause(ctx, l, version, reason, a.actor(ctx))
+	})
 }
 
 func (a *API) resume(ctx context.Context, in *resumeInput) (*SubscriptionOutput, error) {
@@ -101,7 +103,9 @@ func (a *API) resume(ctx context.Context, in *resumeInput) (*SubscriptionOutput,
 		return nil, err
 	}
 	skip := in.Body != nil && in.Body.SkipParked
-	return a.subscriptionOutput(a.Subscriptions.Resume(ctx, l, version, skip, a.actor(ctx)))
+	return a.changeOnce(ctx, func(ctx context.Context) (subscription.Subscription, error) {
+		return a.Subscriptions.Resume(ctx, l, version, skip, a.actor(ctx))
+	})
 }
 
 func (a *API) rotateSecret(ctx context.Context, in *rotateInput) (*SecretOutput, error) {
@@ -123,7 +127,9 @@ func (a *API) completeRotation(ctx context.Context, in *changeInput) (*Subscript
 	if err != nil {
 		return nil, err
 	}
-	return a.subscriptionOutput(a.Subscriptions.CompleteRotation(ctx, l, version, a.actor(ctx)))
+	return a.changeOnce(ctx, func(ctx context.Context) (subscription.Subscription, error) {
+		return a.Subscriptions.CompleteRotation(ctx, l, version, a.actor(ctx))
+	})
 }
 
 func (a *API) test(ctx context.Context, in *testInput) (*TestOutput, error) {

@@ -138,7 +138,10 @@ func (p SubscriptionPatch) applyTo(to *subscription.Settings, schedule []time.Du
 
 func (o optional[T]) durations(fields problem.Fields) []time.Duration {
 	texts, _ := any(o.value).([]string)
-	if !o.set || o.null {
+	if o.wrong {
+		fields.Add("retrySchedule", wrongForm)
+	}
+	if !o.set || o.null || o.wrong {
 		return nil
 	}
 	delays := make([]time.Duration, 0, len(texts))
@@ -152,20 +155,62 @@ func (o optional[T]) durations(fields problem.Fields) []time.Duration {
 	return delays
 }
 
-// optional is a field that knows whether it was sent, and whether as null.
-type optional[T any] struct {
-	set, null bool
-	value     T
+// breaches is all that is wrong with the fields that were sent, by their form and by the rules; nil for nothing.
+func (a *API) breaches(p SubscriptionPatch) error {
+	edit, err := p.edit()
+	settings := subscription.Settings{}
+	edit(&settings)
+	_, broken := a.Subscriptions.Check(settings)
+	return joinFields(err, broken, p.sent)
 }
 
-// UnmarshalJSON notes that the field was sent.
+// sent says whether the field that a path begins with was sent.
+func (p SubscriptionPatch) sent(path string) bool {
+	field, _, _ := strings.Cut(path, "[")
+	switch field {
+	case "name":
+		return p.Name.set
+	case "url":
+		return p.URL.set
+	case "eventTypes":
+		return p.EventTypes.set
+	case "sourceSystem":
+		return p.SourceSystem.set
+	case "retrySchedule":
+		return p.RetrySchedule.set
+	case "timeoutSeconds":
+		return p.TimeoutSeconds.set
+	case "maxInFlight":
+		return p.MaxInFlight.set
+	default:
+		return false
+	}
+}
+
+// subscriptionBreaches is what the rules say of a body that its schema refuses already.
+func (a *API) subscriptionBreaches(body []byte) error {
+	var p SubscriptionPatch
+	if err := json.Unmarshal(body, &p); err != nil {
+		return nil // not even an object
+	}
+	return a.breaches(p)
+}
+
+// optional is a field that knows whether it was sent, and whether as null or as something that it cannot be.
+type optional[T any] struct {
+	set, null, wrong bool
+	value            T
+}
+
+// UnmarshalJSON notes that the field was sent. A value of the wrong type keeps no other field from being read.
 func (o *optional[T]) UnmarshalJSON(data []byte) error {
 	o.set = true
 	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
 		o.null = true
 		return nil
 	}
-	return json.Unmarshal(data, &o.value)
+	o.wrong = json.Unmarshal(data, &o.value) != nil
+	return nil
 }
 
 // Schema is that of the value.
@@ -176,9 +221,12 @@ func (optional[T]) Schema(r huma.Registry) *huma.Schema {
 
 // apply sets what the field was sent with; a null is refused.
 func (o optional[T]) apply(to *T, fields problem.Fields, name string) {
-	if o.set && o.null {
+	switch {
+	case o.wrong:
+		fields.Add(name, wrongForm)
+	case o.null:
 		fields.Add(name, "must not be null")
-	} else if o.set {
+	case o.set:
 		*to = o.value
 	}
 }

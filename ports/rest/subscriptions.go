@@ -71,7 +71,8 @@ func (a *API) routeSubscriptions() {
 	notFound := []int{http.StatusNotFound}
 	register(a, operation{id: "createSubscription", method: http.MethodPost, path: path, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true,
 		status: http.StatusCreated, summary: "Begin a subscription", description: "The answer has the signing secret, which is not shown again.",
-		example: map[string]any{"name": "SAP", "url": "https://erp.example.com/hook", "eventTypes": []string{"visit_report.*"}, "sourceSystem": "sap"}}, a.createSubscription)
+		example: map[string]any{"name": "SAP", "url": "https://erp.example.com/hook", "eventTypes": []string{"visit_report.*"}, "sourceSystem": "sap"},
+		rules:   a.subscriptionBreaches}, a.createSubscription)
 	register(a, operation{id: "listSubscriptions", method: http.MethodGet, path: path, tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
 		summary: "List the tenant's subscriptions"}, a.listSubscriptions)
 	register(a, operation{id: "getSubscription", method: http.MethodGet, path: one, tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
@@ -80,7 +81,8 @@ func (a *API) routeSubscriptions() {
 		statuses: notFound, summary: "Who changed what, and when", description: "Straight from the subscription's event stream, newest first; a deleted subscription keeps its history."}, a.history)
 	register(a, operation{id: "updateSubscription", method: http.MethodPatch, path: one, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
 		statuses: notFound, summary: "Change a subscription", description: "What is absent stays as it is.",
-		example: map[string]any{"eventTypes": []string{"visit_report.approved"}}}, a.updateSubscription)
+		example: map[string]any{"eventTypes": []string{"visit_report.approved"}},
+		rules:   a.subscriptionBreaches}, a.updateSubscription)
 	register(a, operation{id: "deleteSubscription", method: http.MethodDelete, path: one, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
 		statuses: notFound, status: http.StatusNoContent, summary: "Delete a subscription", description: "What is on its way is cancelled."}, a.deleteSubscription)
 	a.routeSubscriptionActions(one)
@@ -89,7 +91,7 @@ func (a *API) routeSubscriptions() {
 func (a *API) createSubscription(ctx context.Context, in *newSubscriptionInput) (*CreatedOutput, error) {
 	edit, err := in.Body.edit()
 	if err != nil {
-		return nil, err
+		return nil, a.breaches(in.Body.SubscriptionPatch)
 	}
 	settings := subscription.Settings{
 		Timeout: subscription.DefaultTimeout, MaxInFlight: subscription.DefaultMaxInFlight, Options: payload.DefaultOptions(),
@@ -198,9 +200,16 @@ func (a *API) updateSubscription(ctx context.Context, in *patchInput) (*Subscrip
 	}
 	edit, err := in.Body.edit()
 	if err != nil {
-		return nil, err
+		return nil, a.breaches(in.Body)
 	}
 	return a.subscriptionOutput(a.Subscriptions.Update(ctx, l, version, a.actor(ctx), edit, toStatus(in.Body.Status)...))
+}
+
+// changeOnce answers with the subscription as the change left it.
+func (a *API) changeOnce(ctx context.Context, change func(context.Context) (subscription.Subscription, error)) (*SubscriptionOutput, error) {
+	return once(ctx, a, http.StatusOK, func(ctx context.Context) (*SubscriptionOutput, error) {
+		return a.subscriptionOutput(change(ctx))
+	})
 }
 
 func toStatus(wanted optional[string]) []subscriptions.Decision {
@@ -227,7 +236,9 @@ func (a *API) deleteSubscription(ctx context.Context, in *changeInput) (*struct{
 	if err != nil {
 		return nil, err
 	}
-	return nil, a.Subscriptions.Delete(ctx, l, version, a.actor(ctx))
+	return once(ctx, a, http.StatusNoContent, func(ctx context.Context) (*struct{}, error) {
+		return &struct{}{}, a.Subscriptions.Delete(ctx, l, version, a.actor(ctx))
+	})
 }
 
 // target is the subscription that a change is about, and the version it is meant for.

@@ -77,11 +77,13 @@ func (a *API) createTenant(ctx context.Context, in *newTenantInput) (*TenantOutp
 	if err := fields.Err(); err != nil {
 		return nil, err
 	}
-	made, err := a.Tenants.Create(ctx, tenant.ID(in.Body.TenantID), in.Body.Name, weight)
-	if err != nil {
-		return nil, err
-	}
-	return &TenantOutput{viewTenant(made)}, nil
+	return once(ctx, a, http.StatusCreated, func(ctx context.Context) (*TenantOutput, error) {
+		made, err := a.Tenants.Create(ctx, tenant.ID(in.Body.TenantID), in.Body.Name, weight)
+		if err != nil {
+			return nil, err
+		}
+		return &TenantOutput{viewTenant(made)}, nil
+	})
 }
 
 func (a *API) updateTenant(ctx context.Context, in *tenantPatchInput) (*TenantOutput, error) {

@@ -92,7 +92,7 @@ func parseMasterKey(text string) (Secret, error) {
 	for _, part := range keys {
 		isKMS := strings.Contains(part, "://")
 		if key, err := base64.StdEncoding.Strict().DecodeString(part); isKMS && len(keys) > 1 || !isKMS && (err != nil || len(key) != masterKeySize) {
-			return Secret{}, errors.New("must be 32 bytes in base64 (44 characters), several of these separated by commas with the newest first, or a KMS URI")
+			return Secret{}, errors.New("must be 32 bytes in base64 (44 characters), or several of these separated by commas with the newest first")
 		}
 	}
 	return NewSecret(text), nil
