@@ -49,7 +49,7 @@ func TestProbesAndUnknownRoutes(t *testing.T) {
 	caller := s.platform(t)
 	caller.get("/healthz").want(http.StatusOK)
 	caller.get("/readyz").want(http.StatusOK)
-	for _, path := range []string{"/", "/v1", "/v2/events", "/v1/events/", "/V1/events", "/healthz/x"} {
+	for _, path := range []string{"/v1", "/v2/events", "/v1/events/", "/V1/events", "/healthz/x"} {
 		if got := caller.get(path); got.status != http.StatusNotFound || got.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s: got %d %s", path, got.status, got.header.Get("Content-Type"))
 		}
