@@ -170,6 +170,21 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 	}, acceptedEvents, tenants, ids, firstWeek(ids, time.Now()))
 }
 
+// namedBy goes by tenants, since no index begins with the sequence.
+const namedBy = `SELECT e.tenant_id, e.event_id FROM tenants t
+CROSS JOIN LATERAL (SELECT tenant_id, event_id, sequence FROM events WHERE tenant_id = t.tenant_id AND sequence >= $1 AND sequence < $2 OFFSET 0) e
+ORDER BY e.sequence`
+
+// NamedBy lists the events of the record at the position.
+func (s *Store) NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error) {
+	from, err := s.db.fromLog(ctx, anyEvent)
+	if err != nil {
+		return nil, err
+	}
+	return all(ctx, from, func(r pgx.Rows) (k intake.EventKey, err error) { return k, r.Scan(&k.Tenant, &k.ID) },
+		namedBy, position*MaxEventsPerRecord, (position+1)*MaxEventsPerRecord)
+}
+
 func decodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {
 	plain, err := compact.Unpack(content, string(owner), id)
 	if err != nil {

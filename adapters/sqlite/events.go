@@ -130,6 +130,15 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 	}, acceptedEvents, wanted)
 }
 
+const namedBy = `SELECT e.tenant_id, e.event_id FROM tenants t
+CROSS JOIN events e ON e.tenant_id = t.tenant_id AND e.sequence >= ?1 AND e.sequence < ?2 ORDER BY e.sequence`
+
+// NamedBy lists the events of the record at the position.
+func (s *Store) NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error) {
+	return all(ctx, s.db, func(r *sql.Rows) (k intake.EventKey, err error) { return k, r.Scan(&k.Tenant, &k.ID) },
+		namedBy, position*MaxEventsPerRecord, (position+1)*MaxEventsPerRecord)
+}
+
 func decodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {
 	plain, err := compact.Unpack(content, string(owner), id)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +65,7 @@ type (
 	waitsForNothing        struct{ Store }
 	purgesWhatWaits        struct{ Store }
 	purgesNoEvents         struct{ Store }
+	namesByID              struct{ Store }
 	noticesByTimeAlone     struct{ Store }
 )
 
@@ -111,6 +114,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"what waits is purged":                 {"turns/what waits is not purged", func(s Store) Store { return purgesWhatWaits{s} }},
 		"the log's records of no stream stay":  {"retention/a record of what was set aside waits for no later event", func(s Store) Store { return purgesNoEvents{s} }},
 		"of one time one notice is listed":     {"notices/behind one are those that come later, also at the same time", func(s Store) Store { return noticesByTimeAlone{s} }},
+		"a record's events go by their IDs":    {"unreadable/events know the record that names them, and their order in it", func(s Store) Store { return namesByID{s} }},
 		"upsert never replaces":                {"directory/a second write replaces the first", func(s Store) Store { return upsertNeverReplaces{s} }},
 		"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", func(s Store) Store { return countsIntoOne{s} }},
 		"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", func(s Store) Store { return goesLiveAtOnce{s} }},
@@ -375,6 +379,12 @@ func (s waitsForNothing) Schedule(ctx context.Context, plan fanout.Plan, ended f
 		plan.Taken[i].Position += 1 << 30
 	}
 	return s.Store.Schedule(ctx, plan, ended)
+}
+
+func (s namesByID) NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error) {
+	keys, err := s.Store.NamedBy(ctx, position)
+	slices.SortFunc(keys, func(a, b intake.EventKey) int { return strings.Compare(a.ID, b.ID) })
+	return keys, err
 }
 
 func (s purgesNoEvents) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {

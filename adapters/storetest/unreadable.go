@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
@@ -178,6 +179,29 @@ var unreadableChecks = []Check{
 		equal(w, "its type", loaded[0].Type, whole[0].Type)
 		equal(w, "when it was accepted", loaded[0].At, whole[0].At)
 		equal(w, "the other", loaded[1], whole[1])
+	}},
+	{"unreadable/events know the record that names them, and their order in it", func(w *world) {
+		third, theirs, second, first := w.event(acme, event.TargetImported, at(0)), w.event(other, event.TargetImported, at(0)),
+			w.event(acme, event.TargetImported, at(0)), w.event(acme, event.TargetImported, at(0))
+		events := []intake.Accepted{first, theirs, second, third}
+		w.ok(w.AppendEvents(w.ctx, events), "append events")
+		events = append(events, w.accept(acme, event.TargetImported, at(1)), w.accept(other, event.TargetImported, at(1)))
+		w.setAside(acme, second.ID, "odd")
+		w.ok(w.retry(acme, second.ID, at(2)), "retry an event")
+		named := map[int64][]intake.EventKey{}
+		for _, e := range events {
+			position := w.held(e.TenantID, e.ID).Position
+			named[position] = append(named[position], e.Key())
+		}
+		equal(w, "records at least", len(named) >= 4, true)
+		for position, want := range named {
+			got, err := w.NamedBy(w.ctx, position)
+			w.ok(err, "find a record's events")
+			equal(w, "its events", got, want)
+		}
+		none, err := w.NamedBy(w.ctx, 1<<40)
+		w.ok(err, "look for the events of no record")
+		equal(w, "of no record", len(none), 0)
 	}},
 	{"unreadable/a record that is damaged stops neither the counts nor the stream", func(w *world) {
 		s := w.subscribe(acme, nil)

@@ -59,6 +59,7 @@ type Metrics struct {
 	inFlight        metric.Int64UpDownCounter
 	staleLeases     metric.Int64Counter
 	unreadable      metric.Int64Counter
+	damaged         metric.Int64Counter
 	accepted        metric.Int64Counter
 	duplicates      metric.Int64Counter
 	refused         metric.Int64Counter
@@ -107,6 +108,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts by outcome.")
 	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
 	m.unreadable = b.counter("ordinavo.fanout.unreadable_changes", "{change}", "Changes of subscriptions in the log that cannot be read.")
+	m.damaged = b.counter("ordinavo.fanout.unreadable_records", "{record}", "Records of accepted events in the log that cannot be read.")
 	m.accepted = b.counter("ordinavo.events.accepted", "{event}", "Events accepted by type.")
 	m.duplicates = b.counter("ordinavo.events.duplicates", "{event}", "Events sent again by emitters.")
 	m.refused = b.counter("ordinavo.events.refused", "{event}", "Events refused for want of room, by reason.")
@@ -218,6 +220,9 @@ func (m *Metrics) AttemptDone(ctx context.Context, o delivery.Outcome) {
 
 // SubscriptionUnreadable counts a change that fan-out could not read.
 func (m *Metrics) SubscriptionUnreadable(ctx context.Context) { m.unreadable.Add(ctx, 1) }
+
+// RecordUnreadable counts a record whose names of events fan-out could not read.
+func (m *Metrics) RecordUnreadable(ctx context.Context) { m.damaged.Add(ctx, 1) }
 
 // StaleLease counts an outcome that was refused.
 func (m *Metrics) StaleLease(ctx context.Context) { m.staleLeases.Add(ctx, 1) }

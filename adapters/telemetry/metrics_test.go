@@ -25,6 +25,7 @@ func everythingCounted(t *testing.T) string {
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindTimeout, Duration: 10 * time.Second})
 	m.StaleLease(ctx)
 	m.SubscriptionUnreadable(ctx)
+	m.RecordUnreadable(ctx)
 	m.EventsAccepted(ctx, []event.Type{event.TargetImported, event.TargetImported, event.BillingEventSent}, 4)
 	m.EventsRefused(ctx, "open", 6)
 	m.EventFannedOut(ctx, 2, 3*time.Millisecond)
@@ -53,6 +54,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`ordinavo_attempt_delay_seconds_bucket{le="30"} 3`,
 		`ordinavo_attempt_stale_leases_total 1`,
 		`ordinavo_fanout_unreadable_changes_total 1`,
+		`ordinavo_fanout_unreadable_records_total 1`,
 		`ordinavo_events_accepted_total{type="target.imported"} 2`,
 		`ordinavo_events_accepted_total{type="billing.event_sent"} 1`,
 		`ordinavo_events_duplicates_total 4`,

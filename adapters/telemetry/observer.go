@@ -156,6 +156,13 @@ func (o *Observer) SubscriptionUnreadable(ctx context.Context, c fanout.Subscrip
 		"tenant", c.Tenant, "subscription", c.SubscriptionID, "position", c.Position, "version", c.Version, "served", c.Now != nil, "error", c.Unreadable)
 }
 
+// RecordUnreadable counts a record of events that is damaged, and logs where it is.
+func (o *Observer) RecordUnreadable(ctx context.Context, r fanout.Record) {
+	o.metrics.RecordUnreadable(ctx)
+	slog.ErrorContext(ctx, "a record of accepted events cannot be read, and they are found by what is kept with each of them",
+		"position", r.Position, "events", len(r.Keys), "error", r.Unreadable)
+}
+
 // StaleLease counts an outcome that was refused.
 func (o *Observer) StaleLease(ctx context.Context, _ string) { o.metrics.StaleLease(ctx) }
 

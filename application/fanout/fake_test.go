@@ -62,6 +62,8 @@ type world struct {
 	told      map[string]int  // deliveries, to the event's span
 	// unreadable is the positions of changes that were told of.
 	unreadable []int64
+	// damaged is the records that were told of.
+	damaged []fanout.Record
 
 	free, inFlight int
 	taken          []dispatch.Leased
@@ -162,6 +164,16 @@ func (w *world) Events(_ context.Context, keys []intake.EventKey) (list []intake
 		w.loaded++
 	}
 	return list, w.fail["Events"]
+}
+
+func (w *world) NamedBy(_ context.Context, position int64) (keys []intake.EventKey, err error) {
+	for key := range w.events {
+		if w.at[key.ID] == position {
+			keys = append(keys, key)
+		}
+	}
+	slices.SortFunc(keys, func(a, b intake.EventKey) int { return strings.Compare(a.ID, b.ID) })
+	return keys, w.fail["NamedBy"]
 }
 
 func (w *world) SubscriptionChanges(_ context.Context, after, upTo int64, limit int) (list []fanout.SubscriptionChange, err error) {
@@ -322,6 +334,8 @@ type spans struct{ *world }
 func (s spans) SubscriptionUnreadable(_ context.Context, c fanout.SubscriptionChange) {
 	s.unreadable = append(s.unreadable, c.Position)
 }
+
+func (s spans) RecordUnreadable(_ context.Context, r fanout.Record) { s.damaged = append(s.damaged, r) }
 
 func (s spans) FanOut(_ context.Context, e intake.Accepted) (string, func(int, error)) {
 	if s.panicsAt[e.ID] {

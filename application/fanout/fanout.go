@@ -24,6 +24,8 @@ import (
 type Store interface {
 	// Events loads accepted events, in the order of the keys.
 	Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error)
+	// NamedBy lists the events of the record at the position, in their order there, by what is kept with the events themselves.
+	NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error)
 	// SubscriptionChanges reads the subscriptions topic, oldest first: after < position <= upTo. One that cannot be read
 	// says so, and keeps no other from being read.
 	SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]SubscriptionChange, error)
@@ -59,6 +61,8 @@ type Observer interface {
 	FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error))
 	// SubscriptionUnreadable tells, once in a process, of a change for which the subscription as it is now stands in.
 	SubscriptionUnreadable(ctx context.Context, c SubscriptionChange)
+	// RecordUnreadable tells of a record whose names of events are damaged, and of the events that were found without it.
+	RecordUnreadable(ctx context.Context, r Record)
 }
 
 // Lookup names what one event needs from the directory for one source system.
@@ -224,6 +228,8 @@ const (
 type Record struct {
 	Position int64
 	Keys     []intake.EventKey
+	// Unreadable says that the names cannot be read: the events themselves know their record.
+	Unreadable error
 }
 
 // Handle fans out the events of records of the log, oldest first, inside the transaction that consumes them. What would keep
@@ -237,6 +243,9 @@ func (f *FanOut) Handle(ctx context.Context, records []Record) error {
 		}
 		f.mayDefer = may
 	}
+	if err := f.name(ctx, records); err != nil {
+		return err
+	}
 	for len(records) > 0 {
 		n, err := f.index.advance(ctx, f.Store, records)
 		if err != nil {
@@ -246,6 +255,21 @@ func (f *FanOut) Handle(ctx context.Context, records []Record) error {
 			return err
 		}
 		records = records[n:]
+	}
+	return nil
+}
+
+// name finds the events of records whose names cannot be read.
+func (f *FanOut) name(ctx context.Context, records []Record) (err error) {
+	for i := range records {
+		r := &records[i]
+		if r.Unreadable == nil {
+			continue
+		}
+		if r.Keys, err = f.Store.NamedBy(ctx, r.Position); err != nil {
+			return fmt.Errorf("find the events of the record at position %d: %w", r.Position, err)
+		}
+		f.Observer.RecordUnreadable(ctx, *r)
 	}
 	return nil
 }

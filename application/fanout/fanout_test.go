@@ -208,3 +208,29 @@ func TestARolledBackTransactionFreesItsSlots(t *testing.T) {
 		t.Errorf("handed over %d, freed %d, %d stay taken", len(w.taken), len(w.freed), w.inFlight)
 	}
 }
+
+// A record whose names are damaged loses no event: each of them knows its record.
+func TestEventsOfADamagedRecordAreFannedOut(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(acme, "sub_1", settings("*"))
+	records := w.take(sample("evt_1", event.TargetImported), sample("evt_2", event.TargetImported))
+	broken := errors.New("damaged")
+	position, keys := w.accept(sample("evt_3", event.TargetImported), sample("evt_4", event.TargetImported))
+	records = append(records, fanout.Record{Position: position, Unreadable: broken})
+	w.fail["NamedBy"] = errors.New("away")
+	if err := w.fanOut.Handle(t.Context(), records); !errors.Is(err, w.fail["NamedBy"]) || len(w.plans)+len(w.damaged) != 0 {
+		t.Errorf("while the store is away: %v, %d plans, told of %+v", err, len(w.plans), w.damaged)
+	}
+	delete(w.fail, "NamedBy")
+	if err := w.fanOut.Handle(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"evt_1", "evt_2", "evt_3", "evt_4"} {
+		if got := receivers(w.plan, id); !slices.Equal(got, []string{"sub_1"}) {
+			t.Errorf("%s goes to %v", id, got)
+		}
+	}
+	if len(w.damaged) != 1 || w.damaged[0].Position != position || !slices.Equal(w.damaged[0].Keys, keys) || !errors.Is(w.damaged[0].Unreadable, broken) {
+		t.Errorf("told of %+v", w.damaged)
+	}
+}

@@ -89,6 +89,8 @@ func (w *world) FanOut(_ context.Context, e intake.Accepted) (string, func(int, 
 
 func (w *world) SubscriptionUnreadable(context.Context, fanout.SubscriptionChange) {}
 
+func (w *world) RecordUnreadable(context.Context, fanout.Record) {}
+
 func (w *world) subscribe(owner tenant.ID, types ...string) subscription.Subscription {
 	w.Helper()
 	return w.change(subscription.Subscription{}, subscription.Create(w.id("sub_"), owner, subscription.Settings{Name: "n", URL: "https://example.com/hook", EventTypes: types,

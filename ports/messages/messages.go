@@ -126,7 +126,7 @@ func record(msg *message.Message) (r fanout.Record, err error) {
 		return r, fmt.Errorf("%w: its position: %w", errPoison, err)
 	}
 	if r.Keys, err = intake.DecodeKeys(msg.Payload); err != nil {
-		return r, fmt.Errorf("%w: its names of events: %w", errPoison, err)
+		r.Keys, r.Unreadable = nil, fmt.Errorf("read its names of events: %w", err)
 	}
 	return r, nil
 }

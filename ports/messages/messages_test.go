@@ -37,6 +37,8 @@ type world struct {
 type call struct {
 	position int64
 	keys     []intake.EventKey
+	// unreadable is what the record says of its names.
+	unreadable error
 }
 
 // unread is a log that nobody can subscribe to.
@@ -65,7 +67,7 @@ func newWorld(t *testing.T) *world {
 // Handle is fan-out.
 func (w *world) Handle(ctx context.Context, records []fanout.Record) error {
 	for _, r := range records {
-		if err := w.handleOne(ctx, r.Position, r.Keys); err != nil {
+		if err := w.handleOne(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -73,16 +75,16 @@ func (w *world) Handle(ctx context.Context, records []fanout.Record) error {
 }
 
 // handleOne leaves a trace that the transaction takes back when it fails.
-func (w *world) handleOne(ctx context.Context, position int64, keys []intake.EventKey) error {
+func (w *world) handleOne(ctx context.Context, r fanout.Record) error {
 	err := w.db.Update(ctx, func(ctx context.Context, tx *sqlite.Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, 'n', 0)`, "effect-"+strconv.FormatInt(position, 10))
+		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, created_at) VALUES (?, 'n', 0)`, "effect-"+strconv.FormatInt(r.Position, 10))
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	w.calls <- call{position, keys}
-	return w.handle(ctx, position, keys)
+	w.calls <- call{r.Position, r.Keys, r.Unreadable}
+	return w.handle(ctx, r.Position, r.Keys)
 }
 
 // run starts the router, which ends with the test.
@@ -205,45 +207,54 @@ func TestAcceptedEventsGoToFanOut(t *testing.T) {
 	}
 }
 
-// What no repetition can handle is kept with the reason, and nobody waits for it.
-func TestWhatCannotBeHandledIsSetAside(t *testing.T) {
-	for name, c := range map[string]struct {
-		payload string
-		panics  bool
-		reason  string
-	}{
-		"no JSON":      {payload: "{", reason: "its names of events"},
-		"another form": {payload: `{"t": 1}`, reason: "its names of events"},
-		"a panic":      {payload: names(intake.EventKey{Tenant: "acme", ID: "evt_bad"}), panics: true, reason: "handling it panicked: it fell"},
-	} {
+// Names that are damaged are no poison: fan-out finds the events without them.
+func TestARecordWhoseNamesCannotBeReadGoesToFanOut(t *testing.T) {
+	for name, payload := range map[string]string{"no JSON": "{", "another form": `{"t": 1}`, "cut off": `[{"t":"acme","e":"evt_1"}`, "nothing": ""} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
-			w.handle = func(_ context.Context, _ int64, keys []intake.EventKey) error {
-				if keys[0].ID == "evt_bad" {
-					panic("it fell")
-				}
-				return nil
-			}
 			w.run()
-			w.publish(c.payload)
-			if c.panics {
-				w.next()
+			w.publish(payload)
+			if got := w.next(); got.position != 1 || len(got.keys) != 0 || got.unreadable == nil {
+				t.Errorf("called with %+v", got)
 			}
-			w.reach(1)
-			// The next record's place in the log is behind the poison.
 			w.publish(names(intake.EventKey{Tenant: "acme", ID: "evt_good"}))
-			w.reach(w.next().position)
-			reasons := w.poison()
-			if len(reasons) != 1 || !strings.Contains(reasons[0], c.reason) {
+			if got := w.next(); got.position != 2 || len(got.keys) != 1 || got.unreadable != nil {
+				t.Errorf("called with %+v", got)
+			}
+			w.reach(2)
+			if reasons := w.poison(); len(reasons) != 0 {
 				t.Errorf("set aside %q", reasons)
 			}
-			if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) = ?`, messages.TopicPoison, c.payload); kept != 1 {
-				t.Error("its payload was not kept")
-			}
-			if w.effects() != 1 || len(w.calls) != 0 {
-				t.Errorf("%d effects, and %d calls too many", w.effects(), len(w.calls))
-			}
 		})
+	}
+}
+
+// What no repetition can handle is kept with the reason, and nobody waits for it.
+func TestWhatCannotBeHandledIsSetAside(t *testing.T) {
+	w := newWorld(t)
+	w.handle = func(_ context.Context, _ int64, keys []intake.EventKey) error {
+		if keys[0].ID == "evt_bad" {
+			panic("it fell")
+		}
+		return nil
+	}
+	w.run()
+	payload := names(intake.EventKey{Tenant: "acme", ID: "evt_bad"})
+	w.publish(payload)
+	w.next()
+	w.reach(1)
+	// The next record's place in the log is behind the poison.
+	w.publish(names(intake.EventKey{Tenant: "acme", ID: "evt_good"}))
+	w.reach(w.next().position)
+	reasons := w.poison()
+	if len(reasons) != 1 || !strings.Contains(reasons[0], "handling it panicked: it fell") {
+		t.Errorf("set aside %q", reasons)
+	}
+	if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) = ?`, messages.TopicPoison, payload); kept != 1 {
+		t.Error("its payload was not kept")
+	}
+	if w.effects() != 1 || len(w.calls) != 0 {
+		t.Errorf("%d effects, and %d calls too many", w.effects(), len(w.calls))
 	}
 }
 

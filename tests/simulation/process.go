@@ -374,6 +374,8 @@ func (o observer) FanOut(_ context.Context, e intake.Accepted) (string, func(int
 
 func (observer) SubscriptionUnreadable(context.Context, fanout.SubscriptionChange) {}
 
+func (observer) RecordUnreadable(context.Context, fanout.Record) {}
+
 // AttemptStarted gives each attempt a trace ID, by which the recorded outcome is known again.
 func (o observer) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
 	w := o.p.world

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -84,6 +85,23 @@ func (s *Store) Events(ctx context.Context, wanted []intake.EventKey) (events []
 		}
 	}
 	return events, err
+}
+
+// NamedBy lists the events of the record at the position.
+func (s *Store) NamedBy(ctx context.Context, position int64) (keys []intake.EventKey, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	var found []storedEvent
+	for _, e := range s.events.all() {
+		if e.sequence/maxEventsPerRecord == position {
+			found = append(found, e)
+		}
+	}
+	slices.SortFunc(found, func(a, b storedEvent) int { return cmp.Compare(a.sequence, b.sequence) })
+	for _, e := range found {
+		keys = append(keys, e.Key())
+	}
+	return keys, err
 }
 
 func (e storedEvent) listed() queries.Event {
