@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -92,7 +93,7 @@ func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (ac
 }
 
 func (s *Keys) save(ctx context.Context, wanted access.Key, text string) (access.Key, error) {
-	wanted.ID, wanted.Prefix, wanted.CreatedAt = s.newID("key_"), text[:min(shownPrefix, len(text)/2)], s.now()
+	wanted.ID, wanted.Prefix, wanted.CreatedAt = cmp.Or(wanted.ID, s.newID("key_")), text[:min(shownPrefix, len(text)/2)], s.now()
 	if err := s.store.SaveKey(ctx, wanted, HashOf(text)); err != nil {
 		return access.Key{}, fmt.Errorf("save a key: %w", err)
 	}
@@ -236,6 +237,13 @@ func (s *Keys) FirstKey(ctx context.Context, given string) (shown string, refuse
 	if err != nil || len(existing) > 0 {
 		return "", false, err
 	}
+	first.ID = firstKeyID
 	_, shown, err = s.Create(ctx, first, first)
+	if problem.Is(err, problem.Conflict) { // another process was faster, and shows its own
+		return "", false, nil
+	}
 	return shown, false, err
 }
+
+// firstKeyID is that of the key which is made when there is none: of processes that find none at once it lets one make it.
+const firstKeyID = "key_00000000000000000000000000"

@@ -36,6 +36,15 @@ type counting struct {
 	lookups int
 	fail    error
 	found   func() // is called behind a look-up
+	listed  func() // is called behind a list
+}
+
+func (c *counting) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]domain.Key, error) {
+	list, err := c.Store.Keys(ctx, owner, page)
+	if c.listed != nil {
+		c.listed()
+	}
+	return list, err
 }
 
 func (c *counting) KeyByHash(ctx context.Context, hash access.Hash) (domain.Key, error) {
@@ -293,6 +302,26 @@ func TestTheFirstKeyIsMadeOnce(t *testing.T) {
 	}
 	if key, err := w.here.Authenticate(t.Context(), shown); err != nil || !key.IsPlatform() || !slices.Equal(key.Scopes, domain.Scopes()) {
 		t.Errorf("it is %+v, %v", key, err)
+	}
+}
+
+// Each process finds no key before one of them has made it.
+func TestOfProcessesThatStartAtOnceOneMakesTheFirstKey(t *testing.T) {
+	w := newWorld(t)
+	meanwhile := ""
+	w.listed = func() {
+		w.listed = nil
+		var err error
+		if meanwhile, _, err = w.there.FirstKey(t.Context(), ""); err != nil {
+			t.Error(err)
+		}
+	}
+	shown, _, err := w.here.FirstKey(t.Context(), "")
+	if err != nil || shown != "" || !w.opens(w.here, meanwhile) {
+		t.Errorf("one shows %q, %v, the other %q", shown, err, meanwhile)
+	}
+	if listed, err := w.Keys(t.Context(), "", access.Page{Limit: 10}); err != nil || len(listed) != 1 {
+		t.Errorf("there are %+v, %v", listed, err)
 	}
 }
 

@@ -3,6 +3,7 @@
 package catchup
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,7 +63,10 @@ var ErrRestored = errors.New("the cursor is not of this log")
 type Cursor struct {
 	Sequence int64     // of the last event that was looked at
 	Accepted time.Time // when that one was: no other log has one there of the same microsecond
-	At       time.Time // what came behind it was accepted after this
+	// Anchor is the sequence of the event that Accepted is about instead, when the last ones that were looked at are set aside:
+	// a retry takes these away from there. Without an Accepted there is none, since all from the beginning on are set aside.
+	Anchor int64
+	At     time.Time // what came behind it was accepted after this
 }
 
 // Query asks for the next events of a subscription.
@@ -124,14 +128,15 @@ func (s *Service) Read(ctx context.Context, q Query) (Page, error) {
 
 // known looks whether the event that the cursor is behind is in the log, or may be deleted.
 func (s *Service) known(ctx context.Context, q Query) error {
-	if q.After.Sequence == 0 || s.Kept > 0 && s.Now().Sub(q.After.Accepted) > s.Kept {
+	anchored, at := !q.After.Accepted.IsZero(), cmp.Or(q.After.Anchor, q.After.Sequence)
+	if at == 0 || anchored && s.Kept > 0 && s.Now().Sub(q.After.Accepted) > s.Kept {
 		return nil
 	}
-	events, err := s.Reader.EventsAfter(ctx, q.Lane.Tenant, q.After.Sequence-1, 1)
+	events, err := s.Reader.EventsAfter(ctx, q.Lane.Tenant, at-1, 1)
 	if err != nil {
 		return fmt.Errorf("look for the cursor's event: %w", err)
 	}
-	if len(events) == 0 || events[0].Sequence != q.After.Sequence || !events[0].AcceptedAt.Equal(q.After.Accepted) {
+	if len(events) == 0 || anchored && (events[0].Sequence != at || !events[0].AcceptedAt.Equal(q.After.Accepted)) {
 		return ErrRestored
 	}
 	return nil
@@ -190,7 +195,7 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 		}
 	}
 	if page.More && page.Next == q.After {
-		page.Next = looked // all of so many are set aside
+		page.Next = looked.anchoredBy(q.After) // all of so many are set aside
 	}
 	page.Items, err = s.signed(ctx, sub, found)
 	return page, err
@@ -201,7 +206,16 @@ func (c Cursor) behind(e queries.Event) Cursor {
 	if e.AcceptedAt.After(c.At) {
 		c.At = e.AcceptedAt
 	}
-	return Cursor{e.Sequence, e.AcceptedAt, c.At}
+	return Cursor{Sequence: e.Sequence, Accepted: e.AcceptedAt, At: c.At}
+}
+
+// anchoredBy is the cursor, known by the event that the one before it was known by.
+func (c Cursor) anchoredBy(before Cursor) Cursor {
+	c.Accepted, c.Anchor = before.Accepted, 0
+	if !before.Accepted.IsZero() {
+		c.Anchor = cmp.Or(before.Anchor, before.Sequence)
+	}
+	return c
 }
 
 func idsOf(events []queries.Event) []string {

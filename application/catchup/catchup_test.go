@@ -292,13 +292,52 @@ func TestACursorOutlivesARetry(t *testing.T) {
 		if want := []string{first, second, third}; !slices.Equal(got, want) {
 			t.Errorf("got %v, want %v", got, want)
 		}
-		aside(5000)
+		many := aside(5000)
 		fourth := w.accept(true)
+		read()
+		fifth := retry(slices.IndexFunc(w.events, func(e queries.Event) bool { return e.Sequence == q.After.Sequence }))
 		for range 5 {
 			read()
 		}
-		if want := []string{first, second, third, fourth}; !slices.Equal(got, want) {
-			t.Errorf("got %v behind many that were set aside, want %v", got, want)
+		if want := []string{first, second, third, fourth, fifth}; !slices.Equal(got, want) {
+			t.Errorf("got %v behind %d that were set aside, want %v", got, len(many), want)
+		}
+	})
+}
+
+// TestACursorAtTheBeginningOutlivesARetry has nothing before thousands that are set aside.
+func TestACursorAtTheBeginningOutlivesARetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		for range 5000 {
+			w.accept(false)
+			w.events[len(w.events)-1].SetAside = &fanout.Poisoned{}
+		}
+		q := catchup.Query{Lane: lane, Limit: 1}
+		page, err := s.Read(t.Context(), q)
+		if err != nil || page.Next.Sequence == 0 {
+			t.Fatalf("read up to %+v, %v", page.Next, err)
+		}
+		q.After = page.Next
+		at := slices.IndexFunc(w.events, func(e queries.Event) bool { return e.Sequence == q.After.Sequence })
+		retried := w.accept(true)
+		w.events = slices.Delete(w.events, at, at+1)
+		var got []string
+		for more := true; more; more = page.More {
+			if page, err = s.Read(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			for _, item := range page.Items {
+				got = append(got, item.EventID)
+			}
+			q.After = page.Next
+		}
+		if !slices.Equal(got, []string{retried}) {
+			t.Errorf("got %v, want %s", got, retried)
+		}
+		w.events = w.events[:0]
+		if _, err := s.Read(t.Context(), q); !errors.Is(err, catchup.ErrRestored) {
+			t.Errorf("a cursor beyond the log's end gave %v", err)
 		}
 	})
 }

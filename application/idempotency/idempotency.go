@@ -117,10 +117,11 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-// Answers remembers answers. Those to emitted events, and to what makes something new (a subscription, a key, a secret, a job),
-// are kept in the transaction of the write. Others are kept after the write that they tell of is durable, not with it: a
-// process that dies in between leaves a reservation without an answer, and once that is taken over (TakenOver) the write is
-// made again. Nearly all of these set things to what they are already; a delivery's retry is asked for twice then.
+// Answers remembers answers. Those to emitted events, and to what makes or changes subscriptions, deliveries, events, tenants,
+// keys and jobs, are kept in the transaction of the write. Others are kept after the write that they tell of is durable, not
+// with it: a process that dies in between leaves a reservation without an answer, and once that is taken over (TakenOver) the
+// write is made again. These set things to what they are already (the directory, a tenant's name, weight and features, a job's
+// end, a key's, for which the answer is 404 then), or are a test, which is sent once more.
 type Answers struct {
 	store    Store
 	sealer   Sealer

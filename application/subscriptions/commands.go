@@ -14,9 +14,19 @@ import (
 // Update changes the settings that edit changes; version is as in If-Match, or AnyVersion. An edit
 // that sets the retry schedule to nil goes back to the service's default.
 func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64, by Actor, edit func(*subscription.Settings), then ...Decision) (subscription.Subscription, error) {
+	update, err := s.PrepareUpdate(ctx, lane, version, by, edit, then...)
+	if err != nil {
+		return subscription.Subscription{}, err
+	}
+	return update(ctx)
+}
+
+// PrepareUpdate is the part of Update that comes before any transaction; see canonicalURL. What is left may be part of one.
+func (s *Service) PrepareUpdate(ctx context.Context, lane dispatch.Lane, version int64, by Actor, edit func(*subscription.Settings), then ...Decision) (
+	update func(context.Context) (subscription.Subscription, error), err error) {
 	before, err := s.Get(ctx, lane)
 	if err != nil {
-		return before, err
+		return nil, err
 	}
 	wanted := before.Settings
 	edit(&wanted)
@@ -25,7 +35,7 @@ func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64,
 	if wanted.URL != before.URL {
 		canonical, refusal = s.canonicalURL(wanted.URL)
 	}
-	return s.change(ctx, lane, version, by, func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error) {
+	decide := func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error) {
 		settings := now.Settings
 		edit(&settings)
 		ownSchedule := settings.RetrySchedule != nil && !slices.Equal(settings.RetrySchedule, now.RetrySchedule)
@@ -43,7 +53,10 @@ func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64,
 			return changes, err
 		}
 		return changes, s.mustHaveFeature(ctx, now.Tenant, settings)
-	}, then...)
+	}
+	return func(ctx context.Context) (subscription.Subscription, error) {
+		return s.change(ctx, lane, version, by, decide, then...)
+	}, nil
 }
 
 // touchesBilling reports whether a change may need the billing feature; others pass

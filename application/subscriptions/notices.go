@@ -37,11 +37,13 @@ type Notices struct {
 	store NoticeStore
 	now   func() time.Time
 	after Notice // where the next step goes on: what could not be announced may be more than a step takes
+	// told is of which lanes it was said that their subscription cannot be read: once is enough, until it can.
+	told map[dispatch.Lane]bool
 }
 
 // NewNotices makes Notices.
 func NewNotices(store NoticeStore, now func() time.Time) *Notices {
-	return &Notices{store: store, now: now}
+	return &Notices{store: store, now: now, told: map[dispatch.Lane]bool{}}
 }
 
 const (
@@ -71,7 +73,7 @@ func (n *Notices) Step(ctx context.Context) (time.Time, error) {
 			break
 		}
 		err := n.store.InTx(ctx, func(ctx context.Context) error { return n.announce(ctx, notice, now) })
-		if err != nil {
+		if n.tells(notice.Lane, err) {
 			failed = errors.Join(failed, fmt.Errorf("announce the end of a rotation of %s: %w", notice.SubscriptionID, err))
 		}
 		if problem.Is(err, problem.Unavailable) || ctx.Err() != nil {
@@ -84,6 +86,25 @@ func (n *Notices) Step(ctx context.Context) (time.Time, error) {
 		return time.Time{}, failed
 	}
 	return next, nil
+}
+
+// maxTold bounds what is remembered; beyond it some are told of once more.
+const maxTold = 10_000
+
+// tells says whether the failure is news: what is damaged stays so until somebody mends it.
+func (n *Notices) tells(of dispatch.Lane, failure error) bool {
+	if !errors.Is(failure, dispatch.ErrUnreadable) {
+		delete(n.told, of)
+		return failure != nil
+	}
+	if n.told[of] {
+		return false
+	}
+	if len(n.told) >= maxTold {
+		clear(n.told)
+	}
+	n.told[of] = true
+	return true
 }
 
 // announce forgets the notice in the transaction that accepts the event, so that it is told once. A process that

@@ -3,6 +3,7 @@ package subscriptions_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -114,7 +115,7 @@ type damagedStore struct {
 
 func (s *damagedStore) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
 	if s.lanes[lane] {
-		return subscription.Subscription{}, errors.New("damaged")
+		return subscription.Subscription{}, fmt.Errorf("%w: damaged", dispatch.ErrUnreadable)
 	}
 	return s.NoticeStore.LoadSubscription(ctx, lane)
 }
@@ -128,9 +129,29 @@ func TestARotationThatCannotBeReadKeepsNoOtherFromBeingAnnounced(t *testing.T) {
 		w.now = w.now.Add(time.Second)
 	}
 	w.now = start.Add(19 * time.Hour)
-	_, err := subscriptions.NewNotices(&damagedStore{w.Store, map[dispatch.Lane]bool{laneOf(damaged): true}}, w.service.Now).Step(t.Context())
+	store := &damagedStore{w.Store, map[dispatch.Lane]bool{laneOf(damaged): true}}
+	notices := subscriptions.NewNotices(store, w.service.Now)
+	_, err := notices.Step(t.Context())
 	if told := w.told(); err == nil || len(told) != 1 || told[0].Subscription.ID != whole.ID {
 		t.Errorf("told %v, %v", told, err)
+	}
+	// It was said once, and is said again when it could be read meanwhile.
+	for range 3 {
+		if next, err := notices.Step(t.Context()); err != nil || !next.Equal(w.now.Add(time.Minute)) {
+			t.Errorf("said again: %v, next at %s", err, next)
+		}
+	}
+	clear(store.lanes)
+	if _, err := notices.Step(t.Context()); err != nil || len(w.told()) != 2 {
+		t.Errorf("once it can be read: told %v, %v", w.told(), err)
+	}
+	w.now = start.Add(48 * time.Hour)
+	_, _, err = w.service.RotateSecret(t.Context(), laneOf(damaged), 0, 24*time.Hour, by)
+	w.ok(err)
+	w.now = w.now.Add(19 * time.Hour)
+	store.lanes[laneOf(damaged)] = true
+	if _, err := notices.Step(t.Context()); err == nil {
+		t.Error("what cannot be read any more is not said")
 	}
 }
 

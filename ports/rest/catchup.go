@@ -89,8 +89,11 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 }
 
 // A cursor is opaque to clients: the version of its form, the sequence, when that event was accepted, in
-// microseconds, and the time in milliseconds.
-const catchUpForm = "2.%d.%d.%d"
+// microseconds, and the time in milliseconds. One that is known by another event has its sequence behind these.
+const (
+	catchUpForm         = "2.%d.%d.%d"
+	catchUpAnchoredForm = "3.%d.%d.%d.%d"
+)
 
 func catchUpCursor(c catchup.Cursor) string {
 	accepted, at := int64(0), int64(0)
@@ -100,7 +103,11 @@ func catchUpCursor(c catchup.Cursor) string {
 	if !c.At.IsZero() {
 		at = c.At.UnixMilli()
 	}
-	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, catchUpForm, c.Sequence, accepted, at))
+	text := fmt.Sprintf(catchUpForm, c.Sequence, accepted, at)
+	if c.Anchor != 0 {
+		text = fmt.Sprintf(catchUpAnchoredForm, c.Sequence, accepted, at, c.Anchor)
+	}
+	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
 func parseCatchUpCursor(text string) (c catchup.Cursor, err error) {
@@ -110,10 +117,14 @@ func parseCatchUpCursor(text string) (c catchup.Cursor, err error) {
 	decoded, err := base64.RawURLEncoding.DecodeString(text)
 	var accepted, at int64
 	if err == nil {
-		_, err = fmt.Sscanf(string(decoded), catchUpForm, &c.Sequence, &accepted, &at)
+		if _, err = fmt.Sscanf(string(decoded), catchUpForm, &c.Sequence, &accepted, &at); err != nil {
+			_, err = fmt.Sscanf(string(decoded), catchUpAnchoredForm, &c.Sequence, &accepted, &at, &c.Anchor)
+		}
 	}
-	c.Accepted, c.At = time.UnixMicro(accepted).UTC(), time.UnixMilli(at).UTC()
-	if err != nil || c.Sequence < 0 || accepted < 0 || at < 0 || catchUpCursor(c) != text {
+	if c.At = time.UnixMilli(at).UTC(); accepted != 0 {
+		c.Accepted = time.UnixMicro(accepted).UTC()
+	}
+	if err != nil || c.Sequence < 0 || c.Anchor < 0 || accepted < 0 || at < 0 || catchUpCursor(c) != text {
 		return c, invalid("after", "is not a cursor of this route")
 	}
 	return c, nil

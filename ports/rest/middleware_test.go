@@ -111,6 +111,7 @@ func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
 		"a replay":        {"POST", "/v1/subscriptions/{sub}/replay", `{"mode":"original"}`, false},
 		"retries in bulk": {"POST", "/v1/deliveries/retry", `{}`, false},
 		"a pause":         {"POST", "/v1/subscriptions/{sub}/pause", `{"reason":"away"}`, false},
+		"a change":        {"PATCH", "/v1/subscriptions/{sub}", `{"url":"https://erp.example.com/other","status":"paused"}`, false},
 		"a deletion":      {"DELETE", "/v1/subscriptions/{sub}", "", true},
 		"a retry":         {"POST", "/v1/deliveries/{dlv}/retry", "", false},
 		"a tenant":        {"POST", "/v1/tenants", `{"tenantId":"tenant-9","name":"Nine"}`, true},

@@ -202,7 +202,11 @@ func (a *API) updateSubscription(ctx context.Context, in *patchInput) (*Subscrip
 	if err != nil {
 		return nil, a.breaches(in.Body)
 	}
-	return a.subscriptionOutput(a.Subscriptions.Update(ctx, l, version, a.actor(ctx), edit, toStatus(in.Body.Status)...))
+	update, err := a.Subscriptions.PrepareUpdate(ctx, l, version, a.actor(ctx), edit, toStatus(in.Body.Status)...)
+	if err != nil {
+		return nil, err
+	}
+	return a.changeOnce(ctx, update)
 }
 
 // changeOnce answers with the subscription as the change left it.
