@@ -83,7 +83,7 @@ func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) erro
 	}
 	byShard := make([][]acceptedRow, shards)
 	for _, e := range events {
-		content, err := event.Encode(e.Event)
+		content, err := e.Encoded()
 		if err != nil {
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}

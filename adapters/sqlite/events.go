@@ -91,7 +91,7 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 	}
 	args := make([]any, 0, len(events)*insertEvents.columns)
 	for i, e := range events {
-		content, err := event.Encode(e.Event)
+		content, err := e.Encoded()
 		if err != nil {
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}

@@ -45,13 +45,15 @@ var intakeChecks = []Check{
 		equal(w, "events", w.eventIDs(acme), []string{taken.ID})
 	}},
 	{"intake/events come back as they were appended", func(w *world) {
-		var all []intake.Accepted
+		var all, encoded []intake.Accepted
 		var keys []intake.EventKey
 		for _, t := range event.Types() {
 			e := w.event(acme, t, at(float64(len(all))))
-			all, keys = append(all, e), append(keys, e.Key())
+			ready, err := intake.NewAccepted(e.Event, e.TraceParent, e.At)
+			w.ok(err, "encode an event")
+			all, encoded, keys = append(all, e), append(encoded, ready), append(keys, e.Key())
 		}
-		w.ok(w.AppendEvents(w.ctx, all), "append events")
+		w.ok(w.AppendEvents(w.ctx, encoded), "append events")
 		slices.Reverse(all)
 		slices.Reverse(keys)
 		loaded, err := w.Events(w.ctx, keys)

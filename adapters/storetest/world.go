@@ -141,7 +141,7 @@ func (w *world) event(owner tenant.ID, t event.Type, now time.Time) intake.Accep
 	w.Helper()
 	e := event.Sample(t, owner)
 	e.ID = w.id("evt_")
-	print, err := event.Fingerprint(e)
+	_, print, err := event.Seal(e)
 	w.ok(err, "fingerprint an event")
 	return intake.Accepted{Event: e, Fingerprint: print, TraceParent: anActor.TraceParent, At: now}
 }

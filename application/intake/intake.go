@@ -29,6 +29,25 @@ type Accepted struct {
 	// Unreadable says, of an event that a store gave back, that its content is damaged or of a newer version: all that is
 	// known of it is its ID, tenant and type.
 	Unreadable error
+
+	encoded []byte // if it is at hand; see Encoded
+}
+
+// NewAccepted makes of an event what a store takes, which is not to be changed any more.
+func NewAccepted(e event.Event, traceParent string, at time.Time) (Accepted, error) {
+	encoded, print, err := event.Seal(e)
+	if err != nil {
+		return Accepted{}, fmt.Errorf("fingerprint an event: %w", err)
+	}
+	return Accepted{Event: e.Canonical(), Fingerprint: print, TraceParent: traceParent, At: at, encoded: encoded}, nil
+}
+
+// Encoded is the event's stored form: that which the fingerprint was taken of, where this process has just taken it.
+func (a Accepted) Encoded() ([]byte, error) {
+	if a.encoded != nil {
+		return a.encoded, nil
+	}
+	return event.Encode(a.Event)
 }
 
 // Key names the event.
@@ -186,11 +205,10 @@ func (in *Intake) prepare(events []event.Event, traceParent string) ([]Accepted,
 		if e.ID == "" {
 			e.ID = in.newID("evt_")
 		}
-		print, err := event.Fingerprint(e)
-		if err != nil {
-			return nil, fmt.Errorf("fingerprint an event: %w", err)
+		var err error
+		if accepted[i], err = NewAccepted(e, traceParent, now); err != nil {
+			return nil, err
 		}
-		accepted[i] = Accepted{Event: e.Canonical(), Fingerprint: print, TraceParent: traceParent, At: now}
 	}
 	return accepted, nil
 }

@@ -57,7 +57,7 @@ func (m *memory) InTx(ctx context.Context, fn func(ctx context.Context) error) e
 		m.commits = append(m.commits, m.staged)
 	}
 	for _, a := range m.staged {
-		m.events[a.Key()] = a
+		m.events[a.Key()] = intake.Accepted{Event: a.Event, Fingerprint: a.Fingerprint, TraceParent: a.TraceParent, At: a.At}
 	}
 	return nil
 }

@@ -40,6 +40,7 @@ func (r *Recent) add(events []Accepted) {
 		}
 		delete(r.events, r.order[r.next])
 		r.order[r.next] = a.Key()
+		a.encoded = nil
 		r.events[a.Key()] = a
 		r.next = (r.next + 1) % maxRecent
 	}

@@ -50,14 +50,14 @@ func Accept(ctx context.Context, store Store, events []intake.Accepted) error {
 func Disabled(s subscription.Subscription) (intake.Accepted, error) {
 	e := about(event.SubscriptionDisabled, s, s.UpdatedAt, strconv.FormatInt(s.Version, 10))
 	e.Subscription.Reason = &s.Reason
-	return accepted(e, s.UpdatedAt, "")
+	return intake.NewAccepted(e, "", s.UpdatedAt)
 }
 
 // Failing tells that so many attempts in a row have failed.
 func Failing(s subscription.Subscription, failures int, since, now time.Time) (intake.Accepted, error) {
 	e := about(event.SubscriptionFailing, s, now, strconv.FormatInt(since.UnixMicro(), 10))
 	e.Subscription.FailuresInARow, e.Subscription.FailingSince = new(int64(failures)), &since
-	return accepted(e, now, "")
+	return intake.NewAccepted(e, "", now)
 }
 
 // DeadLettered tells that the delivery, as it is now, was given up after an attempt that came to last.
@@ -70,14 +70,14 @@ func DeadLettered(s subscription.Subscription, d delivery.Delivery, reason strin
 	if last.Status > 0 {
 		e.Delivery.LastResponseStatus = new(int64(last.Status))
 	}
-	return accepted(e, d.UpdatedAt, traceParent)
+	return intake.NewAccepted(e, traceParent, d.UpdatedAt)
 }
 
 // RotationEnding tells that the overlap of the subscription's rotation soon ends.
 func RotationEnding(s subscription.Subscription, now time.Time) (intake.Accepted, error) {
 	e := about(event.SecretRotationEnding, s, now, s.Secrets.Current)
 	e.SecretRotation = &event.SecretRotation{OverlapEnd: s.Secrets.OverlapEnd}
-	return accepted(e, now, "")
+	return intake.NewAccepted(e, "", now)
 }
 
 // about begins an event whose ID follows from its type, the subscription, the time and what sets it apart.
@@ -86,12 +86,4 @@ func about(t event.Type, s subscription.Subscription, at time.Time, apart ...str
 		ID:   event.DerivedID(at, append([]string{string(t), string(s.Tenant), s.ID}, apart...)...),
 		Type: t, OccurredAt: at, TenantID: s.Tenant, Subscription: &event.Subscription{ID: s.ID, Name: s.Name},
 	}
-}
-
-func accepted(e event.Event, now time.Time, traceParent string) (intake.Accepted, error) {
-	print, err := event.Fingerprint(e)
-	if err != nil {
-		return intake.Accepted{}, fmt.Errorf("fingerprint an operational event: %w", err)
-	}
-	return intake.Accepted{Event: e.Canonical(), Fingerprint: print, TraceParent: traceParent, At: now}, nil
 }

@@ -74,7 +74,7 @@ func TestWhatIsTold(t *testing.T) {
 	s := sick()
 	all := told(t, s, given, start.Add(-time.Hour), start)
 	for kind, e := range all {
-		if print, err := event.Fingerprint(e.Event); err != nil || print != e.Fingerprint {
+		if _, print, err := event.Seal(e.Event); err != nil || print != e.Fingerprint {
 			t.Errorf("%s: the fingerprint is not that of the event as it is kept (%v)", kind, err)
 		}
 		if !kind.IsOperational() || e.TenantID != "acme" || e.Subscription.ID != "sub_1" || e.Subscription.Name != "ERP" || !e.At.Equal(start) || !e.OccurredAt.Equal(start) {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/stored"
@@ -54,16 +55,26 @@ func decodeStored(encoded string) (e Event, ok bool) {
 	return e, r.End()
 }
 
-// Fingerprint identifies the event's content, its ID apart: two events with the same ID and the
-// same fingerprint are duplicates, with another one they are in conflict (contract, section 5).
+// Seal gives what Encode gives, and the fingerprint, which identifies the event's content, its ID apart: two events with
+// the same ID and the same fingerprint are duplicates, with another one they are in conflict (contract, section 5).
 // It fails as Encode does.
-func Fingerprint(e Event) ([sha256.Size]byte, error) {
+func Seal(e Event) (encoded []byte, fingerprint [sha256.Size]byte, err error) {
+	id := e.ID
 	e.ID = ""
-	encoded, err := Encode(e)
+	content, err := Encode(e)
 	if err != nil {
-		return [sha256.Size]byte{}, err
+		return nil, fingerprint, err
 	}
-	return sha256.Sum256(encoded), nil
+	fingerprint = sha256.Sum256(content)
+	if id == "" {
+		return content, fingerprint, nil
+	}
+	// The ID is the first member, so that one encoding serves for both.
+	named, err := json.Marshal(id)
+	if err != nil {
+		return nil, fingerprint, fmt.Errorf("encode the ID %s: %w", id, err)
+	}
+	return slices.Concat([]byte(`{"eventId":`), named, []byte{','}, content[1:]), fingerprint, nil
 }
 
 // Canonical is a copy as Decode would give it; the original's blocks are left alone.

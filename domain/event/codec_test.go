@@ -22,7 +22,7 @@ func encode(t testing.TB, e event.Event) string {
 
 func fingerprint(t testing.TB, e event.Event) [32]byte {
 	t.Helper()
-	print, err := event.Fingerprint(e)
+	_, print, err := event.Seal(e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -81,8 +81,8 @@ func TestEncodeFailsBeyondYear9999(t *testing.T) {
 	if _, err := event.Encode(e); err == nil {
 		t.Error("encoded")
 	}
-	if _, err := event.Fingerprint(e); err == nil {
-		t.Error("fingerprinted")
+	if _, _, err := event.Seal(e); err == nil {
+		t.Error("sealed")
 	}
 }
 
@@ -106,6 +106,19 @@ func TestFingerprintIsOfTheMeaning(t *testing.T) {
 	}
 	if other.OccurredAt.Location() != zone || *other.FollowUp.DueDate != "2026-07-01T09:00:00+02:00" {
 		t.Error("the event was changed")
+	}
+}
+
+func TestSealEncodesAsEncode(t *testing.T) {
+	for _, eventType := range event.AllTypes() {
+		for _, id := range []string{"evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C", "", `"<\u00e9` + "\n\xff"} {
+			e := event.Sample(eventType, "tenant-123")
+			e.ID = id
+			encoded, print, err := event.Seal(e)
+			if want := encode(t, e); err != nil || string(encoded) != want || print != fingerprint(t, event.Sample(eventType, "tenant-123")) {
+				t.Errorf("sealed %s (%x, %v), want %s", encoded, print, err, want)
+			}
+		}
 	}
 }
 
@@ -194,10 +207,10 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func BenchmarkFingerprint(b *testing.B) {
+func BenchmarkSeal(b *testing.B) {
 	e := event.Sample(event.VisitReportApproved, "tenant-123")
 	for b.Loop() {
-		if _, err := event.Fingerprint(e); err != nil {
+		if _, _, err := event.Seal(e); err != nil {
 			b.Fatal(err)
 		}
 	}
