@@ -63,12 +63,7 @@ func (c textColumn[E]) Encode(value any, to []byte) ([]byte, error) {
 	if elements == nil {
 		return nil, nil
 	}
-	size, nulls := 0, false
-	for _, e := range elements {
-		size += 4 + len(e)
-		nulls = nulls || isNull(e)
-	}
-	to = beginColumn(to, len(elements), size, c.element, nulls)
+	to = beginColumn(to, len(elements), sizeOfTexts(elements), c.element, slices.ContainsFunc(elements, isNull))
 	for _, e := range elements {
 		if isNull(e) {
 			to = binary.BigEndian.AppendUint32(to, nullLength)
@@ -77,6 +72,13 @@ func (c textColumn[E]) Encode(value any, to []byte) ([]byte, error) {
 		to = append(binary.BigEndian.AppendUint32(to, uint32(len(e))), e...)
 	}
 	return to, nil
+}
+
+func sizeOfTexts[E string | []byte](elements []E) (size int) {
+	for _, e := range elements {
+		size += 4 + len(e)
+	}
+	return size
 }
 
 func isNull[E string | []byte](e E) bool {
@@ -116,7 +118,9 @@ const (
 // beginColumn appends the header of an array of one dimension (src/backend/utils/adt/arrayfuncs.c, array_recv), and makes room
 // for its elements.
 func beginColumn(to []byte, n, size int, element uint32, nulls bool) []byte {
-	to = slices.Grow(to, columnHeader+size)
+	if need := columnHeader + size; cap(to)-len(to) < need {
+		to = slices.Grow(to, max(need, 2*cap(to))) // other columns follow
+	}
 	to = binary.BigEndian.AppendUint32(to, 1)
 	flag := uint32(0)
 	if nulls {

@@ -67,6 +67,24 @@ func TestColumnsTakeNoAllocationForEachElement(t *testing.T) {
 	}
 }
 
+// What a batch sends fits into the room that was made for it, or the whole of it would be copied once more.
+func TestRoomIsMadeForWholeColumns(t *testing.T) {
+	t.Parallel()
+	own := columnTypes()
+	for oid, column := range map[uint32]any{
+		pgtype.TextArrayOID: []string{"dlv_1", ""}, pgtype.ByteaArrayOID: [][]byte{{1, 2, 3}, nil}, pgtype.Int8ArrayOID: []int64{1, 2},
+		pgtype.Int4ArrayOID: []int32{1, 2}, pgtype.Int2ArrayOID: []int16{1, 2},
+	} {
+		encoded, err := own.Encode(oid, pgtype.BinaryFormatCode, column, nil)
+		if size := sizeOfColumn(column); err != nil || size != len(encoded) {
+			t.Errorf("%T has room for %d bytes and takes %d (%v)", column, size, len(encoded), err)
+		}
+	}
+	if sent, err := room(1000).Encode([]byte("before")); string(sent) != "before" || cap(sent) < 1006 || err != nil {
+		t.Errorf("room for 1,000 behind 6 is %q with %d (%v)", sent, cap(sent), err)
+	}
+}
+
 func BenchmarkColumn(b *testing.B) {
 	column := make([]string, 100)
 	for i := range column {

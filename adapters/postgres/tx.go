@@ -171,6 +171,7 @@ func (tx *Tx) send(ctx context.Context, b *pgx.Batch) error {
 // run sends a batch in one round trip, and BEGIN with the first.
 func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
 	if tx.begun {
+		makeRoom(tx.conn.Conn(), b)
 		return tx.conn.SendBatch(ctx, b).Close()
 	}
 	for try := 1; ; try++ {
@@ -195,6 +196,7 @@ func (tx *Tx) beginWith(ctx context.Context, b *pgx.Batch) error {
 	for _, q := range b.QueuedQueries { // a copy, since the driver notes in it how one connection knows the statement
 		first.QueuedQueries = append(first.QueuedQueries, &pgx.QueuedQuery{SQL: q.SQL, Arguments: q.Arguments, Fn: q.Fn})
 	}
+	makeRoom(tx.conn.Conn(), first)
 	results := tx.conn.SendBatch(ctx, first)
 	_, err := results.Exec()
 	tx.begun = err == nil
