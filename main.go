@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"net"
@@ -87,6 +88,7 @@ var now = faults.Clock(func() time.Time { return time.Now().UTC().Truncate(time.
 func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	log := telemetry.NewLogger(logs, c.LogLevel)
 	slog.SetDefault(log)
+	stdlog.SetOutput(io.Discard) // net/http writes there what receivers send, up to a line for each frame of theirs
 	tel, err := telemetry.Start(ctx, telemetry.Config{Version: version, Log: log})
 	if err != nil {
 		return err

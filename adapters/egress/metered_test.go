@@ -169,3 +169,25 @@ func TestWhatExchangesLeftIsNoRoomForAFlood(t *testing.T) {
 		t.Errorf("then %v", err)
 	}
 }
+
+// silent is a connection to which anything can be written.
+type silent struct{ net.Conn }
+
+func (silent) Write(p []byte) (int, error) { return len(p), nil }
+
+// A receiver cannot make this side acknowledge without end; what a request takes is no acknowledgement.
+func TestAcknowledgementsAreBounded(t *testing.T) {
+	meter := newMetered(silent{})
+	meter.agreed()
+	meter.begin()
+	for range idleWords + exchangeWords {
+		for _, size := range []int{30, 1 << 10} {
+			if _, err := meter.Write(make([]byte, size)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if _, err := meter.Write(make([]byte, 30)); !errors.Is(err, errFlood) {
+		t.Errorf("one more: %v", err)
+	}
+}

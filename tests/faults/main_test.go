@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/tests/hostile"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -28,6 +29,7 @@ const atOnce = "3"
 var binary, scratch string
 
 func TestMain(m *testing.M) {
+	hostile.ServeIfAsked()
 	flag.Parse()
 	if err := flag.Set("test.parallel", atOnce); err != nil {
 		panic(err)

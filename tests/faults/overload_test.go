@@ -169,6 +169,7 @@ func percentile(all []time.Duration, p float64, from, to int) time.Duration {
 const (
 	longestAccept = 30 * time.Second
 	maxGrowth     = 1.25 // of the memory, from the second third of the flood to its last
+	maxOverloaded = 200  // MiB that a process may have resident at any time of it
 	minDrain      = 0.5  // of the throughput with no backlog
 )
 
@@ -197,6 +198,9 @@ func overload(bound func() int, length time.Duration, env ...string) func(*testi
 			t.Errorf("%d deliveries waited at once, with a bound of %d", most, maxOpen)
 		}
 		first, middle, last := percentile(f.took, 0.99, 0, 1), percentile(f.took, 0.99, 1, 2), percentile(f.took, 0.99, 2, 3)
+		if top := max(memory[0], memory[1], memory[2]); top > maxOverloaded {
+			t.Errorf("I7: %.0f MiB", top)
+		}
 		if longest := percentile(f.took, 1, 0, 3); *full && (longest > longestAccept || memory[2] > maxGrowth*memory[1] || drain < minDrain*usual) {
 			t.Errorf("accepted after %s at most, memory went from %.0f to %.0f MiB, %.0f deliveries a second in the drain and %.0f before", longest, memory[1], memory[2], drain, usual)
 		}

@@ -24,7 +24,7 @@ func TestFaults(t *testing.T) { run(t, otherScenarios) }
 
 func TestKills(t *testing.T) { run(t, killScenarios) }
 
-var otherScenarios = slices.Concat(upgradeScenarios, databaseScenarios, connectionScenarios, diskScenarios, processScenarios, sickScenarios, overloadScenarios)
+var otherScenarios = slices.Concat(upgradeScenarios, databaseScenarios, connectionScenarios, edgeScenarios, diskScenarios, processScenarios, sickScenarios, hostileScenarios, overloadScenarios)
 
 func run(t *testing.T, all []scenario) {
 	for _, s := range all {
