@@ -32,7 +32,7 @@ const (
 	pingAfter       = 5 * time.Second // see keepAlive
 	pingTimeout     = 5 * time.Second
 	defaultIdle     = 1024
-	defaultHostIdle = 256 // as many attempts as a subscription may have out: with fewer kept, busy receivers are dialled again and again
+	keptIdlePerHost = 256 // as many attempts as a subscription may have out: with fewer kept, busy receivers are dialled again and again
 )
 
 // Client sends deliveries; it implements dispatch.Sender. It is safe for concurrent use and keeps connections alive, in
@@ -79,8 +79,7 @@ func newTransport(config Config, d *dialer) *http.Transport {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		IdleConnTimeout:        idleTimeout,
 		MaxIdleConns:           cmp.Or(config.MaxIdleConns, defaultIdle),
-		MaxIdleConnsPerHost:    cmp.Or(config.MaxIdleConnsPerHost, defaultHostIdle),
-		MaxConnsPerHost:        config.MaxConnsPerHost,
+		MaxIdleConnsPerHost:    keptIdlePerHost,
 		HTTP2: &http.HTTP2Config{
 			MaxReceiveBufferPerStream:     streamBuffer,
 			MaxReceiveBufferPerConnection: connBuffer,

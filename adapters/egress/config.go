@@ -3,10 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/x509"
-	"fmt"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -25,11 +22,6 @@ type Config struct {
 	// MaxIdleConns bounds the idle HTTP/1 connections of all tenants together; 0 means 1024. HTTP/2 has one connection
 	// for each tenant and host; both kinds end after 30 s without use.
 	MaxIdleConns int
-	// MaxIdleConnsPerHost bounds the idle connections of one tenant to one host; 0 means 256.
-	MaxIdleConnsPerHost int
-	// MaxConnsPerHost bounds the connections of one tenant to one host, and waiting for one counts against the
-	// timeout; 0 means that only the caller's concurrency bounds them.
-	MaxConnsPerHost int
 	// Resolver looks names up; nil means Go's own resolver, which needs no C library.
 	Resolver Resolver
 	// RootCAs are the authorities that sign receivers' certificates; nil means the system's.
@@ -64,76 +56,4 @@ func (ranges PortRanges) Contain(port uint16) bool {
 		}
 	}
 	return false
-}
-
-// ParsePorts reads a list like 80,443,1024-65535. Ports are 1 to 65535; an empty list is an error, as nothing could be
-// called with it.
-func ParsePorts(text string) (PortRanges, error) {
-	var ranges PortRanges
-	for part := range strings.SplitSeq(text, ",") {
-		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
-		if !isRange {
-			last = first
-		}
-		r, err := parseRange(first, last)
-		if err != nil {
-			return nil, fmt.Errorf("ports %q: %w", part, err)
-		}
-		ranges = append(ranges, r)
-	}
-	return ranges, nil
-}
-
-func parseRange(first, last string) (PortRange, error) {
-	from, err := parsePort(first)
-	if err != nil {
-		return PortRange{}, err
-	}
-	to, err := parsePort(last)
-	if err != nil {
-		return PortRange{}, err
-	}
-	if from > to {
-		return PortRange{}, fmt.Errorf("%d is above %d", from, to)
-	}
-	return PortRange{from, to}, nil
-}
-
-func parsePort(text string) (uint16, error) {
-	port, err := strconv.ParseUint(text, 10, 16)
-	if err != nil || port == 0 {
-		return 0, fmt.Errorf("%q is not a port from 1 to 65535", text)
-	}
-	return uint16(port), nil
-}
-
-// ParseAllow reads a list of networks like 127.0.0.0/8,::1/128; empty text is an empty list. Bits of an address beyond
-// its prefix are an error, since they are most often a slip that opens more than was meant.
-func ParseAllow(text string) ([]netip.Prefix, error) {
-	if strings.TrimSpace(text) == "" {
-		return nil, nil
-	}
-	var prefixes []netip.Prefix
-	for part := range strings.SplitSeq(text, ",") {
-		prefix, err := parseNetwork(strings.TrimSpace(part))
-		if err != nil {
-			return nil, err
-		}
-		prefixes = append(prefixes, prefix)
-	}
-	return prefixes, nil
-}
-
-func parseNetwork(text string) (netip.Prefix, error) {
-	prefix, err := netip.ParsePrefix(text)
-	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("%q is not a network like 10.0.0.0/8", text)
-	}
-	if prefix.Addr().Is4In6() {
-		return netip.Prefix{}, fmt.Errorf("%q: write the IPv4 network itself", text)
-	}
-	if prefix != prefix.Masked() {
-		return netip.Prefix{}, fmt.Errorf("%q has bits beyond its prefix; did you mean %s?", text, prefix.Masked())
-	}
-	return prefix, nil
 }

@@ -225,3 +225,11 @@ func escapeQuery(query string) string {
 }
 
 func needsEscape(r rune) bool { return r >= utf8.RuneSelf || strings.ContainsRune("\"<>`", r) }
+
+func parsePort(text string) (uint16, error) {
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || port == 0 {
+		return 0, fmt.Errorf("%q is not a port from 1 to 65535", text)
+	}
+	return uint16(port), nil
+}
