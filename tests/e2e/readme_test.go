@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// The README's examples are run. The convention:
+// The examples of the README and of docs/operate.md, which goes on from there, are run. The convention:
 //   - every fenced block whose info string is exactly sh is run, in order, in one shell session, in an empty
 //     directory, against a running service; blocks of commands that are only shown are marked console;
 //   - a block marked json or text right behind it (only blank lines and text without a fence between them) is
@@ -32,18 +32,20 @@ type example struct {
 
 func TestREADME(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	examples := examplesOf(string(text))
-	if len(examples) == 0 {
-		t.Fatal("checked nothing: the README has no block marked sh")
-	}
 	session := newShell(t)
-	for _, e := range examples {
-		if p, err := session.run(e); err != nil {
-			t.Errorf("README.md, line %d: %v\n%s\nprinted:\n%s\n%s", e.line, err, e.script, p.out, session.errs)
+	for _, page := range []string{"README.md", "docs/operate.md"} {
+		text, err := os.ReadFile(filepath.Join("..", "..", page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples := examplesOf(string(text))
+		if len(examples) == 0 {
+			t.Errorf("checked nothing: %s has no block marked sh", page)
+		}
+		for _, e := range examples {
+			if p, err := session.run(e); err != nil {
+				t.Errorf("%s, line %d: %v\n%s\nprinted:\n%s\n%s", page, e.line, err, e.script, p.out, session.errs)
+			}
 		}
 	}
 }
