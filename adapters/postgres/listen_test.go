@@ -20,26 +20,27 @@ func pair(t *testing.T) (one, two *postgres.DB) {
 	return openURL(t, postgres.Config{URL: url, Recheck: time.Hour}), openURL(t, postgres.Config{URL: url, Recheck: time.Hour})
 }
 
-// heard polls until a commit by touch reaches the watch: the listening connection may have to be made first.
-func heard(t *testing.T, w *wakeup.Watch, touch func()) {
+// heard polls until a commit by touch is heard of: the listening connection may have to be made first.
+func heard[T any](t *testing.T, of <-chan T, touch func()) (what T) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		touch()
 		select {
-		case <-w.C:
-			return
+		case what = <-of:
+			return what
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
 	t.Fatal("the commit of another process was not heard of")
+	return what
 }
 
 func TestProcessesWakeEachOther(t *testing.T) {
 	t.Parallel()
 	one, two := pair(t)
 	topic, queue := two.WatchTopic("t"), two.WatchQueue()
-	heard(t, topic, func() { publish(t.Context(), t, one) })
-	heard(t, queue, func() {
+	heard(t, topic.C, func() { publish(t.Context(), t, one) })
+	heard(t, queue.C, func() {
 		err := one.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 			tx.QueueChanged()
 			_, err := tx.Exec(ctx, `DELETE FROM sweeps`)
@@ -58,7 +59,7 @@ func TestProcessesTellEachOtherOfChangedSubscriptions(t *testing.T) {
 	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
 	changed := make(chan dispatch.Lane, 1000)
 	defer two.HearSubscriptions(func(lane dispatch.Lane) { changed <- lane })()
-	heard(t, two.WatchTopic(wakeup.SubscriptionTopic(lane)), func() {
+	got := heard(t, changed, func() {
 		err := one.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 			tx.Appended(wakeup.SubscriptionTopic(lane))
 			_, err := tx.Exec(ctx, `DELETE FROM sweeps`)
@@ -68,7 +69,7 @@ func TestProcessesTellEachOtherOfChangedSubscriptions(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	if got := <-changed; got != lane {
+	if got != lane {
 		t.Errorf("heard of %v", got)
 	}
 }
@@ -77,11 +78,11 @@ func TestTheListenerConnectsAgain(t *testing.T) {
 	t.Parallel()
 	one, two := pair(t)
 	topic := two.WatchTopic("t")
-	heard(t, topic, func() { publish(t.Context(), t, one) })
+	heard(t, topic.C, func() { publish(t.Context(), t, one) })
 	if err := execute(t.Context(), one, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`); err != nil {
 		t.Fatal(err)
 	}
-	heard(t, topic, func() { publish(t.Context(), t, one) })
+	heard(t, topic.C, func() { publish(t.Context(), t, one) })
 }
 
 func TestPollingIsTheSafetyNet(t *testing.T) {
