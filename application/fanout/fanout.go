@@ -164,7 +164,9 @@ type FanOut struct {
 	*work
 	index *index
 	patience
-	refused map[int64]int // how often the index stopped before the change at a position, since it cannot be read
+	// refused is how often the index stopped before the change at a position, since it cannot be read. It keeps all positions:
+	// after each stop the index starts anew and meets those again that were given up.
+	refused map[int64]int
 	// mayDefer is false as long as a process of an older version may run; see TurnStore.
 	mayDefer bool
 	// spent is how many deliveries each tenant's events have come to since the log was last read as soon as it was written.
