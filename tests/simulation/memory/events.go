@@ -70,7 +70,8 @@ func (s *Store) appendEvents(tx *tx, events []intake.Accepted) error {
 		if _, taken := s.events.get(k); taken {
 			return fmt.Errorf("insert event %s: it is there already", e.ID)
 		}
-		s.events.put(tx, k, storedEvent{Accepted: e, sequence: r.position*maxEventsPerRecord + int64(i)})
+		kept := intake.Accepted{Event: e.Event, Fingerprint: e.Fingerprint, TraceParent: e.TraceParent, At: e.At} // as it is read back
+		s.events.put(tx, k, storedEvent{Accepted: kept, sequence: r.position*maxEventsPerRecord + int64(i)})
 	}
 	return nil
 }
