@@ -11,6 +11,7 @@ import (
 	"io"
 	stdlog "log"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
@@ -23,30 +24,39 @@ import (
 	"github.com/ordinavo/webhooks/adapters/database"
 	"github.com/ordinavo/webhooks/adapters/egress"
 	"github.com/ordinavo/webhooks/adapters/faults"
+	"github.com/ordinavo/webhooks/adapters/features"
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/seal"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/catchup"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/preview"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/application/reseal"
+	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/ports/cli"
 	"github.com/ordinavo/webhooks/ports/cli/config"
 	"github.com/ordinavo/webhooks/ports/cli/demo"
+	"github.com/ordinavo/webhooks/ports/messages"
 	"github.com/ordinavo/webhooks/ports/process"
 	"github.com/ordinavo/webhooks/ports/rest"
 )
 
 const version = "0.1.0"
 
-// gcPercent is how much the heap may grow before it is collected, unless GOGC says otherwise: a fifth less CPU at full
-// load than with Go's 100, for 20 MiB more.
-const gcPercent = 200
-
 func main() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	ctx, stop := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
@@ -171,19 +181,236 @@ func (s *service) run(ctx context.Context, listener net.Listener) error {
 // flushTimeout bounds the last export of traces and metrics.
 const flushTimeout = 5 * time.Second
 
-func newSealer(c config.Config) (*seal.Sealer, error) {
-	if c.MasterKey.IsZero() {
-		keys, err := seal.LoadOrCreateKeyFile(keyFile(c))
-		if err != nil {
-			return nil, err
-		}
-		return seal.New(keys[0], keys[1:]...)
+// assembly is what the service is put together from.
+type assembly struct {
+	config.Config
+	db          database.Database
+	store       database.Store
+	telemetry   *telemetry.Telemetry
+	observer    *telemetry.Observer
+	log         *slog.Logger
+	newID       func(prefix string) string
+	incarnation string
+	gate        *features.Gate
+	sender      *egress.Client
+	keys        *access.Keys
+	answers     *idempotency.Answers
+
+	intake        *intake.Intake
+	backlog       *intake.Backlog
+	subscriptions *subscriptions.Service
+	attempter     *dispatch.Attempter
+	dispatcher    *dispatch.Dispatcher
+	sweeper       *sweep.Sweeper
+	jobs          *jobs.Service
+	jobWorker     *jobs.Worker
+	hub           *live.Hub
+}
+
+func assemble(ctx context.Context, c config.Config, address net.Addr, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
+	a := &assembly{Config: c, db: db, telemetry: tel, observer: tel.Observer(now), log: log, newID: ids.New(now, rand.Reader).New}
+	if err := a.openStore(ctx); err != nil {
+		return nil, err
 	}
-	keys, err := seal.ParseKeys(c.MasterKey.Reveal())
+	firstKey, err := a.prepareKeys(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("ORDINAVO_MASTER_KEY: %w", err)
+		return nil, err
 	}
-	return seal.New(keys[0], keys[1:]...)
+	if err := a.reachOut(ctx, address); err != nil {
+		return nil, err
+	}
+	a.makeUseCases()
+	a.gauge()
+	s := &service{telemetry: tel, sender: a.sender, firstKey: firstKey, Process: process.Process{
+		Log: log, Now: now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
+		Watch: func(ctx context.Context) {
+			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed)
+		},
+	}}
+	return s, a.takeRoles(&s.Process)
+}
+
+// openStore takes up work on the database, whose secrets must open with this process's master key.
+func (a *assembly) openStore(ctx context.Context) error {
+	sealer, err := seal.Open(a.MasterKey.Reveal(), keyFile(a.Config))
+	if err != nil {
+		return err
+	}
+	a.store = faults.Store(a.db.Store(sealer))
+	if err := reseal.Check(ctx, a.store, sealer); err != nil {
+		return err
+	}
+	a.answers = idempotency.New(a.store, sealer, now, func() string { return a.newID("") })
+	a.incarnation = a.newID("inc_")
+	if err := a.store.BeginIncarnation(ctx, a.incarnation, now()); err != nil {
+		return fmt.Errorf("begin an incarnation: %w", err)
+	}
+	return nil
+}
+
+// prepareKeys gives the platform key that was made, if one was.
+func (a *assembly) prepareKeys(ctx context.Context) (firstKey string, err error) {
+	a.keys = access.NewKeys(a.store, now, a.newID, rand.Reader)
+	firstKey, refused, err := a.keys.FirstKey(ctx, a.PlatformKey.Reveal())
+	if err != nil {
+		return "", fmt.Errorf("prepare the first platform key: %w", err)
+	}
+	if refused {
+		a.log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
+	}
+	return firstKey, nil
+}
+
+// reachOut makes what asks outside: which features a tenant has, and receivers for an answer.
+func (a *assembly) reachOut(ctx context.Context, address net.Addr) (err error) {
+	if a.gate, err = features.NewGate(ctx, features.NewProvider(a.store)); err != nil {
+		return err
+	}
+	own, err := egress.Own(address)
+	if err != nil {
+		return err
+	}
+	a.sender = egress.New(egress.Config{Allow: a.Egress.Allow, Ports: portRanges(a.Config), Own: own, Clock: now, MaxIdleConns: a.MaxInFlight})
+	return nil
+}
+
+func (a *assembly) makeUseCases() {
+	limits := intake.Limits{EventsPerDay: a.Quotas.EventsPerDay, TenantOpen: a.Quotas.Open, Open: a.MaxOpen, FanOutLag: a.MaxFanOutLag}
+	a.backlog = intake.NewBacklog(a.store, limits, now)
+	a.intake = intake.New(intake.Config{
+		Store: a.store, Quotas: a.store, Limits: limits, Backlog: a.backlog, Observer: a.observer, Now: now, NewID: a.newID,
+	})
+	a.subscriptions = &subscriptions.Service{
+		Store: a.store, Gate: a.gate, URLs: a.sender, Now: now, NewID: a.newID, NewSecret: seal.NewSecret,
+		DefaultSchedule: a.RetrySchedule, Quota: a.Quotas.Subscriptions,
+	}
+	a.attempter = &dispatch.Attempter{
+		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: now,
+		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: unsigned(a.log),
+	}
+	a.dispatcher = dispatch.New(dispatch.Config{
+		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: now, Jitter: mathrand.Float64,
+		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight,
+	})
+	a.subscriptions.Mended = a.dispatcher.Forget
+	a.sweeper = sweep.New(a.store, now)
+	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: now, NewID: a.newID}
+	a.jobWorker = jobs.NewWorker(a.jobs, a.store)
+	a.hub = live.New(a.store, a.store, now, live.Limits{Kept: retention.Ages(a.Retention).Shortest()})
+}
+
+// gauge has the metrics ask for what is not counted as it happens.
+func (a *assembly) gauge() {
+	a.telemetry.Metrics().ReadReconciliation(func(ctx context.Context) (telemetry.Reconciliation, error) {
+		result, err := a.store.CheckResult(ctx)
+		return telemetry.Reconciliation(result), err
+	})
+	a.telemetry.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) {
+		return telemetry.ReadQueue(ctx, a.store, now(), a.dispatcher.Circuits())
+	})
+}
+
+// takeRoles has the process do what every one does, and what its roles say.
+func (a *assembly) takeRoles(p *process.Process) (err error) {
+	takeover := dispatch.NewTakeover(a.store, a.store, now, a.incarnation)
+	p.Loops = []loop.Loop{
+		process.Garbage(now), takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), now).Loop(),
+		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
+		reconciliation.NewChecker(a.store, now, reporting(a.log)).Loop(),
+	}
+	var handover fanout.Handover
+	if a.Roles.Dispatcher {
+		p.Dispatcher, p.Attempter, handover = a.dispatcher, a.attempter, a.dispatcher
+		p.Loops = append(p.Loops, a.dispatcher.Loop(), a.sweeper.Loop(), a.jobWorker.Loop(), subscriptions.NewNotices(a.store, now).Loop(), takeover.Loop())
+	}
+	if a.Roles.Router {
+		fan := fanout.New(fanout.Config{
+			Store: fanout.Remember(a.store, a.intake.Recent), Gate: a.gate, Handover: handover, Observer: faults.FanOut(a.observer),
+			Now: now, NewID: a.newID, AtOnce: faults.AtOnce(),
+		})
+		p.Loops = append(p.Loops, fan.Turns().Loop(), metrics.NewProjection(a.store, now).Loop())
+		if p.Router, err = messages.NewRouter(a.log, a.db.Log(a.log, now), fan); err != nil {
+			return err
+		}
+	}
+	if a.Roles.API {
+		p.Loops = append(p.Loops, a.hub.Loop(), a.backlog.Loop())
+	}
+	return nil
+}
+
+func (a *assembly) api() *rest.API {
+	return rest.New(rest.Dependencies{
+		Intake: a.intake,
+
+		Events:       &queries.Events{Reader: a.store, Deliveries: a.store},
+		EventRetries: &queries.EventRetries{Store: a.store, Now: now},
+		Deliveries:   &queries.Deliveries{Reader: a.store, Tests: a.store},
+		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: now},
+		Jobs:         a.jobs,
+
+		Subscriptions:    a.subscriptions,
+		SubscriptionList: a.store,
+		Circuits:         a.store,
+		History:          &subscriptions.History{Store: a.store},
+		Tester:           &subscriptions.Tester{Service: a.subscriptions, Store: a.store, Attempter: a.attempter},
+		Previews:         &preview.Previewer{Service: a.subscriptions, Store: a.store, Attempter: a.attempter},
+		Doctor:           &preview.Doctor{Service: a.subscriptions, Secrets: a.attempter.Secrets},
+		CatchUp: &catchup.Service{Reader: a.store, Subscriptions: a.subscriptions, Signer: a.attempter, Hub: a.hub, Now: now,
+			Kept: retention.Ages(a.Retention).Shortest()},
+
+		Live:            a.hub,
+		DeliveryMetrics: a.store,
+		Reconciliation:  &reconciliation.Service{Reader: a.store, Now: now, Kept: min(a.Retention.Events, a.Retention.Attempts)},
+
+		Directory:   a.store,
+		Tenants:     &access.Tenants{Store: a.store, Now: now},
+		Keys:        a.keys,
+		Idempotency: a.answers,
+
+		Ready:       ready(a.intake, a.store),
+		Metrics:     a.telemetry.Handler(),
+		Tracer:      a.telemetry.Tracer(),
+		TraceParent: telemetry.TraceParent,
+		Log:         a.log,
+		Now:         now,
+		Version:     version,
+
+		RateLimit:       a.RateLimit,
+		TenantRateLimit: a.Quotas.RateLimit,
+		ProbesOnly:      !a.Roles.API,
+	})
+}
+
+// ready says why the process cannot work: the database does not answer, or takes no events.
+func ready(in *intake.Intake, store database.Store) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := store.Ping(ctx); err != nil {
+			return err
+		}
+		return in.Ready()
+	}
+}
+
+// reporting logs what does not balance.
+func reporting(log *slog.Logger) func(context.Context, reconciliation.Checked, reconciliation.Missing) {
+	return func(ctx context.Context, hour reconciliation.Checked, missing reconciliation.Missing) {
+		log.ErrorContext(ctx, "accepted events are not the sum of their dispositions", "tenantId", hour.Tenant, "hour", hour.Begins, "missing", missing.String())
+	}
+}
+
+// unsigned logs why requests could not be signed.
+func unsigned(log *slog.Logger) func(context.Context, dispatch.Leased, error) {
+	return func(ctx context.Context, l dispatch.Leased, err error) {
+		log.ErrorContext(ctx, "a request could not be signed", "tenantId", l.Delivery.Tenant, "deliveryId", l.Delivery.ID, "error", err)
+	}
+}
+
+func portRanges(c config.Config) (ports egress.PortRanges) {
+	for _, r := range c.Egress.Ports {
+		ports = append(ports, egress.PortRange(r))
+	}
+	return ports
 }
 
 // keyFile is where the master key is unless ORDINAVO_MASTER_KEY has it.
@@ -198,49 +425,28 @@ func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, e
 		if err := database.Prepare(ctx, db, false); err != nil {
 			return err
 		}
-		sealer, err := newSealer(c)
+		sealer, err := seal.Open(c.MasterKey.Reveal(), keyFile(c))
 		if err == nil {
 			counts, err = reseal.All(ctx, db.Store(sealer), sealer)
 		}
 		return err
 	}
 	if c.MasterKey.IsZero() {
-		work = alone(inKeyFile(keyFile(c), work))
+		held := work
+		work = database.Alone(func(db database.Database) error {
+			return seal.RotateKeyFile(keyFile(c), func() error { return held(db) })
+		})
 	}
 	err = withDatabase(ctx, c, work)
 	return counts, err
 }
 
-// inKeyFile works with a new key in the file beside the old one, which goes once that went well.
-func inKeyFile(path string, work func(database.Database) error) func(database.Database) error {
-	return func(db database.Database) error {
-		if err := seal.AddNewKey(path); err != nil {
-			return err
-		}
-		if err := work(db); err != nil {
-			return err
-		}
-		return seal.KeepNewestKey(path)
-	}
-}
-
 func migrateUp(ctx context.Context, c config.Config) error {
-	return withDatabase(ctx, c, alone(func(db database.Database) error { return db.Migrate(ctx) }))
+	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.Migrate(ctx) }))
 }
 
 func migrateDown(ctx context.Context, c config.Config, steps int) error {
-	return withDatabase(ctx, c, alone(func(db database.Database) error { return db.MigrateDown(ctx, steps) }))
-}
-
-// alone keeps a schema from being changed under a process that serves a file.
-func alone(do func(database.Database) error) func(database.Database) error {
-	return func(db database.Database) error {
-		unlock, err := db.Lock()
-		if err != nil {
-			return err
-		}
-		return errors.Join(do(db), unlock())
-	}
+	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.MigrateDown(ctx, steps) }))
 }
 
 func schema(ctx context.Context, c config.Config) (current, newest uint, err error) {

@@ -3,6 +3,7 @@ package database
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -132,3 +133,14 @@ func forward(ctx context.Context, signals <-chan struct{}, changed func()) {
 
 // handledWithin bounds the work on one of them. A record of events that a thousand subscriptions want takes seconds.
 const handledWithin = 5 * time.Minute
+
+// Alone keeps a schema or a key file from being changed under a process that serves a file.
+func Alone(do func(Database) error) func(Database) error {
+	return func(db Database) error {
+		unlock, err := db.Lock()
+		if err != nil {
+			return err
+		}
+		return errors.Join(do(db), unlock())
+	}
+}

@@ -46,6 +46,20 @@ func ParseKeys(text string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
+// Open makes a sealer of the keys that ORDINAVO_MASTER_KEY has or, when it is empty, of those in the file.
+func Open(keys, file string) (*Sealer, error) {
+	parsed, err := ParseKeys(keys)
+	if keys == "" {
+		parsed, err = LoadOrCreateKeyFile(file)
+	} else if err != nil {
+		err = fmt.Errorf("ORDINAVO_MASTER_KEY: %w", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return New(parsed[0], parsed[1:]...)
+}
+
 // LoadOrCreateKeyFile reads the master keys in the file, or makes one when there is no file. It refuses a
 // file that others than its owner may read or write, and one that holds anything but keys.
 func LoadOrCreateKeyFile(path string) (keys [][]byte, err error) {
@@ -60,6 +74,17 @@ func LoadOrCreateKeyFile(path string) (keys [][]byte, err error) {
 		return nil, fmt.Errorf("read the master key file %s: %w", path, err)
 	}
 	return keys, nil
+}
+
+// RotateKeyFile works with a new key in the file beside the old one, which goes once that went well.
+func RotateKeyFile(path string, work func() error) error {
+	if err := AddNewKey(path); err != nil {
+		return err
+	}
+	if err := work(); err != nil {
+		return err
+	}
+	return KeepNewestKey(path)
 }
 
 // AddNewKey begins a rotation: it puts a new key before the one in the file. It leaves a file alone that has several: a

@@ -5,6 +5,7 @@ package seal
 import (
 	"bytes"
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -16,6 +17,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/secretdata"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/ordinavo/webhooks/domain/secret"
 )
 
 // KeySize is the length of a master key in bytes.
@@ -126,4 +129,11 @@ func place(texts []string) []byte {
 		joined = append(joined, text...)
 	}
 	return joined
+}
+
+// NewSecret makes a secret to sign with.
+func NewSecret() secret.Secret {
+	var random [32]byte
+	_, _ = rand.Read(random[:]) // never fails: the process dies first
+	return secret.FromBytes(random)
 }

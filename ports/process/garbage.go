@@ -1,0 +1,42 @@
+package process
+
+import (
+	"context"
+	"os"
+	"runtime/debug"
+	"runtime/metrics"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/loop"
+)
+
+// A heap may grow by mostGarbage percent before it is collected, a fifth less CPU at full load than with Go's 100, for 20 MiB more.
+// A larger one, as a thousand receivers that hold their attempts make it, has garbageRoom and no less than Go's 100 percent.
+const (
+	mostGarbage  = 200
+	leastGarbage = 100
+	garbageRoom  = 40 << 20
+	garbageEvery = time.Second
+)
+
+// Garbage is the loop that says how much of it there may be, unless GOGC does.
+func Garbage(now func() time.Time) loop.Loop {
+	percent := 0
+	return loop.Loop{Name: "garbage", Step: func(context.Context) (time.Time, error) {
+		if os.Getenv("GOGC") != "" {
+			return time.Time{}, nil
+		}
+		live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(live)
+		if wanted := garbagePercent(live[0].Value.Uint64()); wanted != percent {
+			percent = wanted
+			debug.SetGCPercent(percent)
+		}
+		return now().Add(garbageEvery), nil
+	}}
+}
+
+// garbagePercent is what GOGC is to be for so many bytes that were alive when the heap was collected last.
+func garbagePercent(live uint64) int {
+	return int(min(max(100*garbageRoom/max(live, 1), leastGarbage), mostGarbage))
+}

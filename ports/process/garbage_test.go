@@ -1,0 +1,37 @@
+package process
+
+import (
+	"runtime/debug"
+	"testing"
+	"time"
+)
+
+func TestALargeHeapHasLessRoomForGarbage(t *testing.T) {
+	for live, want := range map[uint64]int{0: 200, 1: 200, 20 << 20: 200, 25 << 20: 160, 32 << 20: 125, 40 << 20: 100, 1 << 40: 100} {
+		if got := garbagePercent(live); got != want {
+			t.Errorf("%d MiB: %d %%, want %d", live>>20, got, want)
+		}
+	}
+	var before uint64
+	for live := uint64(1 << 20); live < 200<<20; live += 1 << 18 { // what the heap grows to grows with it
+		if most := live + live*uint64(garbagePercent(live))/100; most+live/100 < before { // a percent is whole
+			t.Fatalf("at %d bytes it may grow to %d, and to %d when it holds less", live, most, before)
+		} else {
+			before = most
+		}
+	}
+}
+
+func TestGOGCIsObeyed(t *testing.T) {
+	before := debug.SetGCPercent(77)
+	defer debug.SetGCPercent(before)
+	for gogc, want := range map[string]int{"77": 77, "": mostGarbage} {
+		t.Setenv("GOGC", gogc)
+		if _, err := Garbage(time.Now).Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := debug.SetGCPercent(77); got != want {
+			t.Errorf("with GOGC=%q it is %d, want %d", gogc, got, want)
+		}
+	}
+}
