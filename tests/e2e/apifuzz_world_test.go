@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -79,12 +80,32 @@ func (b *fuzzBase) world(t *testing.T) *fuzzWorld {
 	return w
 }
 
-// cancelledJob is a job that was cancelled before it came to its end, which is a matter of luck; to cancel it again succeeds.
+// cancelledJob is a job that was cancelled before it came to its end; to cancel it again succeeds. The worker does one after the
+// other, so of several that are made at once some still wait when they are cancelled.
 func (n tenant) cancelledJob() (id string) {
 	n.t.Helper()
+	const atOnce = 8 // a tenant may have ten open
 	eventually(n.t, "a job is cancelled in time", func() bool {
-		id = *into[job](n.post("/v1/deliveries/retry", object{"until": "2020-01-01T00:00:00Z"}).want(http.StatusAccepted)).ID
-		return n.post("/v1/jobs/"+id+"/cancel", nil).status == http.StatusOK
+		cancelled := make(chan string, atOnce)
+		var making sync.WaitGroup
+		for range atOnce {
+			making.Go(func() {
+				made := n.post("/v1/deliveries/retry", object{"until": "2020-01-01T00:00:00Z"})
+				if made.status != http.StatusAccepted {
+					return
+				}
+				if id := *into[job](made).ID; n.post("/v1/jobs/"+id+"/cancel", nil).status == http.StatusOK {
+					cancelled <- id
+				}
+			})
+		}
+		making.Wait()
+		select {
+		case id = <-cancelled:
+			return true
+		default:
+			return false
+		}
 	})
 	return id
 }
