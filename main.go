@@ -314,7 +314,7 @@ func (a *assembly) gauge() {
 func (a *assembly) takeRoles(p *process.Process) (err error) {
 	takeover := dispatch.NewTakeover(a.store, a.store, now, a.incarnation)
 	p.Loops = []loop.Loop{
-		process.Garbage(now), takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), now).Loop(),
+		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
 		reconciliation.NewChecker(a.store, now, reporting(a.log)).Loop(),
 	}

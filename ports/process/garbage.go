@@ -19,8 +19,8 @@ const (
 	garbageEvery = time.Second
 )
 
-// Garbage is the loop that says how much of it there may be, unless GOGC does.
-func Garbage(now func() time.Time) loop.Loop {
+// garbage is the loop that says how much of it there may be, unless GOGC does.
+func garbage(now func() time.Time) loop.Loop {
 	percent := 0
 	return loop.Loop{Name: "garbage", Step: func(context.Context) (time.Time, error) {
 		if os.Getenv("GOGC") != "" {

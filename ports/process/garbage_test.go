@@ -27,7 +27,7 @@ func TestGOGCIsObeyed(t *testing.T) {
 	defer debug.SetGCPercent(before)
 	for gogc, want := range map[string]int{"77": 77, "": mostGarbage} {
 		t.Setenv("GOGC", gogc)
-		if _, err := Garbage(time.Now).Step(t.Context()); err != nil {
+		if _, err := garbage(time.Now).Step(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := debug.SetGCPercent(77); got != want {

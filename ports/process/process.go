@@ -55,7 +55,7 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	attempts, cutAttempts := context.WithCancel(context.Background())
 	defer cutAttempts()
 	intake.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Now, p.Intake...) })
-	recording.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Now, p.Loops...) })
+	recording.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Now, append(p.Loops, garbage(p.Now))...) })
 	if p.Watch != nil {
 		recording.do(p.Watch)
 	}
