@@ -104,6 +104,20 @@ var jobChecks = []Check{
 		equal(w, "another tenant's", len(got), 0)
 	}},
 	{"jobs/a retry makes due what failed, and leaves the rest alone", retryInBulk},
+	{"jobs/a retry reaches what a clock that was ahead has made", func(w *world) {
+		s := w.subscribe(acme, nil)
+		*w.lastID += 1000
+		dead := w.inStatus(s, event.VisitReportApproved, delivery.StatusDeadLetter, 1)
+		*w.lastID -= 1000
+		now := at(100)
+		service := w.jobs(w.Store, &now)
+		j, err := service.Begin(w.ctx, jobs.Request{Tenant: acme, Kind: job.Retry, Mode: job.Original, Filter: job.Filter{Statuses: []delivery.Status{delivery.StatusDeadLetter}}})
+		w.ok(err, "begin a job")
+		_, err = jobs.NewWorker(service, w.Store).Step(w.ctx)
+		w.ok(err, "work on it")
+		equal(w, "what it did", w.readJob(j).Tally, job.Tally{Done: 1})
+		equal(w, "the delivery", w.read(dead).Status, delivery.StatusPending)
+	}},
 	{"jobs/a replay of the original bytes", func(w *world) {
 		s := w.subscribe(acme, nil)
 		old := w.saved(w.moved(w.schedule(s, at(0), ""), "", recorded(success(at(1)), at(1))))
@@ -370,8 +384,11 @@ func (w *world) nextJob(now time.Time) string {
 func (w *world) worker(store Store, now time.Time) *jobs.Worker { return w.workerAt(store, &now) }
 
 func (w *world) workerAt(store Store, now *time.Time) *jobs.Worker {
-	service := &jobs.Service{Store: store, Picker: jobs.Picker{Deliveries: store, Gate: nobodyPays{}}, Now: func() time.Time { return *now }, NewID: w.safeID()}
-	return jobs.NewWorker(service, store)
+	return jobs.NewWorker(w.jobs(store, now), store)
+}
+
+func (w *world) jobs(store Store, now *time.Time) *jobs.Service {
+	return &jobs.Service{Store: store, Picker: jobs.Picker{Deliveries: store, Gate: nobodyPays{}}, Now: func() time.Time { return *now }, NewID: w.safeID()}
 }
 
 // safeID is id for several goroutines.

@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
@@ -143,6 +144,15 @@ func (w *world) WalkDeliveries(_ context.Context, walk jobs.Walk) (found []deliv
 		}
 	}
 	return found, nil
+}
+
+func (w *world) Deliveries(_ context.Context, f queries.DeliveryFilter) (newest []delivery.Delivery, err error) {
+	for _, d := range w.deliveries {
+		if d.SubscriptionID == f.SubscriptionID && (newest == nil || d.ID > newest[0].ID) {
+			newest = []delivery.Delivery{d}
+		}
+	}
+	return newest, w.fail
 }
 
 func (w *world) NewestDeliveries(_ context.Context, _ dispatch.Lane, eventIDs []string, _ string, _ time.Time) (map[string]string, error) {

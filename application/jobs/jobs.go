@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -55,6 +56,8 @@ func (w Walk) Statuses() (open bool, closed []delivery.Status) {
 // DeliveryStore reads deliveries, and moves them.
 type DeliveryStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// Deliveries lists newest first.
+	Deliveries(ctx context.Context, filter queries.DeliveryFilter) ([]delivery.Delivery, error)
 	// WalkDeliveries lists oldest first whatever the filter may pick, and reads no more than a few times the limit.
 	WalkDeliveries(ctx context.Context, walk Walk) ([]delivery.Delivery, error)
 	// NewestDeliveries names each event's newest delivery in the lane, of those up to the ID that were made before
@@ -141,7 +144,15 @@ func (s *Service) prepare(ctx context.Context, r Request) (job.Job, error) {
 			return job.Job{}, err
 		}
 	}
-	return job.New(s.NewID("job_"), r.Tenant, r.Kind, r.Mode, r.Filter, r.By, s.Now()), nil
+	j := job.New(s.NewID("job_"), r.Tenant, r.Kind, r.Mode, r.Filter, r.By, s.Now())
+	newest, err := s.Deliveries.Deliveries(ctx, queries.DeliveryFilter{Tenant: r.Tenant, SubscriptionID: r.Filter.SubscriptionID, Limit: 1})
+	if err != nil {
+		return job.Job{}, fmt.Errorf("find the newest delivery: %w", err)
+	}
+	for _, d := range newest {
+		j.ReachTo(d.ID)
+	}
+	return j, nil
 }
 
 func (s *Service) mustBeActive(ctx context.Context, lane dispatch.Lane) error {

@@ -128,14 +128,33 @@ func TestARerenderBeginsNewDeliveries(t *testing.T) {
 func TestAClockThatIsBehindWaits(t *testing.T) {
 	w := newWorld(t)
 	w.dead(event.VisitReportApproved)
-	w.begin(job.Retry, job.Original)
+	w.begin(job.Replay, job.Rerender)
 	w.behind = true
-	if _, err := w.worker.Step(t.Context()); err != nil || len(w.saved) != 0 || !w.turn.Equal(start.Add(time.Second)) || w.job.After != "" {
-		t.Errorf("%v, made due %d, next at %s", err, len(w.saved), w.turn)
+	if _, err := w.worker.Step(t.Context()); err != nil || len(w.scheduled) != 0 || !w.turn.Equal(start.Add(time.Second)) || w.job.After != "" {
+		t.Errorf("%v, rendered %d, next at %s", err, len(w.scheduled), w.turn)
 	}
 	w.behind = false
 	w.work()
 	w.ended(job.Succeeded, 1, nil, nil)
+}
+
+// A delivery that was made while a clock was ahead has an ID behind that of a job that is asked for later.
+func TestAJobReachesWhatAClockThatWasAheadHasMade(t *testing.T) {
+	for _, mode := range []job.Mode{job.Original, job.Rerender} {
+		w := newWorld(t)
+		w.made = 1000
+		w.dead(event.VisitReportApproved)
+		w.made = 0
+		w.begin(job.Replay, mode)
+		if mode == job.Rerender { // what it made now would be found by it
+			if _, err := w.worker.Step(t.Context()); err != nil || w.job.Reason == "" || len(w.scheduled) != 0 || !w.turn.Equal(start.Add(time.Second)) {
+				t.Errorf("%v, %+v, scheduled %d, next at %s", err, w.job, len(w.scheduled), w.turn)
+			}
+			w.made = 2000
+		}
+		w.work()
+		w.ended(job.Succeeded, 1, nil, nil)
+	}
 }
 
 func TestAStepThatFailsIsTriedAgain(t *testing.T) {

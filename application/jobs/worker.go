@@ -73,8 +73,9 @@ func later(turn, now time.Time) time.Time {
 
 // advance does one step, and notes how far the job has come in the same transaction.
 func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) error {
-	if w.service.NewID("dlv_") <= j.UpTo() {
-		// This process's clock is behind: what it made now would count as made before the job.
+	if j.Mode == job.Rerender && w.service.NewID("dlv_") <= j.UpTo() {
+		// This process's clock is behind: what it made now would count as made before the job, and be found by it.
+		j.Await(now)
 		return w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
 	}
 	next, err := w.service.pick(ctx, j)

@@ -91,6 +91,8 @@ type Job struct {
 	Reason      string    `json:"reason,omitempty"` // why it failed, or stands still
 	RequestedBy Requester `json:"requestedBy"`
 	Tally
+	// Newest is the last delivery that there was when the job was asked for: behind the job's own ID when a clock was ahead.
+	Newest string `json:"newest,omitempty"`
 	// After is the ID of the last delivery that was looked at.
 	After string `json:"after,omitempty"`
 	// Stumbles counts the steps in a row that could not be done.
@@ -156,9 +158,23 @@ func New(id string, owner tenant.ID, kind Kind, mode Mode, filter Filter, by Req
 // idSlack is how much later than its delivery an ID may have been made, and then some.
 const idSlack = time.Hour
 
+// ReachTo takes in what was made while a clock was ahead. One that renders anew must wait until the clock has passed it, lest
+// it finds what it makes: at most for an hour.
+func (j *Job) ReachTo(newest string) {
+	if j.Mode == Rerender {
+		newest = min(newest, idsFrom(j.CreatedAt.Add(idSlack)))
+	}
+	j.Newest = newest
+}
+
+// Await notes that the job stands still until the clock has passed its last delivery.
+func (j *Job) Await(now time.Time) {
+	j.Reason, j.UpdatedAt = "it waits until the clock has passed the newest delivery, which was made by a clock that was ahead", now
+}
+
 // UpTo is the last ID that a delivery of the job may have. It was made before the job, so what the job makes is behind it.
 func (j Job) UpTo() string {
-	last := "dlv_" + strings.TrimPrefix(j.ID, "job_")
+	last := max("dlv_"+strings.TrimPrefix(j.ID, "job_"), j.Newest)
 	if j.Filter.Until.IsZero() {
 		return last
 	}

@@ -123,6 +123,26 @@ func TestTheRangeHoldsWhatTheFilterPicks(t *testing.T) {
 	}
 }
 
+func TestTheRangeReachesToWhatAClockThatWasAheadHasMade(t *testing.T) {
+	soon, far := "dlv_"+ulid(start.Add(time.Minute)), "dlv_"+ulid(start.AddDate(50, 0, 0))
+	for _, c := range []struct {
+		mode         job.Mode
+		newest, want string
+	}{
+		{job.Original, "dlv_" + ulid(start.Add(-time.Minute)), "dlv_" + ulid(start)},
+		{job.Original, soon, soon},
+		{job.Original, far, far},
+		{job.Rerender, soon, soon},
+		{job.Rerender, far, "dlv_" + ulid(start.Add(time.Hour))[:10]}, // waiting for it must end
+	} {
+		j := job.New("job_"+ulid(start), "acme", job.Replay, c.mode, job.Filter{Statuses: failed}, job.Requester{}, start)
+		j.ReachTo(c.newest)
+		if j.UpTo() != c.want {
+			t.Errorf("%s, newest %s: up to %s, want %s", c.mode, c.newest, j.UpTo(), c.want)
+		}
+	}
+}
+
 // ulid is one of the time (github.com/ulid/spec).
 func ulid(at time.Time) string {
 	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -137,7 +157,7 @@ func ulid(at time.Time) string {
 func TestStoredForm(t *testing.T) {
 	const stored = `{"id":"job_01KWFRKXS0ZZZZZZZZZZZZZZZZ","tenantId":"acme","kind":"replay","mode":"rerender","filter":{"subscriptionId":"sub_1",` +
 		`"eventId":"evt_1","eventTypes":["*"],"statuses":["dead_letter"],"since":"2026-07-01T12:00:00Z","until":"2026-07-01T13:00:00Z"},"status":"failed","reason":"r",` +
-		`"requestedBy":{"keyId":"key_1","keyName":"ERP","traceparent":"00-1"},"done":1,"skipped":{"a":2},"failed":{"b":3},"after":"dlv_1","stumbles":4,` +
+		`"requestedBy":{"keyId":"key_1","keyName":"ERP","traceparent":"00-1"},"done":1,"skipped":{"a":2},"failed":{"b":3},"newest":"dlv_2","after":"dlv_1","stumbles":4,` +
 		`"createdAt":"2026-07-01T12:00:00Z","startedAt":"2026-07-01T12:00:01Z","finishedAt":"2026-07-01T12:00:02Z","updatedAt":"2026-07-01T12:00:03Z"}`
 	var j job.Job
 	if err := json.Unmarshal([]byte(stored), &j); err != nil {
