@@ -22,8 +22,11 @@ import (
 
 const (
 	// maxTimeout is the contract's longest timeout (section 4).
-	maxTimeout      = 30 * time.Second
-	idleTimeout     = 30 * time.Second
+	maxTimeout = 30 * time.Second
+	// idleTimeout is shorter than what common servers allow, 5 s by default in Node.js and Apache: so hardly a request is sent on a
+	// connection that its receiver is about to close. And net/http keeps an HTTP/2 connection that has broken, its buffers and all,
+	// for as long as one that is idle.
+	idleTimeout     = 4 * time.Second
 	maxInterim      = 5               // 1xx answers before the final one
 	maxTries        = 5               // connections that one attempt is tried on; see Send
 	maxHeaderBytes  = 16 << 10        // of an answer, on the wire; what its receiver may make this process keep while it says no more

@@ -20,7 +20,7 @@ type Config struct {
 	// Clock stamps outcomes and reads dates in Retry-After; nil means time.Now.
 	Clock func() time.Time
 	// MaxIdleConns bounds the idle HTTP/1 connections of all tenants together; 0 means 1024. HTTP/2 has one connection
-	// for each tenant and host; both kinds end after 30 s without use.
+	// for each tenant and host; both kinds end after 4 s without use.
 	MaxIdleConns int
 	// Resolver looks names up; nil means Go's own resolver, which needs no C library.
 	Resolver Resolver

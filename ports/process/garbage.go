@@ -11,11 +11,11 @@ import (
 )
 
 // A heap may grow by mostGarbage percent before it is collected, a fifth less CPU at full load than with Go's 100, for 20 MiB more.
-// A larger one, as a thousand receivers that hold their attempts make it, has garbageRoom and no less than Go's 100 percent.
+// A larger one, as a thousand receivers that hold their attempts make it, may grow to heapRoom, and by no less than leastGarbage.
 const (
 	mostGarbage  = 200
-	leastGarbage = 100
-	garbageRoom  = 40 << 20
+	leastGarbage = 75
+	heapRoom     = 64 << 20
 	garbageEvery = time.Second
 )
 
@@ -38,5 +38,8 @@ func garbage(now func() time.Time) loop.Loop {
 
 // garbagePercent is what GOGC is to be for so many bytes that were alive when the heap was collected last.
 func garbagePercent(live uint64) int {
-	return int(min(max(100*garbageRoom/max(live, 1), leastGarbage), mostGarbage))
+	if live >= heapRoom {
+		return leastGarbage
+	}
+	return int(min(max(100*(heapRoom-live)/max(live, 1), leastGarbage), mostGarbage))
 }

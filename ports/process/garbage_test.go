@@ -7,7 +7,7 @@ import (
 )
 
 func TestALargeHeapHasLessRoomForGarbage(t *testing.T) {
-	for live, want := range map[uint64]int{0: 200, 1: 200, 20 << 20: 200, 25 << 20: 160, 32 << 20: 125, 40 << 20: 100, 1 << 40: 100} {
+	for live, want := range map[uint64]int{0: 200, 1: 200, 21 << 20: 200, 25 << 20: 156, 32 << 20: 100, 40 << 20: 75, 64 << 20: 75, 1 << 40: 75} {
 		if got := garbagePercent(live); got != want {
 			t.Errorf("%d MiB: %d %%, want %d", live>>20, got, want)
 		}

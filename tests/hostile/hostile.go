@@ -5,6 +5,7 @@ package hostile
 import (
 	"bufio"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"time"
@@ -77,8 +78,11 @@ func say(conn net.Conn, text string) { _, _ = io.WriteString(conn, text) }
 func hold(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 // repeat writes until the caller has gone.
-func repeat(conn net.Conn, text string) {
-	for {
+func repeat(conn net.Conn, text string) { times(conn, math.MaxInt, text) }
+
+// times writes so often, unless the caller goes.
+func times(conn net.Conn, n int, text string) {
+	for range n {
 		if _, err := io.WriteString(conn, text); err != nil {
 			return
 		}
