@@ -43,7 +43,7 @@ func (d *dialer) dialPlain(ctx context.Context, _, key string) (net.Conn, error)
 	if err != nil {
 		return nil, err
 	}
-	meter := newMetered(conn)
+	meter := newMetered(conn, false)
 	meter.agreed()
 	return &headed{Conn: meter, meter: meter}, nil
 }
@@ -61,7 +61,7 @@ func (d *dialer) dialTLS(ctx context.Context, _, key string) (net.Conn, error) {
 	}
 	config := d.tls.Clone()
 	config.ServerName = host
-	meter := newMetered(conn)
+	meter := newMetered(conn, true)
 	secured := tls.Client(meter, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close() // the handshake's error is the one that counts

@@ -16,6 +16,9 @@ const (
 	// idleBytes is what it may send when nothing was asked, such as what it had sent of a long body in HTTP/2 before it
 	// heard that nobody reads on.
 	idleBytes = 2 * streamBuffer
+	// recordBytes is what each record of TLS counts for beyond what is in it: to open thousands of a few bytes each, and to read the
+	// frames in them, costs far more than as many bytes of a body do.
+	recordBytes = 256
 	// exchangeWords is how often this side may write a few bytes for each exchange, and idleWords beside any: every ping and
 	// every settings frame of HTTP/2 is acknowledged, which costs more than to read a thousand frames that are not.
 	exchangeWords = 64
@@ -35,23 +38,59 @@ var (
 // sender nothing, and net/http would read it as long as the connection lives.
 type metered struct {
 	net.Conn
-	mu     sync.Mutex
-	left   int // bytes that may come still
-	words  int // and short writes that may go
-	beyond error
-	failed error // once and for all, since who reads may ask again
-	out    int   // exchanges under way
+	secured bool // by TLS
+	mu      sync.Mutex
+	records records
+	left    int // bytes that may come still
+	words   int // and short writes that may go
+	beyond  error
+	failed  error // once and for all, since who reads may ask again
+	out     int   // exchanges under way
 }
 
-func newMetered(conn net.Conn) *metered {
-	return &metered{Conn: conn, left: handshakeBytes, words: idleWords, beyond: errHandshakeSize}
+func newMetered(conn net.Conn, secured bool) *metered {
+	return &metered{Conn: conn, secured: secured, left: handshakeBytes, words: idleWords, beyond: errHandshakeSize}
 }
+
+// records follows the records of TLS through what is read.
+type records struct {
+	header int // bytes of it that were seen
+	left   int // of the record that is being read
+}
+
+// in is how many records begin in p.
+func (r *records) in(p []byte) (begun int) {
+	for len(p) > 0 {
+		if r.header == recordHeader {
+			n := min(r.left, len(p))
+			if r.left, p = r.left-n, p[n:]; r.left == 0 {
+				r.header = 0
+			}
+			continue
+		}
+		if r.header == 0 {
+			begun++
+		}
+		if r.header >= recordHeader-2 { // the length
+			r.left = r.left<<8 | int(p[0])
+		}
+		r.header++
+		p = p[1:]
+	}
+	return begun
+}
+
+const recordHeader = 5
 
 func (m *metered) Read(p []byte) (int, error) {
 	n, err := m.Conn.Read(p)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.left -= n; m.left < 0 && m.failed == nil {
+	m.left -= n
+	if m.secured {
+		m.left -= m.records.in(p[:n]) * recordBytes
+	}
+	if m.left < 0 && m.failed == nil {
 		m.failed = m.beyond
 	}
 	if m.failed != nil {

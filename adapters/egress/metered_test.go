@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -154,7 +155,7 @@ func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
 // What exchanges have left of what they might bring is not there for who then floods an idle connection.
 func TestWhatExchangesLeftIsNoRoomForAFlood(t *testing.T) {
-	meter := newMetered(endless{})
+	meter := newMetered(endless{}, false)
 	meter.agreed()
 	for range 100 {
 		meter.begin()
@@ -177,7 +178,7 @@ func (silent) Write(p []byte) (int, error) { return len(p), nil }
 
 // A receiver cannot make this side acknowledge without end; what a request takes is no acknowledgement.
 func TestAcknowledgementsAreBounded(t *testing.T) {
-	meter := newMetered(silent{})
+	meter := newMetered(silent{}, false)
 	meter.agreed()
 	meter.begin()
 	for range idleWords + exchangeWords {
@@ -189,5 +190,39 @@ func TestAcknowledgementsAreBounded(t *testing.T) {
 	}
 	if _, err := meter.Write(make([]byte, 30)); !errors.Is(err, errFlood) {
 		t.Errorf("one more: %v", err)
+	}
+}
+
+// inPieces gives a few bytes of what is left at a time.
+type inPieces struct {
+	net.Conn
+	left []byte
+	size int
+}
+
+func (c *inPieces) Read(p []byte) (int, error) {
+	if len(c.left) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, c.left[:min(c.size, len(c.left))])
+	c.left = c.left[n:]
+	return n, nil
+}
+
+// A flood of records that hold next to nothing ends before thousands of them were opened, however they arrive; an answer in records of
+// a usual size has nearly all of its room.
+func TestSmallRecordsWeighMore(t *testing.T) {
+	for _, content := range []int{0, 17, 1400, 16 << 10} {
+		record := append([]byte{23, 3, 3, byte(content >> 8), byte(content)}, make([]byte, content)...)
+		want := (idleBytes + exchangeBytes) / (len(record) + recordBytes)
+		for _, size := range []int{1, 3, 4, 5, 6, 512, 4 << 10} {
+			meter := newMetered(&inPieces{left: bytes.Repeat(record, 2*want), size: size}, true)
+			meter.agreed()
+			meter.begin()
+			n, err := io.Copy(io.Discard, meter)
+			if got := int(n) / len(record); !errors.Is(err, errFlood) || got > want || got < want-1-size/len(record) {
+				t.Errorf("of records with %d bytes, %d bytes at once: %d, want %d, and then %v", content, size, got, want, err)
+			}
+		}
 	}
 }
