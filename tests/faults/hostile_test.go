@@ -32,7 +32,7 @@ const (
 	hostileTimeout   = 5 // seconds that an attempt at one of them may take
 	maxHostileMemory = 64 << 20
 	// maxHostileShort is the same in the short form, on a machine that is busy with other tests: garbage is collected late there.
-	maxHostileShort = 160 << 20
+	maxHostileShort = 128 << 20
 	maxHostileRatio = 1.2
 	// spareGoroutines is what the process may have more than before, for what it does beside all this.
 	spareGoroutines = 30
