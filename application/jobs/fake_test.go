@@ -38,6 +38,7 @@ type world struct {
 	made    int  // IDs
 	behind  bool // the clock that makes IDs
 	steps   int
+	begun   int // transactions
 
 	deliveries []delivery.Delivery
 	newest     map[string]string // by event, where it is not the one that was walked over
@@ -135,7 +136,10 @@ func (w *world) SaveJob(_ context.Context, j job.Job, turn time.Time) error {
 	return nil
 }
 
-func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) error { return fn(ctx) }
+func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	w.begun++
+	return fn(ctx)
+}
 
 func (w *world) WalkDeliveries(_ context.Context, walk jobs.Walk) (found []delivery.Delivery, err error) {
 	for _, d := range w.deliveries {

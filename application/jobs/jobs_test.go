@@ -196,6 +196,9 @@ func TestWithoutAJobTheWorkerWaits(t *testing.T) {
 		if next, err := w.worker.Step(t.Context()); err != nil || !next.Equal(c.want) {
 			t.Errorf("%s: %v, %v", name, next, err)
 		}
+		if w.begun > 0 {
+			t.Errorf("%s: took the writer to look", name)
+		}
 	}
 }
 

@@ -34,8 +34,21 @@ func (w *Worker) Wake() { w.wake.Send() }
 // Loop is the worker's step.
 func (w *Worker) Loop() loop.Loop { return loop.Loop{Name: "jobs", Step: w.Step, Wake: w.wake} }
 
-// Step takes one job one step further.
+// Step takes one job one step further. It is woken by each change of the queue, so it looks for a job before it takes the writer from others.
 func (w *Worker) Step(ctx context.Context) (next time.Time, err error) {
+	now := w.service.Now()
+	_, found, turn, err := w.service.Store.NextJob(ctx, now)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for a job: %w", err)
+	}
+	if !found {
+		return later(turn, now), nil
+	}
+	return w.work(ctx)
+}
+
+// work does a step of whichever job has waited longest.
+func (w *Worker) work(ctx context.Context) (next time.Time, err error) {
 	var current, damaged job.Job
 	err = w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
 		current, damaged = job.Job{}, job.Job{}

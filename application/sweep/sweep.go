@@ -102,8 +102,15 @@ func (s *Sweeper) Wake() { s.wake.Send() }
 // Loop is the sweeper's step.
 func (s *Sweeper) Loop() loop.Loop { return loop.Loop{Name: "sweep", Step: s.Step, Wake: s.wake} }
 
-// Step moves one batch of one sweep.
+// Step moves one batch of one sweep. It is woken by each change of the queue, so it looks for a sweep before it takes the writer from others.
 func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
+	_, found, err := s.store.NextSweep(ctx)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("look for a sweep: %w", err)
+	}
+	if !found {
+		return time.Time{}, nil
+	}
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
 		next = time.Time{}
 		sweep, found, err := s.store.NextSweep(ctx)

@@ -156,6 +156,11 @@ func TestNothingToSweep(t *testing.T) {
 		t.Errorf("wants to be called at %s", next)
 	}
 	w.all(ids, delivery.StatusPending)
+
+	idle := sweep.New(broken{w.Store, "InTx"}, func() time.Time { return w.now })
+	if next, err := idle.Step(t.Context()); err != nil || !next.IsZero() {
+		t.Errorf("took the writer to look: %s, %v", next, err)
+	}
 }
 
 func TestALaneThroughItsLife(t *testing.T) {
@@ -297,6 +302,13 @@ type broken struct {
 
 var errAway = errors.New("away")
 
+func (b broken) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	if b.call == "InTx" {
+		return errAway
+	}
+	return b.Store.InTx(ctx, fn)
+}
+
 func (b broken) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 	s, found, err := b.Store.NextSweep(ctx)
 	return s, found, b.at("NextSweep", err)
@@ -319,7 +331,7 @@ func (b broken) at(call string, err error) error {
 }
 
 func TestAStepThatFailsMovesNothing(t *testing.T) {
-	for _, call := range []string{"NextSweep", "Save", "EndSweep"} {
+	for _, call := range []string{"NextSweep", "InTx", "Save", "EndSweep"} {
 		w := newWorld(t)
 		ids := w.schedule(2, "")
 		w.change(w.sub.Pause("", w.now))

@@ -47,8 +47,11 @@ func (b *bench) acceptedWhile(ctx context.Context, s setup, down bool) (rate flo
 	err = b.withOne(ctx, s, func(c *cluster) error {
 		m := &maker{}
 		_, accepted, err := b.deliver(ctx, c, m.requests(events, 100, false), 8, 0)
+		if err != nil {
+			return err
+		}
 		rate = float64(events) / accepted.Seconds()
-		return err
+		return b.showStatements(ctx, c)
 	})
 	return rate, err
 }
