@@ -168,9 +168,9 @@ func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]
 		` ORDER BY key_id DESC LIMIT `+w.next(), append(w.args, page.Limit)...)
 }
 
-// RevokeKey ends a live key: of the tenant, or of anybody when owner is empty.
+// RevokeKey ends a key: of the tenant, or of anybody when owner is empty. One that was revoked already stays as it is.
 func (s *Store) RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error {
-	return s.mustChange(ctx, "key", `UPDATE api_keys SET revoked_at = $1 WHERE key_id = $2 AND ($3 = '' OR tenant_id = $3) AND revoked_at IS NULL`,
+	return s.mustChange(ctx, "key", `UPDATE api_keys SET revoked_at = coalesce(revoked_at, $1) WHERE key_id = $2 AND ($3 = '' OR tenant_id = $3)`,
 		stamp(now), id, owner)
 }
 

@@ -32,7 +32,8 @@ type KeyStore interface {
 	KeyByHash(ctx context.Context, hash Hash) (access.Key, error)
 	// Keys lists keys of the tenant, or all of them when it is empty.
 	Keys(ctx context.Context, owner tenant.ID, page Page) ([]access.Key, error)
-	// RevokeKey answers problem.NotFound when the tenant (any, when it is empty) has no such live key.
+	// RevokeKey answers problem.NotFound when the tenant (any, when it is empty) has no such key. One that was revoked
+	// already stays as it is.
 	RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error
 	// TouchKeys notes when keys were used last.
 	TouchKeys(ctx context.Context, used map[string]time.Time) error
@@ -203,7 +204,7 @@ func (s *Keys) List(ctx context.Context, by access.Key, owner tenant.ID, page Pa
 	return s.store.Keys(ctx, owner, page)
 }
 
-// Revoke ends a key at once in this process, and within a second in every other.
+// Revoke ends a key at once in this process, and within a second in every other. One that was revoked already stays so.
 func (s *Keys) Revoke(ctx context.Context, by access.Key, id string) error {
 	if err := s.store.RevokeKey(ctx, by.Tenant, id, s.now()); err != nil {
 		return err

@@ -118,10 +118,10 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 }
 
 // Answers remembers answers. Those to emitted events, and to what makes or changes subscriptions, deliveries, events, tenants,
-// keys and jobs, are kept in the transaction of the write. Others are kept after the write that they tell of is durable, not
-// with it: a process that dies in between leaves a reservation without an answer, and once that is taken over (TakenOver) the
-// write is made again. These set things to what they are already (the directory, a tenant's name, weight and features, a job's
-// end, a key's, for which the answer is 404 then), or are a test, which is sent once more.
+// keys and jobs, or deletes from the directory, are kept in the transaction of the write. Others are kept after the write that
+// they tell of is durable, not with it: a process that dies in between leaves a reservation without an answer, and once that is
+// taken over (TakenOver) the write is made again. These set things to what they are already (the directory, a tenant's name,
+// weight and features, a job's end, a key's), or are a test, which is sent once more.
 type Answers struct {
 	store    Store
 	sealer   Sealer

@@ -146,7 +146,9 @@ func (a *API) deleteExternalID(ctx context.Context, in *externalIDRef) (*struct{
 	if err := in.check(); err != nil {
 		return nil, err
 	}
-	return nil, a.Directory.DeleteExternalID(ctx, ownerOf(ctx), in.SourceSystem, in.ref())
+	return once(ctx, a, http.StatusNoContent, func(ctx context.Context) (*struct{}, error) {
+		return &struct{}{}, a.Directory.DeleteExternalID(ctx, ownerOf(ctx), in.SourceSystem, in.ref())
+	})
 }
 
 func (r externalIDRef) check() error {

@@ -138,6 +138,8 @@ func routeRecord[F, V any](a *API, k kind[F, V]) {
 		})
 	register(a, directoryOperation(http.MethodDelete, "delete"+k.name, k.path, "Delete one "+string(k.of), nil),
 		func(ctx context.Context, in *recordRef) (*struct{}, error) {
-			return nil, a.Directory.DeleteRecord(ctx, ownerOf(ctx), payload.Ref{Kind: k.of, ID: in.ID})
+			return once(ctx, a, http.StatusNoContent, func(ctx context.Context) (*struct{}, error) {
+				return &struct{}{}, a.Directory.DeleteRecord(ctx, ownerOf(ctx), payload.Ref{Kind: k.of, ID: in.ID})
+			})
 		})
 }

@@ -1,6 +1,7 @@
 package rest_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -377,8 +378,8 @@ func (f *fake) RevokeKey(_ context.Context, owner tenant.ID, id string, now time
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for hash, k := range f.keys {
-		if k.ID == id && (owner == "" || k.Tenant == owner) && k.RevokedAt.IsZero() {
-			k.RevokedAt = now
+		if k.ID == id && (owner == "" || k.Tenant == owner) {
+			k.RevokedAt = cmp.Or(k.RevokedAt, now)
 			f.keys[hash] = k
 			return f.write()
 		}

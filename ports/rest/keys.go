@@ -66,7 +66,7 @@ func (a *API) routeKeys() {
 	register(a, operation{id: "listKeys", method: http.MethodGet, path: "/v1/api-keys", tag: tagKeys, summary: "List the keys", description: keyScopes,
 		statuses: []int{http.StatusNotFound}}, a.listKeys)
 	register(a, operation{id: "revokeKey", method: http.MethodDelete, path: "/v1/api-keys/{keyId}", tag: tagKeys, status: http.StatusNoContent,
-		summary: "Revoke a key", description: keyScopes + " It takes effect within a second.", statuses: []int{http.StatusNotFound}}, a.revokeKey)
+		summary: "Revoke a key", description: keyScopes + " It takes effect within a second. Revoking what is revoked changes nothing.", statuses: []int{http.StatusNotFound}}, a.revokeKey)
 }
 
 // mayManageKeys is the rule of this resource (contract, section 5).

@@ -99,6 +99,9 @@ func TestARequestThatWasGivenUpIsNotAcceptedLate(t *testing.T) {
 	}
 }
 
+const aCustomer = `{"customers": [{"ordinavoCustomerId": 12, "customerNumber": "RRM-001", "name": "Rhein-Ruhr"}],
+	"externalIds": [{"sourceSystem": "sap", "entityType": "customer", "ordinavoId": 12, "externalId": "CUST-10042"}]}`
+
 // What must not be made twice is kept with its answer, and answered as it was when the request comes again.
 func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -113,6 +116,8 @@ func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
 		"a pause":         {"POST", "/v1/subscriptions/{sub}/pause", `{"reason":"away"}`, false},
 		"a change":        {"PATCH", "/v1/subscriptions/{sub}", `{"url":"https://erp.example.com/other","status":"paused"}`, false},
 		"a deletion":      {"DELETE", "/v1/subscriptions/{sub}", "", true},
+		"a record's end":  {"DELETE", "/v1/directory/customers/12", "", true},
+		"a mapping's end": {"DELETE", "/v1/directory/external-ids?sourceSystem=sap&entityType=customer&ordinavoId=12", "", true},
 		"a retry":         {"POST", "/v1/deliveries/{dlv}/retry", "", false},
 		"a tenant":        {"POST", "/v1/tenants", `{"tenantId":"tenant-9","name":"Nine"}`, true},
 	} {
@@ -121,6 +126,7 @@ func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
 			sub, key := h.subscribe(), h.admin
 			h.dead(sub, 1)
 			h.store.deliveries[0].Attempts, h.store.deliveries[0].Version = 1, 2
+			h.call(key, "POST", "/v1/directory", aCustomer).expect(200)
 			at := strings.NewReplacer("{sub}", sub, "{dlv}", h.store.deliveries[0].ID).Replace(c.path)
 			if name == "a tenant" {
 				key = h.platform

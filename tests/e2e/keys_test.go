@@ -70,9 +70,14 @@ func keysOnTheCommandLine(t *testing.T, env []string, one, two *service) {
 	acme.do(http.MethodDelete, "/v1/api-keys/"+byAPI, nil).want(http.StatusNoContent)
 	second.at(two).endsWithinASecond(time.Now())
 
-	if code, _, errs := run(t, env, "", "keys", "revoke", byCommand); code != 1 || !strings.Contains(errs, "no such key") {
+	if code, out, errs := run(t, env, "", "keys", "revoke", byCommand); code != 0 || !strings.Contains(out, byCommand) {
 		t.Errorf("revoked again: exit code %d: %s", code, errs)
 	}
+	if code, _, errs := run(t, env, "", "keys", "revoke", "key_nowhere"); code != 1 || !strings.Contains(errs, "no such key") {
+		t.Errorf("one that is not there: exit code %d: %s", code, errs)
+	}
+	acme.do(http.MethodDelete, "/v1/api-keys/"+byAPI, nil).want(http.StatusNoContent) // once more
+	acme.do(http.MethodDelete, "/v1/api-keys/key_nowhere", nil).refused(http.StatusNotFound, "not_found")
 	if code, _, errs := run(t, env, "", "keys", "create", "--name=x", "--scopes=webhooks.read", "--tenant=nobody"); code != 1 || !strings.Contains(errs, "no such tenant") {
 		t.Errorf("for a tenant that is not there: exit code %d: %s", code, errs)
 	}

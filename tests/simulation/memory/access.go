@@ -144,14 +144,16 @@ func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) (li
 	return list[:min(len(list), page.Limit)], err
 }
 
-// RevokeKey ends a live key: of the tenant, or of anybody when owner is empty.
+// RevokeKey ends a key: of the tenant, or of anybody when owner is empty. One that was revoked already stays as it is.
 func (s *Store) RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
 		row, found := s.keys.get(keyOf("", id))
-		if !found || owner != "" && row.Tenant != owner || !row.RevokedAt.IsZero() {
+		if !found || owner != "" && row.Tenant != owner {
 			return orNotFound(nil, false, "key")
 		}
-		row.RevokedAt = now
+		if row.RevokedAt.IsZero() {
+			row.RevokedAt = now
+		}
 		s.keys.put(tx, keyOf("", id), row)
 		return nil
 	})
