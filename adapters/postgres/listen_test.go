@@ -2,6 +2,8 @@ package postgres_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -35,54 +37,52 @@ func heard[T any](t *testing.T, of <-chan T, touch func()) (what T) {
 	return what
 }
 
-func TestProcessesWakeEachOther(t *testing.T) {
-	t.Parallel()
-	one, two := pair(t)
-	topic, queue := two.WatchTopic("t"), two.WatchQueue()
-	heard(t, topic.C, func() { publish(t.Context(), t, one) })
-	heard(t, queue.C, func() {
-		err := one.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-			tx.QueueChanged()
-			_, err := tx.Exec(ctx, `DELETE FROM sweeps`)
-			return err
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	})
-}
-
-// A subscription that one process changes is known by name to the other, which may have leased some of its deliveries.
-func TestProcessesTellEachOtherOfChangedSubscriptions(t *testing.T) {
-	t.Parallel()
-	one, two := pair(t)
-	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+// hears waits until two hears of what one commits, and only so knows of it: what a listening connection wakes when it is made has
+// been woken by then.
+func hears(t *testing.T, one, two *postgres.DB) {
+	t.Helper()
+	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: fmt.Sprintf("sub_%d", rand.Uint64())}
 	changed := make(chan dispatch.Lane, 1000)
 	defer two.HearSubscriptions(func(lane dispatch.Lane) { changed <- lane })()
-	got := heard(t, changed, func() {
-		err := one.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-			tx.Appended(wakeup.SubscriptionTopic(lane))
-			_, err := tx.Exec(ctx, `DELETE FROM sweeps`)
-			return err
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	})
+	got := heard(t, changed, touch(t, one, func(tx *postgres.Tx) { tx.Appended(wakeup.SubscriptionTopic(lane)) }))
 	if got != lane {
 		t.Errorf("heard of %v", got)
 	}
 }
 
+// touch commits what somebody may hear of.
+func touch(t *testing.T, db *postgres.DB, what func(tx *postgres.Tx)) func() {
+	return func() {
+		err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			what(tx)
+			_, err := tx.Exec(ctx, `DELETE FROM sweeps`)
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestProcessesWakeEachOther(t *testing.T) {
+	t.Parallel()
+	one, two := pair(t)
+	hears(t, one, two) // by name, too: the other may have leased some of a changed subscription's deliveries
+	topic, queue := two.WatchTopic("t"), two.WatchQueue()
+	heard(t, topic.C, func() { publish(t.Context(), t, one) })
+	heard(t, queue.C, touch(t, one, (*postgres.Tx).QueueChanged))
+}
+
 func TestTheListenerConnectsAgain(t *testing.T) {
 	t.Parallel()
 	one, two := pair(t)
+	hears(t, one, two)
 	topic := two.WatchTopic("t")
-	heard(t, topic.C, func() { publish(t.Context(), t, one) })
-	if err := execute(t.Context(), one, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`); err != nil {
+	if err := execute(t.Context(), one, `SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'`); err != nil {
 		t.Fatal(err)
 	}
-	heard(t, topic.C, func() { publish(t.Context(), t, one) })
+	heard(t, topic.C, func() {}) // what was committed meanwhile is looked for
+	hears(t, one, two)
 }
 
 func TestPollingIsTheSafetyNet(t *testing.T) {

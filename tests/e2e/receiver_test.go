@@ -8,12 +8,10 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 )
 
 // arrival is one request that a receiver got.
 type arrival struct {
-	at     time.Time
 	method string
 	header http.Header
 	body   []byte
@@ -47,7 +45,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	if err != nil {
 		return // cut off in the middle: that is no arrival
 	}
-	a := arrival{time.Now(), q.Method, q.Header.Clone(), body}
+	a := arrival{q.Method, q.Header.Clone(), body}
 	r.mu.Lock()
 	r.arrivals = append(r.arrivals, a)
 	n, behave := len(r.arrivals), r.behave

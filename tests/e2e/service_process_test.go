@@ -30,8 +30,7 @@ type service struct {
 	command *exec.Cmd
 	log     *logBook
 	ended   chan struct{}
-	waitErr error     // set when ended is closed
-	at      time.Time // when it listened
+	waitErr error // set when ended is closed
 }
 
 // environment is what every process of the tests gets; more overrides it.
@@ -72,7 +71,7 @@ func launch(dir string, more ...string) (*service, error) {
 		<-s.ended
 		return nil, fmt.Errorf("the service did not listen: %w\n%s", errors.Join(err, s.waitErr), s.log)
 	}
-	s.url, s.at = "http://"+s.log.address(), time.Now()
+	s.url = "http://" + s.log.address()
 	return s, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // stuck is a receiver whose first request waits until it is let go, or the receiver's end.
@@ -112,11 +111,9 @@ func TestARestartTakesOverLeasesAtOnce(t *testing.T) {
 	id := acme.emit(acme.visit("visit_report.approved", nil))
 	first := hook.wait(1)[0]
 	s.kill()
+	alter(t, dir, "UPDATE incarnations SET heartbeat_at = heartbeat_at + 86400000000") // who waits for its end waits for a day
 	again := start(t, dir)
 	second := hook.wait(2)[1]
-	if took := second.at.Sub(again.at); took > 2*time.Second {
-		t.Errorf("the delivery came %s after the restart", took)
-	}
 	if second.deliveryID() != first.deliveryID() || string(second.body) != string(first.body) {
 		t.Error("it is not the same delivery")
 	}
