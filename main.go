@@ -205,6 +205,7 @@ type assembly struct {
 	jobs          *jobs.Service
 	jobWorker     *jobs.Worker
 	hub           *live.Hub
+	queueWatch    *metrics.QueueWatch
 }
 
 func assemble(ctx context.Context, c config.Config, address net.Addr, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
@@ -305,9 +306,8 @@ func (a *assembly) gauge() {
 		result, err := a.store.CheckResult(ctx)
 		return telemetry.Reconciliation(result), err
 	})
-	a.telemetry.Metrics().ReadQueue(func(ctx context.Context) (telemetry.Queue, error) {
-		return telemetry.ReadQueue(ctx, a.store, now(), a.dispatcher.Circuits())
-	})
+	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, now)
+	a.telemetry.Metrics().ShowQueue(a.queueWatch.Last)
 }
 
 // takeRoles has the process do what every one does, and what its roles say.
@@ -316,7 +316,7 @@ func (a *assembly) takeRoles(p *process.Process) (err error) {
 	p.Loops = []loop.Loop{
 		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
-		reconciliation.NewChecker(a.store, now, reporting(a.log)).Loop(),
+		reconciliation.NewChecker(a.store, now, reporting(a.log)).Loop(), a.queueWatch.Loop(),
 	}
 	var handover fanout.Handover
 	if a.Roles.Dispatcher {

@@ -16,6 +16,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -48,9 +49,6 @@ var (
 	lagBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600}
 )
 
-// queueTimeout bounds how long a scrape waits for the state of the queue.
-const queueTimeout = 2 * time.Second
-
 // Metrics counts what happens. No label names a tenant, a subscription or anything else that grows with use.
 type Metrics struct {
 	attemptDuration metric.Float64Histogram
@@ -66,7 +64,7 @@ type Metrics struct {
 	fanOutLag       metric.Float64Histogram
 	scheduled       metric.Int64Counter
 	ended           metric.Int64Counter
-	queue           atomic.Pointer[QueueReader]
+	queue           atomic.Pointer[func(context.Context) (metrics.Queue, bool)]
 	reconciliation  atomic.Pointer[ReconciliationReader]
 
 	// Attribute sets are made once: a hot path must not sort and hash them for each measurement.
@@ -79,25 +77,6 @@ type outcomeLabels struct {
 	kind  delivery.Kind
 	class string
 }
-
-// Queue is the open deliveries at one moment.
-type Queue struct {
-	// Depth is the number of them by status; a status that is not there has none.
-	Depth map[delivery.Status]int
-	// OldestDue is how long the delivery that has been due the longest has waited; 0 when none is due.
-	OldestDue time.Duration
-	// OldestUnrouted is how long the accepted event that has waited the longest for its deliveries has waited; 0 when none does.
-	OldestUnrouted time.Duration
-	// Deferring is how many tenants have events that wait for the tenant's turn.
-	Deferring int
-	// SetAside is how many events could not be handled, and wait to be retried.
-	SetAside int
-	// Circuits is how many receivers this process spares, by state.
-	Circuits map[circuit.State]int
-}
-
-// QueueReader reads the queue. It must heed its context.
-type QueueReader func(context.Context) (Queue, error)
 
 func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m := &Metrics{}
@@ -159,7 +138,7 @@ func (m *Metrics) prepareLabels() {
 	}
 }
 
-// watchQueue registers the gauges; they show nothing until ReadQueue is called.
+// watchQueue registers the gauges; they show nothing until ShowQueue is called.
 func (m *Metrics) watchQueue(meter metric.Meter) error {
 	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."))
 	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited."))
@@ -171,15 +150,13 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 		return err
 	}
 	_, err := meter.RegisterCallback(func(ctx context.Context, observer metric.Observer) error {
-		read := m.queue.Load()
-		if read == nil {
+		last := m.queue.Load()
+		if last == nil {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, queueTimeout)
-		defer cancel()
-		queue, err := (*read)(ctx)
-		if err != nil {
-			return fmt.Errorf("read the queue for its metrics: %w", err)
+		queue, known := (*last)(ctx)
+		if !known {
+			return nil
 		}
 		for _, status := range delivery.Statuses() {
 			if !status.IsTerminal() {
@@ -198,8 +175,10 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 	return err
 }
 
-// ReadQueue names what reads the queue at each scrape and each export; it gets at most 2 s.
-func (m *Metrics) ReadQueue(read QueueReader) { m.queue.Store(&read) }
+// ShowQueue names what knows the queue, for each scrape and each export.
+func (m *Metrics) ShowQueue(last func(context.Context) (queue metrics.Queue, known bool)) {
+	m.queue.Store(&last)
+}
 
 // AttemptStarted counts an attempt under way; AttemptDone must follow. Delay is the time since it was due.
 func (m *Metrics) AttemptStarted(ctx context.Context, delay time.Duration) {

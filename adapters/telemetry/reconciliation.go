@@ -16,6 +16,9 @@ type Reconciliation struct {
 	CheckedAt  time.Time
 }
 
+// resultTimeout bounds how long a scrape waits for the result.
+const resultTimeout = 2 * time.Second
+
 // ReconciliationReader reads the result. It must heed its context.
 type ReconciliationReader func(context.Context) (Reconciliation, error)
 
@@ -36,7 +39,7 @@ func (m *Metrics) watchReconciliation(meter metric.Meter) error {
 		if read == nil {
 			return nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, queueTimeout)
+		ctx, cancel := context.WithTimeout(ctx, resultTimeout)
 		defer cancel()
 		result, err := (*read)(ctx)
 		if err != nil {

@@ -1,4 +1,5 @@
-// Package metrics counts attempts over time: a projection of the log of deliveries, kept up in the background.
+// Package metrics counts attempts over time: a projection of the log of deliveries, kept up in the background. And it
+// says how much waits.
 package metrics
 
 import (

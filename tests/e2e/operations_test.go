@@ -70,11 +70,15 @@ func TestMetrics(t *testing.T) {
 	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
 	stuck := acme.subscribe(receive(t, answers(500)), "target.imported", object{"retrySchedule": []string{"1h"}})
 	acme.settled(acme.emit(acme.visit("target.imported", nil)), stuck.ID, "retrying")
-	text := scrape(t, s)
+	text := ""
+	eventually(t, "the queue is read", func() bool {
+		text = scrape(t, s)
+		return regexp.MustCompile(`(?m)^ordinavo_queue_depth\{.*status="retrying".*\} 1$`).MatchString(text)
+	})
 	for _, form := range []string{
 		`(?m)^ordinavo_attempt_duration_seconds_bucket\{.*le="[^"]+".*\} \d+$`,
 		`(?m)^ordinavo_attempts_total\{.*outcome="succeeded".*\} 2$`, `(?m)^ordinavo_attempts_total\{.*outcome="http_status".*\} 2$`,
-		`(?m)^ordinavo_queue_depth\{.*status="retrying".*\} 1$`, `(?m)^ordinavo_queue_oldest_due_age_seconds(\{.*\})? \S+$`,
+		`(?m)^ordinavo_queue_oldest_due_age_seconds(\{.*\})? \S+$`,
 		`(?m)^ordinavo_fanout_deferring(\{.*\})? 0$`, `(?m)^ordinavo_fanout_oldest_age_seconds(\{.*\})? \S+$`,
 		`(?m)^ordinavo_events_set_aside(\{.*\})? 0$`, `(?m)^ordinavo_events_accepted_total\{.*type="visit_report.approved".*\} 1$`, `(?m)^ordinavo_fanout_lag_seconds_count(\{.*\})? \d+$`,
 	} {

@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"syscall"
@@ -115,17 +116,18 @@ func stopPastTheLease(t *testing.T, k kind) string {
 	s.emit(60)
 	eventually(t, "attempts are out", func() bool { return s.receiver.count() >= 30 })
 	victim := s.busiest()
+	other := s.slots[slices.IndexFunc(s.slots, func(s *slot) bool { return s.Load() != victim })].Load()
+	queued := func() float64 {
+		n, err := s.metric(other, "ordinavo_queue_depth")
+		if err != nil {
+			return math.NaN()
+		}
+		return n
+	}
+	eventually(t, "another process has seen them", func() bool { return queued() > 0 })
 	victim.signal(syscall.SIGSTOP)
 	s.receiver.answers(nil)
-	eventually(t, "others have taken over", func() bool {
-		for _, slot := range s.slots {
-			if p := slot.Load(); p != nil && p != victim {
-				n, err := s.metric(p, "ordinavo_queue_depth")
-				return err == nil && n == 0
-			}
-		}
-		return false
-	})
+	eventually(t, "others have taken over", func() bool { return queued() == 0 })
 	victim.signal(syscall.SIGCONT)
 	close(held)
 	f := s.check(0)

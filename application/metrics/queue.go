@@ -1,0 +1,133 @@
+package metrics
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// QueueStore knows what waits.
+type QueueStore interface {
+	QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error)
+	CountSetAside(ctx context.Context) (int, error)
+	OldestUnrouted(ctx context.Context) (time.Time, error)
+	WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error)
+}
+
+// Queue is the open deliveries at one moment.
+type Queue struct {
+	// Depth is the number of them by status; a status that is not there has none.
+	Depth map[delivery.Status]int
+	// OldestDue is how long the delivery that has been due the longest has waited; 0 when none is due.
+	OldestDue time.Duration
+	// OldestUnrouted is how long the accepted event that has waited the longest for its deliveries has waited; 0 when none does.
+	OldestUnrouted time.Duration
+	// Deferring is how many tenants have events that wait for the tenant's turn.
+	Deferring int
+	// SetAside is how many events could not be handled, and wait to be retried.
+	SetAside int
+	// Circuits is how many receivers this process spares, by state.
+	Circuits map[circuit.State]int
+}
+
+// QueueWatch reads the queue again and again, so that no scrape counts a long one: with a million deliveries open that takes
+// seconds.
+type QueueWatch struct {
+	store    QueueStore
+	circuits func() map[circuit.State]int
+	now      func() time.Time
+	last     atomic.Pointer[reading]
+}
+
+type reading struct {
+	Queue
+	took time.Duration
+}
+
+// How often the queue is read. The more there is to count, the less often: counting takes no more than a thirtieth of the time.
+const (
+	shortestWatch = 5 * time.Second
+	longestWatch  = 5 * time.Minute
+	watchShare    = 30
+)
+
+// What takes less than quick to count is counted for each scrape, which waits for it no longer than longestScrape.
+const (
+	quick         = 100 * time.Millisecond
+	longestScrape = 2 * time.Second
+)
+
+// NewQueueWatch makes a QueueWatch; circuits is how many receivers this process spares.
+func NewQueueWatch(store QueueStore, circuits func() map[circuit.State]int, now func() time.Time) *QueueWatch {
+	return &QueueWatch{store: store, circuits: circuits, now: now}
+}
+
+// Loop reads the queue.
+func (w *QueueWatch) Loop() loop.Loop { return loop.Loop{Name: "queue-watch", Step: w.Step} }
+
+// Step reads the queue once.
+func (w *QueueWatch) Step(ctx context.Context) (time.Time, error) {
+	began := w.now()
+	queue, err := w.read(ctx, began)
+	if err != nil {
+		w.last.Store(nil)
+		return time.Time{}, fmt.Errorf("read the queue for its metrics: %w", err)
+	}
+	ended := w.now()
+	took := ended.Sub(began)
+	w.last.Store(&reading{queue, took})
+	return ended.Add(min(max(watchShare*took, shortestWatch), longestWatch)), nil
+}
+
+// Last is what is known of the queue; false when nothing was read yet, or could not be.
+func (w *QueueWatch) Last(ctx context.Context) (Queue, bool) {
+	last := w.last.Load()
+	if last != nil && last.took < quick {
+		ctx, cancel := context.WithTimeout(ctx, longestScrape)
+		defer cancel()
+		_, _ = w.Step(ctx) // what goes wrong is told by the loop
+		last = w.last.Load()
+	}
+	if last == nil {
+		return Queue{}, false
+	}
+	queue := last.Queue
+	queue.Circuits = w.circuits()
+	return queue, true
+}
+
+func (w *QueueWatch) read(ctx context.Context, at time.Time) (Queue, error) {
+	depth, oldestDue, err := w.store.QueueDepth(ctx, at)
+	if err != nil {
+		return Queue{}, err
+	}
+	aside, err := w.store.CountSetAside(ctx)
+	if err != nil {
+		return Queue{}, err
+	}
+	unrouted, err := w.store.OldestUnrouted(ctx)
+	if err != nil {
+		return Queue{}, err
+	}
+	waiting, err := w.store.WaitingFrom(ctx)
+	for _, since := range waiting {
+		if unrouted.IsZero() || since.Before(unrouted) {
+			unrouted = since
+		}
+	}
+	return Queue{Depth: depth, OldestDue: age(oldestDue, at), OldestUnrouted: age(unrouted, at), Deferring: len(waiting), SetAside: aside}, err
+}
+
+// age is 0 for nothing.
+func age(since, at time.Time) time.Duration {
+	if since.IsZero() {
+		return 0
+	}
+	return at.Sub(since)
+}
