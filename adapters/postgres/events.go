@@ -12,12 +12,8 @@ import (
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
-	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
-const MaxEventsPerRecord = 1 << 16
 
 // maxNamed is how many events one record names. What they need is read and written together, in a dozen round
 // trips a record; but each of them may go to a thousand subscriptions.
@@ -161,7 +157,7 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 		}
 		copy(a.Fingerprint[:], print)
 		a.At = time.UnixMicro(accepted).UTC()
-		if read, err := decodeEvent(content, a.TenantID, a.ID); err == nil {
+		if read, err := records.DecodeEvent(content, a.TenantID, a.ID); err == nil {
 			a.Event = read
 		} else {
 			a.Unreadable = fmt.Errorf("%w: event %s: %w", dispatch.ErrUnreadable, a.ID, err)
@@ -182,13 +178,5 @@ func (s *Store) NamedBy(ctx context.Context, position int64) ([]intake.EventKey,
 		return nil, err
 	}
 	return all(ctx, from, func(r pgx.Rows) (k intake.EventKey, err error) { return k, r.Scan(&k.Tenant, &k.ID) },
-		namedBy, position*MaxEventsPerRecord, (position+1)*MaxEventsPerRecord)
-}
-
-func decodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {
-	plain, err := compact.Unpack(content, string(owner), id)
-	if err != nil {
-		return event.Event{}, err
-	}
-	return event.Decode(plain)
+		namedBy, position*records.MaxEventsPerRecord, (position+1)*records.MaxEventsPerRecord)
 }

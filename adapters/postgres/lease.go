@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
@@ -116,9 +117,9 @@ func (l *leasing) scanTaken(rows pgx.Rows) (err error) {
 		return err
 	}
 	if t.body == nil {
-		t.unreadable = noBody(t.Delivery)
+		t.unreadable = records.NoBody(t.Delivery)
 	} else {
-		t.body, t.unreadable = unpackBody(t.body, t.Tenant, t.EventID)
+		t.body, t.unreadable = records.UnpackBody(t.body, t.Tenant, t.EventID)
 	}
 	t.unreadable = cmp.Or(dispatch.CheckStatus(t.Delivery), t.unreadable)
 	l.taken = append(l.taken, t)

@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -76,19 +74,9 @@ func scanEvent(r pgx.Rows) (e queries.Event, err error) {
 	if err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence, &aside, &retried); err != nil {
 		return e, err
 	}
-	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/MaxEventsPerRecord
-	if err = errors.Join(decodeInto(&e.SetAside, aside), decodeInto(&e.Retried, retried)); err == nil && e.SetAside != nil {
-		e.SetAside.Tenant = e.Tenant
-	}
+	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/records.MaxEventsPerRecord
+	err = records.DecodeNotes(&e, aside, retried)
 	return e, err
-}
-
-// decodeInto leaves what is NULL as it is.
-func decodeInto[T any](to **T, stored []byte) error {
-	if stored == nil {
-		return nil
-	}
-	return json.Unmarshal(stored, to)
 }
 
 // AcceptedEvents lists newest first.
@@ -125,9 +113,6 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 	e, err := one(ctx, from, scanEvent, selectEvent, owner, id)
 	return e, notFound(err, "event")
 }
-
-// FanOutGroup is the consumer group of fan-out.
-const FanOutGroup = "fanout"
 
 var isFannedOut = `SELECT $2::bigint < ` + fannedOut("$3")
 

@@ -92,7 +92,7 @@ func (s *Store) handled(ctx context.Context) ([]int64, error) {
 		err := r.Scan(&topic, &position)
 		byTopic[topic] = position
 		return err
-	}, `SELECT topic, position FROM consumer_offsets WHERE consumer_group = $1`, FanOutGroup)
+	}, `SELECT topic, position FROM consumer_offsets WHERE consumer_group = $1`, records.FanOutGroup)
 	handled := make([]int64, shards)
 	for shard := range handled {
 		handled[shard] = byTopic[ShardTopic(records.TopicEvents, shard, shards)]
@@ -124,7 +124,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if err != nil {
 			return err
 		}
-		fannedOut, err := one(ctx, tx, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, beforeDeferred, owner, (handled+1)*MaxEventsPerRecord)
+		fannedOut, err := one(ctx, tx, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, beforeDeferred, owner, (handled+1)*records.MaxEventsPerRecord)
 		if err != nil {
 			return err
 		}

@@ -168,29 +168,17 @@ func packBody(body []byte, owner tenant.ID, eventID string) []byte {
 	return compact.Pack(compact.Body, body, string(owner), eventID)
 }
 
-func unpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) {
-	body, err := compact.Unpack(stored, string(owner), eventID)
-	if err != nil {
-		err = fmt.Errorf("%w: the body of event %s: %w", dispatch.ErrUnreadable, eventID, err)
-	}
-	return body, err
-}
-
-func noBody(d delivery.Delivery) error {
-	return fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
-}
-
 // Body is the bytes that every attempt of the delivery sends.
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	stored, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT body FROM bodies WHERE tenant_id = $1 AND event_id = $2 AND number = $3`, d.Tenant, d.EventID, d.BodyNumber)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return nil, noBody(d)
+		return nil, records.NoBody(d)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return unpackBody(stored, d.Tenant, d.EventID)
+	return records.UnpackBody(stored, d.Tenant, d.EventID)
 }
 
 const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, s.version, w.action IS NOT NULL

@@ -62,7 +62,7 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 			for shard := range shards {
 				if err := execute(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
 					ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`,
-					postgres.FanOutGroup, postgres.ShardTopic(records.TopicEvents, shard, shards), position); err != nil {
+					records.FanOutGroup, postgres.ShardTopic(records.TopicEvents, shard, shards), position); err != nil {
 					return err
 				}
 			}

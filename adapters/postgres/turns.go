@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -52,7 +53,7 @@ WHERE d.tenant_id = ANY(ARRAY[k.tenant_id]) AND d.sequence = k.sequence`
 // fannedOut is the sequence before which all events of the tenant $1 are fanned out, whose shard of the topic is a parameter.
 func fannedOut(topic string) string {
 	return fmt.Sprintf(`least((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '%s' AND topic = %s), -1)) * %d,
-    (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`, FanOutGroup, topic, MaxEventsPerRecord)
+    (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`, records.FanOutGroup, topic, records.MaxEventsPerRecord)
 }
 
 // Deferring says of which of the tenants events wait for their turn.
@@ -88,7 +89,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (par
 				return err
 			}
 			named, err := fanout.DecodeNamed(events)
-			parts = append(parts, fanout.Deferred{Tenant: owner, Position: sequence / MaxEventsPerRecord, Events: named})
+			parts = append(parts, fanout.Deferred{Tenant: owner, Position: sequence / records.MaxEventsPerRecord, Events: named})
 			return err
 		})
 	})
@@ -128,7 +129,7 @@ func queueDeferred(b *pgx.Batch, taken, deferred []fanout.Deferred) error {
 
 func deferredKeys(list []fanout.Deferred) (owners []string, sequences []int64) {
 	for _, d := range list {
-		owners, sequences = append(owners, string(d.Tenant)), append(sequences, d.Position*MaxEventsPerRecord+int64(d.Events[0].Place))
+		owners, sequences = append(owners, string(d.Tenant)), append(sequences, d.Position*records.MaxEventsPerRecord+int64(d.Events[0].Place))
 	}
 	return owners, sequences
 }

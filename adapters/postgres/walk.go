@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
@@ -101,7 +102,7 @@ func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []str
 		body := fanout.Body{Tenant: owner}
 		err := r.Scan(&body.EventID, &body.Number, &body.Bytes)
 		if err == nil {
-			body.Bytes, body.Unreadable = unpackBody(body.Bytes, owner, body.EventID)
+			body.Bytes, body.Unreadable = records.UnpackBody(body.Bytes, owner, body.EventID)
 		}
 		bodies[body.EventID] = append(bodies[body.EventID], body)
 		return err

@@ -1,6 +1,6 @@
 // Package records is what the records of the log say, whichever database keeps them: under which names they are stored, what
-// is in them, and what is read out of a stream. How they are written and found is the matter of adapters/sqlite and
-// adapters/postgres.
+// is in them, and what is read out of a stream; and so of the events and bodies beside the log. How they are written and found is
+// the matter of adapters/sqlite and adapters/postgres.
 package records
 
 import (
@@ -24,6 +24,12 @@ const (
 	// TopicPoison is where goes what cannot be handled.
 	TopicPoison = "poison"
 )
+
+// FanOutGroup is the consumer group of fan-out.
+const FanOutGroup = "fanout"
+
+// MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
+const MaxEventsPerRecord = 1 << 16
 
 // Record is a row of the log.
 type Record struct {

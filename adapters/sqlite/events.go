@@ -10,12 +10,8 @@ import (
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
-	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
-const MaxEventsPerRecord = 1 << 16
 
 const knownEvents = `SELECT e.tenant_id, e.event_id, e.fingerprint FROM json_each(?) k
 CROSS JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e'`
@@ -95,7 +91,7 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 		if err != nil {
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}
-		args = append(args, e.TenantID, e.ID, position*MaxEventsPerRecord+int64(i), e.Type,
+		args = append(args, e.TenantID, e.ID, position*records.MaxEventsPerRecord+int64(i), e.Type,
 			stamp(e.OccurredAt), stamp(e.At), e.Fingerprint[:], compact.Pack(compact.Event, content, string(e.TenantID), e.ID), e.TraceParent)
 	}
 	if err := tx.insert(ctx, insertEvents, args); err != nil {
@@ -121,7 +117,7 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 		}
 		copy(a.Fingerprint[:], print)
 		a.At = moment(accepted)
-		if read, err := decodeEvent(content, a.TenantID, a.ID); err == nil {
+		if read, err := records.DecodeEvent(content, a.TenantID, a.ID); err == nil {
 			a.Event = read
 		} else {
 			a.Unreadable = fmt.Errorf("%w: event %s: %w", dispatch.ErrUnreadable, a.ID, err)
@@ -136,13 +132,5 @@ CROSS JOIN events e ON e.tenant_id = t.tenant_id AND e.sequence >= ?1 AND e.sequ
 // NamedBy lists the events of the record at the position.
 func (s *Store) NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (k intake.EventKey, err error) { return k, r.Scan(&k.Tenant, &k.ID) },
-		namedBy, position*MaxEventsPerRecord, (position+1)*MaxEventsPerRecord)
-}
-
-func decodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {
-	plain, err := compact.Unpack(content, string(owner), id)
-	if err != nil {
-		return event.Event{}, err
-	}
-	return event.Decode(plain)
+		namedBy, position*records.MaxEventsPerRecord, (position+1)*records.MaxEventsPerRecord)
 }

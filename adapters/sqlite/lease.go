@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -153,9 +154,9 @@ func scanReady(r *sql.Rows) (d readyDelivery, err error) {
 // unpackBody answers dispatch.ErrUnreadable for what is missing or damaged.
 func (d readyDelivery) unpackBody() ([]byte, error) {
 	if d.body == nil {
-		return nil, noBody(d.Delivery)
+		return nil, records.NoBody(d.Delivery)
 	}
-	return unpackBody(d.body, d.Tenant, d.EventID)
+	return records.UnpackBody(d.body, d.Tenant, d.EventID)
 }
 
 func (tx *Tx) takeLeases(ctx context.Context, leased []dispatch.Leased, request dispatch.LeaseRequest) error {

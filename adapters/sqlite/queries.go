@@ -3,12 +3,11 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -100,19 +99,9 @@ func scanEvent(r *sql.Rows) (e queries.Event, err error) {
 	if err = r.Scan(&e.ID, &e.Type, &e.Tenant, &occurred, &accepted, &e.TraceParent, &e.Sequence, &aside, &retried); err != nil {
 		return e, err
 	}
-	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/MaxEventsPerRecord
-	if err = errors.Join(decodeInto(&e.SetAside, aside), decodeInto(&e.Retried, retried)); err == nil && e.SetAside != nil {
-		e.SetAside.Tenant = e.Tenant
-	}
+	e.OccurredAt, e.AcceptedAt, e.Position = moment(occurred), moment(accepted), e.Sequence/records.MaxEventsPerRecord
+	err = records.DecodeNotes(&e, aside, retried)
 	return e, err
-}
-
-// decodeInto leaves what is NULL as it is.
-func decodeInto[T any](to **T, stored []byte) error {
-	if stored == nil {
-		return nil
-	}
-	return json.Unmarshal(stored, to)
 }
 
 // AcceptedEvents lists newest first.
@@ -136,9 +125,6 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 	e, err := one(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM events WHERE tenant_id = ? AND event_id = ?`, owner, id)
 	return e, notFound(err, "event")
 }
-
-// FanOutGroup is the consumer group of fan-out.
-const FanOutGroup = "fanout"
 
 // FannedOut says whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {

@@ -35,7 +35,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		return 0, err
 	}
 	handled, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) },
-		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, FanOutGroup, records.TopicEvents)
+		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, records.FanOutGroup, records.TopicEvents)
 	if err != nil {
 		return 0, err
 	}

@@ -49,7 +49,7 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 		if err != nil {
 			return fmt.Errorf("read the log's head: %w", err)
 		}
-		if _, err := tx.Exec(ctx, moveEvent, position*MaxEventsPerRecord, by, e.Tenant, e.ID); err != nil {
+		if _, err := tx.Exec(ctx, moveEvent, position*records.MaxEventsPerRecord, by, e.Tenant, e.ID); err != nil {
 			return fmt.Errorf("move event %s: %w", e.ID, err)
 		}
 		return nil

@@ -14,7 +14,6 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
-	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 var insertBodies = insertInto("bodies", "tenant_id, event_id, number, body")
@@ -103,24 +102,12 @@ func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	stored, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
 	if errors.Is(err, sql.ErrNoRows) {
-		return nil, noBody(d)
+		return nil, records.NoBody(d)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return unpackBody(stored, d.Tenant, d.EventID)
-}
-
-func noBody(d delivery.Delivery) error {
-	return fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
-}
-
-func unpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) {
-	body, err := compact.Unpack(stored, string(owner), eventID)
-	if err != nil {
-		err = fmt.Errorf("%w: the body of event %s: %w", dispatch.ErrUnreadable, eventID, err)
-	}
-	return body, err
+	return records.UnpackBody(stored, d.Tenant, d.EventID)
 }
 
 // noteSweep leaves a sweep that is noted already as it is.

@@ -32,7 +32,7 @@ func openStore(t *testing.T) storetest.Database {
 		Store: sqlite.NewStore(db, tagging{}),
 		ReachFanOut: func(ctx context.Context, position int64) error {
 			return exec(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES (?1, ?2, ?3)
-				ON CONFLICT DO UPDATE SET position = ?3`, sqlite.FanOutGroup, records.TopicEvents, position)
+				ON CONFLICT DO UPDATE SET position = ?3`, records.FanOutGroup, records.TopicEvents, position)
 		},
 		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
 			return exec(ctx, db, `UPDATE secrets SET tenant_id = ?, subscription_id = ? WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`,

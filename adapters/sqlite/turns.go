@@ -28,7 +28,7 @@ const (
 	AND r.position = (SELECT min(d.sequence) FROM deferred_events d WHERE d.tenant_id = next.tenant_id) / 65536`
 
 	// fannedOut is the sequence before which all of a tenant's events are fanned out; ?1 is the tenant.
-	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + FanOutGroup + `' AND topic = '` + records.TopicEvents + `'), -1)) * 65536,
+	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + records.FanOutGroup + `' AND topic = '` + records.TopicEvents + `'), -1)) * 65536,
 	coalesce((SELECT min(sequence) FROM deferred_events WHERE tenant_id = ?1), 9223372036854775807))`
 )
 
@@ -61,7 +61,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]f
 		if err = r.Scan(&sequence, &events); err == nil {
 			d.Events, err = fanout.DecodeNamed(events)
 		}
-		d.Tenant, d.Position = owner, sequence/MaxEventsPerRecord
+		d.Tenant, d.Position = owner, sequence/records.MaxEventsPerRecord
 		return d, err
 	}, deferredOf, owner, limit)
 }
@@ -109,5 +109,5 @@ var errTaken = errors.New("the events were taken by somebody else")
 
 // firstOf is the sequence of the first of the events.
 func firstOf(d fanout.Deferred) int64 {
-	return d.Position*MaxEventsPerRecord + int64(d.Events[0].Place)
+	return d.Position*records.MaxEventsPerRecord + int64(d.Events[0].Place)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
@@ -100,7 +101,7 @@ func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []str
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
 		body := fanout.Body{Tenant: owner}
 		if err = r.Scan(&body.EventID, &body.Number, &body.Bytes); err == nil {
-			body.Bytes, body.Unreadable = unpackBody(body.Bytes, owner, body.EventID)
+			body.Bytes, body.Unreadable = records.UnpackBody(body.Bytes, owner, body.EventID)
 		}
 		bodies[body.EventID] = append(bodies[body.EventID], body)
 		return none, err
