@@ -9,7 +9,7 @@ import (
 // rules is all of them; each gets every file and says what is wrong with it.
 var rules = []func(source) []string{
 	layerIsKnown, importsFollowTheLayers, innerLayersAreGivenTheTime, testsDoNotSleep,
-	packageNameSaysSomething, fileIsReadable, exportedFunctionsAreExplained, oneDoorLeadsOutside,
+	packageNameSaysSomething, fileIsReadable, functionFitsOnAScreen, exportedFunctionsAreExplained, oneDoorLeadsOutside,
 }
 
 // layer says what the files of a top-level folder, tests aside, may import:
@@ -128,13 +128,33 @@ func packageNameSaysSomething(s source) []string {
 	return nil
 }
 
-const maxLines = 500
+// A function that runs in the service fits on a screen. Tables, in tests, may be longer.
+const (
+	maxLines         = 500
+	maxFunctionLines = 50
+)
 
 func fileIsReadable(s source) []string {
 	if lines := strings.Count(s.text, "\n"); lines > maxLines {
 		return []string{s.breach(s.file.Package, "%d lines are more than %d", lines, maxLines)}
 	}
 	return nil
+}
+
+func functionFitsOnAScreen(s source) (breaches []string) {
+	if s.layer == "tests" || s.isTest() || s.folder() == "adapters/storetest" {
+		return nil
+	}
+	for _, declaration := range s.file.Decls {
+		f, ok := declaration.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		if lines := s.set.Position(f.End()).Line - s.set.Position(f.Pos()).Line + 1; lines > maxFunctionLines {
+			breaches = append(breaches, s.breach(f.Pos(), "the %d lines of %s are more than %d", lines, f.Name.Name, maxFunctionLines))
+		}
+	}
+	return breaches
 }
 
 // exportedFunctionsAreExplained asks for a comment on what other packages of the inner layers call.
