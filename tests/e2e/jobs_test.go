@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"net/http"
+	"slices"
 	"testing"
 )
 
@@ -142,7 +143,8 @@ func TestAReplaySurvivesKills(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, dir)
 	acme, hook := newTenant(t, s), receive(t, nil)
-	sub := acme.subscribe(hook, "*", object{"maxInFlight": 256})
+	// An attempt that a kill overlaps is made again by the schedule, and one that three do, three times.
+	sub := acme.subscribe(hook, "*", object{"maxInFlight": 256, "retrySchedule": slices.Repeat([]string{"1s"}, 8)})
 	batch := []object{}
 	for range events {
 		batch = append(batch, acme.visit("visit_report.approved", nil))
