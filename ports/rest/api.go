@@ -108,7 +108,7 @@ type API struct {
 	limits limits
 	room   *room
 	// document is /openapi.json, asyncDocument is /asyncapi.json.
-	document, asyncDocument []byte
+	document, asyncDocument func() []byte
 	// base is the parent of each request's context; stop cancels it when draining took too long.
 	base context.Context
 	stop context.CancelFunc

@@ -1,8 +1,6 @@
 package rest
 
 import (
-	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -22,15 +20,7 @@ type fragment map[string]any
 
 func ref(path string) fragment { return fragment{"$ref": path} }
 
-// encodeAsyncAPI encodes the AsyncAPI 3.0 document of what the service sends, once.
-func (a *API) encodeAsyncAPI() {
-	document, err := json.Marshal(a.asyncAPI())
-	if err != nil {
-		panic(fmt.Errorf("encode the AsyncAPI document: %w", err)) // it is made of fixed parts, so a test sees it
-	}
-	a.asyncDocument = document
-}
-
+// asyncAPI is the AsyncAPI 3.0 document of what the service sends.
 func (a *API) asyncAPI() fragment {
 	schemas, messages := fragment{}, fragment{}
 	channelMessages, operations := fragment{}, fragment{}

@@ -19,8 +19,8 @@ const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; con
 
 // routeDocs serves the documents about the API, and the page that shows them.
 func (a *API) routeDocs() {
-	a.routeDocument("getOpenAPI", "/openapi.json", "This document", func() []byte { return a.document })
-	a.routeDocument("getAsyncAPI", "/asyncapi.json", "The AsyncAPI document of what receivers get", func() []byte { return a.asyncDocument })
+	a.routeDocument("getOpenAPI", "/openapi.json", "This document", func() []byte { return a.document() })
+	a.routeDocument("getAsyncAPI", "/asyncapi.json", "The AsyncAPI document of what receivers get", func() []byte { return a.asyncDocument() })
 	page := operation{id: "getDocs", method: http.MethodGet, path: "/docs", tag: tagService, public: true,
 		summary: "This document as a page", description: "The page loads nothing from elsewhere."}.describe(a)
 	page.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{fiber.MIMETextHTML: {Schema: text()}}}
@@ -38,7 +38,7 @@ func (a *API) welcome(c *fiber.Ctx) error {
 	return writeJSON(c, map[string]string{"service": "Ordinavo Webhooks", "version": a.Version, "docs": "/docs", "openapi": "/openapi.json", "asyncapi": "/asyncapi.json"})
 }
 
-// routeDocument serves a document that is encoded when all routes are there.
+// routeDocument serves a document that is complete when all routes are there.
 func (a *API) routeDocument(id, path, summary string, document func() []byte) {
 	described := operation{id: id, method: http.MethodGet, path: path, tag: tagService, public: true, summary: summary}.describe(a)
 	described.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{

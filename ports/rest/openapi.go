@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 	"fmt"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -85,15 +86,20 @@ func idempotencyParameter() *huma.Param {
 	}
 }
 
-// encodeDocuments encodes the OpenAPI document once, when all routes are there, and the AsyncAPI document.
-func (a *API) encodeDocuments() {
+// completeDocuments completes the OpenAPI document once all routes are there. It and the AsyncAPI document are encoded when they are first
+// asked for: that takes as long as the whole rest of a start, which deliveries of a process that died wait for.
+func (a *API) completeDocuments() {
 	a.describeAnswers()
 	a.describeWebhooks()
-	a.encodeAsyncAPI()
 	// huma's types write themselves by methods of encoding/json.
-	document, err := json.Marshal(a.huma.OpenAPI())
+	a.document = sync.OnceValue(func() []byte { return encodeDocument(a.huma.OpenAPI()) })
+	a.asyncDocument = sync.OnceValue(func() []byte { return encodeDocument(a.asyncAPI()) })
+}
+
+func encodeDocument(document any) []byte {
+	encoded, err := json.Marshal(document)
 	if err != nil {
-		panic(fmt.Errorf("encode the OpenAPI document: %w", err)) // the routes are fixed, so a test sees it
+		panic(fmt.Errorf("encode a document about the API: %w", err)) // routes and messages are fixed, so a test sees it
 	}
-	a.document = document
+	return encoded
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ordinavo/webhooks/domain/event"
@@ -43,6 +44,28 @@ func (h *harness) document() (d document) {
 		h.Fatal(err)
 	}
 	return d
+}
+
+// The documents are encoded when they are first asked for: by several at once, and while requests are checked against their schemas.
+func TestDocumentsAreEncodedBesideRequests(t *testing.T) {
+	h := newHarness(t)
+	var group sync.WaitGroup
+	bodies := make([][2]string, 4)
+	for i := range bodies {
+		group.Go(func() {
+			bodies[i] = [2]string{h.call("", "GET", "/openapi.json", "").expect(200).body, h.call("", "GET", "/asyncapi.json", "").expect(200).body}
+		})
+		group.Go(func() {
+			h.call(h.admin, "POST", "/v1/subscriptions", `{"name":"SAP","url":"https://erp.example.com/hook","eventTypes":["*"]}`).expect(201)
+			h.call(h.admin, "GET", "/v1/deliveries?limit=nine", "").expect(400)
+		})
+	}
+	group.Wait()
+	for i, body := range bodies {
+		if body != bodies[0] || body[0] == "" {
+			t.Errorf("the documents of caller %d differ from the first one's", i)
+		}
+	}
 }
 
 func TestDocument(t *testing.T) {

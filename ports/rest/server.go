@@ -90,11 +90,11 @@ func (a *API) refuseUnknownMethods() {
 	}
 }
 
-// route adds every route, and then encodes the documents about them.
+// route adds every route, and then completes the documents about them.
 func (a *API) route() {
 	if a.ProbesOnly {
 		a.routeService()
-		a.encodeDocuments()
+		a.completeDocuments()
 		return
 	}
 	a.routeEvents()
@@ -112,5 +112,5 @@ func (a *API) route() {
 	a.routeDoctor()
 	a.routeReconciliation()
 	a.routeService()
-	a.encodeDocuments()
+	a.completeDocuments()
 }
