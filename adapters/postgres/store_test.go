@@ -15,5 +15,6 @@ func TestStoreWithShards(t *testing.T) {
 }
 
 func TestSuiteFindsPlantedBugs(t *testing.T) {
+	t.Parallel()
 	storetest.FindPlantedBugs(t, func(t *testing.T) storetest.Database { return migratedStore(t, 1) })
 }
