@@ -181,12 +181,11 @@ func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Re
 	return c.transport.RoundTrip(outgoing)
 }
 
-// traced hands the attempt's deadline to the dial, and bounds interim answers and tries. The transport resets its bound
+// traced hands the attempt to the dial, and bounds interim answers and tries. The transport resets its bound
 // on header bytes for each interim answer that somebody sees, and has none on tries, so both have to be counted here.
 func traced(ctx context.Context, made *tries) context.Context {
-	deadline, _ := ctx.Deadline()
 	interim := 0
-	return httptrace.WithClientTrace(context.WithValue(ctx, deadlineKey{}, deadline), &httptrace.ClientTrace{
+	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, ctx), &httptrace.ClientTrace{
 		GetConn: made.next,
 		GotConn: made.got,
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
@@ -231,14 +230,14 @@ func (t *tries) orElse(err error) error {
 	return err
 }
 
-type deadlineKey struct{}
+type attemptKey struct{}
 
-// deadlineOf returns the deadline of the attempt that asked for a dial.
-func deadlineOf(ctx context.Context) time.Time {
-	if deadline, ok := ctx.Value(deadlineKey{}).(time.Time); ok {
-		return deadline
+// attemptOf returns the context of the attempt that asked for a dial; the dial's own does not end with it.
+func attemptOf(ctx context.Context) context.Context {
+	if attempt, ok := ctx.Value(attemptKey{}).(context.Context); ok {
+		return attempt
 	}
-	return time.Now().Add(maxTimeout)
+	return ctx
 }
 
 // headersOf keeps the names as they are written. An empty User-Agent keeps the transport's own out.

@@ -82,8 +82,16 @@ func (d *dialer) begin(ctx context.Context) (context.Context, func(), error) {
 	if d.closed {
 		return nil, nil, errClosed
 	}
+	attempt := attemptOf(ctx)
+	if err := attempt.Err(); err != nil { // given up, as after too many tries, before its dial began
+		return nil, nil, err
+	}
+	deadline, bounded := attempt.Deadline()
+	if !bounded {
+		deadline = time.Now().Add(maxTimeout)
+	}
 	d.dials.Add(1)
-	ctx, cancel := context.WithDeadline(ctx, deadlineOf(ctx))
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	unlink := context.AfterFunc(d.life, cancel)
 	return ctx, func() {
 		unlink()
