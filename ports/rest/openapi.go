@@ -87,7 +87,7 @@ func idempotencyParameter() *huma.Param {
 }
 
 // completeDocuments completes the OpenAPI document once all routes are there. It and the AsyncAPI document are encoded when they are first
-// asked for: that takes as long as the whole rest of a start, which deliveries of a process that died wait for.
+// asked for, since what a process that died had leased waits for the start of another.
 func (a *API) completeDocuments() {
 	a.describeAnswers()
 	a.describeWebhooks()
