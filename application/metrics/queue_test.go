@@ -18,10 +18,12 @@ type queueStore struct {
 	takes time.Duration
 	fail  error
 	asked int
+	ctx   context.Context // of who asked last
 }
 
-func (s *queueStore) QueueDepth(_ context.Context, now time.Time) (map[delivery.Status]int, time.Time, error) {
+func (s *queueStore) QueueDepth(ctx context.Context, now time.Time) (map[delivery.Status]int, time.Time, error) {
 	s.asked++
+	s.ctx = ctx
 	s.now = s.now.Add(s.takes)
 	return map[delivery.Status]int{delivery.StatusPending: 1}, now.Add(-time.Minute), s.fail
 }
@@ -59,6 +61,9 @@ func TestTheQueueIsReadLessOftenTheLongerItTakes(t *testing.T) {
 		if !known || queue.Depth[delivery.StatusPending] != 1 || queue.OldestDue != time.Minute || queue.Deferring != 1 || queue.SetAside != 2 ||
 			queue.OldestUnrouted != time.Hour-takes || queue.Circuits[circuit.Open] != 3 || store.asked != asked {
 			t.Errorf("%+v is known, read %d times", queue, store.asked)
+		}
+		if _, bounded := store.ctx.Deadline(); asked == 2 && !bounded {
+			t.Error("a scrape may wait for ever")
 		}
 	}
 }
