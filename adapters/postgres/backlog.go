@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -15,7 +15,7 @@ const (
 	countOpen    = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries LIMIT $1) AS o`
 	countOpenOf  = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries WHERE tenant_id = $2 LIMIT $1) AS o`
 	nextUnrouted = `SELECT min(r.recorded_at) FROM unnest($1::text[]) AS t (topic)
-LEFT JOIN consumer_offsets o ON o.consumer_group = '` + records.FanOutGroup + `' AND o.topic = t.topic
+LEFT JOIN consumer_offsets o ON o.consumer_group = '` + fanout.Group + `' AND o.topic = t.topic
 CROSS JOIN LATERAL (SELECT recorded_at FROM records WHERE topic = t.topic AND position > coalesce(o.position, 0) ORDER BY position LIMIT 1) AS r`
 	perEvent = `SELECT k.tenant_id, coalesce(
     (SELECT h.deliveries::float8 / h.events FROM disposition_hours h WHERE h.tenant_id = k.tenant_id AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -92,7 +93,7 @@ func (s *Store) handled(ctx context.Context) ([]int64, error) {
 		err := r.Scan(&topic, &position)
 		byTopic[topic] = position
 		return err
-	}, `SELECT topic, position FROM consumer_offsets WHERE consumer_group = $1`, records.FanOutGroup)
+	}, `SELECT topic, position FROM consumer_offsets WHERE consumer_group = $1`, fanout.Group)
 	handled := make([]int64, shards)
 	for shard := range handled {
 		handled[shard] = byTopic[ShardTopic(records.TopicEvents, shard, shards)]

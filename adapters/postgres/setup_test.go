@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/adapters/storetest"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
@@ -62,7 +63,7 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 			for shard := range shards {
 				if err := execute(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
 					ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`,
-					records.FanOutGroup, postgres.ShardTopic(records.TopicEvents, shard, shards), position); err != nil {
+					fanout.Group, postgres.ShardTopic(records.TopicEvents, shard, shards), position); err != nil {
 					return err
 				}
 			}

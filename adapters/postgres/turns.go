@@ -53,7 +53,7 @@ WHERE d.tenant_id = ANY(ARRAY[k.tenant_id]) AND d.sequence = k.sequence`
 // fannedOut is the sequence before which all events of the tenant $1 are fanned out, whose shard of the topic is a parameter.
 func fannedOut(topic string) string {
 	return fmt.Sprintf(`least((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '%s' AND topic = %s), -1)) * %d,
-    (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`, records.FanOutGroup, topic, records.MaxEventsPerRecord)
+    (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`, fanout.Group, topic, records.MaxEventsPerRecord)
 }
 
 // Deferring says of which of the tenants events wait for their turn.

@@ -135,7 +135,7 @@ func (w *weeks) attempt(d delivery.Delivery, outcomes ...delivery.Outcome) deliv
 func (w *weeks) handled() {
 	w.Helper()
 	w.ok(execute(w.Context(), w.db, `INSERT INTO consumer_offsets (consumer_group, topic, position) SELECT $1, $2, max(position) FROM records
-		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`, records.FanOutGroup, records.TopicEvents))
+		ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`, fanout.Group, records.TopicEvents))
 }
 
 // purge lets the retention work until it rests.

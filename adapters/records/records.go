@@ -25,9 +25,6 @@ const (
 	TopicPoison = "poison"
 )
 
-// FanOutGroup is the consumer group of fan-out.
-const FanOutGroup = "fanout"
-
 // MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.
 const MaxEventsPerRecord = 1 << 16
 

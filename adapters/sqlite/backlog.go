@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -15,7 +16,7 @@ const (
 	countOpen    = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries LIMIT ?2)`
 	countOpenOf  = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries WHERE tenant_id = ?1 LIMIT ?2)`
 	nextUnrouted = `SELECT recorded_at FROM records WHERE topic = '` + records.TopicEvents + `' AND position > coalesce(
-		(SELECT position FROM consumer_offsets WHERE consumer_group = '` + records.FanOutGroup + `' AND topic = '` + records.TopicEvents + `'), 0) ORDER BY position LIMIT 1`
+		(SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), 0) ORDER BY position LIMIT 1`
 	perEvent = `SELECT k.value, coalesce(
 		(SELECT CAST(h.deliveries AS REAL) / h.events FROM disposition_hours h WHERE h.tenant_id = k.value AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
 		(SELECT count(*) FROM (SELECT 1 FROM subscriptions s WHERE s.tenant_id = k.value AND s.status <> 'deleted' LIMIT ?2))) FROM json_each(?1) k`

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -35,7 +36,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		return 0, err
 	}
 	handled, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) },
-		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, records.FanOutGroup, records.TopicEvents)
+		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, fanout.Group, records.TopicEvents)
 	if err != nil {
 		return 0, err
 	}

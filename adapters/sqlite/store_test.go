@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/storetest"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
@@ -32,7 +33,7 @@ func openStore(t *testing.T) storetest.Database {
 		Store: sqlite.NewStore(db, tagging{}),
 		ReachFanOut: func(ctx context.Context, position int64) error {
 			return exec(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES (?1, ?2, ?3)
-				ON CONFLICT DO UPDATE SET position = ?3`, records.FanOutGroup, records.TopicEvents, position)
+				ON CONFLICT DO UPDATE SET position = ?3`, fanout.Group, records.TopicEvents, position)
 		},
 		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
 			return exec(ctx, db, `UPDATE secrets SET tenant_id = ?, subscription_id = ? WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`,

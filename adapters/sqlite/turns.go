@@ -28,7 +28,7 @@ const (
 	AND r.position = (SELECT min(d.sequence) FROM deferred_events d WHERE d.tenant_id = next.tenant_id) / 65536`
 
 	// fannedOut is the sequence before which all of a tenant's events are fanned out; ?1 is the tenant.
-	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + records.FanOutGroup + `' AND topic = '` + records.TopicEvents + `'), -1)) * 65536,
+	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), -1)) * 65536,
 	coalesce((SELECT min(sequence) FROM deferred_events WHERE tenant_id = ?1), 9223372036854775807))`
 )
 

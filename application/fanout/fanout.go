@@ -20,6 +20,9 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
+// Group is the consumer group of fan-out: its offset tells how far the log is fanned out.
+const Group = "fanout"
+
 // Store is what fan-out reads and writes; every call joins the transaction that the context carries.
 type Store interface {
 	// Events loads accepted events, in the order of the keys.

@@ -122,7 +122,7 @@ func (w *world) handle(owner tenant.ID, id string) {
 	w.ok(err)
 	w.ok(w.db.Update(w.Context(), func(ctx context.Context, tx *sqlite.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES (?1, ?2, ?3)
-			ON CONFLICT DO UPDATE SET position = ?3`, records.FanOutGroup, records.TopicEvents, e.Position)
+			ON CONFLICT DO UPDATE SET position = ?3`, fanout.Group, records.TopicEvents, e.Position)
 		return errors.Join(err, w.fanOut.Handle(ctx, []fanout.Record{{Position: e.Position, Keys: []intake.EventKey{{Tenant: owner, ID: id}}}}))
 	}))
 }

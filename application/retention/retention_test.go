@@ -124,7 +124,7 @@ func (w *world) handled(e intake.Accepted) {
 	w.ok(err)
 	w.ok(w.db.Update(w.Context(), func(ctx context.Context, tx *sqlite.Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES (?1, ?2, ?3)
-			ON CONFLICT DO UPDATE SET position = ?3`, records.FanOutGroup, records.TopicEvents, stored.Position)
+			ON CONFLICT DO UPDATE SET position = ?3`, fanout.Group, records.TopicEvents, stored.Position)
 		return err
 	}))
 }

@@ -34,9 +34,6 @@ const (
 	TopicPoison = "poison"
 )
 
-// FanOutGroup is the consumer group of fan-out.
-const FanOutGroup = "fanout"
-
 // FanOut handles accepted events.
 type FanOut interface {
 	Handle(ctx context.Context, records []fanout.Record) error
@@ -63,7 +60,7 @@ func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, e
 		group, topic string
 		handle       func(*message.Message) error
 	}{
-		{FanOutGroup, TopicEvents, handleEvents(records, fanOut)},
+		{fanout.Group, TopicEvents, handleEvents(records, fanOut)},
 	} {
 		subscriber, err := records.Subscriber(route.group)
 		if err != nil {

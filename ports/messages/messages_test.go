@@ -150,7 +150,7 @@ func (w *world) count(query string, args ...any) (n int64) {
 }
 
 func (w *world) offset() int64 {
-	return w.count(`SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, messages.FanOutGroup, messages.TopicEvents)
+	return w.count(`SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, fanout.Group, messages.TopicEvents)
 }
 
 func (w *world) effects() int64 {

@@ -179,7 +179,7 @@ func (p *process) consume(a *activity) {
 		if failures > 0 {
 			limit = 1
 		}
-		batch, err := p.store.Next(context.Background(), memory.FanOutGroup, limit)
+		batch, err := p.store.Next(context.Background(), fanout.Group, limit)
 		if err == nil && len(batch.Records) == 0 {
 			a.sleep(w.now.Add(recheckEvery), p.log)
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -31,7 +32,7 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (n int
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 	done, err := s.read(ctx)
 	defer done()
-	offset, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	offset, _ := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
 	for _, r := range s.after(offset) {
 		if r.topic == TopicEvents {
 			return r.at, err

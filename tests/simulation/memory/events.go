@@ -141,9 +141,6 @@ func orNotFound(err error, found bool, what string) error {
 	return err
 }
 
-// FanOutGroup is the consumer group of fan-out.
-const FanOutGroup = "fanout"
-
 // FannedOut says whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
 	done, err := s.read(ctx)

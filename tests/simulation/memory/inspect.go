@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
@@ -58,7 +59,7 @@ func (s *Store) AllJobs() (list []job.Job) {
 // Unhandled counts the records of events that fan-out has not come to, and what of others waits for its turn.
 func (s *Store) Unhandled() (n int) {
 	n = len(s.deferred.keys)
-	offset, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	offset, _ := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
 	for _, r := range s.after(offset) {
 		if r.topic == TopicEvents {
 			n++

@@ -110,7 +110,7 @@ func (s *Store) Advance(ctx context.Context, b Batch) error {
 // ReachFanOut sets how far fan-out has come.
 func (s *Store) ReachFanOut(ctx context.Context, position int64) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
-		s.offsets.put(tx, keyOf("", FanOutGroup, TopicEvents), position)
+		s.offsets.put(tx, keyOf("", fanout.Group, TopicEvents), position)
 		return nil
 	})
 }

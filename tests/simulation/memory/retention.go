@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -11,7 +12,7 @@ import (
 // Purge deletes what is old; see retention.Store.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
 	err = s.update(ctx, func(_ context.Context, tx *tx) error {
-		handled, _ := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+		handled, _ := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
 		for _, k := range slices.Clone(s.closed.keys) {
 			q, _ := s.closed.get(k)
 			cutoff := before.Attempts

@@ -93,7 +93,7 @@ func firstOf(d fanout.Deferred) int64 {
 
 // fannedOut is the sequence before which all of the tenant's events are fanned out.
 func (s *Store) fannedOut(owner tenant.ID) int64 {
-	offset, found := s.offsets.get(keyOf("", FanOutGroup, TopicEvents))
+	offset, found := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
 	if !found {
 		return 0
 	}
