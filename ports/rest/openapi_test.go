@@ -50,16 +50,20 @@ func (h *harness) document() (d document) {
 func TestDocumentsAreEncodedBesideRequests(t *testing.T) {
 	h := newHarness(t)
 	var group sync.WaitGroup
-	bodies := make([][2]string, 4)
+	begin := make(chan struct{})
+	bodies := make([][2]string, 16)
 	for i := range bodies {
 		group.Go(func() {
+			<-begin
 			bodies[i] = [2]string{h.call("", "GET", "/openapi.json", "").expect(200).body, h.call("", "GET", "/asyncapi.json", "").expect(200).body}
 		})
 		group.Go(func() {
+			<-begin
 			h.call(h.admin, "POST", "/v1/subscriptions", `{"name":"SAP","url":"https://erp.example.com/hook","eventTypes":["*"]}`).expect(201)
 			h.call(h.admin, "GET", "/v1/deliveries?limit=nine", "").expect(400)
 		})
 	}
+	close(begin)
 	group.Wait()
 	for i, body := range bodies {
 		if body != bodies[0] || body[0] == "" {
