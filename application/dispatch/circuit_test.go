@@ -60,6 +60,34 @@ func TestWithoutABacklogNothingIsHeldBack(t *testing.T) {
 	}
 }
 
+// A receiver that is down gets its backlog at a pace, long before its circuit opens.
+func TestABacklogPausesBetweenFailures(t *testing.T) {
+	w := newWorld(t, 100)
+	lane := w.subscribe("sub_down", 16)
+	for range 2000 {
+		w.schedule(lane, "")
+	}
+	attempts := 0
+	for next := w.step(); w.now.Before(start.Add(circuit.FailingToOpen)); next = w.step() {
+		sent := w.take()
+		attempts += len(sent)
+		for _, l := range sent {
+			w.Finish(l, answered(500))
+		}
+		if len(sent) > 0 {
+			continue
+		}
+		if !next.After(w.now) {
+			t.Fatalf("the dispatcher wants to be called at %s, which is not later than %s, and sends nothing", next, w.now)
+		}
+		w.now = next
+	}
+	// A second between attempts of 16 at once, and some before it is a second.
+	if most := 16 * (int(circuit.FailingToOpen/time.Second) + circuit.FailuresToOpen); attempts > most || attempts < int(circuit.FailingToOpen/time.Second) {
+		t.Errorf("%d attempts until the circuit may open, of at most %d", attempts, most)
+	}
+}
+
 func TestAChangedEndpointGetsAnotherChance(t *testing.T) {
 	w, _ := sicken(t)
 	w.Forget(dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_sick"})

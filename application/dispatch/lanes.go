@@ -38,7 +38,11 @@ func (l *lane) room(processLimit int, now time.Time) int {
 	if l.allowed > 0 {
 		allowed = l.allowed
 	}
-	if l.behind {
+	switch {
+	case !l.behind:
+	case l.circuit.Next().After(now):
+		allowed = 0
+	default:
 		allowed = l.circuit.Limit(allowed, now)
 	}
 	return allowed - l.out
@@ -203,8 +207,8 @@ func (s *slots) line(l *lane, now time.Time) {
 		s.lined[t] = true
 		return
 	}
-	if until := l.circuit.Until(); l.ready && l.behind && until.After(now) {
-		s.lookAgain(l, until)
+	if next := l.circuit.Next(); l.ready && l.behind && next.After(now) {
+		s.lookAgain(l, next)
 	}
 }
 

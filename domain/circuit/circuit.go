@@ -27,6 +27,13 @@ const (
 	lastCooldown   = time.Minute
 )
 
+// How long the backlog of a circuit that is still closed pauses after failures in a row: nothing after one, then twice as
+// long after each. Until the circuit opens a receiver that is down would else be asked as fast as it refuses.
+const (
+	firstPause = 10 * time.Millisecond
+	lastPause  = time.Second
+)
+
 // Circuit is what is known of one receiver; the zero value knows nothing, and is closed.
 type Circuit struct {
 	window   int       // attempts at once; 0 for as many as the subscription allows
@@ -34,7 +41,8 @@ type Circuit struct {
 	failures int       // in a row
 	since    time.Time // of the first of them
 	openings int       // in a row, without a success between them
-	until    time.Time
+	paused   time.Time // until when, with a circuit that is closed
+	until    time.Time // a probe is let through, with one that is not
 	spared   time.Time // since when; zero while the receiver gets all that its subscription allows
 }
 
@@ -68,8 +76,14 @@ func (r Report) State(now time.Time) State {
 	}
 }
 
-// Until is when an open circuit lets a probe through; zero for a closed one.
-func (c Circuit) Until() time.Time { return c.until }
+// Next is when the receiver gets an attempt of its backlog again: after a pause between failures, or as a probe. It may have
+// passed, and is zero when there is none to wait for.
+func (c Circuit) Next() time.Time {
+	if c.until.IsZero() {
+		return c.paused
+	}
+	return c.until
+}
 
 // Known reports whether there is anything to remember.
 func (c Circuit) Known() bool { return c != Circuit{} }
@@ -129,7 +143,7 @@ func (c Circuit) succeeded(maxInFlight int) Circuit {
 	if !c.until.IsZero() {
 		return Circuit{window: 1, spared: c.spared}.grown(maxInFlight)
 	}
-	c.failures, c.since, c.openings = 0, time.Time{}, 0
+	c.failures, c.since, c.paused, c.openings = 0, time.Time{}, time.Time{}, 0
 	return c.grown(maxInFlight)
 }
 
@@ -157,6 +171,8 @@ func (c Circuit) failed(o delivery.Outcome, maxInFlight int, now time.Time) Circ
 	}
 	if c.State(now) != Closed || c.failures >= FailuresToOpen && now.Sub(c.since) >= FailingToOpen {
 		c = c.opened(o, now)
+	} else if c.failures > 1 {
+		c.paused = now.Add(min(firstPause<<min(c.failures-2, 10), lastPause))
 	}
 	if c.spared.IsZero() && c.Report() != (Report{}) {
 		c.spared = now
