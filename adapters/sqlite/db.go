@@ -27,6 +27,7 @@ import (
 type DB struct {
 	path    string
 	pool    *sql.DB      // reads, and the writing connection
+	reads   sync.Map     // by their text; *sql.Stmt
 	write   chan *writer // holds the one writer while nobody uses it
 	closed  chan struct{}
 	close   func() error
@@ -120,8 +121,28 @@ func (db *DB) shut() error {
 
 // Query reads outside any transaction, from the last committed state, and takes no lock that a writer waits for.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	rows, err := db.pool.QueryContext(ctx, query, args...)
+	statement, err := db.prepare(ctx, query)
+	if err != nil {
+		return nil, translate(err)
+	}
+	rows, err := statement.QueryContext(ctx, args...)
 	return rows, translate(err)
+}
+
+// prepare keeps a query, which each connection then prepares once.
+func (db *DB) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
+	if kept, ok := db.reads.Load(query); ok {
+		return kept.(*sql.Stmt), nil
+	}
+	statement, err := db.pool.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	kept, others := db.reads.LoadOrStore(query, statement)
+	if others {
+		_ = statement.Close()
+	}
+	return kept.(*sql.Stmt), nil
 }
 
 // prepare keeps a statement for the life of the connection: preparing costs more than most of them take.
