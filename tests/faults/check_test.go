@@ -60,9 +60,13 @@ var terminal = map[string]bool{"succeeded": true, "dead_letter": true, "cancelle
 // settle waits until everything that was accepted is terminal.
 func (s *site) settle() {
 	s.Helper()
+	s.settleThese(s.events())
+}
+
+func (s *site) settleThese(left []accepted) {
+	s.Helper()
 	var waiting accepted
 	var last []disposition
-	left := s.events()
 	err := poll(2*patience, func() bool {
 		for len(left) > 0 {
 			waiting = left[len(left)-1]
