@@ -40,7 +40,7 @@ func (l *lane) room(processLimit int, now time.Time) int {
 	}
 	switch {
 	case !l.behind:
-	case l.circuit.Next().After(now):
+	case l.circuit.Wait(now) > 0:
 		allowed = 0
 	default:
 		allowed = l.circuit.Limit(allowed, now)
@@ -207,8 +207,8 @@ func (s *slots) line(l *lane, now time.Time) {
 		s.lined[t] = true
 		return
 	}
-	if next := l.circuit.Next(); l.ready && l.behind && next.After(now) {
-		s.lookAgain(l, next)
+	if wait := l.circuit.Wait(now); l.ready && l.behind && wait > 0 {
+		s.lookAgain(l, now.Add(wait))
 	}
 }
 

@@ -69,20 +69,24 @@ func (r Report) State(now time.Time) State {
 	switch {
 	case r.Until.IsZero():
 		return Closed
-	case now.Before(r.Until):
+	case now.Before(r.Until) && r.Until.Sub(now) <= lastCooldown: // else the clock was set back
 		return Open
 	default:
 		return HalfOpen
 	}
 }
 
-// Next is when the receiver gets an attempt of its backlog again: after a pause between failures, or as a probe. It may have
-// passed, and is zero when there is none to wait for.
-func (c Circuit) Next() time.Time {
-	if c.until.IsZero() {
-		return c.paused
+// Wait is for how long the receiver gets nothing of its backlog: a pause between failures, or until a probe. What is longer than
+// that may be was noted before the clock was set back, and is over.
+func (c Circuit) Wait(now time.Time) time.Duration {
+	until, most := c.paused, lastPause
+	if !c.until.IsZero() {
+		until, most = c.until, lastCooldown
 	}
-	return c.until
+	if wait := until.Sub(now); wait <= most {
+		return max(wait, 0)
+	}
+	return 0
 }
 
 // Known reports whether there is anything to remember.

@@ -57,26 +57,26 @@ func TestItOpensAfterFailuresInARowOverSomeTimeAndProbesOnce(t *testing.T) {
 	expect(t, times(100, c, answer(500), noon.Add(-time.Millisecond)), noon, circuit.Closed, allowed)
 	c = c.Record(answer(500), allowed, noon)
 	expect(t, c, noon, circuit.Open, 0)
-	if again := times(20, c, answer(500), noon.Add(time.Second)); again.Next() != c.Next() {
+	if again := times(20, c, answer(500), noon.Add(time.Second)); again.Report().Until != c.Report().Until {
 		t.Error("attempts that were out when it opened made it wait longer")
 	}
-	expect(t, c, c.Next(), circuit.HalfOpen, 1)
+	expect(t, c, c.Report().Until, circuit.HalfOpen, 1)
 }
 
 func TestEachProbeThatFailsMakesItWaitLongerUpToAMinute(t *testing.T) {
 	c, now := opened(answer(500)), noon
 	for _, want := range []time.Duration{5, 10, 20, 40, 60, 60} {
-		if got := c.Next().Sub(now); got != want*time.Second {
+		if got := c.Report().Until.Sub(now); got != want*time.Second {
 			t.Fatalf("it waits %s, not %ds", got, want)
 		}
-		now = c.Next()
+		now = c.Report().Until
 		c = c.Record(answer(500), allowed, now)
 	}
 }
 
 func TestAReceiverThatComesBackGetsARamp(t *testing.T) {
 	c := opened(answer(500))
-	now := c.Next()
+	now := c.Report().Until
 	for _, limit := range []int{2, 4, 8, allowed} {
 		c = times(c.Limit(allowed, now), c, answer(200), now)
 		expect(t, c, now, circuit.Closed, limit)
@@ -97,11 +97,11 @@ func TestAReceiverThatAsksForLessGetsHalf(t *testing.T) {
 func TestItWaitsAsLongAsAskedUpToAMinute(t *testing.T) {
 	o := answer(429)
 	o.RetryAfter = 30 * time.Second
-	if got := opened(o).Next(); got != noon.Add(30*time.Second) {
+	if got := opened(o).Report().Until; got != noon.Add(30*time.Second) {
 		t.Error(got)
 	}
 	o.RetryAfter = time.Hour
-	if got := opened(o).Next(); got != noon.Add(time.Minute) {
+	if got := opened(o).Report().Until; got != noon.Add(time.Minute) {
 		t.Error(got)
 	}
 }
@@ -121,8 +121,8 @@ func TestWhateverHappensTheLimitStaysInBoundsAndSuccessesRestoreIt(t *testing.T)
 				t.Fatalf("limit %d while %s", limit, c.State(now))
 			}
 		}
-		if !c.Next().IsZero() {
-			now = c.Next()
+		if !c.Report().Until.IsZero() {
+			now = c.Report().Until
 		}
 		if c = times(2*allowed, c, answer(200), now); c.Known() {
 			t.Fatalf("successes left %+v", c)
@@ -132,21 +132,33 @@ func TestWhateverHappensTheLimitStaysInBoundsAndSuccessesRestoreIt(t *testing.T)
 
 func TestABacklogPausesLongerAfterEachFailureInARow(t *testing.T) {
 	c, now := circuit.Circuit{}.Record(answer(500), allowed, noon), noon
-	if !c.Next().IsZero() {
-		t.Errorf("it pauses until %s after a single failure", c.Next())
+	if wait := c.Wait(now); wait != 0 {
+		t.Errorf("it pauses for %s after a single failure", wait)
 	}
 	for _, want := range []int{10, 20, 40, 80, 160, 320, 640, 1000, 1000, 1000} {
 		c = c.Record(answer(500), allowed, now)
-		if got := c.Next().Sub(now); got != time.Duration(want)*time.Millisecond {
+		if got := c.Wait(now); got != time.Duration(want)*time.Millisecond {
 			t.Fatalf("it pauses for %s, not %d ms", got, want)
 		}
-		now = c.Next()
+		now = now.Add(c.Wait(now))
 		expect(t, c, now, circuit.Closed, allowed)
 	}
-	if c = c.Record(answer(400), allowed, now); !c.Next().Equal(now) {
-		t.Errorf("a receiver that refuses a delivery moves its pause to %s", c.Next())
+	if c = c.Record(answer(400), allowed, now); c.Wait(now) != 0 {
+		t.Errorf("a receiver that refuses a delivery makes it pause for %s", c.Wait(now))
 	}
 	if c = c.Record(answer(200), allowed, now); c.Known() {
 		t.Errorf("a success left %+v", c)
+	}
+}
+
+func TestAClockThatIsSetBackLetsAProbeThrough(t *testing.T) {
+	for _, c := range []circuit.Circuit{opened(answer(500)), times(10, circuit.Circuit{}, answer(500), noon)} {
+		if c.Wait(noon) == 0 {
+			t.Errorf("%+v does not wait, so this shows nothing", c)
+		}
+		earlier := noon.Add(-time.Hour)
+		if c.Wait(earlier) != 0 || c.Limit(allowed, earlier) == 0 {
+			t.Errorf("at %s %+v waits for %s with at most %d attempts", earlier, c, c.Wait(earlier), c.Limit(allowed, earlier))
+		}
 	}
 }
