@@ -45,6 +45,7 @@ type Client struct {
 	guard     *Guard
 	dialer    *dialer
 	transport *http.Transport
+	targets   targets
 	clock     func() time.Time
 }
 
@@ -166,17 +167,15 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 }
 
 func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Request) (*http.Response, error) {
-	target, err := c.guard.parse(request.URL)
+	target, err := c.targets.find(c.guard, called{request.Tenant, request.URL})
 	if err != nil {
-		return nil, errBlocked
+		return nil, err
 	}
 	outgoing, err := http.NewRequestWithContext(traced(ctx, made), http.MethodPost, "", bytes.NewReader(request.Body))
 	if err != nil {
 		return nil, err
 	}
-	outgoing.Host = target.url.Host
-	outgoing.URL = target.url
-	outgoing.URL.Host = poolKey(request.Tenant, target)
+	outgoing.Host, outgoing.URL = target.host, target.url
 	outgoing.Header = headersOf(request.Headers)
 	return c.transport.RoundTrip(outgoing)
 }

@@ -4,8 +4,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"net"
+	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -32,4 +34,47 @@ func splitKey(key string) (host string, port uint16, err error) {
 		return "", 0, errors.New("not a key of the pool")
 	}
 	return host, port, nil
+}
+
+// maxTargets bounds what is kept ready, 5 KiB each at most.
+const maxTargets = 2048
+
+// target is where a request of a tenant goes. Requests share it, so nobody changes it.
+type target struct {
+	url  *url.URL // with the pool's key for its host
+	host string   // of the header
+}
+
+// targets keeps ready what was called lately, since the guard says of a URL the same each time.
+type targets struct {
+	mu    sync.RWMutex
+	ready map[called]target
+}
+
+type called struct {
+	tenant tenant.ID
+	url    string
+}
+
+// find is the target of the tenant's URL; errBlocked when the guard refuses it.
+func (t *targets) find(guard *Guard, by called) (target, error) {
+	t.mu.RLock()
+	found, known := t.ready[by]
+	t.mu.RUnlock()
+	if known {
+		return found, nil
+	}
+	parsed, err := guard.parse(by.url)
+	if err != nil {
+		return target{}, errBlocked
+	}
+	found = target{parsed.url, parsed.url.Host}
+	found.url.Host = poolKey(by.tenant, parsed)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.ready == nil || len(t.ready) >= maxTargets {
+		t.ready = map[called]target{}
+	}
+	t.ready[by] = found
+	return found, nil
 }
