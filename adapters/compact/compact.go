@@ -6,6 +6,7 @@
 package compact
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -80,18 +81,22 @@ func embedded(name string) []byte {
 var scratch = sync.Pool{New: func() any { return new(buffers) }}
 
 type buffers struct {
-	texts, tokens, packed []byte
-	coding                huff0.Scratch
+	row, texts, tokens, packed []byte
+	coding                     huff0.Scratch
 }
 
 // Pack gives the form to store. What is known, at most 7 texts in an order that never changes for the kind, must be given
 // to Unpack again: it is what stands in the row anyway.
 func Pack(kind Kind, content []byte, known ...string) []byte {
+	b := scratch.Get().(*buffers)
+	defer scratch.Put(b)
+	return b.pack(kind, content, known)
+}
+
+func (b *buffers) pack(kind Kind, content []byte, known []string) []byte {
 	if len(content) > maxPlain || hasToken(content) {
 		return plain(content)
 	}
-	b := scratch.Get().(*buffers)
-	defer scratch.Put(b)
 	b.tokens, b.texts = tokenize(b.tokens[:0], b.texts, content, known)
 	if need := s2.MaxEncodedLen(len(b.tokens)); cap(b.packed) < need {
 		b.packed = make([]byte, need)
@@ -130,9 +135,10 @@ func (b *buffers) decode(c codec, coded []byte) ([]byte, error) {
 	return block, nil
 }
 
+// plain is a copy: the content may be in a buffer.
 func plain(content []byte) []byte {
 	if len(content) > 0 && content[0] >= firstPlain {
-		return content
+		return bytes.Clone(content)
 	}
 	return append([]byte{formPlain}, content...)
 }
@@ -175,5 +181,8 @@ func (b *buffers) unpack(form byte, c codec, block []byte, known []string) (_ []
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreadable, err)
 	}
-	return restore(tokens, known)
+	if b.texts, err = restore(b.texts[:0], tokens, known); err != nil {
+		return nil, err
+	}
+	return bytes.Clone(b.texts), nil
 }

@@ -43,13 +43,25 @@ func TestWhatIsPackedComesBack(t *testing.T) {
 func TestARecordComesBack(t *testing.T) {
 	t.Parallel()
 	row := Row{Tenant: "tenant-123", Stream: "delivery/dlv_01JZ8A2MT8G7C3Y7V0WQ1M9B3C", RecordedAt: 1767225600123456}
-	for _, c := range [][2]string{{`{}`, ``}, {`{"traceparent":"00-1"}`, `{"at":"2026-01-01T00:00:00.123456Z"}`}, {`{}`, "\n\x00\xff"}, {`{"a":"b"}`, strings.Repeat("tenant-123 \n", 99)}} {
-		packed := row.Pack([]byte(c[0]), []byte(c[1]))
-		metadata, data, err := row.Unpack(nil, packed)
-		if err != nil || string(metadata) != c[0] || string(data) != c[1] {
-			t.Errorf("%q came back as %q and %q, %v", c, metadata, data, err)
+	rows := [][2]string{{`{}`, ``}, {`{"traceparent":"00-1"}`, `{"at":"2026-01-01T00:00:00.123456Z"}`}, {`{}`, "\n\x00\xff"}, {`{"a":"b"}`, strings.Repeat("tenant-123 \n", 99)}}
+	var packed [][]byte // all before any is looked at: they share no buffer
+	for _, c := range rows {
+		packed = append(packed, row.Pack([]byte(c[0]), []byte(c[1])))
+	}
+	var unpacked [][2][]byte
+	for i := range rows {
+		metadata, data, err := row.Unpack(nil, packed[i])
+		if err != nil {
+			t.Fatal(err)
 		}
-		if metadata, data, err = row.Unpack([]byte(c[0]), []byte(c[1])); err != nil || string(metadata) != c[0] || string(data) != c[1] {
+		unpacked = append(unpacked, [2][]byte{metadata, data})
+	}
+	for i, c := range rows {
+		metadata, data := unpacked[i][0], unpacked[i][1]
+		if string(metadata) != c[0] || string(data) != c[1] {
+			t.Errorf("%q came back as %q and %q", c, metadata, data)
+		}
+		if metadata, data, err := row.Unpack([]byte(c[0]), []byte(c[1])); err != nil || string(metadata) != c[0] || string(data) != c[1] {
 			t.Errorf("what is not packed, %q, is read as %q and %q, %v", c, metadata, data, err)
 		}
 	}
@@ -185,7 +197,7 @@ func TestABombIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for _, cut := range []string{"\xff", "\xff\x02\x01"} {
-		if _, err := restore([]byte(cut), nil); !errors.Is(err, ErrUnreadable) {
+		if _, err := restore(nil, []byte(cut), nil); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%q gave %v", cut, err)
 		}
 	}

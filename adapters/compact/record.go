@@ -22,9 +22,10 @@ func (r Row) known() []string {
 // Pack gives the data column of a record that has both its metadata (JSON without line breaks) and its data in it; the
 // metadata column is then empty.
 func (r Row) Pack(metadata, data []byte) []byte {
-	both := make([]byte, 0, len(metadata)+1+len(data))
-	both = append(append(append(both, metadata...), '\n'), data...)
-	return Pack(Record, both, r.known()...)
+	b := scratch.Get().(*buffers)
+	defer scratch.Put(b)
+	b.row = append(append(append(b.row[:0], metadata...), '\n'), data...)
+	return b.pack(Record, b.row, r.known())
 }
 
 // Unpack reads both columns of a record: packed, or each by itself as older records and published messages have it.

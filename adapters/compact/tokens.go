@@ -83,9 +83,8 @@ var digits = func() (set [256]bool) {
 	return set
 }()
 
-// restore puts texts and digits for their tokens.
-func restore(tokens []byte, known []string) ([]byte, error) {
-	whole := make([]byte, 0, len(tokens)+len(tokens)/2)
+// restore appends to whole, which is empty, with texts and digits for the tokens.
+func restore(whole, tokens []byte, known []string) ([]byte, error) {
 	for {
 		at := slices.IndexFunc(tokens, isToken)
 		if at < 0 {

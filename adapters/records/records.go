@@ -5,12 +5,12 @@ package records
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/stored"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -67,7 +67,11 @@ type metadata struct {
 }
 
 func (m metadata) encode() []byte {
-	encoded, _ := json.Marshal(m) // of texts alone: it cannot fail
+	o := stored.Begin(128)
+	o.SomeText("traceparent", m.TraceParent)
+	o.SomeText("keyId", m.KeyID)
+	o.SomeText("keyName", m.KeyName)
+	encoded, _ := o.End() // of texts alone: it cannot fail
 	return encoded
 }
 
