@@ -146,14 +146,14 @@ func plain(content []byte) []byte {
 // ErrUnreadable says that a stored content is damaged, or was written by a newer version.
 var ErrUnreadable = errors.New("a stored content cannot be read")
 
-// Unpack is Pack's inverse; it reads every form that was ever stored. The content may be packed itself.
+// Unpack is Pack's inverse; it reads every form that was ever stored. The content is not packed's own memory.
 func Unpack(packed []byte, known ...string) ([]byte, error) {
 	if len(packed) == 0 || packed[0] >= firstPlain {
-		return packed, nil
+		return bytes.Clone(packed), nil
 	}
 	switch {
 	case packed[0] == formPlain:
-		return packed[1:], nil
+		return bytes.Clone(packed[1:]), nil
 	case packed[0] > formCoded || len(packed) < 2:
 		return nil, fmt.Errorf("%w: it has the form %d and %d bytes", ErrUnreadable, packed[0], len(packed))
 	case int(packed[1]) >= len(dictionaries):

@@ -106,3 +106,33 @@ abandonments, created_at, updated_at, due_at, accepted_at, traceparent) SELECT '
 		b.StartTimer()
 	}
 }
+
+// BenchmarkEvents reads back 400 events, as fan-out does in a burst.
+func BenchmarkEvents(b *testing.B) {
+	db := openURL(b, postgres.Config{URL: migrated[1].Copy(b)})
+	store := postgres.NewStore(db, tagging{})
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	if err := store.CreateTenant(b.Context(), access.Tenant{ID: "acme", Weight: 1, CreatedAt: now}); err != nil {
+		b.Fatal(err)
+	}
+	var events []intake.Accepted
+	var keys []intake.EventKey
+	for i := range 400 {
+		e := event.Sample(event.VisitReportApproved, "acme")
+		e.ID = fmt.Sprintf("evt_%026d", i)
+		a, err := intake.NewAccepted(e, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", now)
+		if err != nil {
+			b.Fatal(err)
+		}
+		events, keys = append(events, a), append(keys, a.Key())
+	}
+	if err := store.AppendEvents(b.Context(), events); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if read, err := store.Events(b.Context(), keys); err != nil || len(read) != len(keys) {
+			b.Fatal(len(read), err)
+		}
+	}
+}

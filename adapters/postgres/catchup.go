@@ -27,7 +27,7 @@ var laneDeliveries = `SELECT d.* FROM unnest($1::text[]) AS k (id) CROSS JOIN LA
 
 // NewestOf is each event's newest delivery in the lane; see catchup.Reader.
 func (s *Store) NewestOf(ctx context.Context, lane dispatch.Lane, eventIDs []string) (map[string]delivery.Delivery, error) {
-	found, err := all(ctx, s.db.forUsers(ctx), scanListed, laneDeliveries, eventIDs, lane.Tenant, lane.SubscriptionID)
+	found, err := all(ctx, s.db.forUsers(ctx), listed(), laneDeliveries, eventIDs, lane.Tenant, lane.SubscriptionID)
 	newest := make(map[string]delivery.Delivery, len(found))
 	for _, d := range found {
 		if d.ID > newest[d.EventID].ID {

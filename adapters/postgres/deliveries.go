@@ -2,8 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -12,51 +10,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// deliveryColumns is shared by open and closed deliveries, in the order of scanDelivery.
+// deliveryColumns is shared by open and closed deliveries, in the order of deliveryRow.
 const deliveryColumns = `tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
 	body_number, warnings, status, version, attempts, failures, abandonments, created_at, updated_at`
 
 // queueColumns is what an open delivery has beside them.
 const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
-
-// queued is a row of open_deliveries.
-type queued struct {
-	delivery.Delivery
-	AcceptedAt  time.Time
-	TraceParent string
-	Lease       string
-	LeasedAt    time.Time
-}
-
-func scanQueued(r pgx.Rows) (queued, error) { return scanQueuedWith(r) }
-
-// scanQueuedWith reads into more what the query selects behind the columns.
-func scanQueuedWith(r pgx.Rows, more ...any) (q queued, err error) {
-	var due, accepted, leased *int64
-	var lease *string
-	err = scanDelivery(r, &q.Delivery, append([]any{&due, &accepted, &q.TraceParent, &lease, &leased}, more...)...)
-	q.DueAt, q.AcceptedAt, q.LeasedAt = moment(due), moment(accepted), moment(leased)
-	if lease != nil {
-		q.Lease = *lease
-	}
-	return q, err
-}
-
-// scanDelivery reads deliveryColumns, and into more what the query selects behind them.
-func scanDelivery(r pgx.Rows, d *delivery.Delivery, more ...any) error {
-	var warnings []byte
-	var created, updated int64
-	err := r.Scan(append([]any{&d.Tenant, &d.ID, &d.EventID, &d.EventType, &d.SubscriptionID, &d.SubscriptionVersion,
-		&d.BodyNumber, &warnings, &d.Status, &d.Version, &d.Attempts, &d.Failures, &d.Abandonments, &created, &updated}, more...)...)
-	if err != nil {
-		return err
-	}
-	d.CreatedAt, d.UpdatedAt = moment(&created), moment(&updated)
-	if json.Unmarshal(warnings, &d.Warnings) != nil { // they are for people to read, and keep nothing from being sent
-		d.Warnings = []string{"the warnings that are stored cannot be read"}
-	}
-	return nil
-}
 
 // Each statement moves a whole batch. The lease and the version fence every row of it: whoever lost a delivery to
 // somebody else changes nothing, and its place is not returned.

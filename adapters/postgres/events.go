@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -149,12 +151,16 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 		return nil, err
 	}
 	tenants, ids := keyArrays(keys)
+	var owner, kind, trace repeated
+	var id string
+	var content, print pgtype.DriverBytes
+	var accepted int64
+	places := []any{&owner, &id, &kind, &content, &print, &accepted, &trace}
 	return all(ctx, from, func(r pgx.Rows) (a intake.Accepted, err error) {
-		var content, print []byte
-		var accepted int64
-		if err = r.Scan(&a.TenantID, &a.ID, &a.Type, &content, &print, &accepted, &a.TraceParent); err != nil {
+		if err = r.Scan(places...); err != nil {
 			return a, err
 		}
+		a.TenantID, a.ID, a.Type, a.TraceParent = tenant.ID(owner), id, event.Type(kind), string(trace)
 		copy(a.Fingerprint[:], print)
 		a.At = time.UnixMicro(accepted).UTC()
 		if read, err := records.DecodeEvent(content, a.TenantID, a.ID); err == nil {

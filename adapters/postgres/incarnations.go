@@ -65,7 +65,7 @@ LIMIT $3`
 
 // Orphans lists deliveries whose holder's heartbeat stopped; see dispatch.Incarnations.
 func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
-	found, err := all(ctx, s.db.from(ctx), scanQueued, orphans, stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit)
+	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans, stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit)
 	if err != nil {
 		return nil, err
 	}

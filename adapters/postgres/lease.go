@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -102,28 +103,30 @@ func (l *leasing) batch(h *heads, now time.Time) *pgx.Batch {
 		tenants[i], ids[i], slots[i], out[i] = string(asked.Tenant), asked.SubscriptionID, int32(asked.Slots), int32(asked.Out-asked.Ahead)
 	}
 	b := &pgx.Batch{}
-	b.Queue(takeReady, tenants, ids, slots, out, from, l.request.Lease, stamp(l.request.Now)).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error { return l.scanTaken(rows) })
-	})
+	b.Queue(takeReady, tenants, ids, slots, out, from, l.request.Lease, stamp(l.request.Now)).Query(l.scanTaken)
 	b.Queue(restOfLanes, tenants, ids, from).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error { return l.scanRest(rows) })
 	})
 	return b
 }
 
-func (l *leasing) scanTaken(rows pgx.Rows) (err error) {
-	var t takenDelivery
-	if t.queued, err = scanQueuedWith(rows, &t.body); err != nil {
-		return err
-	}
-	if t.body == nil {
-		t.unreadable = records.NoBody(t.Delivery)
-	} else {
-		t.body, t.unreadable = records.UnpackBody(t.body, t.Tenant, t.EventID)
-	}
-	t.unreadable = cmp.Or(dispatch.CheckStatus(t.Delivery), t.unreadable)
-	l.taken = append(l.taken, t)
-	return nil
+func (l *leasing) scanTaken(rows pgx.Rows) error {
+	var body pgtype.DriverBytes
+	row := queuedRows(&body)
+	return eachRow(rows, func() (err error) {
+		var t takenDelivery
+		if t.queued, err = row.scan(rows); err != nil {
+			return err
+		}
+		if body == nil {
+			t.unreadable = records.NoBody(t.Delivery)
+		} else {
+			t.body, t.unreadable = records.UnpackBody(body, t.Tenant, t.EventID)
+		}
+		t.unreadable = cmp.Or(dispatch.CheckStatus(t.Delivery), t.unreadable)
+		l.taken = append(l.taken, t)
+		return nil
+	})
 }
 
 func (l *leasing) scanRest(rows pgx.Rows) error {

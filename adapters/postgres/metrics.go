@@ -6,9 +6,13 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 const (
@@ -73,19 +77,26 @@ func (s *Store) NextAttempts(ctx context.Context, shard int, after int64, limit 
 	if err != nil || read == 0 {
 		return nil, 0, 0, err
 	}
-	attempts, err = all(ctx, from, scanAttempt, recordedAttempts, topics[shard], after, last, delivery.EndTypes())
+	attempts, err = all(ctx, from, attemptRows(), recordedAttempts, topics[shard], after, last, delivery.EndTypes())
 	return slices.DeleteFunc(attempts, damaged), last, read, err
 }
 
-// scanAttempt leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
-func scanAttempt(r pgx.Rows) (a metrics.Attempt, err error) {
-	record, err := scanRecordWith(r, &a.SubscriptionID, &a.EventType)
-	if err != nil {
-		return a, err
+// attemptRows leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
+func attemptRows() func(pgx.Rows) (metrics.Attempt, error) {
+	var owner, kind, subscription, eventType repeated
+	var r records.Record
+	var data, metadata pgtype.DriverBytes
+	var at int64
+	places := []any{&r.Position, &owner, &r.Stream, &r.Version, &kind, &data, &metadata, &at, &subscription, &eventType}
+	return func(rows pgx.Rows) (a metrics.Attempt, err error) {
+		if err := rows.Scan(places...); err != nil {
+			return a, err
+		}
+		r.Tenant, r.Type, r.Data, r.Metadata, r.At = tenant.ID(owner), string(kind), data, metadata, moment(&at)
+		a.Tenant, a.SubscriptionID, a.EventType = r.Tenant, string(subscription), event.Type(eventType)
+		a.End, _ = r.AttemptEnd()
+		return a, nil
 	}
-	a.Tenant = record.Tenant
-	a.End, _ = record.AttemptEnd()
-	return a, nil
 }
 
 func damaged(a metrics.Attempt) bool { return a.At.IsZero() }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/queries"
@@ -18,7 +19,7 @@ import (
 // index before they are merged.
 func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
 	sql, args := listDeliveries(f)
-	return all(ctx, s.db.forUsers(ctx), scanListed, sql, args...)
+	return all(ctx, s.db.forUsers(ctx), listed(), sql, args...)
 }
 
 func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
@@ -52,16 +53,20 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 // openColumns shows a delivery that a dispatcher holds as delivering.
 var openColumns = strings.Replace(deliveryColumns, "status,", "CASE WHEN lease IS NULL THEN status ELSE '"+string(delivery.StatusDelivering)+"' END,", 1) + ", due_at"
 
-func scanListed(r pgx.Rows) (d delivery.Delivery, err error) {
-	var due *int64
-	err = scanDelivery(r, &d, &due)
-	d.DueAt = moment(due)
-	return d, err
+// listed reads deliveryColumns and due_at.
+func listed() func(pgx.Rows) (delivery.Delivery, error) {
+	var due pgtype.Int8
+	row := deliveryRows(&due)
+	return func(rows pgx.Rows) (delivery.Delivery, error) {
+		d, err := row.scan(rows)
+		d.DueAt = momentOf(due)
+		return d, err
+	}
 }
 
 // Delivery finds one delivery, open or closed.
 func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
-	d, err := one(ctx, s.db.forUsers(ctx), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
+	d, err := one(ctx, s.db.forUsers(ctx), listed(), `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
 		UNION ALL SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id = $2`, owner, id)
 	return d, notFound(err, "delivery")
 }
@@ -160,7 +165,7 @@ var deliveriesOf = `SELECT d.* FROM unnest($2::text[]) AS k (id) CROSS JOIN LATE
 
 // DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
 func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
-	found, err := all(ctx, s.db.forUsers(ctx), scanListed, deliveriesOf, owner, eventIDs, each)
+	found, err := all(ctx, s.db.forUsers(ctx), listed(), deliveriesOf, owner, eventIDs, each)
 	of := make(map[string][]delivery.Delivery, len(eventIDs))
 	for _, d := range found {
 		of[d.EventID] = append(of[d.EventID], d)

@@ -103,7 +103,7 @@ AND accepted_at >= $2 AND accepted_at < $3 ORDER BY delivery_id LIMIT $4`
 
 // Unsettled lists open deliveries; see reconciliation.Reader.
 func (s *Store) Unsettled(ctx context.Context, owner tenant.ID, since, until time.Time, limit int) ([]delivery.Delivery, error) {
-	return all(ctx, s.db.from(ctx), scanListed, selectUnsettled, owner, stamp(since), stamp(until), limit)
+	return all(ctx, s.db.from(ctx), listed(), selectUnsettled, owner, stamp(since), stamp(until), limit)
 }
 
 const takeCheck = `UPDATE disposition_hours SET due_at = $2 WHERE (tenant_id, hour) =

@@ -254,12 +254,10 @@ func queueRecords(b *pgx.Batch, run []appended, shards int) {
 
 const recordColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
-func scanRecord(r pgx.Rows) (records.Record, error) { return scanRecordWith(r) }
-
-// scanRecordWith leaves data and metadata as they are stored, and scans further columns behind those of a record.
-func scanRecordWith(r pgx.Rows, more ...any) (s records.Record, err error) {
+// scanRecord leaves data and metadata as they are stored.
+func scanRecord(r pgx.Rows) (s records.Record, err error) {
 	var at int64
-	err = r.Scan(append([]any{&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at}, more...)...)
+	err = r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at)
 	s.At = time.UnixMicro(at).UTC()
 	return s, err
 }

@@ -131,9 +131,12 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 	bodies, attempts, failures, abandonments := make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
 	for i, sch := range scheduled {
 		d := sch.Delivery
-		text, err := jsonText(d.Warnings)
-		if err != nil {
-			return err
+		text := noWarnings
+		if d.Warnings != nil {
+			var err error
+			if text, err = jsonText(d.Warnings); err != nil {
+				return err
+			}
 		}
 		tenants[i], ids[i], events[i], types[i], subs[i], warnings[i] = string(d.Tenant), d.ID, d.EventID, string(d.EventType), d.SubscriptionID, text
 		statuses[i], traces[i] = string(d.Status), sch.TraceParent
@@ -227,8 +230,9 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	b := &pgx.Batch{}
 	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
 	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(func(rows pgx.Rows) error {
+		row := queuedRows()
 		for rows.Next() {
-			q, err := scanQueued(rows)
+			q, err := row.scan(rows)
 			if err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Del
 	if sql == "" {
 		return nil, nil
 	}
-	return all(ctx, s.db.from(ctx), scanListed, sql, args...)
+	return all(ctx, s.db.from(ctx), listed(), sql, args...)
 }
 
 func walkDeliveries(w jobs.Walk) (sql string, args []any) {
