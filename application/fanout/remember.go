@@ -17,8 +17,23 @@ func Remember(store TurnStore, recent *intake.Recent) TurnStore { return remembe
 
 // Events loads accepted events, in the order of the keys.
 func (r remembering) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error) {
-	if events, all := r.recent.Take(keys); all {
-		return events, nil
+	taken, missing := r.recent.Take(keys)
+	if len(missing) == 0 {
+		return taken, nil
 	}
-	return r.TurnStore.Events(ctx, keys)
+	read, err := r.TurnStore.Events(ctx, missing)
+	if err != nil || len(missing) == len(keys) {
+		return read, err
+	}
+	events := taken[:0]
+	for i, e := range taken {
+		if e.Key() != keys[i] { // what was read has the same order, and lacks what is not stored
+			if len(read) == 0 || read[0].Key() != keys[i] {
+				continue
+			}
+			e, read = read[0], read[1:]
+		}
+		events = append(events, e)
+	}
+	return events, nil
 }

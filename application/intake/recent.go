@@ -46,16 +46,20 @@ func (r *Recent) add(events []Accepted) {
 	}
 }
 
-// Take gives the events in the order of the keys, and forgets them; false unless it has all of them.
-func (r *Recent) Take(keys []EventKey) ([]Accepted, bool) {
+// Take gives the events in the order of the keys, and forgets them. In the place of one that it does not have is none,
+// and its key is missing.
+func (r *Recent) Take(keys []EventKey) (taken []Accepted, missing []EventKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	taken := make([]Accepted, len(keys))
-	all := true
+	taken = make([]Accepted, len(keys))
 	for i, key := range keys {
 		a, known := r.events[key]
-		taken[i], all = a, all && known
+		if !known {
+			missing = append(missing, key)
+			continue
+		}
+		taken[i] = a
 		delete(r.events, key)
 	}
-	return taken, all
+	return taken, missing
 }
