@@ -4,7 +4,6 @@ package dispatcher
 import (
 	"context"
 	"fmt"
-	"sync"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -14,14 +13,14 @@ import (
 // and waits for the attempts that are out. Those end early when attempts does. The
 // dispatcher's slots bound how many there are.
 func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter) error {
-	var out sync.WaitGroup
-	defer out.Wait()
+	out := newAttempters(func(l dispatch.Leased) { attempt(attempts, d, a, l) })
+	defer out.end()
 	for {
 		select {
 		case <-ctx.Done():
 			return d.Close(context.WithoutCancel(ctx))
 		case l := <-d.Started():
-			out.Go(func() { attempt(attempts, d, a, l) })
+			out.start(l)
 		}
 	}
 }
