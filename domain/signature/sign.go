@@ -9,7 +9,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/secret"
@@ -50,19 +49,19 @@ func Sign(body []byte, at time.Time, eventID string, forBody secret.Secret, stan
 }
 
 func signBody(body []byte, s secret.Secret) string {
-	return bodyPrefix + hex.EncodeToString(bodyMAC(body, s))
+	text := append(make([]byte, 0, len(bodyPrefix)+2*sha256.Size), bodyPrefix...)
+	return string(hex.AppendEncode(text, bodyMAC(body, s)))
 }
 
 func signStandard(id, timestamp string, body []byte, secrets []secret.Secret) string {
-	var list strings.Builder
+	list := make([]byte, 0, 128) // two of them
 	for i, s := range secrets {
 		if i > 0 {
-			list.WriteByte(' ')
+			list = append(list, ' ')
 		}
-		list.WriteString(standardPrefix)
-		list.WriteString(base64.StdEncoding.EncodeToString(standardMAC(id, timestamp, body, s)))
+		list = base64.StdEncoding.AppendEncode(append(list, standardPrefix...), standardMAC(id, timestamp, body, s))
 	}
-	return list.String()
+	return string(list)
 }
 
 // bodyMAC is keyed with the text of the secret, not with the bytes that it encodes.
