@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -49,5 +50,14 @@ func TestFewTargetsAreKept(t *testing.T) {
 	}
 	if len(kept.ready) != before {
 		t.Error("what is refused is kept")
+	}
+}
+
+// Node.js and Apache end a connection that was idle for 5 s, and a request that is on its way then is lost.
+func TestIdleConnectionsEndBeforeCommonServersEndThem(t *testing.T) {
+	t.Parallel()
+	c, _ := newClient(t, Config{})
+	if idle := c.transport.IdleConnTimeout; idle <= 0 || idle >= 5*time.Second {
+		t.Errorf("a connection stays for %s without a request", idle)
 	}
 }
