@@ -52,6 +52,7 @@ type world struct {
 	askedSince []time.Time
 	plan       fanout.Plan   // of the last call of Schedule
 	plans      []fanout.Plan // of all that were not undone
+	beforeTx   func()        // what another process does before a turn
 	commitErr  error         // makes the transaction fail after Schedule has returned
 	fail       map[string]error
 
@@ -234,6 +235,9 @@ func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) 
 }
 
 func (w *world) InTx(ctx context.Context, fn func(context.Context) error) error {
+	if w.beforeTx != nil {
+		w.beforeTx()
+	}
 	deferred, plans := slices.Clone(w.deferred), len(w.plans)
 	err := fn(ctx)
 	if err != nil {
@@ -282,6 +286,9 @@ func (w *world) MayDefer(_ context.Context, since time.Time) (bool, error) {
 }
 
 func (w *world) SubscriptionsAt(_ context.Context, owner tenant.ID, position int64) (list []subscription.Subscription, err error) {
+	if w.panicsAt["SubscriptionsAt"] {
+		panic("no subscriptions")
+	}
 	w.folds++
 	at := map[string]subscription.Subscription{}
 	for _, c := range w.changes {

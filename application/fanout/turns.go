@@ -44,11 +44,11 @@ type TurnStore interface {
 // of processes may have them.
 type Turns struct {
 	*work
-	last   tenant.ID // whose turn was last
-	yields time.Time // until then the log goes first
-	patience
+	last    tenant.ID // whose turn was last
+	yields  time.Time // until then the log goes first
 	rosters map[tenant.ID]*rosterAt
 	careful map[tenant.ID]int // events that are tried alone, since one among them panicked
+	refused map[tenant.ID]*patience
 }
 
 type rosterAt struct {
@@ -58,7 +58,7 @@ type rosterAt struct {
 
 // Turns makes those of what f defers; they are for one goroutine.
 func (f *FanOut) Turns() *Turns {
-	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}}
+	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, refused: map[tenant.ID]*patience{}}
 }
 
 // Pauses, and bounds of what is read ahead and kept.
@@ -104,6 +104,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	if t.last = owner; owner == "" {
 		clear(t.rosters)
 		clear(t.careful)
+		clear(t.refused)
 		return t.Now().Add(turnEvery), nil
 	}
 	mine := false
@@ -132,9 +133,10 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	return t.Now(), nil
 }
 
-// panicked is how many events were tried together when handling them panicked.
+// panicked is how many events were tried together when handling them panicked, and which was the first.
 type panicked struct {
 	events int
+	first  string
 	reason string
 }
 
@@ -145,14 +147,18 @@ func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
 	tried := 0
 	defer func() {
 		if r := recover(); r != nil {
-			err = &panicked{tried, fmt.Sprintf("handling it panicked: %v", r)}
+			err = &panicked{tried, parts[0].Events[0].ID, fmt.Sprintf("handling it panicked: %v", r)}
 		}
 	}()
 	b, names, events, err := t.load(ctx, parts)
 	if err != nil {
 		return err
 	}
-	if err := t.unreadable(b.position, events); err != nil {
+	owner := parts[0].Tenant
+	if t.refused[owner] == nil {
+		t.refused[owner] = &patience{}
+	}
+	if err := t.refused[owner].unreadable(b.position, events); err != nil {
 		return err
 	}
 	for _, e := range events {
@@ -286,8 +292,12 @@ func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) error {
 	return nil
 }
 
-// setAside gives up on the tenant's first event, with the reason. What panicked with others is tried alone first.
+// setAside gives up on the tenant's first event, with the reason. What panicked with others is tried alone first, and what
+// panicked before any was tried says nothing of one.
 func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *panicked) error {
+	if bad.events == 0 {
+		return bad
+	}
 	if bad.events > 1 {
 		t.careful[owner] = bad.events
 		return nil
@@ -295,14 +305,16 @@ func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *panicked) er
 	t.careful[owner] = max(0, t.careful[owner]-1)
 	return t.Store.InTx(ctx, func(ctx context.Context) error {
 		parts, err := t.Store.DeferredOf(ctx, owner, 1)
-		if err != nil || len(parts) == 0 {
+		if err != nil || len(parts) == 0 || parts[0].Events[0].ID != bad.first { // another process has settled it meanwhile
 			return err
 		}
-		b, _, events, err := t.load(ctx, parts)
+		alone := parts[0]
+		alone.Events = alone.Events[:1]
+		b, _, events, err := t.load(ctx, []Deferred{alone})
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
+		for _, e := range events { // none when it is gone
 			b.giveUp(&matched{event: e, position: b.position, governing: b.rosters[owner].governing()}, errors.New(bad.reason))
 		}
 		b.take(parts, 1)

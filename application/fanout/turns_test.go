@@ -257,10 +257,33 @@ func TestPoisonAmongWhatWaits(t *testing.T) {
 	is(t, "not set aside with others", aside(w), "")
 	is(t, "the first alone", w.step(turns), "")
 	is(t, "set aside", aside(w), "a2")
+	is(t, "the last of them alone", w.step(turns), "")
+	is(t, "set aside, too", aside(w), "a2 a3")
 	delete(w.panicsAt, "Resolve")
-	is(t, "the next alone", w.step(turns), "a3 a3")
 	is(t, "and then as always", w.step(turns), "a4 a4 a5 a5")
 	is(t, "slots that stay taken", w.inFlight, 0)
+
+	w, turns = crowd(t)
+	w.handle(several(acme, "a", 4)...)
+	w.panicsAt["Resolve"] = true
+	is(t, "a turn", w.step(turns), "")
+	begun := 0
+	w.beforeTx = func() {
+		if begun++; begun == 2 { // between the turn that panics and what comes of it
+			w.deferred[0].Events = w.deferred[0].Events[1:]
+		}
+	}
+	is(t, "the first alone", w.step(turns), "")
+	is(t, "nothing set aside for one that another process has settled", aside(w), "")
+
+	w, turns = crowd(t)
+	w.handle(several(acme, "a", 4)...)
+	w.panicsAt["SubscriptionsAt"] = true
+	if _, err := turns.Step(t.Context()); err == nil || !strings.Contains(err.Error(), "no subscriptions") {
+		t.Errorf("got %v", err)
+	}
+	is(t, "nothing set aside before one was tried", aside(w), "")
+	is(t, "waiting", len(w.deferred), 1)
 }
 
 // An event that cannot be read is waited for, and then set aside, as it is without a turn.
@@ -284,6 +307,27 @@ func TestAnUnreadableEventAmongWhatWaits(t *testing.T) {
 	is(t, "scheduled", scheduledIn(w.plan), "a2 a2")
 	is(t, "set aside", len(w.plan.Poisoned), 1)
 	is(t, "the next turn", w.step(turns), "a4 a4")
+}
+
+// Tenants that have turns in between do not make the waiting begin anew, nor end it.
+func TestUnreadableEventsOfSeveralTenantsThatWait(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 4)...)
+	w.handle(several(other, "b", 6)...)
+	for _, key := range []intake.EventKey{{Tenant: acme, ID: "evt_a2"}, {Tenant: other, ID: "evt_b4"}} {
+		bad := w.events[key]
+		bad.Unreadable = errors.New("damaged")
+		w.events[key] = bad
+	}
+	refused := 0
+	for len(w.deferred) > 0 && refused < 40 {
+		if _, err := turns.Step(t.Context()); err != nil {
+			refused++
+		}
+	}
+	is(t, "refused", refused, 12)
+	is(t, "waiting", w.waitingOf(acme)+w.waitingOf(other), "")
+	is(t, "scheduled", scheduledIn(w.plans...), "a0 a0 a1 a1 b0 b1 b2 b3 a3 a3 b5")
 }
 
 func TestATurnThatFailsLosesNothing(t *testing.T) {
