@@ -67,8 +67,8 @@ type Keys struct {
 }
 
 type cachedKey struct {
-	key   access.Key
-	until time.Time
+	key access.Key
+	at  time.Time // when it was looked up
 }
 
 // NewKeys makes a Keys; random must be fit for secrets.
@@ -165,7 +165,8 @@ func (s *Keys) lookInCache(hash Hash, now time.Time) (key access.Key, ended int,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, ok := s.cached[hash]
-	return c.key, s.ended, ok && now.Before(c.until)
+	age := now.Sub(c.at)
+	return c.key, s.ended, ok && age >= 0 && age < cachedFor // the clock may have been set back
 }
 
 func (s *Keys) remember(hash Hash, key access.Key, ended int, now time.Time) {
@@ -175,7 +176,7 @@ func (s *Keys) remember(hash Hash, key access.Key, ended int, now time.Time) {
 		clear(s.cached)
 	}
 	if s.ended == ended {
-		s.cached[hash] = cachedKey{key, now.Add(cachedFor)}
+		s.cached[hash] = cachedKey{key, now}
 	}
 	if now.Sub(key.LastUsedAt) >= touchPrecision {
 		s.used[key.ID] = now

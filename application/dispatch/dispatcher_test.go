@@ -122,6 +122,26 @@ func TestALookThatWasAskedForIsNotForgottenWhenItFails(t *testing.T) {
 	}
 }
 
+// What others made ready is looked for whatever became of the clock since the last look, or during it.
+func TestALookThatWasAskedForIsNotPutOffByAClockThatIsSet(t *testing.T) {
+	for name, passes := range map[string]struct{ during, after time.Duration }{
+		"back since": {time.Millisecond, -time.Hour}, "forward during": {time.Hour, time.Minute}, "forward during, and back": {time.Hour, -time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			w.duringLook = func() { w.now = w.now.Add(passes.during) }
+			w.step()
+			w.duringLook = nil
+			w.now = w.now.Add(passes.after)
+			w.schedule(w.subscribe("sub_1", 1), "")
+			w.Wake()
+			if w.step(); len(w.take()) != 1 {
+				t.Error("what is ready is not found")
+			}
+		})
+	}
+}
+
 func TestAStaleOutcomeIsCountedAndFreesItsSlot(t *testing.T) {
 	w := newWorld(t, 2)
 	lane := w.subscribe("sub_1", 2)

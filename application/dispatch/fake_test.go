@@ -47,6 +47,7 @@ type world struct {
 	leases       int
 	fail         map[string]error // of a call, or of the commit
 	duringLease  func()
+	duringLook   func()
 
 	circuits map[dispatch.Lane]circuit.Report
 
@@ -165,6 +166,9 @@ func (w *world) must(call string) error {
 func (w *world) Look(_ context.Context, r dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
 	if err := w.must("Look"); err != nil {
 		return answer, err
+	}
+	if w.duringLook != nil {
+		w.duringLook()
 	}
 	ready := map[dispatch.Lane]bool{}
 	for _, q := range w.inOrder() {

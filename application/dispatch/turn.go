@@ -128,17 +128,26 @@ type round struct {
 	rested  time.Time     // before it no other is begun
 }
 
-// restShare keeps the walks to a small part of the time.
-const restShare = 10
+// restShare keeps the walks to a small part of the time. A rest is never longer than longestRest: where it seems to be, the
+// clock was set, during a look or since.
+const (
+	restShare   = 10
+	longestRest = time.Minute
+)
 
 // ask wants a round that begins from now on.
 func (r *round) ask() { r.wanted = true }
 
 func (r *round) due(now time.Time) bool {
-	if !r.running && r.wanted && !r.rested.After(now) {
+	if !r.running && r.wanted && !r.rests(now) {
 		*r = round{running: true}
 	}
 	return r.running
+}
+
+func (r *round) rests(now time.Time) bool {
+	left := r.rested.Sub(now)
+	return left > 0 && left <= longestRest
 }
 
 // next is when the round goes on; zero when none is wanted.
@@ -161,5 +170,5 @@ func (r *round) looked(lanes []Lane, now time.Time, took time.Duration) {
 		return
 	}
 	r.running = false
-	r.rested = now.Add(restShare * r.took)
+	r.rested = now.Add(min(restShare*r.took, longestRest))
 }

@@ -139,7 +139,7 @@ func (h *Hub) beat() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
-	if now.Sub(h.beaten) < beatEvery {
+	if !passed(h.beaten, now, beatEvery) {
 		return
 	}
 	h.beaten = now
@@ -150,11 +150,16 @@ func (h *Hub) beat() {
 	}
 }
 
+// passed reports whether so much time has passed since then; it has when the clock was set back, since nobody knows how much.
+func passed(since, now time.Time, d time.Duration) bool {
+	return now.Sub(since) >= d || now.Before(since)
+}
+
 // endRevoked lets those go whose key has ended.
 func (h *Hub) endRevoked(ctx context.Context) error {
 	now := h.now()
 	h.mu.Lock()
-	due := now.Sub(h.checked) >= checkEvery
+	due := passed(h.checked, now, checkEvery)
 	var ids []string
 	for id := range h.perKey {
 		ids = append(ids, id)

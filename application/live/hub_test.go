@@ -188,6 +188,12 @@ func TestWhoWasAwayForLongerThanTheLogIsKeptIsTold(t *testing.T) {
 }
 
 func TestARevokedKeyLosesItsListeners(t *testing.T) {
+	for _, passes := range []time.Duration{2 * time.Second, -time.Hour} { // the clock may be set back
+		revokedKeyLosesItsListeners(t, passes)
+	}
+}
+
+func revokedKeyLosesItsListeners(t *testing.T, after time.Duration) {
 	w := newWorld(t, live.Limits{})
 	l := w.listen("acme", live.Filter{})
 	other, err := w.hub.Listen(t.Context(), "acme", "key_2", live.Filter{})
@@ -195,7 +201,7 @@ func TestARevokedKeyLosesItsListeners(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.ended = []string{"key_1"}
-	w.now = w.now.Add(2 * time.Second)
+	w.now = w.now.Add(after)
 	w.step()
 	if err := reason(l); !errors.Is(err, live.ErrRevoked) {
 		t.Errorf("its listener: %v", err)
@@ -272,4 +278,7 @@ func TestBeatsKeepTheIDFresh(t *testing.T) {
 	if !beat.IsBeat() || beat.Position <= l.Since().Position || beat.Position >= heads[len("acme")%2] {
 		t.Errorf("got %+v, with the heads %v and since %d", beat, heads, l.Since().Position)
 	}
+	w.now = w.now.Add(-time.Hour)
+	w.step()
+	w.wants("when the clock was set back", heard(l), "beat")
 }
