@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/stored"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -16,13 +17,12 @@ import (
 
 // Topics of the log.
 const (
-	TopicEvents        = "events"
+	TopicEvents        = fanout.TopicEvents
 	TopicSubscriptions = "subscriptions"
 	TopicDeliveries    = "deliveries"
 	// TopicTests holds the samples that admins asked for.
-	TopicTests = "tests"
-	// TopicPoison is where goes what cannot be handled.
-	TopicPoison = "poison"
+	TopicTests  = "tests"
+	TopicPoison = fanout.TopicPoison
 )
 
 // MaxEventsPerRecord leaves room in a sequence number for the place of an event in its record.

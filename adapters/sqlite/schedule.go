@@ -84,7 +84,6 @@ func (tx *Tx) schedule(ctx context.Context, scheduled []fanout.Scheduled) (err e
 	return tx.append(ctx, changes...)
 }
 
-// records.TopicPoison is where goes what cannot be handled.
 // poison marks the event, and puts it on the poison topic.
 func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
 	r, err := records.OfPoisoned(p)

@@ -64,7 +64,7 @@ func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent s
 	ctx, span := o.tracer.Start(WithTraceParent(ctx, e.TraceParent), "process events", trace.WithSpanKind(trace.SpanKindConsumer))
 	if span.IsRecording() {
 		span.SetAttributes(
-			semconv.MessagingSystemKey.String("ordinavo"), semconv.MessagingDestinationName("events"),
+			semconv.MessagingSystemKey.String("ordinavo"), semconv.MessagingDestinationName(fanout.TopicEvents),
 			semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess, semconv.MessagingMessageID(e.ID),
 			attrTenant.String(string(e.TenantID)), attrEvent.String(e.ID), attrEventType.String(string(e.Type)),
 		)

@@ -20,8 +20,14 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Group is the consumer group of fan-out: its offset tells how far the log is fanned out.
-const Group = "fanout"
+const (
+	// Group is the consumer group of fan-out: its offset tells how far the log is fanned out.
+	Group = "fanout"
+	// TopicEvents is the topic of the log that fan-out handles.
+	TopicEvents = "events"
+	// TopicPoison is where goes what cannot be handled.
+	TopicPoison = "poison"
+)
 
 // Store is what fan-out reads and writes; every call joins the transaction that the context carries.
 type Store interface {

@@ -28,12 +28,6 @@ type Log interface {
 	Publisher() message.Publisher
 }
 
-// Topics that the router knows.
-const (
-	TopicEvents = "events"
-	TopicPoison = "poison"
-)
-
 // FanOut handles accepted events.
 type FanOut interface {
 	Handle(ctx context.Context, records []fanout.Record) error
@@ -60,7 +54,7 @@ func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, e
 		group, topic string
 		handle       func(*message.Message) error
 	}{
-		{fanout.Group, TopicEvents, handleEvents(records, fanOut)},
+		{fanout.Group, fanout.TopicEvents, handleEvents(records, fanOut)},
 	} {
 		subscriber, err := records.Subscriber(route.group)
 		if err != nil {
@@ -83,7 +77,7 @@ func setAside(records Log) message.HandlerMiddleware {
 			return records.InTransaction(func(msg *message.Message) ([]*message.Message, error) {
 				poison := msg.CopyWithContext()
 				poison.Metadata.Set("reason", err.Error())
-				return nil, records.Publisher().Publish(TopicPoison, poison)
+				return nil, records.Publisher().Publish(fanout.TopicPoison, poison)
 			})(msg)
 		}
 	}

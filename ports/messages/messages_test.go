@@ -106,7 +106,7 @@ func (w *world) run() {
 
 func (w *world) publish(payload string) {
 	w.Helper()
-	if err := w.log.Publisher().Publish(messages.TopicEvents, message.NewMessage("m", message.Payload(payload))); err != nil {
+	if err := w.log.Publisher().Publish(fanout.TopicEvents, message.NewMessage("m", message.Payload(payload))); err != nil {
 		w.Fatal(err)
 	}
 }
@@ -150,7 +150,7 @@ func (w *world) count(query string, args ...any) (n int64) {
 }
 
 func (w *world) offset() int64 {
-	return w.count(`SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, fanout.Group, messages.TopicEvents)
+	return w.count(`SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, fanout.Group, fanout.TopicEvents)
 }
 
 func (w *world) effects() int64 {
@@ -175,7 +175,7 @@ func (w *world) reach(offset int64) {
 // poison reads what was set aside.
 func (w *world) poison() (reasons []string) {
 	w.Helper()
-	rows, err := w.db.Query(context.Background(), `SELECT metadata FROM records WHERE topic = ? ORDER BY position`, messages.TopicPoison)
+	rows, err := w.db.Query(context.Background(), `SELECT metadata FROM records WHERE topic = ? ORDER BY position`, fanout.TopicPoison)
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -250,7 +250,7 @@ func TestWhatCannotBeHandledIsSetAside(t *testing.T) {
 	if len(reasons) != 1 || !strings.Contains(reasons[0], "handling it panicked: it fell") {
 		t.Errorf("set aside %q", reasons)
 	}
-	if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) = ?`, messages.TopicPoison, payload); kept != 1 {
+	if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) = ?`, fanout.TopicPoison, payload); kept != 1 {
 		t.Error("its payload was not kept")
 	}
 	if w.effects() != 1 || len(w.calls) != 0 {
@@ -275,7 +275,7 @@ func TestPoisonAmongOthersIsSetAsideAlone(t *testing.T) {
 	if reasons := w.poison(); len(reasons) != 1 || !strings.Contains(reasons[0], "it fell") {
 		t.Errorf("set aside %q", reasons)
 	}
-	if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) LIKE '%evt_bad%'`, messages.TopicPoison); kept != 1 {
+	if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) LIKE '%evt_bad%'`, fanout.TopicPoison); kept != 1 {
 		t.Error("what was set aside is not what fell")
 	}
 	if w.effects() != 3 {

@@ -252,7 +252,7 @@ func (w *world) committed(topics []string, queue bool) {
 
 func (p *process) hear(topics []string, queue bool) {
 	for _, topic := range topics {
-		if topic == memory.TopicEvents {
+		if topic == fanout.TopicEvents {
 			p.log.Send()
 		}
 		if lane, changed := wakeup.Subscription(topic); changed {

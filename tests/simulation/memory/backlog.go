@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -32,9 +33,9 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (n int
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 	done, err := s.read(ctx)
 	defer done()
-	offset, _ := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
+	offset, _ := s.offsets.get(keyOf("", fanout.Group, records.TopicEvents))
 	for _, r := range s.after(offset) {
-		if r.topic == TopicEvents {
+		if r.topic == records.TopicEvents {
 			return r.at, err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/queries"
@@ -45,7 +46,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 				e.setAside = &p
 				s.events.put(tx, k, e)
 			}
-			if _, err := s.append(tx, record{topic: TopicPoison, tenant: p.Tenant, at: p.At, poisoned: p}); err != nil {
+			if _, err := s.append(tx, record{topic: records.TopicPoison, tenant: p.Tenant, at: p.At, poisoned: p}); err != nil {
 				return err
 			}
 		}
@@ -76,7 +77,7 @@ func waits(d delivery.Delivery) bool { return d.DueAt.After(d.UpdatedAt) }
 
 func (s *Store) appendDelivery(tx *tx, d delivery.Delivery, version int64, changes []delivery.Change) error {
 	for i, c := range changes {
-		r := record{topic: TopicDeliveries, tenant: d.Tenant, stream: deliveryStream + d.ID, version: version + int64(i) + 1, at: d.UpdatedAt, delivery: c}
+		r := record{topic: records.TopicDeliveries, tenant: d.Tenant, stream: deliveryStream + d.ID, version: version + int64(i) + 1, at: d.UpdatedAt, delivery: c}
 		if _, err := s.append(tx, r); err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -61,7 +62,7 @@ func (s *Store) appendEvents(tx *tx, events []intake.Accepted) error {
 	for i, e := range events {
 		named[i] = e.Key()
 	}
-	r, err := s.append(tx, record{topic: TopicEvents, at: events[0].At, events: named})
+	r, err := s.append(tx, record{topic: records.TopicEvents, at: events[0].At, events: named})
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -59,9 +60,9 @@ func (s *Store) AllJobs() (list []job.Job) {
 // Unhandled counts the records of events that fan-out has not come to, and what of others waits for its turn.
 func (s *Store) Unhandled() (n int) {
 	n = len(s.deferred.keys)
-	offset, _ := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
+	offset, _ := s.offsets.get(keyOf("", fanout.Group, records.TopicEvents))
 	for _, r := range s.after(offset) {
-		if r.topic == TopicEvents {
+		if r.topic == records.TopicEvents {
 			n++
 		}
 	}
@@ -98,7 +99,7 @@ func (s *Store) SecretsOf(lane dispatch.Lane) (list []secret.Secret) {
 // Poisoned lists the IDs of the events that were ever set aside, each as often as it was.
 func (s *Store) Poisoned() (ids []string) {
 	for _, r := range s.log {
-		if r.topic == TopicPoison {
+		if r.topic == records.TopicPoison {
 			ids = append(ids, r.poisoned.EventID)
 		}
 	}

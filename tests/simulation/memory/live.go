@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -16,7 +17,7 @@ func (s *Store) DeliveryHeads(ctx context.Context) (live.Positions, error) {
 	done, err := s.read(ctx)
 	defer done()
 	for _, r := range slices.Backward(s.log) {
-		if r.topic == TopicDeliveries {
+		if r.topic == records.TopicDeliveries {
 			return live.Positions{r.position}, err
 		}
 	}
@@ -43,7 +44,7 @@ func (s *Store) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, afte
 
 func (s *Store) liveRecords(after int64, wanted func(*record) bool) (list []live.Record) {
 	for _, r := range s.after(after) {
-		if r.topic == TopicDeliveries && wanted(r) {
+		if r.topic == records.TopicDeliveries && wanted(r) {
 			list = append(list, live.Record{Position: r.position, Tenant: r.tenant, DeliveryID: strings.TrimPrefix(r.stream, deliveryStream), Version: r.version})
 		}
 	}

@@ -7,21 +7,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
-)
-
-// Topics of the log.
-const (
-	TopicEvents        = "events"
-	TopicSubscriptions = "subscriptions"
-	TopicDeliveries    = "deliveries"
-	TopicPoison        = "poison"
-	TopicTests         = "tests"
 )
 
 // record is a row of the log. It is never changed.
@@ -85,10 +77,10 @@ type EventsRecord struct {
 func (s *Store) Next(ctx context.Context, group string, limit int) (Batch, error) {
 	done, err := s.read(ctx)
 	defer done()
-	from, _ := s.offsets.get(keyOf("", group, TopicEvents))
+	from, _ := s.offsets.get(keyOf("", group, records.TopicEvents))
 	b := Batch{Group: group, From: from}
 	for _, r := range s.after(from) {
-		if r.topic == TopicEvents && len(b.Records) < limit {
+		if r.topic == records.TopicEvents && len(b.Records) < limit {
 			b.Records = append(b.Records, EventsRecord{r.position, r.events})
 		}
 	}
@@ -98,7 +90,7 @@ func (s *Store) Next(ctx context.Context, group string, limit int) (Batch, error
 // Advance moves the group's offset behind the batch; it belongs into the transaction of what the batch brings about.
 func (s *Store) Advance(ctx context.Context, b Batch) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
-		k := keyOf("", b.Group, TopicEvents)
+		k := keyOf("", b.Group, records.TopicEvents)
 		if at, _ := s.offsets.get(k); at != b.From {
 			return ErrSuperseded
 		}
@@ -110,7 +102,7 @@ func (s *Store) Advance(ctx context.Context, b Batch) error {
 // ReachFanOut sets how far fan-out has come.
 func (s *Store) ReachFanOut(ctx context.Context, position int64) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
-		s.offsets.put(tx, keyOf("", fanout.Group, TopicEvents), position)
+		s.offsets.put(tx, keyOf("", fanout.Group, records.TopicEvents), position)
 		return nil
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -19,7 +20,7 @@ type counted struct {
 }
 
 func metricsGroup(g metrics.Generation) key {
-	return keyOf("", fmt.Sprint("metrics/", g), TopicDeliveries)
+	return keyOf("", fmt.Sprint("metrics/", g), records.TopicDeliveries)
 }
 
 // generations are those of the counts; a new store has the first.
@@ -81,7 +82,7 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 	done, err := s.read(ctx)
 	defer done()
 	for _, r := range s.after(after) {
-		if r.topic != TopicDeliveries || read == limit {
+		if r.topic != records.TopicDeliveries || read == limit {
 			continue
 		}
 		read, last = read+1, r.position

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -12,7 +13,7 @@ import (
 // Purge deletes what is old; see retention.Store.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
 	err = s.update(ctx, func(_ context.Context, tx *tx) error {
-		handled, _ := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
+		handled, _ := s.offsets.get(keyOf("", fanout.Group, records.TopicEvents))
 		for _, k := range slices.Clone(s.closed.keys) {
 			q, _ := s.closed.get(k)
 			cutoff := before.Attempts
@@ -87,7 +88,7 @@ func (s *Store) purgeLog(tx *tx, before retention.Cutoffs, handled int64) (delet
 	kept := make([]*record, 0, len(s.log))
 	for _, r := range s.log {
 		_, alive := s.streams.get(keyOf(r.tenant, r.stream))
-		read := (r.topic == TopicEvents || r.topic == TopicTests) && r.position < handled || r.topic == TopicPoison // which nobody consumes
+		read := (r.topic == records.TopicEvents || r.topic == records.TopicTests) && r.position < handled || r.topic == records.TopicPoison // which nobody consumes
 		old := read && r.at.Before(before.Events)
 		switch {
 		case r.version > 0 && alive || r.version == 0 && !old:

@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reconciliation"
@@ -33,7 +34,7 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 			h.SetAside -= e.SetAside.SetAside
 			s.hours.put(tx, hour, h)
 		}
-		r, err := s.append(tx, record{topic: TopicEvents, at: retried.At, events: []intake.EventKey{{Tenant: e.Tenant, ID: e.ID}}})
+		r, err := s.append(tx, record{topic: records.TopicEvents, at: retried.At, events: []intake.EventKey{{Tenant: e.Tenant, ID: e.ID}}})
 		if err != nil {
 			return err
 		}

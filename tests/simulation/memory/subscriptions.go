@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -55,7 +56,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		s.subscriptions.put(tx, k, storedSubscription{after, row.failingSince, row.failures})
 		tx.appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
 		for i, c := range changes {
-			r := record{topic: TopicSubscriptions, tenant: after.Tenant, stream: subscriptionStream + after.ID,
+			r := record{topic: records.TopicSubscriptions, tenant: after.Tenant, stream: subscriptionStream + after.ID,
 				version: before.Version + int64(i) + 1, at: after.UpdatedAt, subscription: c, by: by}
 			if _, err := s.append(tx, r); err != nil {
 				return err
@@ -122,7 +123,7 @@ func (s *Store) NoteTestEnd(ctx context.Context, e subscriptions.Exchange) error
 
 func (s *Store) noteTest(ctx context.Context, e subscriptions.Exchange, version int64) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
-		_, err := s.append(tx, record{topic: TopicTests, tenant: e.Tenant, stream: testStream + e.DeliveryID, version: version, at: e.At, test: e})
+		_, err := s.append(tx, record{topic: records.TopicTests, tenant: e.Tenant, stream: testStream + e.DeliveryID, version: version, at: e.At, test: e})
 		return err
 	})
 }
@@ -167,7 +168,7 @@ func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limi
 		if r.position > upTo || len(list) == limit {
 			break
 		}
-		if r.topic == TopicSubscriptions {
+		if r.topic == records.TopicSubscriptions {
 			list = append(list, fanout.SubscriptionChange{Position: r.position, Tenant: r.tenant,
 				SubscriptionID: strings.TrimPrefix(r.stream, subscriptionStream), Version: r.version, Change: r.subscription})
 		}

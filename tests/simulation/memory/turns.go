@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -93,7 +94,7 @@ func firstOf(d fanout.Deferred) int64 {
 
 // fannedOut is the sequence before which all of the tenant's events are fanned out.
 func (s *Store) fannedOut(owner tenant.ID) int64 {
-	offset, found := s.offsets.get(keyOf("", fanout.Group, TopicEvents))
+	offset, found := s.offsets.get(keyOf("", fanout.Group, records.TopicEvents))
 	if !found {
 		return 0
 	}
