@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/directory"
@@ -83,12 +84,6 @@ type Store interface {
 	Ping(ctx context.Context) error
 }
 
-// Sealer keeps secrets at rest.
-type Sealer interface {
-	Seal(plain []byte, associated ...string) ([]byte, error)
-	Open(sealed []byte, associated ...string) ([]byte, error)
-}
-
 // Database is an open database.
 type Database interface {
 	Migrate(ctx context.Context) error
@@ -98,7 +93,7 @@ type Database interface {
 	SchemaVersion(ctx context.Context) (current, newest uint, err error)
 	// Lock makes sure that this process may serve the database; unlock it after serving.
 	Lock() (unlock func() error, err error)
-	Store(sealer Sealer) Store
+	Store(sealer records.Sealer) Store
 	Log(logger *slog.Logger, now func() time.Time) *eventlog.Log
 	// Watch calls due after commits that changed what is due, and subscription with each that a commit changed, until ctx
 	// ends. The latter must not block, and may miss what another process changed.

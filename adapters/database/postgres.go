@@ -8,6 +8,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/postgres/topics"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
@@ -50,7 +51,7 @@ func (s postgresServer) Lock() (unlock func() error, err error) {
 	return func() error { return nil }, nil
 }
 
-func (s postgresServer) Store(sealer Sealer) Store { return postgres.NewStore(s.DB, sealer) }
+func (s postgresServer) Store(sealer records.Sealer) Store { return postgres.NewStore(s.DB, sealer) }
 
 func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
 	// 8 KiB name some 400 events: that many have a transaction, in however many records they came.

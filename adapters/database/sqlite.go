@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/sqlite/topics"
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -30,7 +31,7 @@ func (f sqliteFile) SchemaVersion(context.Context) (current, newest uint, err er
 	return f.DB.SchemaVersion()
 }
 
-func (f sqliteFile) Store(sealer Sealer) Store { return sqlite.NewStore(f.DB, sealer) }
+func (f sqliteFile) Store(sealer records.Sealer) Store { return sqlite.NewStore(f.DB, sealer) }
 
 func (f sqliteFile) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
 	// There is one writer: nobody holds it for long, nor waits for it for each record. 3 KiB name some 130 events.

@@ -10,28 +10,21 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
-	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Sealer keeps secrets at rest.
-type Sealer interface {
-	Seal(plain []byte, associated ...string) ([]byte, error)
-	Open(sealed []byte, associated ...string) ([]byte, error)
-}
-
 // Store implements what the application needs from a database.
 type Store struct {
 	records.Streams
 	db     *DB
-	sealer Sealer
+	sealer records.Sealer
 	heads  heads
 }
 
 // NewStore makes the store on a migrated database.
-func NewStore(db *DB, sealer Sealer) *Store {
+func NewStore(db *DB, sealer records.Sealer) *Store {
 	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newHeads()}
 }
 
@@ -134,25 +127,21 @@ func laneArrays(lanes []dispatch.Lane) (tenants, subscriptions []string) {
 
 // SaveSecret keeps a signing secret, sealed for this tenant, subscription and ID alone.
 func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, now time.Time) error {
-	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), reseal.SecretPlace(lane.Tenant, lane.SubscriptionID, secretID)...)
+	sealed, err := records.SealSecret(s.sealer, plain, lane, secretID)
 	if err != nil {
-		return fmt.Errorf("seal a signing secret: %w", err)
+		return err
 	}
 	_, err = s.change(ctx, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES ($1, $2, $3, $4, $5)`,
 		lane.Tenant, lane.SubscriptionID, secretID, sealed, stamp(now))
 	return err
 }
 
-// OpenSecret opens a signing secret; the sealer caches what it has opened.
+// OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
 	sealed, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT sealed FROM secrets WHERE tenant_id = $1 AND subscription_id = $2 AND secret_id = $3`, owner, subscriptionID, secretID)
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
 	}
-	plain, err := s.sealer.Open(sealed, reseal.SecretPlace(owner, subscriptionID, secretID)...)
-	if err != nil {
-		return secret.Secret{}, fmt.Errorf("open a signing secret: %w", err)
-	}
-	return secret.Parse(string(plain))
+	return records.OpenSecret(s.sealer, sealed, dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}, secretID)
 }

@@ -1,5 +1,5 @@
 // Package records is what the records of the log say, whichever database keeps them: under which names they are stored, what
-// is in them, and what is read out of a stream; and so of the events and bodies beside the log. How they are written and found is
+// is in them, and what is read out of a stream; and so of the events, bodies and secrets beside the log. How they are written and found is
 // the matter of adapters/sqlite and adapters/postgres.
 package records
 

@@ -10,27 +10,20 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
-	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Sealer keeps secrets at rest.
-type Sealer interface {
-	Seal(plain []byte, associated ...string) ([]byte, error)
-	Open(sealed []byte, associated ...string) ([]byte, error)
-}
-
 // Store implements what the application needs from a database.
 type Store struct {
 	records.Streams
 	db     *DB
-	sealer Sealer
+	sealer records.Sealer
 }
 
 // NewStore makes the store on a migrated database.
-func NewStore(db *DB, sealer Sealer) *Store {
+func NewStore(db *DB, sealer records.Sealer) *Store {
 	return &Store{Streams: db.stream, db: db, sealer: sealer}
 }
 
@@ -114,9 +107,9 @@ func list(items any) (string, error) {
 
 // SaveSecret keeps a signing secret, sealed for this tenant, subscription and ID alone.
 func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, now time.Time) error {
-	sealed, err := s.sealer.Seal([]byte(plain.Reveal()), reseal.SecretPlace(lane.Tenant, lane.SubscriptionID, secretID)...)
+	sealed, err := records.SealSecret(s.sealer, plain, lane, secretID)
 	if err != nil {
-		return fmt.Errorf("seal a signing secret: %w", err)
+		return err
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES (?, ?, ?, ?, ?)`,
@@ -132,9 +125,5 @@ func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID,
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
 	}
-	plain, err := s.sealer.Open(sealed, reseal.SecretPlace(owner, subscriptionID, secretID)...)
-	if err != nil {
-		return secret.Secret{}, fmt.Errorf("open a signing secret: %w", err)
-	}
-	return secret.Parse(string(plain))
+	return records.OpenSecret(s.sealer, sealed, dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}, secretID)
 }
