@@ -269,6 +269,8 @@ func TestRateLimit(t *testing.T) {
 		t.Errorf("%v", got.header)
 	}
 	h.call(h.reader, "GET", "/v1/event-types", "").expect(200)
+	h.now = h.now.Add(-time.Hour) // a clock that is set back gives nothing, and takes nothing
+	h.call(h.admin, "GET", "/v1/event-types", "").expect(429)
 	h.now = h.now.Add(time.Second)
 	h.call(h.admin, "GET", "/v1/event-types", "").expect(200)
 	for _, got := range []answer{h.call("", "GET", "/v1/event-types", ""), h.call("", "GET", "/nowhere", ""), h.call("", "GET", "/healthz", "")} {

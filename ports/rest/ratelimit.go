@@ -88,6 +88,8 @@ type limiter struct {
 	now       func() time.Time
 
 	mu      sync.Mutex
+	last    time.Time     // that was given to a bucket
+	setBack time.Duration // by how much the clock was, in all: a bucket would not fill before its time comes again
 	buckets map[string]*list.Element
 	recent  *list.List // of *bucket, the last used first
 }
@@ -106,7 +108,7 @@ func (l *limiter) take(id, whose string) (allowance, error) {
 	if l.perSecond <= 0 {
 		return allowance{}, nil
 	}
-	tokens, now := l.bucket(id), l.now()
+	tokens, now := l.bucket(id)
 	allowed := tokens.AllowN(now, 1)
 	left := allowance{l.perSecond, tokens.TokensAt(now)}
 	if allowed {
@@ -117,12 +119,19 @@ func (l *limiter) take(id, whose string) (allowance, error) {
 	return left, refused
 }
 
-func (l *limiter) bucket(id string) *rate.Limiter {
+// bucket is that of the ID, and the time by a clock that is never set back.
+func (l *limiter) bucket(id string) (*rate.Limiter, time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	now := l.now().Add(l.setBack)
+	if now.Before(l.last) {
+		l.setBack += l.last.Sub(now)
+		now = l.last
+	}
+	l.last = now
 	if found, ok := l.buckets[id]; ok {
 		l.recent.MoveToFront(found)
-		return found.Value.(*bucket).tokens
+		return found.Value.(*bucket).tokens, now
 	}
 	if len(l.buckets) >= maxBuckets {
 		oldest := l.recent.Back()
@@ -130,5 +139,5 @@ func (l *limiter) bucket(id string) *rate.Limiter {
 	}
 	made := &bucket{id, rate.NewLimiter(rate.Limit(l.perSecond), burstFactor*l.perSecond)}
 	l.buckets[id] = l.recent.PushFront(made)
-	return made.tokens
+	return made.tokens, now
 }
