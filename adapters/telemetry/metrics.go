@@ -96,10 +96,26 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.ended = b.counter("ordinavo.deliveries.ended", "{delivery}", "Deliveries closed by their terminal status.")
 	var err error
 	m.inFlight, err = meter.Int64UpDownCounter("ordinavo.attempts.in_flight", metric.WithUnit("{attempt}"), metric.WithDescription("Attempts under way."))
-	return m, errors.Join(b.err, err, m.watchQueue(meter), m.watchReconciliation(meter))
+	if err = errors.Join(b.err, err, m.watchQueue(meter), m.watchReconciliation(meter)); err == nil {
+		m.beginAtZero()
+	}
+	return m, err
 }
 
-// builder keeps the first error, so that the list of instruments reads as one.
+// beginAtZero shows what grows seldom before it does: an alert sees no increase in a counter that comes up as 1.
+func (m *Metrics) beginAtZero() {
+	ctx := context.Background()
+	for _, c := range []metric.Int64Counter{m.staleLeases, m.unreadable, m.damaged} {
+		c.Add(ctx, 0)
+	}
+	for _, status := range delivery.Statuses() {
+		if status.IsTerminal() {
+			m.ended.Add(ctx, 0, m.byStatus[status])
+		}
+	}
+}
+
+// builder keeps the errors, so that the list of instruments reads as one.
 type builder struct {
 	meter metric.Meter
 	err   error

@@ -107,6 +107,24 @@ func TestAlertsNameMetricsThatExist(t *testing.T) {
 	}
 }
 
+// Prometheus takes a counter that comes up as 1 for one that has not grown: an alert for the first would stay silent.
+func TestWhatAlertsAskTheIncreaseOfBeginsAtZero(t *testing.T) {
+	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := scrape(t, start(t, telemetry.Config{}, nil))
+	asked := regexp.MustCompile(`increase\((ordinavo_\w+(?:\{[^}]*\})?)`).FindAllStringSubmatch(string(rules), -1)
+	for _, metric := range asked {
+		if !strings.Contains(shown, "\n"+metric[1]+" 0\n") {
+			t.Errorf("%s does not begin at 0", metric[1])
+		}
+	}
+	if len(asked) < 4 {
+		t.Errorf("only %d are asked for", len(asked))
+	}
+}
+
 func TestAQueueThatCannotBeReadHidesNoOtherMetric(t *testing.T) {
 	running := start(t, telemetry.Config{}, nil)
 	running.Metrics().EventFannedOut(t.Context(), 2, time.Second)
