@@ -13,8 +13,6 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/loop"
-	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -88,65 +86,6 @@ type LaneState struct {
 	Sweeping bool // its deliveries are being moved, and none is leased until that is done
 }
 
-// Plan is what one batch of events comes to.
-type Plan struct {
-	Bodies    []Body
-	Scheduled []Scheduled
-	Gated     []Gated
-	Poisoned  []Poisoned
-	// Sweeps are of lanes whose subscription has changed since the events were accepted, and whose own sweep
-	// may be over: what is scheduled in them now would be forgotten.
-	Sweeps []sweep.Sweep
-	// Tallies count the dispositions, one for each tenant and hour of acceptance.
-	Tallies []Tally
-	// Taken are deferred events whose turn is now: they wait no more, but for those that Deferred has again.
-	Taken, Deferred []Deferred
-}
-
-// Body is rendered once for each distinct view of an event and shared by its deliveries.
-type Body struct {
-	Tenant  tenant.ID
-	EventID string
-	Number  int // from 1, within the event
-	Bytes   []byte
-	// Unreadable says, of a body that a store gave back, that what is stored is damaged.
-	Unreadable error
-}
-
-// Scheduled is a new delivery with the changes that led to it.
-type Scheduled struct {
-	Delivery    delivery.Delivery
-	Changes     []delivery.Change
-	TraceParent string
-	AcceptedAt  time.Time
-	Lease       string // empty when nobody holds it yet
-}
-
-// Poisoned is an event that no repetition can handle. It is kept, with the reason, and what its tally counted of it.
-type Poisoned struct {
-	Tenant       tenant.ID `json:"-"`
-	EventID      string    `json:"eventId"`
-	Reason       string    `json:"reason"`
-	At           time.Time `json:"at"`
-	NotMatched   int       `json:"notMatched"`
-	FeatureGated int       `json:"featureGated"`
-	SetAside     int       `json:"setAside"`
-}
-
-// Expected is how many subscriptions it was counted for.
-func (p Poisoned) Expected() int { return p.NotMatched + p.FeatureGated + p.SetAside }
-
-// Gated is the disposition of an event that matched but may not be sent.
-type Gated struct {
-	Tenant         tenant.ID
-	EventID        string
-	SubscriptionID string
-	Feature        tenant.Feature
-	// SubscriptionVersion is the one that governed the event.
-	SubscriptionVersion int64
-	AcceptedAt          time.Time
-}
-
 // DefaultAtOnce is how many deliveries are scheduled in one go: some 20 ms of work, while others wait.
 const DefaultAtOnce = 500
 
@@ -190,42 +129,6 @@ func New(c Config) *FanOut {
 	f := &FanOut{work: &work{c, loop.NewSignal()}, spent: map[tenant.ID]int{}, refused: map[int64]int{}}
 	f.index = newIndex(f.giveUp)
 	return f
-}
-
-// refusals is how often a record is refused for an event that cannot be read: one of a newer version is for a process of that
-// version, which takes over from one that does not get on. After them, some seconds later, such an event is set aside.
-const refusals = 6
-
-// patience counts how often in a row the record at a position was refused for an event that cannot be read.
-type patience struct {
-	position int64
-	times    int
-}
-
-// unreadable refuses the events when one of them cannot be read, as often as there is patience for.
-func (p *patience) unreadable(position int64, events []intake.Accepted) error {
-	at := slices.IndexFunc(events, func(e intake.Accepted) bool { return e.Unreadable != nil })
-	if at < 0 {
-		return nil
-	}
-	if p.position != position {
-		p.position, p.times = position, 0
-	}
-	if p.times++; p.times > refusals {
-		return nil
-	}
-	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
-}
-
-// giveUp refuses a change of a subscription that cannot be read as often as there is patience for: see refusals.
-func (f *FanOut) giveUp(ctx context.Context, c SubscriptionChange) error {
-	switch f.refused[c.Position]++; {
-	case f.refused[c.Position] <= refusals:
-		return fmt.Errorf("read the change of subscription %s at position %d: %w", c.SubscriptionID, c.Position, c.Unreadable)
-	case f.refused[c.Position] == refusals+1:
-		f.Observer.SubscriptionUnreadable(ctx, c)
-	}
-	return nil
 }
 
 const (

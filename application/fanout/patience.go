@@ -1,0 +1,45 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ordinavo/webhooks/application/intake"
+)
+
+// refusals is how often a record is refused for an event that cannot be read: one of a newer version is for a process of that
+// version, which takes over from one that does not get on. After them, some seconds later, such an event is set aside.
+const refusals = 6
+
+// patience counts how often in a row the record at a position was refused for an event that cannot be read.
+type patience struct {
+	position int64
+	times    int
+}
+
+// unreadable refuses the events when one of them cannot be read, as often as there is patience for.
+func (p *patience) unreadable(position int64, events []intake.Accepted) error {
+	at := slices.IndexFunc(events, func(e intake.Accepted) bool { return e.Unreadable != nil })
+	if at < 0 {
+		return nil
+	}
+	if p.position != position {
+		p.position, p.times = position, 0
+	}
+	if p.times++; p.times > refusals {
+		return nil
+	}
+	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
+}
+
+// giveUp refuses a change of a subscription that cannot be read as often as there is patience for: see refusals.
+func (f *FanOut) giveUp(ctx context.Context, c SubscriptionChange) error {
+	switch f.refused[c.Position]++; {
+	case f.refused[c.Position] <= refusals:
+		return fmt.Errorf("read the change of subscription %s at position %d: %w", c.SubscriptionID, c.Position, c.Unreadable)
+	case f.refused[c.Position] == refusals+1:
+		f.Observer.SubscriptionUnreadable(ctx, c)
+	}
+	return nil
+}

@@ -1,0 +1,68 @@
+package fanout
+
+import (
+	"time"
+
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// Plan is what one batch of events comes to.
+type Plan struct {
+	Bodies    []Body
+	Scheduled []Scheduled
+	Gated     []Gated
+	Poisoned  []Poisoned
+	// Sweeps are of lanes whose subscription has changed since the events were accepted, and whose own sweep
+	// may be over: what is scheduled in them now would be forgotten.
+	Sweeps []sweep.Sweep
+	// Tallies count the dispositions, one for each tenant and hour of acceptance.
+	Tallies []Tally
+	// Taken are deferred events whose turn is now: they wait no more, but for those that Deferred has again.
+	Taken, Deferred []Deferred
+}
+
+// Body is rendered once for each distinct view of an event and shared by its deliveries.
+type Body struct {
+	Tenant  tenant.ID
+	EventID string
+	Number  int // from 1, within the event
+	Bytes   []byte
+	// Unreadable says, of a body that a store gave back, that what is stored is damaged.
+	Unreadable error
+}
+
+// Scheduled is a new delivery with the changes that led to it.
+type Scheduled struct {
+	Delivery    delivery.Delivery
+	Changes     []delivery.Change
+	TraceParent string
+	AcceptedAt  time.Time
+	Lease       string // empty when nobody holds it yet
+}
+
+// Poisoned is an event that no repetition can handle. It is kept, with the reason, and what its tally counted of it.
+type Poisoned struct {
+	Tenant       tenant.ID `json:"-"`
+	EventID      string    `json:"eventId"`
+	Reason       string    `json:"reason"`
+	At           time.Time `json:"at"`
+	NotMatched   int       `json:"notMatched"`
+	FeatureGated int       `json:"featureGated"`
+	SetAside     int       `json:"setAside"`
+}
+
+// Expected is how many subscriptions it was counted for.
+func (p Poisoned) Expected() int { return p.NotMatched + p.FeatureGated + p.SetAside }
+
+// Gated is the disposition of an event that matched but may not be sent.
+type Gated struct {
+	Tenant         tenant.ID
+	EventID        string
+	SubscriptionID string
+	Feature        tenant.Feature
+	// SubscriptionVersion is the one that governed the event.
+	SubscriptionVersion int64
+	AcceptedAt          time.Time
+}
