@@ -30,7 +30,8 @@ type batch struct {
 	matched []*matched
 	views   []*view
 	plan    Plan
-	tallies []Tally
+	left    map[tenant.ID]int  // of which events were left: where the last of them are in the plan
+	tallied map[tenantHour]int // where they are in the plan
 	leased  []dispatch.Leased
 	waiting map[dispatch.Lane]bool // those that got no slot
 }
@@ -59,7 +60,8 @@ func (b *batch) governed(e intake.Accepted) *matched {
 }
 
 func (w *work) begin(position int64, rosters map[tenant.ID]*roster) *batch {
-	return &batch{work: w, now: w.Now(), position: position, rosters: rosters, billing: map[tenant.ID]bool{}, waiting: map[dispatch.Lane]bool{}}
+	return &batch{work: w, now: w.Now(), position: position, rosters: rosters, billing: map[tenant.ID]bool{},
+		left: map[tenant.ID]int{}, tallied: map[tenantHour]int{}, waiting: map[dispatch.Lane]bool{}}
 }
 
 // finish makes of the events that were matched what is scheduled of them.
@@ -75,9 +77,10 @@ func (b *batch) finish(ctx context.Context) error {
 
 // leave leaves an event for its tenant's turn.
 func (b *batch) leave(key intake.EventKey, place int) {
-	i := slices.IndexFunc(b.plan.Deferred, func(d Deferred) bool { return d.Tenant == key.Tenant && d.Position == b.position })
-	if i < 0 {
+	i, any := b.left[key.Tenant]
+	if !any || b.plan.Deferred[i].Position != b.position {
 		i = len(b.plan.Deferred)
+		b.left[key.Tenant] = i
 		b.plan.Deferred = append(b.plan.Deferred, Deferred{Tenant: key.Tenant, Position: b.position})
 	}
 	b.plan.Deferred[i].Events = append(b.plan.Deferred[i].Events, Named{place, key.ID})
@@ -85,7 +88,8 @@ func (b *batch) leave(key intake.EventKey, place int) {
 
 // leaves says whether an event of the tenant was left.
 func (b *batch) leaves(owner tenant.ID) bool {
-	return slices.ContainsFunc(b.plan.Deferred, func(d Deferred) bool { return d.Tenant == owner })
+	_, any := b.left[owner]
+	return any
 }
 
 // match finds who gets the event, and gathers those who see the same of it. One that cannot be read is set aside.
@@ -196,7 +200,6 @@ func (b *batch) commit(ctx context.Context) error {
 		}
 	}()
 	b.schedule(ctx)
-	b.plan.Tallies = b.tallies
 	if err := b.Store.Schedule(ctx, b.plan, b.ended); err != nil {
 		return fmt.Errorf("schedule %d deliveries: %w", len(b.plan.Scheduled), err)
 	}

@@ -7,7 +7,6 @@ package fanout
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -316,9 +315,11 @@ func (f *FanOut) affords(b *batch, e intake.Accepted, share int) bool {
 }
 
 func ownersOf(records []Record) (list []tenant.ID) {
+	known := map[tenant.ID]bool{}
 	for _, r := range records {
 		for _, key := range r.Keys {
-			if !slices.Contains(list, key.Tenant) {
+			if !known[key.Tenant] {
+				known[key.Tenant] = true
 				list = append(list, key.Tenant)
 			}
 		}

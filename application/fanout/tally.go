@@ -1,7 +1,6 @@
 package fanout
 
 import (
-	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/reconciliation"
@@ -15,6 +14,12 @@ type Tally struct {
 	reconciliation.Counted
 	FirstPosition, LastPosition int64  // of the events' records
 	FirstDelivery, LastDelivery string // by ID; empty when there is none
+}
+
+// tenantHour is what has one Tally.
+type tenantHour struct {
+	owner  tenant.ID
+	begins time.Time
 }
 
 // count adds an event whose deliveries are the last of the plan from the number on.
@@ -43,13 +48,14 @@ func (b *batch) setAside(m *matched, reason error) {
 
 // tally adds an event to that of its tenant and hour, with what was found out whatever became of it.
 func (b *batch) tally(m *matched) *Tally {
-	owner, hour := m.event.TenantID, reconciliation.HourOf(m.event.At)
-	at := slices.IndexFunc(b.tallies, func(t Tally) bool { return t.Tenant == owner && t.Hour.Equal(hour) })
-	if at < 0 {
-		at = len(b.tallies)
-		b.tallies = append(b.tallies, Tally{Tenant: owner, Hour: hour, FirstPosition: m.position, LastPosition: m.position})
+	of := tenantHour{m.event.TenantID, reconciliation.HourOf(m.event.At)}
+	at, known := b.tallied[of]
+	if !known {
+		at = len(b.plan.Tallies)
+		b.tallied[of] = at
+		b.plan.Tallies = append(b.plan.Tallies, Tally{Tenant: of.owner, Hour: of.begins, FirstPosition: m.position, LastPosition: m.position})
 	}
-	t := &b.tallies[at]
+	t := &b.plan.Tallies[at]
 	t.FirstPosition, t.LastPosition = min(t.FirstPosition, m.position), max(t.LastPosition, m.position)
 	t.Events++
 	t.Expected += m.governing
