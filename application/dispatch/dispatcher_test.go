@@ -154,6 +154,11 @@ func TestAStaleOutcomeIsCountedAndFreesItsSlot(t *testing.T) {
 	w.rows[taken.ID] = taken
 	w.Finish(out[0], answered(410)) // says nothing of the subscription any more
 	w.Finish(out[1], succeeded())
+	w.fail["commit"] = errors.New("away")
+	if _, err := w.Step(t.Context()); err == nil {
+		t.Fatal("no error")
+	}
+	delete(w.fail, "commit")
 	w.step()
 	if !slices.Equal(w.stale, []string{taken.ID}) || w.InFlight() != 0 || len(w.disabled) > 0 {
 		t.Errorf("stale %v, %d in flight, disabled %v", w.stale, w.InFlight(), w.disabled)

@@ -15,39 +15,40 @@ type result struct {
 	outcome delivery.Outcome
 }
 
-// record writes what came of the attempts that ended, counts what reached a terminal status, and tells the tenants'
-// admins of what went wrong.
-func (d *Dispatcher) record(ctx context.Context) (ended map[delivery.Status]int, err error) {
+// recorded is what is told of outcomes once they are committed.
+type recorded struct {
+	ended map[delivery.Status]int // terminal ones
+	stale []string                // deliveries of which the outcome was refused
+}
+
+// record writes what came of the attempts that ended, and tells the tenants' admins of what went wrong.
+func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 	d.undisabled = nil
 	if len(d.unsaved) == 0 {
-		return nil, nil
+		return r, nil
 	}
 	now := d.now()
 	saved := make([]Saved, 0, len(d.unsaved))
 	var refused []string
-	for _, r := range d.unsaved {
-		if s, err := d.decide(r, now); err == nil {
+	for _, of := range d.unsaved {
+		if s, err := d.decide(of, now); err == nil {
 			saved = append(saved, s)
 		} else { // an outcome that cannot follow must not hold up the others for ever
-			refused = append(refused, r.leased.Delivery.ID)
+			refused = append(refused, of.leased.Delivery.ID)
 		}
 	}
 	stale, err := d.store.Save(ctx, saved)
 	if err != nil {
-		return nil, fmt.Errorf("save outcomes: %w", err)
+		return r, fmt.Errorf("save outcomes: %w", err)
 	}
-	stale = append(stale, refused...)
-	for _, id := range stale {
-		d.observer.StaleLease(ctx, id)
-	}
-	saved = slices.DeleteFunc(saved, func(s Saved) bool { return slices.Contains(stale, s.Before.ID) })
-	ended = map[delivery.Status]int{}
+	r = recorded{map[delivery.Status]int{}, append(stale, refused...)}
+	saved = slices.DeleteFunc(saved, func(s Saved) bool { return slices.Contains(r.stale, s.Before.ID) })
 	for _, s := range saved {
 		if s.After.Status.IsTerminal() {
-			ended[s.After.Status]++
+			r.ended[s.After.Status]++
 		}
 	}
-	return ended, d.tell(ctx, saved, stale, now)
+	return r, d.tell(ctx, saved, r.stale, now)
 }
 
 func (d *Dispatcher) decide(r result, now time.Time) (Saved, error) {

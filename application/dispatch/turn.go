@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
 // turn is one step of the dispatcher on its way.
@@ -18,7 +16,7 @@ type turn struct {
 	leasedAt time.Time
 	found    LookAnswer
 	leased   LeaseAnswer
-	ended    map[delivery.Status]int
+	recorded recorded
 	circuits []CircuitReport
 }
 
@@ -55,7 +53,7 @@ func (t *turn) undo() {
 // run is done anew when the store finds that it met somebody else's transaction.
 func (t *turn) run(ctx context.Context) (err error) {
 	now := t.now()
-	if t.ended, err = t.record(ctx); err != nil {
+	if t.recorded, err = t.record(ctx); err != nil {
 		return err
 	}
 	if len(t.circuits) > 0 {
@@ -95,8 +93,11 @@ func (t *turn) run(ctx context.Context) (err error) {
 // end forgets what was recorded, and starts what was leased.
 func (t *turn) end(ctx context.Context) {
 	now := t.now()
-	for status, n := range t.ended {
+	for status, n := range t.recorded.ended {
 		t.observer.DeliveriesEnded(ctx, status, n)
+	}
+	for _, id := range t.recorded.stale {
+		t.observer.StaleLease(ctx, id)
 	}
 	t.slots.settled(len(t.unsaved))
 	clear(t.unsaved)
