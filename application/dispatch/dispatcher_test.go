@@ -142,6 +142,22 @@ func TestALookThatWasAskedForIsNotPutOffByAClockThatIsSet(t *testing.T) {
 	}
 }
 
+// A lane that was left alone for a moment, since another process leased from it, is not so for an hour.
+func TestALaneIsAskedAgainWhenTheClockIsSetBack(t *testing.T) {
+	w := newWorld(t, 2)
+	l := w.schedule(w.subscribe("sub_1", 1), "")
+	w.elsewhere = true
+	w.step()
+	w.elsewhere = false
+	w.now = w.now.Add(-time.Hour)
+	due := w.rows[l.Delivery.ID]
+	due.DueAt = w.now
+	w.rows[due.ID] = due
+	if w.step(); len(w.take()) != 1 {
+		t.Error("the lane is left alone")
+	}
+}
+
 func TestAStaleOutcomeIsCountedAndFreesItsSlot(t *testing.T) {
 	w := newWorld(t, 2)
 	lane := w.subscribe("sub_1", 2)

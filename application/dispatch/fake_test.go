@@ -48,6 +48,7 @@ type world struct {
 	fail         map[string]error // of a call, or of the commit
 	duringLease  func()
 	duringLook   func()
+	elsewhere    bool // another process is leasing from all lanes
 
 	circuits map[dispatch.Lane]circuit.Report
 
@@ -204,6 +205,9 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 	for _, asked := range r.Lanes {
 		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight, Weight: cmp.Or(w.weight[asked.Tenant], tenant.DefaultWeight)}
 		left := min(asked.Slots, rest.MaxInFlight+asked.Ahead-asked.Out)
+		if w.elsewhere {
+			left = 0
+		}
 		for _, q := range w.inOrder() {
 			switch {
 			case laneOf(q.Delivery) != asked.Lane || q.lease != "" || !q.Status.IsClaimable() || q.DueAt.After(r.Now):

@@ -28,6 +28,7 @@ type slots struct {
 	weight    int               // of all tenants that have something leased or ready
 	turns     int               // that tenants had
 	later     byTime
+	waited    time.Time      // until when, by the step's clock
 	untold    map[*lane]bool // those of whose circuits something is to be told
 	holding   map[*lane]bool // those that hold something
 	heldBytes int            // of bodies
@@ -91,10 +92,26 @@ func (s *slots) found(l *lane, now time.Time) {
 func (s *slots) ask(now time.Time) (asked []Asked, begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dueAgain(now)
+	s.wait(now)
 	g := giving{slots: s, now: now, left: maxLeasedAtOnce, place: map[*lane]int{}}
 	g.give()
 	return g.asked, g.begun
+}
+
+// wait ends the pauses that are over. When the clock was set back nobody knows which are: then all are.
+func (s *slots) wait(now time.Time) {
+	if now.Before(s.waited) {
+		paused := s.later
+		s.later = nil
+		for _, p := range paused {
+			if p.lane.again.Equal(p.at) {
+				p.lane.again = time.Time{}
+				s.line(p.lane, now)
+			}
+		}
+	}
+	s.waited = now
+	s.dueAgain(now)
 }
 
 // giving is one round of sharing out.
@@ -183,7 +200,7 @@ func (s *slots) first(t *share, now time.Time) (*lane, move) {
 func (s *slots) canAsk(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.dueAgain(now)
+	s.wait(now)
 	found := false
 	for t := range s.lined { // all of them, so that what is done does not depend on the order of a map
 		_, move := s.first(t, now)
