@@ -27,6 +27,7 @@ var (
 
 // world is a store with one lane and room for one job, and a worker that looks at two deliveries at once.
 type world struct {
+	inTurn bool // a job is to be had when its turn has come, not before
 	*testing.T
 	service *jobs.Service
 	worker  *jobs.Worker
@@ -127,6 +128,9 @@ func (w *world) NextJob(_ context.Context, now time.Time) (job.Job, bool, time.T
 	j := w.job
 	if w.damaged {
 		j.GiveUp("what is stored of it cannot be read", now)
+	}
+	if w.inTurn && w.turn.After(now) {
+		return job.Job{}, false, w.turn, nil
 	}
 	return j, w.job.Open(), w.turn, nil
 }

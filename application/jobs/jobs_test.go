@@ -173,6 +173,17 @@ func TestAStepThatFailsIsTriedAgain(t *testing.T) {
 	w.ended(job.Succeeded, 1, nil, nil)
 }
 
+// A turn that is further off than any pause was set by a clock that was set back since.
+func TestAJobGoesOnWhenTheClockIsSetBack(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	w.begin(job.Retry, job.Original)
+	w.inTurn, w.turn = true, start.Add(time.Hour)
+	if _, err := w.worker.Step(t.Context()); err != nil || len(w.saved) != 1 || w.turn.After(start) {
+		t.Errorf("%v, made %d due, next at %s", err, len(w.saved), w.turn)
+	}
+}
+
 func TestADamagedJobIsStoppedAndTold(t *testing.T) {
 	w := newWorld(t)
 	w.begin(job.Retry, job.Original)
@@ -187,9 +198,10 @@ func TestADamagedJobIsStoppedAndTold(t *testing.T) {
 
 func TestWithoutAJobTheWorkerWaits(t *testing.T) {
 	for name, c := range map[string]struct{ turn, want time.Time }{
-		"none":          {},
-		"one is paused": {start.Add(time.Minute), start.Add(time.Minute)},
-		"another's":     {start, start.Add(time.Second)},
+		"none":                         {},
+		"one is paused":                {start.Add(time.Minute), start.Add(time.Minute)},
+		"another's":                    {start, start.Add(time.Second)},
+		"by a clock that was set back": {start.Add(time.Hour), start.Add(time.Second)},
 	} {
 		w := newWorld(t)
 		w.turn = c.turn

@@ -37,7 +37,7 @@ func (w *Worker) Loop() loop.Loop { return loop.Loop{Name: "jobs", Step: w.Step,
 // Step takes one job one step further. It is woken by each change of the queue, so it looks for a job before it takes the writer from others.
 func (w *Worker) Step(ctx context.Context) (next time.Time, err error) {
 	now := w.service.Now()
-	_, found, turn, err := w.service.Store.NextJob(ctx, now)
+	_, found, turn, err := w.next(ctx, now)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look for a job: %w", err)
 	}
@@ -53,7 +53,7 @@ func (w *Worker) work(ctx context.Context) (next time.Time, err error) {
 	err = w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
 		current, damaged = job.Job{}, job.Job{}
 		now := w.service.Now()
-		j, found, turn, err := w.service.Store.NextJob(ctx, now)
+		j, found, turn, err := w.next(ctx, now)
 		if err != nil || !found {
 			next = later(turn, now)
 			return err
@@ -76,9 +76,18 @@ func (w *Worker) work(ctx context.Context) (next time.Time, err error) {
 	return time.Time{}, errors.Join(fmt.Errorf("work on %s: %w", current.ID, err), w.stumble(ctx, current))
 }
 
+// next is the store's next job. A turn that is further off than any pause was set by a clock that was ahead, and has come.
+func (w *Worker) next(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error) {
+	j, found, turn, err = w.service.Store.NextJob(ctx, now)
+	if err != nil || found || turn.Sub(now) <= job.LongestPause {
+		return j, found, turn, err
+	}
+	return w.service.Store.NextJob(ctx, turn)
+}
+
 // later is when to ask for the next turn. One that has come already is another process's to take.
 func later(turn, now time.Time) time.Time {
-	if turn.IsZero() || turn.After(now) {
+	if left := turn.Sub(now); turn.IsZero() || left > 0 && left <= job.LongestPause {
 		return turn
 	}
 	return now.Add(lookAgain)

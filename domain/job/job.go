@@ -229,9 +229,10 @@ func (j *Job) end(status Status, reason string, now time.Time) {
 }
 
 const (
-	maxStumbles  = 10
-	firstPause   = time.Second
-	longestPause = time.Minute
+	maxStumbles = 10
+	firstPause  = time.Second
+	// LongestPause is between two turns of a job at most.
+	LongestPause = time.Minute
 )
 
 // Stumble notes a step that could not be done, and says when to try again; after ten in a row the job gives up.
@@ -243,5 +244,5 @@ func (j *Job) Stumble(now time.Time) (again time.Time) {
 		return now
 	}
 	j.Reason = "the last step could not be done and is tried again"
-	return now.Add(min(firstPause<<(j.Stumbles-1), longestPause))
+	return now.Add(min(firstPause<<(j.Stumbles-1), LongestPause))
 }
