@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -79,11 +78,7 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 	}
 	list := make([]dispatch.Orphan, len(found))
 	for i, q := range found {
-		sub, known := states[lanes[i]]
-		if !known {
-			return nil, fmt.Errorf("delivery %s belongs to no subscription", q.ID)
-		}
-		list[i] = dispatch.Orphan{Delivery: q.Delivery, Schedule: sub.RetrySchedule, Lease: q.Lease, LeasedAt: q.LeasedAt}
+		list[i] = dispatch.Orphan{Delivery: q.Delivery, Schedule: states[lanes[i]].RetrySchedule, Lease: q.Lease, LeasedAt: q.LeasedAt}
 	}
 	return list, nil
 }

@@ -82,6 +82,7 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 					AND version = (SELECT max(version) FROM records WHERE tenant_id = $1::text AND stream = 'delivery/' || $4::text)`,
 				storetest.Jobs:     `UPDATE jobs SET state = '\x02'::bytea WHERE tenant_id = $1::text AND $2::text <> $3::text || $4::text`,
 				storetest.State:    `UPDATE subscriptions SET state = '\x02'::bytea WHERE tenant_id = $1::text AND subscription_id = $3::text AND $2::text <> $4::text`,
+				storetest.NoState:  `DELETE FROM subscriptions WHERE tenant_id = $1::text AND subscription_id = $3::text AND $2::text <> $4::text`,
 				storetest.Stream:   `UPDATE records SET data = '\x02'::bytea WHERE tenant_id = $1::text AND stream = 'subscription/' || $3::text AND $2::text <> $4::text`,
 				storetest.Status:   `UPDATE open_deliveries SET status = 'frozen' WHERE tenant_id = $1::text AND delivery_id = $4::text AND $2::text <> $3::text`,
 				storetest.Warnings: `UPDATE open_deliveries SET warnings = '[' WHERE tenant_id = $1::text AND delivery_id = $4::text AND $2::text <> $3::text`,

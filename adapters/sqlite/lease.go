@@ -252,7 +252,7 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 	list := make([]dispatch.Orphan, len(found))
 	for i, q := range found {
 		sub, _, err := s.state(ctx, dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID})
-		if err != nil && !errors.Is(err, dispatch.ErrUnreadable) {
+		if err != nil && !errors.Is(err, dispatch.ErrUnreadable) && !problem.Is(err, problem.NotFound) {
 			return nil, err
 		}
 		list[i] = dispatch.Orphan{Delivery: q.Delivery, Schedule: sub.RetrySchedule, Lease: q.Lease, LeasedAt: q.LeasedAt}

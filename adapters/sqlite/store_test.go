@@ -48,6 +48,7 @@ func openStore(t *testing.T) storetest.Database {
 					AND version = (SELECT max(version) FROM records WHERE tenant_id = ?1 AND stream = 'delivery/' || ?4)`,
 				storetest.Jobs:     `UPDATE jobs SET state = x'02' WHERE tenant_id = ?1 AND ?2 <> ?3 || ?4`,
 				storetest.State:    `UPDATE subscriptions SET state = x'02' WHERE tenant_id = ?1 AND subscription_id = ?3 AND ?2 <> ?4`,
+				storetest.NoState:  `DELETE FROM subscriptions WHERE tenant_id = ?1 AND subscription_id = ?3 AND ?2 <> ?4`,
 				storetest.Stream:   `UPDATE records SET data = x'02' WHERE tenant_id = ?1 AND stream = 'subscription/' || ?3 AND ?2 <> ?4`,
 				storetest.Status:   `UPDATE open_deliveries SET status = 'frozen' WHERE tenant_id = ?1 AND delivery_id = ?4 AND ?2 <> ?3`,
 				storetest.Warnings: `UPDATE open_deliveries SET warnings = '[' WHERE tenant_id = ?1 AND delivery_id = ?4 AND ?2 <> ?3`,

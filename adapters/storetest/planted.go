@@ -43,6 +43,7 @@ type (
 	endSweepDeletes        struct{ Store }
 	nestedCommitsItself    struct{ Store }
 	orphansWithoutSilence  struct{ Store }
+	orphansOfWhatIsThere   struct{ Store }
 	circuitsOfTheDead      struct{ Store }
 	deliveriesForAll       struct{ Store }
 	pageRepeatsItsEnd      struct{ Store }
@@ -94,6 +95,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"end of a sweep always deletes":        {"sweep/one that was replaced meanwhile stays", func(s Store) Store { return endSweepDeletes{s} }},
 		"nested transactions commit alone":     {"intake/a transaction in a transaction joins it", func(s Store) Store { return nestedCommitsItself{s} }},
 		"orphans without silence":              {"takeover/orphans are what dead holders held", func(s Store) Store { return orphansWithoutSilence{s} }},
+		"no orphan without a subscription":     {"unreadable/a subscription whose row is not there keeps nothing from being taken over", func(s Store) Store { return orphansOfWhatIsThere{s} }},
 		"circuits that dead processes told":    {"circuits/of several processes the one that spares most, of those that live", func(s Store) Store { return circuitsOfTheDead{s} }},
 		"deliveries of all tenants":            {"isolation/another tenant finds nothing of a delivery", func(s Store) Store { return deliveriesForAll{s} }},
 		"a page repeats the last one's end":    {"deliveries/pages are stable while rows are added and moved", func(s Store) Store { return pageRepeatsItsEnd{s} }},
@@ -272,6 +274,16 @@ func (s nestedCommitsItself) InTx(ctx context.Context, fn func(context.Context) 
 
 func (s orphansWithoutSilence) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
 	return s.Store.Orphans(ctx, before.Add(time.Hour), limit)
+}
+
+func (s orphansOfWhatIsThere) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
+	found, err := s.Store.Orphans(ctx, before, limit)
+	for _, o := range found {
+		if len(o.Schedule) == 0 {
+			return nil, errors.New("it belongs to no subscription")
+		}
+	}
+	return found, err
 }
 
 func (s circuitsOfTheDead) Circuits(ctx context.Context, owner tenant.ID, ids []string, _ time.Time) (map[string]circuit.Report, error) {

@@ -40,6 +40,7 @@ const (
 	NoBody   Damage = "the body is not there"
 	Body     Damage = "the body"
 	State    Damage = "the subscription's row"
+	NoState  Damage = "the subscription's row is not there"
 	Stream   Damage = "the subscription's stream"
 	Warnings Damage = "the delivery's warnings"
 	Status   Damage = "the delivery's status"

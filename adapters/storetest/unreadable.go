@@ -95,6 +95,22 @@ var unreadableChecks = []Check{
 		w.ok(err, "look for orphans")
 		equal(w, "orphans", len(orphans), 2)
 	}},
+	{"unreadable/a subscription whose row is not there keeps nothing from being taken over", func(w *world) {
+		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		bad, good := w.schedule(s, at(0), "inc_dead"), w.schedule(fine, at(1), "inc_dead")
+		if !w.damage(bad, NoState) {
+			return
+		}
+		w.orphans(at(100), bad, good)
+		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		w.ok(err, "look for orphans")
+		for _, o := range orphans {
+			w.stands(w.saved(w.moved(o.Delivery, o.Lease, func(d delivery.Delivery) ([]delivery.Change, error) {
+				return d.Abandon(o.Schedule, o.LeasedAt, at(100))
+			})), false)
+		}
+		w.orphans(at(100))
+	}},
 	{"unreadable/a subscription whose stream is damaged is said to be unreadable", func(w *world) {
 		s := w.subscribe(acme, nil)
 		if !w.damage(w.schedule(s, at(0), ""), Stream) {

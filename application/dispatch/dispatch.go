@@ -186,7 +186,8 @@ type Circuits interface {
 type Incarnations interface {
 	// Heartbeat says that the incarnation lives.
 	Heartbeat(ctx context.Context, incarnation string, now time.Time) error
-	// Orphans lists deliveries held by incarnations without a heartbeat since the time.
+	// Orphans lists deliveries held by incarnations without a heartbeat since the time. One whose subscription is not there, or
+	// cannot be read, has no schedule, and keeps no other from being listed.
 	Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]Orphan, error)
 }
 

@@ -101,6 +101,14 @@ func (s *Store) DropBody(ctx context.Context, d delivery.Delivery) error {
 	})
 }
 
+// DropSubscription takes the row of the delivery's subscription away, as somebody with access to the tables could.
+func (s *Store) DropSubscription(ctx context.Context, d delivery.Delivery) error {
+	return s.update(ctx, func(_ context.Context, tx *tx) error {
+		s.subscriptions.drop(tx, laneKey(laneOf(d)))
+		return nil
+	})
+}
+
 func (s *Store) body(d delivery.Delivery) ([]byte, error) {
 	body, found := s.bodies.get(keyOf(d.Tenant, d.EventID, number(int64(d.BodyNumber))))
 	if !found {

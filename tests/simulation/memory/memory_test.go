@@ -16,12 +16,15 @@ func TestStore(t *testing.T) {
 	})
 }
 
-// damage takes bodies away; nothing else of a map can be damaged.
+// damage takes rows away; nothing else of a map can be damaged.
 func damage(s *memory.Store) func(context.Context, delivery.Delivery, storetest.Damage) (bool, error) {
 	return func(ctx context.Context, d delivery.Delivery, what storetest.Damage) (bool, error) {
-		if what != storetest.NoBody {
-			return false, nil
+		switch what {
+		case storetest.NoBody:
+			return true, s.DropBody(ctx, d)
+		case storetest.NoState:
+			return true, s.DropSubscription(ctx, d)
 		}
-		return true, s.DropBody(ctx, d)
+		return false, nil
 	}
 }
