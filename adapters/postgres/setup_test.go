@@ -81,6 +81,8 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 				storetest.Record: `UPDATE records SET data = '\x02'::bytea WHERE tenant_id = $1::text AND stream = 'delivery/' || $4::text AND $2::text <> $3::text
 					AND version = (SELECT max(version) FROM records WHERE tenant_id = $1::text AND stream = 'delivery/' || $4::text)`,
 				storetest.Jobs:     `UPDATE jobs SET state = '\x02'::bytea WHERE tenant_id = $1::text AND $2::text <> $3::text || $4::text`,
+				storetest.Waits:    `UPDATE deferred_events SET events = '['::bytea WHERE tenant_id = $1::text AND $2::text <> $3::text || $4::text`,
+				storetest.WaitsNot: `UPDATE deferred_events SET events = '[]'::bytea WHERE tenant_id = $1::text AND $2::text <> $3::text || $4::text`,
 				storetest.State:    `UPDATE subscriptions SET state = '\x02'::bytea WHERE tenant_id = $1::text AND subscription_id = $3::text AND $2::text <> $4::text`,
 				storetest.NoState:  `DELETE FROM subscriptions WHERE tenant_id = $1::text AND subscription_id = $3::text AND $2::text <> $4::text`,
 				storetest.Stream:   `UPDATE records SET data = '\x02'::bytea WHERE tenant_id = $1::text AND stream = 'subscription/' || $3::text AND $2::text <> $4::text`,

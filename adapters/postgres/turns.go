@@ -29,6 +29,8 @@ const (
 
 	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = $1 ORDER BY sequence LIMIT $2`
 
+	namedFrom = `SELECT sequence % 65536, event_id FROM events WHERE tenant_id = $1 AND sequence >= $2 AND sequence < $3 ORDER BY sequence`
+
 	beforeDeferred = `SELECT least($2::bigint, (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`
 
 	takeDeferred = `DELETE FROM deferred_events d USING unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)
@@ -88,15 +90,35 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (par
 			if err := rows.Scan(&sequence, &events); err != nil {
 				return err
 			}
-			named, err := fanout.DecodeNamed(events)
-			parts = append(parts, fanout.Deferred{Tenant: owner, Position: sequence / records.MaxEventsPerRecord, Events: named})
-			return err
+			d := fanout.Deferred{Tenant: owner, Position: sequence / records.MaxEventsPerRecord}
+			first := int(sequence % records.MaxEventsPerRecord)
+			if d.Events, d.Unreadable = fanout.DecodeDeferred(events, first); d.Unreadable != nil {
+				d.Events = fanout.FromPlace(first, nil)
+			}
+			parts = append(parts, d)
+			return nil
 		})
 	})
 	if err := s.db.from(ctx).send(ctx, b); err != nil || !mine {
 		return nil, err
 	}
+	for i := range parts {
+		if parts[i].Unreadable == nil {
+			continue
+		}
+		if parts[i].Events, err = s.namedFrom(ctx, parts[i]); err != nil {
+			return nil, err
+		}
+	}
 	return parts, nil
+}
+
+// namedFrom finds the events of a part whose names cannot be read.
+func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Named, error) {
+	_, sequences := deferredKeys([]fanout.Deferred{d})
+	named, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (n fanout.Named, err error) { return n, r.Scan(&n.Place, &n.ID) },
+		namedFrom, d.Tenant, sequences[0], (d.Position+1)*records.MaxEventsPerRecord)
+	return fanout.FromPlace(d.Events[0].Place, named), err
 }
 
 // errTaken says that what was listed is not there any more.

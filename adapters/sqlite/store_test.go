@@ -47,6 +47,8 @@ func openStore(t *testing.T) storetest.Database {
 				storetest.Record: `UPDATE records SET data = x'02' WHERE tenant_id = ?1 AND stream = 'delivery/' || ?4 AND ?2 <> ?3
 					AND version = (SELECT max(version) FROM records WHERE tenant_id = ?1 AND stream = 'delivery/' || ?4)`,
 				storetest.Jobs:     `UPDATE jobs SET state = x'02' WHERE tenant_id = ?1 AND ?2 <> ?3 || ?4`,
+				storetest.Waits:    `UPDATE deferred_events SET events = '[' WHERE tenant_id = ?1 AND ?2 <> ?3 || ?4`,
+				storetest.WaitsNot: `UPDATE deferred_events SET events = '[]' WHERE tenant_id = ?1 AND ?2 <> ?3 || ?4`,
 				storetest.State:    `UPDATE subscriptions SET state = x'02' WHERE tenant_id = ?1 AND subscription_id = ?3 AND ?2 <> ?4`,
 				storetest.NoState:  `DELETE FROM subscriptions WHERE tenant_id = ?1 AND subscription_id = ?3 AND ?2 <> ?4`,
 				storetest.Stream:   `UPDATE records SET data = x'02' WHERE tenant_id = ?1 AND stream = 'subscription/' || ?3 AND ?2 <> ?4`,

@@ -21,6 +21,8 @@ const (
 
 	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = ? ORDER BY sequence LIMIT ?`
 
+	namedFrom = `SELECT sequence % 65536, event_id FROM events WHERE tenant_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence`
+
 	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
 	waitingFrom = `WITH RECURSIVE next (tenant_id) AS (SELECT min(tenant_id) FROM deferred_events
 	UNION ALL SELECT (SELECT min(d.tenant_id) FROM deferred_events d WHERE d.tenant_id > next.tenant_id) FROM next WHERE next.tenant_id IS NOT NULL)
@@ -55,15 +57,30 @@ func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error
 
 // DeferredOf lists what waits of the tenant, oldest first. There is one writer, so that all of it belongs to the transaction.
 func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]fanout.Deferred, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (d fanout.Deferred, err error) {
+	parts, err := all(ctx, s.db, func(r *sql.Rows) (d fanout.Deferred, err error) {
 		var sequence int64
 		var events []byte
-		if err = r.Scan(&sequence, &events); err == nil {
-			d.Events, err = fanout.DecodeNamed(events)
-		}
+		err = r.Scan(&sequence, &events)
 		d.Tenant, d.Position = owner, sequence/records.MaxEventsPerRecord
+		first := int(sequence % records.MaxEventsPerRecord)
+		if d.Events, d.Unreadable = fanout.DecodeDeferred(events, first); d.Unreadable != nil {
+			d.Events = fanout.FromPlace(first, nil)
+		}
 		return d, err
 	}, deferredOf, owner, limit)
+	for i := range parts {
+		if d := &parts[i]; d.Unreadable != nil && err == nil {
+			d.Events, err = s.namedFrom(ctx, *d)
+		}
+	}
+	return parts, err
+}
+
+// namedFrom finds the events of a part whose names cannot be read.
+func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Named, error) {
+	named, err := all(ctx, s.db, func(r *sql.Rows) (n fanout.Named, err error) { return n, r.Scan(&n.Place, &n.ID) },
+		namedFrom, d.Tenant, firstOf(d), (d.Position+1)*records.MaxEventsPerRecord)
+	return fanout.FromPlace(d.Events[0].Place, named), err
 }
 
 // WaitingFrom is of what time the oldest of each tenant's deferred events are; see intake.BacklogStore.

@@ -65,6 +65,7 @@ type (
 	onlyTheLastWaits       struct{ Store }
 	waitsForNothing        struct{ Store }
 	purgesWhatWaits        struct{ Store }
+	leavesOutWhatIsDamaged struct{ Store }
 	purgesNoEvents         struct{ Store }
 	namesByID              struct{ Store }
 	noticesByTimeAlone     struct{ Store }
@@ -114,6 +115,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 		"one tenant alone waits":               {"turns/of what time those are that wait", func(s Store) Store { return onlyTheLastWaits{s} }},
 		"what waits is taken for fanned out":   {"turns/what waits is not fanned out, nor is what comes behind it", func(s Store) Store { return waitsForNothing{s} }},
 		"what waits is purged":                 {"turns/what waits is not purged", func(s Store) Store { return purgesWhatWaits{s} }},
+		"what waits and is damaged is lost":    {"unreadable/what waits for a turn is found by what is kept with the events when their names are damaged", func(s Store) Store { return leavesOutWhatIsDamaged{s} }},
 		"the log's records of no stream stay":  {"retention/a record of what was set aside waits for no later event", func(s Store) Store { return purgesNoEvents{s} }},
 		"of one time one notice is listed":     {"notices/behind one are those that come later, also at the same time", func(s Store) Store { return noticesByTimeAlone{s} }},
 		"a record's events go by their IDs":    {"unreadable/events know the record that names them, and their order in it", func(s Store) Store { return namesByID{s} }},
@@ -402,6 +404,11 @@ func (s namesByID) NamedBy(ctx context.Context, position int64) ([]intake.EventK
 func (s purgesNoEvents) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
 	before.Events = time.Time{}
 	return s.Store.Purge(ctx, before, limit)
+}
+
+func (s leavesOutWhatIsDamaged) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]fanout.Deferred, error) {
+	parts, err := s.Store.DeferredOf(ctx, owner, limit)
+	return slices.DeleteFunc(parts, func(d fanout.Deferred) bool { return d.Unreadable != nil }), err
 }
 
 func (s purgesWhatWaits) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {

@@ -46,6 +46,8 @@ const (
 	Status   Damage = "the delivery's status"
 	Event    Damage = "the event"
 	Record   Damage = "the newest record of the delivery"
+	Waits    Damage = "what waits of the delivery's tenant"
+	WaitsNot Damage = "what waits of the delivery's tenant has no names"
 	Jobs     Damage = "the jobs of the delivery's tenant"
 )
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
@@ -218,6 +219,37 @@ var unreadableChecks = []Check{
 		none, err := w.NamedBy(w.ctx, 1<<40)
 		w.ok(err, "look for the events of no record")
 		equal(w, "of no record", len(none), 0)
+	}},
+	{"unreadable/what waits for a turn is found by what is kept with the events when their names are damaged", func(w *world) {
+		first, theirs := w.event(acme, event.TargetImported, at(0)), w.event(other, event.TargetImported, at(0))
+		second, third := w.event(acme, event.TargetImported, at(0)), w.event(acme, event.TargetImported, at(0))
+		w.ok(w.AppendEvents(w.ctx, []intake.Accepted{first, theirs, second, third}), "append events")
+		w.accept(acme, event.TargetImported, at(1))
+		waits := w.deferred(w.held(acme, second.ID))
+		waits.Events = append(waits.Events, w.deferred(w.held(acme, third.ID)).Events...)
+		gone := fanout.Deferred{Tenant: acme, Position: 1 << 40, Events: []fanout.Named{{Place: 2, ID: "evt_gone"}}}
+		w.ok(w.Schedule(w.ctx, fanout.Plan{Deferred: []fanout.Deferred{waits, gone}}, func(bool) {}), "defer events")
+		for _, what := range []Damage{Waits, WaitsNot} {
+			if !w.damage(delivery.Delivery{Tenant: acme, EventID: second.ID}, what) {
+				return
+			}
+			parts, err := w.DeferredOf(w.ctx, acme, 10)
+			w.ok(err, "list what waits")
+			for i := range parts {
+				equal(w, "it is unreadable", parts[i].Unreadable != nil, true)
+				parts[i].Unreadable = nil
+			}
+			nameless := fanout.Deferred{Tenant: acme, Position: gone.Position, Events: []fanout.Named{{Place: 2}}}
+			equal(w, string(what)+": what waits", parts, []fanout.Deferred{waits, nameless})
+		}
+		none, err := w.Events(w.ctx, []intake.EventKey{{Tenant: acme}})
+		w.ok(err, "load the event without a name")
+		equal(w, "events without a name", len(none), 0)
+		rest := waits
+		rest.Events = waits.Events[1:]
+		w.ok(w.turn(w.ctx, gone), "take what is gone")
+		w.ok(w.turn(w.ctx, waits, rest), "take the first")
+		w.waiting(acme, rest)
 	}},
 	{"unreadable/a record that is damaged stops neither the counts nor the stream", func(w *world) {
 		s := w.subscribe(acme, nil)

@@ -196,11 +196,11 @@ func (b *batch) commit(ctx context.Context) error {
 	handed := false
 	defer func() {
 		if !handed {
-			b.ended(false)
+			b.ended(ctx, false)
 		}
 	}()
 	b.schedule(ctx)
-	if err := b.Store.Schedule(ctx, b.plan, b.ended); err != nil {
+	if err := b.Store.Schedule(ctx, b.plan, func(committed bool) { b.ended(ctx, committed) }); err != nil {
 		return fmt.Errorf("schedule %d deliveries: %w", len(b.plan.Scheduled), err)
 	}
 	handed = true
@@ -281,7 +281,7 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 }
 
 // ended hands over what was leased, once: as soon as the transaction has committed, or not.
-func (b *batch) ended(committed bool) {
+func (b *batch) ended(ctx context.Context, committed bool) {
 	leased := b.leased
 	b.leased = nil
 	if len(leased) > 0 {
@@ -292,6 +292,11 @@ func (b *batch) ended(committed bool) {
 	}
 	if committed && len(b.plan.Deferred) > 0 {
 		b.wake.Send()
+	}
+	for _, d := range b.plan.Taken {
+		if committed && d.Unreadable != nil {
+			b.Observer.RecordUnreadable(ctx, d.record())
+		}
 	}
 }
 

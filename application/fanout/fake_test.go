@@ -161,8 +161,10 @@ func receivers(p fanout.Plan, eventID string) (ids []string) {
 func (w *world) Events(_ context.Context, keys []intake.EventKey) (list []intake.Accepted, err error) {
 	w.takenBefore = len(w.taken)
 	for _, key := range keys {
-		list = append(list, w.events[key])
-		w.loaded++
+		if e, there := w.events[key]; there {
+			list = append(list, e)
+			w.loaded++
+		}
 	}
 	return list, w.fail["Events"]
 }

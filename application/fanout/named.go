@@ -1,6 +1,10 @@
 package fanout
 
-import "github.com/ordinavo/webhooks/domain/stored"
+import (
+	"fmt"
+
+	"github.com/ordinavo/webhooks/domain/stored"
+)
 
 // Named is an event with its place in its record.
 type Named struct {
@@ -10,6 +14,26 @@ type Named struct {
 
 // DecodeNamed reads a list of them as encoding/json writes it.
 func DecodeNamed(text []byte) ([]Named, error) { return stored.DecodeList(text, (*Named).read) }
+
+// DecodeDeferred reads the names of what waits, the first of which has the place.
+func DecodeDeferred(text []byte, first int) ([]Named, error) {
+	names, err := DecodeNamed(text)
+	if err == nil && (len(names) == 0 || names[0].Place != first) {
+		err = fmt.Errorf("its events do not begin in place %d", first)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the names of what waits for a turn: %w", err)
+	}
+	return names, nil
+}
+
+// FromPlace are names of which the first has the place, by which what waits is taken: an event that is gone by now has none.
+func FromPlace(first int, names []Named) []Named {
+	if len(names) > 0 && names[0].Place == first {
+		return names
+	}
+	return append([]Named{{Place: first}}, names...)
+}
 
 func (n *Named) read(r *stored.Reader) {
 	var place int64

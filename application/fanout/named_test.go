@@ -37,3 +37,15 @@ func namedAsByJSON(t rapid.TB, text []byte) {
 		t.Errorf("%s is read as %v (%v), want %v (%v)", text, got, err, want, wantErr)
 	}
 }
+
+// What waits is taken by the place of its first: names with another one are no names of it.
+func TestWhatWaitsBeginsInItsPlace(t *testing.T) {
+	if got, err := fanout.DecodeDeferred([]byte(`[{"n":3,"e":"b"}]`), 3); err != nil || !slices.Equal(got, []fanout.Named{{Place: 3, ID: "b"}}) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	for _, text := range []string{`[{"n":2,"e":"b"}]`, `[{"n":4,"e":"b"}]`, "[]", "null", "["} {
+		if got, err := fanout.DecodeDeferred([]byte(text), 3); err == nil || got != nil {
+			t.Errorf("%s is read as %v", text, got)
+		}
+	}
+}

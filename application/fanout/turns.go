@@ -18,6 +18,20 @@ type Deferred struct {
 	Tenant   tenant.ID
 	Position int64 // of the record
 	Events   []Named
+	// Unreadable says that the names that were stored cannot be read: Events are then the tenant's of that record from the
+	// first on, by what is kept with the events themselves. As they wait together, that is the same.
+	Unreadable error
+}
+
+// record is what is told of it when it is damaged.
+func (d Deferred) record() Record {
+	r := Record{Position: d.Position, Unreadable: d.Unreadable}
+	for _, n := range d.Events {
+		if n.ID != "" {
+			r.Keys = append(r.Keys, intake.EventKey{Tenant: d.Tenant, ID: n.ID})
+		}
+	}
+	return r
 }
 
 // TurnStore keeps what waits for its turn.
@@ -218,7 +232,7 @@ func (b *batch) take(parts []Deferred, n int) {
 		}
 		b.plan.Taken = append(b.plan.Taken, part)
 		if n < len(part.Events) {
-			part.Events = part.Events[n:]
+			part.Events, part.Unreadable = part.Events[n:], nil
 			b.plan.Deferred = []Deferred{part}
 			return
 		}

@@ -309,6 +309,25 @@ func TestAnUnreadableEventAmongWhatWaits(t *testing.T) {
 	is(t, "the next turn", w.step(turns), "a4 a4")
 }
 
+// Names that are damaged are told of once what was found without them is fanned out; an event that is gone keeps its place.
+func TestWhatWaitsWithoutItsNames(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 5)...)
+	damaged := errors.New("damaged")
+	w.deferred[0].Unreadable = damaged
+	w.deferred[0].Events = fanout.FromPlace(1, w.deferred[0].Events)
+	w.commitErr = errors.New("away")
+	is(t, "a turn that is undone", w.step(turns), "a2 a2 a3 a3")
+	is(t, "told of while nothing is committed", len(w.damaged), 0)
+	w.commitErr = nil
+	is(t, "a turn", w.step(turns), "a2 a2 a3 a3")
+	is(t, "the next turn", w.step(turns), "a4 a4")
+	is(t, "waiting", w.waitingOf(acme), "")
+	if len(w.damaged) != 1 || !errors.Is(w.damaged[0].Unreadable, damaged) || len(w.damaged[0].Keys) != 3 || w.damaged[0].Keys[0].ID != "evt_a2" {
+		t.Errorf("told of %+v", w.damaged)
+	}
+}
+
 // Tenants that have turns in between do not make the waiting begin anew, nor end it.
 func TestUnreadableEventsOfSeveralTenantsThatWait(t *testing.T) {
 	w, turns := crowd(t)
