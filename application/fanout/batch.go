@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -34,6 +35,7 @@ type batch struct {
 	tallied map[tenantHour]int // where they are in the plan
 	leased  []dispatch.Leased
 	waiting map[dispatch.Lane]bool // those that got no slot
+	spans   []func(committed bool) // that end with the transaction
 }
 
 // matched is an event with the views that its subscriptions have of it.
@@ -236,7 +238,13 @@ func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("handling it panicked: %v", r)
 		}
-		end(count, err)
+		b.spans = append(b.spans, func(committed bool) {
+			if err == nil && !committed {
+				end(count, errUndone)
+				return
+			}
+			end(count, err)
+		})
 	}()
 	traceParent, end := b.Observer.FanOut(ctx, m.event)
 	for i, v := range m.views {
@@ -252,6 +260,8 @@ func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 	}
 	return nil
 }
+
+var errUndone = errors.New("the transaction was undone")
 
 func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscription.Subscription, traceParent string) error {
 	first := delivery.Scheduled{
@@ -280,8 +290,13 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 	return nil
 }
 
-// ended hands over what was leased, once: as soon as the transaction has committed, or not.
+// ended tells what came of the events and hands over what was leased, once: as soon as the transaction has committed, or not.
 func (b *batch) ended(ctx context.Context, committed bool) {
+	spans := b.spans
+	b.spans = nil
+	for _, end := range spans {
+		end(committed)
+	}
 	leased := b.leased
 	b.leased = nil
 	if len(leased) > 0 {

@@ -61,6 +61,8 @@ type world struct {
 	panicsAt  map[string]bool // FanOut of these events panics
 	panicIDs  int             // newID panics when this many are made, 0 for never
 	told      map[string]int  // deliveries, to the event's span
+	toldTimes int             // how many spans have ended well
+	undone    int             // and how many have not
 	// unreadable is the positions of changes that were told of.
 	unreadable []int64
 	// damaged is the records that were told of.
@@ -351,8 +353,11 @@ func (s spans) FanOut(_ context.Context, e intake.Accepted) (string, func(int, e
 		panic("it fell")
 	}
 	return e.TraceParent + "-child", func(deliveries int, err error) {
-		if err == nil {
-			s.told[e.ID] = deliveries
+		if err != nil {
+			s.undone++
+			return
 		}
+		s.told[e.ID] = deliveries
+		s.toldTimes++
 	}
 }

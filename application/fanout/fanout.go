@@ -62,7 +62,7 @@ type Handover interface {
 
 // Observer follows the fan-out of each event.
 type Observer interface {
-	// FanOut begins the event's span, as a child of the request that brought it. The trace
+	// FanOut begins the event's span, as a child of the request that brought it, which ends with the transaction. The trace
 	// parent is what its deliveries carry on.
 	FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error))
 	// SubscriptionUnreadable tells, once in a process, of a change for which the subscription as it is now stands in.

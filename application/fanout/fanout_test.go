@@ -209,6 +209,27 @@ func TestARolledBackTransactionFreesItsSlots(t *testing.T) {
 	}
 }
 
+// A transaction that is repeated counts an event once; the spans of one that came to nothing end with that.
+func TestAnEventCountsOnceItIsCommitted(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(acme, "sub_1", settings("*"))
+	record := w.take(sample("evt_1", event.VisitReportApproved), sample("evt_2", event.VisitReportApproved))
+	w.fail["Schedule"] = errors.New("away")
+	if err := w.fanOut.Handle(t.Context(), record); err == nil {
+		t.Fatal("no error")
+	}
+	delete(w.fail, "Schedule")
+	w.commitErr = errors.New("the commit failed")
+	for _, want := range []struct{ undone, told int }{{4, 0}, {4, 2}} {
+		if err := w.fanOut.Handle(t.Context(), record); err != nil {
+			t.Fatal(err)
+		}
+		is(t, "spans that came to nothing", w.undone, want.undone)
+		is(t, "counted", w.toldTimes, want.told)
+		w.commitErr = nil
+	}
+}
+
 // A record whose names are damaged loses no event: each of them knows its record.
 func TestEventsOfADamagedRecordAreFannedOut(t *testing.T) {
 	w := newWorld(t)
