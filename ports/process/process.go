@@ -18,6 +18,7 @@ import (
 
 // Server answers requests.
 type Server interface {
+	// Serve answers until Shutdown begins or the listener is closed.
 	Serve(listener net.Listener) error
 	// Shutdown lets running requests end until ctx does.
 	Shutdown(ctx context.Context) error
@@ -26,7 +27,7 @@ type Server interface {
 // Router brings the log's records to use cases.
 type Router interface {
 	Run(ctx context.Context) error
-	// Running is closed once Run has begun; before that, Close would wait for what never comes.
+	// Running is closed once Run has begun; before that, Close would wait for what never comes. Close ends Run.
 	Running() chan struct{}
 	Close() error
 }
@@ -66,11 +67,17 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 			}
 		})
 	}
-	failed := make(chan error, 2)
+	failed, routed, served := make(chan error, 2), make(chan struct{}), make(chan struct{})
 	if p.Router != nil {
-		go func() { failed <- p.Router.Run(context.Background()) }()
+		go func() {
+			defer close(routed)
+			failed <- p.Router.Run(context.Background())
+		}()
 	}
-	go func() { failed <- p.Server.Serve(listener) }()
+	go func() {
+		defer close(served)
+		failed <- p.Server.Serve(listener)
+	}()
 
 	var err error
 	select {
@@ -85,8 +92,10 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 		p.Dispatcher.StopLeasing() // what is scheduled while the others drain is for the next process
 	}
 	p.stopServing(deadline)
+	_ = listener.Close() // a server that begins only now has not heard of Shutdown
+	<-served
 	intake.end()
-	err = errors.Join(err, p.closeRouter(deadline))
+	err = errors.Join(err, p.closeRouter(deadline, routed))
 	sending.end()
 	recording.end()
 	return errors.Join(err, p.settle(context.WithoutCancel(deadline)))
@@ -104,13 +113,18 @@ func (p *Process) stopServing(deadline context.Context) {
 
 const longestServerDrain = 5 * time.Second
 
-func (p *Process) closeRouter(deadline context.Context) error {
+// closeRouter waits until the router has ended, unless it never begins.
+func (p *Process) closeRouter(deadline context.Context, routed <-chan struct{}) error {
 	if p.Router == nil {
 		return nil
 	}
 	select {
+	case <-routed: // by itself, or it failed at the start
+		return nil
 	case <-p.Router.Running():
-		return p.Router.Close()
+		err := p.Router.Close()
+		<-routed
+		return err
 	case <-deadline.Done():
 		return errors.New("the router did not start in time to be closed")
 	}

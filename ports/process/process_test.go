@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -12,13 +11,10 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
-	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
-	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
-	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/ports/process"
 )
 
@@ -45,8 +41,8 @@ func within(t *testing.T, test func(s *site)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &site{T: t, queue: &queue{}, answers: make(chan delivery.Outcome), step: make(chan struct{}), ended: make(chan error, 1)}
-		s.server = &server{site: s, release: make(chan struct{}), closed: make(chan struct{}), fail: make(chan error, 1)}
-		s.router = &router{site: s, begin: make(chan struct{}), running: make(chan struct{}), closed: make(chan struct{})}
+		s.server = &server{site: s, release: make(chan struct{}), closed: make(chan struct{}), unheard: make(chan struct{}), fail: make(chan error, 1)}
+		s.router = &router{site: s, begin: make(chan struct{}), running: make(chan struct{}), closed: make(chan struct{}), fail: make(chan error, 1)}
 		d := dispatch.New(dispatch.Config{Store: s.queue, Observer: s.queue, Now: time.Now, Jitter: func() float64 { return 0 }, Incarnation: "inc_1", MaxInFlight: 4})
 		s.Process = process.Process{
 			Now: time.Now,
@@ -63,7 +59,7 @@ func within(t *testing.T, test func(s *site)) {
 func (s *site) run() {
 	ctx, stop := context.WithCancel(s.Context())
 	s.stop = stop
-	go func() { s.ended <- s.Process.Run(ctx, nil) }()
+	go func() { s.ended <- s.Process.Run(ctx, s.server) }()
 	synctest.Wait()
 }
 
@@ -279,17 +275,73 @@ func TestARouterThatNeverRunsIsAnError(t *testing.T) {
 	})
 }
 
+// A router that fails at the start has nothing to be closed, and attempts have no more to wait for than themselves.
+func TestARouterThatFailsAtTheStart(t *testing.T) {
+	within(t, func(s *site) {
+		letGo(s.step, s.server.release)
+		s.run()
+		began, broken := time.Now(), errors.New("broken")
+		s.router.fail <- broken
+		if err := <-s.ended; !errors.Is(err, broken) || time.Since(began) > 0 {
+			s.Errorf("got %v after %s", err, time.Since(began))
+		}
+		s.happened("server ended", "recording ended")
+	})
+}
+
+// Whatever fails, Run returns once all that it began has ended.
+func TestTheServerAndTheRouterAreWaitedFor(t *testing.T) {
+	for _, held := range []string{"server", "router"} {
+		within(t, func(s *site) {
+			letGo(s.router.begin, s.step, s.server.release)
+			lingers := make(chan struct{})
+			if held == "server" {
+				s.server.lingers = lingers
+			} else {
+				s.router.lingers = lingers
+			}
+			s.run()
+			s.stop()
+			synctest.Wait()
+			if len(s.ended) > 0 {
+				s.Errorf("it ended before the %s", held)
+			}
+			letGo(lingers)
+			if err := <-s.ended; err != nil {
+				s.Error(err)
+			}
+		})
+	}
+}
+
 // A signal may come before anything has begun.
 func TestAContextThatIsDoneBeforeTheStart(t *testing.T) {
 	within(t, func(s *site) {
 		letGo(s.router.begin, s.step, s.server.release)
 		ctx, stop := context.WithCancel(s.Context())
 		stop()
-		if err := s.Process.Run(ctx, nil); err != nil {
+		if err := s.Process.Run(ctx, s.server); err != nil {
 			s.Error(err)
 		}
 		if s.happened("server ended", "router ended", "recording ended"); s.Dispatcher.InFlight() != 0 {
 			s.Error("something is out")
+		}
+	})
+}
+
+// A server that begins after Shutdown knows nothing of it, and ends with its listener.
+func TestAServerThatBeginsLate(t *testing.T) {
+	within(t, func(s *site) {
+		letGo(s.router.begin, s.step, s.server.release)
+		s.server.deaf = true
+		s.run()
+		s.stop()
+		synctest.Wait()
+		if len(s.ended) == 0 {
+			t.Fatal("it goes on")
+		}
+		if err := <-s.ended; err != nil {
+			s.Error(err)
 		}
 	})
 }
@@ -324,110 +376,3 @@ func TestAProcessWithoutRouterAndDispatcher(t *testing.T) {
 		s.happened("server ended", "recording ended")
 	})
 }
-
-// server has a request that ends with release.
-type server struct {
-	site       *site
-	onShutdown func()
-	release    chan struct{}
-	closed     chan struct{}
-	fail       chan error
-}
-
-func (s *server) Serve(net.Listener) error {
-	select {
-	case err := <-s.fail:
-		return err
-	case <-s.closed:
-		return nil
-	}
-}
-
-func (s *server) Shutdown(ctx context.Context) (err error) {
-	if s.onShutdown != nil {
-		s.onShutdown()
-	}
-	select {
-	case <-s.release:
-	case <-ctx.Done():
-		err = ctx.Err()
-	}
-	s.site.note("server ended")
-	close(s.closed)
-	return err
-}
-
-// router runs from begin to closed.
-type router struct {
-	site                   *site
-	begin, running, closed chan struct{}
-}
-
-func (r *router) Run(context.Context) error {
-	<-r.begin
-	close(r.running)
-	<-r.closed
-	return nil
-}
-
-func (r *router) Running() chan struct{} { return r.running }
-
-func (r *router) Close() error {
-	select {
-	case <-r.running:
-	default:
-		r.site.Error("closed before it ran")
-	}
-	r.site.note("router ended")
-	close(r.closed)
-	return nil
-}
-
-// queue is a store that keeps what is recorded.
-type queue struct {
-	mu    sync.Mutex
-	saved []delivery.Status
-}
-
-func (q *queue) recorded(t *testing.T, want ...delivery.Status) {
-	t.Helper()
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if slices.Sort(q.saved); !slices.Equal(q.saved, slices.Sorted(slices.Values(want))) {
-		t.Errorf("recorded %v, want %v", q.saved, want)
-	}
-}
-
-func (q *queue) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, s := range saved {
-		q.saved = append(q.saved, s.After.Status)
-	}
-	return nil, nil
-}
-
-func (q *queue) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
-func (q *queue) Look(context.Context, dispatch.LookRequest) (dispatch.LookAnswer, error) {
-	return dispatch.LookAnswer{}, nil
-}
-func (q *queue) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
-	return dispatch.LeaseAnswer{}, nil
-}
-func (q *queue) NoteHealth(context.Context, map[dispatch.Lane]dispatch.Ended, time.Time) (map[dispatch.Lane]dispatch.Health, error) {
-	return nil, nil
-}
-func (q *queue) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
-func (q *queue) GiveBack(context.Context, string, []dispatch.Leased) error            { return nil }
-func (q *queue) Fingerprints(context.Context, []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	return nil, nil
-}
-func (q *queue) AppendEvents(context.Context, []intake.Accepted) error { return nil }
-func (q *queue) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {
-	return secret.FromBytes([32]byte{1}), nil
-}
-func (q *queue) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
-	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}}
-}
-func (q *queue) StaleLease(context.Context, string)                    {}
-func (q *queue) DeliveriesEnded(context.Context, delivery.Status, int) {}
