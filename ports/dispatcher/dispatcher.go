@@ -4,6 +4,7 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -13,14 +14,14 @@ import (
 // and waits for the attempts that are out. Those end early when attempts does. The
 // dispatcher's slots bound how many there are.
 func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter) error {
-	out := newAttempters(func(l dispatch.Leased) { attempt(attempts, d, a, l) })
-	defer out.end()
+	var out sync.WaitGroup
+	defer out.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return d.Close(context.WithoutCancel(ctx))
 		case l := <-d.Started():
-			out.start(l)
+			out.Go(func() { attempt(attempts, d, a, l) })
 		}
 	}
 }
