@@ -29,7 +29,7 @@ const (
 
 	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = $1 ORDER BY sequence LIMIT $2`
 
-	namedFrom = `SELECT sequence % 65536, event_id FROM events WHERE tenant_id = $1 AND sequence >= $2 AND sequence < $3 ORDER BY sequence`
+	namedFrom = `SELECT sequence, event_id FROM events WHERE tenant_id = $1 AND sequence >= $2 AND sequence < $3 ORDER BY sequence`
 
 	beforeDeferred = `SELECT least($2::bigint, (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`
 
@@ -90,12 +90,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (par
 			if err := rows.Scan(&sequence, &events); err != nil {
 				return err
 			}
-			d := fanout.Deferred{Tenant: owner, Position: sequence / records.MaxEventsPerRecord}
-			first := int(sequence % records.MaxEventsPerRecord)
-			if d.Events, d.Unreadable = fanout.DecodeDeferred(events, first); d.Unreadable != nil {
-				d.Events = fanout.FromPlace(first, nil)
-			}
-			parts = append(parts, d)
+			parts = append(parts, records.Deferred(owner, sequence, events))
 			return nil
 		})
 	})
@@ -115,9 +110,12 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (par
 
 // namedFrom finds the events of a part whose names cannot be read.
 func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Named, error) {
-	_, sequences := deferredKeys([]fanout.Deferred{d})
-	named, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (n fanout.Named, err error) { return n, r.Scan(&n.Place, &n.ID) },
-		namedFrom, d.Tenant, sequences[0], (d.Position+1)*records.MaxEventsPerRecord)
+	named, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (fanout.Named, error) {
+		var sequence int64
+		var id string
+		err := r.Scan(&sequence, &id)
+		return records.NamedAt(sequence, id), err
+	}, namedFrom, d.Tenant, records.SequenceOf(d), (d.Position+1)*records.MaxEventsPerRecord)
 	return fanout.FromPlace(d.Events[0].Place, named), err
 }
 
@@ -151,7 +149,7 @@ func queueDeferred(b *pgx.Batch, taken, deferred []fanout.Deferred) error {
 
 func deferredKeys(list []fanout.Deferred) (owners []string, sequences []int64) {
 	for _, d := range list {
-		owners, sequences = append(owners, string(d.Tenant)), append(sequences, d.Position*records.MaxEventsPerRecord+int64(d.Events[0].Place))
+		owners, sequences = append(owners, string(d.Tenant)), append(sequences, records.SequenceOf(d))
 	}
 	return owners, sequences
 }

@@ -21,7 +21,7 @@ const (
 
 	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = ? ORDER BY sequence LIMIT ?`
 
-	namedFrom = `SELECT sequence % 65536, event_id FROM events WHERE tenant_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence`
+	namedFrom = `SELECT sequence, event_id FROM events WHERE tenant_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence`
 
 	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
 	waitingFrom = `WITH RECURSIVE next (tenant_id) AS (SELECT min(tenant_id) FROM deferred_events
@@ -61,12 +61,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]f
 		var sequence int64
 		var events []byte
 		err = r.Scan(&sequence, &events)
-		d.Tenant, d.Position = owner, sequence/records.MaxEventsPerRecord
-		first := int(sequence % records.MaxEventsPerRecord)
-		if d.Events, d.Unreadable = fanout.DecodeDeferred(events, first); d.Unreadable != nil {
-			d.Events = fanout.FromPlace(first, nil)
-		}
-		return d, err
+		return records.Deferred(owner, sequence, events), err
 	}, deferredOf, owner, limit)
 	for i := range parts {
 		if d := &parts[i]; d.Unreadable != nil && err == nil {
@@ -78,8 +73,12 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]f
 
 // namedFrom finds the events of a part whose names cannot be read.
 func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Named, error) {
-	named, err := all(ctx, s.db, func(r *sql.Rows) (n fanout.Named, err error) { return n, r.Scan(&n.Place, &n.ID) },
-		namedFrom, d.Tenant, firstOf(d), (d.Position+1)*records.MaxEventsPerRecord)
+	named, err := all(ctx, s.db, func(r *sql.Rows) (fanout.Named, error) {
+		var sequence int64
+		var id string
+		err := r.Scan(&sequence, &id)
+		return records.NamedAt(sequence, id), err
+	}, namedFrom, d.Tenant, records.SequenceOf(d), (d.Position+1)*records.MaxEventsPerRecord)
 	return fanout.FromPlace(d.Events[0].Place, named), err
 }
 
@@ -101,7 +100,7 @@ func (s *Store) MayDefer(context.Context, time.Time) (bool, error) { return true
 
 func (tx *Tx) moveDeferred(ctx context.Context, taken, deferred []fanout.Deferred) error {
 	for _, d := range taken {
-		n, err := tx.Exec(ctx, `DELETE FROM deferred_events WHERE tenant_id = ? AND sequence = ?`, d.Tenant, firstOf(d))
+		n, err := tx.Exec(ctx, `DELETE FROM deferred_events WHERE tenant_id = ? AND sequence = ?`, d.Tenant, records.SequenceOf(d))
 		if err == nil && n == 0 {
 			err = errTaken
 		}
@@ -114,7 +113,7 @@ func (tx *Tx) moveDeferred(ctx context.Context, taken, deferred []fanout.Deferre
 		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO deferred_events (tenant_id, sequence, events) VALUES (?, ?, ?)`, d.Tenant, firstOf(d), string(events)); err != nil {
+		if _, err := tx.Exec(ctx, `INSERT INTO deferred_events (tenant_id, sequence, events) VALUES (?, ?, ?)`, d.Tenant, records.SequenceOf(d), string(events)); err != nil {
 			return fmt.Errorf("defer events of tenant %s: %w", d.Tenant, err)
 		}
 	}
@@ -123,8 +122,3 @@ func (tx *Tx) moveDeferred(ctx context.Context, taken, deferred []fanout.Deferre
 
 // errTaken says that what was listed is not there any more.
 var errTaken = errors.New("the events were taken by somebody else")
-
-// firstOf is the sequence of the first of the events.
-func firstOf(d fanout.Deferred) int64 {
-	return d.Position*records.MaxEventsPerRecord + int64(d.Events[0].Place)
-}
