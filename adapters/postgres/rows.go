@@ -1,12 +1,12 @@
 package postgres
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -53,11 +53,8 @@ func (r *deliveryRow) scan(rows pgx.Rows) (delivery.Delivery, error) {
 	d := r.row
 	d.Tenant, d.EventType, d.SubscriptionID, d.Status = tenant.ID(r.tenant), event.Type(r.eventType), string(r.subscription), delivery.Status(r.status)
 	d.CreatedAt, d.UpdatedAt = moment(&r.created), moment(&r.updated)
-	if string(r.warnings) == noWarnings {
-		return d, nil
-	}
-	if json.Unmarshal(r.warnings, &d.Warnings) != nil { // they are for people to read, and keep nothing from being sent
-		d.Warnings = []string{"the warnings that are stored cannot be read"}
+	if string(r.warnings) != noWarnings {
+		d.Warnings = records.Warnings(r.warnings)
 	}
 	return d, nil
 }

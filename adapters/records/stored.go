@@ -52,3 +52,11 @@ func UnpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) 
 func NoBody(d delivery.Delivery) error {
 	return fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
 }
+
+// Warnings reads those of a delivery: they are for people to read, and damage to them keeps nothing from being sent.
+func Warnings(text []byte) (warnings []string) {
+	if json.Unmarshal(text, &warnings) != nil {
+		return []string{"the warnings that are stored cannot be read"}
+	}
+	return warnings
+}

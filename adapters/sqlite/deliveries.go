@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -42,7 +41,7 @@ func scanQueuedAnd(r *sql.Rows, more ...any) (q queued, err error) {
 
 // scanDelivery reads deliveryColumns, and into more what the query selects behind them.
 func scanDelivery(r *sql.Rows, d *delivery.Delivery, more ...any) error {
-	var warnings string
+	var warnings []byte
 	var created, updated sql.NullInt64
 	err := r.Scan(append([]any{&d.Tenant, &d.ID, &d.EventID, &d.EventType, &d.SubscriptionID, &d.SubscriptionVersion,
 		&d.BodyNumber, &warnings, &d.Status, &d.Version, &d.Attempts, &d.Failures, &d.Abandonments, &created, &updated}, more...)...)
@@ -50,9 +49,7 @@ func scanDelivery(r *sql.Rows, d *delivery.Delivery, more ...any) error {
 		return err
 	}
 	d.CreatedAt, d.UpdatedAt = moment(created), moment(updated)
-	if json.Unmarshal([]byte(warnings), &d.Warnings) != nil { // they are for people to read, and keep nothing from being sent
-		d.Warnings = []string{"the warnings that are stored cannot be read"}
-	}
+	d.Warnings = records.Warnings(warnings)
 	return nil
 }
 
