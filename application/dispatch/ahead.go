@@ -135,7 +135,7 @@ func (s *slots) pop(l *lane, now time.Time) Leased {
 		delete(s.holding, l)
 	}
 	s.count(l, 1)
-	w.waited = now.Sub(w.since)
+	w.waited, w.changes, w.Unanswered = now.Sub(w.since), l.changes, l.unanswered >= manyUnanswered
 	return w.Leased
 }
 
@@ -157,6 +157,7 @@ func (s *slots) changed(id Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.lanes[id]; l != nil {
+		l.changes++
 		l.suspect = true
 		l.clear()
 	}
@@ -248,12 +249,20 @@ func (s *slots) isClosed() bool {
 	return s.closed
 }
 
-// putBack holds again what was begun and not attempted.
+// putBack holds again what was begun and not attempted; what has changed since is given back.
 func (s *slots) putBack(begun Leased, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(begun.Lane())
+	l.suspect = l.suspect || l.changes != begun.changes
 	s.addAhead(l, 1)
 	s.hold(l, waiting{begun, now})
 	s.count(l, -1)
+}
+
+// outdated reports whether the subscription of what was begun has changed since.
+func (s *slots) outdated(begun Leased) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of(begun.Lane()).changes != begun.changes
 }

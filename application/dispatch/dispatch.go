@@ -41,8 +41,13 @@ type Leased struct {
 	Lease      string
 	// Test marks a sample that an admin asked for.
 	Test bool
+	// Unanswered marks one whose receiver has left several attempts in a row without an answer: what such ones do to a process
+	// they are to do one after the other.
+	Unanswered bool
 	// waited is for how long it was held.
 	waited time.Duration
+	// changes is how often its subscription had changed when it got its slot.
+	changes int
 	// Unreadable is why it cannot be sent, since something that is stored is damaged; nil when it can. It fails then, and
 	// its retries give an operator time to mend what is stored.
 	Unreadable error

@@ -75,8 +75,17 @@ func (d *Dispatcher) Wake() {
 	d.wake.Send()
 }
 
-// Started is the deliveries to attempt; each must end in Finish or Abandon. It never holds more than there are slots.
+// Started is the deliveries to attempt; each must end in Finish, Abandon or PutBack. It never holds more than there are slots.
 func (d *Dispatcher) Started() <-chan Leased { return d.started }
+
+// Outdated reports whether the subscription has changed since the delivery came out of Started: then it is to be put back.
+func (d *Dispatcher) Outdated(l Leased) bool { return d.slots.outdated(l) }
+
+// PutBack takes a delivery back of which no attempt was begun.
+func (d *Dispatcher) PutBack(l Leased) {
+	d.slots.putBack(l, d.now())
+	d.wake.Send()
+}
 
 // Forget gives a receiver another chance at once: its endpoint was changed, or somebody has resumed it.
 func (d *Dispatcher) Forget(lane Lane) {

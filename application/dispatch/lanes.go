@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -30,6 +31,22 @@ type lane struct {
 	credit    int       // how many may be held; below zero while that has to be earned
 	filling   bool      // more are leased ahead until its credit is used up
 	suspect   bool      // its subscription has changed since what is held, or to come, was leased
+
+	changes    int // of its subscription
+	unanswered int // attempts in a row
+}
+
+// manyUnanswered is how many attempts in a row have to bring no answer until a receiver's are begun apart from others: a receiver that
+// is well loses one now and then.
+const manyUnanswered = 2
+
+// hear counts the attempts that bring no answer.
+func (l *lane) hear(o delivery.Outcome) {
+	if o.Answered() {
+		l.unanswered = 0
+		return
+	}
+	l.unanswered = min(l.unanswered+1, manyUnanswered)
 }
 
 // room is how many more may be out. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
@@ -233,7 +250,7 @@ func (s *slots) dueAgain(now time.Time) {
 
 // drop forgets a lane, and a tenant, of whom there is nothing to know.
 func (s *slots) drop(l *lane) {
-	if l.out+l.ahead()+l.returning == 0 && !l.ready && !l.asked && !l.circuit.Known() && l.told == (circuit.Report{}) {
+	if l.out+l.ahead()+l.returning == 0 && !l.ready && !l.asked && !l.circuit.Known() && l.unanswered == 0 && l.told == (circuit.Report{}) {
 		delete(s.lanes, l.id)
 	}
 	if t := s.tenants[l.id.Tenant]; t != nil && t.has() == 0 && t.ready == 0 {

@@ -290,6 +290,7 @@ func (s *slots) ended(r result, now time.Time) []Leased {
 	l := s.of(r.leased.Lane())
 	l.circuit = l.circuit.Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
 	l.earn(r)
+	l.hear(r.outcome)
 	s.toTell(l)
 	s.count(l, -1)
 	begun := s.begin(l, 0, now)

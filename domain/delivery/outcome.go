@@ -41,6 +41,11 @@ type Outcome struct {
 // Succeeded reports whether the receiver took the delivery.
 func (o Outcome) Succeeded() bool { return o.Kind == KindSucceeded }
 
+// Answered reports whether the receiver gave an answer that could be read, whatever it said.
+func (o Outcome) Answered() bool {
+	return o.Kind == KindSucceeded || o.Kind == KindHTTPStatus || o.Kind == KindRedirect
+}
+
 // Gone reports whether the receiver said that it is gone for good (410).
 func (o Outcome) Gone() bool { return o.Kind == KindHTTPStatus && o.Status == 410 }
 

@@ -4,24 +4,63 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"sync"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
+// share is how much time of a processor attempts at receivers that do not answer may take together: each is a handshake, and
+// what else such a receiver does, some 2 ms, so a quarter of all there is. A hundred at once would hold up all else for as long as that takes.
+const share = 8 * time.Millisecond
+
 // Run attempts leased deliveries until ctx ends; then it gives back what it has not begun
 // and waits for the attempts that are out. Those end early when attempts does. The
 // dispatcher's slots bound how many there are.
 func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter) error {
-	var out sync.WaitGroup
+	var out, pacing sync.WaitGroup
 	defer out.Wait()
+	begin := func(l dispatch.Leased) { out.Go(func() { attempt(attempts, d, a, l) }) }
+	unanswered := make(chan dispatch.Leased, cap(d.Started())) // never full, since each has a slot
+	pacing.Go(func() { pace(ctx, d, unanswered, begin) })
 	for {
 		select {
 		case <-ctx.Done():
+			pacing.Wait()
+			for len(unanswered) > 0 {
+				d.PutBack(<-unanswered)
+			}
 			return d.Close(context.WithoutCancel(ctx))
 		case l := <-d.Started():
-			out.Go(func() { attempt(attempts, d, a, l) })
+			if l.Unanswered {
+				unanswered <- l
+			} else {
+				begin(l)
+			}
+		}
+	}
+}
+
+// pace begins one after the other, apart in time, until ctx ends.
+func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.Leased, begin func(dispatch.Leased)) {
+	apart := share / time.Duration(runtime.GOMAXPROCS(0))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case l := <-waiting:
+			if d.Outdated(l) {
+				d.PutBack(l)
+				continue
+			}
+			begin(l)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(apart):
 		}
 	}
 }

@@ -199,6 +199,92 @@ func TestASuccessIsKeptAlthoughAttemptsAreCut(t *testing.T) {
 	})
 }
 
+// began counts the attempts that began since it was asked last.
+func (w *world) began() (n int) {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n, w.begun = w.begun, 0
+	return n
+}
+
+// end has so many attempts end, and records them.
+func (w *world) end(n int, o delivery.Outcome) {
+	w.Helper()
+	for range n {
+		w.answers <- o
+	}
+	synctest.Wait()
+	w.record()
+}
+
+// silence makes the lane's receiver one that does not answer. It says too much, which says nothing of how it is: so no circuit remembers it.
+func (w *world) silence() {
+	w.Helper()
+	for range 2 {
+		w.start(1)
+		w.end(1, delivery.Outcome{Kind: delivery.KindResponseTooLarge})
+	}
+	w.began()
+}
+
+// What a hundred handshakes cost at once is what others wait for.
+func TestAttemptsAtAReceiverThatDoesNotAnswerBeginOneAfterTheOther(t *testing.T) {
+	within(t, 100, func(w *world) {
+		w.start(2)
+		if n := w.began(); n != 2 {
+			t.Fatalf("%d began at a receiver of which nothing is known", n)
+		}
+		w.end(2, delivery.Outcome{Kind: delivery.KindSucceeded})
+		w.silence()
+		started := w.start(50)
+		if n := w.began(); started != 50 || n > 2 {
+			t.Fatalf("%d of %d began at once", n, started)
+		}
+		<-time.After(time.Second) // of fake time
+		if n := w.began(); n < 48 {
+			t.Fatalf("%d began within a second", n)
+		}
+		w.end(50, delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 500})
+		w.start(10)
+		if n := w.began(); n != 10 {
+			t.Errorf("%d began at a receiver that answers again", n)
+		}
+	})
+}
+
+// An answer to who changed a subscription holds for what waits to be begun, too.
+func TestWhatChangesWhileItWaitsIsGivenBack(t *testing.T) {
+	within(t, 100, func(w *world) {
+		w.silence()
+		w.start(50)
+		w.Changed(lane)
+		first := w.began()
+		<-time.After(50 * time.Millisecond) // of fake time, and not for as long as anything may be held
+		w.record()
+		if n := w.began(); n != 0 || len(w.givenBack) != 50-first || w.InFlight() != first {
+			t.Errorf("%d began, then %d; %d given back, %d in flight", first, n, len(w.givenBack), w.InFlight())
+		}
+	})
+}
+
+func TestTheEndGivesBackWhatWaitsToBeBegun(t *testing.T) {
+	within(t, 100, func(w *world) {
+		w.silence()
+		w.start(50)
+		first := w.began()
+		w.stop()
+		synctest.Wait()
+		w.cut()
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
+		if first += w.began(); len(w.givenBack) != 50-first || w.InFlight() != 0 {
+			t.Errorf("%d began, %d given back, %d in flight", first, len(w.givenBack), w.InFlight())
+		}
+	})
+}
+
 // quick is a receiver that takes everything at once.
 type quick struct{}
 
