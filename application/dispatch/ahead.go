@@ -87,6 +87,13 @@ func (s *slots) arrive(l *lane, came []Leased, promised int, now time.Time, sinc
 	return s.begin(l, slots, now)
 }
 
+// change makes sure that nothing is sent that was leased until now, unless its attempt has begun.
+func (l *lane) change() {
+	l.changes++
+	l.suspect = true
+	l.clear()
+}
+
 // clear trusts the lane again once nothing is left that was leased before its subscription changed.
 func (l *lane) clear() { l.suspect = l.suspect && l.ahead()+l.promised > 0 }
 
@@ -152,14 +159,12 @@ func (l *lane) earn(r result) {
 	}
 }
 
-// changed notes that the lane's subscription has changed: what is leased ahead, or is about to be, is not to be sent.
+// changed notes that the lane's subscription has changed.
 func (s *slots) changed(id Lane) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if l := s.lanes[id]; l != nil {
-		l.changes++
-		l.suspect = true
-		l.clear()
+		l.change()
 	}
 }
 

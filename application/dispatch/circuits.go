@@ -12,9 +12,8 @@ func (s *slots) forget(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(id)
-	l.circuit, l.allowed, l.again = circuit.Circuit{}, 0, time.Time{}
-	l.suspect = true
-	l.clear()
+	l.circuit, l.unanswered, l.allowed, l.again = circuit.Circuit{}, 0, 0, time.Time{}
+	l.change()
 	s.toTell(l)
 	s.line(l, now)
 	s.drop(l)

@@ -268,6 +268,26 @@ func TestWhatChangesWhileItWaitsIsGivenBack(t *testing.T) {
 	})
 }
 
+// Who resumes a subscription, or gives it another endpoint, wants to see at once what comes of it.
+func TestAReceiverWithAnotherChanceWaitsForNoOther(t *testing.T) {
+	within(t, 100, func(w *world) {
+		w.silence()
+		w.start(50)
+		first := w.began()
+		w.Forget(lane)
+		<-time.After(50 * time.Millisecond) // of fake time
+		w.record()
+		if n := w.began(); n != 0 || len(w.givenBack) != 50-first {
+			t.Errorf("%d began, then %d; %d given back", first, n, len(w.givenBack))
+		}
+		w.record() // which finds that nothing of the lane is left
+		started := w.start(10)
+		if n := w.began(); started != 10 || n != 10 {
+			t.Errorf("then %d of %d began at once", n, started)
+		}
+	})
+}
+
 func TestTheEndGivesBackWhatWaitsToBeBegun(t *testing.T) {
 	within(t, 100, func(w *world) {
 		w.silence()
