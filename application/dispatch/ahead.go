@@ -27,14 +27,9 @@ const (
 	lostCredit = -64
 )
 
-// waiting is a delivery that is leased ahead.
-type waiting struct {
-	Leased
-	since time.Time
-}
-
-func (w waiting) compare(other waiting) int {
-	return cmp.Or(w.Delivery.DueAt.Compare(other.Delivery.DueAt), cmp.Compare(w.Delivery.ID, other.Delivery.ID))
+// compare puts the older first.
+func (l Leased) compare(other Leased) int {
+	return cmp.Or(l.Delivery.DueAt.Compare(other.Delivery.DueAt), cmp.Compare(l.Delivery.ID, other.Delivery.ID))
 }
 
 // spare is how many more may be leased ahead in the lane. When slots are short nothing is, so that tenants get them by their
@@ -80,7 +75,8 @@ func (s *slots) arrive(l *lane, came []Leased, promised int, now time.Time, sinc
 	l.coming -= len(came) - slots
 	s.addAhead(l, slots) // all of them are held for a moment
 	for _, c := range came {
-		s.hold(l, waiting{c, since})
+		c.since = since
+		s.hold(l, c)
 	}
 	s.count(l, -slots)
 	l.clear()
@@ -98,12 +94,12 @@ func (l *lane) change() {
 func (l *lane) clear() { l.suspect = l.suspect && l.ahead()+l.promised > 0 }
 
 // hold keeps the lane's order: the oldest first.
-func (s *slots) hold(l *lane, w waiting) {
+func (s *slots) hold(l *lane, w Leased) {
 	s.heldBytes += len(w.Body)
 	s.holding[l] = true
 	at := len(l.held)
 	if at > 0 && l.held[at-1].compare(w) > 0 {
-		at, _ = slices.BinarySearchFunc(l.held, w, waiting.compare)
+		at, _ = slices.BinarySearchFunc(l.held, w, Leased.compare)
 	}
 	l.held = slices.Insert(l.held, at, w)
 }
@@ -125,15 +121,15 @@ func (s *slots) mayBegin(l *lane, now time.Time) bool {
 }
 
 // fresh reports whether it may still be sent; by a clock that was set back it may not.
-func (w waiting) fresh(now time.Time) bool {
-	waited := now.Sub(w.since)
+func (l Leased) fresh(now time.Time) bool {
+	waited := now.Sub(l.since)
 	return waited >= 0 && waited <= holdFor
 }
 
 // pop gives a slot to the first that is held.
 func (s *slots) pop(l *lane, now time.Time) Leased {
 	w := l.held[0]
-	l.held[0] = waiting{}
+	l.held[0] = Leased{}
 	l.held = l.held[1:]
 	s.heldBytes -= len(w.Body)
 	s.addAhead(l, -1)
@@ -143,7 +139,7 @@ func (s *slots) pop(l *lane, now time.Time) Leased {
 	}
 	s.count(l, 1)
 	w.waited, w.changes, w.Unanswered = now.Sub(w.since), l.changes, l.unanswered >= manyUnanswered
-	return w.Leased
+	return w
 }
 
 // earn adjusts the credit by an attempt that ended.
@@ -193,7 +189,7 @@ func (s *slots) takeOut(l *lane, now time.Time) {
 		l.credit = min(l.credit, 0)
 	}
 	for _, w := range l.held {
-		s.returning = append(s.returning, w.Leased)
+		s.returning = append(s.returning, w)
 		s.heldBytes -= len(w.Body)
 	}
 	l.returning += len(l.held)
@@ -254,20 +250,20 @@ func (s *slots) isClosed() bool {
 	return s.closed
 }
 
-// putBack holds again what was begun and not attempted; what has changed since is given back.
-func (s *slots) putBack(begun Leased, now time.Time) {
+// putBack holds again what was begun and not attempted, as what it would be had it never been begun.
+func (s *slots) putBack(begun Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(begun.Lane())
 	l.suspect = l.suspect || l.changes != begun.changes
 	s.addAhead(l, 1)
-	s.hold(l, waiting{begun, now})
+	s.hold(l, begun)
 	s.count(l, -1)
 }
 
-// outdated reports whether the subscription of what was begun has changed since.
-func (s *slots) outdated(begun Leased) bool {
+// outdated reports whether what was begun is not to be sent any more: its subscription has changed, or its lease may be over.
+func (s *slots) outdated(begun Leased, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.of(begun.Lane()).changes != begun.changes
+	return s.of(begun.Lane()).changes != begun.changes || !begun.fresh(now)
 }

@@ -44,7 +44,8 @@ type Leased struct {
 	// Unanswered marks one whose receiver has left several attempts in a row without an answer: what such ones do to a process
 	// they are to do one after the other.
 	Unanswered bool
-	// waited is for how long it was held.
+	// since is when it was leased, and waited for how long it was held until it got its slot.
+	since  time.Time
 	waited time.Duration
 	// changes is how often its subscription had changed when it got its slot.
 	changes int

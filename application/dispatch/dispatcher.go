@@ -78,12 +78,13 @@ func (d *Dispatcher) Wake() {
 // Started is the deliveries to attempt; each must end in Finish, Abandon or PutBack. It never holds more than there are slots.
 func (d *Dispatcher) Started() <-chan Leased { return d.started }
 
-// Outdated reports whether the subscription has changed since the delivery came out of Started: then it is to be put back.
-func (d *Dispatcher) Outdated(l Leased) bool { return d.slots.outdated(l) }
+// Outdated reports whether a delivery that came out of Started is to be put back and not to be attempted: its subscription has changed
+// since, or it has waited for so long that others may have taken it over.
+func (d *Dispatcher) Outdated(l Leased) bool { return d.slots.outdated(l, d.now()) }
 
 // PutBack takes a delivery back of which no attempt was begun.
 func (d *Dispatcher) PutBack(l Leased) {
-	d.slots.putBack(l, d.now())
+	d.slots.putBack(l)
 	d.wake.Send()
 }
 
@@ -202,7 +203,7 @@ func (d *Dispatcher) StopLeasing() {
 func (d *Dispatcher) Close(ctx context.Context) error {
 	d.StopLeasing()
 	for len(d.started) > 0 {
-		d.slots.putBack(<-d.started, d.now())
+		d.slots.putBack(<-d.started)
 	}
 	leased := d.slots.giveBack(d.now())
 	if len(leased) == 0 {

@@ -24,13 +24,13 @@ type lane struct {
 	told    circuit.Report // what is stored of it
 	again   time.Time      // when it is looked at again, since its circuit is open or somebody else leases from it
 
-	promised  int       // slots for what is being leased
-	coming    int       // what is being leased ahead
-	held      []waiting // leased ahead, the oldest first
-	returning int       // taken out of what was held, and not given back yet
-	credit    int       // how many may be held; below zero while that has to be earned
-	filling   bool      // more are leased ahead until its credit is used up
-	suspect   bool      // its subscription has changed since what is held, or to come, was leased
+	promised  int      // slots for what is being leased
+	coming    int      // what is being leased ahead
+	held      []Leased // leased ahead, the oldest first
+	returning int      // taken out of what was held, and not given back yet
+	credit    int      // how many may be held; below zero while that has to be earned
+	filling   bool     // more are leased ahead until its credit is used up
+	suspect   bool     // its subscription has changed since what is held, or to come, was leased
 
 	changes    int // of its subscription
 	unanswered int // attempts in a row

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,6 +31,7 @@ type world struct {
 	saved     []dispatch.Saved
 	givenBack []dispatch.Leased
 	giveErr   error
+	stood     atomic.Int64 // for how long the process stood still, in nanoseconds
 
 	stop, cut context.CancelFunc
 	ended     chan error
@@ -40,7 +42,7 @@ func within(t *testing.T, maxInFlight int, test func(w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{T: t, answers: make(chan delivery.Outcome), ended: make(chan error, 1)}
-		w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: time.Now, Jitter: func() float64 { return 0 }, Incarnation: "inc_1", MaxInFlight: maxInFlight})
+		w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: w.now, Jitter: func() float64 { return 0 }, Incarnation: "inc_1", MaxInFlight: maxInFlight})
 		a := &dispatch.Attempter{Sender: w, Secrets: w, Observer: w, Now: time.Now}
 		var ctx, attempts context.Context
 		ctx, w.stop = context.WithCancel(t.Context())
@@ -51,6 +53,8 @@ func within(t *testing.T, maxInFlight int, test func(w *world)) {
 		w.cut()
 	})
 }
+
+func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.stood.Load())) }
 
 var lane = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
 
@@ -261,6 +265,21 @@ func TestWhatChangesWhileItWaitsIsGivenBack(t *testing.T) {
 		w.Changed(lane)
 		first := w.began()
 		<-time.After(50 * time.Millisecond) // of fake time, and not for as long as anything may be held
+		w.record()
+		if n := w.began(); n != 0 || len(w.givenBack) != 50-first || w.InFlight() != first {
+			t.Errorf("%d began, then %d; %d given back, %d in flight", first, n, len(w.givenBack), w.InFlight())
+		}
+	})
+}
+
+// Others may have taken over what a process had leased that stood still.
+func TestWhatWaitsForLongIsGivenBack(t *testing.T) {
+	within(t, 100, func(w *world) {
+		w.silence()
+		w.start(50)
+		first := w.began()
+		w.stood.Store(int64(time.Second))
+		<-time.After(50 * time.Millisecond) // of fake time
 		w.record()
 		if n := w.began(); n != 0 || len(w.givenBack) != 50-first || w.InFlight() != first {
 			t.Errorf("%d began, then %d; %d given back, %d in flight", first, n, len(w.givenBack), w.InFlight())
