@@ -41,8 +41,7 @@ type Leased struct {
 	Lease      string
 	// Test marks a sample that an admin asked for.
 	Test bool
-	// Unanswered marks one whose receiver has left several attempts in a row without an answer: what such ones do to a process
-	// they are to do one after the other.
+	// Unanswered marks one whose receiver left the last attempts without an answer: those are begun one after the other, and not together.
 	Unanswered bool
 	// since is when it was leased, and waited for how long it was held until it got its slot.
 	since  time.Time

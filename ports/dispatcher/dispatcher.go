@@ -12,9 +12,9 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// share is how much time of a processor attempts at receivers that do not answer may take together: each is a handshake, and
-// what else such a receiver does, some 2 ms, so a quarter of all there is. A hundred at once would hold up all else for as long as that takes.
-const share = 8 * time.Millisecond
+// apart is what lies between the beginnings of two attempts at receivers that do not answer, on one processor; on more it is less. Such an
+// attempt is a handshake and whatever its receiver does then, 1 to 2 ms of a processor: a hundred of them at once hold up all else.
+const apart = 8 * time.Millisecond
 
 // Run attempts leased deliveries until ctx ends; then it gives back what it has not begun
 // and waits for the attempts that are out. Those end early when attempts does. The
@@ -43,9 +43,9 @@ func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Atte
 	}
 }
 
-// pace begins one after the other, apart in time, until ctx ends.
+// pace begins one after the other until ctx ends, and puts back what has waited for too long.
 func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.Leased, begin func(dispatch.Leased)) {
-	apart := share / time.Duration(runtime.GOMAXPROCS(0))
+	pause := apart / time.Duration(runtime.GOMAXPROCS(0))
 	for {
 		select {
 		case <-ctx.Done():
@@ -60,7 +60,7 @@ func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.L
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(apart):
+		case <-time.After(pause):
 		}
 	}
 }
