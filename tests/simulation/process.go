@@ -272,8 +272,26 @@ func (p *process) attemptStarted() {
 		if p.stopping {
 			return
 		}
-		p.attempt(<-p.dispatcher.Started())
+		if l := <-p.dispatcher.Started(); l.Unanswered {
+			p.wait(l)
+		} else {
+			p.attempt(l)
+		}
 	}
+}
+
+// wait is for the turn of a delivery whose receiver is silent, which may come too late.
+func (p *process) wait(l dispatch.Leased) {
+	w := p.world
+	until := w.now.Add(time.Duration(w.order.IntN(800)) * time.Millisecond)
+	w.begin(p, p.name+"/wait", func(a *activity) {
+		if a.sleep(until, nil); p.stopping || p.dispatcher.Outdated(l) {
+			w.counts.PutBack++
+			p.dispatcher.PutBack(l)
+			return
+		}
+		p.attempt(l)
+	})
 }
 
 func (p *process) attempt(l dispatch.Leased) {
