@@ -160,7 +160,7 @@ func deadlineTakesBack(w *World) {
 	}
 	late.Ack()
 	msg.Ack()
-	w.WaitForOffset(1)
+	w.acknowledgeUntil(1, messages)
 }
 
 func neverBeyond(w *World) {

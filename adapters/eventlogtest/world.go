@@ -158,6 +158,12 @@ func (w *World) Receive(messages <-chan *message.Message, name string) *message.
 // WaitForOffset polls until the acknowledgement is committed.
 func (w *World) WaitForOffset(want int64) {
 	w.Helper()
+	w.acknowledgeUntil(want, nil)
+}
+
+// acknowledgeUntil acknowledges what comes, too, until the offset is as wanted: an acknowledgement may come after its deadline.
+func (w *World) acknowledgeUntil(want int64, messages <-chan *message.Message) {
+	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, w.patience)
 	defer cancel()
 	often := time.NewTicker(time.Millisecond)
@@ -165,6 +171,8 @@ func (w *World) WaitForOffset(want int64) {
 	for w.Offset() != want {
 		select {
 		case <-often.C:
+		case msg := <-messages:
+			msg.Ack()
 		case <-ctx.Done():
 			w.Fatalf("offset is %d, want %d", w.Offset(), want)
 		}
