@@ -326,7 +326,7 @@ func (a *assembly) takeRoles(p *process.Process) (err error) {
 	if a.Roles.Router {
 		fan := fanout.New(fanout.Config{
 			Store: fanout.Remember(a.store, a.intake.Recent), Gate: a.gate, Handover: handover, Observer: faults.FanOut(a.observer),
-			Now: now, NewID: a.newID, AtOnce: faults.AtOnce(),
+			Now: now, NewID: a.newID, AtOnce: faults.AtOnce(), MaxLag: a.MaxFanOutLag,
 		})
 		p.Loops = append(p.Loops, fan.Turns().Loop(), metrics.NewProjection(a.store, now).Loop())
 		if p.Router, err = messages.NewRouter(a.log, a.db.Log(a.log, now), fan); err != nil {

@@ -3,8 +3,11 @@ package dispatch
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
+
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // A lane may have more leased than it may have out: what waits in memory starts as soon as an attempt ends, without a round
@@ -23,6 +26,9 @@ const (
 	// waited long takes one, so that a lane holds what it sends in an eighth to a quarter of a second.
 	firstCredit = 64
 	mostCredit  = 1024
+	// mostHanded is how many deliveries of a tenant may wait that fan-out has handed over, where there are as many slots: what it
+	// schedules in one go.
+	mostHanded = 512
 	// lostCredit is what a failure leaves: so many successes have to follow before anything is held again.
 	lostCredit = -64
 )
@@ -32,13 +38,42 @@ func (l Leased) compare(other Leased) int {
 	return cmp.Or(l.Delivery.DueAt.Compare(other.Delivery.DueAt), cmp.Compare(l.Delivery.ID, other.Delivery.ID))
 }
 
-// spare is how many more may be leased ahead in the lane. When slots are short nothing is, so that tenants get them by their
-// shares; a receiver that is being spared gets what it may have and no more.
+// holds reports whether anything is held of the lane's. When slots are short nothing is, so that tenants get them by their shares; a
+// receiver that is being spared gets what it may have and no more.
+func (s *slots) holds(l *lane) bool {
+	return l.allowed > 0 && !l.circuit.Known() && 2*s.out <= s.limit && s.heldBytes < maxHeldBytes
+}
+
+// spare is how many more may be leased ahead in the lane.
 func (s *slots) spare(l *lane) int {
-	if l.allowed == 0 || l.circuit.Known() || 2*s.out > s.limit || s.heldBytes >= maxHeldBytes {
+	if !s.holds(l) {
 		return 0
 	}
 	return min(l.credit-l.ahead(), s.most-s.leased)
+}
+
+// room is how many deliveries of the tenant fan-out may hand over: none until half of what it may has begun, so that it hands
+// over many together. While slots are short nothing is to be waited for, as nothing is held then: math.MaxInt.
+func (s *slots) room(owner tenant.ID) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || 2*s.out > s.limit {
+		return math.MaxInt
+	}
+	handed, most := 0, min(mostHanded, s.limit)
+	if t := s.tenants[owner]; t != nil {
+		handed = t.handed
+	}
+	if room := min(most-handed, s.most-s.leased); 2*room >= most {
+		return room
+	}
+	return 0
+}
+
+// mayHand reports whether fan-out may hand over one more of the lane that waits for its slot. Of a receiver that is slow the lane
+// holds no more than it does of what is leased.
+func (s *slots) mayHand(l *lane) bool {
+	return s.holds(l) && (l.ahead() < l.credit || l.credit >= firstCredit && s.shareOf(l.id.Tenant).handed < min(mostHanded, s.limit))
 }
 
 // ahead is how many are held, or are to come and will be.
@@ -138,8 +173,16 @@ func (s *slots) pop(l *lane, now time.Time) Leased {
 		delete(s.holding, l)
 	}
 	s.count(l, 1)
+	s.unhand(&w)
 	w.waited, w.changes, w.Unanswered = now.Sub(w.since), l.changes, l.unanswered >= manyUnanswered
 	return w
+}
+
+func (s *slots) unhand(w *Leased) {
+	if w.handed {
+		w.handed = false
+		s.shareOf(w.Delivery.Tenant).handed--
+	}
 }
 
 // earn adjusts the credit by an attempt that ended.
@@ -189,6 +232,7 @@ func (s *slots) takeOut(l *lane, now time.Time) {
 		l.credit = min(l.credit, 0)
 	}
 	for _, w := range l.held {
+		s.unhand(&w)
 		s.returning = append(s.returning, w)
 		s.heldBytes -= len(w.Body)
 	}

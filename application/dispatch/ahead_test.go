@@ -255,7 +255,7 @@ func TestMoreIsHandedOverThanMayBeOut(t *testing.T) {
 		}
 		handed = append(handed, w.schedule(lane, lease))
 	}
-	if n := len(handed); n < 20 || n > 4+64 {
+	if n := len(handed); n < 20 || n > 100 {
 		t.Fatalf("%d are handed over", n)
 	}
 	w.Take(handed, true)
@@ -270,6 +270,46 @@ func TestMoreIsHandedOverThanMayBeOut(t *testing.T) {
 	if w.step(); len(out) != len(handed) || w.leases > 1 {
 		t.Errorf("%d of %d were sent, with %d leases", len(out), len(handed), w.leases)
 	}
+}
+
+// Fan-out may hand over as many of a tenant's as there are slots, and again once half of them have begun, so that it hands over many.
+func TestRoomForWhatIsHandedOver(t *testing.T) {
+	w := newWorld(t, 100)
+	lane, another := w.subscribe("sub_1", 4), w.subscribe("sub_2", 4)
+	room := func(when string, want int) {
+		t.Helper()
+		if got := w.Room(lane.Tenant); got != want {
+			t.Errorf("%s there is room for %d, not %d", when, got, want)
+		}
+	}
+	hand := func(lane dispatch.Lane, n int) (handed []dispatch.Leased) {
+		for range n {
+			if lease, ok := w.Reserve(lane, 4); ok {
+				handed = append(handed, w.schedule(lane, lease))
+			}
+		}
+		return handed
+	}
+	room("at first", 100)
+	handed := append(hand(lane, 30), hand(another, 20)...)
+	room("while it is promised", 50)
+	w.Take(hand(lane, 10), false)
+	room("when some were not committed", 50)
+	w.Take(handed, true)
+	room("since 8 have begun", 58)
+	w.Take(hand(lane, 10), true)
+	room("with 52 waiting", 0)
+	for _, l := range w.take() {
+		w.Finish(l, succeeded())
+	}
+	room("when others have begun in their place", 56)
+	handed = hand(lane, 200)
+	if w.Take(handed, true); len(handed) != 100-44 {
+		t.Errorf("%d are handed over besides", len(handed))
+	}
+	w.now = w.now.Add(time.Second)
+	w.step()
+	room("when they were given back", 100)
 }
 
 func TestWhatIsHandedOverAndRolledBackLeavesNothing(t *testing.T) {

@@ -46,6 +46,7 @@ type Leased struct {
 	// since is when it was leased, and waited for how long it was held until it got its slot.
 	since  time.Time
 	waited time.Duration
+	handed bool // over by fan-out, and not begun
 	// changes is how often its subscription had changed when it got its slot.
 	changes int
 	// Unreadable is why it cannot be sent, since something that is stored is damaged; nil when it can. It fails then, and

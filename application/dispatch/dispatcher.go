@@ -9,6 +9,7 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // Bounds of one turn; what is more follows in the next, at once.
@@ -110,6 +111,9 @@ func (d *Dispatcher) InFlight() int { return d.slots.inFlight() }
 func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool) {
 	return d.incarnation, d.slots.reserve(lane, maxInFlight, d.now())
 }
+
+// Room is how many deliveries of the tenant Reserve may take now; math.MaxInt when it helps nobody to wait until it takes more.
+func (d *Dispatcher) Room(owner tenant.ID) int { return d.slots.room(owner) }
 
 // Waiting tells of lanes in which deliveries were scheduled that got no slot.
 func (d *Dispatcher) Waiting(lanes []Lane) {

@@ -71,6 +71,7 @@ type share struct {
 	weight int
 	out    int
 	ahead  int     // leased, or to be, beyond what is out
+	handed int     // of what fan-out hands over, what has not begun
 	ready  int     // lanes
 	line   []*lane // those that may have more out, the one that waits longest first
 	turn   int     // the last one that it had; it had one by coming

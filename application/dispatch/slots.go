@@ -64,11 +64,12 @@ func (s *slots) reserve(id Lane, maxInFlight int, now time.Time) bool {
 	l := s.of(id)
 	l.allowed = maxInFlight
 	slot := l.ahead() == 0 && l.out < maxInFlight && s.may(s.shareOf(id.Tenant))
-	if l.ready || l.asked || l.suspect || l.returning > 0 || s.leased >= s.most || !slot && s.spare(l) <= 0 {
+	if l.ready || l.asked || l.suspect || l.returning > 0 || s.leased >= s.most || !slot && !s.mayHand(l) {
 		s.found(l, now)
 		return false
 	}
 	s.promise(l, slot)
+	s.shareOf(id.Tenant).handed++
 	return true
 }
 
@@ -256,9 +257,13 @@ func (s *slots) take(deliveries []Leased, committed bool, now time.Time) (begun 
 	for _, id := range slices.SortedFunc(maps.Keys(of), Lane.Compare) {
 		l := s.of(id)
 		if committed {
+			for i := range of[id] {
+				of[id][i].handed = true
+			}
 			begun = append(begun, s.arrive(l, of[id], len(of[id]), now, now)...)
 			continue
 		}
+		s.shareOf(id.Tenant).handed -= len(of[id])
 		s.unpromise(l, len(of[id]))
 		s.line(l, now)
 	}

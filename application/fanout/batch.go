@@ -36,6 +36,7 @@ type batch struct {
 	leased  []dispatch.Leased
 	waiting map[dispatch.Lane]bool // those that got no slot
 	spans   []func(committed bool) // that end with the transaction
+	room    map[tenant.ID]int      // that is left for deliveries that are handed over
 }
 
 // matched is an event with the views that its subscriptions have of it.
@@ -63,7 +64,7 @@ func (b *batch) governed(e intake.Accepted) *matched {
 
 func (w *work) begin(position int64, rosters map[tenant.ID]*roster) *batch {
 	return &batch{work: w, now: w.Now(), position: position, rosters: rosters, billing: map[tenant.ID]bool{},
-		left: map[tenant.ID]int{}, tallied: map[tenantHour]int{}, waiting: map[dispatch.Lane]bool{}}
+		left: map[tenant.ID]int{}, tallied: map[tenantHour]int{}, waiting: map[dispatch.Lane]bool{}, room: map[tenant.ID]int{}}
 }
 
 // finish makes of the events that were matched what is scheduled of them.

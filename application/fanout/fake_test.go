@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ type world struct {
 	loaded     int // events
 	folds      int
 	sweeping   map[dispatch.Lane]bool
+	maxLag     time.Duration
 	atOnce     int // see fanout.Config
 	deferred   []fanout.Deferred
 	unrouted   time.Time
@@ -68,6 +70,7 @@ type world struct {
 	// damaged is the records that were told of.
 	damaged []fanout.Record
 
+	room           map[tenant.ID]int // of those for whom it is bounded
 	free, inFlight int
 	taken          []dispatch.Leased
 	takenBefore    int // how many there were when the call of Handle began
@@ -78,7 +81,7 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	w := &world{
 		TB: t, events: map[intake.EventKey]intake.Accepted{}, at: map[string]int64{}, now: map[string]subscription.Subscription{},
-		fail: map[string]error{}, billing: map[tenant.ID]bool{}, panicsAt: map[string]bool{}, told: map[string]int{}, free: 1000,
+		fail: map[string]error{}, billing: map[tenant.ID]bool{}, room: map[tenant.ID]int{}, panicsAt: map[string]bool{}, told: map[string]int{}, free: 1000,
 	}
 	w.restart()
 	return w
@@ -86,7 +89,7 @@ func newWorld(t testing.TB) *world {
 
 // restart is a new process on the same log.
 func (w *world) restart() {
-	w.fanOut = fanout.New(fanout.Config{Store: w, Gate: w, Handover: w, Observer: spans{w}, Now: func() time.Time { return start.Add(w.later) }, NewID: w.newID, AtOnce: w.atOnce})
+	w.fanOut = fanout.New(fanout.Config{Store: w, Gate: w, Handover: w, Observer: spans{w}, Now: func() time.Time { return start.Add(w.later) }, NewID: w.newID, AtOnce: w.atOnce, MaxLag: w.maxLag})
 }
 
 func (w *world) newID(prefix string) string {
@@ -326,6 +329,13 @@ func (w *world) Reserve(dispatch.Lane, int) (string, bool) {
 	}
 	w.inFlight++
 	return "inc_1", true
+}
+
+func (w *world) Room(owner tenant.ID) int {
+	if room, bounded := w.room[owner]; bounded {
+		return room
+	}
+	return math.MaxInt
 }
 
 func (w *world) Waiting(lanes []dispatch.Lane) { w.waiting = append(w.waiting, lanes...) }

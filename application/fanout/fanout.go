@@ -54,6 +54,8 @@ type Gate interface {
 type Handover interface {
 	// Reserve takes a slot for a delivery of the lane and names the lease; false when there is none.
 	Reserve(lane dispatch.Lane, maxInFlight int) (lease string, ok bool)
+	// Room is how many deliveries of the tenant are taken now; math.MaxInt when it would not help to wait for more room.
+	Room(owner tenant.ID) int
 	// Waiting tells, once they are committed, of lanes in which deliveries got no slot.
 	Waiting(lanes []dispatch.Lane)
 	// Take starts the attempts once they are committed, or frees their slots when they were not.
@@ -98,6 +100,8 @@ type Config struct {
 	NewID    func(prefix string) string
 	// AtOnce is how many deliveries are scheduled in one go, unless one event alone comes to more; 0 for DefaultAtOnce.
 	AtOnce int
+	// MaxLag is for how long an accepted event may wait for its deliveries until others are refused; 0 for as long as it takes.
+	MaxLag time.Duration
 }
 
 // work is a Config in use, by a FanOut and the Turns of what it defers.
@@ -147,7 +151,7 @@ type Record struct {
 
 // Handle fans out the events of records of the log, oldest first, inside the transaction that consumes them. What would keep
 // other tenants waiting is deferred: too much at once, the events of a tenant that has had much while the log was behind, and
-// those of one of which others wait already. So the order of a tenant's events stays.
+// what there is no room for yet, and those of one of which others wait already. So the order of a tenant's events stays.
 func (f *FanOut) Handle(ctx context.Context, records []Record) error {
 	if !f.mayDefer {
 		may, err := f.Store.MayDefer(ctx, f.Now().Add(-goneAfter))
@@ -301,11 +305,11 @@ func (f *FanOut) fanOut(ctx context.Context, b *batch, p part, deferring map[ten
 	return nil
 }
 
-// affords says whether the event is handled now, and counts what it comes to. A tenant has its share, and all together no
-// more than is scheduled at once.
+// affords says whether the event is handled now, and counts what it comes to. A tenant has its share, all together no more
+// than is scheduled at once, and nothing is handled now that there is no room for.
 func (f *FanOut) affords(b *batch, e intake.Accepted, share int) bool {
 	cost := b.rosters[e.TenantID].cost(e.Type)
-	if f.mayDefer && (b.leaves(e.TenantID) || b.cost+cost > f.AtOnce || f.spent[e.TenantID]+cost > share) {
+	if f.mayDefer && (b.leaves(e.TenantID) || b.cost+cost > f.AtOnce || f.spent[e.TenantID]+cost > share || !b.takes(e.TenantID, cost)) {
 		delete(f.spent, e.TenantID)
 		return false
 	}

@@ -63,6 +63,7 @@ type Turns struct {
 	rosters map[tenant.ID]*rosterAt
 	careful map[tenant.ID]int // events that are tried alone, since one among them panicked
 	refused map[tenant.ID]*patience
+	paces   map[tenant.ID]pace
 }
 
 type rosterAt struct {
@@ -72,7 +73,7 @@ type rosterAt struct {
 
 // Turns makes those of what f defers; they are for one goroutine.
 func (f *FanOut) Turns() *Turns {
-	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, refused: map[tenant.ID]*patience{}}
+	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, refused: map[tenant.ID]*patience{}, paces: map[tenant.ID]pace{}}
 }
 
 // Pauses, and bounds of what is read ahead and kept.
@@ -111,15 +112,12 @@ func (t *Turns) Step(ctx context.Context) (time.Time, error) {
 
 // give gives the next tenant its turn.
 func (t *Turns) give(ctx context.Context) (time.Time, error) {
-	owner, err := t.Store.NextTurn(ctx, t.last)
+	owner, rest, err := t.next(ctx)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("look whose turn is next: %w", err)
+		return time.Time{}, err
 	}
-	if t.last = owner; owner == "" {
-		clear(t.rosters)
-		clear(t.careful)
-		clear(t.refused)
-		return t.Now().Add(turnEvery), nil
+	if owner == "" {
+		return t.Now().Add(rest), nil
 	}
 	mine := false
 	err = t.Store.InTx(ctx, func(ctx context.Context) error {
@@ -147,6 +145,34 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	return t.Now(), nil
 }
 
+// next is the tenant whose turn is next, of those whose turns do not wait for room; empty for none, and for how long to rest then.
+func (t *Turns) next(ctx context.Context) (owner tenant.ID, rest time.Duration, err error) {
+	var first tenant.ID
+	for range passedOn {
+		if owner, err = t.Store.NextTurn(ctx, t.last); err != nil {
+			return "", 0, fmt.Errorf("look whose turn is next: %w", err)
+		}
+		if owner == "" {
+			t.last = ""
+			clear(t.rosters)
+			clear(t.careful)
+			clear(t.refused)
+			clear(t.paces)
+			return "", turnEvery, nil
+		}
+		if owner == first {
+			break
+		}
+		if t.last = owner; !t.waits(owner) {
+			return owner, 0, nil
+		}
+		if first == "" {
+			first = owner
+		}
+	}
+	return "", roomPause, nil
+}
+
 // panicked is how many events were tried together when handling them panicked, and which was the first.
 type panicked struct {
 	events int
@@ -164,20 +190,24 @@ func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
 			err = &panicked{tried, parts[0].Events[0].ID, fmt.Sprintf("handling it panicked: %v", r)}
 		}
 	}()
-	b, names, events, err := t.load(ctx, parts)
+	owner := parts[0].Tenant
+	atOnce := t.atOnce(owner)
+	b, names, events, err := t.load(ctx, parts, atOnce)
 	if err != nil {
 		return err
 	}
-	owner := parts[0].Tenant
 	if t.refused[owner] == nil {
 		t.refused[owner] = &patience{}
 	}
 	if err := t.refused[owner].unreadable(b.position, events); err != nil {
 		return err
 	}
+	if len(events) > 0 {
+		t.paces[owner] = pace{oldest: events[0].At}
+	}
 	for _, e := range events {
 		cost := b.rosters[e.TenantID].cost(e.Type)
-		if tried > 0 && b.cost+cost > t.AtOnce {
+		if tried > 0 && b.cost+cost > atOnce {
 			names = names[:tried]
 			break
 		}
@@ -200,13 +230,13 @@ type placed struct {
 
 // load begins a batch with the first events of the parts: those for which there could be room, and that the same
 // subscriptions govern, so that they are handled together.
-func (t *Turns) load(ctx context.Context, parts []Deferred) (*batch, []placed, []intake.Accepted, error) {
+func (t *Turns) load(ctx context.Context, parts []Deferred, atOnce int) (*batch, []placed, []intake.Accepted, error) {
 	owner := parts[0].Tenant
 	r, parts, err := t.governed(ctx, parts)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	ahead := max(aheadAtOnce, t.AtOnce/max(1, r.governing()))
+	ahead := max(aheadAtOnce, atOnce/max(1, r.governing()))
 	if t.careful[owner] > 0 {
 		ahead = 1
 	}
@@ -324,7 +354,7 @@ func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *panicked) er
 		}
 		alone := parts[0]
 		alone.Events = alone.Events[:1]
-		b, _, events, err := t.load(ctx, []Deferred{alone})
+		b, _, events, err := t.load(ctx, []Deferred{alone}, 1)
 		if err != nil {
 			return err
 		}
