@@ -53,21 +53,22 @@ func (s *slots) spare(l *lane) int {
 }
 
 // room is how many deliveries of the tenant fan-out may hand over: none until half of what it may has begun, so that it hands
-// over many together. While slots are short nothing is to be waited for, as nothing is held then: math.MaxInt.
+// over many together. It is math.MaxInt when it is not the tenant's own that are in its way: to wait for others would help nobody.
 func (s *slots) room(owner tenant.ID) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || 2*s.out > s.limit {
+	most := min(mostHanded, s.limit)
+	if s.closed || 2*s.out > s.limit || s.most-s.leased < most {
 		return math.MaxInt
 	}
-	handed, most := 0, min(mostHanded, s.limit)
+	handed := 0
 	if t := s.tenants[owner]; t != nil {
 		handed = t.handed
 	}
-	if room := min(most-handed, s.most-s.leased); 2*room >= most {
-		return room
+	if 2*handed > most {
+		return 0
 	}
-	return 0
+	return most - handed
 }
 
 // mayHand reports whether fan-out may hand over one more of the lane that waits for its slot. Of a receiver that is slow the lane

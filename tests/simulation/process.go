@@ -57,6 +57,7 @@ type process struct {
 	eventRetries *queries.EventRetries
 	log          loop.Signal // the topic of events has grown
 	out          int         // attempts
+	waiting      int         // deliveries whose receivers are silent
 }
 
 // now is the process's own clock.
@@ -99,11 +100,30 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	if random[0]%2 == 0 { // as if it had accepted nothing lately
 		events = fanout.Remember(p.store, p.intake.Recent)
 	}
-	p.fanOut = fanout.New(fanout.Config{Store: events, Gate: gate, Handover: p.dispatcher, Observer: observer, Now: p.now, NewID: source.New, AtOnce: w.atOnce})
+	p.fanOut = fanout.New(fanout.Config{Store: events, Gate: gate, Handover: handover{p}, Observer: observer, Now: p.now, NewID: source.New, AtOnce: w.atOnce})
 	w.processes[slot] = p
 	w.trace.line("%s starts", p.name)
 	w.begin(p, p.name+"/start", p.boot)
 	return p
+}
+
+// handover counts how often fan-out met no room.
+type handover struct{ *process }
+
+func (h handover) Reserve(lane dispatch.Lane, maxInFlight int) (string, bool) {
+	return h.dispatcher.Reserve(lane, maxInFlight)
+}
+func (h handover) Waiting(lanes []dispatch.Lane) { h.dispatcher.Waiting(lanes) }
+func (h handover) Take(deliveries []dispatch.Leased, committed bool) {
+	h.dispatcher.Take(deliveries, committed)
+}
+
+func (h handover) Room(owner tenant.ID) int {
+	room := h.dispatcher.Room(owner)
+	if room == 0 {
+		h.world.counts.NoRoom++
+	}
+	return room
 }
 
 // boot begins the loops once the incarnation is registered.
@@ -284,8 +304,10 @@ func (p *process) attemptStarted() {
 func (p *process) wait(l dispatch.Leased) {
 	w := p.world
 	until := w.now.Add(time.Duration(w.order.IntN(800)) * time.Millisecond)
+	p.waiting++
 	w.begin(p, p.name+"/wait", func(a *activity) {
-		if a.sleep(until, nil); p.stopping || p.dispatcher.Outdated(l) {
+		a.sleep(until, nil)
+		if p.waiting--; p.stopping || p.dispatcher.Outdated(l) {
 			w.counts.PutBack++
 			p.dispatcher.PutBack(l)
 			return
@@ -346,7 +368,7 @@ func (p *process) shutDown() {
 		for _, l := range p.loops {
 			l.due = w.now
 		}
-		for p.out > 0 || slices.ContainsFunc(p.loops, func(l *activity) bool { return !l.over }) {
+		for p.out+p.waiting > 0 || slices.ContainsFunc(p.loops, func(l *activity) bool { return !l.over }) {
 			a.sleep(w.now.Add(time.Millisecond), nil)
 		}
 		_, err := p.dispatcher.Step(context.Background())

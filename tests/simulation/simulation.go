@@ -24,8 +24,8 @@ type Result struct {
 
 // Counts says how much happened.
 type Counts struct {
-	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Poisoned, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack int
-	Simulated                                                                                                                               time.Duration
+	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Poisoned, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom int
+	Simulated                                                                                                                                       time.Duration
 }
 
 // Add sums up runs.
@@ -45,12 +45,13 @@ func (c *Counts) Add(other Counts) {
 	c.Announced += other.Announced
 	c.Rerendered += other.Rerendered
 	c.PutBack += other.PutBack
+	c.NoRoom += other.NoRoom
 	c.Simulated += other.Simulated
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late",
-		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.Poisoned, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack)
+	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts",
+		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.Poisoned, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack, c.NoRoom)
 }
 
 // Violation is an invariant that did not hold.

@@ -129,7 +129,11 @@ func (w *world) emit(a *activity) {
 		}
 		owner := w.anyTenant()
 		var batch []event.Event
-		for range 1 + w.people.IntN(3) {
+		many := 1 + w.people.IntN(3)
+		if w.people.IntN(12) == 0 { // an import
+			many = 10 + w.people.IntN(20)
+		}
+		for range many {
 			types := event.Types()
 			e := event.Sample(types[w.people.IntN(len(types))], owner)
 			w.counts.Events++
