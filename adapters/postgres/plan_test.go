@@ -107,7 +107,7 @@ func hot() map[string]struct {
 		tenants[i], subs[i], ones[i], small[i], statuses[i] = fmt.Sprintf("t%d", i), fmt.Sprintf("sub_%026d", i), 1, int32(i+1), "retrying"
 		ids[i] = fmt.Sprintf("dlv_%026d", i+100)
 	}
-	save := []any{tenants, subs, ids, ones, leases, statuses, ones, small, small, small, ones, due, small}
+	save := []any{tenants, subs, ids, ones, leases, statuses, ones, small, small, small, ones, due, small, ids}
 	list := func(f queries.DeliveryFilter) query {
 		f.Tenant, f.Limit = "t7", 50
 		sql, args := listDeliveries(f)
@@ -143,7 +143,7 @@ func hot() map[string]struct {
 		"save: move":              {moveOpen, save, false},
 		"save: close":             {closeOpen, save, false},
 		"save: reopen":            {reopenClosed, save, false},
-		"give back":               {giveBack, []any{tenants, subs, ids, "inc_9"}, false},
+		"give back":               {giveBack, []any{tenants, subs, ids, ids, "inc_9"}, false},
 		"note circuits":           {noteCircuits, []any{tenants, subs, "inc_9", ones, due, small}, false},
 		"drop circuits":           {dropCircuits, []any{tenants, subs, "inc_9"}, false},
 		"find circuits":           {findCircuits, []any{"t7", subs, int64(5)}, true},

@@ -68,6 +68,46 @@ func TestAnOldSnapshotLengthensNoSearch(t *testing.T) {
 	}
 }
 
+// TestAnOldSnapshotLengthensNoClose has so many deliveries delivered that the index of events has less height than the others.
+func TestAnOldSnapshotLengthensNoClose(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	run := func(sql string, args ...any) {
+		t.Helper()
+		if _, err := db.pool.Exec(t.Context(), sql, args...); err != nil {
+			t.Fatalf("%.60s: %v", sql, err)
+		}
+	}
+	backup, err := db.pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = backup.Rollback(t.Context()) }()
+	if _, err := backup.Exec(t.Context(), `SELECT count(*) FROM open_deliveries`); err != nil {
+		t.Fatal(err)
+	}
+	run(ofLane, "sub_1", 1, 4*longAfter)
+	run(`DELETE FROM open_deliveries`)
+	if left := db.vacuum(t.Context()); left < 4*longAfter {
+		t.Errorf("a vacuum beside the backup left %d dead rows", left)
+	}
+	run(ofLane, "sub_1", 4*longAfter+1, 4*longAfter+1)
+	var id, event string
+	if err := db.pool.QueryRow(t.Context(), `SELECT delivery_id, event_id FROM open_deliveries`).Scan(&id, &event); err != nil {
+		t.Fatal(err)
+	}
+	const few = 120 // blocks; what was delivered has some thousands
+	got := blocks(t, db, closeOpen, []string{"acme"}, []string{"sub_1"}, []string{id}, []int64{1}, []string{""}, []string{"delivered"}, []int64{2},
+		[]int32{1}, []int32{0}, []int32{0}, []int64{9}, []*int64{nil}, []int32{0}, []string{event})
+	if got > few {
+		t.Errorf("to close a delivery, %d blocks were read", got)
+	}
+	var left int
+	if err := db.pool.QueryRow(t.Context(), `SELECT count(*) FROM open_deliveries`).Scan(&left); err != nil || left > 0 {
+		t.Errorf("%d deliveries are open still: %v", left, err)
+	}
+}
+
 func blocksOfWalk(t *testing.T, db *DB, h *heads) (n int) {
 	t.Helper()
 	b := &pgx.Batch{}
