@@ -176,11 +176,11 @@ const (
 // overload bounds the deliveries that are not finished, unless that is 0.
 func overload(bound func() int, length time.Duration, env ...string) func(*testing.T, kind) string {
 	return func(t *testing.T, k kind) string {
-		maxOpen := bound()
+		maxOpen, settings := bound(), slices.Clone(env) // env is that of all databases' runs
 		if maxOpen > 0 {
-			env = append(slices.Clone(env), fmt.Sprintf("ORDINAVO_MAX_OPEN=%d", maxOpen))
+			settings = append(settings, fmt.Sprintf("ORDINAVO_MAX_OPEN=%d", maxOpen))
 		}
-		s := open(t, fresh(t, k), nil, env...).prepare()
+		s := open(t, fresh(t, k), nil, settings...).prepare()
 		s.receiver.tally = map[string]int{}
 		f := &flood{site: s}
 		usual := f.throughput()
