@@ -20,16 +20,14 @@ const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
 // Each statement moves a whole batch. The lease and the version fence every row of it: whoever lost a delivery to
 // somebody else changes nothing, and its place is not returned.
 const (
-	savedRows = `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::int[], $10::int[], $11::bigint[], $12::bigint[], $13::int[], $14::text[])
-  AS s (tenant_id, subscription_id, delivery_id, expected, lease, status, version, attempts, failures, abandonments, updated_at, due_at, place, event_id)`
+	savedRows = `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::int[], $10::int[], $11::bigint[], $12::bigint[], $13::int[])
+  AS s (tenant_id, subscription_id, delivery_id, expected, lease, status, version, attempts, failures, abandonments, updated_at, due_at, place)`
 
-	// sameDelivery names all columns of the indexes that begin with the tenant, so that each is as good as the key. An index of
-	// which one is left out reads all of a tenant's rows, and costs no more for a planner that takes the table for empty. Nor
-	// does it to read a whole index, for its order, and to look at each of its rows for every one that is sought: but no order
-	// helps to find a member of an array. The index of (tenant, event) is the smallest, so of less height at times, and then
-	// the cheapest by the tenant alone: with a snapshot held open each close walked over all that the tenant had had in the queue since.
-	sameDelivery = `o.tenant_id = ANY(ARRAY[s.tenant_id]) AND o.subscription_id = s.subscription_id
-  AND o.delivery_id = s.delivery_id AND o.event_id = s.event_id`
+	// sameDelivery names the subscription too, so that of closed deliveries the index that has it is as good as the key: without it
+	// all of a tenant's rows would be read, which costs no more for a planner that takes the table for empty. Nor does it to read
+	// a whole index, for its order, and to look at each of its rows for every one that is sought: but no order helps to find a
+	// member of an array.
+	sameDelivery = `o.tenant_id = ANY(ARRAY[s.tenant_id]) AND o.subscription_id = s.subscription_id AND o.delivery_id = s.delivery_id`
 
 	fencedOpen = sameDelivery + ` AND o.version = s.expected AND coalesce(o.lease, '') = s.lease`
 
@@ -61,7 +59,7 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
 
 // savedBatch gathers what one statement saves, column by column.
 type savedBatch struct {
-	tenants, subscriptions, ids, events     []string
+	tenants, subscriptions, ids             []string
 	leases, statuses                        []string
 	expected, versions, updated             []int64
 	due                                     []*int64
@@ -71,7 +69,6 @@ type savedBatch struct {
 func (b *savedBatch) add(place int, d dispatch.Saved) {
 	b.tenants, b.subscriptions = append(b.tenants, string(d.Before.Tenant)), append(b.subscriptions, d.Before.SubscriptionID)
 	b.ids, b.leases = append(b.ids, d.Before.ID), append(b.leases, d.Lease)
-	b.events = append(b.events, d.Before.EventID)
 	b.expected, b.place = append(b.expected, d.Before.Version), append(b.place, int32(place))
 	b.statuses, b.versions = append(b.statuses, string(d.After.Status)), append(b.versions, d.After.Version)
 	b.attempts, b.failures = append(b.attempts, int32(d.After.Attempts)), append(b.failures, int32(d.After.Failures))
@@ -83,7 +80,7 @@ func (b *savedBatch) queue(to *pgx.Batch, sql string, done []bool) {
 	if len(b.ids) == 0 {
 		return
 	}
-	to.Queue(sql, b.tenants, b.subscriptions, b.ids, b.expected, b.leases, b.statuses, b.versions, b.attempts, b.failures, b.abandonments, b.updated, b.due, b.place, b.events).
+	to.Queue(sql, b.tenants, b.subscriptions, b.ids, b.expected, b.leases, b.statuses, b.versions, b.attempts, b.failures, b.abandonments, b.updated, b.due, b.place).
 		Query(func(rows pgx.Rows) error {
 			for rows.Next() {
 				var place int32

@@ -30,8 +30,8 @@ WITH lanes AS MATERIALIZED (
     JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
     WHERE ` + leasable + `
 ), picked AS (
-    SELECT o.tenant_id, l.subscription_id, o.delivery_id, o.event_id FROM lanes l CROSS JOIN LATERAL (
-        SELECT tenant_id, delivery_id, event_id FROM open_deliveries d
+    SELECT o.tenant_id, l.subscription_id, o.delivery_id FROM lanes l CROSS JOIN LATERAL (
+        SELECT tenant_id, delivery_id FROM open_deliveries d
         WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id AND d.due_at >= l.head
         ORDER BY d.due_at, d.delivery_id LIMIT l.allowed FOR UPDATE SKIP LOCKED) o
     WHERE o.tenant_id = l.tenant_id
@@ -219,9 +219,8 @@ func eachRow(rows pgx.Rows, scan func() error) error {
 	return rows.Err()
 }
 
-const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[], $3::text[], $4::text[])
-  AS s (tenant_id, subscription_id, delivery_id, event_id)
-WHERE ` + sameDelivery + ` AND o.lease = $5`
+const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[], $3::text[]) AS s (tenant_id, subscription_id, delivery_id)
+WHERE ` + sameDelivery + ` AND o.lease = $4`
 
 // GiveBack ends leases of deliveries that were not attempted.
 func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {
@@ -229,12 +228,12 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 		return nil
 	}
 	s.heads.givenBack(leased) // not with the commit: the lease of the same turn searches from there
-	tenants, subscriptions, ids, events := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased))
+	tenants, subscriptions, ids := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased))
 	for i, l := range leased {
-		tenants[i], subscriptions[i], ids[i], events[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID, l.Delivery.EventID
+		tenants[i], subscriptions[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, giveBack, tenants, subscriptions, ids, events, lease); err != nil {
+		if _, err := tx.Exec(ctx, giveBack, tenants, subscriptions, ids, lease); err != nil {
 			return fmt.Errorf("give %d leases back: %w", len(leased), err)
 		}
 		tx.QueueChanged()

@@ -22,7 +22,7 @@ const maxFallen = 500
 // makeReady takes what is due out of what waits. What another process is making ready right now is skipped.
 const makeReady = `
 UPDATE open_deliveries o SET waiting = false
-FROM (SELECT tenant_id, subscription_id, delivery_id, event_id FROM open_deliveries WHERE waiting AND due_at <= $1
+FROM (SELECT tenant_id, subscription_id, delivery_id FROM open_deliveries WHERE waiting AND due_at <= $1
       ORDER BY due_at, delivery_id LIMIT $2 FOR UPDATE SKIP LOCKED) s
 WHERE ` + sameDelivery + `
 RETURNING o.tenant_id, o.subscription_id, o.due_at`

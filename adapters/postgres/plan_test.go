@@ -88,18 +88,15 @@ SELECT ` + aTenant + `, ` + aLane + ` || n, 'inc_' || n % 7, n, 1 FROM ` + numbe
 LOOP EXECUTE 'ANALYZE ' || t; END LOOP; END $$`,
 }
 
-// hot is every query that runs for each batch, lease or page, with arguments as they are in life.
-func hot() map[string]struct {
+type hotQuery struct {
 	sql  string
 	args []any
 	// sorts allows a sort of what the query was given, or of a page: never of what a table has.
 	sorts bool
-} {
-	type query = struct {
-		sql   string
-		args  []any
-		sorts bool
-	}
+}
+
+// hot is every query that runs for each batch, lease or page, with arguments as they are in life.
+func hot() map[string]hotQuery {
 	tenants, ids, subs := make([]string, 100), make([]string, 100), make([]string, 100)
 	ones, statuses, leases, due := make([]int64, 100), make([]string, 100), make([]string, 100), make([]*int64, 100)
 	small := make([]int32, 100)
@@ -107,18 +104,18 @@ func hot() map[string]struct {
 		tenants[i], subs[i], ones[i], small[i], statuses[i] = fmt.Sprintf("t%d", i), fmt.Sprintf("sub_%026d", i), 1, int32(i+1), "retrying"
 		ids[i] = fmt.Sprintf("dlv_%026d", i+100)
 	}
-	save := []any{tenants, subs, ids, ones, leases, statuses, ones, small, small, small, ones, due, small, ids}
-	list := func(f queries.DeliveryFilter) query {
+	save := []any{tenants, subs, ids, ones, leases, statuses, ones, small, small, small, ones, due, small}
+	list := func(f queries.DeliveryFilter) hotQuery {
 		f.Tenant, f.Limit = "t7", 50
 		sql, args := listDeliveries(f)
-		return query{sql, args, true}
+		return hotQuery{sql, args, true}
 	}
-	walk := func(f job.Filter) query {
+	walk := func(f job.Filter) hotQuery {
 		sql, args := walkDeliveries(jobs.Walk{Tenant: "t7", Filter: f, After: ids[1], UpTo: "dlv_~", Limit: 250})
-		return query{sql, args, true}
+		return hotQuery{sql, args, true}
 	}
 	asideSQL, asideArgs := listEvents(queries.EventFilter{Tenant: "t7", SetAside: true, Before: 1 << 40, Limit: 50})
-	return map[string]query{
+	return map[string]hotQuery{
 		"make ready":              {makeReady, []any{int64(rowsFilled / 2), maxFallen}, false},
 		"due next":                {nextDue, nil, false},
 		"ready lanes":             {readyLanes, []any{"", afterAll, 256}, false},
@@ -143,7 +140,7 @@ func hot() map[string]struct {
 		"save: move":              {moveOpen, save, false},
 		"save: close":             {closeOpen, save, false},
 		"save: reopen":            {reopenClosed, save, false},
-		"give back":               {giveBack, []any{tenants, subs, ids, ids, "inc_9"}, false},
+		"give back":               {giveBack, []any{tenants, subs, ids, "inc_9"}, false},
 		"note circuits":           {noteCircuits, []any{tenants, subs, "inc_9", ones, due, small}, false},
 		"drop circuits":           {dropCircuits, []any{tenants, subs, "inc_9"}, false},
 		"find circuits":           {findCircuits, []any{"t7", subs, int64(5)}, true},
@@ -165,6 +162,7 @@ func hot() map[string]struct {
 		"kept back":               {countKept, []any{"t7", subs[7], int64(1), int64(9)}, false},
 		"subscription changes":    {subscriptionChanges, []any{"subscriptions", int64(500_000), int64(600_000), 1000}, false},
 		"swept: due":              {sweptDue, []any{"t0", subs[0], []string{"pending", "retrying"}, 500}, false},
+		"swept: any":              {sweptAny, []any{"t0", subs[0], []string{"pending", "parked"}, 500}, false},
 		"swept: parked":           {sweptParked, []any{"t0", subs[0], []string{"parked"}, 500}, false},
 		"customers":               {findCustomers, []any{tenants, ones}, false},
 		"external IDs":            {findExternalIDs, []any{tenants, tenants, tenants, ones}, false},

@@ -102,7 +102,7 @@ func (n node) trouble(maySort bool, columns map[string][]string) (found []string
 func (n node) skipped(columns []string) (found []string) {
 	gap := ""
 	for _, column := range columns {
-		switch used := strings.Contains(n.Condition, "("+column+" "); {
+		switch used := column == "expr" || strings.Contains(n.Condition, "("+column+" "); { // an expression is an index by itself
 		case !used && gap == "":
 			gap = column
 		case used && gap != "":

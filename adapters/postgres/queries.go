@@ -1,8 +1,8 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,16 +25,16 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	w := where{args: []any{f.Limit}}
 	w.add(true, "tenant_id = $%d", f.Tenant)
-	w.add(f.SubscriptionID != "", "subscription_id = $%d", f.SubscriptionID)
+	w.add(true, "delivery_id < $%d", cmp.Or(f.Before, "~")) // behind every ID
 	w.add(f.EventID != "", "event_id = $%d", f.EventID)
+	w.add(f.SubscriptionID != "", "subscription_id = $%d", f.SubscriptionID)
 	w.add(f.EventType != "", "event_type = $%d", f.EventType)
 	w.add(!f.Since.IsZero(), "created_at >= $%d", stamp(f.Since))
 	w.add(!f.Until.IsZero(), "created_at < $%d", stamp(f.Until))
-	w.add(f.Before != "", "delivery_id < $%d", f.Before)
 	w.add(f.Status != "" && f.Status != delivery.StatusDelivering, "status = $%d", f.Status)
 	var parts []string
 	if !f.Status.IsTerminal() {
-		open := slices.Clone(w.conditions)
+		from, open, order := openPage{event: f.EventID, subscription: f.SubscriptionID, named: "$4", after: "''", upTo: "$3"}.of(w.conditions)
 		switch f.Status {
 		case "":
 		case delivery.StatusDelivering:
@@ -42,7 +42,7 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 		default:
 			open = append(open, "lease IS NULL")
 		}
-		parts = append(parts, `(SELECT `+openColumns+` FROM open_deliveries WHERE `+strings.Join(open, " AND ")+` ORDER BY delivery_id DESC LIMIT $1)`)
+		parts = append(parts, `(SELECT `+openColumns+` FROM `+from+` WHERE `+strings.Join(open, " AND ")+` ORDER BY `+order+` DESC LIMIT $1)`)
 	}
 	if f.Status == "" || f.Status.IsTerminal() {
 		parts = append(parts, `(SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE `+w.String()+` ORDER BY delivery_id DESC LIMIT $1)`)
@@ -159,7 +159,7 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([
 }
 
 var deliveriesOf = `SELECT d.* FROM unnest($2::text[]) AS k (id) CROSS JOIN LATERAL (
-    SELECT * FROM (SELECT ` + openColumns + ` FROM open_deliveries WHERE tenant_id = $1 AND event_id = k.id
+    SELECT * FROM (SELECT ` + openColumns + ` FROM ` + openOfEvent("$1", "k.id") + `
         UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND event_id = k.id) AS u
     ORDER BY 2 LIMIT $3) AS d`
 

@@ -29,18 +29,6 @@ const (
     DELETE FROM records r USING old WHERE r.week = 0 AND r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
 ) DELETE FROM closed_deliveries WHERE week = 0 AND tenant_id = $1 AND delivery_id = ANY (ARRAY(SELECT delivery_id FROM old))`
 
-	// oldEvents are those that were kept beyond their week, or were accepted before there were weeks.
-	oldEvents = `WITH old AS (
-    SELECT event_id FROM events e WHERE week = 0 AND tenant_id = $1 AND sequence < $2 AND accepted_at < $3
-    AND NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
-    AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
-    ORDER BY sequence LIMIT $4
-), rendered AS (
-    DELETE FROM bodies WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
-), gated AS (
-    DELETE FROM gated_events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
-) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
-
 	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
 	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`
 
@@ -48,6 +36,18 @@ const (
 	oldRecords = `DELETE FROM records WHERE week = 0 AND (topic, position) IN (
     SELECT topic, position FROM records WHERE week = 0 AND topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
 )
+
+// oldEvents are those that were kept beyond their week, or were accepted before there were weeks.
+var oldEvents = `WITH old AS (
+    SELECT event_id FROM events e WHERE week = 0 AND tenant_id = $1 AND sequence < $2 AND accepted_at < $3
+    AND NOT EXISTS (SELECT 1 FROM ` + openOfEvent("e.tenant_id", "e.event_id") + `)
+    AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
+    ORDER BY sequence LIMIT $4
+), rendered AS (
+    DELETE FROM bodies WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
+), gated AS (
+    DELETE FROM gated_events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
+) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
 
 // Purge deletes what is old; see retention.Store. Of several processes one at a time does.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {

@@ -244,15 +244,16 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 }
 
 const (
-	// Like takeReady they search a lane by its subscription alone, and then look whether it is the tenant's.
+	// Like takeReady they search a lane by its subscription alone, and then look whether it is the tenant's; of all rows by its key.
 	sweptRows = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
 WHERE subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
 	sweptDue = `SELECT * FROM ((` + sweptRows + ` AND due_at IS NOT NULL AND NOT waiting ORDER BY due_at, delivery_id LIMIT $4)
 UNION ALL (` + sweptRows + ` AND waiting ORDER BY delivery_id LIMIT $4)) AS d WHERE tenant_id = $1 LIMIT $4`
 	sweptParked = `SELECT * FROM (` + sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
-	sweptAny    = `SELECT * FROM (` + sweptRows + ` AND tenant_id = $1 ORDER BY delivery_id LIMIT $4) AS d`
 	countHeld   = `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = $1 AND subscription_id = $2`
 )
+
+var sweptAny = sweptRows + ` AND ` + openOfLane("$1", "$2", "''", "'~'") + ` ORDER BY ` + inLane + ` LIMIT $4`
 
 // sweptBy keeps a sweep from walking, with each batch, over all that its earlier batches moved: what they
 // parked is no longer due, and what they released no longer parked.

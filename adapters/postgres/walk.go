@@ -37,19 +37,20 @@ func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 	all.add(w.Filter.EventID != "", "event_id = $%d", w.Filter.EventID)
 	all.add(w.Filter.EventID == "" && w.Filter.SubscriptionID != "" && (open || !byStatus), "subscription_id = $%d", w.Filter.SubscriptionID)
 	var parts []string
-	part := func(from string, conditions []string) {
-		parts = append(parts, `(SELECT `+from+` WHERE `+strings.Join(conditions, " AND ")+` ORDER BY delivery_id LIMIT $1)`)
+	part := func(from string, conditions []string, order string) {
+		parts = append(parts, `(SELECT `+from+` WHERE `+strings.Join(conditions, " AND ")+` ORDER BY `+order+` LIMIT $1)`)
 	}
 	if open {
-		part(openColumns+` FROM open_deliveries`, all.conditions)
+		from, conditions, order := openPage{event: w.Filter.EventID, subscription: w.Filter.SubscriptionID, named: "$5", after: "$3", upTo: "$4"}.of(all.conditions)
+		part(openColumns+` FROM `+from, conditions, order)
 	}
 	switch {
 	case byStatus:
 		for _, status := range closed {
-			part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, append(slices.Clone(rare), "status = '"+string(status)+"'"))
+			part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, append(slices.Clone(rare), "status = '"+string(status)+"'"), "delivery_id")
 		}
 	case len(closed) > 0:
-		part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, all.conditions)
+		part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, all.conditions, "delivery_id")
 	}
 	if len(parts) == 0 {
 		return "", nil
@@ -57,8 +58,8 @@ func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") AS d ORDER BY 2 LIMIT $1", all.args
 }
 
-const newestDeliveries = `SELECT k.event_id, greatest(
-    (SELECT max(d.delivery_id) FROM open_deliveries d WHERE d.tenant_id = $1 AND d.event_id = k.event_id AND d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5),
+var newestDeliveries = `SELECT k.event_id, greatest(
+    (SELECT max(d.delivery_id) FROM ` + openOfEvent("$1", "k.event_id") + ` WHERE d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5),
     (SELECT max(d.delivery_id) FROM closed_deliveries d WHERE d.tenant_id = $1 AND d.event_id = k.event_id AND d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5))
 FROM unnest($4::text[]) AS k (event_id)`
 
