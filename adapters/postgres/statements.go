@@ -23,6 +23,7 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 	if direct(ctx, conn) == nil {
 		config.DefaultQueryExecMode, config.StatementCacheCapacity = pgx.QueryExecModeCacheStatement, maxStatements
 		maps.Copy(config.RuntimeParams, byIndex)
+		config.RuntimeParams["plan_cache_mode"] = keptPlans
 	}
 	return nil
 }
@@ -30,6 +31,10 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 // byIndex has the planner search by index whatever it takes the sizes of tables for: a plan that reads the whole of an empty one
 // does so until it is made anew, though thousands of rows come in a second. It would also have what it thinks dear compiled.
 var byIndex = map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+
+// keptPlans has each statement planned once and not for every call. Left to the server, what reads tables kept by the week is
+// planned with each, since a plan for one week looks cheaper, which it would be for less than the planning takes.
+const keptPlans = "force_generic_plan"
 
 // plans is how long those of a connection are kept. A plan is made for the sizes that tables have then, and nobody
 // tells a connection that they have grown: planned for an empty table, it would go on reading the whole of it.

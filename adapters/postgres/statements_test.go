@@ -40,6 +40,25 @@ func TestStatementsAreKept(t *testing.T) {
 	}
 }
 
+// TestPlansAreMadeOnce has one statement run often of which a plan for the week looks cheaper than one for all.
+func TestPlansAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	var kept, custom int
+	err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+		for range 10 {
+			if err := tx.query(ctx, func(pgx.Rows) error { return nil }, knownEvents, []string{"t"}, []string{"evt_1"}, weekOf(time.Now())); err != nil {
+				return err
+			}
+		}
+		return tx.query(ctx, func(r pgx.Rows) error { return r.Scan(&kept, &custom) },
+			`SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE statement = $1`, knownEvents)
+	})
+	if err != nil || kept != 10 || custom != 0 {
+		t.Errorf("%d calls by the plan that is kept, %d were planned, %v", kept, custom, err)
+	}
+}
+
 // TestPlansAge follows for how long plans are kept: a second at first, then ever longer, and in a new week as at first.
 func TestPlansAge(t *testing.T) {
 	t.Parallel()
