@@ -24,11 +24,14 @@ type client struct {
 type connection struct {
 	net.Conn
 	answers *bufio.Reader
+	used    time.Time
 }
 
 const (
 	platformKey = "ord_live_bench_00000000000000000000000000"
 	callTimeout = 60 * time.Second
+	// maxIdle is less than the minute after which the service closes a connection on which nothing is asked.
+	maxIdle = 30 * time.Second
 )
 
 func (c *client) post(ctx context.Context, path, tenant, contentType string, body []byte) error {
@@ -42,24 +45,37 @@ func (c *client) post(ctx context.Context, path, tenant, contentType string, bod
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	conn.used = time.Now()
 	c.idle = append(c.idle, conn)
 	return nil
 }
 
 func (c *client) take(ctx context.Context) (*connection, error) {
-	c.mu.Lock()
-	if n := len(c.idle); n > 0 {
-		conn := c.idle[n-1]
-		c.idle = c.idle[:n-1]
-		c.mu.Unlock()
+	if conn := c.takeIdle(); conn != nil {
 		return conn, nil
 	}
-	c.mu.Unlock()
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.address)
 	if err != nil {
 		return nil, err
 	}
-	return &connection{conn, bufio.NewReader(conn)}, nil
+	return &connection{Conn: conn, answers: bufio.NewReader(conn)}, nil
+}
+
+// takeIdle is the one that was used last. When that was long ago, all of them are closed.
+func (c *client) takeIdle() *connection {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(c.idle) - 1
+	if n < 0 {
+		return nil
+	}
+	if time.Since(c.idle[n].used) > maxIdle {
+		c.closeIdle()
+		return nil
+	}
+	conn := c.idle[n]
+	c.idle = c.idle[:n]
+	return conn
 }
 
 func (c *connection) call(path, tenant, contentType string, body []byte) error {
@@ -85,6 +101,10 @@ func (c *connection) call(path, tenant, contentType string, body []byte) error {
 func (c *client) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.closeIdle()
+}
+
+func (c *client) closeIdle() {
 	for _, conn := range c.idle {
 		_ = conn.Close()
 	}
