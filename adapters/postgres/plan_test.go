@@ -126,6 +126,7 @@ func hot() map[string]hotQuery {
 		"walk: what failed":       walk(job.Filter{Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}}),
 		"walk: a subscription":    walk(job.Filter{SubscriptionID: subs[7], Statuses: delivery.Statuses()}),
 		"walk: an event":          walk(job.Filter{EventID: "evt_00000000000000000000000007", Statuses: delivery.Statuses()}),
+		"a delivery":              {selectDelivery, []any{"t7", ids[7]}, false},
 		"newest deliveries":       {newestDeliveries, []any{"t7", subs[7], "dlv_~", ids, int64(rowsFilled)}, false},
 		"bodies of events":        {eventBodies, []any{"t7", ids}, true},
 		"next job":                {nextJob, []any{int64(1000)}, true},
@@ -206,7 +207,7 @@ func hot() map[string]hotQuery {
 
 // seldom is what is not run for each batch, but by retention, by people, when a receiver recovers, and around the beginning of a
 // week: the planner may take a table of few rows by another index.
-var seldom = []string{"purge: deliveries", "weeks: what stays", "weeks: what is lost", "reconciliation", "drop circuits", "accepted beside"}
+var seldom = []string{"a delivery", "purge: deliveries", "weeks: what stays", "weeks: what is lost", "reconciliation", "drop circuits", "accepted beside"}
 
 // TestPlans asks PostgreSQL how it runs each hot query over a million rows.
 func TestPlans(t *testing.T) {

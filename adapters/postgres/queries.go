@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,13 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	w.add(f.Status != "" && f.Status != delivery.StatusDelivering, "status = $%d", f.Status)
 	var parts []string
 	if !f.Status.IsTerminal() {
-		from, open, order := openPage{event: f.EventID, subscription: f.SubscriptionID, named: "$4", after: "''", upTo: "$3"}.of(w.conditions)
+		from, open, order := "open_deliveries", slices.Clone(w.conditions), "delivery_id"
+		switch lane := laneStart("$2", "$4"); {
+		case f.EventID != "":
+			from = openOfEvent("$2", "$4")
+		case f.SubscriptionID != "":
+			open, order = slices.Concat([]string{laneKey + " > " + lane, laneKey + " < " + lane + " || $3"}, w.conditions[2:]), laneKey
+		}
 		switch f.Status {
 		case "":
 		case delivery.StatusDelivering:
@@ -64,10 +71,12 @@ func listed() func(pgx.Rows) (delivery.Delivery, error) {
 	}
 }
 
+var selectDelivery = `SELECT ` + openColumns + ` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
+UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id = $2`
+
 // Delivery finds one delivery, open or closed.
 func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
-	d, err := one(ctx, s.db.forUsers(ctx), listed(), `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = $1 AND delivery_id = $2
-		UNION ALL SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id = $2`, owner, id)
+	d, err := one(ctx, s.db.forUsers(ctx), listed(), selectDelivery, owner, id)
 	return d, notFound(err, "delivery")
 }
 

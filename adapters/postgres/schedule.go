@@ -253,7 +253,7 @@ UNION ALL (` + sweptRows + ` AND waiting ORDER BY delivery_id LIMIT $4)) AS d WH
 	countHeld   = `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = $1 AND subscription_id = $2`
 )
 
-var sweptAny = sweptRows + ` AND ` + openOfLane("$1", "$2", "''", "'~'") + ` ORDER BY ` + inLane + ` LIMIT $4`
+var sweptAny = sweptRows + ` AND ` + laneKey + ` > ` + laneStart("$1", "$2") + ` AND ` + laneKey + ` < ` + laneStart("$1", "$2") + ` || '~' ORDER BY ` + laneKey + ` LIMIT $4`
 
 // sweptBy keeps a sweep from walking, with each batch, over all that its earlier batches moved: what they
 // parked is no longer due, and what they released no longer parked.

@@ -33,7 +33,7 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 var byIndex = map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
 
 // keptPlans has each statement planned once and not for every call. Left to the server, what reads tables kept by the week is
-// planned with each, since a plan for one week looks cheaper, which it would be for less than the planning takes.
+// planned with each, since a plan for one week looks cheaper.
 const keptPlans = "force_generic_plan"
 
 // plans is how long those of a connection are kept. A plan is made for the sizes that tables have then, and nobody

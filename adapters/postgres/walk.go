@@ -41,7 +41,13 @@ func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 		parts = append(parts, `(SELECT `+from+` WHERE `+strings.Join(conditions, " AND ")+` ORDER BY `+order+` LIMIT $1)`)
 	}
 	if open {
-		from, conditions, order := openPage{event: w.Filter.EventID, subscription: w.Filter.SubscriptionID, named: "$5", after: "$3", upTo: "$4"}.of(all.conditions)
+		from, conditions, order := "open_deliveries", all.conditions, "delivery_id"
+		switch lane := laneStart("$2", "$5"); {
+		case w.Filter.EventID != "":
+			from = openOfEvent("$2", "$5")
+		case w.Filter.SubscriptionID != "":
+			conditions, order = slices.Concat([]string{laneKey + " > " + lane + " || $3", laneKey + " <= " + lane + " || $4"}, all.conditions[3:]), laneKey
+		}
 		part(openColumns+` FROM `+from, conditions, order)
 	}
 	switch {
