@@ -102,7 +102,7 @@ func filterDeliveries(w *world) {
 // everyFilter is each condition with each other.
 func everyFilter(all []delivery.Delivery) (filters []queries.DeliveryFilter) {
 	for _, status := range append([]delivery.Status{""}, delivery.Statuses()...) {
-		for bits := range 1 << 7 {
+		for bits := range 1 << 8 {
 			set := func(i int) bool { return bits>>i&1 == 1 }
 			f := queries.DeliveryFilter{Tenant: acme, Status: status, Limit: 100}
 			if set(0) {
@@ -119,6 +119,9 @@ func everyFilter(all []delivery.Delivery) (filters []queries.DeliveryFilter) {
 			}
 			if set(4) {
 				f.Before = all[20].ID
+			}
+			if set(7) {
+				f.Before = all[16].ID // which is open, and of that subscription
 			}
 			if set(5) {
 				f.Limit = 2
