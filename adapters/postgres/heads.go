@@ -11,140 +11,157 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-// A lane is searched from its beginning so often, at least so far apart, and for no more than this part of the time.
+// What has a head is searched from its beginning so often, at least so far apart, and for no more than this part of the time.
 const (
 	searchPause = 100 * time.Millisecond
 	searchShare = 50
 )
 
-// maxHeads bounds what is remembered, of lanes that were leased from.
+// maxHeads bounds what is remembered, of what was taken from.
 const maxHeads = 50_000
 
-// disorder is how much earlier than what was leased may be due what is committed after it: transactions overlap, and clocks differ.
-const disorder = time.Second
-
-// A lane is long to walk over when so many were leased from it: as long as anybody holds an old snapshot, their entries are there
-// still. So many such lanes at most are looked at by themselves, those of which was leased last.
+// A lane is long to walk over when so many were leased from it, and what waits of a tenant when so many rows were taken: as long as
+// anybody holds an old snapshot, their entries are there still. So many of them at most are looked at by themselves, those that were
+// taken from last.
 const (
-	longAfter = 10_000
-	mostLong  = 16
+	longLane = 10_000
+	longTurn = 500
+	mostLong = 16
 )
 
-// fromTheStart is before each due time.
+// fromTheStart is before each head.
 const fromTheStart = math.MinInt64
 
-// heads is where what is ready begins in the lanes that this process leases from, so that a search need not walk over the
-// index entries of all that was leased before: as long as anybody holds an old snapshot, vacuum cannot remove them. What comes
-// to be ready before a head (given back elsewhere, or due by a clock that is behind) is found from the beginning, a little later.
-type heads struct {
-	mu    sync.Mutex
-	lanes map[dispatch.Lane]head
-	long  map[dispatch.Lane]bool
+// heads is where what is left begins in each lane, or of each tenant, that this process takes from, so that a search need not walk over
+// the index entries of all that was taken before: as long as anybody holds an old snapshot, vacuum cannot remove them. What comes
+// to be before a head by another process is found from the beginning, a little later.
+type heads[K comparable] struct {
+	longAfter int // taken
+	mu        sync.Mutex
+	of        map[K]head
+	long      map[K]bool
 }
 
-func newHeads() heads { return heads{lanes: map[dispatch.Lane]head{}, long: map[dispatch.Lane]bool{}} }
+func newHeads[K comparable](longAfter int) heads[K] {
+	return heads[K]{longAfter: longAfter, of: map[K]head{}, long: map[K]bool{}}
+}
 
 type head struct {
-	due   int64     // before which nothing was left when the lane was leased from last, in microseconds since 1970
-	until time.Time // from when on the lane is searched from its beginning
-	taken int       // by this process, since it remembers the lane
+	at    int64     // before which nothing was left when it was taken from last
+	until time.Time // from when on it is searched from its beginning
+	taken int       // by this process, since it remembers it
 }
 
 // from is where to search now, and whether that is the beginning.
-func (h head) from(now time.Time) (due int64, start bool) {
+func (h head) from(now time.Time) (at int64, start bool) {
 	if now.Before(h.until) {
-		return h.due, false
+		return h.at, false
 	}
 	return fromTheStart, true
 }
 
-// longLane is a lane that is long to walk over.
-type longLane struct {
-	dispatch.Lane
+// longHead is the head of what is long to walk over.
+type longHead[K comparable] struct {
+	of K
 	head
 }
 
-// from is where to search the lane, and whether that is its beginning.
-func (h *heads) from(lane dispatch.Lane, now time.Time) (due int64, start bool) {
+// from is where to search, and whether that is the beginning.
+func (h *heads[K]) from(key K, now time.Time) (at int64, start bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lanes[lane].from(now)
+	return h.of[key].from(now)
 }
 
-// left notes when what was left in a lane fell due first, and how many were taken from it. took is how long it was searched from its
-// beginning, 0 if it was not.
-func (h *heads) left(lane dispatch.Lane, due int64, now time.Time, took time.Duration, taken int) {
+// left notes where what was left begins, and how many were taken. took is how long it was searched from its beginning, 0 if it was not.
+func (h *heads[K]) left(key K, at int64, now time.Time, took time.Duration, taken int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	known, ok := h.lanes[lane]
-	if len(h.lanes) >= maxHeads {
-		clear(h.lanes)
+	known, ok := h.of[key]
+	if len(h.of) >= maxHeads {
+		clear(h.of)
 		clear(h.long)
 	}
-	next := head{due, known.until, known.taken + taken}
+	next := head{at, known.until, known.taken + taken}
 	if !ok || took > 0 {
 		next.until = nextSearch(now, took)
 	}
-	h.lanes[lane] = next
-	if next.taken >= longAfter {
-		h.long[lane] = true
+	h.of[key] = next
+	if next.taken >= h.longAfter {
+		h.long[key] = true
 	}
 }
 
-// searched notes that nothing was found from the lane's beginning on.
-func (h *heads) searched(lane dispatch.Lane, now time.Time, took time.Duration) {
+// searched notes that nothing was found from the beginning on.
+func (h *heads[K]) searched(key K, now time.Time, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if known, ok := h.lanes[lane]; ok {
+	if known, ok := h.of[key]; ok {
 		known.until = nextSearch(now, took)
-		h.lanes[lane] = known
+		h.of[key] = known
 	}
 }
 
-// nextSearch is when a lane is searched from its beginning again.
+// nextSearch is when there is a search from the beginning again.
 func nextSearch(now time.Time, took time.Duration) time.Time {
 	return now.Add(max(searchPause, searchShare*took))
 }
 
-// longFrom lists long lanes behind a subscription, in the order of their IDs.
-func (h *heads) longFrom(after string) (list []longLane) {
+// longest lists what is long to walk over, of what is asked for, in the order of less.
+func (h *heads[K]) longest(asked func(K) bool, order func(a, b K) int) (list []longHead[K]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for lane := range h.long {
-		if lane.SubscriptionID > after {
-			list = append(list, longLane{lane, h.lanes[lane]})
+	for key := range h.long {
+		if asked(key) {
+			list = append(list, longHead[K]{key, h.of[key]})
 		}
 	}
 	if len(list) > mostLong {
-		slices.SortFunc(list, func(a, b longLane) int { return cmp.Or(b.until.Compare(a.until), a.Compare(b.Lane)) })
+		slices.SortFunc(list, func(a, b longHead[K]) int { return cmp.Or(b.until.Compare(a.until), order(a.of, b.of)) })
 		list = list[:mostLong]
 	}
-	slices.SortFunc(list, func(a, b longLane) int { return strings.Compare(a.SubscriptionID, b.SubscriptionID) })
+	slices.SortFunc(list, func(a, b longHead[K]) int { return order(a.of, b.of) })
 	return list
 }
 
-// back notes that something in the lane is ready again.
-func (h *heads) back(lane dispatch.Lane, due int64) {
+// back notes that something is there again.
+func (h *heads[K]) back(key K, at int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if known, ok := h.lanes[lane]; ok && due < known.due {
-		known.due = due
-		h.lanes[lane] = known
+	if known, ok := h.of[key]; ok && at < known.at {
+		known.at = at
+		h.of[key] = known
 	}
+}
+
+// forget has the next search begin at the beginning.
+func (h *heads[K]) forget(key K) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.of, key)
+	delete(h.long, key)
+}
+
+// laneHeads is when what is ready fell due, in microseconds since 1970. What comes to be ready before a head is given back elsewhere, or
+// due by a clock that is behind.
+type laneHeads struct{ heads[dispatch.Lane] }
+
+// disorder is how much earlier than what was leased may be due what is committed after it: transactions overlap, and clocks differ.
+const disorder = time.Second
+
+func newLaneHeads() laneHeads { return laneHeads{newHeads[dispatch.Lane](longLane)} }
+
+// longFrom lists long lanes behind a subscription, in the order of their IDs.
+func (h *laneHeads) longFrom(after string) []longHead[dispatch.Lane] {
+	return h.longest(func(lane dispatch.Lane) bool { return lane.SubscriptionID > after }, func(a, b dispatch.Lane) int {
+		return cmp.Or(strings.Compare(a.SubscriptionID, b.SubscriptionID), a.Compare(b))
+	})
 }
 
 // givenBack notes that what was leased is ready again. To search its lanes from their beginning would take longest when they are
 // given back for having been leased too slowly.
-func (h *heads) givenBack(leased []dispatch.Leased) {
+func (h *laneHeads) givenBack(leased []dispatch.Leased) {
 	for _, l := range leased {
 		h.back(l.Lane(), l.Delivery.DueAt.UnixMicro())
 	}
-}
-
-// forget lets the lane be searched from its beginning.
-func (h *heads) forget(lane dispatch.Lane) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.lanes, lane)
-	delete(h.long, lane)
 }

@@ -12,7 +12,7 @@ import (
 func TestALaneIsSearchedFromItsBeginningNowAndThen(t *testing.T) {
 	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
 	for _, c := range []struct{ took, pause time.Duration }{{time.Millisecond, searchPause}, {10 * time.Millisecond, 500 * time.Millisecond}} {
-		h := newHeads()
+		h := newLaneHeads()
 		want := func(at time.Duration, due int64, start bool) {
 			t.Helper()
 			if gotDue, gotStart := h.from(lane, now.Add(at)); gotDue != due || gotStart != start {
@@ -31,7 +31,7 @@ func TestALaneIsSearchedFromItsBeginningNowAndThen(t *testing.T) {
 // TestAnEmptiedLaneKeepsItsHead, or each lease of a lane that keeps up would walk over all that was leased since somebody's snapshot.
 func TestAnEmptiedLaneKeepsItsHead(t *testing.T) {
 	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
-	h := newHeads()
+	h := newLaneHeads()
 	l := leasing{request: dispatch.LeaseRequest{Lanes: []dispatch.Asked{{Lane: lane}}}, started: []bool{true}}
 	for _, due := range []time.Time{now.Add(-time.Minute), now, now.Add(-time.Hour)} {
 		l.taken = append(l.taken, takenDelivery{queued: queued{Delivery: delivery.Delivery{Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID, DueAt: due}}})
@@ -51,7 +51,7 @@ func TestAnEmptiedLaneKeepsItsHead(t *testing.T) {
 // from the beginning, which takes as long.
 func TestWhatIsGivenBackMovesAHead(t *testing.T) {
 	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
-	h := newHeads()
+	h := newLaneHeads()
 	h.left(lane, 9, now, time.Second, 1)
 	var leased []dispatch.Leased
 	for _, due := range []int64{8, 5, 7} {

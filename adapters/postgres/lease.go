@@ -94,7 +94,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 }
 
 // batch takes, and then looks at what is left.
-func (l *leasing) batch(h *heads, now time.Time) *pgx.Batch {
+func (l *leasing) batch(h *laneHeads, now time.Time) *pgx.Batch {
 	n := len(l.request.Lanes)
 	tenants, ids, slots, out, from := make([]string, n), make([]string, n), make([]int32, n), make([]int32, n), make([]int64, n)
 	l.started = make([]bool, n)
@@ -146,7 +146,7 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 }
 
 // moveHeads keeps what was learned of the lanes, unless it was undone.
-func (l *leasing) moveHeads(h *heads, committed bool, now time.Time) {
+func (l *leasing) moveHeads(h *laneHeads, committed bool, now time.Time) {
 	emptied, taken := map[dispatch.Lane]int64{}, map[dispatch.Lane]int{}
 	for _, t := range l.taken {
 		emptied[laneOf(t)] = max(emptied[laneOf(t)], t.DueAt.Add(-disorder).UnixMicro())

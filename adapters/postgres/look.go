@@ -94,22 +94,22 @@ type laneWalk struct {
 	empty []dispatch.Lane // those that were searched from their beginning in vain
 }
 
-func (w *laneWalk) queue(b *pgx.Batch, request dispatch.LookRequest, long []longLane) {
+func (w *laneWalk) queue(b *pgx.Batch, request dispatch.LookRequest, long []longHead[dispatch.Lane]) {
 	after := request.After
 	for _, l := range long {
-		b.Queue(readyLanes, after, l.SubscriptionID, request.Lanes).Query(w.scan)
+		b.Queue(readyLanes, after, l.of.SubscriptionID, request.Lanes).Query(w.scan)
 		from, start := l.from(w.began)
-		b.Queue(readyInLane, l.SubscriptionID, from).Query(func(rows pgx.Rows) error {
+		b.Queue(readyInLane, l.of.SubscriptionID, from).Query(func(rows pgx.Rows) error {
 			before := len(w.found)
 			if err := w.scan(rows); err != nil {
 				return err
 			}
 			if start && len(w.found) == before {
-				w.empty = append(w.empty, l.Lane)
+				w.empty = append(w.empty, l.of)
 			}
 			return nil
 		})
-		after = l.SubscriptionID
+		after = l.of.SubscriptionID
 	}
 	b.Queue(readyLanes, after, afterAll, request.Lanes).Query(w.scan)
 }
@@ -125,7 +125,7 @@ func (w *laneWalk) scan(rows pgx.Rows) error {
 
 // moveHeads has a long lane with nothing in it searched from its beginning as seldom as a lease would. Where there is something,
 // the lease that follows is to find it.
-func (w *laneWalk) moveHeads(h *heads) {
+func (w *laneWalk) moveHeads(h *laneHeads) {
 	now := time.Now()
 	for _, lane := range w.empty {
 		h.searched(lane, now, now.Sub(w.began))

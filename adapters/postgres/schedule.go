@@ -67,7 +67,12 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 				return fmt.Errorf("set event %s aside: %w", p.EventID, err)
 			}
 		}
-		tx.WhenEnded(ended)
+		tx.WhenEnded(func(committed bool) {
+			if committed {
+				s.turns.taken(plan.Taken, plan.Deferred, time.Now())
+			}
+			ended(committed)
+		})
 		return nil
 	})
 }

@@ -28,27 +28,27 @@ func TestAnOldSnapshotLengthensNoSearch(t *testing.T) {
 	t.Parallel()
 	db := openEmpty(t)
 	run := runs(t, db)
-	run(ofLane, "sub_2", 1, longAfter)
+	run(ofLane, "sub_2", 1, longLane)
 	endBackup := backUp(t, db)
 	run(`UPDATE open_deliveries SET lease = 'inc_2'`)
-	run(`DELETE FROM open_deliveries WHERE due_at <= $1`, longAfter-2)
-	if left := db.vacuum(t.Context()); left < longAfter {
+	run(`DELETE FROM open_deliveries WHERE due_at <= $1`, longLane-2)
+	if left := db.vacuum(t.Context()); left < longLane {
 		t.Errorf("a vacuum beside the backup left %d dead rows", left)
 	}
-	run(ofLane, "sub_1", longAfter+1, longAfter+1)
-	run(ofLane, "sub_2", longAfter+2, longAfter+9)
-	run(ofLane, "sub_3", longAfter+10, longAfter+10)
+	run(ofLane, "sub_1", longLane+1, longLane+1)
+	run(ofLane, "sub_2", longLane+2, longLane+9)
+	run(ofLane, "sub_3", longLane+10, longLane+10)
 	run(`INSERT INTO incarnations (incarnation, started_at, heartbeat_at) VALUES ('inc_1', 1, 1), ('inc_2', 9, 9), ('inc_3', 9, 9)`)
 
 	const few = 60 // blocks; what was leased has some 300
 	if got := blocks(t, db, orphans, int64(5), int64(8), 500); got > few {
 		t.Errorf("to look for what the dead hold, %d blocks were read", got)
 	}
-	h := newHeads()
+	h := newLaneHeads()
 	if got := blocksOfWalk(t, db, &h); got < 4*few {
 		t.Errorf("without heads the walk over the lanes reads %d blocks: the test would not see a long lane", got)
 	}
-	h.left(dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_2"}, longAfter+1, time.Now(), time.Hour, longAfter)
+	h.left(dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_2"}, longLane+1, time.Now(), time.Hour, longLane)
 	if got := blocksOfWalk(t, db, &h); got > few {
 		t.Errorf("the walk over the lanes read %d blocks", got)
 	}
@@ -76,7 +76,7 @@ func TestAnOldSnapshotLengthensNoHotQuery(t *testing.T) {
 				before[name] = blocks(t, db, q.sql, q.args...)
 			}
 			fill := strings.NewReplacer(`'acme'`, `'t7'`, `'evt_'`, `'evt_`+zeros+`'`).Replace(ofLane)
-			const dead, subscription = 4 * longAfter, "sub_00000000000000000000000007"
+			const dead, subscription = 4 * longLane, "sub_00000000000000000000000007"
 			backUp(t, db)
 			run(fill, subscription, 1, dead)
 			run(`DELETE FROM open_deliveries`)
@@ -122,7 +122,7 @@ func backUp(t *testing.T, db *DB) (end func()) {
 	return end
 }
 
-func blocksOfWalk(t *testing.T, db *DB, h *heads) (n int) {
+func blocksOfWalk(t *testing.T, db *DB, h *laneHeads) (n int) {
 	t.Helper()
 	b := &pgx.Batch{}
 	w := laneWalk{began: time.Now()}
@@ -178,7 +178,7 @@ func TestTheWalkFindsLongLanesInTheirPlaces(t *testing.T) {
 		s := NewStore(db, nil)
 		for n, id := range ids {
 			if random.IntN(2) == 0 {
-				s.heads.left(dispatch.Lane{Tenant: "acme", SubscriptionID: id}, int64(n-random.IntN(2)), now, time.Duration(random.IntN(2))*time.Hour, random.IntN(2*longAfter))
+				s.heads.left(dispatch.Lane{Tenant: "acme", SubscriptionID: id}, int64(n-random.IntN(2)), now, time.Duration(random.IntN(2))*time.Hour, random.IntN(2*longLane))
 			}
 		}
 		limit, want := 1+random.IntN(len(ids)), 2*mostLong

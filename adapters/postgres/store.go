@@ -20,12 +20,13 @@ type Store struct {
 	records.Streams
 	db     *DB
 	sealer records.Sealer
-	heads  heads
+	heads  laneHeads
+	turns  turnHeads
 }
 
 // NewStore makes the store on a migrated database.
 func NewStore(db *DB, sealer records.Sealer) *Store {
-	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newHeads()}
+	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newLaneHeads(), turns: newTurnHeads()}
 }
 
 // InTx runs fn in a transaction that its context carries. fn may run more than once; see DB.Update.

@@ -20,14 +20,14 @@ import (
 const turnClass = 0x4F524454
 
 const (
-	// deferring asks for each tenant by itself. EXISTS would be a join, for which the planner reads all that waits when it takes that
-	// for nothing; see sameDelivery, as for takeDeferred.
-	deferring = `SELECT t FROM unnest($1::text[]) AS t WHERE (SELECT true FROM deferred_events WHERE tenant_id = t LIMIT 1)`
+	// deferring is where what waits begins of each tenant by itself. To join would have the planner read all that waits when it takes
+	// that for nothing; see sameDelivery, as for takeDeferred.
+	deferring = `SELECT k.tenant_id, (SELECT d.sequence FROM deferred_events d WHERE d.tenant_id = k.tenant_id AND d.sequence >= k.sequence
+    ORDER BY d.sequence LIMIT 1) FROM unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)`
 
-	nextTurn = `SELECT coalesce((SELECT tenant_id FROM deferred_events WHERE tenant_id > $1 ORDER BY tenant_id LIMIT 1),
-    (SELECT tenant_id FROM deferred_events WHERE tenant_id > '' ORDER BY tenant_id LIMIT 1), '')`
+	nextTurn = `SELECT tenant_id FROM deferred_events WHERE (tenant_id, sequence) >= ($1, $2) AND tenant_id < $3 ORDER BY tenant_id, sequence LIMIT 1`
 
-	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = $1 ORDER BY sequence LIMIT $2`
+	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3`
 
 	namedFrom = `SELECT sequence, event_id FROM events WHERE tenant_id = $1 AND sequence >= $2 AND sequence < $3 ORDER BY sequence`
 
@@ -60,39 +60,63 @@ func fannedOut(topic string) string {
 
 // Deferring says of which of the tenants events wait for their turn.
 func (s *Store) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
+	now := time.Now()
+	from, started := make([]int64, len(owners)), make(map[tenant.ID]bool, len(owners))
+	for i, owner := range owners {
+		from[i], started[owner] = s.turns.from(owner, now)
+	}
 	of := map[tenant.ID]bool{}
 	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
 		var id tenant.ID
-		err := r.Scan(&id)
-		of[id] = true
+		var first *int64
+		err := r.Scan(&id, &first)
+		s.turns.looked(id, first, now, started[id])
+		if first != nil {
+			of[id] = true
+		}
 		return err
-	}, deferring, texts(owners))
+	}, deferring, texts(owners), from)
 	return of, err
 }
 
 // NextTurn is the tenant whose turn is next after another's; see fanout.TurnStore.
 func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, nextTurn, after)
+	w, b := newTurnWalk(after, s.turns.longest(), time.Now()), &pgx.Batch{}
+	w.queue(b)
+	if err := s.db.from(ctx).send(ctx, b); err != nil {
+		return "", err
+	}
+	w.moveHeads(&s.turns)
+	return w.next(), nil
 }
 
 // DeferredOf lists what waits of the tenant, oldest first, unless another transaction has the tenant's turn. The lock is
 // there before the statement that lists, which so sees what the last one left.
 func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (parts []fanout.Deferred, err error) {
-	mine := false
+	mine, now := false, time.Now()
+	from, start := s.turns.from(owner, now)
 	hash := fnv.New32a()
 	_, _ = hash.Write([]byte(owner))
 	b := &pgx.Batch{}
 	b.Queue(`SELECT pg_try_advisory_xact_lock($1::int, $2::int)`, turnClass, int32(hash.Sum32())).QueryRow(func(row pgx.Row) error { return row.Scan(&mine) })
-	b.Queue(deferredOf, owner, limit).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
+	b.Queue(deferredOf, owner, from, limit).Query(func(rows pgx.Rows) error {
+		var first *int64
+		err := eachRow(rows, func() error {
 			var sequence int64
 			var events []byte
 			if err := rows.Scan(&sequence, &events); err != nil {
 				return err
 			}
+			if first == nil {
+				first = &sequence
+			}
 			parts = append(parts, records.Deferred(owner, sequence, events))
 			return nil
 		})
+		if err == nil {
+			s.turns.looked(owner, first, now, start)
+		}
+		return err
 	})
 	if err := s.db.from(ctx).send(ctx, b); err != nil || !mine {
 		return nil, err

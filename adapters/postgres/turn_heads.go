@@ -1,0 +1,106 @@
+package postgres
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// turnHeads is where what waits of a tenant begins. The log is read in its order and turns take the oldest, so it only ever begins
+// later; but in a backup that is restored under a running process.
+type turnHeads struct{ heads[tenant.ID] }
+
+func newTurnHeads() turnHeads { return turnHeads{newHeads[tenant.ID](longTurn)} }
+
+func (h *turnHeads) longest() []longHead[tenant.ID] {
+	return h.heads.longest(func(tenant.ID) bool { return true }, cmp.Compare[tenant.ID])
+}
+
+// taken notes where what waits begins after a turn that is committed.
+func (h *turnHeads) taken(taken, deferred []fanout.Deferred, now time.Time) {
+	next, n := map[tenant.ID]int64{}, map[tenant.ID]int{}
+	for _, d := range taken {
+		next[d.Tenant] = max(next[d.Tenant], records.SequenceOf(d)+1)
+		n[d.Tenant]++
+	}
+	for _, d := range deferred {
+		if at, ok := next[d.Tenant]; ok {
+			next[d.Tenant] = min(at, records.SequenceOf(d))
+		}
+	}
+	for owner, at := range next {
+		h.left(owner, at, now, 0, n[owner])
+	}
+}
+
+// looked notes the first that was found of a tenant, NULL for none, in a search that began now, at its beginning or not.
+func (h *turnHeads) looked(owner tenant.ID, first *int64, now time.Time, start bool) {
+	var took time.Duration
+	if start {
+		took = max(1, time.Since(now))
+	}
+	switch {
+	case first != nil:
+		h.left(owner, *first, now, took, 0)
+	case start:
+		h.searched(owner, now, took)
+	}
+}
+
+// turnWalk looks for the next tenant of which events wait: in a circle, that begins behind another. The part of a tenant that is long to
+// walk over is entered where its events begin.
+type turnWalk struct {
+	began   time.Time
+	entries []turnEntry
+	found   []tenant.ID // from each of them; empty for none
+}
+
+type turnEntry struct {
+	owner, end tenant.ID // from the one up to the other
+	from       int64
+	start      bool // it is the beginning of a tenant that is long to walk over
+}
+
+func newTurnWalk(after tenant.ID, long []longHead[tenant.ID], now time.Time) *turnWalk {
+	behind := after + " " // and before each other ID that is
+	list := []turnEntry{{owner: "", from: fromTheStart}, {owner: behind, from: fromTheStart}}
+	for _, l := range long {
+		from, start := l.from(now)
+		list = append(list, turnEntry{owner: l.of, from: from, start: start})
+	}
+	slices.SortFunc(list, func(a, b turnEntry) int { return cmp.Compare(a.owner, b.owner) })
+	first, end := 0, tenant.ID(afterAll)
+	for i, e := range slices.Backward(list) {
+		if list[i].end, end = end, e.owner; e.owner == behind {
+			first = i
+		}
+	}
+	return &turnWalk{now, slices.Concat(list[first:], list[:first]), make([]tenant.ID, len(list))}
+}
+
+func (w *turnWalk) queue(b *pgx.Batch) {
+	for i, e := range w.entries {
+		b.Queue(nextTurn, e.owner, e.from, e.end).Query(func(rows pgx.Rows) error {
+			return eachRow(rows, func() error { return rows.Scan(&w.found[i]) })
+		})
+	}
+}
+
+// next is the first that was found.
+func (w *turnWalk) next() tenant.ID { return cmp.Or(w.found...) }
+
+// moveHeads has a tenant of which nothing waits searched from its beginning as seldom as one's turn would. Where something waits, the turn that
+// follows is to find where.
+func (w *turnWalk) moveHeads(h *turnHeads) {
+	for i, e := range w.entries {
+		if e.start && w.found[i] != e.owner {
+			h.looked(e.owner, nil, w.began, true)
+		}
+	}
+}
