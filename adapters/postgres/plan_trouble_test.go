@@ -17,6 +17,9 @@ func TestPlanCheckSeesTrouble(t *testing.T) {
 	t.Parallel()
 	db := openMillion(t)
 	columns := indexColumns(t, db, false)
+	if found := (node{Type: "Gather Merge"}).trouble(true, nil); len(found) == 0 {
+		t.Error("processes of its own are no trouble")
+	}
 	for sql, want := range map[string]string{
 		`SELECT * FROM records WHERE type = 'x'`:                            "scan",
 		`SELECT position FROM records WHERE topic = 'events' ORDER BY data`: "sort",
@@ -77,11 +80,13 @@ func hold(t *testing.T, plan node, maySort bool, columns map[string][]string) {
 	}
 }
 
-// trouble is every scan of a table or of a whole index, or of more of an index than was asked for, and every sort.
+// trouble is every scan of a table or of a whole index, or of more of an index than was asked for, every sort, and what begins processes.
 func (n node) trouble(maySort bool, columns map[string][]string) (found []string) {
 	switch {
 	case n.Type == "Seq Scan" && (slices.Contains(grows, n.Relation) || isPart(n.Relation)):
 		found = append(found, "a scan of "+n.Relation)
+	case strings.HasPrefix(n.Type, "Gather"):
+		found = append(found, "processes begun for it")
 	case strings.HasSuffix(n.Type, "Sort") && !maySort:
 		found = append(found, "a sort")
 	// What is due next, and the walk over holders, begin at the first entry of their index.

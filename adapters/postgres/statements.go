@@ -29,8 +29,9 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 }
 
 // byIndex has the planner search by index whatever it takes the sizes of tables for: a plan that reads the whole of an empty one
-// does so until it is made anew, though thousands of rows come in a second. It would also have what it thinks dear compiled.
-var byIndex = map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+// does so until it is made anew, though thousands of rows come in a second. It would also have what it thinks dear compiled, or begin
+// processes for it: a range that is not known when the statement is planned is thought to be a part of the whole table.
+var byIndex = map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off", "max_parallel_workers_per_gather": "0"}
 
 // keptPlans has each statement planned once and not for every call. Left to the server, what reads tables kept by the week is
 // planned with each, since a plan for one week looks cheaper.

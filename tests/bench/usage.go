@@ -148,20 +148,21 @@ func (d database) printStatements(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	rows, err := conn.Query(ctx, `SELECT calls, rows, total_exec_time, total_plan_time, wal_bytes::bigint, left(regexp_replace(query, '\s+', ' ', 'g'), 100)
+	rows, err := conn.Query(ctx, `SELECT calls, rows, total_exec_time, total_plan_time, wal_bytes::bigint,
+		shared_blks_hit + shared_blks_read, shared_blks_read, left(regexp_replace(query, '\s+', ' ', 'g'), 100)
 		FROM pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY total_exec_time DESC LIMIT 25`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
 	for rows.Next() {
-		var calls, n, wal int64
+		var calls, n, wal, blocks, read int64
 		var run, plan float64
 		var query string
-		if err := rows.Scan(&calls, &n, &run, &plan, &wal, &query); err != nil {
+		if err := rows.Scan(&calls, &n, &run, &plan, &wal, &blocks, &read, &query); err != nil {
 			return err
 		}
-		fmt.Printf("    %8d calls %9d rows %9.0f ms %7.0f ms planning %10d B of WAL  %s\n", calls, n, run, plan, wal, query)
+		fmt.Printf("    %8d calls %9d rows %9.0f ms %7.0f ms planning %10d B of WAL %10d blocks, %7d of them read  %s\n", calls, n, run, plan, wal, blocks, read, query)
 	}
 	return rows.Err()
 }
