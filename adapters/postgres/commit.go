@@ -25,36 +25,40 @@ func (tx *Tx) Commit() error {
 	if err == nil {
 		err = tx.flush(ctx, true)
 	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
+	if err == nil && tx.begun && !tx.sent {
+		b := &pgx.Batch{}
+		queueCommit(b)
+		tx.sent = true
+		err = translate(ctx, tx.run(ctx, b))
 	}
-	if !tx.begun {
-		tx.release()
-		tx.Tell(&tx.db.signals, true)
-		return nil
-	}
-	tag, err := tx.conn.Exec(ctx, "COMMIT")
 	switch {
-	case err == nil && tag.String() == "ROLLBACK":
-		err = pgx.ErrTxCommitRollback
 	case err == nil:
 		tx.release()
 		tx.Tell(&tx.db.signals, true)
 		return nil
-	case tx.xid != "" && ambiguous(err):
+	case tx.sent && tx.xid != "" && ambiguous(err):
 		return tx.resolve(err)
 	}
-	return errors.Join(fmt.Errorf("commit: %w", translate(ctx, err)), tx.rollback())
+	return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
+}
+
+// queueCommit has the transaction committed behind what is in the batch. The server skips it when something of that fails.
+func queueCommit(b *pgx.Batch) {
+	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		if tag.String() == "ROLLBACK" {
+			return pgx.ErrTxCommitRollback
+		}
+		return nil
+	})
 }
 
 // ambiguous reports whether the commit may have happened although it failed. The driver's own word for whether
 // anything was sent is not asked: it says no for a connection that broke while the answer was read.
 func ambiguous(err error) bool {
-	var refused *pgconn.PgError
-	if errors.As(err, &refused) {
+	if refused, is := errors.AsType[*pgconn.PgError](err); is {
 		return refused.Severity == "FATAL" || refused.Severity == "PANIC"
 	}
-	return true
+	return !errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
 // How long a lost answer is waited for by the one who committed, and how often it is asked for.

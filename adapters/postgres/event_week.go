@@ -54,11 +54,11 @@ const acceptedBeside = `SELECT count(*) FROM unnest($1::text[], $2::text[]) AS k
 JOIN events e ON (e.week = 0 OR e.week BETWEEN $3 AND $4) AND e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
 
 // queueLookBeside looks for events that another process has just accepted in another week. Where one week follows the other no
-// part's key meets them; but it is under the log's lock, and sees all that was committed.
-func queueLookBeside(b *pgx.Batch, at time.Time, tenants, ids []string) {
+// part's key meets them; but it is under the log's lock, and sees all that was committed. What it finds decides.
+func queueLookBeside(b *pgx.Batch, at time.Time, tenants, ids []string) (decides bool) {
 	before, after := weekOf(at.Add(-clocksDiffer)), weekOf(at.Add(clocksDiffer))
 	if before == after {
-		return
+		return false
 	}
 	b.Queue(acceptedBeside, tenants, ids, before, after).QueryRow(func(row pgx.Row) error {
 		var n int
@@ -67,4 +67,5 @@ func queueLookBeside(b *pgx.Batch, at time.Time, tenants, ids []string) {
 		}
 		return errAcceptedBeside
 	})
+	return true
 }

@@ -41,36 +41,46 @@ func keyArrays(keys []intake.EventKey) (tenants, ids []string) {
 const knownEvents = `SELECT e.tenant_id, e.event_id, e.fingerprint FROM unnest($1::text[], $2::text[]) AS k (tenant_id, event_id)
 JOIN events e ON (e.week = 0 OR e.week >= $3) AND e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
 
+const knownTenants = `SELECT tenant_id FROM tenants WHERE tenant_id = ANY($1::text[])`
+
 // Fingerprints finds which of the events are known already.
 func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	from, err := s.db.fromLog(ctx, anyEvent)
-	if err != nil {
-		return nil, err
-	}
-	tenants, ids := keyArrays(keys)
-	known := make(map[intake.EventKey][32]byte, len(keys))
-	err = from.query(ctx, func(r pgx.Rows) error {
-		var key intake.EventKey
-		var print []byte
-		if err := r.Scan(&key.Tenant, &key.ID, &print); err != nil {
-			return err
-		}
-		known[key] = [32]byte(print)
-		return nil
-	}, knownEvents, tenants, ids, firstWeek(ids, time.Now()))
-	return known, err
+	known, err := s.Known(ctx, keys)
+	return known.Fingerprints, err
 }
 
-// KnownTenants says which of the tenants exist.
-func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
-	known := map[tenant.ID]bool{}
-	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
-		var id tenant.ID
-		err := r.Scan(&id)
-		known[id] = true
-		return err
-	}, `SELECT tenant_id FROM tenants WHERE tenant_id = ANY($1::text[])`, texts(ids))
-	return known, err
+// Known finds which of the events are known already, and which of their tenants exist. A transaction that asks is about to write.
+func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
+	known := intake.Known{Fingerprints: make(map[intake.EventKey][32]byte, len(keys)), Tenants: map[tenant.ID]bool{}}
+	from, err := s.db.fromLog(ctx, anyEvent)
+	if err != nil {
+		return known, err
+	}
+	b := &pgx.Batch{}
+	if tx, in := from.(*Tx); in {
+		tx.willWrite(b)
+	}
+	tenants, ids := keyArrays(keys)
+	b.Queue(knownEvents, tenants, ids, firstWeek(ids, time.Now())).Query(func(r pgx.Rows) error {
+		return eachRow(r, func() error {
+			var key intake.EventKey
+			var print []byte
+			if err := r.Scan(&key.Tenant, &key.ID, &print); err != nil {
+				return err
+			}
+			known.Fingerprints[key] = [32]byte(print)
+			return nil
+		})
+	})
+	b.Queue(knownTenants, texts(intake.TenantsOf(keys))).Query(func(r pgx.Rows) error {
+		return eachRow(r, func() error {
+			var id tenant.ID
+			err := r.Scan(&id)
+			known.Tenants[id] = true
+			return err
+		})
+	})
+	return known, from.send(ctx, b)
 }
 
 // AppendEvents stores the events and, in the log of each shard, the records that name its events.
@@ -125,7 +135,7 @@ SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_ty
 FROM named, unnest($9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::smallint[])
   WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week, place)`
 
-func queueAccepted(b *pgx.Batch, a appended, shards int) {
+func queueAccepted(b *pgx.Batch, a appended, shards int) (decides bool) {
 	n := len(a.accepted)
 	owner, id, kind, trace := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	occurred, accepted := make([]int64, n), make([]int64, n)
@@ -135,9 +145,10 @@ func queueAccepted(b *pgx.Batch, a appended, shards int) {
 		occurred[i], accepted[i] = e.OccurredAt.UnixMicro(), e.At.UnixMicro()
 		print[i], content[i], weeks[i] = e.Fingerprint[:], e.content, weekOfEvent(e.ID, e.At)
 	}
-	queueLookBeside(b, a.At, owner, id)
+	decides = queueLookBeside(b, a.At, owner, id)
 	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
 		owner, id, kind, occurred, accepted, print, content, trace, weeks)
+	return decides
 }
 
 const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.event_type, e.content, e.fingerprint, e.accepted_at, e.traceparent

@@ -12,15 +12,26 @@ import (
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
-// TestALostAnswerToACommit cuts the connection at the commit: before the server has it, and after.
+// write changes something before the log is appended to.
+func write(ctx context.Context, tx *postgres.Tx) error {
+	_, err := tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) SELECT 'one', 's' || count(*), 'release', 0 FROM sweeps`)
+	return err
+}
+
+// TestALostAnswerToACommit cuts the connection at the commit, by itself or together with what is appended: before the server has it, and
+// after.
 func TestALostAnswerToACommit(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		cut       pgtest.Cut
 		committed bool
+		first     func(ctx context.Context, tx *postgres.Tx) error
 	}{
-		"the server never got it":     {pgtest.Cut{Word: "COMMIT"}, false},
-		"the server has committed it": {pgtest.Cut{Word: "COMMIT", Forward: true}, true},
+		"the server never got it":                  {pgtest.Cut{Word: "COMMIT"}, false, nil},
+		"the server has committed it":              {pgtest.Cut{Word: "COMMIT", Forward: true}, true, nil},
+		"the server got what is before it":         {pgtest.Cut{Word: "COMMIT"}, false, write},
+		"the server has committed it with the log": {pgtest.Cut{Word: "COMMIT", Forward: true}, true, write},
+		"the server never got what is with it":     {pgtest.Cut{Word: "INSERT INTO records"}, false, write},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -30,23 +41,30 @@ func TestALostAnswerToACommit(t *testing.T) {
 			var told []bool
 			err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 				tx.WhenEnded(func(committed bool) { told = append(told, committed) })
+				if c.first != nil {
+					pgtest.Check(t, c.first(ctx, tx))
+				}
 				p.Arm(c.cut)
 				return tx.Publish(ctx, []postgres.Message{message(0, 0)})
 			})
 			if c.committed && err != nil || !c.committed && !problem.Is(err, problem.Unavailable) {
 				t.Errorf("the commit gave %v", err)
 			}
-			if len(told) != 1 || told[0] != c.committed {
-				t.Errorf("who waited was told %v, want %t once", told, c.committed)
+			if p.Armed() || len(told) != 1 || told[0] != c.committed {
+				t.Errorf("cut is %t, who waited was told %v, want %t once", !p.Armed(), told, c.committed)
 			}
 			if n := count(t, db, `SELECT count(*) FROM records`); (n == 1) != c.committed {
 				t.Errorf("%d records were kept", n)
+			}
+			if n := count(t, db, `SELECT count(*) FROM sweeps`); (n == 1) != (c.committed && c.first != nil) {
+				t.Errorf("%d rows were kept", n)
 			}
 		})
 	}
 }
 
-// TestATransactionIsTwoRoundTrips counts those of one that appends: BEGIN goes with what is written, COMMIT alone.
+// TestATransactionIsTwoRoundTrips counts those of one that appends: BEGIN goes with what is written first, and COMMIT with what is appended
+// to the log behind that.
 func TestATransactionIsTwoRoundTrips(t *testing.T) {
 	t.Parallel()
 	server := migrated[1].Copy(t)
@@ -55,16 +73,38 @@ func TestATransactionIsTwoRoundTrips(t *testing.T) {
 	publish := func(ctx context.Context, tx *postgres.Tx) error {
 		return tx.Publish(ctx, []postgres.Message{message(0, 0)})
 	}
-	pgtest.Check(t, db.Update(t.Context(), publish)) // which prepares its statements
-	before := p.Asked()
-	pgtest.Check(t, db.Update(t.Context(), publish))
-	if n := p.Asked() - before; n != 2 {
-		t.Errorf("the transaction took %d round trips, want 2", n)
+	for what, c := range map[string]struct {
+		want int64
+		do   func(ctx context.Context, tx *postgres.Tx) error
+	}{
+		"nothing":             {0, func(context.Context, *postgres.Tx) error { return nil }},
+		"to append":           {2, publish},
+		"to write":            {2, write},
+		"to write and append": {2, func(ctx context.Context, tx *postgres.Tx) error { return errors.Join(write(ctx, tx), publish(ctx, tx)) }},
+	} {
+		pgtest.Check(t, db.Update(t.Context(), c.do)) // which prepares its statements
+		before := p.Asked()
+		pgtest.Check(t, db.Update(t.Context(), c.do))
+		if n := p.Asked() - before; n != c.want {
+			t.Errorf("%s took %d round trips, want %d", what, n, c.want)
+		}
 	}
-	before = p.Asked()
-	pgtest.Check(t, db.Update(t.Context(), func(context.Context, *postgres.Tx) error { return nil }))
-	if n := p.Asked() - before; n != 0 {
-		t.Errorf("a transaction of nothing took %d round trips", n)
+}
+
+// TestWhatTheServerRefusesIsNotCommitted has it refuse what COMMIT was sent with.
+func TestWhatTheServerRefusesIsNotCommitted(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		broken := message(0, 0)
+		broken.Type = "\x00"
+		return errors.Join(write(ctx, tx), tx.Publish(ctx, []postgres.Message{message(0, 0), broken}))
+	})
+	if err == nil || problem.Is(err, problem.Unavailable) {
+		t.Errorf("what cannot be stored gave %v", err)
+	}
+	if n := count(t, db, `SELECT (SELECT count(*) FROM records) + (SELECT count(*) FROM sweeps)`); n != 0 {
+		t.Errorf("%d rows were kept", n)
 	}
 }
 
@@ -77,12 +117,7 @@ func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 	gone := errors.New("no such row")
 	last := func(owner string) error {
 		return db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-			tx.ExecLast(func(rows int64) error {
-				if rows == 0 {
-					return gone
-				}
-				return nil
-			}, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, 's', 'release', 0) ON CONFLICT DO NOTHING`, owner)
+			tx.ExecLast(gone, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, 's', 'release', 0) ON CONFLICT DO NOTHING`, owner)
 			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
 		})
 	}

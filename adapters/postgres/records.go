@@ -172,53 +172,64 @@ FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::tex
 
 // flush writes what waits, in one round trip. The locks come first and are held until the commit is visible, so
 // whoever comes next draws higher positions and commits later: position order is commit order, and a reader
-// takes what is beyond its offset and misses nothing. Therefore it is the last thing before the commit.
+// takes what is beyond its offset and misses nothing. Therefore it is the last thing before the commit, which goes with it
+// when the transaction's ID is known already.
 func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	b := &pgx.Batch{}
-	if committing {
-		b.QueuedQueries = append(b.QueuedQueries, tx.last...)
+	if committing && tx.last != nil {
+		b.Queue(tx.last.sql, tx.last.args...)
 	}
-	if len(tx.pending) > 0 {
-		shards, err := tx.knowShards(ctx)
-		if err != nil {
-			return tx.failed(ctx, err)
-		}
-		var locks []int32
-		for _, a := range tx.pending {
-			locks = append(locks, a.lock())
-		}
-		slices.Sort(locks)
-		b.Queue(lockOrders, lockClass, slices.Compact(locks))
-		queuePending(b, tx.pending, shards)
+	decides, err := tx.queueLog(ctx, b)
+	if err != nil {
+		return tx.failed(ctx, err)
 	}
 	if committing && tx.wrote {
 		if note := tx.notification(); note != "" {
 			b.Queue(`SELECT pg_notify($1, $2)`, channel, note)
 		}
-		b.Queue(`SELECT pg_current_xact_id_if_assigned()::text`).QueryRow(func(row pgx.Row) error {
-			var xid *string
-			if err := row.Scan(&xid); err != nil || xid == nil {
-				return err
-			}
-			tx.xid = *xid
-			return nil
-		})
+	}
+	if b.Len() > 0 {
+		tx.writes(b)
+	}
+	if tx.sent = committing && tx.xid != "" && !decides; tx.sent {
+		queueCommit(b)
 	}
 	if b.Len() == 0 {
 		return nil
 	}
 	if err := tx.run(ctx, b); err != nil {
+		if code(err) == codeDivisionByZero && tx.last != nil {
+			err = tx.last.refused
+		}
 		return tx.failed(ctx, fmt.Errorf("append to the log: %w", err))
 	}
 	tx.pending = nil
 	return nil
 }
 
+// queueLog locks the orders that records are appended to, and appends what waits. An answer of it may decide whether to commit.
+func (tx *Tx) queueLog(ctx context.Context, b *pgx.Batch) (decides bool, err error) {
+	if len(tx.pending) == 0 {
+		return false, nil
+	}
+	shards, err := tx.knowShards(ctx)
+	if err != nil {
+		return false, err
+	}
+	var locks []int32
+	for _, a := range tx.pending {
+		locks = append(locks, a.lock())
+	}
+	slices.Sort(locks)
+	b.Queue(lockOrders, lockClass, slices.Compact(locks))
+	return queuePending(b, tx.pending, shards), nil
+}
+
 // queuePending keeps the order in which the records were appended.
-func queuePending(b *pgx.Batch, pending []appended, shards int) {
+func queuePending(b *pgx.Batch, pending []appended, shards int) (decides bool) {
 	for len(pending) > 0 {
 		if anyEvent(pending[0]) {
-			queueEvents(b, pending[0], shards)
+			decides = queueEvents(b, pending[0], shards) || decides
 			pending = pending[1:]
 			continue
 		}
@@ -229,14 +240,15 @@ func queuePending(b *pgx.Batch, pending []appended, shards int) {
 		queueRecords(b, pending[:n], shards)
 		pending = pending[n:]
 	}
+	return decides
 }
 
-func queueEvents(b *pgx.Batch, a appended, shards int) {
+func queueEvents(b *pgx.Batch, a appended, shards int) (decides bool) {
 	if a.again != nil {
 		queueAgain(b, a, shards)
-	} else {
-		queueAccepted(b, a, shards)
+		return false
 	}
+	return queueAccepted(b, a, shards)
 }
 
 func queueRecords(b *pgx.Batch, run []appended, shards int) {

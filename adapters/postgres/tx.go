@@ -28,8 +28,9 @@ type Tx struct {
 	done    bool
 	broken  error  // what a statement failed with; PostgreSQL refuses all that come after it
 	wrote   bool   // there is something to commit
-	xid     string // the transaction's ID, once it was asked for
-	last    []*pgx.QueuedQuery
+	xid     string // its ID; empty as long as nothing was changed
+	sent    bool   // COMMIT was
+	last    *lastStatement
 	pending []appended
 	late    []func(ctx context.Context)
 	wakeup.Touched
@@ -125,24 +126,29 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) 
 	if err := tx.usable(ctx); err != nil {
 		return 0, err
 	}
-	tx.wrote = true
 	var changed int64
 	b := &pgx.Batch{}
 	b.Queue(sql, args...).Exec(func(tag pgconn.CommandTag) error {
 		changed = tag.RowsAffected()
 		return nil
 	})
+	tx.writes(b)
 	return changed, tx.failed(ctx, tx.run(ctx, b))
 }
 
-// ExecLast runs a statement in the round trip before the commit, which fails with what changed says to the number of its rows.
-func (tx *Tx) ExecLast(changed func(rows int64) error, sql string, args ...any) {
+// lastStatement is a statement that changes a row, or fails with refused. The server has to say so by an error, since COMMIT goes with it.
+type lastStatement struct {
+	sql     string
+	args    []any
+	refused error
+}
+
+// ExecLast runs a statement in the round trip of the commit, which fails with refused when it changes no row.
+func (tx *Tx) ExecLast(refused error, sql string, args ...any) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	tx.wrote = true
-	q := &pgx.QueuedQuery{SQL: sql, Arguments: args}
-	q.Exec(func(tag pgconn.CommandTag) error { return changed(tag.RowsAffected()) })
-	tx.last = append(tx.last, q)
+	tx.last = &lastStatement{`WITH changed AS (` + sql + ` RETURNING 1) SELECT 1 / count(*) FROM changed`, args, refused}
 }
 
 func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
@@ -207,8 +213,32 @@ func (tx *Tx) write(ctx context.Context, b *pgx.Batch) error {
 	if b.Len() == 0 {
 		return nil
 	}
-	tx.wrote = true
+	tx.writes(b)
 	return tx.send(ctx, b)
+}
+
+// writes has a batch that changes something ask for the transaction's ID at its end. Once that is known COMMIT can be sent together with
+// what comes before it: when the answer is lost, the ID tells what became of both.
+func (tx *Tx) writes(b *pgx.Batch) {
+	tx.wrote = true
+	tx.queueID(b, `SELECT pg_current_xact_id_if_assigned()::text`)
+}
+
+// willWrite has a batch of reads give the transaction its ID.
+func (tx *Tx) willWrite(b *pgx.Batch) { tx.queueID(b, `SELECT pg_current_xact_id()::text`) }
+
+func (tx *Tx) queueID(b *pgx.Batch, sql string) {
+	if tx.xid != "" {
+		return
+	}
+	b.Queue(sql).QueryRow(func(row pgx.Row) error {
+		var xid *string
+		if err := row.Scan(&xid); err != nil || xid == nil {
+			return err
+		}
+		tx.xid = *xid
+		return nil
+	})
 }
 
 // usable refuses what comes after the end of the transaction, and what is cancelled.

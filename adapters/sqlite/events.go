@@ -35,17 +35,20 @@ func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[i
 	return known, err
 }
 
-// KnownTenants says which of the tenants exist.
-func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
-	wanted, err := list(ids)
+// Known finds which of the events are known already, and which of their tenants exist.
+func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (known intake.Known, err error) {
+	if known.Fingerprints, err = s.Fingerprints(ctx, keys); err != nil {
+		return known, err
+	}
+	wanted, err := list(intake.TenantsOf(keys))
 	if err != nil {
-		return nil, err
+		return known, err
 	}
 	found, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) },
 		`SELECT t.tenant_id FROM json_each(?) k CROSS JOIN tenants t ON t.tenant_id = k.value`, wanted)
-	known := map[tenant.ID]bool{}
+	known.Tenants = map[tenant.ID]bool{}
 	for _, id := range found {
-		known[id] = true
+		known.Tenants[id] = true
 	}
 	return known, err
 }

@@ -70,8 +70,8 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.Fingerprints(ctx, []intake.EventKey{{Tenant: "t1", ID: "evt_1"}})
 		return err
 	},
-	"KnownTenants": func(ctx context.Context, s *Store) error {
-		_, err := s.KnownTenants(ctx, []tenant.ID{"t1"})
+	"Known": func(ctx context.Context, s *Store) error {
+		_, err := s.Known(ctx, []intake.EventKey{{Tenant: "t1", ID: "evt_1"}})
 		return err
 	},
 	"Events": func(ctx context.Context, s *Store) error {

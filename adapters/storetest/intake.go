@@ -84,12 +84,24 @@ var intakeChecks = []Check{
 			w.Errorf("three commits have one position, %d", first)
 		}
 	}},
-	{"intake/unknown tenants", func(w *world) {
-		known, err := w.KnownTenants(w.ctx, []tenant.ID{acme, "nobody", other, acme, "ACME"})
-		w.ok(err, "look up tenants")
-		for id, want := range map[tenant.ID]bool{acme: true, other: true, "nobody": false, "ACME": false} {
-			equal(w, "known: "+string(id), known[id], want)
+	{"intake/known events and unknown tenants", func(w *world) {
+		e := w.accept(acme, event.TargetImported, at(0))
+		keys := []intake.EventKey{e.Key()}
+		for _, id := range []tenant.ID{"nobody", other, acme, "ACME"} {
+			keys = append(keys, intake.EventKey{Tenant: id, ID: "evt_new"})
 		}
+		want := map[intake.EventKey][32]byte{e.Key(): e.Fingerprint}
+		check := func(ctx context.Context) error {
+			known, err := w.Known(ctx, keys)
+			w.ok(err, "look up events and tenants")
+			equal(w, "known events", known.Fingerprints, want)
+			for id, want := range map[tenant.ID]bool{acme: true, other: true, "nobody": false, "ACME": false} {
+				equal(w, "known: "+string(id), known.Tenants[id], want)
+			}
+			return nil
+		}
+		w.ok(check(w.ctx), "look")
+		w.ok(w.InTx(w.ctx, check), "look in a transaction")
 	}},
 	{"intake/a rollback leaves nothing", func(w *world) {
 		e := w.event(acme, event.TargetImported, at(0))

@@ -318,15 +318,10 @@ func (f *FanOut) affords(b *batch, e intake.Accepted, share int) bool {
 	return true
 }
 
-func ownersOf(records []Record) (list []tenant.ID) {
-	known := map[tenant.ID]bool{}
+func ownersOf(records []Record) []tenant.ID {
+	var keys []intake.EventKey
 	for _, r := range records {
-		for _, key := range r.Keys {
-			if !known[key.Tenant] {
-				known[key.Tenant] = true
-				list = append(list, key.Tenant)
-			}
-		}
+		keys = append(keys, r.Keys...)
 	}
-	return list
+	return intake.TenantsOf(keys)
 }

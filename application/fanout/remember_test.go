@@ -33,11 +33,8 @@ func (s *shelf) Events(_ context.Context, keys []intake.EventKey) (list []intake
 }
 
 func (s *shelf) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
-func (s *shelf) Fingerprints(context.Context, []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	return map[intake.EventKey][32]byte{}, nil
-}
-func (s *shelf) KnownTenants(context.Context, []tenant.ID) (map[tenant.ID]bool, error) {
-	return map[tenant.ID]bool{acme: true}, nil
+func (s *shelf) Known(context.Context, []intake.EventKey) (intake.Known, error) {
+	return intake.Known{Fingerprints: map[intake.EventKey][32]byte{}, Tenants: map[tenant.ID]bool{acme: true}}, nil
 }
 func (s *shelf) AppendEvents(_ context.Context, events []intake.Accepted) error {
 	for _, a := range events {

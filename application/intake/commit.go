@@ -93,34 +93,23 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 
 // known is what the store knows about the group's events and tenants.
 type known struct {
-	events  map[EventKey][32]byte
-	tenants map[tenant.ID]bool
-	sent    map[tenant.ID]int // today; nil without a quota
+	Known
+	sent map[tenant.ID]int // today; nil without a quota
 }
 
 func (in *Intake) known(ctx context.Context, group []*Submission) (known, error) {
 	var keys []EventKey
-	var tenants []tenant.ID
-	seen := map[tenant.ID]bool{}
 	for _, s := range group {
 		for _, a := range s.events {
 			keys = append(keys, a.Key())
-			if !seen[a.TenantID] {
-				seen[a.TenantID] = true
-				tenants = append(tenants, a.TenantID)
-			}
 		}
 	}
-	events, err := in.store.Fingerprints(ctx, keys)
+	found, err := in.store.Known(ctx, keys)
 	if err != nil {
-		return known{}, fmt.Errorf("look for duplicates: %w", err)
+		return known{}, fmt.Errorf("look for duplicates and tenants: %w", err)
 	}
-	existing, err := in.store.KnownTenants(ctx, tenants)
-	if err != nil {
-		return known{}, fmt.Errorf("look up tenants: %w", err)
-	}
-	sent, err := in.sentToday(ctx, existing)
-	return known{events, existing, sent}, err
+	sent, err := in.sentToday(ctx, found.Tenants)
+	return known{found, sent}, err
 }
 
 // decide sorts the submission's events into new ones and duplicates and keeps its answer, or refuses it
@@ -148,7 +137,7 @@ func (in *Intake) decide(ctx context.Context, s *Submission, k known) error {
 
 // add is for what is accepted.
 func (k known) add(events map[EventKey][32]byte) {
-	maps.Copy(k.events, events)
+	maps.Copy(k.Fingerprints, events)
 	if k.sent == nil {
 		return
 	}
@@ -163,11 +152,11 @@ func (s *Submission) sort(k known) (mine map[EventKey][32]byte) {
 	missing := problem.Collect("")
 	mine = map[EventKey][32]byte{}
 	for i, a := range s.events {
-		if !k.tenants[a.TenantID] {
+		if !k.Tenants[a.TenantID] {
 			missing.Add(fieldPath(i, "tenantId"), "names a tenant that does not exist")
 			continue
 		}
-		print, duplicate := k.events[a.Key()]
+		print, duplicate := k.Fingerprints[a.Key()]
 		if !duplicate {
 			print, duplicate = mine[a.Key()]
 		}

@@ -19,6 +19,18 @@ type EventKey struct {
 	ID     string    `json:"e"`
 }
 
+// TenantsOf lists the tenants of events, each once.
+func TenantsOf(keys []EventKey) (list []tenant.ID) {
+	seen := map[tenant.ID]bool{}
+	for _, key := range keys {
+		if !seen[key.Tenant] {
+			seen[key.Tenant] = true
+			list = append(list, key.Tenant)
+		}
+	}
+	return list
+}
+
 // Accepted is an event as the store keeps it.
 type Accepted struct {
 	event.Event
@@ -53,13 +65,17 @@ func (a Accepted) Encoded() ([]byte, error) {
 // Key names the event.
 func (a Accepted) Key() EventKey { return EventKey{a.TenantID, a.ID} }
 
+// Known is what the store knows of events and of their tenants.
+type Known struct {
+	Fingerprints map[EventKey][32]byte
+	Tenants      map[tenant.ID]bool
+}
+
 // Store is what intake needs from the event store. A context from InTx carries its transaction.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// Fingerprints finds which of the events are known already.
-	Fingerprints(ctx context.Context, keys []EventKey) (map[EventKey][32]byte, error)
-	// KnownTenants says which of the tenants exist.
-	KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error)
+	// Known finds which of the events are known already, and which of their tenants exist.
+	Known(ctx context.Context, keys []EventKey) (Known, error)
 	// AppendEvents stores the events, and in the log the records that name them; fan-out handles a record at a time.
 	AppendEvents(ctx context.Context, events []Accepted) error
 }

@@ -62,23 +62,16 @@ func (m *memory) InTx(ctx context.Context, fn func(ctx context.Context) error) e
 	return nil
 }
 
-func (m *memory) Fingerprints(_ context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+func (m *memory) Known(_ context.Context, keys []intake.EventKey) (intake.Known, error) {
 	m.lookups++
-	found := map[intake.EventKey][32]byte{}
+	known := intake.Known{Fingerprints: map[intake.EventKey][32]byte{}, Tenants: map[tenant.ID]bool{}}
 	for _, key := range keys {
+		known.Tenants[key.Tenant] = m.tenants[key.Tenant]
 		if a, ok := m.events[key]; ok {
-			found[key] = a.Fingerprint
+			known.Fingerprints[key] = a.Fingerprint
 		}
 	}
-	return found, m.failRead
-}
-
-func (m *memory) KnownTenants(_ context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
-	found := map[tenant.ID]bool{}
-	for _, id := range ids {
-		found[id] = m.tenants[id]
-	}
-	return found, nil
+	return known, m.failRead
 }
 
 func (m *memory) AppendEvents(_ context.Context, events []intake.Accepted) error {

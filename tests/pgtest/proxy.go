@@ -2,9 +2,11 @@ package pgtest
 
 import (
 	"bytes"
-	"io"
+	"encoding/binary"
 	"net"
 	"net/url"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -28,8 +30,8 @@ type Proxy struct {
 
 // Cut is when a connection breaks.
 type Cut struct {
-	Word    string // in what the service sends
-	Forward bool   // the server still gets it, and the answer is lost
+	Word    string // in a statement that the service has run
+	Forward bool   // the server still gets it, with all that is sent together, and the answer is lost
 }
 
 // NewProxy starts one before the server at the URL; it ends with the test.
@@ -112,36 +114,83 @@ func (p *Proxy) serve(client net.Conn) {
 	defer func() { _ = server.Close() }()
 	var deaf atomic.Bool
 	go p.answer(client, server, &deaf)
-	buffer := make([]byte, 64<<10)
+	buffer, heard := make([]byte, 64<<10), speech{named: map[string]string{}}
 	for {
 		n, err := client.Read(buffer)
 		if err != nil {
 			return
 		}
 		p.asked.Add(1)
-		if c := p.armed.Load(); c != nil && bytes.Contains(buffer[:n], []byte(c.Word)) && p.armed.CompareAndSwap(c, nil) {
-			if !c.Forward {
+		cut, end := false, n
+		heard.hear(buffer[:n], func(sql string, at int) {
+			c := p.armed.Load()
+			if c == nil || !strings.Contains(sql, c.Word) || !p.armed.CompareAndSwap(c, nil) {
 				return
 			}
-			deaf.Store(true)
-			_, _ = server.Write(buffer[:n])
-			_, _ = io.ReadAll(io.LimitReader(client, 1)) // until the client's end is cut
-			return
-		}
-		if _, err := server.Write(buffer[:n]); err != nil {
+			if cut = !c.Forward; cut {
+				end = at
+			}
+			deaf.Store(c.Forward)
+		})
+		if _, err := server.Write(buffer[:end]); err != nil || cut {
 			return
 		}
 	}
 }
 
-// answer passes on what the server says, until the service is to hear no more of it.
+// speech follows what a client says, to know which statements it runs.
+type speech struct {
+	begun bool
+	rest  []byte            // the beginning of a message
+	named map[string]string // prepared statements
+}
+
+// hear calls run for each statement that is run, with the place in what is said at which the message begins.
+func (s *speech) hear(said []byte, run func(sql string, at int)) {
+	all, at := slices.Concat(s.rest, said), -len(s.rest)
+	for {
+		kind := min(1, len(all)) // the first message of a connection has none
+		if !s.begun {
+			kind = 0
+		}
+		if len(all) < kind+4 {
+			break
+		}
+		size := kind + int(binary.BigEndian.Uint32(all[kind:]))
+		if len(all) < size {
+			break
+		}
+		first, rest, _ := bytes.Cut(all[kind+4:size], []byte{0})
+		second, _, _ := bytes.Cut(rest, []byte{0})
+		switch {
+		case !s.begun:
+			s.begun = true
+		case all[0] == 'Q':
+			run(string(first), max(0, at))
+		case all[0] == 'P':
+			s.named[string(first)] = string(second)
+		case all[0] == 'B':
+			run(s.named[string(second)], max(0, at))
+		}
+		all, at = all[size:], at+size
+	}
+	s.rest = slices.Clone(all)
+}
+
+// ready is how the server's answer ends, without the state of the transaction.
+var ready = []byte{'Z', 0, 0, 0, 5}
+
+// answer passes on what the server says, until the service is to hear no more of it: then the connection ends with the answer.
 func (p *Proxy) answer(client, server net.Conn, deaf *atomic.Bool) {
 	defer func() { _ = client.Close() }()
 	buffer := make([]byte, 64<<10)
 	for {
 		n, err := server.Read(buffer)
-		if err != nil || deaf.Load() {
+		if err != nil || deaf.Load() && bytes.Contains(buffer[:n], ready) {
 			return
+		}
+		if deaf.Load() {
+			continue
 		}
 		if d := time.Duration(p.delay.Load()); d > 0 {
 			<-time.After(d)

@@ -29,7 +29,7 @@ type store struct {
 	inTx         func(ctx context.Context, fn func(ctx context.Context) error) error
 	next         func(ctx context.Context, group string, limit int) (memory.Batch, error)
 	advance      func(ctx context.Context, b memory.Batch) error
-	fingerprints func(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error)
+	known        func(ctx context.Context, keys []intake.EventKey) (intake.Known, error)
 	appendEvents func(ctx context.Context, events []intake.Accepted) error
 	changes      func(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error)
 	resolve      func(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
@@ -58,7 +58,7 @@ type store struct {
 
 // replaced makes a store with the real calls, for a bug to replace some.
 func replaced(s simulation.Store) *store {
-	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, fingerprints: s.Fingerprints, appendEvents: s.AppendEvents,
+	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, known: s.Known, appendEvents: s.AppendEvents,
 		changes: s.SubscriptionChanges, resolve: s.Resolve, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
@@ -72,8 +72,8 @@ func (s *store) Next(ctx context.Context, group string, limit int) (memory.Batch
 	return s.next(ctx, group, limit)
 }
 func (s *store) Advance(ctx context.Context, b memory.Batch) error { return s.advance(ctx, b) }
-func (s *store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	return s.fingerprints(ctx, keys)
+func (s *store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
+	return s.known(ctx, keys)
 }
 func (s *store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
 	return s.appendEvents(ctx, events)

@@ -35,11 +35,11 @@ func bugsOfAccepting() []simulation.Bug {
 				}
 				return s.Store.AppendEvents(ctx, events)
 			}
-			s.fingerprints = func(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-				known, err := s.Store.Fingerprints(ctx, keys)
+			s.known = func(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
+				known, err := s.Store.Known(ctx, keys)
 				for _, k := range keys {
 					if print, found := seen[k]; found && err == nil {
-						known[k] = print
+						known.Fingerprints[k] = print
 					}
 				}
 				return known, err

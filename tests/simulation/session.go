@@ -156,8 +156,8 @@ func (s *session) Fingerprints(ctx context.Context, keys []intake.EventKey) (map
 	})
 }
 
-func (s *session) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
-	return read(ctx, s, "KnownTenants", func(ctx context.Context) (map[tenant.ID]bool, error) { return s.Store.KnownTenants(ctx, ids) })
+func (s *session) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
+	return read(ctx, s, "Known", func(ctx context.Context) (intake.Known, error) { return s.Store.Known(ctx, keys) })
 }
 
 func (s *session) AppendEvents(ctx context.Context, events []intake.Accepted) error {

@@ -104,11 +104,6 @@ func (t batchTx) Commit() error {
 	if t.from == 0 {
 		move = beginOffset
 	}
-	t.ExecLast(func(rows int64) error {
-		if rows == 0 {
-			return fmt.Errorf("move the offset: %w", eventlog.ErrSuperseded)
-		}
-		return nil
-	}, move, t.source.key.Group, t.source.key.Topic, t.from, t.to, t.source.db.Name())
+	t.ExecLast(fmt.Errorf("move the offset: %w", eventlog.ErrSuperseded), move, t.source.key.Group, t.source.key.Topic, t.from, t.to, t.source.db.Name())
 	return t.Tx.Commit()
 }

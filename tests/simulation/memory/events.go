@@ -26,14 +26,17 @@ func (s *Store) Fingerprints(ctx context.Context, wanted []intake.EventKey) (map
 	return known, err
 }
 
-// KnownTenants says which of the tenants exist.
-func (s *Store) KnownTenants(ctx context.Context, ids []tenant.ID) (map[tenant.ID]bool, error) {
+// Known finds which of the events are known already, and which of their tenants exist.
+func (s *Store) Known(ctx context.Context, wanted []intake.EventKey) (known intake.Known, err error) {
+	if known.Fingerprints, err = s.Fingerprints(ctx, wanted); err != nil {
+		return known, err
+	}
 	done, err := s.read(ctx)
 	defer done()
-	known := map[tenant.ID]bool{}
-	for _, id := range ids {
-		if _, found := s.tenants.get(keyOf(id)); found {
-			known[id] = true
+	known.Tenants = map[tenant.ID]bool{}
+	for _, k := range wanted {
+		if _, found := s.tenants.get(keyOf(k.Tenant)); found {
+			known.Tenants[k.Tenant] = true
 		}
 	}
 	return known, err
