@@ -72,9 +72,8 @@ func (s *Store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]
 		owners, counts = append(owners, string(owner)), append(counts, int64(n))
 	}
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		tx.wrote = true
 		counted = make(map[tenant.ID]int, len(sent))
-		return tx.query(ctx, func(r pgx.Rows) error {
+		return writer{tx}.query(ctx, func(r pgx.Rows) error {
 			var owner tenant.ID
 			var n int
 			err := r.Scan(&owner, &n)

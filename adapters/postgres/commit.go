@@ -78,8 +78,8 @@ func (tx *Tx) resolve(cause error) error {
 		tx.Tell(&tx.db.signals, false)
 		return fmt.Errorf("%w, and the database was closed: %w", errUnknown, cause)
 	case err != nil:
-		// Its own goroutine, until the server is back or the database is closed. There are no more of
-		// them than connections, since nothing is begun meanwhile.
+		// Its own goroutine, until the server is back or the database is closed. As long as it is away nothing is begun, so there
+		// are no more of them than connections. Where the server is there and a commit waits for the log's lock, it ends with that.
 		tx.db.running.Go(tx.resolveLate)
 		return unavailable(fmt.Errorf("%w: %w", errUnknown, cause))
 	case !committed:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -70,6 +71,8 @@ func TestATransactionIsTwoRoundTrips(t *testing.T) {
 	server := migrated[1].Copy(t)
 	p := pgtest.NewProxy(t, server)
 	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
+	store := postgres.NewStore(db, tagging{})
+	pgtest.Check(t, execute(t.Context(), db, `INSERT INTO tenants (tenant_id, name, created_at) VALUES ('acme', 'Acme', 0)`))
 	publish := func(ctx context.Context, tx *postgres.Tx) error {
 		return tx.Publish(ctx, []postgres.Message{message(0, 0)})
 	}
@@ -77,9 +80,13 @@ func TestATransactionIsTwoRoundTrips(t *testing.T) {
 		want int64
 		do   func(ctx context.Context, tx *postgres.Tx) error
 	}{
-		"nothing":             {0, func(context.Context, *postgres.Tx) error { return nil }},
-		"to append":           {2, publish},
-		"to write":            {2, write},
+		"nothing":   {0, func(context.Context, *postgres.Tx) error { return nil }},
+		"to append": {2, publish},
+		"to write":  {2, write},
+		"to change what is read": {2, func(ctx context.Context, tx *postgres.Tx) error {
+			_, err := store.CountDay(ctx, time.Now(), map[tenant.ID]int{"acme": 1})
+			return errors.Join(err, publish(ctx, tx))
+		}},
 		"to write and append": {2, func(ctx context.Context, tx *postgres.Tx) error { return errors.Join(write(ctx, tx), publish(ctx, tx)) }},
 	} {
 		pgtest.Check(t, db.Update(t.Context(), c.do)) // which prepares its statements
@@ -115,23 +122,33 @@ func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 	p := pgtest.NewProxy(t, server)
 	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
 	gone := errors.New("no such row")
-	last := func(owner string) error {
+	last := func(owner string, first ...func(ctx context.Context, tx *postgres.Tx) error) error {
 		return db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			for _, first := range first {
+				pgtest.Check(t, first(ctx, tx))
+			}
 			tx.ExecLast(gone, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, 's', 'release', 0) ON CONFLICT DO NOTHING`, owner)
 			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
 		})
 	}
 	pgtest.Check(t, last("one"))
+	pgtest.Check(t, last("two", write))
 	before := p.Asked()
-	pgtest.Check(t, last("two"))
-	if n := p.Asked() - before; n != 2 {
-		t.Errorf("the transaction took %d round trips, want 2", n)
+	pgtest.Check(t, last("three"))
+	pgtest.Check(t, last("four", write))
+	if n := p.Asked() - before; n != 4 {
+		t.Errorf("two transactions took %d round trips, want 4", n)
 	}
-	if err := last("two"); !errors.Is(err, gone) {
-		t.Errorf("a row that was there gave %v", err)
+	for _, err := range []error{last("two"), last("two", write)} {
+		if !errors.Is(err, gone) || problem.Is(err, problem.Unavailable) {
+			t.Errorf("a row that was there gave %v", err)
+		}
 	}
-	if n := count(t, db, `SELECT count(*) FROM records`); n != 2 {
-		t.Errorf("%d records were kept, want 2", n)
+	if n := count(t, db, `SELECT count(*) FROM records`); n != 4 {
+		t.Errorf("%d records were kept, want 4", n)
+	}
+	if n := count(t, db, `SELECT count(*) FROM sweeps`); n != 6 {
+		t.Errorf("%d rows were kept, want 6", n)
 	}
 }
 

@@ -11,21 +11,24 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-// What has a head is searched from its beginning so often, at least so far apart, and for no more than this part of the time.
+// What has a head is searched from its beginning so often, at least so far apart, and for no more than this part of the time; but not
+// later than longestPause, since a search may also have waited for a server that stood still.
 const (
-	searchPause = 100 * time.Millisecond
-	searchShare = 50
+	searchPause  = 100 * time.Millisecond
+	searchShare  = 50
+	longestPause = time.Minute
 )
 
 // maxHeads bounds what is remembered, of what was taken from.
 const maxHeads = 50_000
 
 // A lane is long to walk over when so many were leased from it, and what waits of a tenant when so many rows were taken: as long as
-// anybody holds an old snapshot, their entries are there still. So many of them at most are looked at by themselves, those that were
-// taken from last.
+// anybody holds an old snapshot, their entries are there still. They are not, when a search from the beginning is quick. So many at most
+// are looked at by themselves, those first that are not searched from their beginning for longest.
 const (
 	longLane = 10_000
 	longTurn = 500
+	quick    = 2 * time.Millisecond
 	mostLong = 16
 )
 
@@ -84,7 +87,7 @@ func (h *heads[K]) left(key K, at int64, now time.Time, took time.Duration, take
 	}
 	next := head{at, known.until, known.taken + taken}
 	if !ok || took > 0 {
-		next.until = nextSearch(now, took)
+		next = h.entered(key, next, now, took)
 	}
 	h.of[key] = next
 	if next.taken >= h.longAfter {
@@ -92,19 +95,27 @@ func (h *heads[K]) left(key K, at int64, now time.Time, took time.Duration, take
 	}
 }
 
+// entered notes a search from the beginning.
+func (h *heads[K]) entered(key K, known head, now time.Time, took time.Duration) head {
+	if known.until = nextSearch(now, took); took > 0 && took < quick {
+		known.taken = 0
+		delete(h.long, key)
+	}
+	return known
+}
+
 // searched notes that nothing was found from the beginning on.
 func (h *heads[K]) searched(key K, now time.Time, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if known, ok := h.of[key]; ok {
-		known.until = nextSearch(now, took)
-		h.of[key] = known
+		h.of[key] = h.entered(key, known, now, took)
 	}
 }
 
 // nextSearch is when there is a search from the beginning again.
 func nextSearch(now time.Time, took time.Duration) time.Time {
-	return now.Add(max(searchPause, searchShare*took))
+	return now.Add(min(max(searchPause, searchShare*took), longestPause))
 }
 
 // longest lists what is long to walk over, of what is asked for, in the order of less.

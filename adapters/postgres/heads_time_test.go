@@ -11,7 +11,9 @@ import (
 // TestALaneIsSearchedFromItsBeginningNowAndThen, the more seldom the longer that takes.
 func TestALaneIsSearchedFromItsBeginningNowAndThen(t *testing.T) {
 	lane, now := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, time.Unix(1_000_000, 0)
-	for _, c := range []struct{ took, pause time.Duration }{{time.Millisecond, searchPause}, {10 * time.Millisecond, 500 * time.Millisecond}} {
+	for _, c := range []struct{ took, pause time.Duration }{
+		{time.Millisecond, searchPause}, {10 * time.Millisecond, 500 * time.Millisecond}, {time.Hour, longestPause},
+	} {
 		h := newLaneHeads()
 		want := func(at time.Duration, due int64, start bool) {
 			t.Helper()

@@ -258,9 +258,9 @@ func walk[Key any](ctx context.Context, s *Store, after Key, scan func(pgx.Rows)
 		var found []Key
 		led = false
 		err := s.leading(ctx, func(ctx context.Context, tx *Tx) (err error) {
-			led, tx.wrote = true, true
+			led = true
 			sql, args := step(after)
-			found, err = all(ctx, tx, scan, sql, args...)
+			found, err = all(ctx, writer{tx}, scan, sql, args...)
 			return err
 		})
 		if err != nil || !led || len(found) < keptAtOnce {

@@ -112,8 +112,7 @@ const takeCheck = `UPDATE disposition_hours SET due_at = $2 WHERE (tenant_id, ho
 // NextCheck gives an hour to check to one caller; see reconciliation.CheckStore.
 func (s *Store) NextCheck(ctx context.Context, now, retry time.Time) (due reconciliation.Checked, found bool, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		tx.wrote = true
-		list, err := all(ctx, tx, func(r pgx.Rows) (c reconciliation.Checked, err error) {
+		list, err := all(ctx, writer{tx}, func(r pgx.Rows) (c reconciliation.Checked, err error) {
 			var hour *int64
 			err = r.Scan(&c.Tenant, &hour)
 			c.Begins = moment(hour)

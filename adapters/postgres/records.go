@@ -199,7 +199,7 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	}
 	if err := tx.run(ctx, b); err != nil {
 		if code(err) == codeDivisionByZero && tx.last != nil {
-			err = tx.last.refused
+			err = fmt.Errorf("%w: %w", tx.last.refused, err)
 		}
 		return tx.failed(ctx, fmt.Errorf("append to the log: %w", err))
 	}

@@ -58,7 +58,12 @@ func (h *turnHeads) looked(owner tenant.ID, first *int64, now time.Time, start b
 type turnWalk struct {
 	began   time.Time
 	entries []turnEntry
-	found   []tenant.ID // from each of them; empty for none
+	found   []turnFound // from each of them; empty for none
+}
+
+type turnFound struct {
+	owner tenant.ID
+	first int64
 }
 
 type turnEntry struct {
@@ -81,25 +86,27 @@ func newTurnWalk(after tenant.ID, long []longHead[tenant.ID], now time.Time) *tu
 			first = i
 		}
 	}
-	return &turnWalk{now, slices.Concat(list[first:], list[:first]), make([]tenant.ID, len(list))}
+	return &turnWalk{now, slices.Concat(list[first:], list[:first]), make([]turnFound, len(list))}
 }
 
 func (w *turnWalk) queue(b *pgx.Batch) {
 	for i, e := range w.entries {
 		b.Queue(nextTurn, e.owner, e.from, e.end).Query(func(rows pgx.Rows) error {
-			return eachRow(rows, func() error { return rows.Scan(&w.found[i]) })
+			return eachRow(rows, func() error { return rows.Scan(&w.found[i].owner, &w.found[i].first) })
 		})
 	}
 }
 
 // next is the first that was found.
-func (w *turnWalk) next() tenant.ID { return cmp.Or(w.found...) }
+func (w *turnWalk) next() tenant.ID { return cmp.Or(w.found...).owner }
 
-// moveHeads has a tenant of which nothing waits searched from its beginning as seldom as one's turn would. Where something waits, the turn that
-// follows is to find where.
+// moveHeads keeps what was learned of the tenants that were searched from their beginning.
 func (w *turnWalk) moveHeads(h *turnHeads) {
 	for i, e := range w.entries {
-		if e.start && w.found[i] != e.owner {
+		switch found := w.found[i]; {
+		case e.start && found.owner == e.owner:
+			h.looked(e.owner, &found.first, w.began, true)
+		case e.start:
 			h.looked(e.owner, nil, w.began, true)
 		}
 	}

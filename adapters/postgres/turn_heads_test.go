@@ -158,22 +158,39 @@ func TestTheNextTurnIsFoundAroundHeads(t *testing.T) {
 	}
 }
 
-// TestATenantWithoutEventsIsSearchedSeldom from its beginning: the turn that would do so does not come.
-func TestATenantWithoutEventsIsSearchedSeldom(t *testing.T) {
+// TestATenantIsSearchedSeldom from its beginning, though others have their turns: whether it has events or not.
+func TestATenantIsSearchedSeldom(t *testing.T) {
 	t.Parallel()
-	s := NewStore(openEmpty(t), nil)
-	long := func() (start bool) {
-		_, start = s.turns.from("acme", time.Now())
-		return start
-	}
-	s.turns.left("acme", 100, time.Now().Add(-time.Hour), 0, longTurn)
-	if !long() {
-		t.Fatal("there would be no search from the beginning")
-	}
-	end := time.Now().Add(time.Minute) // a search that takes a tenth of a second is old at once
-	for long() {
-		if _, err := s.NextTurn(t.Context(), "other"); err != nil || time.Now().After(end) {
-			t.Fatalf("each search is from the beginning: %v", err)
+	db := openEmpty(t)
+	runs(t, db)(deferRows, "acme", 100, 101)
+	for _, owner := range []tenant.ID{"acme", "other"} {
+		s := NewStore(db, nil)
+		s.turns.left(owner, 100, time.Now().Add(-time.Hour), 0, longTurn)
+		if _, start := s.turns.from(owner, time.Now()); !start {
+			t.Fatal("there would be no search from the beginning")
 		}
+		_, err := s.NextTurn(t.Context(), "somebody")
+		if until := s.turns.of[owner].until; err != nil || time.Until(until) < -time.Minute {
+			t.Errorf("%s is searched from its beginning again: %v", owner, err)
+		}
+	}
+}
+
+// TestWhatIsSearchedQuicklyIsNotLong any more.
+func TestWhatIsSearchedQuicklyIsNotLong(t *testing.T) {
+	t.Parallel()
+	h, now := newTurnHeads(), time.Now()
+	for _, c := range []struct {
+		took  time.Duration
+		taken int
+		long  int
+	}{{0, longTurn, 1}, {quick, 0, 1}, {quick - 1, 0, 0}, {0, longTurn - 1, 0}, {0, 1, 1}} {
+		h.left("acme", 5, now, c.took, c.taken)
+		if n := len(h.longest()); n != c.long {
+			t.Errorf("after %s and %d taken there are %d, want %d", c.took, c.taken, n, c.long)
+		}
+	}
+	if h.searched("acme", now, 1); len(h.longest()) > 0 {
+		t.Error("one that was searched in vain, and quickly, is long")
 	}
 }

@@ -25,7 +25,7 @@ const (
 	deferring = `SELECT k.tenant_id, (SELECT d.sequence FROM deferred_events d WHERE d.tenant_id = k.tenant_id AND d.sequence >= k.sequence
     ORDER BY d.sequence LIMIT 1) FROM unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)`
 
-	nextTurn = `SELECT tenant_id FROM deferred_events WHERE (tenant_id, sequence) >= ($1, $2) AND tenant_id < $3 ORDER BY tenant_id, sequence LIMIT 1`
+	nextTurn = `SELECT tenant_id, sequence FROM deferred_events WHERE (tenant_id, sequence) >= ($1, $2) AND tenant_id < $3 ORDER BY tenant_id, sequence LIMIT 1`
 
 	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = $1 AND sequence >= $2 ORDER BY sequence LIMIT $3`
 

@@ -28,7 +28,7 @@ type Tx struct {
 	done    bool
 	broken  error  // what a statement failed with; PostgreSQL refuses all that come after it
 	wrote   bool   // there is something to commit
-	xid     string // its ID; empty as long as nothing was changed
+	xid     string // its ID, once it is known that it has one
 	sent    bool   // COMMIT was
 	last    *lastStatement
 	pending []appended
@@ -222,6 +222,17 @@ func (tx *Tx) write(ctx context.Context, b *pgx.Batch) error {
 func (tx *Tx) writes(b *pgx.Batch) {
 	tx.wrote = true
 	tx.queueID(b, `SELECT pg_current_xact_id_if_assigned()::text`)
+}
+
+// writer is a transaction whose queries change what they return.
+type writer struct{ *Tx }
+
+func (w writer) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	b := &pgx.Batch{}
+	b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error { return each(rows) })
+	})
+	return w.write(ctx, b)
 }
 
 // willWrite has a batch of reads give the transaction its ID.

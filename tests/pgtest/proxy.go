@@ -183,13 +183,16 @@ var ready = []byte{'Z', 0, 0, 0, 5}
 // answer passes on what the server says, until the service is to hear no more of it: then the connection ends with the answer.
 func (p *Proxy) answer(client, server net.Conn, deaf *atomic.Bool) {
 	defer func() { _ = client.Close() }()
-	buffer := make([]byte, 64<<10)
+	buffer, unheard := make([]byte, 64<<10), []byte(nil)
 	for {
 		n, err := server.Read(buffer)
-		if err != nil || deaf.Load() && bytes.Contains(buffer[:n], ready) {
+		if err != nil {
 			return
 		}
 		if deaf.Load() {
+			if unheard = append(unheard, buffer[:n]...); bytes.Contains(unheard, ready) {
+				return
+			}
 			continue
 		}
 		if d := time.Duration(p.delay.Load()); d > 0 {
