@@ -71,7 +71,23 @@ func attempt(ctx context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter,
 		d.Abandon(l)
 		return
 	}
+	if !outcome.Succeeded() {
+		awaitOthers(ctx)
+	}
 	d.Finish(l, outcome)
+}
+
+// together is how far apart the moments are at which failed attempts are handed in, all of them that ended meanwhile at once. Nobody waits
+// for one to be recorded; it would be a transaction of its own, and others that were accepted or have arrived wait for that.
+const together = 50 * time.Millisecond
+
+// awaitOthers returns at the next such moment, or when ctx ends.
+func awaitOthers(ctx context.Context) {
+	now := time.Now()
+	select {
+	case <-time.After(now.Truncate(together).Add(together).Sub(now)):
+	case <-ctx.Done():
+	}
 }
 
 // attemptSafely makes a failure of an attempt that panics, so that one delivery cannot take the process down with it.

@@ -218,8 +218,37 @@ func (w *world) end(n int, o delivery.Outcome) {
 	for range n {
 		w.answers <- o
 	}
+	if !o.Succeeded() {
+		<-time.After(50 * time.Millisecond) // of fake time, until they are handed in
+	}
 	synctest.Wait()
 	w.record()
+}
+
+// Nobody waits for a failure to be recorded, and those who do for what else is written wait for it. A success is recorded at once.
+func TestFailuresAreRecordedTogether(t *testing.T) {
+	within(t, 100, func(w *world) {
+		w.start(4)
+		recorded := func(after time.Duration, o delivery.Outcome, want int) {
+			t.Helper()
+			<-time.After(after) // of fake time
+			if o.Kind != "" {
+				w.answers <- o
+			}
+			synctest.Wait()
+			if w.record(); len(w.saved) != want {
+				t.Errorf("%d are recorded, want %d", len(w.saved), want)
+			}
+		}
+		failed, succeeded := delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 500}, delivery.Outcome{Kind: delivery.KindSucceeded}
+		recorded(5*time.Millisecond, failed, 0)
+		recorded(20*time.Millisecond, succeeded, 1)
+		recorded(20*time.Millisecond, failed, 1)
+		recorded(5*time.Millisecond, delivery.Outcome{}, 3)
+		recorded(time.Millisecond, failed, 3)
+		w.cut() // which ends no attempt any more: what came of it is known
+		recorded(time.Millisecond, delivery.Outcome{}, 4)
+	})
 }
 
 // silence makes the lane's receiver one that does not answer. It says too much, which says nothing of how it is: so no circuit remembers it.
