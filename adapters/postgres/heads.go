@@ -28,7 +28,7 @@ const maxHeads = 50_000
 const (
 	longLane = 10_000
 	longTurn = 500
-	quick    = 2 * time.Millisecond
+	quick    = 300 * time.Microsecond // hardly more than a round trip: what is not long is walked over some 60 times a second
 	mostLong = 16
 )
 
