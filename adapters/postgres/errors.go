@@ -27,7 +27,7 @@ const (
 	codeNoSuchTable          = "42P01"
 	codeReadOnly             = "25006" // a server that was demoted
 	codeDiskFull             = "53100"
-	codeDivisionByZero       = "22012" // what a last statement says that changed no row
+	codeDivisionByZero       = "22012" // see deciding
 	codeInFuture             = "22023" // what pg_xact_status says of a transaction that has not begun
 )
 

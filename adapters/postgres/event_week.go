@@ -50,22 +50,15 @@ func firstWeek(ids []string, now time.Time) int16 {
 // errAcceptedBeside says that an event was accepted meanwhile.
 var errAcceptedBeside = errors.New("another process has just accepted the event")
 
-const acceptedBeside = `SELECT count(*) FROM unnest($1::text[], $2::text[]) AS k (tenant_id, event_id)
+const acceptedBeside = `SELECT 1 / (count(*) = 0)::int FROM unnest($1::text[], $2::text[]) AS k (tenant_id, event_id)
 JOIN events e ON (e.week = 0 OR e.week BETWEEN $3 AND $4) AND e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
 
 // queueLookBeside looks for events that another process has just accepted in another week. Where one week follows the other no
-// part's key meets them; but it is under the log's lock, and sees all that was committed. What it finds decides.
-func queueLookBeside(b *pgx.Batch, at time.Time, tenants, ids []string) (decides bool) {
+// part's key meets them; but it is under the log's lock, and sees all that was committed.
+func queueLookBeside(b *pgx.Batch, at time.Time, tenants, ids []string) {
 	before, after := weekOf(at.Add(-clocksDiffer)), weekOf(at.Add(clocksDiffer))
 	if before == after {
-		return false
+		return
 	}
-	b.Queue(acceptedBeside, tenants, ids, before, after).QueryRow(func(row pgx.Row) error {
-		var n int
-		if err := row.Scan(&n); err != nil || n == 0 {
-			return err
-		}
-		return errAcceptedBeside
-	})
-	return true
+	b.QueuedQueries = append(b.QueuedQueries, deciding(errAcceptedBeside, acceptedBeside, tenants, ids, before, after))
 }

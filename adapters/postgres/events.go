@@ -135,7 +135,7 @@ SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_ty
 FROM named, unnest($9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::smallint[])
   WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week, place)`
 
-func queueAccepted(b *pgx.Batch, a appended, shards int) (decides bool) {
+func queueAccepted(b *pgx.Batch, a appended, shards int) {
 	n := len(a.accepted)
 	owner, id, kind, trace := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	occurred, accepted := make([]int64, n), make([]int64, n)
@@ -145,10 +145,9 @@ func queueAccepted(b *pgx.Batch, a appended, shards int) (decides bool) {
 		occurred[i], accepted[i] = e.OccurredAt.UnixMicro(), e.At.UnixMicro()
 		print[i], content[i], weeks[i] = e.Fingerprint[:], e.content, weekOfEvent(e.ID, e.At)
 	}
-	decides = queueLookBeside(b, a.At, owner, id)
+	queueLookBeside(b, a.At, owner, id)
 	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
 		owner, id, kind, occurred, accepted, print, content, trace, weeks)
-	return decides
 }
 
 const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.event_type, e.content, e.fingerprint, e.accepted_at, e.traceparent

@@ -176,11 +176,10 @@ FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::tex
 // when the transaction's ID is known already.
 func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	b := &pgx.Batch{}
-	if committing && tx.last != nil {
-		b.Queue(tx.last.sql, tx.last.args...)
+	if committing {
+		b.QueuedQueries = append(b.QueuedQueries, tx.last...)
 	}
-	decides, err := tx.queueLog(ctx, b)
-	if err != nil {
+	if err := tx.queueLog(ctx, b); err != nil {
 		return tx.failed(ctx, err)
 	}
 	if committing && tx.wrote {
@@ -191,30 +190,27 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	if b.Len() > 0 {
 		tx.writes(b)
 	}
-	if tx.sent = committing && tx.xid != "" && !decides; tx.sent {
+	if tx.sent = committing && tx.xid != ""; tx.sent {
 		queueCommit(b)
 	}
 	if b.Len() == 0 {
 		return nil
 	}
 	if err := tx.run(ctx, b); err != nil {
-		if code(err) == codeDivisionByZero && tx.last != nil {
-			err = fmt.Errorf("%w: %w", tx.last.refused, err)
-		}
 		return tx.failed(ctx, fmt.Errorf("append to the log: %w", err))
 	}
 	tx.pending = nil
 	return nil
 }
 
-// queueLog locks the orders that records are appended to, and appends what waits. An answer of it may decide whether to commit.
-func (tx *Tx) queueLog(ctx context.Context, b *pgx.Batch) (decides bool, err error) {
+// queueLog locks the orders that records are appended to, and appends what waits.
+func (tx *Tx) queueLog(ctx context.Context, b *pgx.Batch) error {
 	if len(tx.pending) == 0 {
-		return false, nil
+		return nil
 	}
 	shards, err := tx.knowShards(ctx)
 	if err != nil {
-		return false, err
+		return err
 	}
 	var locks []int32
 	for _, a := range tx.pending {
@@ -222,14 +218,15 @@ func (tx *Tx) queueLog(ctx context.Context, b *pgx.Batch) (decides bool, err err
 	}
 	slices.Sort(locks)
 	b.Queue(lockOrders, lockClass, slices.Compact(locks))
-	return queuePending(b, tx.pending, shards), nil
+	queuePending(b, tx.pending, shards)
+	return nil
 }
 
 // queuePending keeps the order in which the records were appended.
-func queuePending(b *pgx.Batch, pending []appended, shards int) (decides bool) {
+func queuePending(b *pgx.Batch, pending []appended, shards int) {
 	for len(pending) > 0 {
 		if anyEvent(pending[0]) {
-			decides = queueEvents(b, pending[0], shards) || decides
+			queueEvents(b, pending[0], shards)
 			pending = pending[1:]
 			continue
 		}
@@ -240,15 +237,14 @@ func queuePending(b *pgx.Batch, pending []appended, shards int) (decides bool) {
 		queueRecords(b, pending[:n], shards)
 		pending = pending[n:]
 	}
-	return decides
 }
 
-func queueEvents(b *pgx.Batch, a appended, shards int) (decides bool) {
+func queueEvents(b *pgx.Batch, a appended, shards int) {
 	if a.again != nil {
 		queueAgain(b, a, shards)
-		return false
+	} else {
+		queueAccepted(b, a, shards)
 	}
-	return queueAccepted(b, a, shards)
 }
 
 func queueRecords(b *pgx.Batch, run []appended, shards int) {

@@ -30,7 +30,7 @@ type Tx struct {
 	wrote   bool   // there is something to commit
 	xid     string // its ID, once it is known that it has one
 	sent    bool   // COMMIT was
-	last    *lastStatement
+	last    []*pgx.QueuedQuery
 	pending []appended
 	late    []func(ctx context.Context)
 	wakeup.Touched
@@ -136,19 +136,24 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) 
 	return changed, tx.failed(ctx, tx.run(ctx, b))
 }
 
-// lastStatement is a statement that changes a row, or fails with refused. The server has to say so by an error, since COMMIT goes with it.
-type lastStatement struct {
-	sql     string
-	args    []any
-	refused error
-}
-
 // ExecLast runs a statement in the round trip of the commit, which fails with refused when it changes no row.
 func (tx *Tx) ExecLast(refused error, sql string, args ...any) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	tx.wrote = true
-	tx.last = &lastStatement{`WITH changed AS (` + sql + ` RETURNING 1) SELECT 1 / count(*) FROM changed`, args, refused}
+	tx.last = append(tx.last, deciding(refused, `WITH changed AS (`+sql+` RETURNING 1) SELECT 1 / count(*) FROM changed`, args...))
+}
+
+// deciding is a query that divides by zero when the transaction is to fail with refused. COMMIT may be sent together with it, so that the
+// server has to refuse and not who reads the answer.
+func deciding(refused error, sql string, args ...any) *pgx.QueuedQuery {
+	return &pgx.QueuedQuery{SQL: sql, Arguments: args, Fn: func(results pgx.BatchResults) error {
+		_, err := results.Exec()
+		if code(err) == codeDivisionByZero {
+			return fmt.Errorf("%w: %w", refused, err)
+		}
+		return err
+	}}
 }
 
 func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
