@@ -87,7 +87,6 @@ func (tx *Tx) append(ctx context.Context, a appended) error {
 	if err := tx.usable(ctx); err != nil {
 		return err
 	}
-	tx.wrote = true
 	tx.pending = append(tx.pending, a)
 	tx.Appended(a.Topic)
 	return nil
@@ -182,7 +181,7 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	if err := tx.queueLog(ctx, b); err != nil {
 		return tx.failed(ctx, err)
 	}
-	if committing && tx.wrote {
+	if committing {
 		if note := tx.notification(); note != "" {
 			b.Queue(`SELECT pg_notify($1, $2)`, channel, note)
 		}

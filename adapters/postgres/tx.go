@@ -27,7 +27,6 @@ type Tx struct {
 	begun   bool // on the server
 	done    bool
 	broken  error  // what a statement failed with; PostgreSQL refuses all that come after it
-	wrote   bool   // there is something to commit
 	xid     string // its ID, once it is known that it has one
 	sent    bool   // COMMIT was
 	last    []*pgx.QueuedQuery
@@ -120,27 +119,20 @@ func (tx *Tx) release() {
 }
 
 // Exec runs a statement and says how many rows it changed.
-func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (int64, error) {
-	tx.mu.Lock()
-	defer tx.mu.Unlock()
-	if err := tx.usable(ctx); err != nil {
-		return 0, err
-	}
-	var changed int64
+func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (changed int64, err error) {
 	b := &pgx.Batch{}
 	b.Queue(sql, args...).Exec(func(tag pgconn.CommandTag) error {
 		changed = tag.RowsAffected()
 		return nil
 	})
-	tx.writes(b)
-	return changed, tx.failed(ctx, tx.run(ctx, b))
+	err = tx.write(ctx, b)
+	return changed, err
 }
 
 // ExecLast runs a statement in the round trip of the commit, which fails with refused when it changes no row.
 func (tx *Tx) ExecLast(refused error, sql string, args ...any) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.wrote = true
 	tx.last = append(tx.last, deciding(refused, `WITH changed AS (`+sql+` RETURNING 1) SELECT 1 / count(*) FROM changed`, args...))
 }
 
@@ -157,16 +149,22 @@ func deciding(refused error, sql string, args ...any) *pgx.QueuedQuery {
 }
 
 func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
-	tx.mu.Lock()
-	defer tx.mu.Unlock()
-	if err := tx.usable(ctx); err != nil {
-		return err
-	}
+	return tx.send(ctx, batchOf(each, sql, args))
+}
+
+func batchOf(each func(pgx.Rows) error, sql string, args []any) *pgx.Batch {
 	b := &pgx.Batch{}
 	b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error { return each(rows) })
 	})
-	return tx.failed(ctx, tx.run(ctx, b))
+	return b
+}
+
+// writer is a transaction whose queries change what they return.
+type writer struct{ *Tx }
+
+func (w writer) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	return w.write(ctx, batchOf(each, sql, args))
 }
 
 // send runs a batch of reads in one round trip; write is for those that change something.
@@ -225,19 +223,7 @@ func (tx *Tx) write(ctx context.Context, b *pgx.Batch) error {
 // writes has a batch that changes something ask for the transaction's ID at its end. Once that is known COMMIT can be sent together with
 // what comes before it: when the answer is lost, the ID tells what became of both.
 func (tx *Tx) writes(b *pgx.Batch) {
-	tx.wrote = true
 	tx.queueID(b, `SELECT pg_current_xact_id_if_assigned()::text`)
-}
-
-// writer is a transaction whose queries change what they return.
-type writer struct{ *Tx }
-
-func (w writer) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
-	b := &pgx.Batch{}
-	b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error { return each(rows) })
-	})
-	return w.write(ctx, b)
 }
 
 // willWrite has a batch of reads give the transaction its ID.
