@@ -54,8 +54,8 @@ func TestAnEventIsFoundWhereverItIs(t *testing.T) {
 	find := func(by string, keys []intake.EventKey) {
 		t.Helper()
 		for _, key := range keys {
-			known, err := w.Fingerprints(t.Context(), []intake.EventKey{key})
-			if err != nil || len(known) != 1 {
+			known, err := w.Known(t.Context(), []intake.EventKey{key})
+			if err != nil || len(known.Fingerprints) != 1 {
 				t.Errorf("%s: %s is known to be %v, %v", by, key.ID, known, err)
 			}
 			if found, err := w.Events(t.Context(), []intake.EventKey{key}); err != nil || len(found) != 1 {
@@ -87,12 +87,12 @@ func TestAnEventIsAcceptedOnce(t *testing.T) {
 				tries := 0
 				err := w.InTx(t.Context(), func(ctx context.Context) error {
 					a := intake.Accepted{Event: e, At: at}
-					known, err := w.Fingerprints(ctx, []intake.EventKey{a.Key()})
+					known, err := w.Known(ctx, []intake.EventKey{a.Key()})
 					if tries++; tries == 1 {
 						looked.Done()
 						looked.Wait()
 					}
-					if err != nil || len(known) > 0 {
+					if err != nil || len(known.Fingerprints) > 0 {
 						return err
 					}
 					return w.AppendEvents(ctx, []intake.Accepted{a})

@@ -43,12 +43,6 @@ JOIN events e ON (e.week = 0 OR e.week >= $3) AND e.tenant_id = k.tenant_id AND 
 
 const knownTenants = `SELECT tenant_id FROM tenants WHERE tenant_id = ANY($1::text[])`
 
-// Fingerprints finds which of the events are known already.
-func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	known, err := s.Known(ctx, keys)
-	return known.Fingerprints, err
-}
-
 // Known finds which of the events are known already, and which of their tenants exist. A transaction that asks is about to write.
 func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
 	known := intake.Known{Fingerprints: make(map[intake.EventKey][32]byte, len(keys)), Tenants: map[tenant.ID]bool{}}

@@ -16,37 +16,32 @@ import (
 const knownEvents = `SELECT e.tenant_id, e.event_id, e.fingerprint FROM json_each(?) k
 CROSS JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e'`
 
-// Fingerprints finds which of the events are known already.
-func (s *Store) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+const knownTenants = `SELECT t.tenant_id FROM json_each(?) k CROSS JOIN tenants t ON t.tenant_id = k.value`
+
+// Known finds which of the events are known already, and which of their tenants exist.
+func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
+	known := intake.Known{Fingerprints: map[intake.EventKey][32]byte{}, Tenants: map[tenant.ID]bool{}}
 	wanted, err := list(keys)
 	if err != nil {
-		return nil, err
+		return known, err
 	}
-	known := map[intake.EventKey][32]byte{}
+	owners, err := list(intake.TenantsOf(keys))
+	if err != nil {
+		return known, err
+	}
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
 		var key intake.EventKey
 		var print []byte
 		if err = r.Scan(&key.Tenant, &key.ID, &print); err != nil {
 			return none, err
 		}
-		known[key] = [32]byte(print)
+		known.Fingerprints[key] = [32]byte(print)
 		return none, nil
 	}, knownEvents, wanted)
-	return known, err
-}
-
-// Known finds which of the events are known already, and which of their tenants exist.
-func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (known intake.Known, err error) {
-	if known.Fingerprints, err = s.Fingerprints(ctx, keys); err != nil {
-		return known, err
-	}
-	wanted, err := list(intake.TenantsOf(keys))
 	if err != nil {
 		return known, err
 	}
-	found, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) },
-		`SELECT t.tenant_id FROM json_each(?) k CROSS JOIN tenants t ON t.tenant_id = k.value`, wanted)
-	known.Tenants = map[tenant.ID]bool{}
+	found, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, knownTenants, owners)
 	for _, id := range found {
 		known.Tenants[id] = true
 	}

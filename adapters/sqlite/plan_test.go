@@ -66,10 +66,6 @@ func trouble(call, query string, plan []string) (found []string) {
 // hot is every call of the store that runs often or meets large tables. Each may end in an error:
 // what counts is which statements it runs.
 var hot = map[string]func(ctx context.Context, s *Store) error{
-	"Fingerprints": func(ctx context.Context, s *Store) error {
-		_, err := s.Fingerprints(ctx, []intake.EventKey{{Tenant: "t1", ID: "evt_1"}})
-		return err
-	},
 	"Known": func(ctx context.Context, s *Store) error {
 		_, err := s.Known(ctx, []intake.EventKey{{Tenant: "t1", ID: "evt_1"}})
 		return err

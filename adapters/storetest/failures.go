@@ -74,13 +74,13 @@ var failureChecks = []Check{
 			ctx, cancel := context.WithCancel(w.ctx)
 			done := make(chan struct{})
 			go func() { defer close(done); cancel() }()
-			_, _ = w.Fingerprints(ctx, keys)
+			_, _ = w.Known(ctx, keys)
 			_, _ = w.Events(ctx, keys)
 			<-done
 		}
-		found, err := w.Fingerprints(w.ctx, keys)
+		found, err := w.Known(w.ctx, keys)
 		w.ok(err, "read fingerprints")
-		equal(w, "found", len(found), len(keys))
+		equal(w, "found", len(found.Fingerprints), len(keys))
 	}},
 	{"failures/a closed database", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "inc_1")

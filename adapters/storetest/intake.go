@@ -17,21 +17,21 @@ var intakeChecks = []Check{
 		known := w.accept(acme, event.VisitReportApproved, at(0))
 		unknown := w.event(acme, event.VisitReportApproved, at(0))
 		elsewhere := intake.EventKey{Tenant: other, ID: known.ID}
-		found, err := w.Fingerprints(w.ctx, []intake.EventKey{known.Key(), unknown.Key(), elsewhere, known.Key()})
+		found, err := w.Known(w.ctx, []intake.EventKey{known.Key(), unknown.Key(), elsewhere, known.Key()})
 		w.ok(err, "read fingerprints")
-		equal(w, "fingerprints", found, map[intake.EventKey][32]byte{known.Key(): known.Fingerprint})
-		found, err = w.Fingerprints(w.ctx, nil)
+		equal(w, "fingerprints", found.Fingerprints, map[intake.EventKey][32]byte{known.Key(): known.Fingerprint})
+		found, err = w.Known(w.ctx, nil)
 		w.ok(err, "read no fingerprints")
-		equal(w, "fingerprints of nothing", len(found), 0)
+		equal(w, "fingerprints of nothing", len(found.Fingerprints), 0)
 	}},
 	{"intake/one ID in two tenants is two events", func(w *world) {
 		one := w.accept(acme, event.TargetImported, at(0))
 		two := w.event(other, event.BillingEventSent, at(1))
 		two.ID = one.ID
 		w.ok(w.AppendEvents(w.ctx, []intake.Accepted{two}), "append the same ID for another tenant")
-		found, err := w.Fingerprints(w.ctx, []intake.EventKey{one.Key(), two.Key()})
+		found, err := w.Known(w.ctx, []intake.EventKey{one.Key(), two.Key()})
 		w.ok(err, "read fingerprints")
-		equal(w, "fingerprints", found, map[intake.EventKey][32]byte{one.Key(): one.Fingerprint, two.Key(): two.Fingerprint})
+		equal(w, "fingerprints", found.Fingerprints, map[intake.EventKey][32]byte{one.Key(): one.Fingerprint, two.Key(): two.Fingerprint})
 		loaded, err := w.Events(w.ctx, []intake.EventKey{two.Key(), one.Key()})
 		w.ok(err, "load events")
 		equal(w, "events", loaded, []intake.Accepted{two, one})
@@ -108,9 +108,9 @@ var intakeChecks = []Check{
 		failed := errors.New("no")
 		err := w.InTx(w.ctx, func(ctx context.Context) error {
 			w.ok(w.AppendEvents(ctx, []intake.Accepted{e}), "append an event")
-			inside, err := w.Fingerprints(ctx, []intake.EventKey{e.Key()})
+			inside, err := w.Known(ctx, []intake.EventKey{e.Key()})
 			w.ok(err, "read fingerprints in the transaction")
-			equal(w, "known in the transaction", len(inside), 1)
+			equal(w, "known in the transaction", len(inside.Fingerprints), 1)
 			return failed
 		})
 		if !errors.Is(err, failed) {

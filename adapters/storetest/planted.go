@@ -241,12 +241,12 @@ func (s endedBeforeCommit) Schedule(ctx context.Context, plan fanout.Plan, ended
 	return err
 }
 
-func (s fingerprintsAllTenants) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	found, err := s.Store.Fingerprints(ctx, keys)
+func (s fingerprintsAllTenants) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
+	found, err := s.Store.Known(ctx, keys)
 	for _, key := range keys {
-		for known, print := range found {
+		for known, print := range found.Fingerprints {
 			if known.ID == key.ID {
-				found[key] = print
+				found.Fingerprints[key] = print
 			}
 		}
 	}

@@ -264,14 +264,14 @@ func (w *world) NoteHealth(_ context.Context, lanes map[dispatch.Lane]dispatch.E
 	return health, w.must("NoteHealth")
 }
 
-func (w *world) Fingerprints(_ context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	known := map[intake.EventKey][32]byte{}
+func (w *world) Known(_ context.Context, keys []intake.EventKey) (intake.Known, error) {
+	known := intake.Known{Fingerprints: map[intake.EventKey][32]byte{}}
 	for _, e := range w.told {
 		if slices.Contains(keys, e.Key()) {
-			known[e.Key()] = e.Fingerprint
+			known.Fingerprints[e.Key()] = e.Fingerprint
 		}
 	}
-	return known, w.must("Fingerprints")
+	return known, w.must("Known")
 }
 
 func (w *world) AppendEvents(_ context.Context, events []intake.Accepted) error {

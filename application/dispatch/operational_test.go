@@ -120,7 +120,7 @@ func TestFailingOperationalEventsAreNotTold(t *testing.T) {
 func TestWhatIsToldCommitsWithTheOutcome(t *testing.T) {
 	w := newWorld(t, 50)
 	lane := w.subscribe("sub_1", 50)
-	for _, call := range []string{"commit", "AppendEvents", "Fingerprints", "Disable"} {
+	for _, call := range []string{"commit", "AppendEvents", "Known", "Disable"} {
 		w.fail[call] = errors.New("away")
 		l := w.schedule(lane, incarnation)
 		w.Reserve(lane, 50)

@@ -5,7 +5,6 @@ package operational
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,7 +18,7 @@ import (
 
 // Store keeps accepted events; every call joins the transaction that the context carries.
 type Store interface {
-	Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][sha256.Size]byte, error)
+	Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error)
 	AppendEvents(ctx context.Context, events []intake.Accepted) error
 }
 
@@ -32,11 +31,11 @@ func Accept(ctx context.Context, store Store, events []intake.Accepted) error {
 	for i, e := range events {
 		keys[i] = e.Key()
 	}
-	known, err := store.Fingerprints(ctx, keys)
+	known, err := store.Known(ctx, keys)
 	if err != nil {
 		return fmt.Errorf("look for operational events that were told already: %w", err)
 	}
-	fresh := slices.DeleteFunc(slices.Clone(events), func(e intake.Accepted) bool { _, told := known[e.Key()]; return told })
+	fresh := slices.DeleteFunc(slices.Clone(events), func(e intake.Accepted) bool { _, told := known.Fingerprints[e.Key()]; return told })
 	if len(fresh) == 0 {
 		return nil
 	}

@@ -24,12 +24,12 @@ type events struct {
 	full     error // what appending answers
 }
 
-func (s *events) Fingerprints(_ context.Context, keys []intake.EventKey) (map[intake.EventKey][sha256.Size]byte, error) {
-	known := map[intake.EventKey][sha256.Size]byte{}
+func (s *events) Known(_ context.Context, keys []intake.EventKey) (intake.Known, error) {
+	known := intake.Known{Fingerprints: map[intake.EventKey][sha256.Size]byte{}}
 	for _, key := range keys {
 		for _, e := range s.accepted {
 			if e.Key() == key {
-				known[key] = e.Fingerprint
+				known.Fingerprints[key] = e.Fingerprint
 			}
 		}
 	}

@@ -375,8 +375,8 @@ func (w *world) NoteHealth(context.Context, map[dispatch.Lane]dispatch.Ended, ti
 	return nil, nil
 }
 func (w *world) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
-func (w *world) Fingerprints(context.Context, []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	return nil, nil
+func (w *world) Known(context.Context, []intake.EventKey) (intake.Known, error) {
+	return intake.Known{}, nil
 }
 func (w *world) AppendEvents(context.Context, []intake.Accepted) error { return nil }
 func (w *world) GiveBack(_ context.Context, _ string, leased []dispatch.Leased) error {

@@ -140,8 +140,8 @@ func (q *queue) NoteHealth(context.Context, map[dispatch.Lane]dispatch.Ended, ti
 }
 func (q *queue) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
 func (q *queue) GiveBack(context.Context, string, []dispatch.Leased) error            { return nil }
-func (q *queue) Fingerprints(context.Context, []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	return nil, nil
+func (q *queue) Known(context.Context, []intake.EventKey) (intake.Known, error) {
+	return intake.Known{}, nil
 }
 func (q *queue) AppendEvents(context.Context, []intake.Accepted) error { return nil }
 func (q *queue) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {

@@ -150,12 +150,6 @@ func read[T any](ctx context.Context, s *session, name string, call func(ctx con
 
 // Of intake.
 
-func (s *session) Fingerprints(ctx context.Context, keys []intake.EventKey) (map[intake.EventKey][32]byte, error) {
-	return read(ctx, s, "Fingerprints", func(ctx context.Context) (map[intake.EventKey][32]byte, error) {
-		return s.Store.Fingerprints(ctx, keys)
-	})
-}
-
 func (s *session) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
 	return read(ctx, s, "Known", func(ctx context.Context) (intake.Known, error) { return s.Store.Known(ctx, keys) })
 }

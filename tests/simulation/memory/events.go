@@ -13,28 +13,15 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Fingerprints finds which of the events are known already.
-func (s *Store) Fingerprints(ctx context.Context, wanted []intake.EventKey) (map[intake.EventKey][32]byte, error) {
+// Known finds which of the events are known already, and which of their tenants exist.
+func (s *Store) Known(ctx context.Context, wanted []intake.EventKey) (intake.Known, error) {
 	done, err := s.read(ctx)
 	defer done()
-	known := map[intake.EventKey][32]byte{}
+	known := intake.Known{Fingerprints: map[intake.EventKey][32]byte{}, Tenants: map[tenant.ID]bool{}}
 	for _, k := range wanted {
 		if e, found := s.events.get(keyOf(k.Tenant, k.ID)); found {
-			known[k] = e.Fingerprint
+			known.Fingerprints[k] = e.Fingerprint
 		}
-	}
-	return known, err
-}
-
-// Known finds which of the events are known already, and which of their tenants exist.
-func (s *Store) Known(ctx context.Context, wanted []intake.EventKey) (known intake.Known, err error) {
-	if known.Fingerprints, err = s.Fingerprints(ctx, wanted); err != nil {
-		return known, err
-	}
-	done, err := s.read(ctx)
-	defer done()
-	known.Tenants = map[tenant.ID]bool{}
-	for _, k := range wanted {
 		if _, found := s.tenants.get(keyOf(k.Tenant)); found {
 			known.Tenants[k.Tenant] = true
 		}
