@@ -173,7 +173,7 @@ func hot() map[string]hotQuery {
 		"list: of a subscription": list(queries.DeliveryFilter{SubscriptionID: subs[7]}),
 		"list: dead letters":      list(queries.DeliveryFilter{Status: delivery.StatusDeadLetter}),
 		"catch-up: events":        {eventsAfter, []any{"t7", int64(5), "events", 100}, true},
-		"turns: who waits":        {deferring, []any{tenants[:2], ones[:2]}, false},
+		"turns: who waits":        {deferring, []any{tenants, ones}, false},
 		"turns: for how long":     {waitingFrom, []any{[]string{"events"}}, false},
 		"turns: who knows them":   {mayDefer, []any{int64(5)}, false},
 		"turns: the next":         {nextTurn, []any{"t7", int64(5), "t9"}, true},

@@ -13,7 +13,7 @@ import (
 )
 
 // turnHeads is where what waits of a tenant begins. The log is read in its order and turns take the oldest, so it only ever begins
-// later; but in a backup that is restored under a running process.
+// later; unless the server itself goes back in time, to a backup or a standby that was behind.
 type turnHeads struct{ heads[tenant.ID] }
 
 func newTurnHeads() turnHeads { return turnHeads{newHeads[tenant.ID](longTurn)} }

@@ -122,6 +122,37 @@ func TestATurnMovesItsHead(t *testing.T) {
 	}
 }
 
+// TestEachSearchBeginsAtItsHead has an event before it, as in a backup that is restored, which is found once the search is from the beginning.
+func TestEachSearchBeginsAtItsHead(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	s := NewStore(db, nil)
+	runs(t, db)(deferRows, "acme", 3, 3)
+	found := func() (n int) {
+		t.Helper()
+		waiting, err := s.Deferring(t.Context(), []tenant.ID{"acme"})
+		next, nextErr := s.NextTurn(t.Context(), "other")
+		parts, listErr := s.DeferredOf(t.Context(), "acme", 10)
+		if err := errors.Join(err, nextErr, listErr); err != nil {
+			t.Fatal(err)
+		}
+		for _, is := range []bool{waiting["acme"], next == "acme", len(parts) > 0} {
+			if is {
+				n++
+			}
+		}
+		return n
+	}
+	s.turns.left("acme", 20, time.Now(), time.Minute, longTurn)
+	if n := found(); n > 0 {
+		t.Errorf("%d of three searches found what is before the head", n)
+	}
+	s.turns.forget("acme")
+	if n := found(); n != 3 {
+		t.Errorf("%d of three searches found it from the beginning", n)
+	}
+}
+
 // TestTheNextTurnIsFoundAroundHeads has heads in many states, wherever the turn is.
 func TestTheNextTurnIsFoundAroundHeads(t *testing.T) {
 	t.Parallel()
