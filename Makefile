@@ -21,6 +21,8 @@ endif
 
 # Tests of databases wait for disks: one package more at once than there are cores.
 PACKAGES := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
+# Within a package they wait for a server of their own.
+PARALLEL := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 
 # The simulation is one goroutine at a time. The race detector makes each of its seeds seven times as long and takes gigabytes for their
 # coroutines, so it watches some of them, and all run without it. What starts whole services comes last, one after the other: side by side
@@ -28,7 +30,7 @@ PACKAGES := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
 	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
-	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | xargs $(GO) test $(RACE) -timeout 25m -p $(PACKAGES)
+	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | xargs $(GO) test $(RACE) -timeout 25m -p $(PACKAGES) -parallel $(PARALLEL)
 	$(GO) test ./tests/simulation
 	$(if $(RACE),SIMULATION_RUNS=30 $(GO) test $(RACE) -run '^TestSimulation$$' ./tests/simulation)
 	$(GO) test $(RACE) -timeout 25m -p 1 ./tests/e2e ./tests/faults

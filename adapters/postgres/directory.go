@@ -104,11 +104,11 @@ var directoryTables = map[payload.EntityKind]string{
 
 // Record finds one customer, location or contact.
 func (s *Store) Record(ctx context.Context, owner tenant.ID, ref payload.Ref) (payload.Context, error) {
-	r := newResolution([]fanout.Lookup{{Tenant: owner, References: []payload.Ref{ref}}})
-	if err := r.run(ctx, s.db.from(ctx)); err != nil {
+	found, err := s.Resolve(ctx, []fanout.Lookup{{Tenant: owner, References: []payload.Ref{ref}}})
+	if err != nil {
 		return payload.Context{}, err
 	}
-	c := r.contexts()[0]
+	c := found[0]
 	if c.Customer == nil && c.Location == nil && c.Contact == nil {
 		return payload.Context{}, problem.New(problem.NotFound, "There is no such %s.", ref.Kind)
 	}

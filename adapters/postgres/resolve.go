@@ -5,6 +5,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -22,13 +23,31 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS k (tenant_id, s
 JOIN external_ids x ON x.tenant_id = k.tenant_id AND x.source_system = k.source_system AND x.entity_type = k.entity_type AND x.ordinavo_id = k.ordinavo_id`
 )
 
-// Resolve looks up directory records and external IDs, all in one round trip.
+// Resolve looks up directory records and external IDs.
 func (s *Store) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
-	r := newResolution(lookups)
-	if err := r.run(ctx, s.db.from(ctx)); err != nil {
-		return nil, err
+	contexts, _, err := s.ResolveFor(ctx, lookups, nil)
+	return contexts, err
+}
+
+// LaneStates says how the lanes' subscriptions are now. In a transaction they stay so until its end.
+func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
+	_, states, err := s.ResolveFor(ctx, nil, lanes)
+	return states, err
+}
+
+// ResolveFor does both in one round trip.
+func (s *Store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
+	b, r, states := &pgx.Batch{}, newResolution(lookups), map[dispatch.Lane]fanout.LaneState{}
+	r.queue(b)
+	if err := s.db.queueLaneStates(ctx, b, lanes, states); err != nil {
+		return nil, nil, err
 	}
-	return r.contexts(), nil
+	if b.Len() > 0 {
+		if err := s.db.from(ctx).send(ctx, b); err != nil {
+			return nil, nil, err
+		}
+	}
+	return r.contexts(), states, nil
 }
 
 // entity is a reference with its tenant.
@@ -72,8 +91,7 @@ func newResolution(lookups []fanout.Lookup) *resolution {
 	return r
 }
 
-func (r *resolution) run(ctx context.Context, from reader) error {
-	b := &pgx.Batch{}
+func (r *resolution) queue(b *pgx.Batch) {
 	queueFind(b, findCustomers, r.customers, func(rows pgx.Rows) error {
 		owner, c := tenant.ID(""), payload.Customer{}
 		err := rows.Scan(&owner, &c.ID, &c.CustomerNumber, &c.Name)
@@ -93,10 +111,6 @@ func (r *resolution) run(ctx context.Context, from reader) error {
 		return err
 	})
 	r.queueExternalIDs(b)
-	if b.Len() == 0 {
-		return nil
-	}
-	return from.send(ctx, b)
 }
 
 func queueFind[T any](b *pgx.Batch, sql string, wanted map[entity]*T, scan func(pgx.Rows) error) {

@@ -194,16 +194,14 @@ FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
 JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
 LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
 
-// LaneStates says how the lanes' subscriptions are now. In a transaction they stay so until its end.
-func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
-	states := map[dispatch.Lane]fanout.LaneState{}
+// queueLaneStates asks for the states, once the lanes are kept as they are.
+func (db *DB) queueLaneStates(ctx context.Context, b *pgx.Batch, lanes []dispatch.Lane, states map[dispatch.Lane]fanout.LaneState) error {
 	if len(lanes) == 0 {
-		return states, nil
+		return nil
 	}
 	tenants, ids := laneArrays(lanes)
-	b := &pgx.Batch{}
-	if err := s.db.queueKeepLanes(ctx, b, lanes); err != nil {
-		return nil, err
+	if err := db.queueKeepLanes(ctx, b, lanes); err != nil {
+		return err
 	}
 	b.Queue(laneStates, tenants, ids).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
@@ -214,7 +212,7 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 			return err
 		})
 	})
-	return states, s.db.from(ctx).send(ctx, b)
+	return nil
 }
 
 // NextSweep is the sweep that waits longest, of those that no other process works on.

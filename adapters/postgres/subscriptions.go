@@ -116,18 +116,20 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 const subscriptionChanges = `SELECT ` + recordColumns + ` FROM records
 WHERE week = 0 AND topic = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4`
 
-// SubscriptionChanges reads the subscriptions topic, all its shards; see fanout.Store. Fan-out of a log with more
-// than one shard uses ShardStore: only within a shard is position order commit order.
-func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
+// Governing reads the subscriptions topic, all its shards; see fanout.Store. Fan-out of a log with more than one shard uses
+// ShardStore: only within a shard is position order commit order.
+func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (changes []fanout.SubscriptionChange, deferring map[tenant.ID]bool, err error) {
 	shards, err := s.db.Shards(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var changes []fanout.SubscriptionChange
 	for shard := range shards {
-		of, err := s.shardChanges(ctx, shard, shards, after, upTo, limit)
+		of, waiting, err := s.Shard(shard, shards).Governing(ctx, after, upTo, limit, owners)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
+		}
+		if shard == 0 {
+			deferring, owners = waiting, nil
 		}
 		changes = append(changes, of...)
 	}
@@ -135,19 +137,7 @@ func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limi
 		slices.SortFunc(changes, func(a, b fanout.SubscriptionChange) int { return int(a.Position - b.Position) })
 		changes = changes[:min(limit, len(changes))]
 	}
-	return changes, nil
-}
-
-func (s *Store) shardChanges(ctx context.Context, shard, shards int, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
-	from, err := s.db.fromLog(ctx, anySubscription)
-	if err != nil {
-		return nil, err
-	}
-	changes, err := all(ctx, from, scanRecord, subscriptionChanges, ShardTopic(records.TopicSubscriptions, shard, shards), after, upTo, limit)
-	if err != nil {
-		return nil, err
-	}
-	return records.SubscriptionChanges(ctx, changes, s.now)
+	return changes, deferring, nil
 }
 
 // now is the subscription as its last change left it; nil when it cannot be read.
@@ -168,9 +158,26 @@ type ShardStore struct {
 // Shard is the store for fan-out of one shard, of DB.Shards.
 func (s *Store) Shard(shard, shards int) *ShardStore { return &ShardStore{s, shard, shards} }
 
-// SubscriptionChanges reads the shard's changes alone.
-func (s *ShardStore) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
-	return s.shardChanges(ctx, s.shard, s.shards, after, upTo, limit)
+// Governing reads the shard's changes alone.
+func (s *ShardStore) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (changes []fanout.SubscriptionChange, deferring map[tenant.ID]bool, err error) {
+	from, err := s.db.fromLog(ctx, anySubscription)
+	if err != nil {
+		return nil, nil, err
+	}
+	b, list := &pgx.Batch{}, []records.Record(nil)
+	b.Queue(subscriptionChanges, ShardTopic(records.TopicSubscriptions, s.shard, s.shards), after, upTo, limit).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error {
+			r, err := scanRecord(rows)
+			list = append(list, r)
+			return err
+		})
+	})
+	deferring = s.queueDeferring(b, owners)
+	if err := from.send(ctx, b); err != nil {
+		return nil, nil, err
+	}
+	changes, err = records.SubscriptionChanges(ctx, list, s.now)
+	return changes, deferring, err
 }
 
 const subscriptionsAt = `SELECT ` + recordColumns + ` FROM records

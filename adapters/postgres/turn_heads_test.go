@@ -130,7 +130,7 @@ func TestEachSearchBeginsAtItsHead(t *testing.T) {
 	runs(t, db)(deferRows, "acme", 3, 3)
 	found := func() (n int) {
 		t.Helper()
-		waiting, err := s.Deferring(t.Context(), []tenant.ID{"acme"})
+		_, waiting, err := s.Governing(t.Context(), 0, 1, 1, []tenant.ID{"acme"})
 		next, nextErr := s.NextTurn(t.Context(), "other")
 		parts, listErr := s.DeferredOf(t.Context(), "acme", 10)
 		if err := errors.Join(err, nextErr, listErr); err != nil {

@@ -58,25 +58,30 @@ func fannedOut(topic string) string {
     (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`, fanout.Group, topic, records.MaxEventsPerRecord)
 }
 
-// Deferring says of which of the tenants events wait for their turn.
-func (s *Store) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
+// queueDeferring asks of which of the tenants events wait for their turn.
+func (s *Store) queueDeferring(b *pgx.Batch, owners []tenant.ID) map[tenant.ID]bool {
+	of := map[tenant.ID]bool{}
+	if len(owners) == 0 {
+		return of
+	}
 	now := time.Now()
 	from, started := make([]int64, len(owners)), make(map[tenant.ID]bool, len(owners))
 	for i, owner := range owners {
 		from[i], started[owner] = s.turns.from(owner, now)
 	}
-	of := map[tenant.ID]bool{}
-	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
-		var id tenant.ID
-		var first *int64
-		err := r.Scan(&id, &first)
-		s.turns.looked(id, first, now, started[id])
-		if first != nil {
-			of[id] = true
-		}
-		return err
-	}, deferring, texts(owners), from)
-	return of, err
+	b.Queue(deferring, texts(owners), from).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error {
+			var id tenant.ID
+			var first *int64
+			err := rows.Scan(&id, &first)
+			s.turns.looked(id, first, now, started[id])
+			if first != nil {
+				of[id] = true
+			}
+			return err
+		})
+	})
+	return of
 }
 
 // NextTurn is the tenant whose turn is next after another's; see fanout.TurnStore.

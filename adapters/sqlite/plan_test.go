@@ -101,8 +101,8 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.SubscriptionsAt(ctx, "t1", 0)
 		return err
 	},
-	"SubscriptionChanges": func(ctx context.Context, s *Store) error {
-		_, err := s.SubscriptionChanges(ctx, 1, 2, 10)
+	"Governing": func(ctx context.Context, s *Store) error {
+		_, _, err := s.Governing(ctx, 1, 2, 10, []tenant.ID{"t1"})
 		return err
 	},
 	"CountSubscriptions": func(ctx context.Context, s *Store) error {
@@ -207,7 +207,6 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 	"GatedOf":     func(ctx context.Context, s *Store) error { _, err := s.GatedOf(ctx, "t1", "evt_1"); return err },
-	"Deferring":   func(ctx context.Context, s *Store) error { _, err := s.Deferring(ctx, []tenant.ID{"t1"}); return err },
 	"NextTurn":    func(ctx context.Context, s *Store) error { _, err := s.NextTurn(ctx, "t1"); return err },
 	"WaitingFrom": func(ctx context.Context, s *Store) error { _, err := s.WaitingFrom(ctx); return err },
 	"DeferredOf":  func(ctx context.Context, s *Store) error { _, err := s.DeferredOf(ctx, "t1", 20); return err },

@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/payload"
 )
 
 var insertBodies = insertInto("bodies", "tenant_id, event_id, number, body")
@@ -136,6 +137,16 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 		return none, err
 	}, laneStates, wanted)
 	return states, err
+}
+
+// ResolveFor does both; see fanout.Store.
+func (s *Store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
+	contexts, err := s.Resolve(ctx, lookups)
+	if err != nil {
+		return nil, nil, err
+	}
+	states, err := s.LaneStates(ctx, lanes)
+	return contexts, states, err
 }
 
 // sweeping says which lanes are being swept.

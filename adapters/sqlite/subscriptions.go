@@ -99,14 +99,18 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 		ORDER BY subscription_id DESC LIMIT ?`, owner, before, limit)
 }
 
-// SubscriptionChanges reads the subscriptions topic; see fanout.Store.
-func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
-	changes, err := all(ctx, s.db, scanRecord, `SELECT `+recordColumns+` FROM records WHERE topic = '`+records.TopicSubscriptions+`' AND position > ? AND position <= ?
+// Governing reads the subscriptions topic; see fanout.Store.
+func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (changes []fanout.SubscriptionChange, deferring map[tenant.ID]bool, err error) {
+	list, err := all(ctx, s.db, scanRecord, `SELECT `+recordColumns+` FROM records WHERE topic = '`+records.TopicSubscriptions+`' AND position > ? AND position <= ?
 		ORDER BY position LIMIT ?`, after, upTo, limit)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return records.SubscriptionChanges(ctx, changes, s.now)
+	if changes, err = records.SubscriptionChanges(ctx, list, s.now); err != nil || len(owners) == 0 {
+		return changes, nil, err
+	}
+	deferring, err = s.deferring(ctx, owners)
+	return changes, deferring, err
 }
 
 // now is the subscription as its last change left it; nil when it cannot be read.

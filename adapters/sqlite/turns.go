@@ -34,8 +34,8 @@ const (
 	coalesce((SELECT min(sequence) FROM deferred_events WHERE tenant_id = ?1), 9223372036854775807))`
 )
 
-// Deferring says of which of the tenants events wait for their turn.
-func (s *Store) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
+// deferring says of which of the tenants events wait for their turn.
+func (s *Store) deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
 	wanted, err := list(owners)
 	if err != nil {
 		return nil, err

@@ -153,7 +153,7 @@ var subscriptionChecks = []Check{
 		o := w.subscribe(other, nil)
 		w.accept(acme, event.TargetImported, at(1)) // another topic
 		s = w.resume(s, at(2))
-		all, err := w.SubscriptionChanges(w.ctx, 0, 1<<60, 100)
+		all, _, err := w.Governing(w.ctx, 0, 1<<60, 100, nil)
 		w.ok(err, "read all changes")
 		want := []fanout.SubscriptionChange{
 			{Tenant: acme, SubscriptionID: s.ID, Change: subscription.Created{At: at(0), ID: s.ID, Tenant: acme, Settings: settings(), SecretID: s.Secrets.Current}},
@@ -170,7 +170,7 @@ var subscriptionChecks = []Check{
 		equal(w, "all changes", all, want)
 		window := func(after, upTo int64, limit int, want []fanout.SubscriptionChange) {
 			w.Helper()
-			got, err := w.SubscriptionChanges(w.ctx, after, upTo, limit)
+			got, _, err := w.Governing(w.ctx, after, upTo, limit, nil)
 			w.ok(err, "read a window")
 			equal(w, "a window", got, want)
 		}
@@ -282,7 +282,7 @@ func (w *world) listed(owner tenant.ID) (ids []string) {
 // positions are those of the changes of a tenant's subscriptions.
 func (w *world) positions(owner tenant.ID) (positions []int64) {
 	w.Helper()
-	changes, err := w.SubscriptionChanges(w.ctx, 0, 1<<60, 1000)
+	changes, _, err := w.Governing(w.ctx, 0, 1<<60, 1000, nil)
 	w.ok(err, "read the changes")
 	for _, c := range changes {
 		if c.Tenant == owner {

@@ -5,6 +5,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -72,6 +73,11 @@ var sweepChecks = []Check{
 			laneOf(idle):   {Status: subscription.StatusActive, Version: 1},
 			laneOf(paused): {Status: subscription.StatusPaused, Version: 2, Sweeping: true},
 		})
+		w.upsert(acme, named("acme"))
+		contexts, both, err := w.ResolveFor(w.ctx, []fanout.Lookup{{Tenant: acme, SourceSystem: "sap", References: all12}}, []dispatch.Lane{laneOf(paused), unknown})
+		w.ok(err, "resolve, and read the states")
+		equal(w, "what was resolved", contexts, []payload.Context{resolved("acme", "sap")})
+		equal(w, "states", both, map[dispatch.Lane]fanout.LaneState{laneOf(paused): got[laneOf(paused)]})
 	}},
 }
 

@@ -21,9 +21,7 @@ import (
 var turnChecks = []Check{
 	{"turns/what waits is listed oldest first, by tenant", func(w *world) {
 		waits := map[tenant.ID]bool{}
-		deferring, err := w.Deferring(w.ctx, []tenant.ID{acme, other})
-		w.ok(err, "look for who waits")
-		equal(w, "nobody waits", deferring, waits)
+		equal(w, "nobody waits", w.deferring(w.ctx, acme, other), waits)
 		w.nextTurn("", "")
 		w.waiting(acme)
 		first, second := w.left(acme, "evt_a", "evt_b"), w.left(acme, "evt_c")
@@ -34,9 +32,7 @@ var turnChecks = []Check{
 		limited, err := w.DeferredOf(w.ctx, acme, 1)
 		w.ok(err, "list what waits")
 		equal(w, "no more than asked for", limited, []fanout.Deferred{first})
-		deferring, err = w.Deferring(w.ctx, []tenant.ID{acme, "nobody"})
-		w.ok(err, "look for who waits")
-		equal(w, "who waits, of those asked for", deferring, map[tenant.ID]bool{acme: true})
+		equal(w, "who waits, of those asked for", w.deferring(w.ctx, acme, "nobody"), map[tenant.ID]bool{acme: true})
 	}},
 	{"turns/they go round", func(w *world) {
 		w.left(acme, "evt_a")
@@ -107,9 +103,7 @@ var turnChecks = []Check{
 			w.ok(inside.turn(ctx, waits), "take the turn")
 			inside.waiting(acme)
 			inside.left(other, "evt_b")
-			deferring, err := w.Deferring(ctx, []tenant.ID{acme, other})
-			w.ok(err, "look for who waits")
-			equal(w, "who waits, seen from inside", deferring, map[tenant.ID]bool{other: true})
+			equal(w, "who waits, seen from inside", w.deferring(ctx, acme, other), map[tenant.ID]bool{other: true})
 			return failed
 		})
 		if !errors.Is(err, failed) {
@@ -216,6 +210,14 @@ var turnChecks = []Check{
 }
 
 // deferred is the event as it is left for a turn, alone of its record.
+// deferring is of which of the tenants events wait.
+func (w *world) deferring(ctx context.Context, owners ...tenant.ID) map[tenant.ID]bool {
+	w.Helper()
+	_, deferring, err := w.Governing(ctx, 0, 1<<60, 1000, owners)
+	w.ok(err, "look for who waits")
+	return deferring
+}
+
 func (w *world) deferred(e queries.Event) fanout.Deferred {
 	return fanout.Deferred{Tenant: e.Tenant, Position: e.Position, Events: []fanout.Named{{Place: w.placeOf(e), ID: e.ID}}}
 }

@@ -131,7 +131,7 @@ var unreadableChecks = []Check{
 		if !w.damage(d, Stream) {
 			return
 		}
-		changes, err := w.SubscriptionChanges(w.ctx, 0, 1<<60, 100)
+		changes, _, err := w.Governing(w.ctx, 0, 1<<60, 100, nil)
 		w.ok(err, "read the changes")
 		equal(w, "changes", len(changes), 3)
 		for _, c := range changes {
@@ -152,7 +152,7 @@ var unreadableChecks = []Check{
 		if !w.damage(d, Stream) || !w.damage(d, State) {
 			return
 		}
-		changes, err := w.SubscriptionChanges(w.ctx, 0, 1<<60, 100)
+		changes, _, err := w.Governing(w.ctx, 0, 1<<60, 100, nil)
 		w.ok(err, "read the changes")
 		equal(w, "unreadable", []bool{changes[0].Unreadable != nil, changes[1].Unreadable != nil}, []bool{true, false})
 		equal(w, "what stands in for it", changes[0].Now == nil, true)

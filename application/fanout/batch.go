@@ -72,9 +72,6 @@ func (b *batch) finish(ctx context.Context) error {
 	if err := b.resolve(ctx); err != nil {
 		return err
 	}
-	if err := b.compare(ctx); err != nil {
-		return err
-	}
 	return b.commit(ctx)
 }
 
@@ -154,32 +151,22 @@ func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type, s
 	return has, nil
 }
 
-// resolve looks up what all views need, in one go.
+// resolve looks up what all views need, in one go, and holds the subscriptions that governed the events against what they are by now.
 func (b *batch) resolve(ctx context.Context) error {
-	lookups := make([]Lookup, len(b.views))
+	lookups, governed := make([]Lookup, len(b.views)), map[dispatch.Lane]subscription.Status{}
 	for i, v := range b.views {
 		lookups[i] = v.lookup
-	}
-	contexts, err := b.Store.Resolve(ctx, lookups)
-	if err != nil {
-		return fmt.Errorf("resolve references: %w", err)
-	}
-	for i, v := range b.views {
-		v.context = contexts[i]
-	}
-	return nil
-}
-
-// compare holds the subscriptions that governed the events against what they are by now.
-func (b *batch) compare(ctx context.Context) (err error) {
-	governed := map[dispatch.Lane]subscription.Status{}
-	for _, v := range b.views {
 		for _, s := range v.subscriptions {
 			governed[laneOf(s)] = s.Status
 		}
 	}
-	if b.lanes, err = b.Store.LaneStates(ctx, slices.Collect(maps.Keys(governed))); err != nil {
-		return fmt.Errorf("read the lanes' states: %w", err)
+	contexts, lanes, err := b.Store.ResolveFor(ctx, lookups, slices.Collect(maps.Keys(governed)))
+	if err != nil {
+		return fmt.Errorf("resolve references and read the lanes' states: %w", err)
+	}
+	b.lanes = lanes
+	for i, v := range b.views {
+		v.context = contexts[i]
 	}
 	for lane, then := range governed {
 		if now := b.lanes[lane].Status; now != then {

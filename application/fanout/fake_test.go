@@ -184,18 +184,22 @@ func (w *world) NamedBy(_ context.Context, position int64) (keys []intake.EventK
 	return keys, w.fail["NamedBy"]
 }
 
-func (w *world) SubscriptionChanges(_ context.Context, after, upTo int64, limit int) (list []fanout.SubscriptionChange, err error) {
+func (w *world) Governing(_ context.Context, after, upTo int64, limit int, owners []tenant.ID) (list []fanout.SubscriptionChange, deferring map[tenant.ID]bool, err error) {
 	w.reads++
 	for _, c := range w.changes {
 		if c.Position > after && c.Position <= upTo && len(list) < limit {
 			list = append(list, c)
 		}
 	}
-	return list, w.fail["SubscriptionChanges"]
+	deferring = map[tenant.ID]bool{}
+	for _, d := range w.deferred {
+		deferring[d.Tenant] = slices.Contains(owners, d.Tenant)
+	}
+	return list, deferring, w.fail["Governing"]
 }
 
-func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
-	if w.panicsAt["Resolve"] {
+func (w *world) ResolveFor(_ context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
+	if w.panicsAt["ResolveFor"] {
 		panic("no directory")
 	}
 	w.resolved = lookups
@@ -203,15 +207,11 @@ func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.C
 	for i, l := range lookups {
 		contexts[i].ExternalIDs = map[payload.Ref]string{{Kind: payload.KindCustomer, ID: 12}: strings.ToUpper(l.SourceSystem) + "-12"}
 	}
-	return contexts, w.fail["Resolve"]
-}
-
-func (w *world) LaneStates(_ context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
 	states := map[dispatch.Lane]fanout.LaneState{}
 	for _, lane := range lanes {
 		states[lane] = fanout.LaneState{Status: w.now[lane.SubscriptionID].Status, Version: w.now[lane.SubscriptionID].Version, Sweeping: w.sweeping[lane]}
 	}
-	return states, w.fail["LaneStates"]
+	return contexts, states, w.fail["ResolveFor"]
 }
 
 func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) error {
@@ -251,14 +251,6 @@ func (w *world) InTx(ctx context.Context, fn func(context.Context) error) error 
 		w.deferred, w.plans = deferred, w.plans[:plans]
 	}
 	return err
-}
-
-func (w *world) Deferring(_ context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
-	of := map[tenant.ID]bool{}
-	for _, d := range w.deferred {
-		of[d.Tenant] = slices.Contains(owners, d.Tenant)
-	}
-	return of, w.fail["Deferring"]
 }
 
 func (w *world) NextTurn(_ context.Context, after tenant.ID) (tenant.ID, error) {

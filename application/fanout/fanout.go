@@ -32,15 +32,12 @@ type Store interface {
 	Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error)
 	// NamedBy lists the events of the record at the position, in their order there, by what is kept with the events themselves.
 	NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error)
-	// SubscriptionChanges reads the subscriptions topic, oldest first: after < position <= upTo. One that cannot be read
-	// says so, and keeps no other from being read.
-	SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]SubscriptionChange, error)
-	// Resolve looks up directory records and external IDs, one answer for each lookup, in their order.
-	Resolve(ctx context.Context, lookups []Lookup) ([]payload.Context, error)
-	// LaneStates says how the lanes' subscriptions are now, which may be later than the events that are handled.
-	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]LaneState, error)
-	// Deferring says of which of the tenants events wait for their turn.
-	Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error)
+	// Governing reads the subscriptions topic, oldest first: after < position <= upTo. One that cannot be read says so, and keeps
+	// no other from being read. It also says of which of the tenants events wait for their turn.
+	Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (changes []SubscriptionChange, deferring map[tenant.ID]bool, err error)
+	// ResolveFor looks up directory records and external IDs, one answer for each lookup, in their order, and how the lanes'
+	// subscriptions are now, which may be later than the events that are handled.
+	ResolveFor(ctx context.Context, lookups []Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]LaneState, error)
 	// Schedule stores the plan, and calls ended when the transaction has ended.
 	Schedule(ctx context.Context, plan Plan, ended func(committed bool)) error
 }
@@ -164,11 +161,11 @@ func (f *FanOut) Handle(ctx context.Context, records []Record) error {
 		return err
 	}
 	for len(records) > 0 {
-		n, err := f.index.advance(ctx, f.Store, records)
+		n, deferring, err := f.index.advance(ctx, f.Store, records)
 		if err != nil {
 			return err
 		}
-		if err := f.handle(ctx, records[:n]); err != nil {
+		if err := f.handle(ctx, records[:n], deferring); err != nil {
 			return err
 		}
 		records = records[n:]
@@ -192,11 +189,7 @@ func (f *FanOut) name(ctx context.Context, records []Record) (err error) {
 }
 
 // handle fans out records that the same subscriptions govern, as many in one go as it would leave nothing of for turns.
-func (f *FanOut) handle(ctx context.Context, records []Record) error {
-	deferring, err := f.Store.Deferring(ctx, ownersOf(records))
-	if err != nil {
-		return fmt.Errorf("look for tenants of which events wait: %w", err)
-	}
+func (f *FanOut) handle(ctx context.Context, records []Record, deferring map[tenant.ID]bool) error {
 	parts, err := f.load(ctx, records, deferring)
 	if err != nil {
 		return err

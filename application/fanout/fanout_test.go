@@ -82,7 +82,7 @@ func TestTheGateIsAskedOnceABatchAndTenant(t *testing.T) {
 // An error is never taken for "no match" or "off": the record comes again.
 func TestAnErrorIsAnError(t *testing.T) {
 	broken := errors.New("away")
-	for _, call := range []string{"Enabled", "Events", "SubscriptionChanges", "Resolve", "LaneStates", "Schedule"} {
+	for _, call := range []string{"Enabled", "Events", "Governing", "ResolveFor", "Schedule"} {
 		t.Run(call, func(t *testing.T) {
 			w := newWorld(t)
 			w.subscribe(acme, "sub_1", settings("*"))

@@ -57,16 +57,19 @@ const changesPerRead = 1000
 
 // advance moves the index to the first of the records, and further to the last that the same subscriptions govern: it says
 // how many records that are, one at least. A position behind it, which happens when a transaction was rolled back after the
-// index had moved, starts it anew.
-func (ix *index) advance(ctx context.Context, store Store, records []Record) (int, error) {
-	first, last := records[0].Position, records[len(records)-1].Position
+// index had moved, starts it anew. It finds out of which of the records' tenants events wait on the way.
+func (ix *index) advance(ctx context.Context, store Store, records []Record) (n int, deferring map[tenant.ID]bool, err error) {
+	first, last, owners := records[0].Position, records[len(records)-1].Position, ownersOf(records)
 	if first < ix.position {
 		*ix = *newIndex(ix.giveUp)
 	}
 	for {
-		changes, err := store.SubscriptionChanges(ctx, ix.position, last, changesPerRead)
+		changes, waiting, err := store.Governing(ctx, ix.position, last, changesPerRead, owners)
 		if err != nil {
-			return 0, fmt.Errorf("read subscription changes up to %d: %w", last, err)
+			return 0, nil, fmt.Errorf("read subscription changes up to %d: %w", last, err)
+		}
+		if owners != nil {
+			deferring, owners = waiting, nil
 		}
 		behind := slices.IndexFunc(changes, func(c SubscriptionChange) bool { return c.Position > first })
 		if behind < 0 {
@@ -75,19 +78,19 @@ func (ix *index) advance(ctx context.Context, store Store, records []Record) (in
 		for _, c := range changes[:behind] {
 			if err := ix.apply(ctx, c); err != nil {
 				*ix = *newIndex(ix.giveUp)
-				return 0, err
+				return 0, nil, err
 			}
 		}
 		if behind == changesPerRead {
 			ix.position = changes[behind-1].Position
 			continue
 		}
-		n := 1
+		n = 1
 		for n < len(records) && (behind == len(changes) || records[n].Position < changes[behind].Position) {
 			n++
 		}
 		ix.position = records[n-1].Position
-		return n, nil
+		return n, deferring, nil
 	}
 }
 

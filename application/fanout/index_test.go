@@ -8,6 +8,7 @@ import (
 
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // topic is a Store that knows the subscriptions topic alone.
@@ -17,14 +18,14 @@ type topic struct {
 	reads   int
 }
 
-func (s *topic) SubscriptionChanges(_ context.Context, after, upTo int64, limit int) (list []SubscriptionChange, err error) {
+func (s *topic) Governing(_ context.Context, after, upTo int64, limit int, _ []tenant.ID) (list []SubscriptionChange, _ map[tenant.ID]bool, err error) {
 	s.reads++
 	for _, c := range s.changes[min(after, int64(len(s.changes))):] { // positions are 1, 2, 3 …
 		if c.Position <= upTo && len(list) < limit {
 			list = append(list, c)
 		}
 	}
-	return list, nil
+	return list, nil, nil
 }
 
 // Whoever does not want a type is asked once, and not again for each event.
@@ -41,7 +42,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 			Change: subscription.Created{At: time.Unix(0, 0), ID: id, Tenant: "acme", Settings: subscription.Settings{EventTypes: filter}}})
 	}
 	ix := newIndex(nil)
-	if _, err := ix.advance(t.Context(), s, []Record{{Position: all}}); err != nil {
+	if _, _, err := ix.advance(t.Context(), s, []Record{{Position: all}}); err != nil {
 		t.Fatal(err)
 	}
 	if s.reads > all/changesPerRead+1 {
@@ -52,7 +53,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 		t.Fatalf("%d match", len(first))
 	}
 	for i := range 1000 { // more events, and nothing new of the subscriptions
-		if _, err := ix.advance(t.Context(), s, []Record{{Position: all + 1 + int64(i)}}); err != nil {
+		if _, _, err := ix.advance(t.Context(), s, []Record{{Position: all + 1 + int64(i)}}); err != nil {
 			t.Fatal(err)
 		}
 		if again := ix.rosters["acme"].matching(event.VisitReportApproved); &again[0] != &first[0] {

@@ -277,7 +277,7 @@ func (t *Turns) governed(ctx context.Context, parts []Deferred) (*roster, []Defe
 		return r, parts, err
 	}
 	last := parts[len(parts)-1].Position
-	changes, err := t.Store.SubscriptionChanges(ctx, parts[0].Position, last, changesPerRead)
+	changes, _, err := t.Store.Governing(ctx, parts[0].Position, last, changesPerRead, nil)
 	if err != nil {
 		return nil, nil, fmt.Errorf("read subscription changes up to %d: %w", last, err)
 	}
@@ -298,7 +298,7 @@ func (t *Turns) governed(ctx context.Context, parts []Deferred) (*roster, []Defe
 // roster is the tenant's subscriptions as they were at the part's position.
 func (t *Turns) roster(ctx context.Context, part Deferred) (*roster, error) {
 	if r := t.rosters[part.Tenant]; r != nil && r.position <= part.Position {
-		changes, err := t.Store.SubscriptionChanges(ctx, r.position, part.Position, changesPerRead)
+		changes, _, err := t.Store.Governing(ctx, r.position, part.Position, changesPerRead, nil)
 		if err != nil {
 			return nil, fmt.Errorf("read subscription changes up to %d: %w", part.Position, err)
 		}

@@ -252,20 +252,20 @@ func TestPoisonAmongWhatWaits(t *testing.T) {
 
 	w, turns = crowd(t)
 	w.handle(several(acme, "a", 60)...)
-	w.panicsAt["Resolve"] = true
+	w.panicsAt["ResolveFor"] = true
 	is(t, "a turn", w.step(turns), "")
 	is(t, "not set aside with others", aside(w), "")
 	is(t, "the first alone", w.step(turns), "")
 	is(t, "set aside", aside(w), "a2")
 	is(t, "the last of them alone", w.step(turns), "")
 	is(t, "set aside, too", aside(w), "a2 a3")
-	delete(w.panicsAt, "Resolve")
+	delete(w.panicsAt, "ResolveFor")
 	is(t, "and then as always", w.step(turns), "a4 a4 a5 a5")
 	is(t, "slots that stay taken", w.inFlight, 0)
 
 	w, turns = crowd(t)
 	w.handle(several(acme, "a", 4)...)
-	w.panicsAt["Resolve"] = true
+	w.panicsAt["ResolveFor"] = true
 	is(t, "a turn", w.step(turns), "")
 	begun := 0
 	w.beforeTx = func() {
@@ -351,7 +351,7 @@ func TestUnreadableEventsOfSeveralTenantsThatWait(t *testing.T) {
 
 func TestATurnThatFailsLosesNothing(t *testing.T) {
 	broken := errors.New("away")
-	for _, call := range []string{"NextTurn", "DeferredOf", "Events", "SubscriptionsAt", "Resolve", "LaneStates", "Schedule"} {
+	for _, call := range []string{"NextTurn", "DeferredOf", "Events", "SubscriptionsAt", "ResolveFor", "Schedule"} {
 		t.Run(call, func(t *testing.T) {
 			w, turns := crowd(t)
 			w.handle(several(acme, "a", 4)...)

@@ -31,8 +31,8 @@ type store struct {
 	advance      func(ctx context.Context, b memory.Batch) error
 	known        func(ctx context.Context, keys []intake.EventKey) (intake.Known, error)
 	appendEvents func(ctx context.Context, events []intake.Accepted) error
-	changes      func(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error)
-	resolve      func(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
+	governing    func(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) ([]fanout.SubscriptionChange, map[tenant.ID]bool, error)
+	resolveFor   func(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error)
 	schedule     func(ctx context.Context, plan fanout.Plan, ended func(bool)) error
 	look         func(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error)
 	leaseReady   func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error)
@@ -59,7 +59,7 @@ type store struct {
 // replaced makes a store with the real calls, for a bug to replace some.
 func replaced(s simulation.Store) *store {
 	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, known: s.Known, appendEvents: s.AppendEvents,
-		changes: s.SubscriptionChanges, resolve: s.Resolve, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
+		governing: s.Governing, resolveFor: s.ResolveFor, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
 		eventBodies: s.EventBodies, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice}
@@ -78,11 +78,11 @@ func (s *store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 func (s *store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
 	return s.appendEvents(ctx, events)
 }
-func (s *store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
-	return s.changes(ctx, after, upTo, limit)
+func (s *store) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) ([]fanout.SubscriptionChange, map[tenant.ID]bool, error) {
+	return s.governing(ctx, after, upTo, limit, owners)
 }
-func (s *store) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
-	return s.resolve(ctx, lookups)
+func (s *store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
+	return s.resolveFor(ctx, lookups, lanes)
 }
 func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
 	return s.schedule(ctx, plan, ended)

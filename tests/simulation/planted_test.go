@@ -89,28 +89,29 @@ func bugsOfFanOut() []simulation.Bug {
 			}
 		}),
 		bug("the index stays where it was first", func(s *store) {
-			s.changes = func(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
+			s.governing = func(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) ([]fanout.SubscriptionChange, map[tenant.ID]bool, error) {
+				list, deferring, err := s.Store.Governing(ctx, after, upTo, limit, owners)
 				if after > 0 {
-					return nil, nil
+					list = nil
 				}
-				return s.Store.SubscriptionChanges(ctx, after, upTo, limit)
+				return list, deferring, err
 			}
 		}),
 		bug("the index runs ahead of the event", func(s *store) {
-			s.changes = func(ctx context.Context, after, _ int64, limit int) ([]fanout.SubscriptionChange, error) {
-				list, err := s.Store.SubscriptionChanges(ctx, after, 1<<60, limit)
+			s.governing = func(ctx context.Context, after, _ int64, limit int, owners []tenant.ID) ([]fanout.SubscriptionChange, map[tenant.ID]bool, error) {
+				list, deferring, err := s.Store.Governing(ctx, after, 1<<60, limit, owners)
 				for i := range list {
 					list[i].Position = after + 1
 				}
-				return list, err
+				return list, deferring, err
 			}
 		}),
 		bug("records of every tenant are found", func(s *store) {
-			s.resolve = func(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
+			s.resolveFor = func(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
 				for i := range lookups {
 					lookups[i].Tenant = "alpha"
 				}
-				return s.Store.Resolve(ctx, lookups)
+				return s.Store.ResolveFor(ctx, lookups, lanes)
 			}
 		}),
 		bug("handed over although it was rolled back", func(s *store) {

@@ -172,10 +172,18 @@ func (s *session) Events(ctx context.Context, keys []intake.EventKey) ([]intake.
 	return read(ctx, s, "Events", func(ctx context.Context) ([]intake.Accepted, error) { return s.Store.Events(ctx, keys) })
 }
 
-func (s *session) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) ([]fanout.SubscriptionChange, error) {
-	return read(ctx, s, "SubscriptionChanges", func(ctx context.Context) ([]fanout.SubscriptionChange, error) {
-		return s.Store.SubscriptionChanges(ctx, after, upTo, limit)
-	})
+func (s *session) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) ([]fanout.SubscriptionChange, map[tenant.ID]bool, error) {
+	if err := s.enter(ctx, "Governing"); err != nil {
+		return nil, nil, err
+	}
+	return s.Store.Governing(ctx, after, upTo, limit, owners)
+}
+
+func (s *session) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
+	if err := s.enter(ctx, "ResolveFor"); err != nil {
+		return nil, nil, err
+	}
+	return s.Store.ResolveFor(ctx, lookups, lanes)
 }
 
 func (s *session) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
@@ -186,10 +194,6 @@ func (s *session) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[di
 	return read(ctx, s, "LaneStates", func(ctx context.Context) (map[dispatch.Lane]fanout.LaneState, error) {
 		return s.Store.LaneStates(ctx, lanes)
 	})
-}
-
-func (s *session) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
-	return read(ctx, s, "Deferring", func(ctx context.Context) (map[tenant.ID]bool, error) { return s.Store.Deferring(ctx, owners) })
 }
 
 func (s *session) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {

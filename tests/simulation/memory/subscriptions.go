@@ -160,8 +160,8 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 	return list[:min(len(list), limit)], err
 }
 
-// SubscriptionChanges reads the subscriptions topic; see fanout.Store.
-func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limit int) (list []fanout.SubscriptionChange, err error) {
+// Governing reads the subscriptions topic; see fanout.Store.
+func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (list []fanout.SubscriptionChange, deferring map[tenant.ID]bool, err error) {
 	done, err := s.read(ctx)
 	defer done()
 	for _, r := range s.after(after) {
@@ -173,7 +173,7 @@ func (s *Store) SubscriptionChanges(ctx context.Context, after, upTo int64, limi
 				SubscriptionID: strings.TrimPrefix(r.stream, subscriptionStream), Version: r.version, Change: r.subscription})
 		}
 	}
-	return list, err
+	return list, s.deferring(owners), err
 }
 
 // SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.

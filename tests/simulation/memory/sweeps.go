@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/payload"
 )
 
 // noteSweep leaves a sweep that is noted already as it is.
@@ -32,6 +33,16 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 		}
 	}
 	return states, err
+}
+
+// ResolveFor does both; see fanout.Store.
+func (s *Store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
+	contexts, err := s.Resolve(ctx, lookups)
+	if err != nil {
+		return nil, nil, err
+	}
+	states, err := s.LaneStates(ctx, lanes)
+	return contexts, states, err
 }
 
 // NextSweep is the sweep that waits longest.

@@ -11,10 +11,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Deferring says of which of the tenants events wait for their turn.
-func (s *Store) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
-	done, err := s.read(ctx)
-	defer done()
+// deferring says of which of the tenants events wait for their turn.
+func (s *Store) deferring(owners []tenant.ID) map[tenant.ID]bool {
 	of := map[tenant.ID]bool{}
 	for _, owner := range owners {
 		for range s.deferred.under(string(owner)) {
@@ -22,7 +20,7 @@ func (s *Store) Deferring(ctx context.Context, owners []tenant.ID) (map[tenant.I
 			break
 		}
 	}
-	return of, err
+	return of
 }
 
 // NextTurn is the tenant whose turn is next after another's; see fanout.TurnStore.
