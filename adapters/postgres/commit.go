@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -56,7 +58,7 @@ func queueCommit(b *pgx.Batch) {
 // anything was sent is not asked: it says no for a connection that broke while the answer was read.
 func ambiguous(err error) bool {
 	if refused, is := errors.AsType[*pgconn.PgError](err); is {
-		return refused.Severity == "FATAL" || refused.Severity == "PANIC"
+		return slices.Contains([]string{"FATAL", "PANIC"}, cmp.Or(refused.SeverityUnlocalized, refused.Severity))
 	}
 	return !errors.Is(err, pgx.ErrTxCommitRollback)
 }
@@ -102,23 +104,65 @@ func (tx *Tx) resolveLate() {
 	tx.Tell(&tx.db.signals, true)
 }
 
+// statusOf is in progress for a standby, too, which may be behind.
+const statusOf = `SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE pg_xact_status($1::text::xid8) END`
+
 // outcome asks until the server says whether the transaction was committed, or ctx ends.
 func (tx *Tx) outcome(ctx context.Context) (committed bool, err error) {
 	for {
 		var status *string
-		err = tx.db.query(ctx, func(r pgx.Rows) error { return r.Scan(&status) }, `SELECT pg_xact_status($1::text::xid8)`, tx.xid)
+		err = tx.db.query(ctx, func(r pgx.Rows) error { return r.Scan(&status) }, statusOf, tx.xid)
+		if err == nil && status != nil && *status == "committed" {
+			if committed, err = tx.wrote(ctx); err == nil {
+				return committed, nil
+			}
+		}
 		switch {
 		case err == nil && status == nil:
 			return false, errors.New("the transaction is too old to be known")
-		case err == nil && *status != "in progress":
-			return *status == "committed", nil
-		case code(err) == codeInFuture: // an older backup is in the server's place, or a standby that was behind
+		case err == nil && *status == "aborted", code(err) == codeInFuture: // an older backup is in the server's place
 			return false, nil
 		}
 		if !pause(ctx, resolveEvery) {
 			return false, errors.Join(ctx.Err(), err)
 		}
 	}
+}
+
+// proof is a search for something that the transaction has written, by its ID. A server that crashed gives IDs anew that it had given
+// and not written down, so that another transaction may be committed under this one's.
+type proof struct {
+	sql  string
+	args []any
+}
+
+const (
+	wroteRecord = `SELECT EXISTS (SELECT 1 FROM records WHERE tenant_id = $2 AND stream = $3 AND version = $4 AND ` + isOfTx + `)`
+	wroteEvent  = `SELECT EXISTS (SELECT 1 FROM events WHERE tenant_id = $2 AND event_id = $3 AND ` + isOfTx + `)`
+	isOfTx      = `xmin::text::bigint = $1::text::bigint & 4294967295`
+)
+
+// proofOf is for what is about to be appended; nil when nothing of it has a key.
+func proofOf(pending []appended) *proof {
+	for _, a := range pending {
+		if len(a.accepted) > 0 {
+			return &proof{wroteEvent, []any{a.accepted[0].TenantID, a.accepted[0].ID}}
+		}
+		if a.Version > 0 {
+			return &proof{wroteRecord, []any{a.Tenant, a.Stream, a.Version}}
+		}
+	}
+	return nil
+}
+
+// wrote says whether a commit was this transaction's. One that appended nothing is believed: who holds leases that are not there
+// has their outcomes refused.
+func (tx *Tx) wrote(ctx context.Context) (found bool, err error) {
+	if tx.proof == nil {
+		return true, nil
+	}
+	err = tx.db.query(ctx, func(r pgx.Rows) error { return r.Scan(&found) }, tx.proof.sql, append([]any{tx.xid}, tx.proof.args...)...)
+	return found, err
 }
 
 // whenLate calls fn when the transaction turns out to be committed after Commit has failed for

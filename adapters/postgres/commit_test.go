@@ -1,11 +1,23 @@
 package postgres
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -30,5 +42,124 @@ func TestALostAnswerThatNobodyKnowsOf(t *testing.T) {
 	}
 	if !slices.Equal(told, []bool{false}) {
 		t.Errorf("who waited was told %v, want that it is undone", told)
+	}
+}
+
+// TestOnlyItsOwnCommitIsBelieved has another transaction committed under the ID of one that was never written down, as after a crash of
+// the server.
+func TestOnlyItsOwnCommitIsBelieved(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	s := NewStore(db, nil)
+	e := intake.Accepted{Event: event.Sample(event.VisitReportApproved, "acme"), At: time.Now()}
+	change := appended{record: record{Record: records.Record{Topic: records.TopicSubscriptions, Type: "t", Tenant: "acme", Stream: "subscription/sub_1", Version: 1, Data: []byte("{}"), Metadata: []byte("{}"), At: e.At}}}
+	note := func(ctx context.Context, tx *Tx) error {
+		_, err := tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) SELECT 'acme', 's' || count(*), 'release', 0 FROM sweeps`)
+		return err
+	}
+	run := func(do func(ctx context.Context, tx *Tx) error) (ran *Tx) {
+		pgtest.Check(t, db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+			ran = tx
+			return errors.Join(note(ctx, tx), do(ctx, tx))
+		}))
+		return ran
+	}
+	other := run(func(context.Context, *Tx) error { return nil })
+	for what, tx := range map[string]*Tx{
+		"an event":           run(func(ctx context.Context, _ *Tx) error { return s.AppendEvents(ctx, []intake.Accepted{e}) }),
+		"a record":           run(func(ctx context.Context, tx *Tx) error { return tx.append(ctx, change) }),
+		"nothing in the log": other,
+	} {
+		for _, is := range []struct {
+			xid  string
+			want bool
+		}{{tx.xid, true}, {other.xid, tx == other}} {
+			tx.xid = is.xid
+			if committed, err := tx.outcome(t.Context()); err != nil || committed != is.want {
+				t.Errorf("%s, by the ID %s: committed is %t, %v; want %t", what, is.xid, committed, err, is.want)
+			}
+		}
+	}
+}
+
+// TestWhatALostAnswerIs holds that the server's own words decide, whatever language it speaks.
+func TestWhatALostAnswerIs(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want bool
+	}{
+		{errors.New("cut off"), true},
+		{&pgconn.PgError{Severity: "ERROR", SeverityUnlocalized: "ERROR"}, false},
+		{&pgconn.PgError{Severity: "FEHLER", SeverityUnlocalized: "ERROR"}, false},
+		{&pgconn.PgError{Severity: "PANIK", SeverityUnlocalized: "PANIC"}, true},
+		{&pgconn.PgError{Severity: "FATAL"}, true},
+	} {
+		if got := ambiguous(c.err); got != c.want {
+			t.Errorf("%#v: %t, want %t", c.err, got, c.want)
+		}
+	}
+}
+
+// TestAChangeTakesTheRowAndThenTheLane has an outcome noted in a subscription's row, which then disables it, while an admin changes it: who
+// waits for the row holds no lock of the lane.
+func TestAChangeTakesTheRowAndThenTheLane(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	s := NewStore(db, nil)
+	before := subscription.Subscription{Tenant: "acme", ID: "sub_1", Status: subscription.StatusActive, Version: 1}
+	runs(t, db)(`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state) VALUES ('acme', 'sub_1', 'active', 1, 16, '{}')`)
+	changed := make(chan error, 1)
+	pgtest.Check(t, db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE subscriptions SET failures = 1 WHERE tenant_id = 'acme' AND subscription_id = 'sub_1'`)
+		if err != nil {
+			return err
+		}
+		go func() {
+			after := before
+			after.Version = 2
+			changed <- s.AppendSubscription(t.Context(), before, after, nil, subscriptions.Actor{})
+		}()
+		for waiting := 0; waiting == 0; {
+			waiting, err = one(t.Context(), db, func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) },
+				`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
+			return err
+		}
+		return tx.moveLane(ctx, "acme")
+	}))
+	pgtest.Check(t, <-changed)
+}
+
+// TestWhatNobodyLearnedOfIsGivenBack has nobody get through at first.
+func TestWhatNobodyLearnedOfIsGivenBack(t *testing.T) {
+	t.Parallel()
+	direct := openEmpty(t)
+	runs(t, direct)(ofLane, "sub_1", 1, 1)
+	runs(t, direct)(`UPDATE open_deliveries SET lease = 'inc_1', leased_at = 0`)
+	id, err := one(t.Context(), direct, func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) }, `SELECT delivery_id FROM open_deliveries`)
+	pgtest.Check(t, err)
+	p := pgtest.NewProxy(t, direct.pool.Config().ConnString())
+	db, err := Open(Config{URL: p.URL})
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	s, leased := NewStore(db, nil), []dispatch.Leased{{Delivery: delivery.Delivery{Tenant: "acme", SubscriptionID: "sub_1", ID: id}}}
+	p.Shut(true)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		s.giveBackLate(t.Context(), "inc_1", leased)
+	}()
+	if err := s.GiveBack(t.Context(), "inc_1", leased); err == nil {
+		t.Error("it was given back where nobody gets through")
+	}
+	p.Shut(false)
+	<-over
+	held, err := one(t.Context(), direct, func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL`)
+	if err != nil || held != 0 {
+		t.Errorf("%d are leased still, %v", held, err)
 	}
 }

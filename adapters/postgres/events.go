@@ -62,7 +62,7 @@ func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 			if err := r.Scan(&key.Tenant, &key.ID, &print); err != nil {
 				return err
 			}
-			known.Fingerprints[key] = [32]byte(print)
+			known.Fingerprints[key] = records.Fingerprint(print)
 			return nil
 		})
 	})

@@ -76,7 +76,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		l = &leasing{request: request, states: map[dispatch.Lane][]byte{}, left: map[dispatch.Lane]*int64{}}
 		l.answer.Lanes = map[dispatch.Lane]dispatch.LaneRest{}
-		tx.whenLate(func(ctx context.Context) { _ = s.GiveBack(ctx, request.Lease, l.answer.Leased) })
+		tx.whenLate(func(ctx context.Context) { s.giveBackLate(ctx, request.Lease, l.answer.Leased) })
 		began := time.Now()
 		b := l.batch(&s.heads, began)
 		tx.WhenEnded(func(committed bool) { l.moveHeads(&s.heads, committed, began) })
@@ -221,6 +221,12 @@ func eachRow(rows pgx.Rows, scan func() error) error {
 
 const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[], $3::text[]) AS s (tenant_id, subscription_id, delivery_id)
 WHERE ` + sameDelivery + ` AND o.lease = $4`
+
+// giveBackLate gives back what nobody learned that he had, however often that takes: a process that lives keeps what it has leased.
+func (s *Store) giveBackLate(ctx context.Context, lease string, leased []dispatch.Leased) {
+	for s.GiveBack(ctx, lease, leased) != nil && pause(ctx, resolveEvery) {
+	}
+}
 
 // GiveBack ends leases of deliveries that were not attempted.
 func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {

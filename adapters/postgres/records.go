@@ -178,6 +178,7 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	if committing {
 		b.QueuedQueries = append(b.QueuedQueries, tx.last...)
 	}
+	tx.proof = cmp.Or(tx.proof, proofOf(tx.pending))
 	if err := tx.queueLog(ctx, b); err != nil {
 		return tx.failed(ctx, err)
 	}

@@ -42,9 +42,6 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if err != nil {
 			return err
 		}
-		if err := tx.moveLane(ctx, after.Tenant); err != nil {
-			return err
-		}
 		save, args := beginSubscription, []any{after.Tenant, after.ID, after.Status, after.Version, after.MaxInFlight, state}
 		if before.Version > 0 {
 			save, args = moveSubscription, append(args, before.Version)
@@ -55,6 +52,10 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		}
 		if n == 0 {
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
+		}
+		// Behind the row, as where an outcome disables: who takes the two in another order meets the one who has them in this.
+		if err := tx.moveLane(ctx, after.Tenant); err != nil {
+			return err
 		}
 		tx.Appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
 		appended, err := records.OfSubscription(after, before.Version, changes, by)

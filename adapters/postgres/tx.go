@@ -31,6 +31,7 @@ type Tx struct {
 	sent    bool   // COMMIT was
 	last    []*pgx.QueuedQuery
 	pending []appended
+	proof   *proof // of what was appended
 	late    []func(ctx context.Context)
 	wakeup.Touched
 }

@@ -27,3 +27,11 @@ func OfPoisoned(p fanout.Poisoned) (Record, error) {
 	data, err := json.Marshal(p)
 	return Record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, Metadata: metadata{}.encode(), At: p.At}, err
 }
+
+// Fingerprint is an event's as it is stored. One that is damaged is no event's, so that the event conflicts with what is there.
+func Fingerprint(stored []byte) (print [32]byte) {
+	if len(stored) == len(print) {
+		copy(print[:], stored)
+	}
+	return print
+}

@@ -59,3 +59,16 @@ func TestWhatIsStoredKeepsItsNames(t *testing.T) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
 }
+
+// A damaged fingerprint is that of no event.
+func TestADamagedFingerprintIsNoEvents(t *testing.T) {
+	whole := [32]byte{1, 2, 31: 3}
+	if records.Fingerprint(whole[:]) != whole {
+		t.Error("a fingerprint is not what was stored")
+	}
+	for _, stored := range [][]byte{nil, whole[:31], append(whole[:], 1)} {
+		if got := records.Fingerprint(stored); got != ([32]byte{}) {
+			t.Errorf("%d bytes are taken for %x", len(stored), got)
+		}
+	}
+}

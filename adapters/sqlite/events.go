@@ -35,7 +35,7 @@ func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 		if err = r.Scan(&key.Tenant, &key.ID, &print); err != nil {
 			return none, err
 		}
-		known.Fingerprints[key] = [32]byte(print)
+		known.Fingerprints[key] = records.Fingerprint(print)
 		return none, nil
 	}, knownEvents, wanted)
 	if err != nil {
