@@ -68,6 +68,31 @@ func TestAnEventIsGovernedByWhatWasInForceWhenItWasAccepted(t *testing.T) {
 	}
 }
 
+// TestWhatComesAgainReadsNoHistory has two records come together, fail, and come again one by one: subscriptions are known up to there.
+func TestWhatComesAgainReadsNoHistory(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe(acme, "sub_1", settings("*"))
+	for range 2500 {
+		w.change("sub_1", subscription.Paused{At: start}, subscription.Resumed{At: start})
+	}
+	first, keys := w.accept(sample("evt_1", event.VisitReportApproved))
+	second, more := w.accept(sample("evt_2", event.VisitReportApproved))
+	w.fail["Schedule"] = errors.New("the disk is full")
+	if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: first, Keys: keys}, {Position: second, Keys: more}}); err == nil {
+		t.Fatal("no error")
+	}
+	delete(w.fail, "Schedule")
+	before := w.reads
+	for _, r := range []fanout.Record{{Position: first, Keys: keys}, {Position: second, Keys: more}} {
+		if err := w.fanOut.Handle(t.Context(), []fanout.Record{r}); err != nil || len(w.plan.Scheduled) != 1 {
+			t.Errorf("handled again it planned %+v, %v", w.plan, err)
+		}
+	}
+	if n := w.reads - before; n != 2 {
+		t.Errorf("%d reads of the log, want one for each record", n)
+	}
+}
+
 func TestWhatIsActiveAgainIsReleased(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe(acme, "sub_1", settings("*"))

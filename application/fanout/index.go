@@ -29,6 +29,7 @@ type SubscriptionChange struct {
 // meets exactly the subscriptions that governed it when it was accepted.
 type index struct {
 	position int64
+	changed  int64 // where the last change up to there is
 	rosters  map[tenant.ID]*roster
 	// giveUp is asked before a subscription is taken as it is now for a change that cannot be read; an error puts that off.
 	giveUp func(ctx context.Context, c SubscriptionChange) error
@@ -56,13 +57,14 @@ func newIndex(giveUp func(ctx context.Context, c SubscriptionChange) error) *ind
 const changesPerRead = 1000
 
 // advance moves the index to the first of the records, and further to the last that the same subscriptions govern: it says
-// how many records that are, one at least. A position behind it, which happens when a transaction was rolled back after the
-// index had moved, starts it anew. It finds out of which of the records' tenants events wait on the way.
+// how many records that are, one at least. It goes back to what it has passed, which comes again when a transaction was rolled back,
+// and starts anew for what is before the last change. It finds out of which of the records' tenants events wait on the way.
 func (ix *index) advance(ctx context.Context, store Store, records []Record) (n int, deferring map[tenant.ID]bool, err error) {
 	first, last, owners := records[0].Position, records[len(records)-1].Position, ownersOf(records)
-	if first < ix.position {
+	if first < ix.changed {
 		*ix = *newIndex(ix.giveUp)
 	}
+	ix.position = min(ix.position, first)
 	for {
 		changes, waiting, err := store.Governing(ctx, ix.position, last, changesPerRead, owners)
 		if err != nil {
@@ -80,6 +82,7 @@ func (ix *index) advance(ctx context.Context, store Store, records []Record) (n 
 				*ix = *newIndex(ix.giveUp)
 				return 0, nil, err
 			}
+			ix.changed = c.Position
 		}
 		if behind == changesPerRead {
 			ix.position = changes[behind-1].Position
