@@ -44,6 +44,7 @@ type Circuit struct {
 	paused   time.Time // until when, with a circuit that is closed
 	until    time.Time // a probe is let through, with one that is not
 	spared   time.Time // since when; zero while the receiver gets all that its subscription allows
+	pace     pace
 }
 
 // Report is what others are told of a circuit; the zero value tells that the receiver gets all that its subscription allows.
@@ -89,8 +90,11 @@ func (c Circuit) Wait(now time.Time) time.Duration {
 	return 0
 }
 
-// Known reports whether there is anything to remember.
-func (c Circuit) Known() bool { return c != Circuit{} }
+// Known reports whether there is anything to remember while nothing is sent; how quick the receiver was is not.
+func (c Circuit) Known() bool {
+	c.pace = pace{}
+	return c != Circuit{}
+}
 
 // Limit is how many attempts at once the receiver gets, of the at most maxInFlight that the subscription allows.
 func (c Circuit) Limit(maxInFlight int, now time.Time) int { return c.Report().Limit(maxInFlight, now) }
@@ -114,7 +118,7 @@ func (r Report) Limit(maxInFlight int, now time.Time) int {
 func (c Circuit) Record(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
 	switch {
 	case o.Succeeded():
-		return c.succeeded(maxInFlight)
+		return c.succeeded(o, maxInFlight, now)
 	case sick(o):
 		return c.failed(o, maxInFlight, now)
 	default: // the receiver is well, and refuses this delivery
@@ -142,12 +146,16 @@ func overloaded(o delivery.Outcome) bool {
 }
 
 // succeeded lets the window grow: it doubles with each windowful of successes, so that a receiver
-// that comes back gets its backlog at a ramp and not as a herd.
-func (c Circuit) succeeded(maxInFlight int) Circuit {
+// that comes back gets its backlog at a ramp and not as a herd. One whose answers take longer than they did gets less.
+func (c Circuit) succeeded(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
 	if !c.until.IsZero() {
-		return Circuit{window: 1, spared: c.spared}.grown(maxInFlight)
+		return Circuit{window: 1, spared: c.spared, pace: c.pace}.grown(maxInFlight)
 	}
 	c.failures, c.since, c.paused, c.openings = 0, time.Time{}, time.Time{}, 0
+	slow := false
+	if c.pace, slow = c.pace.answered(o.Duration, c.limitOf(maxInFlight)); slow {
+		return c.slowed(maxInFlight, now)
+	}
 	return c.grown(maxInFlight)
 }
 

@@ -113,6 +113,7 @@ func TestWhateverHappensTheLimitStaysInBoundsAndSuccessesRestoreIt(t *testing.T)
 		for range rapid.IntRange(0, 200).Draw(t, "outcomes") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 30_000).Draw(t, "ms")) * time.Millisecond)
 			o := answer(rapid.SampledFrom([]int{200, 400, 429, 500, 503}).Draw(t, "status"))
+			o.Duration = rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Second, 5 * time.Second}).Draw(t, "took")
 			if rapid.Bool().Draw(t, "no answer") {
 				o = delivery.Outcome{Kind: rapid.SampledFrom(delivery.Kinds()).Draw(t, "kind")}
 			}

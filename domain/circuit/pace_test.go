@@ -1,0 +1,71 @@
+package circuit_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/delivery"
+)
+
+func after(took time.Duration) delivery.Outcome {
+	return delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200, Duration: took}
+}
+
+// TestAReceiverThatSlowsDownGetsLess has answers take a hundred times as long: half each windowful, a quarter at least, and all again
+// once they are quick.
+func TestAReceiverThatSlowsDownGetsLess(t *testing.T) {
+	c := times(3*allowed, circuit.Circuit{}, after(20*time.Millisecond), noon)
+	expect(t, c, noon, circuit.Closed, allowed)
+	if c.Known() {
+		t.Error("how quick it is is remembered for good")
+	}
+	c = times(allowed, c, after(2*time.Second), noon)
+	expect(t, c, noon, circuit.Closed, allowed/2)
+	if since := c.Report().Since; since != noon {
+		t.Errorf("it is spared since %s", since)
+	}
+	c = times(10*allowed, c, after(2*time.Second), noon)
+	expect(t, c, noon, circuit.Closed, allowed/4)
+	expect(t, times(2*allowed, c, after(20*time.Millisecond), noon), noon, circuit.Closed, allowed)
+}
+
+// TestWhatIsNotSlow holds that a single slow answer is not, nor one that nobody would notice, nor a receiver that always takes long.
+func TestWhatIsNotSlow(t *testing.T) {
+	quick := times(allowed, circuit.Circuit{}, after(20*time.Millisecond), noon)
+	for what, c := range map[string]circuit.Circuit{
+		"one":                     times(allowed-1, quick.Record(after(time.Second), allowed, noon), after(20*time.Millisecond), noon),
+		"less than half a second": times(10*allowed, quick, after(400*time.Millisecond), noon),
+		"always":                  times(10*allowed, circuit.Circuit{}, after(5*time.Second), noon),
+	} {
+		if got := c.Limit(allowed, noon); got != allowed {
+			t.Errorf("%s: %d attempts at once, want %d", what, got, allowed)
+		}
+	}
+}
+
+// TestAReceiverThatStaysSlowGetsAllAgain holds that what it takes becomes what it usually takes.
+func TestAReceiverThatStaysSlowGetsAllAgain(t *testing.T) {
+	c := times(allowed, circuit.Circuit{}, after(500*time.Millisecond), noon)
+	c = times(allowed, c, after(4*time.Second), noon)
+	expect(t, c, noon, circuit.Closed, allowed/2)
+	expect(t, times(40*allowed, c, after(4*time.Second), noon), noon, circuit.Closed, allowed)
+}
+
+// One attempt at once is what a slow receiver of a subscription that allows no more gets, and nothing is told of it.
+func TestNobodyGetsLessThanOne(t *testing.T) {
+	c := circuit.Circuit{}
+	for _, took := range []time.Duration{20 * time.Millisecond, 2 * time.Second, 2 * time.Second} {
+		c = c.Record(after(took), 1, noon)
+	}
+	if got := c.Limit(1, noon); got != 1 || c.Report() != (circuit.Report{}) {
+		t.Errorf("%d attempts at once, and it tells %+v", got, c.Report())
+	}
+}
+
+// TestWhatAReceiverCanDoIsKnownAtOnce has the first answers take long, as after a start.
+func TestWhatAReceiverCanDoIsKnownAtOnce(t *testing.T) {
+	c := times(allowed, circuit.Circuit{}, after(time.Second), noon)
+	c = times(allowed, c, after(20*time.Millisecond), noon)
+	expect(t, times(allowed, c, after(600*time.Millisecond), noon), noon, circuit.Closed, allowed/2)
+}
