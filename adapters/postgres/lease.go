@@ -100,7 +100,7 @@ func (l *leasing) batch(h *laneHeads, now time.Time) *pgx.Batch {
 	l.started = make([]bool, n)
 	for i, asked := range l.request.Lanes {
 		from[i], l.started[i] = h.from(asked.Lane, now)
-		tenants[i], ids[i], slots[i], out[i] = string(asked.Tenant), asked.SubscriptionID, int32(asked.Slots), int32(asked.Out-asked.Ahead)
+		tenants[i], ids[i], slots[i], out[i] = string(asked.Tenant), asked.SubscriptionID, int32(asked.Slots), int32(asked.Out)
 	}
 	b := &pgx.Batch{}
 	b.Queue(takeReady, tenants, ids, slots, out, from, l.request.Lease, stamp(l.request.Now)).Query(l.scanTaken)

@@ -124,7 +124,7 @@ func (s *Store) leaseLane(ctx context.Context, asked dispatch.Asked, request dis
 	if err != nil || sub.Status != subscription.StatusActive {
 		return err
 	}
-	limit := max(0, min(asked.Slots, sub.MaxInFlight+asked.Ahead-asked.Out))
+	limit := max(0, min(asked.Slots, sub.MaxInFlight-asked.Out))
 	ready, err := all(ctx, s.db, scanReady, readyInLane, asked.SubscriptionID, asked.Tenant, limit+1)
 	if err != nil {
 		return err

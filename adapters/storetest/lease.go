@@ -134,10 +134,10 @@ var leaseChecks = []Check{
 			w.ok(err, "lease")
 			equal(w, "leased", idsOf(answer.Leased), want)
 		}
-		lease(dispatch.Asked{Slots: 9, Ahead: 1}, all[:4]...)
-		lease(dispatch.Asked{Slots: 9, Ahead: 1, Out: 4})
-		lease(dispatch.Asked{Slots: 2, Ahead: 9, Out: 4}, all[4:6]...)
-		lease(dispatch.Asked{Slots: 9, Ahead: 6, Out: 6}, all[6:]...)
+		lease(dispatch.Asked{Slots: 9, Out: -1}, all[:4]...)
+		lease(dispatch.Asked{Slots: 9, Out: 3})
+		lease(dispatch.Asked{Slots: 2, Out: -5}, all[4:6]...)
+		lease(dispatch.Asked{Slots: 9}, all[6:]...)
 	}},
 	{"lease/tells the weight of each lane's tenant", func(w *world) {
 		weight := 7

@@ -92,8 +92,7 @@ type LookAnswer struct {
 type Asked struct {
 	Lane
 	Slots int // how many at most
-	Out   int // how many this process has leased already; they count towards what the subscription allows
-	Ahead int // how many more than the subscription allows at once this process may have leased
+	Out   int // how many count towards what the subscription allows at once; below zero when so many more than that may be leased
 }
 
 // LeaseRequest asks for deliveries that are ready.

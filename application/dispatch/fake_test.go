@@ -204,7 +204,7 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 	}
 	for _, asked := range r.Lanes {
 		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight, Weight: cmp.Or(w.weight[asked.Tenant], tenant.DefaultWeight)}
-		left := min(asked.Slots, rest.MaxInFlight+asked.Ahead-asked.Out)
+		left := min(asked.Slots, rest.MaxInFlight-asked.Out)
 		if w.elsewhere {
 			left = 0
 		}

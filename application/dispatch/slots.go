@@ -173,11 +173,11 @@ func (g *giving) ask(l *lane, move move) {
 	if !known {
 		at = len(g.asked)
 		g.place[l] = at
-		g.asked = append(g.asked, Asked{Lane: l.id, Out: l.out + l.ahead()})
+		g.asked = append(g.asked, Asked{Lane: l.id, Out: l.out})
 	}
 	g.asked[at].Slots++
 	if move == leaseAhead {
-		g.asked[at].Ahead++
+		g.asked[at].Out-- // it is asked for beyond what the subscription allows
 		l.filling = true
 	}
 	g.promise(l, move == leaseForSlot)
@@ -210,7 +210,8 @@ func (s *slots) canAsk(now time.Time) bool {
 	return found
 }
 
-// retryLane is how long a lane is left alone from which another process is leasing right now.
+// retryLane is how long a lane is left alone that gave nothing of what is ready in it: another process is leasing from it right now, or
+// more of it is out than its subscription allows by now.
 const retryLane = 20 * time.Millisecond
 
 // answered counts what the lanes that were asked gave, takes back what was promised in vain, and says what begins.
@@ -225,7 +226,7 @@ func (s *slots) answered(asked []Asked, answer LeaseAnswer, leasedAt, now time.T
 			l.allowed = rest.MaxInFlight
 			s.weigh(a.Tenant, rest.Weight)
 		}
-		if rest.More && len(got[a.Lane]) == 0 && rest.MaxInFlight+a.Ahead > a.Out {
+		if rest.More && len(got[a.Lane]) == 0 {
 			s.lookAgain(l, now.Add(retryLane))
 		}
 		ready := rest.More || l.renewed

@@ -93,7 +93,7 @@ func (s *Store) subscription(lane dispatch.Lane) subscription.Subscription {
 
 func (s *Store) leaseLane(tx *tx, asked dispatch.Asked, sub subscription.Subscription, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
 	ready := s.readyIn(asked.Lane)
-	taken := min(max(0, min(asked.Slots, sub.MaxInFlight+asked.Ahead-asked.Out)), len(ready))
+	taken := min(max(0, min(asked.Slots, sub.MaxInFlight-asked.Out)), len(ready))
 	owner, _ := s.tenants.get(keyOf(asked.Tenant))
 	answer.Lanes[asked.Lane] = dispatch.LaneRest{MaxInFlight: sub.MaxInFlight, Weight: owner.Weight, More: len(ready) > taken}
 	for _, q := range ready[:taken] {
