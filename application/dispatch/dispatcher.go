@@ -19,7 +19,7 @@ const (
 	maxRecordedAtOnce = 500
 )
 
-// maxKnownLanes bounds what a process remembers: while it knows of so many lanes, it looks for no others.
+// maxKnownLanes bounds what a process remembers: while so many lanes have something to do, it looks for no others.
 const maxKnownLanes = 50_000
 
 // Dispatcher keeps the slots of this process filled with what is due, and records what came of it.
@@ -156,6 +156,7 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	if d.asked.Swap(false) {
 		d.round.ask()
 	}
+	d.slots.makeRoom()
 	t := &turn{Dispatcher: d, circuits: d.slots.reports(), back: d.slots.giveBack(d.now())}
 	defer t.undo()
 	if !t.hasWork() && len(d.unsaved)+len(t.circuits)+len(t.back) == 0 {
@@ -183,10 +184,7 @@ func (d *Dispatcher) next() time.Time {
 		return now
 	}
 	next := earlier(earlier(d.nextDue, d.slots.nextLook()), d.slots.nextGiveBack(now))
-	if d.slots.mayKnowMore() {
-		next = earlier(next, d.round.next(now))
-	}
-	return next
+	return earlier(next, d.round.next(now, d.slots.mayKnowMore()))
 }
 
 // earlier is the earlier of two times, of which zero is none.

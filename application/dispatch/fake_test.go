@@ -27,6 +27,7 @@ type row struct {
 	lease    string
 	leasedAt time.Time
 	changes  []delivery.Change
+	fallen   bool // due when it was saved, or found due by a look
 }
 
 // world is a queue in memory, whose transactions are undone when they fail, and the dispatcher on it.
@@ -91,7 +92,7 @@ func (w *world) schedule(lane dispatch.Lane, lease string) dispatch.Leased {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.rows[d.ID] = row{d, lease, w.now, changes}
+	w.rows[d.ID] = row{d, lease, w.now, changes, true}
 	return w.leased(d, lease)
 }
 
@@ -179,14 +180,17 @@ func (w *world) Look(_ context.Context, r dispatch.LookRequest) (answer dispatch
 			if answer.NextDue.IsZero() {
 				answer.NextDue = q.DueAt
 			}
+		case !q.fallen:
+			q.fallen = true
+			w.rows[q.ID] = q
+			answer.Fallen = append(answer.Fallen, lane)
+			ready[lane] = true
 		default:
 			ready[lane] = true
 		}
 	}
 	for _, lane := range slices.SortedFunc(maps.Keys(ready), func(a, b dispatch.Lane) int { return cmp.Compare(a.SubscriptionID, b.SubscriptionID) }) {
-		if r.Lanes == 0 {
-			answer.Fallen = append(answer.Fallen, lane)
-		} else if lane.SubscriptionID > r.After && len(answer.Ready) < r.Lanes {
+		if lane.SubscriptionID > r.After && len(answer.Ready) < r.Lanes {
 			answer.Ready = append(answer.Ready, lane)
 		}
 	}
@@ -210,7 +214,7 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 		}
 		for _, q := range w.inOrder() {
 			switch {
-			case laneOf(q.Delivery) != asked.Lane || q.lease != "" || !q.Status.IsClaimable() || q.DueAt.After(r.Now):
+			case laneOf(q.Delivery) != asked.Lane || q.lease != "" || !q.Status.IsClaimable() || !q.fallen:
 			case left <= 0:
 				rest.More = true
 			default:

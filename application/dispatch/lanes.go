@@ -3,6 +3,7 @@ package dispatch
 import (
 	"cmp"
 	"container/heap"
+	"container/list"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/circuit"
@@ -34,6 +35,8 @@ type lane struct {
 
 	changes    int // of its subscription
 	unanswered int // attempts in a row
+
+	idle *list.Element // nil when it was not found idle
 }
 
 // manyUnanswered is how many attempts in a row have to bring no answer until a receiver's are begun apart from others: a receiver that
@@ -251,8 +254,8 @@ func (s *slots) dueAgain(now time.Time) {
 
 // drop forgets a lane, and a tenant, of whom there is nothing to know.
 func (s *slots) drop(l *lane) {
-	if l.out+l.ahead()+l.returning == 0 && !l.ready && !l.asked && !l.circuit.Known() && l.unanswered == 0 && l.told == (circuit.Report{}) {
-		delete(s.lanes, l.id)
+	if l.isIdle() {
+		s.rest(l)
 	}
 	if t := s.tenants[l.id.Tenant]; t != nil && t.has() == 0 && t.ready == 0 {
 		delete(s.tenants, t.tenant)
@@ -261,5 +264,46 @@ func (s *slots) drop(l *lane) {
 		for _, l := range t.line { // those in which nothing is ready any more
 			l.queued = false
 		}
+	}
+}
+
+func (l *lane) isIdle() bool {
+	return l.out+l.ahead()+l.returning == 0 && !l.ready && !l.asked
+}
+
+// rest forgets a lane in which there is nothing, unless its receiver is remembered: then it is the last to be forgotten for others.
+func (s *slots) rest(l *lane) {
+	s.awake(l)
+	if !l.circuit.Known() && l.unanswered == 0 && l.told == (circuit.Report{}) {
+		delete(s.lanes, l.id)
+		return
+	}
+	l.idle = s.idle.PushBack(l)
+}
+
+func (s *slots) awake(l *lane) {
+	if l.idle != nil {
+		s.idle.Remove(l.idle)
+		l.idle = nil
+	}
+}
+
+// makeRoom forgets receivers that got nothing for longest, while more lanes are known than may be: one whose last attempt failed would be
+// remembered for ever where none follows, and at last no other lane be found. Of whom something was told, that is taken back first.
+func (s *slots) makeRoom() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for leaving := 0; len(s.lanes)-leaving >= s.known && s.idle.Len() > 0; {
+		l := s.idle.Front().Value.(*lane)
+		s.awake(l)
+		if !l.isIdle() {
+			continue
+		}
+		l.circuit, l.unanswered = circuit.Circuit{}, 0
+		if s.toTell(l); s.untold[l] {
+			leaving++
+			continue
+		}
+		s.drop(l)
 	}
 }

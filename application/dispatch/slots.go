@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"container/heap"
+	"container/list"
 	"maps"
 	"slices"
 	"sync"
@@ -22,6 +23,8 @@ type slots struct {
 	leased    int // by this process, from when it is asked for until its outcome is recorded or it is given back
 	most      int // of leased
 	lanes     map[Lane]*lane
+	known     int        // of them, at most
+	idle      *list.List // of lanes of which nothing but their receiver is remembered, the longest first; some have something again
 	tenants   map[tenant.ID]*share
 	lined     map[*share]bool   // those with somebody in line
 	weights   map[tenant.ID]int // other than the default, as the last lease saw them
@@ -40,8 +43,8 @@ type slots struct {
 const keptBack = 64
 
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, most: (1 + aheadOfSlots) * limit, lanes: map[Lane]*lane{}, tenants: map[tenant.ID]*share{}, lined: map[*share]bool{},
-		weights: map[tenant.ID]int{}, untold: map[*lane]bool{}, holding: map[*lane]bool{}}
+	return &slots{limit: limit, most: (1 + aheadOfSlots) * limit, lanes: map[Lane]*lane{}, known: maxKnownLanes, idle: list.New(),
+		tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}, weights: map[tenant.ID]int{}, untold: map[*lane]bool{}, holding: map[*lane]bool{}}
 }
 
 // may reports whether the tenant may have one more out.
@@ -340,8 +343,9 @@ func (s *slots) inFlight() int {
 	return s.out
 }
 
+// mayKnowMore reports whether there is room for lanes that are not known, or will be.
 func (s *slots) mayKnowMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.lanes) < maxKnownLanes
+	return len(s.lanes) < s.known || s.idle.Len() > 0
 }

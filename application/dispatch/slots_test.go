@@ -27,6 +27,7 @@ func TestSlots(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		p := &process{limit: rapid.IntRange(1, 8).Draw(rt, "limit")}
 		p.world = newWorld(t, p.limit)
+		p.KnowAtMost(rapid.IntRange(1, 4).Draw(rt, "known"))
 		for i := range rapid.IntRange(1, 3).Draw(rt, "lanes") {
 			p.lanes = append(p.lanes, p.subscribe(fmt.Sprintf("sub_%d", i), rapid.IntRange(1, 4).Draw(rt, "lane limit")))
 		}

@@ -26,8 +26,8 @@ func (t *turn) hasWork() bool {
 		return false
 	}
 	now := t.now()
-	walk := t.round.due(now) && t.slots.mayKnowMore()
-	if walk || !t.nextDue.IsZero() && !t.nextDue.After(now) {
+	walk := t.slots.mayKnowMore() && t.round.due(now)
+	if walk || t.round.mayLook(now) || !t.nextDue.IsZero() && !t.nextDue.After(now) {
 		t.look = &LookRequest{Now: now}
 		if walk {
 			t.look.After, t.look.Lanes = t.round.after, maxLookedAtOnce
@@ -115,15 +115,18 @@ func (t *turn) end(ctx context.Context) {
 		t.nextDue = now.Add(retryLane) // another process is making it ready
 	}
 	if t.look.Lanes > 0 {
-		t.round.looked(t.found.Ready, now, t.looked)
+		t.round.walked(t.found.Ready, now, t.looked)
 	}
+	t.round.looked(now, t.looked)
 }
 
 // round is a walk over all lanes that have something ready, a bounded part of it a turn. It finds what other
-// processes, sweeps and requests made ready.
+// processes, sweeps and requests made ready. While there is room for no more lanes it stands still, and what falls due is looked
+// for all the same.
 type round struct {
 	running bool
 	wanted  bool          // another one is to follow
+	asked   bool          // since the last look
 	after   string        // where this one has come to
 	took    time.Duration // this one, so far
 	rested  time.Time     // before it no other is begun
@@ -137,11 +140,14 @@ const (
 )
 
 // ask wants a round that begins from now on.
-func (r *round) ask() { r.wanted = true }
+func (r *round) ask() { r.wanted, r.asked = true, true }
+
+// mayLook reports whether a look was asked for and is due, were it no part of a round.
+func (r *round) mayLook(now time.Time) bool { return r.asked && !r.rests(now) }
 
 func (r *round) due(now time.Time) bool {
 	if !r.running && r.wanted && !r.rests(now) {
-		*r = round{running: true}
+		*r = round{running: true, asked: r.asked}
 	}
 	return r.running
 }
@@ -151,25 +157,39 @@ func (r *round) rests(now time.Time) bool {
 	return left > 0 && left <= longestRest
 }
 
-// next is when the round goes on; zero when none is wanted.
-func (r *round) next(now time.Time) time.Time {
+// next is when the next look is due, with or without room for more lanes; zero when none is wanted.
+func (r *round) next(now time.Time, room bool) time.Time {
 	switch {
-	case r.running:
+	case r.running && room:
 		return now
-	case r.wanted:
+	case !r.asked && !(r.wanted && room):
+		return time.Time{}
+	case r.rests(now):
 		return r.rested
 	default:
-		return time.Time{}
+		return now
 	}
 }
 
-// looked notes how far the round has come.
-func (r *round) looked(lanes []Lane, now time.Time, took time.Duration) {
+// looked notes that nothing has fallen due that is not known. What was asked for rests as a round does.
+func (r *round) looked(now time.Time, took time.Duration) {
+	if r.mayLook(now) {
+		r.rest(now, took)
+	}
+	r.asked = false
+}
+
+func (r *round) rest(now time.Time, took time.Duration) {
+	r.rested = now.Add(min(restShare*took, longestRest))
+}
+
+// walked notes how far the round has come.
+func (r *round) walked(lanes []Lane, now time.Time, took time.Duration) {
 	r.took += took
 	if len(lanes) == maxLookedAtOnce {
 		r.after = lanes[len(lanes)-1].SubscriptionID
 		return
 	}
 	r.running = false
-	r.rested = now.Add(min(restShare*r.took, longestRest))
+	r.rest(now, r.took)
 }
