@@ -293,7 +293,7 @@ func (a *assembly) makeUseCases() {
 		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: now, Jitter: mathrand.Float64,
 		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight,
 	})
-	a.subscriptions.Mended = a.dispatcher.Forget
+	a.subscriptions.Forget = a.dispatcher.Forget
 	a.sweeper = sweep.New(a.store, now)
 	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: now, NewID: a.newID}
 	a.jobWorker = jobs.NewWorker(a.jobs, a.store)

@@ -283,6 +283,30 @@ func TestTheRetrySchedule(t *testing.T) {
 	w.refused(err, problem.ValidationFailed, "url")
 }
 
+// What a receiver did counts no more once its endpoint was changed, or somebody has resumed it; after its subscription was deleted nobody
+// asks for it.
+func TestWhoseReceiversAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	s := w.create(nil)
+	lane := laneOf(s)
+	var heard []dispatch.Lane
+	w.service.Forget = func(l dispatch.Lane) { heard = append(heard, l) }
+	step := func(what string, err error, forgotten bool) {
+		t.Helper()
+		if w.ok(err); slices.Equal(heard, []dispatch.Lane{lane}) != forgotten {
+			t.Errorf("%s: heard of %v", what, heard)
+		}
+		heard = nil
+	}
+	_, err := w.service.Pause(t.Context(), lane, subscriptions.AnyVersion, "", by)
+	step("paused", err, false)
+	_, err = w.service.Resume(t.Context(), lane, subscriptions.AnyVersion, false, by)
+	step("resumed", err, true)
+	_, err = w.update(s, func(s *subscription.Settings) { s.URL = "https://example.com/another" })
+	step("another endpoint", err, true)
+	step("deleted", w.service.Delete(t.Context(), lane, subscriptions.AnyVersion, by), true)
+}
+
 func TestPauseResumeDelete(t *testing.T) {
 	w := newWorld(t)
 	s := w.create(nil)

@@ -64,8 +64,9 @@ type Service struct {
 	DefaultSchedule []time.Duration
 	// Quota is how many subscriptions a tenant may have, 1 to MaxPerTenant; 0 is as many as can be set.
 	Quota int
-	// Mended hears of lanes whose endpoint was changed, or which were resumed; nil for nobody.
-	Mended func(lane dispatch.Lane)
+	// Forget hears of lanes whose endpoint was changed, or which were resumed or deleted: what their receivers did counts no more. It is nil
+	// where nobody asks.
+	Forget func(lane dispatch.Lane)
 }
 
 // Decision is what a change goes on with, in the same transaction: nothing is done by halves, and what comes before a
@@ -200,7 +201,7 @@ const AnyVersion = 0
 // AnyVersion it refuses when the stream has moved on (If-Match).
 func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64, by Actor,
 	decide func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error), then ...Decision) (after subscription.Subscription, err error) {
-	mended := false
+	forgets := false
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
 		before, err := s.Get(ctx, lane)
 		if err != nil {
@@ -223,19 +224,19 @@ func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64,
 		if len(changes) == 0 {
 			return nil
 		}
-		mended = slices.ContainsFunc(changes, mends)
+		forgets = slices.ContainsFunc(changes, forget)
 		return s.Store.AppendSubscription(ctx, before, after, changes, by)
 	})
-	if err == nil && mended && s.Mended != nil {
-		s.Mended(lane)
+	if err == nil && forgets && s.Forget != nil {
+		s.Forget(lane)
 	}
 	return after, err
 }
 
-// mends reports whether a receiver may be well again after the change.
-func mends(c subscription.Change) bool {
+// forget reports whether a receiver may be well again after the change, or gets nothing any more.
+func forget(c subscription.Change) bool {
 	switch c.(type) {
-	case subscription.EndpointChanged, subscription.Resumed:
+	case subscription.EndpointChanged, subscription.Resumed, subscription.Deleted:
 		return true
 	default:
 		return false
