@@ -87,7 +87,7 @@ type Sweeper struct {
 	store Store
 	now   func() time.Time
 	wake  loop.Signal
-	// waiting is the lanes that were found waiting for attempts since the last pause.
+	// waiting is the lanes that were found waiting for attempts since the last pause, or since something moved.
 	waiting map[dispatch.Lane]bool
 }
 
@@ -122,7 +122,10 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 			return err
 		}
 		next = s.now()
-		if moved == 0 && held > 0 {
+		switch {
+		case moved > 0:
+			clear(s.waiting)
+		case held > 0:
 			next = s.pause(sweep.Lane, next)
 		}
 		return s.store.EndSweep(ctx, sweep, moved == 0 && held == 0, s.now())
@@ -133,7 +136,7 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 	return next, nil
 }
 
-// pause comes after a round: a lane that waits for its attempts does not hold up the others.
+// pause comes after a round in which nothing moved: a lane that waits for its attempts does not hold up the others.
 func (s *Sweeper) pause(lane dispatch.Lane, now time.Time) time.Time {
 	if !s.waiting[lane] {
 		s.waiting[lane] = true

@@ -52,9 +52,16 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, Store: sqlite.NewStore(db, plain{}), now: start}
 	w.sweeper = sweep.New(w.Store, func() time.Time { return w.now })
 	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", Weight: 1, CreatedAt: start}))
+	w.subscribe()
+	return w
+}
+
+// subscribe makes another subscription, which is the one that is changed and scheduled for from then on.
+func (w *world) subscribe() {
+	w.Helper()
+	w.sub = subscription.Subscription{}
 	w.change(subscription.Create("sub_"+rand.Text(), "acme", subscription.Settings{Name: "n", URL: "https://example.com", EventTypes: subscription.Filter{"*"},
 		Options: payload.DefaultOptions(), RetrySchedule: []time.Duration{time.Hour}, Timeout: time.Second, MaxInFlight: 16}, "sec_1", start), nil)
-	return w
 }
 
 func (w *world) ok(err error) {
@@ -252,6 +259,30 @@ func TestASweepWaitsForWhatIsBeingAttempted(t *testing.T) {
 			w.all(held, c.want)
 		})
 	}
+}
+
+// A lane that has much to move is not kept waiting by one whose attempt hangs.
+func TestALaneThatWaitsDoesNotSlowDownAnother(t *testing.T) {
+	w := newWorld(t)
+	w.schedule(1, "inc_1")
+	w.change(w.sub.Pause("", w.now))
+	w.subscribe()
+	ids := w.schedule(3000, "")
+	w.change(w.sub.Pause("", w.now))
+	for steps := 0; w.stand(ids[2999:])[delivery.StatusParked] == 0; steps++ {
+		w.now = w.now.Add(time.Millisecond)
+		if next := w.step(); !next.Equal(w.now) || steps > 20 {
+			t.Fatalf("after %d steps the next is at %s, and %v", steps, next, w.stand(ids))
+		}
+	}
+	w.all(ids, delivery.StatusParked)
+	for range 3 {
+		w.now = w.now.Add(time.Millisecond)
+		if next := w.step(); next.After(w.now) {
+			return
+		}
+	}
+	t.Error("no pause follows although nothing moves any more")
 }
 
 // finish records an outcome as the dispatcher does.
