@@ -312,7 +312,7 @@ func (a *assembly) gauge() {
 
 // takeRoles has the process do what every one does, and what its roles say.
 func (a *assembly) takeRoles(p *process.Process) (err error) {
-	takeover := dispatch.NewTakeover(a.store, a.store, now, a.incarnation)
+	takeover := dispatch.NewTakeover(a.store, a.store, now, a.incarnation, a.db.Waited())
 	p.Loops = []loop.Loop{
 		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},

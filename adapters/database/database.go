@@ -93,6 +93,8 @@ type Database interface {
 	SchemaVersion(ctx context.Context) (current, newest uint, err error)
 	// Lock makes sure that this process may serve the database; unlock it after serving.
 	Lock() (unlock func() error, err error)
+	// Waited reports whether the database was away when this process opened it.
+	Waited() bool
 	Store(sealer records.Sealer) Store
 	Log(logger *slog.Logger, now func() time.Time) *eventlog.Log
 	// Watch calls due after commits that changed what is due, and subscription with each that a commit changed, until ctx

@@ -31,6 +31,9 @@ func (f sqliteFile) SchemaVersion(context.Context) (current, newest uint, err er
 	return f.DB.SchemaVersion()
 }
 
+// Waited is false: a file is there, or it is made.
+func (f sqliteFile) Waited() bool { return false }
+
 func (f sqliteFile) Store(sealer records.Sealer) Store { return sqlite.NewStore(f.DB, sealer) }
 
 func (f sqliteFile) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {

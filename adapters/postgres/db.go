@@ -75,6 +75,7 @@ type DB struct {
 	vacuums vacuums
 
 	listening atomic.Bool // the listening connection is there
+	waited    atomic.Bool // the server was away when this process began
 
 	closing context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -155,12 +156,16 @@ func (db *DB) Await(ctx context.Context, report func(error)) error {
 		if ctx.Err() != nil || misconfigured(err) {
 			return fmt.Errorf("connect to the database: %w", err)
 		}
+		db.waited.Store(true)
 		report(fmt.Errorf("the database does not answer, trying again: %w", err))
 		if !pause(ctx, time.Second) {
 			return fmt.Errorf("connect to the database: %w", err)
 		}
 	}
 }
+
+// Waited reports whether Await had to wait.
+func (db *DB) Waited() bool { return db.waited.Load() }
 
 func (db *DB) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)

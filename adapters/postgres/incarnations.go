@@ -18,14 +18,15 @@ func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time
 const forgottenAfter = time.Hour
 
 // forgetDead forgets processes that were silent for long, and those whose listening connection is gone: the server ends it
-// with the process, so what a process held that was killed is taken over as soon as it, or another, starts.
+// with the process, so what a process held that was killed is taken over as soon as it, or another, starts. Whose server was
+// away does not know who has yet to come back.
 const forgetDead = `DELETE FROM incarnations i WHERE heartbeat_at < $1
-OR session IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = i.session)`
+OR NOT $2 AND session IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = i.session)`
 
 // BeginIncarnation registers this process beside the others that live.
 func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, forgetDead, stamp(now.Add(-forgottenAfter))); err != nil {
+		if _, err := tx.Exec(ctx, forgetDead, stamp(now.Add(-forgottenAfter)), s.db.Waited()); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, forgetCircuits); err != nil {
@@ -41,13 +42,14 @@ const goneAfter = dispatch.HeartbeatInterval * 3 / 2
 
 // orphans walks the holders that are not alive by their index, from one to the next, in the gaps between those that are. What a
 // live one holds is not walked over: while anybody holds an old snapshot, that is all it has leased since. Without its listening connection
-// a process is alive by what it said last: for less time, unless the server is just back, and others are not yet.
+// a process is alive by what it said last: for less time, unless this process has just lost its own, and others perhaps with it.
 const orphans = `
 WITH RECURSIVE listening AS MATERIALIZED (
-    SELECT array_agg(application_name) AS names, now() - pg_postmaster_start_time() < interval '10 s' AS back FROM pg_stat_activity
+    SELECT array_agg(application_name) AS names,
+        count(*) FILTER (WHERE application_name = $4 AND backend_start < now() - interval '3 s') > 0 AS lasting FROM pg_stat_activity
 ), alive AS MATERIALIZED (
     SELECT i.incarnation FROM incarnations i, listening l
-    WHERE i.heartbeat_at >= $1 AND (i.session IS NULL OR i.heartbeat_at >= $2 OR l.back OR i.session = ANY(l.names))
+    WHERE i.heartbeat_at >= $1 AND (i.session IS NULL OR i.heartbeat_at >= $2 OR NOT l.lasting OR i.session = ANY(l.names))
 ), gap AS (
     SELECT b.lower, coalesce((SELECT min(a.incarnation) FROM alive a WHERE a.incarnation > b.lower), '` + afterAll + `') AS upper
     FROM (SELECT '' COLLATE "C" AS lower UNION ALL SELECT incarnation FROM alive) b
@@ -64,7 +66,7 @@ LIMIT $3`
 
 // Orphans lists deliveries whose holder's heartbeat stopped; see dispatch.Incarnations.
 func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
-	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans, stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit)
+	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans, stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session())
 	if err != nil {
 		return nil, err
 	}

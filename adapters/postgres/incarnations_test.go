@@ -1,12 +1,14 @@
 package postgres_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 // TestAStartFindsOutWhoIsGone has one process end without a word, and another live on, when a third starts.
@@ -86,23 +88,64 @@ abandonments, created_at, updated_at, due_at, accepted_at, traceparent, lease, l
 			}
 		}
 	}
-	store := postgres.NewStore(db, tagging{})
-	// Who has just seen the server come back waits for others to do so, and this server has perhaps only been started.
-	for end := time.Now().Add(patience); ; <-time.After(50 * time.Millisecond) {
+	taken := takenFrom(t, postgres.NewStore(db, tagging{}), now)
+	// Who has just lost its own listening connection, or has just made it, waits for the others.
+	if held := taken(); !slices.Equal(held, []string{"silent"}) {
+		t.Fatalf("at once taken over from %v", held)
+	}
+	eventually(t, func() bool { return slices.Equal(taken(), []string{"killed", "silent"}) })
+	if err := execute(t.Context(), db, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = $1`, here); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return slices.Equal(taken(), []string{"silent"}) })
+}
+
+func eventually(t *testing.T, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !is(); <-time.After(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come")
+		}
+	}
+}
+
+// takenFrom lists from whom the store would take over.
+func takenFrom(t *testing.T, store *postgres.Store, now time.Time) func() []string {
+	return func() (held []string) {
+		t.Helper()
 		orphans, err := store.Orphans(t.Context(), now.Add(-dispatch.HeartbeatTimeout), 100)
 		if err != nil {
 			t.Fatal(err)
 		}
-		var held []string
 		for _, o := range orphans {
 			held = append(held, o.Lease)
 		}
 		slices.Sort(held)
-		if slices.Equal(held, []string{"killed", "silent"}) {
-			return
+		return held
+	}
+}
+
+// TestWhoseServerWasAwayForgetsNobody: others have yet to make their listening connections again.
+func TestWhoseServerWasAwayForgetsNobody(t *testing.T) {
+	t.Parallel()
+	url := migrated[1].Copy(t)
+	proxy := pgtest.NewProxy(t, url)
+	for _, waits := range []bool{true, false} {
+		proxy.Shut(waits)
+		db := openURL(t, postgres.Config{URL: proxy.URL, DirectURL: url})
+		if err := db.Await(t.Context(), func(error) { proxy.Shut(false) }); err != nil || db.Waited() != waits {
+			t.Fatalf("waited: %t, %v", db.Waited(), err)
 		}
-		if !slices.Equal(held, []string{"silent"}) || time.Now().After(end) {
-			t.Fatalf("taken over from %v", held)
+		now := time.Now()
+		if err := execute(t.Context(), db, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session) VALUES ('inc_lives', $1, $1, 'ordinavo lives')
+			ON CONFLICT DO NOTHING`, now.UnixMicro()); err != nil {
+			t.Fatal(err)
+		}
+		if err := postgres.NewStore(db, tagging{}).BeginIncarnation(t.Context(), fmt.Sprintf("inc_%t", waits), now); err != nil {
+			t.Fatal(err)
+		}
+		if kept := count(t, db, `SELECT count(*) FROM incarnations WHERE incarnation = 'inc_lives'`) == 1; kept != waits {
+			t.Errorf("waited: %t, the other is kept: %t", waits, kept)
 		}
 	}
 }

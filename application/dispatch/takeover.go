@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -16,19 +17,33 @@ const (
 	HeartbeatTimeout  = 5 * time.Second
 )
 
+// longestBeat is how long it is from one beat to the next at most, unless something kept the process from beating.
+const longestBeat = HeartbeatTimeout / 2
+
 const maxTakenOverAtOnce = 500
 
 // Takeover keeps this process's heartbeat and takes over what dead ones held.
+//
+// What kept this process from beating, such as a database that was away, may have kept the others as well. So it takes over
+// only once its own heart has beaten for as long as the others' silence has to last: by then they beat again, if they live.
 type Takeover struct {
 	store        Store
 	incarnations Incarnations
 	now          func() time.Time
 	incarnation  string
+
+	mu    sync.Mutex
+	since time.Time // the first beat behind which there was no gap; zero from the process's beginning on
+	last  time.Time // zero after a beat that failed
 }
 
-// NewTakeover makes a Takeover for one incarnation of a process.
-func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string) *Takeover {
-	return &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation}
+// NewTakeover makes a Takeover for one incarnation of a process, which has just begun. waited says that the database was away then.
+func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string, waited bool) *Takeover {
+	t := &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation}
+	if !waited {
+		t.last = now()
+	}
+	return t
 }
 
 // Heartbeat is the loop of every process.
@@ -43,14 +58,46 @@ func (t *Takeover) Loop() loop.Loop { return loop.Loop{Name: "takeover", Step: t
 func (t *Takeover) HeartbeatStep(ctx context.Context) (time.Time, error) {
 	now := t.now()
 	if err := t.incarnations.Heartbeat(ctx, t.incarnation, now); err != nil {
+		t.missed()
 		return time.Time{}, fmt.Errorf("heartbeat: %w", err)
 	}
+	t.beat(now)
 	return now.Add(HeartbeatInterval), nil
+}
+
+func (t *Takeover) missed() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = time.Time{}
+}
+
+func (t *Takeover) beat(now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.follows(now) {
+		t.since = now
+	}
+	t.last = now
+}
+
+// follows is false as well when the clock was set.
+func (t *Takeover) follows(now time.Time) bool {
+	return !t.last.IsZero() && !now.Before(t.last) && now.Sub(t.last) <= longestBeat
+}
+
+// steady reports whether this process's heart has beaten without a gap for long enough.
+func (t *Takeover) steady(now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.follows(now) && now.Sub(t.since) >= HeartbeatTimeout
 }
 
 // TakeOverStep abandons attempts whose holder is dead and makes their deliveries due.
 func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 	now := t.now()
+	if !t.steady(now) {
+		return now.Add(HeartbeatInterval), nil
+	}
 	seen, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), 1)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look for orphans: %w", err)

@@ -32,7 +32,39 @@ func (v living) Orphans(_ context.Context, before time.Time, limit int) (list []
 
 func newTakeover(t *testing.T) (living, *dispatch.Takeover) {
 	v := living{newWorld(t, 1), map[string]time.Time{}}
-	return v, dispatch.NewTakeover(v, v, func() time.Time { return v.now }, incarnation)
+	return v, v.takeover(incarnation, false)
+}
+
+func (v living) takeover(incarnation string, waited bool) *dispatch.Takeover {
+	return dispatch.NewTakeover(v, v, func() time.Time { return v.now }, incarnation, waited)
+}
+
+// beating lets time pass in which the processes' hearts beat.
+func (v living) beating(d time.Duration, processes ...*dispatch.Takeover) {
+	v.Helper()
+	for end := v.now.Add(d); v.now.Before(end); v.now = v.now.Add(dispatch.HeartbeatInterval) {
+		v.beat(processes...)
+	}
+	v.beat(processes...)
+}
+
+func (v living) beat(processes ...*dispatch.Takeover) {
+	v.Helper()
+	for _, p := range processes {
+		if _, err := p.HeartbeatStep(v.Context()); err != nil {
+			v.Fatal(err)
+		}
+	}
+}
+
+// takesOver is the lease that the delivery has after a step.
+func (v living) takesOver(p *dispatch.Takeover, l dispatch.Leased) string {
+	v.Helper()
+	next, err := p.TakeOverStep(v.Context())
+	if err != nil || next.Sub(v.now) > dispatch.HeartbeatInterval {
+		v.Fatalf("next %s, %v", next, err)
+	}
+	return v.rows[l.Delivery.ID].lease
 }
 
 func TestTheHeartbeatComesOftenEnough(t *testing.T) {
@@ -51,7 +83,7 @@ func TestOrphansAreAbandonedOnce(t *testing.T) {
 	v, takeover := newTakeover(t)
 	lane := v.subscribe("sub_1", 4)
 	orphan, held := v.schedule(lane, "inc_dead"), v.schedule(lane, "inc_other")
-	v.now = v.now.Add(dispatch.HeartbeatTimeout)
+	v.beating(dispatch.HeartbeatTimeout, takeover)
 	v.beats["inc_dead"], v.beats["inc_other"] = v.now.Add(-dispatch.HeartbeatTimeout-time.Millisecond), v.now.Add(-dispatch.HeartbeatTimeout)
 	next, err := takeover.TakeOverStep(t.Context())
 	if err != nil || !next.Equal(v.now) {
@@ -79,7 +111,7 @@ func TestAnOrphanWhoseStatusNobodyKnowsKeepsNoOther(t *testing.T) {
 	frozen := v.rows[odd.Delivery.ID]
 	frozen.Status = "frozen"
 	v.rows[odd.Delivery.ID] = frozen
-	v.now = v.now.Add(time.Minute)
+	v.beating(time.Minute, takeover)
 	if _, err := takeover.TakeOverStep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +138,7 @@ func TestOrphansThatSomebodyElseTookAreSkipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.rows[after.ID] = row{Delivery: after}
-	if _, err := dispatch.NewTakeover(v, seen, func() time.Time { return v.now }, incarnation).TakeOverStep(t.Context()); err != nil {
+	if _, err := dispatch.NewTakeover(v, seen, func() time.Time { return v.now }, incarnation, false).TakeOverStep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if v.rows[lost.Delivery.ID].Status != delivery.StatusSucceeded || v.rows[kept.Delivery.ID].Status != delivery.StatusRetrying {
@@ -135,10 +167,66 @@ func TestATakeoverThatFailsIsAnError(t *testing.T) {
 	for _, call := range []string{"Orphans", "Save"} {
 		v, takeover := newTakeover(t)
 		v.schedule(v.subscribe("sub_1", 4), "inc_dead")
-		v.now = v.now.Add(time.Minute)
+		v.beating(time.Minute, takeover)
 		v.fail[call] = errors.New("away")
 		if _, err := takeover.TakeOverStep(t.Context()); err == nil {
 			t.Errorf("%s: no error", call)
 		}
+	}
+}
+
+// TestAfterAnOutageTheLivingKeepWhatTheyHold: when nobody could beat, the first who can takes nothing from the others.
+func TestAfterAnOutageTheLivingKeepWhatTheyHold(t *testing.T) {
+	outages := map[string]func(v living, a *dispatch.Takeover){
+		"nobody called": func(v living, _ *dispatch.Takeover) { v.now = v.now.Add(time.Minute) },
+		"a beat failed": func(v living, a *dispatch.Takeover) {
+			v.fail["Heartbeat"] = errors.New("away")
+			if _, err := a.HeartbeatStep(t.Context()); err == nil {
+				t.Error("no error")
+			}
+			delete(v.fail, "Heartbeat")
+		},
+		"the clock was set back": func(v living, _ *dispatch.Takeover) { v.now = v.now.Add(-time.Minute) },
+	}
+	for name, outage := range outages {
+		t.Run(name, func(t *testing.T) {
+			v, a := newTakeover(t)
+			b := v.takeover("inc_b", false)
+			held := v.schedule(v.subscribe("sub_1", 4), "inc_b")
+			v.beating(time.Minute, a, b)
+			outage(v, a)
+			v.beats["inc_b"] = v.now.Add(-time.Minute)
+			if got := v.takesOver(a, held); got != "inc_b" {
+				t.Errorf("before its own beat: held by %q", got)
+			}
+			v.beat(a)
+			if got := v.takesOver(a, held); got != "inc_b" {
+				t.Errorf("after its own beat: held by %q", got)
+			}
+			v.beating(2*time.Second, a)
+			if v.beats["inc_b"] = v.now; v.takesOver(a, held) != "inc_b" {
+				t.Error("taken over from one who beats again")
+			}
+			v.beating(dispatch.HeartbeatTimeout+dispatch.HeartbeatInterval, a)
+			if got := v.takesOver(a, held); got != "" {
+				t.Errorf("%s is silent and keeps it", got)
+			}
+		})
+	}
+}
+
+func TestWhoDidNotWaitForItsDatabaseTakesOverAtOnce(t *testing.T) {
+	v, a := newTakeover(t)
+	held := v.schedule(v.subscribe("sub_1", 4), "inc_dead")
+	waited := v.takeover("inc_waited", true)
+	if v.beat(waited); v.takesOver(waited, held) != "inc_dead" {
+		t.Error("one that waited took over")
+	}
+	if got := v.takesOver(a, held); got != "" {
+		t.Errorf("it is held by %s", got)
+	}
+	held = v.schedule(v.subscribe("sub_2", 4), "inc_dead")
+	if v.beating(dispatch.HeartbeatTimeout, waited); v.takesOver(waited, held) != "" {
+		t.Error("one that waited never takes over")
 	}
 }

@@ -114,7 +114,7 @@ func start(t testing.TB, path string) *service {
 	a := &dispatch.Attempter{Sender: sender, Secrets: store, Observer: quiet{}, Now: now, UserAgent: "Ordinavo-Webhooks/test"}
 	in := intake.New(intake.Config{Store: store, Observer: quiet{}, Now: now, NewID: source.New})
 	sweeper := sweep.New(store, now)
-	takeover := dispatch.NewTakeover(store, store, now, incarnation)
+	takeover := dispatch.NewTakeover(store, store, now, incarnation, false)
 	fan := fanout.New(fanout.Config{Store: fanout.Remember(store, in.Recent), Gate: gate{store}, Handover: d, Observer: quiet{}, Now: now, NewID: source.New})
 	router, err := messages.NewRouter(logger, eventlog.New(topics.Of(db), eventlog.Options{Batch: 64}, logger, now), fan)
 	if err != nil {

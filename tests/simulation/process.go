@@ -128,13 +128,15 @@ func (h handover) Room(owner tenant.ID) int {
 
 // boot begins the loops once the incarnation is registered.
 func (p *process) boot(a *activity) {
+	waited := false
 	for p.store.BeginIncarnation(context.Background(), p.incarnation, p.now()) != nil {
+		waited = true
 		if p.dead {
 			return
 		}
 		a.sleep(p.world.now.Add(time.Second), nil)
 	}
-	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation)
+	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation, waited)
 	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(), p.worker.Loop(),
 		retention.New(p.store, retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}, p.now).Loop(),
 		takeover.Heartbeat(), takeover.Loop(), metrics.NewProjection(p.store, p.now).Loop(), subscriptions.NewNotices(p.store, p.now).Loop()}
