@@ -153,7 +153,7 @@ func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Co
 		return nil
 	})
 	if err != nil {
-		return 0, s.orLater(ctx, strings.Join(tables, ", "), err)
+		return 0, fmt.Errorf("drop week %d of %s: %w", w, strings.Join(tables, ", "), err)
 	}
 	return dropped, nil
 }

@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"bytes"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,5 +60,49 @@ func TestAWeekWithATestGoes(t *testing.T) {
 	w.purge()
 	if _, err := w.FindTest(w.Context(), "acme", e.DeliveryID); !problem.Is(err, problem.NotFound) || w.exists(first) {
 		t.Errorf("its week stays although it is old: %v", err)
+	}
+}
+
+// waits counts the tables that retention waited for in vain.
+type waits struct{ atomic.Int64 }
+
+func (n *waits) Write(logged []byte) (int, error) {
+	n.Add(int64(bytes.Count(logged, []byte("retention lets others use"))))
+	return len(logged), nil
+}
+
+// TestABackupIsWaitedForOnce has one that began before a week was made. Who waits for a table keeps all others from it.
+func TestABackupIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	made := partOf(inRecords, w.now.Add(14*day))
+	backup, err := w.direct.Begin(w.Context())
+	w.ok(err)
+	for _, table := range []string{inRecords, closed, events, bodies, gated} {
+		_, err = backup.Exec(w.Context(), `SELECT count(*) FROM `+table+`_default`)
+		w.ok(err)
+	}
+	waits := func() int64 {
+		w.Helper()
+		before := w.waits.Load()
+		w.purge()
+		return w.waits.Load() - before
+	}
+	if n := waits(); n != 1 {
+		t.Errorf("it waited for %d tables", n)
+	}
+	w.now = w.now.Add(9 * time.Minute)
+	if n := waits(); n != 0 {
+		t.Errorf("a while later it waited for %d", n)
+	}
+	w.now = w.now.Add(time.Minute)
+	if n := waits(); n != 1 || w.exists(made) {
+		t.Errorf("after a pause it waited for %d, and made a week: %t", n, w.exists(made))
+	}
+	w.ok(backup.Rollback())
+	w.now = w.now.Add(10 * time.Minute)
+	w.purge()
+	if !w.exists(made) {
+		t.Error("nobody uses the tables, and the week is not made")
 	}
 }

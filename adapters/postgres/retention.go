@@ -51,7 +51,7 @@ var oldEvents = `WITH old AS (
 
 // Purge deletes what is old; see retention.Store. Of several processes one at a time does.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
-	if err := s.makeWeeks(ctx, before.Now); err != nil {
+	if err := s.unlessUsed(ctx, before.Now, func() error { return s.makeWeeks(ctx, before.Now) }); err != nil {
 		return 0, err
 	}
 	tenants, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, `SELECT tenant_id FROM tenants`)
@@ -77,7 +77,8 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		return deleted, err
 	}
 	// What is left of the deliveries of an old week is what is to be kept.
-	return s.dropWeek(ctx, before, tenants)
+	err = s.unlessUsed(ctx, before.Now, func() (err error) { deleted, err = s.dropWeek(ctx, before, tenants); return err })
+	return deleted, err
 }
 
 // handled is how far fan-out has come in each shard.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +23,7 @@ type Store struct {
 	sealer records.Sealer
 	heads  laneHeads
 	turns  turnHeads
+	usedAt atomic.Pointer[time.Time] // when others last used a table that retention was to have for itself
 }
 
 // NewStore makes the store on a migrated database.

@@ -61,6 +61,9 @@ WHERE i.inhparent = $1::text::regclass AND c.relname ~ ('^' || $1 || '_w[0-9]+$'
 	// Whoever waits for a table's lock keeps all others from the table.
 	waitBriefly = `SET LOCAL lock_timeout = '200ms'`
 	lockWhole   = `LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE`
+
+	// leftAlone is for how long this process asks for no table that others use: a backup does for hours. Weeks are made two ahead.
+	leftAlone = 10 * time.Minute
 )
 
 // makeWeeks makes room for what is to come, and for what came when there was none for it.
@@ -81,7 +84,7 @@ func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 				_, err := tx.Exec(ctx, `SELECT make_week($1, $2)`, table, w)
 				return err
 			})
-			if err = s.orLater(ctx, table, err); err != nil {
+			if err != nil {
 				return fmt.Errorf("make week %d of %s: %w", w, table, err)
 			}
 		}
@@ -91,11 +94,16 @@ func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 
 func scanWeek(r pgx.Rows) (w int16, err error) { return w, r.Scan(&w) }
 
-// orLater forgives that others used the table: the next step tries again.
-func (s *Store) orLater(ctx context.Context, table string, err error) error {
+// unlessUsed runs what takes tables for itself, up to the first that others use, and not again while they are left alone.
+func (s *Store) unlessUsed(ctx context.Context, now time.Time, fn func() error) error {
+	if used := s.usedAt.Load(); used != nil && !now.Before(*used) && now.Sub(*used) < leftAlone {
+		return nil
+	}
+	err := fn()
 	if code(err) != codeLockNotAvailable {
 		return err
 	}
-	s.db.config.Logger.LogAttrs(ctx, slog.LevelInfo, "retention lets others use the table, and tries again later", slog.String("table", table))
+	s.usedAt.Store(&now)
+	s.db.config.Logger.LogAttrs(ctx, slog.LevelInfo, "retention lets others use a table, and tries again later", slog.Duration("after", leftAlone), slog.Any("error", err))
 	return nil
 }
