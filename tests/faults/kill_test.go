@@ -47,6 +47,9 @@ func killsAt() int {
 	return inFull(3, 100)
 }
 
+// perKill is what a kill and the start after it may take on a busy machine.
+const perKill = 2 * time.Second
+
 // killAt has processes that kill themselves at the hop, one after the other, and starts them again.
 func killAt(t *testing.T, k kind, hop string) string {
 	atLeast := killsAt()
@@ -63,7 +66,9 @@ func killAt(t *testing.T, k kind, hop string) string {
 		})
 	}
 	stop := s.load(50 * time.Millisecond)
-	eventually(t, "the hop is passed often enough", func() bool { return s.killed() >= atLeast })
+	if err := poll(patience+time.Duration(atLeast)*perKill, func() bool { return s.killed() >= atLeast }); err != nil {
+		t.Fatalf("the hop was passed %d times of %d: %v", s.killed(), atLeast, err)
+	}
 	s.watched(func() []string { return nil })
 	stop()
 	for n := range s.slots { // those that are armed still
