@@ -168,6 +168,20 @@ func (s *Server) CreateOn(dir string) (url string, err error) {
 	return within(s.URL, name), execute(s.URL, "CREATE DATABASE "+name+" TEMPLATE template0 TABLESPACE "+name)
 }
 
+// Guard has the server ask who they are of those whom the lines concern, which are pg_hba.conf's, and starts it again.
+func (s *Server) Guard(lines ...string) error {
+	file := filepath.Join(s.data(), "pg_hba.conf")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, slices.Concat([]byte(strings.Join(lines, "\n")+"\n"), before), 0o600); err != nil {
+		return err
+	}
+	s.Halt()
+	return s.Resume()
+}
+
 // Kill ends the server as a crash does.
 func (s *Server) Kill() { s.end(syscall.SIGQUIT) }
 
