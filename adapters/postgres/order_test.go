@@ -5,66 +5,112 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
-// TestAReaderMissesNothing has writers whose transactions take turns to be slow before their commit, and a reader that goes
-// on from the last position that it saw. Without the lock of the log it skips what commits late.
+// holdsBack has the first writer wait for a lock within its transaction, when its record is in the log and is not committed.
+const holdsBack = `DO $$ BEGIN
+CREATE FUNCTION hold_back() RETURNS trigger LANGUAGE plpgsql AS $f$ BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END $f$;
+CREATE TRIGGER hold_back AFTER INSERT ON records FOR EACH ROW WHEN (NEW.data LIKE '0/%') EXECUTE FUNCTION hold_back();
+END $$`
+
+// TestAReaderMissesNothing has a writer draw its positions and then be slow to commit, others that come behind it, and a reader that
+// goes on from the last position that it saw. Without the lock of the log it skips what commits late.
 func TestAReaderMissesNothing(t *testing.T) {
 	t.Parallel()
-	db := openDB(t)
-	const writers, each = 8, 25
-	var wait sync.WaitGroup
-	for w := range writers {
-		wait.Go(func() {
-			for i := range each {
-				err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-					if err := tx.Publish(ctx, []postgres.Message{message(w, i), message(w, i)}); err != nil {
-						return err
+	for _, topic := range []string{"t", records.TopicDeliveries} {
+		t.Run(topic, func(t *testing.T) {
+			t.Parallel()
+			db := openDB(t)
+			pgtest.Check(t, execute(t.Context(), db, holdsBack))
+			r := logReader{db: db, topic: topic, seen: map[string]int{}}
+			const rounds, writers = 3, 4 // the first of which is slow
+			for i := range rounds {
+				r.readWhileHeld(t, i, writers)
+			}
+			for i := range rounds {
+				for w := range writers {
+					if name := fmt.Sprintf("%d/%d", w, i); r.seen[name] != 2 {
+						t.Errorf("the reader saw %s %d times, want twice", name, r.seen[name])
 					}
-					_, err := tx.Exec(ctx, `SELECT pg_sleep($1)`, float64((w*7+i)%5)/1000)
-					return err
-				})
-				if err != nil {
-					t.Error(err)
 				}
 			}
 		})
 	}
-	done := make(chan struct{})
-	go func() { defer close(done); wait.Wait() }()
-	seen, position := map[string]int{}, int64(0)
-	for finished := false; ; {
-		n := 0
-		err := db.Query(t.Context(), func(r pgx.Rows) error {
-			n++
-			var name string
-			err := r.Scan(&position, &name)
-			seen[name]++
-			return err
-		}, `SELECT position, convert_from(data, 'UTF8') FROM records WHERE topic = 't' AND position > $1 ORDER BY position`, position)
-		if err != nil {
-			t.Fatal(err)
+}
+
+// logReader reads a topic as subscribers do.
+type logReader struct {
+	db       *postgres.DB
+	topic    string
+	seen     map[string]int
+	position int64
+}
+
+func (r *logReader) readOn(t *testing.T) {
+	t.Helper()
+	err := r.db.Query(t.Context(), func(rows pgx.Rows) error {
+		var name string
+		err := rows.Scan(&r.position, &name)
+		r.seen[name]++
+		return err
+	}, `SELECT position, convert_from(data, 'UTF8') FROM records WHERE topic = $1 AND position > $2 ORDER BY position`, r.topic, r.position)
+	pgtest.Check(t, err)
+}
+
+// readWhileHeld reads when the first writer is in the log and cannot commit, and the others have committed or wait for it; and
+// again when all are done.
+func (r *logReader) readWhileHeld(t *testing.T, round, writers int) {
+	t.Helper()
+	var done atomic.Int64
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	holder, err := r.db.Begin(t.Context())
+	pgtest.Check(t, err)
+	defer func() { _ = holder.Rollback() }()
+	_, err = holder.Exec(t.Context(), `SELECT pg_advisory_xact_lock(4711)`)
+	pgtest.Check(t, err)
+	write := func(w int) {
+		m := message(w, round)
+		m.Topic = r.topic
+		if err := r.db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+			return tx.Publish(ctx, []postgres.Message{m, m})
+		}); err != nil {
+			t.Error(err)
 		}
-		if finished && n == 0 {
-			break
-		}
-		select {
-		case <-done:
-			finished = true
-		default:
-		}
+		done.Add(1)
 	}
-	for w := range writers {
-		for i := range each {
-			if name := fmt.Sprintf("%d/%d", w, i); seen[name] != 2 {
-				t.Errorf("the reader saw %s %d times, want twice", name, seen[name])
-			}
+	wait.Go(func() { write(0) })
+	r.until(t, "the first writer is held", func() bool { return r.waiting(t) == 1 })
+	for w := 1; w < writers; w++ {
+		wait.Go(func() { write(w) })
+	}
+	r.until(t, "the others are done or wait", func() bool { return done.Load()+r.waiting(t) == int64(writers) })
+	r.readOn(t)
+	pgtest.Check(t, holder.Rollback())
+	wait.Wait()
+	r.readOn(t)
+}
+
+// waiting is how many wait for a lock in this database.
+func (r *logReader) waiting(t *testing.T) int64 {
+	t.Helper()
+	return count(t, r.db, `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
+}
+
+func (r *logReader) until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); {
+		if time.Now().After(end) {
+			t.Fatalf("it is not so that %s", what)
 		}
 	}
 }
