@@ -47,6 +47,7 @@ type findings struct {
 	events, deliveries, arrivals int
 	duplicates                   int // arrivals beyond the first that was answered with success
 	abandoned                    int // attempts whose end nobody knows
+	expired                      int // those of them that their process let go
 	lost                         int
 }
 
@@ -194,6 +195,9 @@ func (f *findings) count(d delivery, got []arrival) {
 	for _, a := range d.Attempts {
 		if unknown[a.Outcome] {
 			f.abandoned++
+		}
+		if a.Outcome == "lease_expired" {
+			f.expired++
 		}
 	}
 }

@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,25 +27,29 @@ var processScenarios = []scenario{
 	{name: "poisoned events", does: "the handler that fans an event out panics at some events", on: both, run: poison},
 }
 
+// attemptsOut is with how many of them a process is asked to end: some fewer than it may have.
+const attemptsOut = 500
+
+// terminate asks a process to end whose attempts wait for their answers, and gives them when it drains. Nothing of them may be let go.
 func terminate(t *testing.T, k kind) string {
 	s := open(t, fresh(t, k), nil).prepare()
-	held := make(chan struct{})
 	for _, tenant := range tenants {
-		for i := range 4 {
-			s.subscribe(tenant, fmt.Sprint("held", i), true, "visit_report.approved", nil)
+		for i := range 6 {
+			s.subscribe(tenant, fmt.Sprint("held", i), true, "visit_report.approved", object{"maxInFlight": 256})
 		}
 	}
-	s.receiver.answers(func(a arrival) int {
-		if strings.Contains(a.path, "held") {
-			<-held
-		}
-		return http.StatusOK
-	})
-	s.emit(130)
-	eventually(t, "500 attempts are out", func() bool { return s.receiver.count() >= 500 })
-	victim := s.busiest()
+	out, letGo := s.receiver.holding("held")
+	defer letGo()
+	victim := s.withOut(out)
 	victim.signal(syscall.SIGTERM)
-	close(held)
+	eventually(t, "the drain begins", func() bool { return victim.log.says(`"draining"`) })
+	if len(s.slots) > 1 {
+		s.emit(batchSize) // which another one takes
+	}
+	if victim.hasEnded() {
+		t.Error("it ended while attempts were out")
+	}
+	letGo()
 	eventually(t, "it ends", victim.hasEnded)
 	if code := victim.command.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("it ended with %d", code)
@@ -53,7 +59,55 @@ func terminate(t *testing.T, k kind) string {
 			s.start(n)
 		}
 	}
-	return s.check(0).String()
+	f := s.check(0)
+	if f.expired > 0 {
+		t.Errorf("I4: %d attempts were let go by a process that ended in peace", f.expired)
+	}
+	return f.String()
+}
+
+// withOut emits until a process has enough attempts out, all of which have come to their receivers and have no answer.
+func (s *site) withOut(out *atomic.Int64) (victim *process) {
+	s.Helper()
+	eventually(s.T, "a process has enough attempts out", func() bool {
+		victim = nil
+		s.alive(func(_ int, p *process) {
+			if n, err := s.metric(p, "ordinavo_attempts_in_flight"); err == nil && n >= attemptsOut {
+				victim = p
+			}
+		})
+		if victim == nil {
+			s.emit(4 * batchSize)
+		}
+		return victim != nil || s.Failed()
+	})
+	eventually(s.T, "they are at their receivers", func() bool {
+		sent := 0.0
+		s.alive(func(_ int, p *process) {
+			n, err := s.metric(p, "ordinavo_attempts_in_flight")
+			if err != nil {
+				n = math.Inf(1)
+			}
+			sent += n
+		})
+		return float64(out.Load()) >= sent
+	})
+	return victim
+}
+
+// holding has the receivers answer, whose paths have the word, when they are let go; out is how many wait for it.
+func (r *receiver) holding(word string) (out *atomic.Int64, letGo func()) {
+	held := make(chan struct{})
+	out = &atomic.Int64{}
+	r.answers(func(a arrival) int {
+		if strings.Contains(a.path, word) {
+			out.Add(1)
+			<-held
+			out.Add(-1)
+		}
+		return http.StatusOK
+	})
+	return out, sync.OnceFunc(func() { close(held) })
 }
 
 func setClocks(t *testing.T, k kind) string {
