@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"time"
 
@@ -85,19 +86,41 @@ type eventReader struct {
 func (r *eventReader) document(fields problem.Fields) error {
 	single := problem.Collect("")
 	var e event.Event
+	var beside [len(eventFields)]bool // an array, since most bodies are no batch
 	err := r.object(single, "", func(name []byte) error {
 		if string(name) == "events" {
 			r.batch = true
 			return r.list(fields)
 		}
+		if i := slices.IndexFunc(eventFields[:], func(field string) bool { return field == string(name) }); i >= 0 {
+			beside[i] = r.decoder.PeekKind() != 'n'
+		}
 		return r.eventField(single, name, &e)
 	})
-	if err != nil || r.batch {
+	if err != nil {
 		return err
+	}
+	if r.batch {
+		refuseBeside(fields, beside)
+		return nil
 	}
 	r.events = append(r.events, e)
 	merge(fields, single)
 	return nil
+}
+
+// eventFields is what eventField reads.
+var eventFields = [...]string{"eventId", "eventType", "tenantId", "occurredAt", "customerId", "locationId", "contactId",
+	"appointment", "visitReport", "followUp", "billingEvent", "target"}
+
+// refuseBeside refuses an event's fields beside a batch: whoever sends them there means them for its events, which would
+// go to another tenant, or out without them.
+func refuseBeside(fields problem.Fields, beside [len(eventFields)]bool) {
+	for i, there := range beside {
+		if there {
+			fields.Add(eventFields[i], "must not stand beside events: it belongs into each of them")
+		}
+	}
 }
 
 // merge notes in fields what was found in another collection.

@@ -3,7 +3,9 @@ package rest
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -115,6 +117,14 @@ func TestEmittedSchemaKnowsEveryField(t *testing.T) {
 	}
 	if len(decoded) != len(schema.Properties) {
 		t.Errorf("an event has %d fields, the schema %d", len(decoded), len(schema.Properties))
+	}
+}
+
+// A field that the decoder learns must not be skipped beside a batch.
+func TestDecodeKnowsEveryFieldBesideABatch(t *testing.T) {
+	properties := New(Dependencies{}).huma.OpenAPI().Components.Schemas.Map()["EmittedEvent"].Properties
+	if known := slices.Sorted(maps.Keys(properties)); !slices.Equal(known, slices.Sorted(slices.Values(eventFields[:]))) {
+		t.Errorf("an event has %v, refused are %v", known, eventFields)
 	}
 }
 

@@ -30,7 +30,7 @@ func (a *API) emit(ctx huma.Context) error {
 	if err != nil {
 		return asRefusal(err)
 	}
-	if err := addressEvents(callerOf(ctx.Context()), c.Get(headerTenant), events); err != nil {
+	if err := addressEvents(callerOf(ctx.Context()), c.Get(headerTenant), events, batch, fields); err != nil {
 		return err
 	}
 	if err := validateEvents(events, batch, fields); err != nil {
@@ -84,8 +84,9 @@ func asRefusal(err error) error {
 }
 
 // addressEvents fills in the tenant of events that name none: a tenant's key emits for its own tenant
-// alone, a platform key may name one for all events in the header.
-func addressEvents(caller access.Key, named string, events []event.Event) error {
+// alone, a platform key may name one for all events in the header. Where both name one and they differ, nobody knows whose
+// the event is.
+func addressEvents(caller access.Key, named string, events []event.Event, batch bool, fields problem.Fields) error {
 	own := caller.Tenant
 	if caller.IsPlatform() {
 		own = tenant.ID(named)
@@ -100,8 +101,19 @@ func addressEvents(caller access.Key, named string, events []event.Event) error 
 		if !caller.IsPlatform() && events[i].TenantID != own && events[i].TenantID.Valid() {
 			return problem.New(problem.Forbidden, "A tenant's key emits events for its own tenant only.")
 		}
+		if named != "" && events[i].TenantID != own {
+			fieldsOfEvent(fields, batch, i).Add("tenantId", "is not the tenant that "+headerTenant+" names: leave one of them out, or name the same in both")
+		}
 	}
 	return nil
+}
+
+// fieldsOfEvent is the collection for the fields of one event; when it was sent alone, their paths name no index.
+func fieldsOfEvent(fields problem.Fields, batch bool, i int) problem.Fields {
+	if !batch {
+		return fields
+	}
+	return fields.Under("events").Under(problem.Index(i))
 }
 
 // validateEvents adds what the domain finds to what the decoder found. A field that could not be read is
@@ -109,12 +121,8 @@ func addressEvents(caller access.Key, named string, events []event.Event) error 
 func validateEvents(events []event.Event, batch bool, fields problem.Fields) error {
 	unread := fieldsOf(fields.Err())
 	found := problem.Collect("")
-	at := found
 	for i := range events {
-		if batch {
-			at = found.Under("events").Under(problem.Index(i))
-		}
-		events[i].Validate(at)
+		events[i].Validate(fieldsOfEvent(found, batch, i))
 	}
 	for path, messages := range fieldsOf(found.Err()) {
 		if _, known := unread[path]; known {
@@ -183,7 +191,8 @@ const emitExample = `{"eventType":"visit_report.approved","occurredAt":"2026-06-
 
 const emitDescription = "One event, {\"events\": [...]} with up to 1,000, or application/x-ndjson with an event a line. The answer comes once they are durable. " +
 	"A batch with one bad event is refused whole. The same eventId with the same content is a duplicate and sends nothing again. " +
-	"Unknown fields are accepted and never sent on. A tenant's key may leave out tenantId. " +
+	"Unknown fields are accepted and never sent on. A tenant's key may leave out tenantId; a platform key may name the tenant in X-Ordinavo-Tenant instead. " +
+	"An event that names another one than the header is refused, and so are fields of an event beside events. " +
 	"429 also says that the tenant has used up its events of the day, or has too many deliveries that are not finished; 503 that the whole queue is full. Retry-After says when to send the same again."
 
 // Results is what became of emitted events, in their order.

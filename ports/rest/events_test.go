@@ -84,6 +84,38 @@ func TestEmitForWhichTenant(t *testing.T) {
 	h.call(h.bound, "POST", "/v1/events", oneEvent).expect(403).refused("forbidden")
 }
 
+// The header and the body must not name two tenants: the event would go to one of them, and nobody be told.
+func TestEmitForOneTenantAlone(t *testing.T) {
+	h := newHarness(t)
+	elsewhere := strings.Replace(oneEvent, own, alien, 1)
+	emit := func(body string, headers ...string) answer {
+		t.Helper()
+		return h.call(h.platform, "POST", "/v1/events", body, headers...)
+	}
+	emit(elsewhere, "X-Ordinavo-Tenant", own).expect(400).refused("validation_failed", "tenantId")
+	emit(oneEvent, "X-Ordinavo-Tenant", "doesnotexist").expect(400).refused("validation_failed", "tenantId")
+	emit(`{"events":[`+oneEvent+`,`+elsewhere+`]}`, "X-Ordinavo-Tenant", own).expect(400).refused("validation_failed", "events[1].tenantId")
+	emit(oneEvent+"\n"+elsewhere, "X-Ordinavo-Tenant", own, "Content-Type", "application/x-ndjson").expect(400).refused("validation_failed", "events[1].tenantId")
+	h.call(h.platform, "POST", "/v1/events/preview", elsewhere, "X-Ordinavo-Tenant", own).expect(400).refused("validation_failed", "tenantId")
+	if len(h.store.events) != 0 {
+		t.Errorf("accepted %+v", h.store.events)
+	}
+	emit(oneEvent, "X-Ordinavo-Tenant", own).expect(202)
+	emit(`{"events":[`+oneEvent+`]}`, "X-Ordinavo-Tenant", own).expect(202)
+	emit(oneEvent, "X-Ordinavo-Tenant", "").expect(202)
+}
+
+// What stands beside a batch is meant for its events, which would be accepted without it.
+func TestABatchHasNoFieldsOfAnEventBesideIt(t *testing.T) {
+	h := newHarness(t)
+	without := strings.Replace(oneEvent, `"tenantId":"tenant-123",`, "", 1)
+	for _, body := range []string{`{"tenantId":"t2","events":[` + without + `]}`, `{"events":[` + without + `],"tenantId":"tenant-123"}`, `{"events":[` + without + `],"tenantId":2}`} {
+		h.call(h.platform, "POST", "/v1/events", body, "X-Ordinavo-Tenant", own).expect(400).refused("validation_failed", "tenantId")
+	}
+	h.call(h.admin, "POST", "/v1/events", `{"eventType":"x","target":{},"events":[`+without+`]}`).expect(400).refused("validation_failed", "eventType", "target")
+	h.call(h.admin, "POST", "/v1/events", `{"batch":7,"customerId":null,"events":[`+without+`]}`).expect(202)
+}
+
 // The strings of an event must not be those of a buffer that the next request overwrites.
 func TestEventsOutliveTheirRequest(t *testing.T) {
 	h := newHarness(t)

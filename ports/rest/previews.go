@@ -167,7 +167,7 @@ func decodeEvent(ctx context.Context, body []byte, named string) (event.Event, e
 	if batch {
 		return event.Event{}, invalid("events", "is a batch: a preview takes one event")
 	}
-	if err := addressEvents(callerOf(ctx), named, events); err != nil {
+	if err := addressEvents(callerOf(ctx), named, events, false, fields); err != nil {
 		return event.Event{}, err
 	}
 	return events[0], validateEvents(events, false, fields)
