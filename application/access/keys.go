@@ -145,8 +145,8 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 		return access.Key{}, refused
 	}
 	now, hash := s.now(), HashOf(text)
-	key, ended, ok := s.lookInCache(hash, now)
-	if !ok {
+	key, ended, cached := s.lookInCache(hash, now)
+	if !cached {
 		var err error
 		if key, err = s.store.KeyByHash(ctx, hash); problem.Is(err, problem.NotFound) {
 			return access.Key{}, refused
@@ -157,6 +157,9 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 	}
 	if !key.Live(now) {
 		return access.Key{}, refused
+	}
+	if !cached { // once for as long as it is cached
+		s.noteUse(key, now)
 	}
 	return key, nil
 }
@@ -178,6 +181,12 @@ func (s *Keys) remember(hash Hash, key access.Key, ended int, now time.Time) {
 	if s.ended == ended {
 		s.cached[hash] = cachedKey{key, now}
 	}
+}
+
+// noteUse remembers a use until it is stored; a key that is refused is not used.
+func (s *Keys) noteUse(key access.Key, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if now.Sub(key.LastUsedAt) >= touchPrecision {
 		s.used[key.ID] = now
 	}

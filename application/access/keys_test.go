@@ -282,6 +282,41 @@ func TestLastUse(t *testing.T) {
 	}
 }
 
+// Who looks for a key that leaked must not see uses that there were none of.
+func TestARefusedKeyIsNotUsed(t *testing.T) {
+	w := newWorld(t)
+	revoked, text := w.create(reading("acme"))
+	w.opens(w.there, text)
+	if err := w.here.Revoke(t.Context(), operator, revoked.ID); err != nil {
+		t.Fatal(err)
+	}
+	wanted := reading("acme")
+	wanted.ExpiresAt = w.now.Add(time.Minute)
+	_, expiring := w.create(wanted)
+	last := w.now
+	if _, err := w.there.TouchStep(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(time.Hour)
+	for _, keys := range []*access.Keys{w.here, w.there} {
+		if w.opens(keys, text) || w.opens(keys, expiring) {
+			t.Error("it is taken")
+		}
+		if _, err := keys.TouchStep(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	listed, err := w.here.List(t.Context(), reading("acme"), "", access.Page{Limit: 10})
+	if err != nil || len(listed) != 2 {
+		t.Fatalf("listed %+v, %v", listed, err)
+	}
+	for _, key := range listed {
+		if key.LastUsedAt.After(last) {
+			t.Errorf("%s was used at %s", key.ID, key.LastUsedAt)
+		}
+	}
+}
+
 func TestAListKeepsToItsTenant(t *testing.T) {
 	w := newWorld(t)
 	w.create(reading("acme"))
