@@ -2,13 +2,17 @@ package rest
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/catchup"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/access"
 )
 
@@ -34,7 +38,7 @@ type CatchUpOutput struct{ Body CatchUpPage }
 
 type catchUpInput struct {
 	SubscriptionRef
-	After string `query:"after" maxLength:"100" doc:"The nextCursor of the page before; absent to begin with the oldest event that is kept."`
+	After string `query:"after" maxLength:"200" doc:"The nextCursor of the page before, of this subscription; absent to begin with the oldest event that is kept."`
 	Limit int    `query:"limit" minimum:"1" maximum:"200" default:"50" doc:"How many at most."`
 	Wait  string `query:"wait" maxLength:"20" doc:"For how long to wait for an event when there is none, like 20s; at most 30s."`
 }
@@ -68,7 +72,7 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 			return nil, invalid("wait", "must be a duration from 0s to 30s, like 20s")
 		}
 	}
-	if q.After, err = parseCatchUpCursor(in.After); err != nil {
+	if q.After, err = parseCatchUpCursor(of, in.After); err != nil {
 		return nil, err
 	}
 	page, err := a.CatchUp.Read(ctx, q)
@@ -81,51 +85,80 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 	if err != nil {
 		return nil, err
 	}
-	view := CatchUpPage{Data: []CaughtUp{}, NextCursor: catchUpCursor(page.Next), HasMore: page.More}
+	view := CatchUpPage{Data: []CaughtUp{}, NextCursor: catchUpCursor(of, page.Next), HasMore: page.More}
 	for _, item := range page.Items {
 		view.Data = append(view.Data, CaughtUp{item.ID, item.EventID, string(item.EventType), string(item.Status), item.Headers, string(item.Body)})
 	}
 	return &CatchUpOutput{view}, nil
 }
 
-// A cursor is opaque to clients: the version of its form, the sequence, when that event was accepted, in
-// microseconds, and the time in milliseconds. One that is known by another event has its sequence behind these.
+// A cursor is opaque to clients: the version of its form, the sequence, when that event was accepted, in microseconds, the
+// time in milliseconds, the sequence of the event that it is known by, if that is another one, and whose it is. Sequences
+// are the tenant's: in another subscription's list a cursor would skip what its receiver has never seen.
 const (
-	catchUpForm         = "2.%d.%d.%d"
-	catchUpAnchoredForm = "3.%d.%d.%d.%d"
+	catchUpForm = "4.%d.%d.%d.%d.%s"
+	// Those that were given out before do not say whose they are.
+	catchUpFormBefore         = "2.%d.%d.%d"
+	catchUpAnchoredFormBefore = "3.%d.%d.%d.%d"
 )
 
-func catchUpCursor(c catchup.Cursor) string {
-	accepted, at := int64(0), int64(0)
+func catchUpCursor(of dispatch.Lane, c catchup.Cursor) string {
+	accepted, at := catchUpTimes(c)
+	return encodeCatchUp(catchUpForm, c.Sequence, accepted, at, c.Anchor, laneMark(of))
+}
+
+func encodeCatchUp(form string, values ...any) string {
+	return base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, form, values...))
+}
+
+func catchUpTimes(c catchup.Cursor) (accepted, at int64) {
 	if !c.Accepted.IsZero() {
 		accepted = c.Accepted.UnixMicro()
 	}
 	if !c.At.IsZero() {
 		at = c.At.UnixMilli()
 	}
-	text := fmt.Sprintf(catchUpForm, c.Sequence, accepted, at)
-	if c.Anchor != 0 {
-		text = fmt.Sprintf(catchUpAnchoredForm, c.Sequence, accepted, at, c.Anchor)
-	}
-	return base64.RawURLEncoding.EncodeToString([]byte(text))
+	return accepted, at
 }
 
-func parseCatchUpCursor(text string) (c catchup.Cursor, err error) {
+// laneMark tells lanes apart, by mistake and not by malice: who forges a cursor skips events of its own list alone.
+func laneMark(of dispatch.Lane) string {
+	sum := sha256.Sum256([]byte(string(of.Tenant) + "\x00" + of.SubscriptionID))
+	return hex.EncodeToString(sum[:8])
+}
+
+func parseCatchUpCursor(of dispatch.Lane, text string) (c catchup.Cursor, err error) {
 	if text == "" {
 		return c, nil
 	}
 	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return c, errNoCatchUpCursor()
+	}
 	var accepted, at int64
-	if err == nil {
-		if _, err = fmt.Sscanf(string(decoded), catchUpForm, &c.Sequence, &accepted, &at); err != nil {
-			_, err = fmt.Sscanf(string(decoded), catchUpAnchoredForm, &c.Sequence, &accepted, &at, &c.Anchor)
+	var mark string
+	if _, err = fmt.Sscanf(string(decoded), catchUpForm, &c.Sequence, &accepted, &at, &c.Anchor, &mark); err != nil {
+		if _, err = fmt.Sscanf(string(decoded), catchUpFormBefore, &c.Sequence, &accepted, &at); err != nil {
+			_, err = fmt.Sscanf(string(decoded), catchUpAnchoredFormBefore, &c.Sequence, &accepted, &at, &c.Anchor)
 		}
 	}
 	if c.At = time.UnixMilli(at).UTC(); accepted != 0 {
 		c.Accepted = time.UnixMicro(accepted).UTC()
 	}
-	if err != nil || c.Sequence < 0 || c.Anchor < 0 || accepted < 0 || at < 0 || catchUpCursor(c) != text {
-		return c, invalid("after", "is not a cursor of this route")
+	if err != nil || c.Sequence < 0 || c.Anchor < 0 || accepted < 0 || at < 0 || !slices.Contains(catchUpSpellings(of, c), text) {
+		return c, errNoCatchUpCursor()
 	}
 	return c, nil
+}
+
+func errNoCatchUpCursor() error { return invalid("after", "is not a cursor of this list") }
+
+// catchUpSpellings is how the cursor is written in this list, and how it was before.
+func catchUpSpellings(of dispatch.Lane, c catchup.Cursor) []string {
+	accepted, at := catchUpTimes(c)
+	before := encodeCatchUp(catchUpFormBefore, c.Sequence, accepted, at)
+	if c.Anchor != 0 {
+		before = encodeCatchUp(catchUpAnchoredFormBefore, c.Sequence, accepted, at, c.Anchor)
+	}
+	return []string{catchUpCursor(of, c), before}
 }

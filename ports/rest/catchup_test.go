@@ -1,9 +1,12 @@
 package rest_test
 
 import (
+	"encoding/base64"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -31,4 +34,25 @@ func TestACatchUpCursorOutlivesARetry(t *testing.T) {
 	h.store.accepted[0].AcceptedAt = h.now.Add(time.Second)
 	h.call(h.platform, "GET", path+after, "", "X-Ordinavo-Tenant", own).expect(http.StatusBadRequest).refused("validation_failed", "after")
 	h.call(h.platform, "GET", path+after+"x", "", "X-Ordinavo-Tenant", own).expect(http.StatusBadRequest).refused("validation_failed", "after")
+}
+
+// A cursor of another subscription's list stands behind events that this one's receiver has never seen.
+func TestACatchUpCursorIsOfOneList(t *testing.T) {
+	h := newHarness(t)
+	mine, others := "/v1/subscriptions/"+h.subscribe()+"/events", "/v1/subscriptions/"+h.subscribe()+"/events"
+	for i := range 3 {
+		h.store.accepted = append(h.store.accepted, queries.Event{ID: fmt.Sprintf("evt_%d", i), Tenant: own, Sequence: int64(i + 1), AcceptedAt: h.now})
+	}
+	cursor := h.call(h.admin, "GET", mine, "").expect(http.StatusOK).text("nextCursor")
+	h.call(h.admin, "GET", mine+"?after="+cursor, "").expect(http.StatusOK)
+	h.call(h.admin, "GET", others+"?after="+cursor, "").expect(http.StatusBadRequest).refused("validation_failed", "after")
+	at := h.now.UnixMilli()
+	for _, before := range []string{fmt.Sprintf("2.3.%d.%d", h.now.UnixMicro(), at), fmt.Sprintf("3.3.%d.%d.1", h.now.UnixMicro(), at)} {
+		h.call(h.admin, "GET", mine+"?after="+base64.RawURLEncoding.EncodeToString([]byte(before)), "").expect(http.StatusOK)
+	}
+	longest := fmt.Sprintf("4.%d.%d.%d.%d.%016x", math.MaxInt64, h.now.UnixMicro(), at, math.MaxInt64, 0)
+	got := h.call(h.admin, "GET", mine+"?after="+base64.RawURLEncoding.EncodeToString([]byte(longest)), "").expect(http.StatusBadRequest)
+	if !strings.Contains(got.body, "is not a cursor of this list") {
+		t.Error(got.body)
+	}
 }
