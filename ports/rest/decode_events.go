@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -170,7 +169,7 @@ func (r *eventReader) eventField(at problem.Fields, name []byte, e *event.Event)
 	case "tenantId":
 		return r.identifier(at, "tenantId", func(s string) { e.TenantID = tenant.ID(s) })
 	case "occurredAt":
-		return r.moment(at, "occurredAt", func(t time.Time) { e.OccurredAt = t })
+		return r.occurredAt(at, e)
 	case "customerId":
 		return r.optionalInteger(at, "customerId", &e.CustomerID)
 	case "locationId":

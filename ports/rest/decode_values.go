@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -103,6 +104,14 @@ func (r *eventReader) moment(at problem.Fields, name string, set func(time.Time)
 			return
 		}
 		set(t)
+	})
+}
+
+// occurredAt keeps what is stored: with more digits a receiver would get another time than the API shows, and the event
+// with the time that the API shows would be another event.
+func (r *eventReader) occurredAt(at problem.Fields, e *event.Event) error {
+	return r.moment(at, "occurredAt", func(t time.Time) {
+		e.OccurredAt = t.Truncate(time.Microsecond)
 	})
 }
 

@@ -116,6 +116,32 @@ func TestABatchHasNoFieldsOfAnEventBesideIt(t *testing.T) {
 	h.call(h.admin, "POST", "/v1/events", `{"batch":7,"customerId":null,"events":[`+without+`]}`).expect(202)
 }
 
+// What receivers get, what the API shows and what a duplicate is compared by is one time.
+func TestOccurredAtIsKeptToTheMicrosecond(t *testing.T) {
+	h := newHarness(t)
+	const id, kept = "evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C", "2026-06-18T16:40:00.123456Z"
+	finer := strings.NewReplacer(`{"eventType"`, `{"eventId":"`+id+`","eventType"`, "16:40:00Z", "16:40:00.123456789Z").Replace(oneEvent)
+	emit := func(body string, headers ...string) answer {
+		t.Helper()
+		return h.call(h.admin, "POST", "/v1/events", body, headers...).expect(202)
+	}
+	emit(finer)
+	emit(`{"events":[` + finer + `]}`)
+	emit(finer+"\n", "Content-Type", "application/x-ndjson")
+	if got := emit(strings.Replace(finer, "2026-06-18T16:40:00.123456789Z", kept, 1)); !strings.Contains(got.body, "duplicate") {
+		t.Error(got.body)
+	}
+	for _, e := range h.store.events {
+		if got := e.OccurredAt.Format(time.RFC3339Nano); got != kept {
+			t.Errorf("it occurred at %s", got)
+		}
+	}
+	h.subscribe()
+	if got := h.call(h.admin, "POST", "/v1/events/preview", finer).expect(200); strings.Contains(got.body, "123456789") || !strings.Contains(got.body, kept) {
+		t.Error(got.body)
+	}
+}
+
 // The strings of an event must not be those of a buffer that the next request overwrites.
 func TestEventsOutliveTheirRequest(t *testing.T) {
 	h := newHarness(t)
