@@ -106,9 +106,13 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 		return err
 	}
 	switch {
-	case args[0] == "serve" && len(rest) == 0:
+	case args[0] == "serve" && len(rest) > 0:
+		return fmt.Errorf("%w: serve takes flags alone, not: %s", errUsage, strings.Join(rest, " "))
+	case args[0] == "serve":
 		return do.Serve(ctx, c, s.Err)
-	case args[0] == "emit" && len(rest) == 1:
+	case args[0] == "emit" && len(rest) != 1:
+		return fmt.Errorf("%w: emit takes one FILE, or - for its input", errUsage)
+	case args[0] == "emit":
 		return Emit(ctx, rest[0], s, serviceURL(c), serviceKey(c))
 	case args[0] == "rebuild":
 		return rebuild(ctx, c, strings.Join(rest, " "), s, do.Rebuild)

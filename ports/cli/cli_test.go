@@ -106,9 +106,10 @@ func TestCommands(t *testing.T) {
 		"serve --name x":                   {"", 1, "", "--name is not a flag"},
 		"":                                 {"", 2, "", "which command?"},
 		"fly":                              {"", 2, "", "unknown command: fly"},
-		"serve now":                        {"", 2, "", "unknown command: serve now"},
-		"emit":                             {"", 2, "", "unknown command: emit"},
-		"emit a b":                         {"", 2, "", "unknown command: emit a b"},
+		"serve now":                        {"", 2, "", "serve takes flags alone, not: now"},
+		"emit":                             {"", 2, "", "emit takes one FILE, or - for its input"},
+		"emit a b":                         {"", 2, "", "emit takes one FILE, or - for its input"},
+		"emit -":                           {"", 1, "", "emit needs a key"},
 		"serve --max-in-flight 0":          {"", 1, "", "max-in-flight"},
 		"emit /nowhere/there/is/no/file.x": {"", 1, "", "no such file"},
 	} {

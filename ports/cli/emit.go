@@ -52,6 +52,9 @@ func Emit(ctx context.Context, file string, s Streams, url, key string) error {
 		defer func() { _ = opened.Close() }()
 		in = opened
 	}
+	if key == "" {
+		return errors.New("emit needs a key with the scope events.write: give it as --key, ORDINAVO_TOKEN or ORDINAVO_PLATFORM_KEY")
+	}
 	nonce := make([]byte, 8)
 	if _, err := rand.Read(nonce); err != nil {
 		return err
@@ -91,12 +94,16 @@ func eventsOf(value json.RawMessage) (events []json.RawMessage, err error) {
 		return events, err
 	case '{':
 		var batch struct {
-			Events []json.RawMessage `json:"events"`
+			Events   []json.RawMessage `json:"events"`
+			TenantID *any              `json:"tenantId"`
 		}
-		if err := json.Unmarshal(value, &batch); err == nil && batch.Events != nil {
-			return batch.Events, nil
+		if err := json.Unmarshal(value, &batch); err != nil || batch.Events == nil {
+			return []json.RawMessage{value}, nil
 		}
-		return []json.RawMessage{value}, nil
+		if batch.TenantID != nil {
+			return nil, errors.New("tenantId stands beside events: it belongs into each of them")
+		}
+		return batch.Events, nil
 	default:
 		return nil, errors.New("an event is a JSON object")
 	}

@@ -138,6 +138,7 @@ func TestInputThatIsNone(t *testing.T) {
 		"broken JSON": {one("a") + "\n{", "byte"},
 		"a number":    {one("a") + "\n7", "an event is a JSON object"},
 		"cut short":   {one("a") + "\n[{}", "byte"},
+		"whose?":      {`{"tenantId": "t2", "events": [` + one("a") + "]}", "tenantId stands beside events"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := emit(t, &service{}, c.input); err == nil || !strings.Contains(err.Error(), c.says) {

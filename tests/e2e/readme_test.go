@@ -20,8 +20,8 @@ import (
 //   - a block marked json or text right behind it (only blank lines and text without a fence between them) is
 //     what it must print; … stands for any text, in json "…": "…" for any further keys, in text a line of … for any lines;
 //   - a block that only reads (curl without a body or a method) is repeated until it prints that, for a while;
-//   - the session has SERVICE_URL and KEY (a platform key), ORDINAVO_URL and ORDINAVO_TOKEN for emit, and
-//     RECEIVER_URL, where every POST is answered with 200. go run . is the built binary.
+//   - the session has SERVICE_URL and KEY (a platform key), as the README exports them, and RECEIVER_URL, where every
+//     POST is answered with 200; no other variable names the service or a key. go run . is the built binary.
 
 // example is one block that is run, with what it must print.
 type example struct {
@@ -47,6 +47,19 @@ func TestREADME(t *testing.T) {
 				t.Errorf("%s, line %d: %v\n%s\nprinted:\n%s\n%s", page, e.line, err, e.script, p.out, session.errs)
 			}
 		}
+	}
+}
+
+// What the README says that one needs is what go.mod asks for.
+func TestREADMENamesTheGoThatItNeeds(t *testing.T) {
+	module, err := os.ReadFile(filepath.Join("..", "..", "go.mod"))
+	readme, readErr := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err := errors.Join(err, readErr); err != nil {
+		t.Fatal(err)
+	}
+	asked := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(module)
+	if asked == nil || !strings.Contains(string(readme), "Go "+string(asked[1])+" or newer") {
+		t.Errorf("go.mod asks for Go %s, which the README does not say", asked)
 	}
 }
 
@@ -101,7 +114,7 @@ func newShell(t *testing.T) *shell {
 	s, hook, dir := start(t, t.TempDir(), defaults...), receive(t, nil), t.TempDir()
 	command := exec.CommandContext(t.Context(), "sh")
 	command.Dir = dir
-	command.Env = append(environment(dir, defaults...), "SERVICE_URL="+s.url, "KEY="+platformKey, "ORDINAVO_URL="+s.url, "ORDINAVO_TOKEN="+platformKey, "RECEIVER_URL="+hook.url)
+	command.Env = append(environment(dir, defaults...), "ORDINAVO_PLATFORM_KEY=", "SERVICE_URL="+s.url, "KEY="+platformKey, "RECEIVER_URL="+hook.url)
 	in, err := command.StdinPipe()
 	out, outErr := command.StdoutPipe()
 	errs := &logBook{}
