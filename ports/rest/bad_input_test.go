@@ -282,3 +282,18 @@ func TestBadTimeInURL(t *testing.T) {
 		}
 	}
 }
+
+// A route that takes no body must not answer as if it had done what one asks for.
+func TestRoutesWithoutABodyTakeNone(t *testing.T) {
+	h := withDeliveries(t)
+	complete := "/v1/subscriptions/" + h.subscribe() + "/rotate-secret/complete"
+	for _, route := range []string{"POST /v1/deliveries/dlv_1/retry", "POST " + complete, "DELETE /v1/directory/customers/12"} {
+		method, path, _ := strings.Cut(route, " ")
+		h.call(h.admin, method, path, "garbage").expect(400).refused("invalid_request", "body")
+		h.call(h.admin, method, path, `{"a":1}`).expect(400).refused("validation_failed", "a")
+		h.call(h.admin, method, path, `[]`, "Idempotency-Key", "k").expect(400).refused("validation_failed", "body")
+		h.call(h.admin, method, path, `null`).expect(400).refused("validation_failed", "body")
+	}
+	h.call(h.admin, "POST", "/v1/deliveries/dlv_1/retry", " {} ").expect(202)
+	h.call(h.admin, "POST", complete, "").expect(200)
+}

@@ -103,12 +103,44 @@ func register[I, O any](a *API, o operation, handle func(context.Context, *I) (*
 	if o.example != nil {
 		described.RequestBody = &huma.RequestBody{} // huma fills it in
 	}
+	if _, takesBody := typeOf[I]().FieldByName("Body"); o.writes() && !takesBody {
+		described.Middlewares = append(described.Middlewares, a.noBody)
+	}
 	huma.Register(a.huma, described, handle)
 	if o.example != nil {
 		for _, content := range described.RequestBody.Content {
 			content.Example = o.example
 		}
 	}
+}
+
+// noBody refuses content for a route that reads none: whoever sends some means something by it.
+func (a *API) noBody(ctx huma.Context, next func(huma.Context)) {
+	if err := checkNoBody(humafiber.Unwrap(ctx).Request().Body()); err != nil {
+		a.refuse(ctx, err)
+		return
+	}
+	next(ctx)
+}
+
+// checkNoBody takes {} for a tool that sends it with every POST.
+func checkNoBody(body []byte) error {
+	if len(body) == 0 {
+		return nil
+	}
+	var content any
+	if err := readJSON(body, &content); err != nil {
+		return asRefusal(err)
+	}
+	members, isObject := content.(map[string]any)
+	if !isObject {
+		return invalid(wholeBody, "must be empty, or {}: this route takes none")
+	}
+	fields := problem.Collect("")
+	for name := range members {
+		fields.Add(printable(name), "is not a field that this route knows")
+	}
+	return fields.Err()
 }
 
 // registerRaw adds a route that reads the request and writes the answer by itself; its documentation is in described.
