@@ -26,6 +26,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/faults"
 	"github.com/ordinavo/webhooks/adapters/features"
 	"github.com/ordinavo/webhooks/adapters/ids"
+	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/seal"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/telemetry"
@@ -485,8 +486,8 @@ func withDatabase(ctx context.Context, c config.Config, do func(database.Databas
 	return errors.Join(do(db), db.Close())
 }
 
-func build() (string, string, uint) {
-	commit := "unknown"
+func build() (release, commit, schema string) {
+	commit = "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
@@ -494,5 +495,5 @@ func build() (string, string, uint) {
 			}
 		}
 	}
-	return version, commit, sqlite.NewestSchema()
+	return version, commit, fmt.Sprintf("%d (SQLite), %d (PostgreSQL)", sqlite.NewestSchema(), postgres.NewestSchema())
 }

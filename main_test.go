@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -18,6 +19,8 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/database"
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/ports/cli/config"
@@ -210,5 +213,13 @@ func text(e ast.Expr) string {
 		return "*" + text(e.X)
 	default:
 		return ""
+	}
+}
+
+// Each database counts its own migrations.
+func TestVersionNamesTheSchemaOfEachDatabase(t *testing.T) {
+	release, _, got := build()
+	if want := fmt.Sprintf("%d (SQLite), %d (PostgreSQL)", sqlite.NewestSchema(), postgres.NewestSchema()); release != version || got != want {
+		t.Errorf("%s with the schemas %s, want %s with %s", release, got, version, want)
 	}
 }

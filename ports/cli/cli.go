@@ -29,8 +29,8 @@ type Commands struct {
 	Keys KeyUser
 	// RotateMaster seals everything at rest with the newest master key.
 	RotateMaster func(ctx context.Context, c config.Config) (reseal.Counts, error)
-	// Build is the version, the commit and the schema version of this binary.
-	Build func() (version, commit string, schema uint)
+	// Build is the version, the commit and the schema versions of this binary: each database counts its own.
+	Build func() (version, commit, schema string)
 }
 
 // Streams are the process's own.
@@ -86,7 +86,7 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 		return nil
 	case "version":
 		version, commit, schema := do.Build()
-		fmt.Fprintf(s.Out, "ordinavo-webhooks %s, commit %s, schema %d\n", version, commit, schema)
+		fmt.Fprintf(s.Out, "ordinavo-webhooks %s, commit %s, schema %s\n", version, commit, schema)
 		return nil
 	case "demo":
 		return do.Demo(ctx, s.Out)

@@ -52,7 +52,7 @@ func (d *told) commands() cli.Commands {
 		RotateMaster: func(context.Context, config.Config) (reseal.Counts, error) {
 			return reseal.Counts{Values: 7, Resealed: 3}, d.note("rotate")
 		},
-		Build: func() (string, string, uint) { return "1.2.3", "abc", 4 },
+		Build: func() (string, string, string) { return "1.2.3", "abc", "4 (SQLite), 3 (PostgreSQL)" },
 	}
 }
 
@@ -72,7 +72,7 @@ func TestCommands(t *testing.T) {
 		"serve":                            {"serve 127.0.0.1:8080", 0, "", ""},
 		"serve --listen 127.0.0.1:9":       {"serve 127.0.0.1:9", 0, "", ""},
 		"demo":                             {"demo", 0, "", ""},
-		"version":                          {"", 0, "ordinavo-webhooks 1.2.3, commit abc, schema 4\n", ""},
+		"version":                          {"", 0, "ordinavo-webhooks 1.2.3, commit abc, schema 4 (SQLite), 3 (PostgreSQL)\n", ""},
 		"help":                             {"", 0, "migrate down N", ""},
 		"-h":                               {"", 0, "--listen", ""},
 		"serve --help":                     {"", 0, "settings of emit", ""},

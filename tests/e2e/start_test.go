@@ -175,7 +175,7 @@ func TestMigrate(t *testing.T) {
 
 func TestVersionAndHelp(t *testing.T) {
 	t.Parallel()
-	if code, out, _ := run(t, environment(t.TempDir()), "", "version"); code != 0 || !regexp.MustCompile(`^ordinavo-webhooks \d+\.\d+\.\d+, commit \S+, schema \d+\n$`).MatchString(out) {
+	if code, out, _ := run(t, environment(t.TempDir()), "", "version"); code != 0 || !regexp.MustCompile(`^ordinavo-webhooks \d+\.\d+\.\d+, commit \S+, schema \d+ \(SQLite\), \d+ \(PostgreSQL\)\n$`).MatchString(out) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 	if code, out, _ := run(t, environment(t.TempDir()), "", "help"); code != 0 || !strings.Contains(out, "ORDINAVO_LISTEN") {
