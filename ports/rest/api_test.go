@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -47,6 +48,9 @@ func (a answer) text(name string) string {
 	return text
 }
 
+// traced is what a problem has, from wherever it comes.
+var traced = regexp.MustCompile(`"traceId":"[0-9a-f]{32}"`)
+
 // refused checks that the answer is a problem of the contract's form, with the code and the fields.
 func (a answer) refused(code string, fields ...string) answer {
 	a.t.Helper()
@@ -61,6 +65,9 @@ func (a answer) refused(code string, fields ...string) answer {
 		if _, ok := decoded[key].(string); !ok {
 			a.t.Errorf("a problem without %s: %s", key, a.body)
 		}
+	}
+	if !traced.MatchString(a.body) {
+		a.t.Errorf("a problem without a trace: %s", a.body)
 	}
 	errors, _ := decoded["errors"].(map[string]any)
 	for _, field := range fields {

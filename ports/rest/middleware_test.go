@@ -385,9 +385,13 @@ func TestServer(t *testing.T) {
 		"nonsense\r\n\r\n": "HTTP/1.1 400 ",
 		"GET /v1/events HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: wrong\r\nContent-Length: x\r\n\r\n": "HTTP/1.1 400 ",
 	} {
-		if got := raw(t, listener.Addr().String(), request); !strings.HasPrefix(got, want) || !strings.Contains(got, `"code":"invalid_request"`) {
+		if got := raw(t, listener.Addr().String(), request); !strings.HasPrefix(got, want) || !strings.Contains(got, `"code":"invalid_request"`) || !traced.MatchString(got) {
 			t.Errorf("%q: %s", request, got)
 		}
+	}
+	unread := raw(t, listener.Addr().String(), "POST /v1/events HTTP/1.1\r\nHost: a\r\nContent-Length: 20000000\r\n\r\n")
+	if id := traced.FindString(unread); id == "" || !strings.HasPrefix(unread, "HTTP/1.1 413 ") || !strings.Contains(h.log.String(), strings.Replace(id, "traceId", "trace_id", 1)) {
+		t.Errorf("%s, and the log says %s", unread, h.log.String())
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()

@@ -42,6 +42,9 @@ func recordFrom(ctx context.Context) *record {
 	return &record{}
 }
 
+// observed reports whether the context is that of a request which observe has seen.
+func observed(ctx context.Context) bool { return ctx.Value(recordKey{}) != nil }
+
 func (r *record) note(err error) { r.err = err }
 
 // traceParent carries the one header of W3C Trace Context that is read: a caller's tracestate and

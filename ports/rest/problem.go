@@ -3,8 +3,10 @@ package rest
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -17,6 +19,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/validation"
 	"github.com/go-json-experiment/json"
 	"github.com/gofiber/fiber/v2"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ordinavo/webhooks/domain/problem"
 )
@@ -124,15 +127,27 @@ func problemOf(ctx context.Context, err error) *Problem {
 		p.Status = fromFiber.Code // HTTP itself went wrong, and has more precise words for it
 	}
 	r := recordFrom(ctx)
-	p.TraceID = r.traceID
+	if p.TraceID = r.traceID; p.TraceID == "" {
+		p.TraceID = drawTraceID()
+	}
 	r.note(err)
 	return p
+}
+
+// drawTraceID is for a request that has no span, like one that could not be read: its answer names its line in the log.
+func drawTraceID() string {
+	var id trace.TraceID
+	_, _ = rand.Read(id[:]) // never fails
+	return id.String()
 }
 
 // answerError writes an error as a problem. Fiber calls it for what no handler answered.
 func (a *API) answerError(c *fiber.Ctx, err error) error {
 	err = cmp.Or(unread(c), err)
 	p := problemOf(c.UserContext(), err)
+	if !observed(c.UserContext()) {
+		a.Log.Info("request refused unread", slog.Int("status", p.Status), slog.String("error", p.Code), slog.String("trace_id", p.TraceID))
+	}
 	if c.GetRespHeader(headerLimit) == "" {
 		a.limits.untouched(c)
 	}
