@@ -64,6 +64,15 @@ var sweepChecks = []Check{
 		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(2)), "end it")
 		equal(w, "the other", w.nextSweep(), sweep.Sweep{Lane: laneOf(paused), Action: sweep.Park})
 	}},
+	{"sweep/whether what was parked was skipped is kept until the next change of status", func(w *world) {
+		s := w.pause(w.subscribe(acme, nil), at(1))
+		s = w.change(s, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Resume(true, at(2)) })
+		equal(w, "skipped", s.SkippedParked, true)
+		w.subscriptionStands(s)
+		s = w.resume(w.pause(s, at(3)), at(4))
+		equal(w, "skipped when it was resumed without that", s.SkippedParked, false)
+		w.subscriptionStands(s)
+	}},
 	{"sweep/the lanes' states are those of now", func(w *world) {
 		idle, paused, stranger := w.subscribe(acme, nil), w.pause(w.subscribe(acme, nil), at(1)), w.subscribe(other, nil)
 		unknown := dispatch.Lane{Tenant: acme, SubscriptionID: stranger.ID}

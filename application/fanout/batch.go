@@ -168,10 +168,28 @@ func (b *batch) resolve(ctx context.Context) error {
 	for i, v := range b.views {
 		v.context = contexts[i]
 	}
-	for lane, then := range governed {
-		if now := b.lanes[lane].Status; now != then {
-			b.plan.Sweeps = append(b.plan.Sweeps, sweep.Sweep{Lane: lane, Action: sweep.ActionForStatus(now)})
+	return b.catchUp(ctx, governed)
+}
+
+// catchUp notes sweeps of lanes whose subscription is not as it was when it governed the events: they do to what is scheduled now what was
+// asked for since.
+func (b *batch) catchUp(ctx context.Context, governed map[dispatch.Lane]subscription.Status) error {
+	for _, lane := range slices.SortedFunc(maps.Keys(governed), dispatch.Lane.Compare) {
+		now := b.lanes[lane].Status
+		if now == governed[lane] {
+			continue
 		}
+		action := sweep.ActionForStatus(now)
+		if action == sweep.Release {
+			s, err := b.Store.LoadSubscription(ctx, lane)
+			if err != nil && !errors.Is(err, dispatch.ErrUnreadable) { // else nobody can say that it is to be skipped
+				return fmt.Errorf("read how subscription %s was resumed: %w", lane.SubscriptionID, err)
+			}
+			if err == nil && s.SkippedParked {
+				action = sweep.Skip
+			}
+		}
+		b.plan.Sweeps = append(b.plan.Sweeps, sweep.Sweep{Lane: lane, Action: action})
 	}
 	return nil
 }

@@ -214,6 +214,10 @@ func (w *world) ResolveFor(_ context.Context, lookups []fanout.Lookup, lanes []d
 	return contexts, states, w.fail["ResolveFor"]
 }
 
+func (w *world) LoadSubscription(_ context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return w.now[lane.SubscriptionID], w.fail["LoadSubscription"]
+}
+
 func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) error {
 	if err := w.fail["Schedule"]; err != nil {
 		return err

@@ -38,6 +38,9 @@ type Store interface {
 	// ResolveFor looks up directory records and external IDs, one answer for each lookup, in their order, and how the lanes'
 	// subscriptions are now, which may be later than the events that are handled.
 	ResolveFor(ctx context.Context, lookups []Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]LaneState, error)
+	// LoadSubscription is the subscription as its stream tells, in which there may be later changes than the events that are handled;
+	// dispatch.ErrUnreadable when it is damaged.
+	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// Schedule stores the plan, and calls ended when the transaction has ended.
 	Schedule(ctx context.Context, plan Plan, ended func(committed bool)) error
 }

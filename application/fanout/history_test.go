@@ -107,6 +107,44 @@ func TestWhatIsActiveAgainIsReleased(t *testing.T) {
 	}
 }
 
+// What was accepted while its subscription was paused, and is fanned out later, is skipped too by whoever resumed it without that.
+func TestWhatWasSkippedIsNotReleasedLater(t *testing.T) {
+	for name, c := range map[string]struct {
+		later []subscription.Change
+		fail  error
+		want  sweep.Action
+	}{
+		"resumed":                     {later: nil, want: sweep.Skip},
+		"renamed since":               {later: []subscription.Change{subscription.EndpointChanged{At: start, Name: "m"}}, want: sweep.Skip},
+		"paused since":                {later: []subscription.Change{subscription.Paused{At: start}}, want: ""},
+		"disabled since":              {later: []subscription.Change{subscription.Disabled{At: start}}, want: sweep.Park},
+		"resumed without that since":  {later: []subscription.Change{subscription.Paused{At: start}, subscription.Resumed{At: start}}, want: sweep.Release},
+		"nobody can say how any more": {fail: dispatch.ErrUnreadable, want: sweep.Release},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.subscribe(acme, "sub_1", settings("*"))
+			w.change("sub_1", subscription.Paused{At: start})
+			position, keys := w.accept(sample("evt_1", event.VisitReportApproved))
+			w.change("sub_1", subscription.Resumed{At: start, SkipParked: true})
+			for _, later := range c.later {
+				w.change("sub_1", later)
+			}
+			w.fail["LoadSubscription"] = c.fail
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); err != nil {
+				t.Fatal(err)
+			}
+			var want []sweep.Sweep
+			if c.want != "" {
+				want = []sweep.Sweep{{Lane: lane, Action: c.want}}
+			}
+			if w.plan.Scheduled[0].Delivery.Status != delivery.StatusParked || !slices.Equal(w.plan.Sweeps, want) {
+				t.Errorf("planned %+v", w.plan)
+			}
+		})
+	}
+}
+
 func TestAStreamThatCannotBeIsAnErrorUntilItIsMended(t *testing.T) {
 	w := newWorld(t)
 	w.subscribe(acme, "sub_1", settings("*"))

@@ -45,6 +45,7 @@ func (s *Subscription) Apply(c Change) error {
 		s.become(StatusPaused, c.Reason, c.At)
 	case Resumed:
 		s.become(StatusActive, "", c.At)
+		s.SkippedParked = c.SkipParked
 	case Disabled:
 		s.become(StatusDisabled, c.Reason, c.At)
 	case Deleted:
@@ -89,7 +90,7 @@ func (s *Subscription) begin(c Created) error {
 }
 
 func (s *Subscription) become(status Status, reason string, at time.Time) {
-	s.Status, s.Reason = status, reason
+	s.Status, s.Reason, s.SkippedParked = status, reason, false
 	s.touch(at)
 }
 

@@ -24,11 +24,13 @@ const (
 // Subscription is the state that the stream's changes lead to.
 type Subscription struct {
 	Settings
-	ID      string    `json:"id"`
-	Tenant  tenant.ID `json:"tenantId"`
-	Status  Status    `json:"status"`
-	Reason  string    `json:"reason,omitempty"` // why it is paused or disabled
-	Secrets Secrets   `json:"secrets"`
+	ID     string    `json:"id"`
+	Tenant tenant.ID `json:"tenantId"`
+	Status Status    `json:"status"`
+	Reason string    `json:"reason,omitempty"` // why it is paused or disabled
+	// SkippedParked says that it was resumed, and that what was accepted before is not sent as far as it was parked.
+	SkippedParked bool    `json:"skippedParked,omitempty"`
+	Secrets       Secrets `json:"secrets"`
 	// Version is the number of changes in the stream: the ETag.
 	Version   int64     `json:"version"`
 	CreatedAt time.Time `json:"createdAt"`
