@@ -16,6 +16,7 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -102,11 +103,16 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	return m, err
 }
 
-// beginAtZero shows what grows seldom before it does: an alert sees no increase in a counter that comes up as 1.
+// beginAtZero shows what grows seldom before it does: an alert sees no increase in a counter that comes up as 1, and no
+// share of what is not there, as where no attempt has succeeded.
 func (m *Metrics) beginAtZero() {
 	ctx := context.Background()
 	for _, c := range []metric.Int64Counter{m.staleLeases, m.unreadable, m.damaged} {
 		c.Add(ctx, 0)
+	}
+	m.attempts.Add(ctx, 0, m.byOutcome[outcomeLabels{delivery.KindSucceeded, "2xx"}])
+	for _, reason := range intake.Reasons() {
+		m.EventsRefused(ctx, string(reason), 0)
 	}
 	for _, status := range delivery.Statuses() {
 		if status.IsTerminal() {

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/telemetry"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 )
@@ -32,7 +34,7 @@ func everythingCounted(t *testing.T) string {
 	m.DeliveriesEnded(ctx, delivery.StatusDeadLetter, 5)
 	m.DeliveriesEnded(ctx, delivery.StatusRetrying, 9) // is no end
 	m.ShowQueue(func(context.Context) (metrics.Queue, bool) {
-		return metrics.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second, OldestUnrouted: 4 * time.Second, Deferring: 6, SetAside: 8}, true
+		return metrics.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second, OldestUnrouted: 4 * time.Second, Deferring: 6, SetAside: 8, Circuits: map[circuit.State]int{circuit.Open: 2}}, true
 	})
 	m.ReadReconciliation(func(context.Context) (telemetry.Reconciliation, error) {
 		return telemetry.Reconciliation{Unbalanced: 3, CheckedAt: time.Unix(1_800_000_000, 0)}, nil
@@ -68,6 +70,8 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`ordinavo_queue_depth{status="parked"} 0`,
 		`ordinavo_queue_oldest_due_age_seconds 90`,
 		`ordinavo_events_set_aside 8`,
+		`ordinavo_circuits{state="open"} 2`,
+		`ordinavo_circuits{state="half_open"} 0`,
 		`go_goroutines `,
 	} {
 		if !strings.Contains(text, "\n"+line) {
@@ -122,6 +126,29 @@ func TestWhatAlertsAskTheIncreaseOfBeginsAtZero(t *testing.T) {
 	}
 	if len(asked) < 4 {
 		t.Errorf("only %d are asked for", len(asked))
+	}
+}
+
+// A share of nothing is nothing, and an alert on it silent: where every attempt fails, none has succeeded yet.
+func TestWhatAlertsAskAShareOfBeginsAtZero(t *testing.T) {
+	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := scrape(t, start(t, telemetry.Config{}, nil))
+	asked := regexp.MustCompile(`rate\((ordinavo_\w+)\{([^}]*)\}`).FindAllStringSubmatch(string(rules), -1)
+	for _, metric := range asked {
+		if !regexp.MustCompile(`\n` + metric[1] + `\{[^}]*` + metric[2] + `[^}]*\} 0\n`).MatchString(shown) {
+			t.Errorf("%s{%s} does not begin at 0", metric[1], metric[2])
+		}
+	}
+	if len(asked) == 0 {
+		t.Error("none is asked for")
+	}
+	for _, reason := range intake.Reasons() {
+		if !strings.Contains(shown, "\nordinavo_events_refused_total{reason=\""+string(reason)+"\"} 0\n") {
+			t.Errorf("what is refused for %s does not begin at 0", reason)
+		}
 	}
 }
 

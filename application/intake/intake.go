@@ -98,6 +98,11 @@ const (
 	ReasonEventsPerDay Reason = "events_per_day" // see Limits
 )
 
+// Reasons lists all of them.
+func Reasons() []Reason {
+	return []Reason{ReasonWaiting, ReasonFanOutLag, ReasonOpen, ReasonTenantOpen, ReasonEventsPerDay}
+}
+
 // Bounds of what waits for a commit, and of one commit.
 const (
 	maxQueued    = 4096   // requests

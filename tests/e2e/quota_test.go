@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestEventsBeyondTheDaysQuota(t *testing.T) {
 	}
 	acme.post("/v1/events", known).want(http.StatusAccepted)
 	other.emit(other.visit("visit_report.approved", nil))
-	if text := string(api{t: t, url: s.url}.get("/metrics").body); !strings.Contains(text, `ordinavo_events_refused_total{reason="events_per_day"}`) {
+	if text := string(api{t: t, url: s.url}.get("/metrics").body); !regexp.MustCompile(`ordinavo_events_refused_total\{reason="events_per_day"\} [1-9]`).MatchString(text) {
 		t.Error("the metrics do not tell of it")
 	}
 }
