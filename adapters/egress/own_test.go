@@ -78,3 +78,15 @@ func TestAProcessThatListensEverywhereOwnsAllOfItsAddresses(t *testing.T) {
 		}
 	}
 }
+
+// An operator who opened the network would look for the fault there.
+func TestCheckURLNamesTheServiceItself(t *testing.T) {
+	guard := NewGuard(mustAllow(t, "127.0.0.0/8"), nil)
+	guard.own = []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080")}
+	if _, err := guard.CheckURL("http://127.0.0.1:8080/hook"); err == nil || err.Error() != "must not lead to this service itself" {
+		t.Errorf("got %v", err)
+	}
+	if _, err := guard.CheckURL("http://127.0.0.1:8081/hook"); err != nil {
+		t.Errorf("another port: %v", err)
+	}
+}

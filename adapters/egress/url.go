@@ -190,8 +190,10 @@ func (g *Guard) checkTarget(target endpoint) error {
 	addr, err := netip.ParseAddr(target.host)
 	switch {
 	case err != nil && isLocalhost(target.host) && len(g.loopback()) == 0,
-		err == nil && (!g.permitAddr(addr, false) || g.isOwn(netip.AddrPortFrom(addr, target.port))):
+		err == nil && !g.permitAddr(addr, false):
 		return errors.New("must have a public address")
+	case err == nil && g.isOwn(netip.AddrPortFrom(addr, target.port)):
+		return errors.New("must not lead to this service itself")
 	case err == nil && !g.permitAddr(addr, plain):
 		return errors.New("must begin with https://")
 	}

@@ -111,7 +111,9 @@ func (r *eventReader) moment(at problem.Fields, name string, set func(time.Time)
 // with the time that the API shows would be another event.
 func (r *eventReader) occurredAt(at problem.Fields, e *event.Event) error {
 	return r.moment(at, "occurredAt", func(t time.Time) {
-		e.OccurredAt = t.Truncate(time.Microsecond)
+		if e.OccurredAt = t.Truncate(time.Microsecond); e.OccurredAt.IsZero() {
+			at.Add("occurredAt", "must be later than the beginning of the year 1, which stands for no time")
+		}
 	})
 }
 

@@ -117,7 +117,7 @@ func fieldsOfEvent(fields problem.Fields, batch bool, i int) problem.Fields {
 }
 
 // validateEvents adds what the domain finds to what the decoder found. A field that could not be read is
-// not also called missing.
+// not also called missing, and neither is what would be in it.
 func validateEvents(events []event.Event, batch bool, fields problem.Fields) error {
 	unread := fieldsOf(fields.Err())
 	found := problem.Collect("")
@@ -125,7 +125,7 @@ func validateEvents(events []event.Event, batch bool, fields problem.Fields) err
 		events[i].Validate(fieldsOfEvent(found, batch, i))
 	}
 	for path, messages := range fieldsOf(found.Err()) {
-		if _, known := unread[path]; known {
+		if unreadable(unread, path) {
 			continue
 		}
 		for _, message := range messages {
@@ -133,6 +133,20 @@ func validateEvents(events []event.Event, batch bool, fields problem.Fields) err
 		}
 	}
 	return fields.Err()
+}
+
+// unreadable reports whether the field, or one that holds it, is among those that could not be read.
+func unreadable(unread map[string][]string, path string) bool {
+	for {
+		if _, known := unread[path]; known {
+			return true
+		}
+		end := strings.LastIndexByte(path, '.')
+		if end < 0 {
+			return false
+		}
+		path = path[:end]
+	}
 }
 
 // withoutIndex takes events[0]. off the paths when the caller sent one event and no list.

@@ -48,6 +48,31 @@ func TestAnUnreadableFieldIsNotAlsoMissing(t *testing.T) {
 	}
 }
 
+// What stands where an object should be has no fields that could be missing.
+func TestWhatCouldNotBeReadLacksNothing(t *testing.T) {
+	h := newHarness(t)
+	for body, field := range map[string]string{
+		`{"events":[null]}`:                                          "events[0]",
+		`{"events":[` + oneEvent + `,[1]]}`:                          "events[1]",
+		wholeEvent(`"appointment":7`):                                "appointment",
+		`{"events":[` + wholeEvent(`"appointment":"x"`) + `]}`:       "events[0].appointment",
+		wholeEvent(`"appointment":{"id":1},"target":[{"title":""}]`): "target",
+	} {
+		got := h.call(h.admin, "POST", "/v1/events", body).expect(400).refused("validation_failed", field)
+		if errors := got.json()["errors"].(map[string]any); len(errors) != 1 {
+			t.Errorf("%s: %v", body, errors)
+		}
+	}
+	got := h.call(h.admin, "POST", "/v1/events", strings.Replace(oneEvent, "2026-06-18T16:40:00Z", "0001-01-01T00:00:00Z", 1)).expect(400).refused("validation_failed", "occurredAt")
+	if strings.Contains(got.body, "is missing") || !strings.Contains(got.body, "later than the beginning of the year 1") {
+		t.Error(got.body)
+	}
+	got = h.call(h.admin, "POST", "/v1/events", oneEvent, "Content-Type", "application/ndjson").expect(400).refused("invalid_request")
+	if !strings.Contains(got.body, "application/x-ndjson") {
+		t.Error(got.body)
+	}
+}
+
 // A batch names all of its bad fields, up to a hundred.
 func TestABatchNamesAllItsBadFields(t *testing.T) {
 	h := newHarness(t)

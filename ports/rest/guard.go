@@ -47,8 +47,12 @@ func contentType(c *fiber.Ctx) (string, error) {
 		return contentTypeJSON, nil
 	}
 	mediaType, parameters, err := mime.ParseMediaType(header)
-	lines := mediaType == contentTypeNDJSON && c.Method() == fiber.MethodPost && c.Path() == pathEvents
-	if err != nil || mediaType != contentTypeJSON && !lines {
+	takesLines := c.Method() == fiber.MethodPost && c.Path() == pathEvents
+	switch {
+	case err == nil && (mediaType == contentTypeJSON || takesLines && mediaType == contentTypeNDJSON):
+	case takesLines:
+		return "", problem.New(problem.InvalidRequest, "The Content-Type must be application/json, or application/x-ndjson for an event a line.")
+	default:
 		return "", problem.New(problem.InvalidRequest, "The Content-Type must be application/json.")
 	}
 	if charset := parameters["charset"]; charset != "" && !strings.EqualFold(charset, "utf-8") {
