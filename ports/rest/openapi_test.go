@@ -281,3 +281,23 @@ func allows(types, value any) bool {
 		return types == "object"
 	}
 }
+
+// A receiver that takes so many at once and no more needs to know by how many processes to divide.
+func TestMaxInFlightSaysThatItHoldsForAProcess(t *testing.T) {
+	h := newHarness(t)
+	var document struct {
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct{ Description string }
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(h.call("", "GET", "/openapi.json", "").expect(200).body), &document); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"NewSubscription", "SubscriptionPatch", "Subscription"} {
+		if about := document.Components.Schemas[name].Properties["maxInFlight"].Description; !strings.Contains(about, "in each process") {
+			t.Errorf("%s says: %s", name, about)
+		}
+	}
+}

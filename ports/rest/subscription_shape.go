@@ -26,7 +26,7 @@ type Subscription struct {
 	PayloadOptions PayloadOptions  `json:"payloadOptions"`
 	RetrySchedule  []string        `json:"retrySchedule" doc:"The delays after each failed attempt but the last."`
 	TimeoutSeconds float64         `json:"timeoutSeconds" example:"10"`
-	MaxInFlight    int             `json:"maxInFlight" example:"16"`
+	MaxInFlight    int             `json:"maxInFlight" example:"16" doc:"Attempts at once in each process of the service."`
 	Status         string          `json:"status" enum:"active,paused,disabled"`
 	StatusReason   *string         `json:"statusReason" doc:"Why it is paused or disabled."`
 	Version        int64           `json:"version" doc:"Counts the changes; the ETag." example:"1"`
@@ -93,7 +93,7 @@ type SubscriptionPatch struct {
 	PayloadOptions optional[NewOptions] `json:"payloadOptions,omitempty"`
 	RetrySchedule  optional[[]string]   `json:"retrySchedule,omitempty" nullable:"true" maxItems:"20" doc:"Delays of 1s to 72h; null for the service's own schedule."`
 	TimeoutSeconds optional[float64]    `json:"timeoutSeconds,omitempty" minimum:"1" maximum:"30" doc:"Default 10."`
-	MaxInFlight    optional[int]        `json:"maxInFlight,omitempty" minimum:"1" maximum:"256" doc:"Attempts at once; default 16."`
+	MaxInFlight    optional[int]        `json:"maxInFlight,omitempty" minimum:"1" maximum:"256" doc:"Attempts at once in each process of the service; default 16."`
 	Status         optional[string]     `json:"status,omitempty" enum:"active,paused" doc:"paused pauses, active resumes."`
 }
 
