@@ -224,7 +224,7 @@ func badRest() []badInput {
 		badInput{name: "a bomb of 8 MB", method: "POST", path: "/v1/events", body: strings.Repeat("[", 8<<20), code: "invalid_request", field: "body"},
 		badInput{name: "NUL in the path", method: "GET", path: "/v1/events/evt_%00", code: "invalid_request"},
 		badInput{name: "no such route", method: "GET", path: "/v1/nowhere", code: "not_found"},
-		badInput{name: "not this method", method: "DELETE", path: "/v1/events", code: "not_found"},
+		badInput{name: "not this method", method: "DELETE", path: "/v1/events", code: "invalid_request"},
 		badInput{name: "9 MB", method: "POST", path: "/v1/events", body: strings.Repeat("x", 9<<20), code: "payload_too_large"},
 		badInput{name: "10 MB elsewhere", method: "POST", path: "/v1/directory", body: strings.Repeat("x", 10<<20), code: "payload_too_large"},
 		badInput{name: "2 MB for a name", method: "POST", path: "/v1/subscriptions", body: `{"name":"` + strings.Repeat("x", 2<<20) + `"}`, code: "payload_too_large"},

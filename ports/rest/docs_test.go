@@ -72,9 +72,27 @@ func TestTheDocumentsAreFound(t *testing.T) {
 	if links["service"] != "Ordinavo Webhooks" || links["version"] == "" {
 		t.Errorf("it says %v", links)
 	}
-	for _, wrong := range [][2]string{{"GET", "/v1/nowhere"}, {"GET", "/v1"}, {"DELETE", "/v1/events"}, {"POST", "/"}} {
+	for _, wrong := range [][2]string{{"GET", "/v1/nowhere"}, {"GET", "/v1"}, {"BREW", "/v1/nowhere"}} {
 		if got := h.call("", wrong[0], wrong[1], "").expect(http.StatusNotFound).refused("not_found"); !strings.Contains(got.text("detail"), "GET /docs") {
 			t.Errorf("%s %s leads nowhere: %s", wrong[0], wrong[1], got.body)
+		}
+	}
+}
+
+// A tool that has the method wrong learns which are right (RFC 9110, section 15.5.6).
+func TestAWrongMethodNamesTheRightOnes(t *testing.T) {
+	h := newHarness(t)
+	for route, want := range map[string]string{"DELETE /v1/events": "GET, POST, HEAD", "POST /": "GET, HEAD", "HEAD /v1/signature-doctor": "POST", "BREW /healthz": "GET, HEAD"} {
+		method, path, _ := strings.Cut(route, " ")
+		got := h.call("", method, path, "").expect(http.StatusMethodNotAllowed)
+		if allow := got.header.Get("Allow"); allow != want {
+			t.Errorf("%s: Allow is %q, want %q", route, allow, want)
+		}
+		if method == http.MethodHead {
+			continue
+		}
+		if !strings.Contains(got.refused("invalid_request").text("detail"), "GET /docs") {
+			t.Errorf("%s leads nowhere: %s", route, got.body)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func TestAnUnknownMethodDoesNotHideFraming(t *testing.T) {
 		t.Errorf("the service said %q", said)
 	}
 	sound := "BREW /v1/events HTTP/1.1\r\nHost: x\r\n\r\n"
-	if said := converse(t, sound+lastRequest); strings.Count(said, "HTTP/1.1 ") != 2 || !strings.HasPrefix(said, "HTTP/1.1 404 ") {
+	if said := converse(t, sound+lastRequest); strings.Count(said, "HTTP/1.1 ") != 2 || !strings.HasPrefix(said, "HTTP/1.1 405 ") {
 		t.Errorf("the service said %q", said)
 	}
 }

@@ -40,13 +40,13 @@ func TestWhatIsReceivedIsBounded(t *testing.T) {
 			t.Errorf("%s beyond the room: %d, Retry-After %q", name, status, retryAfter)
 		}
 	}
-	if status, _ := answer(t, sending(t, listener, "Content-Length: 20000\r\n\r\n"+body[:20_000])); status != http.StatusNotFound {
+	if status, _ := answer(t, sending(t, listener, "Content-Length: 20000\r\n\r\n"+body[:20_000])); status != http.StatusMethodNotAllowed {
 		t.Errorf("a small request: %d", status)
 	}
 	_ = holder.Close()
 	until(t, func() bool { return a.room.left.Load() == 1<<20 })
 	for name, request := range map[string]string{"a body": fixed + body, "chunks": chunked + chunks + "0\r\n\r\n"} {
-		if status, _ := answer(t, sending(t, listener, request)); status != http.StatusNotFound {
+		if status, _ := answer(t, sending(t, listener, request)); status != http.StatusMethodNotAllowed {
 			t.Errorf("%s when there is room again: %d", name, status)
 		}
 	}
@@ -67,7 +67,7 @@ func until(t *testing.T, done func() bool) {
 	}
 }
 
-// sending sends a request for what there is not, as far as the service reads it.
+// sending sends a request that no route takes, as far as the service reads it.
 func sending(t *testing.T, listener net.Listener, rest string) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", listener.Addr().String())

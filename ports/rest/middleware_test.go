@@ -379,7 +379,7 @@ func TestServer(t *testing.T) {
 	}
 	send(func(r *http.Request) {}, strings.Repeat("x", 10<<20)).expect(413).refused("payload_too_large")
 	send(func(r *http.Request) { r.Header.Set("X-Long", strings.Repeat("x", 20<<10)) }, "").expect(431).refused("invalid_request")
-	send(func(r *http.Request) { r.Method = "BREW" }, "").refused("not_found")
+	send(func(r *http.Request) { r.Method = "BREW" }, "").expect(405).refused("invalid_request")
 	send(func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+h.admin) }, oneEvent).expect(202)
 	for request, want := range map[string]string{
 		"nonsense\r\n\r\n": "HTTP/1.1 400 ",

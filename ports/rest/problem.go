@@ -110,7 +110,7 @@ func fiberRefusal(err *fiber.Error) *problem.Error {
 	case http.StatusNotFound:
 		return problem.New(problem.NotFound, "There is no such route; GET /docs shows those that there are.")
 	case http.StatusMethodNotAllowed:
-		return problem.New(problem.NotFound, "This route does not take this method; GET /docs shows those that there are.")
+		return problem.New(problem.InvalidRequest, "This route does not take this method; GET /docs shows those that there are.")
 	case http.StatusRequestEntityTooLarge:
 		return problem.New(problem.PayloadTooLarge, "The body is larger than %d bytes.", maxBody)
 	case http.StatusRequestHeaderFieldsTooLarge:
@@ -147,6 +147,9 @@ func (a *API) answerError(c *fiber.Ctx, err error) error {
 	p := problemOf(c.UserContext(), err)
 	if !observed(c.UserContext()) {
 		a.Log.Info("request refused unread", slog.Int("status", p.Status), slog.String("error", p.Code), slog.String("trace_id", p.TraceID))
+	}
+	if strings.Contains(c.GetRespHeader(fiber.HeaderAllow), fiber.MethodGet) {
+		c.Append(fiber.HeaderAllow, fiber.MethodHead) // see refuseUnknownMethods
 	}
 	if c.GetRespHeader(headerLimit) == "" {
 		a.limits.untouched(c)

@@ -74,19 +74,10 @@ func (a *API) refuseUnknownMethods() {
 			request.Request.Header.SetMethod(fiber.MethodGet)
 			request.Response.SkipBody = true
 		}
-		if slices.Contains(known, string(request.Method())) {
-			next(request)
-			return
+		if !slices.Contains(known, string(request.Method())) {
+			request.Request.Header.SetMethod(fiber.MethodTrace) // which no route takes either
 		}
-		c := a.app.AcquireCtx(request)
-		defer a.app.ReleaseCtx(c)
-		err := checkFraming(c)
-		if err == nil {
-			err = fiber.ErrMethodNotAllowed
-		}
-		if err := a.answerError(c, err); err != nil {
-			panic(err) // a Problem can always be encoded
-		}
+		next(request)
 	}
 }
 
