@@ -2,7 +2,6 @@ package faults_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -35,12 +34,7 @@ var databaseScenarios = []scenario{
 func private(t *testing.T) (*pgtest.Server, database) {
 	t.Helper()
 	server, err := pgtest.Start("fsync=off")
-	if errors.Is(err, pgtest.ErrMissing) {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	pgtest.Check(t, err)
 	t.Cleanup(func() { _ = server.Stop() })
 	return server, database{url: server.URL, processes: 3}
 }
