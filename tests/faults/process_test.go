@@ -30,6 +30,17 @@ type process struct {
 	ended   chan struct{}
 }
 
+// retries is the retry schedule of all subscriptions that are checked.
+var retries = []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, 500 * time.Millisecond, time.Second, time.Second}
+
+func schedule(delays []time.Duration) string {
+	var text []string
+	for _, d := range delays {
+		text = append(text, d.String())
+	}
+	return strings.Join(text, ",")
+}
+
 // environment is what every process gets; more overrides it.
 func environment(d database, more ...string) []string {
 	env := slices.DeleteFunc(os.Environ(), func(v string) bool {
@@ -37,7 +48,7 @@ func environment(d database, more ...string) []string {
 	})
 	env = append(env, "ORDINAVO_LISTEN=127.0.0.1:0", "ORDINAVO_DATABASE_URL="+d.url, "ORDINAVO_PLATFORM_KEY="+platformKey,
 		"ORDINAVO_MASTER_KEY="+base64.StdEncoding.EncodeToString(make([]byte, 32)), "ORDINAVO_EGRESS_ALLOW=127.0.0.0/8",
-		"ORDINAVO_SHUTDOWN_TIMEOUT=80s", "ORDINAVO_RETRY_SCHEDULE=100ms,200ms,500ms,1s,1s", "ORDINAVO_RATE_LIMIT=0", "ORDINAVO_TENANT_RATE_LIMIT=0")
+		"ORDINAVO_SHUTDOWN_TIMEOUT=80s", "ORDINAVO_RETRY_SCHEDULE="+schedule(retries), "ORDINAVO_RATE_LIMIT=0", "ORDINAVO_TENANT_RATE_LIMIT=0")
 	if d.direct != "" {
 		env = append(env, "ORDINAVO_DATABASE_DIRECT_URL="+d.direct)
 	}

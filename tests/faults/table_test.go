@@ -12,6 +12,7 @@ type scenario struct {
 	does       string
 	invariants string // besides those that every scenario is held to
 	on         []kind
+	clocksMove bool // so that times are no order
 	inFull     bool // and not in the short form
 	alone      bool // in full, since others would change its figures
 	run        func(t *testing.T, k kind) (figures string)
