@@ -2,12 +2,15 @@ package postgres_test
 
 import (
 	"bytes"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
@@ -104,5 +107,33 @@ func TestABackupIsWaitedForOnce(t *testing.T) {
 	w.purge()
 	if !w.exists(made) {
 		t.Error("nobody uses the tables, and the week is not made")
+	}
+}
+
+// TestAClockThatIsWrongDeletesNothing has a process whose clock is more than a year ahead.
+func TestAClockThatIsWrongDeletesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	first := partOf(inRecords, w.now)
+	w.deliver(succeeded)
+	w.purge()
+	w.now = w.now.Add(50 * day)
+	strict := postgres.NewStore(w.db, tagging{})
+	ages := retention.Ages{Events: 20 * day, Attempts: 20 * day, DeadLetters: 90 * day}
+	step := func(now time.Time) error {
+		_, err := retention.New(strict, ages, func() time.Time { return now }).Step(w.Context())
+		return err
+	}
+	if err := step(w.now); err == nil || !strings.Contains(err.Error(), "clock") || !w.exists(first) {
+		t.Errorf("its week is there: %t, %v", w.exists(first), err)
+	}
+	if err := step(time.Now().AddDate(-1, 0, 0)); err == nil {
+		t.Error("no error from a clock that is a year behind")
+	}
+	for _, off := range []time.Duration{-20 * time.Hour, 0, 20 * time.Hour} {
+		w.ok(step(time.Now().Add(off)))
+	}
+	if w.purge(); w.exists(first) {
+		t.Error("it stays although it is old")
 	}
 }

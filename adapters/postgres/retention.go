@@ -49,8 +49,28 @@ var oldEvents = `WITH old AS (
     DELETE FROM gated_events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
 ) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
 
+const serverTime = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+
+// clockErrs is by how much a process's clock may differ from the server's if it is to say what is old.
+const clockErrs = 24 * time.Hour
+
+// checkClock keeps one process whose clock was set from deleting what all others still have.
+func (s *Store) checkClock(ctx context.Context, now time.Time) error {
+	server, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (micros int64, err error) { return micros, r.Scan(&micros) }, serverTime)
+	if err != nil {
+		return err
+	}
+	if off := now.Sub(moment(&server)); off.Abs() > s.clockErrs {
+		return fmt.Errorf("this process's clock differs by %s from the database's: nothing is deleted", off.Round(time.Second))
+	}
+	return nil
+}
+
 // Purge deletes what is old; see retention.Store. Of several processes one at a time does.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
+	if err := s.checkClock(ctx, before.Now); err != nil {
+		return 0, err
+	}
 	if err := s.unlessUsed(ctx, before.Now, func() error { return s.makeWeeks(ctx, before.Now) }); err != nil {
 		return 0, err
 	}

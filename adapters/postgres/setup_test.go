@@ -58,7 +58,7 @@ func migratedStore(t *testing.T, shards int) storetest.Database {
 	t.Helper()
 	db := openURL(t, postgres.Config{URL: migrated[shards].Copy(t)})
 	return storetest.Database{
-		Store: postgres.NewStore(db, tagging{}),
+		Store: postgres.NewStore(db, tagging{}).AnyTime(),
 		ReachFanOut: func(ctx context.Context, position int64) error {
 			for shard := range shards {
 				if err := execute(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)

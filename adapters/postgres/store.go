@@ -23,12 +23,14 @@ type Store struct {
 	sealer records.Sealer
 	heads  laneHeads
 	turns  turnHeads
-	usedAt atomic.Pointer[time.Time] // when others last used a table that retention was to have for itself
+
+	clockErrs time.Duration
+	usedAt    atomic.Pointer[time.Time] // when others last used a table that retention was to have for itself
 }
 
 // NewStore makes the store on a migrated database.
 func NewStore(db *DB, sealer records.Sealer) *Store {
-	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newLaneHeads(), turns: newTurnHeads()}
+	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newLaneHeads(), turns: newTurnHeads(), clockErrs: clockErrs}
 }
 
 // InTx runs fn in a transaction that its context carries. fn may run more than once; see DB.Update.
