@@ -215,11 +215,13 @@ func (db *DB) queueLaneStates(ctx context.Context, b *pgx.Batch, lanes []dispatc
 	return nil
 }
 
+const nextSweep = `SELECT tenant_id, subscription_id, action FROM sweeps ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`
+
 // NextSweep is the sweep that waits longest, of those that no other process works on.
 func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 	found, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (w sweep.Sweep, err error) {
 		return w, r.Scan(&w.Tenant, &w.SubscriptionID, &w.Action)
-	}, `SELECT tenant_id, subscription_id, action FROM sweeps ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`)
+	}, nextSweep)
 	if err != nil || len(found) == 0 {
 		return sweep.Sweep{}, false, err
 	}
@@ -253,7 +255,10 @@ WHERE subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
 	sweptDue = `SELECT * FROM ((` + sweptRows + ` AND due_at IS NOT NULL AND NOT waiting ORDER BY due_at, delivery_id LIMIT $4)
 UNION ALL (` + sweptRows + ` AND waiting ORDER BY delivery_id LIMIT $4)) AS d WHERE tenant_id = $1 LIMIT $4`
 	sweptParked = `SELECT * FROM (` + sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
-	countHeld   = `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL AND tenant_id = $1 AND subscription_id = $2`
+	// countHeld looks through what anybody holds: that is as much as all processes may, where a lane may have a million. By OFFSET
+	// it is searched for before anything is asked of the lane.
+	countHeld = `SELECT count(*) FROM (SELECT tenant_id, subscription_id FROM open_deliveries WHERE lease > '' OFFSET 0) AS held
+WHERE tenant_id = $1 AND subscription_id = $2`
 )
 
 var sweptAny = sweptRows + ` AND ` + laneKey + ` > ` + laneStart("$1", "$2") + ` AND ` + laneKey + ` < ` + laneStart("$1", "$2") + ` || '~' ORDER BY ` + laneKey + ` LIMIT $4`
