@@ -48,7 +48,7 @@ func killsAt() int {
 }
 
 // perKill is what a kill and the start after it may take on a busy machine.
-const perKill = 2 * time.Second
+const perKill = 5 * time.Second
 
 // killAt has processes that kill themselves at the hop, one after the other, and starts them again.
 func killAt(t *testing.T, k kind, hop string) string {
