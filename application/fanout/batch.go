@@ -168,12 +168,12 @@ func (b *batch) resolve(ctx context.Context) error {
 	for i, v := range b.views {
 		v.context = contexts[i]
 	}
-	return b.catchUp(ctx, governed)
+	return b.noteSweeps(ctx, governed)
 }
 
-// catchUp notes sweeps of lanes whose subscription is not as it was when it governed the events: they do to what is scheduled now what was
+// noteSweeps notes sweeps of lanes whose subscription is not as it was when it governed the events: they do to what is scheduled now what was
 // asked for since.
-func (b *batch) catchUp(ctx context.Context, governed map[dispatch.Lane]subscription.Status) error {
+func (b *batch) noteSweeps(ctx context.Context, governed map[dispatch.Lane]subscription.Status) error {
 	for _, lane := range slices.SortedFunc(maps.Keys(governed), dispatch.Lane.Compare) {
 		now := b.lanes[lane].Status
 		if now == governed[lane] {
