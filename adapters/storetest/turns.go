@@ -209,7 +209,6 @@ var turnChecks = []Check{
 	}},
 }
 
-// deferred is the event as it is left for a turn, alone of its record.
 // deferring is of which of the tenants events wait.
 func (w *world) deferring(ctx context.Context, owners ...tenant.ID) map[tenant.ID]bool {
 	w.Helper()
@@ -218,6 +217,7 @@ func (w *world) deferring(ctx context.Context, owners ...tenant.ID) map[tenant.I
 	return deferring
 }
 
+// deferred is the event as it is left for a turn, alone of its record.
 func (w *world) deferred(e queries.Event) fanout.Deferred {
 	return fanout.Deferred{Tenant: e.Tenant, Position: e.Position, Events: []fanout.Named{{Place: w.placeOf(e), ID: e.ID}}}
 }
