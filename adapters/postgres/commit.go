@@ -155,8 +155,8 @@ func proofOf(pending []appended) *proof {
 	return nil
 }
 
-// wrote says whether a commit was this transaction's. One that appended nothing is believed: who holds leases that are not there
-// has their outcomes refused.
+// wrote says whether a commit was this transaction's. One without a proof is believed: who holds leases that are not there has their
+// outcomes refused.
 func (tx *Tx) wrote(ctx context.Context) (found bool, err error) {
 	if tx.proof == nil {
 		return true, nil
