@@ -18,9 +18,12 @@ func TestWhoIsNotLetInIsToldSoAtOnce(t *testing.T) {
 	defer func() { _ = server.Stop() }()
 	pgtest.Check(t, server.Guard("host all guarded all scram-sha-256", "host all banned all reject"))
 	owner := openURL(t, postgres.Config{URL: server.URL})
-	for _, role := range []string{"guarded", "banned"} {
+	for _, role := range []string{"guarded", "banned", "barred"} {
 		pgtest.Check(t, execute(t.Context(), owner, `CREATE ROLE `+role+` LOGIN PASSWORD 'righteous'`))
 	}
+	pgtest.Check(t, execute(t.Context(), owner, `DO $$ BEGIN
+		EXECUTE format('REVOKE CONNECT ON DATABASE %I FROM PUBLIC', current_database());
+		EXECUTE format('GRANT CONNECT ON DATABASE %I TO guarded', current_database()); END $$`))
 	as := func(user string) *postgres.DB {
 		return openURL(t, postgres.Config{URL: strings.Replace(server.URL, "ordinavo@", user+"@", 1)})
 	}
@@ -29,6 +32,7 @@ func TestWhoIsNotLetInIsToldSoAtOnce(t *testing.T) {
 		"guarded:hushhush": `password authentication failed for user "guarded"`,
 		"guarded":          `password authentication failed for user "guarded"`,
 		"banned:righteous": `pg_hba.conf rejects connection for host "127.0.0.1", user "banned"`,
+		"barred:righteous": `permission denied for database`,
 		"unheard:hushhush": `role "unheard" does not exist`,
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)

@@ -24,6 +24,7 @@ const (
 	codeWrongPassword        = "28P01"
 	codeNotAuthorized        = "28000"
 	codeNoSuchDatabase       = "3D000"
+	codeNotPermitted         = "42501" // to connect, among others
 	codeNoSuchTable          = "42P01"
 	codeReadOnly             = "25006" // a server that was demoted
 	codeDiskFull             = "53100"
@@ -74,7 +75,7 @@ func lostConnection(err error) bool {
 // misconfigured reports whether waiting will not mend the error.
 func misconfigured(err error) bool {
 	switch code(err) {
-	case codeWrongPassword, codeNotAuthorized, codeNoSuchDatabase:
+	case codeWrongPassword, codeNotAuthorized, codeNotPermitted, codeNoSuchDatabase:
 		return true
 	}
 	return false
