@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +54,26 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 		if left := count(t, db, `SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relname NOT LIKE 'schema_migrations%'`); left != 0 {
 			t.Errorf("%d relations are left after the last step down", left)
 		}
+	}
+}
+
+// TestTheSecretsOfTheDeletedGo takes the database of a version that kept them; another tenant's subscription of the same ID is its own.
+func TestTheSecretsOfTheDeletedGo(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	for sub, status := range map[string]string{"sub_1": "active", "sub_2": "deleted", "sub_3": "disabled"} {
+		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state) VALUES ('a', $1, $2, 1, 1, '{}')`, sub, status))
+		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES ('a', $1, 'sec_1', '', 1), ('b', $1, 'sec_1', '', 1)`, sub))
+	}
+	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
+	pgtest.Check(t, err)
+	pgtest.Check(t, db.MigrateDown(len(files)-slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "postgres/0028_") })))
+	pgtest.Check(t, db.Migrate())
+	left := ""
+	pgtest.Check(t, db.Query(t.Context(), func(r pgx.Rows) error { return r.Scan(&left) },
+		`SELECT string_agg(tenant_id || ' ' || subscription_id, ', ' ORDER BY tenant_id, subscription_id) FROM secrets`))
+	if want := "a sub_1, a sub_3, b sub_1, b sub_2, b sub_3"; left != want {
+		t.Errorf("there are the secrets of %s, want those of %s", left, want)
 	}
 }
 

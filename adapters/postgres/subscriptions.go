@@ -33,6 +33,7 @@ VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 WHERE tenant_id = $1 AND subscription_id = $2 AND version = $7`
 	noteSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at`
+	forgetSecrets = `DELETE FROM secrets WHERE tenant_id = $1 AND subscription_id = $2 AND NOT secret_id = ANY($3)`
 )
 
 // AppendSubscription appends changes with the state they lead to; see subscriptions.Store.
@@ -66,7 +67,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return err
 		}
 		for _, c := range changes {
-			if err := tx.follow(ctx, after, c); err != nil {
+			if err := tx.follow(ctx, before, after, c); err != nil {
 				return err
 			}
 		}
@@ -74,10 +75,15 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 	})
 }
 
-// follow notes what a change asks for: the notice of a rotation's end, and a sweep.
-func (tx *Tx) follow(ctx context.Context, after subscription.Subscription, c subscription.Change) error {
+// follow does what a change asks for beside its record: it notes the end of a rotation and a sweep, and forgets secrets that ended.
+func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscription, c subscription.Change) error {
 	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
+	}
+	if kept, concerned := before.Secrets.KeptAfter(c); concerned {
+		if _, err := tx.Exec(ctx, forgetSecrets, after.Tenant, after.ID, texts(kept)); err != nil {
+			return err
+		}
 	}
 	action, needed := sweep.ActionFor(c)
 	if !needed {

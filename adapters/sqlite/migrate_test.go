@@ -161,6 +161,40 @@ func TestMigrationsUpAndDownWithData(t *testing.T) {
 	}
 }
 
+// TestTheSecretsOfTheDeletedGo takes the database of a version that kept them; another tenant's subscription of the same ID is its own.
+func TestTheSecretsOfTheDeletedGo(t *testing.T) {
+	db := openDB(t)
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(db.Migrate())
+	for sub, status := range map[string]string{"sub_1": "active", "sub_2": "deleted", "sub_3": "disabled"} {
+		ok(exec(t.Context(), db, `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, state) VALUES ('a', ?, ?, 1, '{}')`, sub, status))
+		ok(exec(t.Context(), db, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES ('a', ?1, 'sec_1', x'', 1), ('b', ?1, 'sec_1', x'', 1)`, sub))
+	}
+	for _, version := range steps(t) {
+		if version < 28 {
+			break
+		}
+		ok(db.MigrateDown(1))
+	}
+	ok(db.Migrate())
+	var left string
+	rows, err := db.Query(t.Context(), `SELECT group_concat(tenant_id || ' ' || subscription_id, ', ' ORDER BY tenant_id, subscription_id) FROM secrets`)
+	ok(err)
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		ok(rows.Scan(&left))
+	}
+	ok(rows.Err())
+	if want := "a sub_1, a sub_3, b sub_1, b sub_2, b sub_3"; left != want {
+		t.Errorf("there are the secrets of %s, want those of %s", left, want)
+	}
+}
+
 func TestMigratingTwiceChangesNothing(t *testing.T) {
 	db := openDB(t)
 	for range 2 {

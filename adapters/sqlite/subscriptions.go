@@ -25,6 +25,7 @@ const (
     failing_since = CASE WHEN ?3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
     failures = CASE WHEN ?3 = 'active' AND status <> 'active' THEN 0 ELSE failures END
 WHERE tenant_id = ?1 AND subscription_id = ?2 AND version = ?6`
+	forgetSecrets = `DELETE FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id NOT IN (SELECT value FROM json_each(?))`
 )
 
 // AppendSubscription appends changes with the state they lead to; see subscriptions.Store.
@@ -54,7 +55,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return err
 		}
 		for _, c := range changes {
-			if err := tx.follow(ctx, after, c); err != nil {
+			if err := tx.follow(ctx, before, after, c); err != nil {
 				return err
 			}
 		}
@@ -62,10 +63,19 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 	})
 }
 
-// follow notes what a change asks for: the notice of a rotation's end, and a sweep.
-func (tx *Tx) follow(ctx context.Context, after subscription.Subscription, c subscription.Change) error {
+// follow does what a change asks for beside its record: it notes the end of a rotation and a sweep, and forgets secrets that ended.
+func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscription, c subscription.Change) error {
 	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
+	}
+	if kept, concerned := before.Secrets.KeptAfter(c); concerned {
+		ids, err := list(kept)
+		if err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, forgetSecrets, after.Tenant, after.ID, ids); err != nil {
+			return err
+		}
 	}
 	action, needed := sweep.ActionFor(c)
 	if !needed {

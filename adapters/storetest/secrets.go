@@ -3,8 +3,10 @@ package storetest
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 func aSecret(fill byte) secret.Secret {
@@ -48,6 +50,37 @@ var secretChecks = []Check{
 				w.Errorf("a secret opened for %s", thief.name)
 			}
 		}
+	}},
+	{"secrets/those that ended before the last rotation are forgotten, and all of what is deleted", func(w *world) {
+		s, sibling := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		save := func(of subscription.Subscription, id string) {
+			w.ok(w.SaveSecret(w.ctx, laneOf(of), id, aSecret(1), at(0)), "save a secret")
+		}
+		has := func(when string, of subscription.Subscription, want ...string) {
+			var there []string
+			for _, id := range []string{of.Secrets.Current, "sec_a", "sec_b", "sec_c", "sec_d"} {
+				if _, err := w.OpenSecret(w.ctx, acme, of.ID, id); err == nil {
+					there = append(there, id)
+				}
+			}
+			if !slices.Equal(there, want) {
+				w.Errorf("%s there are the secrets %v, want %v", when, there, want)
+			}
+		}
+		rotated, first := s, s.Secrets.Current
+		save(s, first)
+		save(sibling, sibling.Secrets.Current)
+		for i, id := range []string{"sec_a", "sec_b", "sec_c"} {
+			save(s, id)
+			rotated = rotate(w, rotated, id, 1, at(float64(4000*i)))
+			if i == 0 {
+				has("with one rotation", s, first, "sec_a")
+			}
+		}
+		has("after three rotations", s, "sec_a", "sec_b", "sec_c")
+		w.change(rotated, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Delete(at(20_000)) })
+		has("once it is deleted", s)
+		has("of another subscription", sibling, sibling.Secrets.Current)
 	}},
 	{"secrets/a rollback leaves none", func(w *world) {
 		s := w.subscribe(acme, nil)

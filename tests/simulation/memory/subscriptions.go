@@ -68,6 +68,9 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			default:
 				s.notices.put(tx, k, subscriptions.Notice{Lane: dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}, At: at})
 			}
+			if kept, concerned := before.Secrets.KeptAfter(c); concerned {
+				s.forgetSecrets(tx, k, kept)
+			}
 			if action, needed := sweep.ActionFor(c); needed {
 				tx.queue = true
 				s.sweeps.put(tx, k, storedSweep{action, after.UpdatedAt})
@@ -217,6 +220,18 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 		s.secrets.put(tx, k, storedSecret{plain, lane, secretID})
 		return nil
 	})
+}
+
+func (s *Store) forgetSecrets(tx *tx, of key, kept []string) {
+	var ended []key
+	for k, row := range s.secrets.under(of[0], of[1]) {
+		if !slices.Contains(kept, row.id) {
+			ended = append(ended, k)
+		}
+	}
+	for _, k := range ended {
+		s.secrets.drop(tx, k)
+	}
 }
 
 // OpenSecret reads a signing secret; it opens for what it was saved for alone.
