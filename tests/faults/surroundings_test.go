@@ -163,16 +163,23 @@ func neverAnswers(t *testing.T) string {
 	return "http://" + listener.Addr().String()
 }
 
-// collector exports often, and holds the service to being as fast as ever at it.
+// collector exports often, with room for few spans, and holds every 202 to less than half of the time after which an export is given up
+// (OTEL_EXPORTER_OTLP_TIMEOUT, 10 s): who waits for one waits longer.
 func collector(place func(*testing.T) string) func(*testing.T, kind) string {
 	return func(t *testing.T, k kind) string {
-		s := open(t, fresh(t, k), nil, "OTEL_EXPORTER_OTLP_ENDPOINT="+place(t), "OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_METRIC_EXPORT_INTERVAL=200", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf").prepare()
+		s := open(t, fresh(t, k), nil, "OTEL_EXPORTER_OTLP_ENDPOINT="+place(t), "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf", "OTEL_METRIC_EXPORT_INTERVAL=200",
+			"OTEL_BSP_SCHEDULE_DELAY=100", "OTEL_BSP_MAX_QUEUE_SIZE=32", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=32").prepare()
 		s.emit(inFull(200, 5000))
 		f := s.check(0)
 		took := s.took()
+		if most := took[len(took)-1]; most > maxBesideCollector {
+			t.Errorf("a 202 came after %s: it waited for the collector", most)
+		}
 		return fmt.Sprintf("202 after %.0f ms in the middle, %.0f ms at most; %s", ms(took[len(took)/2]), ms(took[len(took)-1]), f)
 	}
 }
+
+const maxBesideCollector = 4 * time.Second
 
 // took is how long each batch took to be acknowledged, the fastest first.
 func (s *site) took() (all []time.Duration) {
