@@ -49,6 +49,7 @@ func behindProxy(t *testing.T) (*pgtest.Proxy, database) {
 
 // load emits until stop is called, which returns when the last batch is acknowledged, or the test has ended.
 func (s *site) load(every time.Duration) (stop func()) {
+	every = calmer(every)
 	quit, emitted := make(chan struct{}), make(chan struct{})
 	go func() { defer close(emitted); s.emitWhile(quit, every) }()
 	stop = sync.OnceFunc(func() { close(quit); <-emitted })

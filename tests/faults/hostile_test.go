@@ -56,7 +56,7 @@ func besideHostile(parts int, env ...string) func(*testing.T, kind) string {
 		well := s.manyTenants(30)
 		h := &crowd{site: s, parts: parts}
 		h.subscribe(receivers)
-		s.pace(well, 3*time.Second) // for warming up
+		s.pace(well, inFull(time.Second, 3*time.Second)) // for warming up
 		s.settle()
 		return h.compare(well, len(receivers.Ports), stop)
 	}
@@ -81,7 +81,7 @@ func yield(t *testing.T, pid int) {
 
 // compare measures before, beside and, once stop has ended the hostile receivers, after them.
 func (h *crowd) compare(well []string, kinds int, stop func()) string {
-	length := inFull(8*time.Second, time.Minute)
+	length := inFull(hostileTimeout*time.Second, time.Minute)
 	alone, before, idle := h.measure(well, length, nil)
 	beside, peak, _ := h.measure(well, length, h.provoke)
 	stop()

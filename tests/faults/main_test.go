@@ -68,6 +68,15 @@ func inFull[T int | time.Duration](short, long T) T {
 	return short
 }
 
+// calmer is how often something is emitted that is emitted every so often in full: each event is asked for when all is over, which takes
+// longer than anything else in the short form.
+func calmer(every time.Duration) time.Duration {
+	if *full {
+		return every
+	}
+	return 3 * every
+}
+
 // database is what a scenario's processes share.
 type database struct {
 	url, direct string // direct differs behind a proxy or a bouncer

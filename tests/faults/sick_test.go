@@ -107,7 +107,7 @@ func (s *site) repeated(to []string) (delivery string) {
 func (s *site) pace(of []string, length time.Duration) map[string]time.Time {
 	s.Helper()
 	sent := map[string]time.Time{}
-	again := time.NewTicker(20 * time.Millisecond)
+	again := time.NewTicker(calmer(20 * time.Millisecond))
 	defer again.Stop()
 	for turn, began := 0, time.Now(); time.Since(began) < length; turn++ {
 		<-again.C
