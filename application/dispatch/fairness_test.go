@@ -80,8 +80,8 @@ func TestBusyTenantsComeToHaveTheSame(t *testing.T) {
 func TestTenantsHaveOutByTheirWeights(t *testing.T) {
 	w := newWorld(t, 64)
 	w.weight["heavy"] = 3
-	w.backlog("light", 50, 20)
-	w.backlog("heavy", 50, 20)
+	w.backlog("light", 10, 40)
+	w.backlog("heavy", 10, 40)
 	var out []dispatch.Leased
 	churn := func(turns int) map[tenant.ID]int {
 		for range turns {

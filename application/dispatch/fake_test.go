@@ -206,15 +206,19 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 	if w.duringLease != nil {
 		w.duringLease()
 	}
+	of := map[dispatch.Lane][]row{}
+	for _, q := range w.inOrder() {
+		of[laneOf(q.Delivery)] = append(of[laneOf(q.Delivery)], q)
+	}
 	for _, asked := range r.Lanes {
 		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight, Weight: cmp.Or(w.weight[asked.Tenant], tenant.DefaultWeight)}
 		left := min(asked.Slots, rest.MaxInFlight-asked.Out)
 		if w.elsewhere {
 			left = 0
 		}
-		for _, q := range w.inOrder() {
+		for _, q := range of[asked.Lane] {
 			switch {
-			case laneOf(q.Delivery) != asked.Lane || q.lease != "" || !q.Status.IsClaimable() || !q.fallen:
+			case q.lease != "" || !q.Status.IsClaimable() || !q.fallen:
 			case left <= 0:
 				rest.More = true
 			default:
