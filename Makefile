@@ -24,13 +24,17 @@ PACKAGES := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 # Within a package they wait for a server of their own.
 PARALLEL := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 
+# Hundreds of databases come and go in tests, a thousand files each: in memory, where there is plenty. What starts whole services stays on
+# the disk, whose waits are part of what it shows.
+MEMORY := $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -ge 8000000 ] 2>/dev/null && echo /dev/shm)
+
 # The simulation is one goroutine at a time. The race detector makes each of its seeds seven times as long and takes gigabytes for their
 # coroutines, so it watches some of them, and all run without it. What starts whole services comes last, one after the other: side by side
 # they wait for each other on a slow machine.
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
 	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
-	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | xargs $(GO) test $(RACE) -timeout 25m -p $(PACKAGES) -parallel $(PARALLEL)
+	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | $(if $(MEMORY),GOTMPDIR=$${TMPDIR:-/tmp} TMPDIR=$(MEMORY)) xargs $(GO) test $(RACE) -timeout 25m -p $(PACKAGES) -parallel $(PARALLEL)
 	$(GO) test ./tests/simulation
 	$(if $(RACE),SIMULATION_RUNS=30 $(GO) test $(RACE) -run '^TestSimulation$$' ./tests/simulation)
 	$(GO) test $(RACE) -timeout 25m -p 1 ./tests/e2e ./tests/faults
