@@ -153,7 +153,7 @@ func (s *slots) begin(l *lane, promised int, now time.Time) (begun []Leased) {
 
 // mayBegin reports whether the lane's next is to be sent as soon as it gets a slot.
 func (s *slots) mayBegin(l *lane, now time.Time) bool {
-	return len(l.held) > 0 && l.room(s.limit, now) > 0 && !s.closed && !l.suspect && l.held[0].fresh(now)
+	return len(l.held) > 0 && l.left(s.limit, now) > 0 && !s.closed && !l.suspect && l.held[0].fresh(now)
 }
 
 // fresh reports whether it may still be sent; by a clock that was set back it may not.

@@ -156,7 +156,7 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	if d.asked.Swap(false) {
 		d.round.ask()
 	}
-	d.slots.makeRoom()
+	d.slots.forgetLongest()
 	t := &turn{Dispatcher: d, circuits: d.slots.reports(), back: d.slots.giveBack(d.now())}
 	defer t.undo()
 	if !t.hasWork() && len(d.unsaved)+len(t.circuits)+len(t.back) == 0 {

@@ -52,8 +52,8 @@ func (l *lane) hear(o delivery.Outcome) {
 	l.unanswered = min(l.unanswered+1, manyUnanswered)
 }
 
-// room is how many more may be out. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
-func (l *lane) room(processLimit int, now time.Time) int {
+// left is how many more may be out; below zero when its subscription has come to allow less. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
+func (l *lane) left(processLimit int, now time.Time) int {
 	allowed := processLimit
 	if l.allowed > 0 {
 		allowed = l.allowed
@@ -207,7 +207,7 @@ func (s *slots) next(l *lane, now time.Time) move {
 		return beginHeld
 	case !l.ready || l.asked || l.suspect || l.returning > 0 || l.again.After(now):
 		return nothing
-	case l.room(s.limit, now) > len(l.held):
+	case l.left(s.limit, now) > len(l.held):
 		return leaseForSlot
 	case s.spare(l) > 0 && (l.filling || 2*l.ahead() <= l.credit):
 		return leaseAhead
@@ -288,9 +288,9 @@ func (s *slots) awake(l *lane) {
 	}
 }
 
-// makeRoom forgets receivers that got nothing for longest, while more lanes are known than may be: one whose last attempt failed would be
+// forgetLongest forgets receivers that got nothing for longest, while more lanes are known than may be: one whose last attempt failed would be
 // remembered for ever where none follows, and at last no other lane be found. Of whom something was told, that is taken back first.
-func (s *slots) makeRoom() {
+func (s *slots) forgetLongest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for leaving := 0; len(s.lanes)-leaving >= s.known && s.idle.Len() > 0; {

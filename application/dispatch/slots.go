@@ -343,7 +343,7 @@ func (s *slots) inFlight() int {
 	return s.out
 }
 
-// mayKnowMore reports whether there is room for lanes that are not known, or will be.
+// mayKnowMore reports whether lanes that are not known may be got to know, now or once others are forgotten.
 func (s *slots) mayKnowMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -157,12 +157,12 @@ func (r *round) rests(now time.Time) bool {
 	return left > 0 && left <= longestRest
 }
 
-// next is when the next look is due, with or without room for more lanes; zero when none is wanted.
-func (r *round) next(now time.Time, room bool) time.Time {
+// next is when the next look is due, whether more lanes may be known or not; zero when none is wanted.
+func (r *round) next(now time.Time, mayKnowMore bool) time.Time {
 	switch {
-	case r.running && room:
+	case r.running && mayKnowMore:
 		return now
-	case !r.asked && !(r.wanted && room):
+	case !r.asked && !(r.wanted && mayKnowMore):
 		return time.Time{}
 	case r.rests(now):
 		return r.rested
