@@ -345,6 +345,29 @@ func TestTraces(t *testing.T) {
 	}
 }
 
+// What is routed by another method than it came with is told of as what it was; an unknown one as OpenTelemetry's conventions have it.
+func TestAMethodIsToldAsItCame(t *testing.T) {
+	for method, want := range map[string][2]string{
+		"GET": {"GET /v1/events", "GET"}, "HEAD": {"HEAD /v1/events", "HEAD"}, "TRACE": {"TRACE", "TRACE"}, "BREW": {"HTTP", "_OTHER"},
+	} {
+		spans := tracetest.NewSpanRecorder()
+		h := newHarness(t, func(d *rest.Dependencies) {
+			d.Tracer = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
+		})
+		h.call("", method, "/v1/events", "")
+		span := spans.Ended()[0]
+		told := ""
+		for _, attribute := range span.Attributes() {
+			if attribute.Key == "http.request.method" {
+				told = attribute.Value.AsString()
+			}
+		}
+		if span.Name() != want[0] || told != want[1] || !strings.Contains(h.log.String(), `"method":"`+want[1]+`"`) {
+			t.Errorf("%s: the span %q says %s, want %q; the log says %s", method, span.Name(), told, want, h.log.String())
+		}
+	}
+}
+
 func TestLogsHoldNoContent(t *testing.T) {
 	h := newHarness(t)
 	h.call(h.admin, "POST", "/v1/events", strings.Replace(oneEvent, "Ä", "Top Secret Customer", 1))

@@ -74,7 +74,7 @@ func (a *API) observe(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(a.base, requestTimeout)
 	defer cancel()
 	ctx = propagation.TraceContext{}.Extract(ctx, traceParent(c.Get(headerTraceParent)))
-	ctx, span := a.Tracer.Start(ctx, c.Method(), trace.WithSpanKind(trace.SpanKindServer))
+	ctx, span := a.Tracer.Start(ctx, spanName(c), trace.WithSpanKind(trace.SpanKindServer))
 	defer span.End()
 	r := &record{}
 	if span.SpanContext().HasTraceID() {
@@ -91,6 +91,29 @@ func (a *API) observe(c *fiber.Ctx) error {
 	a.describe(span, c, r)
 	a.log(ctx, c, r, slog.Float64("durationMs", float64(a.Now().Sub(started).Microseconds())/1000))
 	return nil
+}
+
+const (
+	// methodOther stands for a method that HTTP does not know, in OpenTelemetry's semantic conventions.
+	methodOther = "_OTHER"
+	// askedFor names the value of a request that is routed by another method than it came with.
+	askedFor = "method"
+)
+
+// methodOf is the method that a request came with.
+func methodOf(c *fiber.Ctx) string {
+	if came, changed := c.Context().UserValue(askedFor).(string); changed {
+		return came
+	}
+	return c.Method()
+}
+
+// spanName is that of a span whose route is not known; OpenTelemetry names no method there that HTTP does not know.
+func spanName(c *fiber.Ctx) string {
+	if method := methodOf(c); method != methodOther {
+		return method
+	}
+	return "HTTP"
 }
 
 // panicked is a panic as an error; its text and stack are for the log.
@@ -129,12 +152,12 @@ func template(c *fiber.Ctx) string {
 func (a *API) describe(span trace.Span, c *fiber.Ctx, r *record) {
 	status := c.Response().StatusCode()
 	span.SetAttributes(
-		attribute.String("http.request.method", c.Method()),
+		attribute.String("http.request.method", methodOf(c)),
 		attribute.String("url.scheme", c.Protocol()),
 		attribute.Int("http.response.status_code", status),
 	)
 	if route := template(c); route != "" {
-		span.SetName(c.Method() + " " + route)
+		span.SetName(spanName(c) + " " + route)
 		span.SetAttributes(attribute.String("http.route", route))
 	}
 	if r.owner != "" {
@@ -159,7 +182,7 @@ func (a *API) log(ctx context.Context, c *fiber.Ctx, r *record, more ...slog.Att
 	if !a.Log.Enabled(ctx, level) {
 		return
 	}
-	attrs := append(more, slog.String("method", c.Method()), slog.String("route", template(c)), slog.Int("status", status),
+	attrs := append(more, slog.String("method", methodOf(c)), slog.String("route", template(c)), slog.Int("status", status),
 		slog.String("keyId", r.caller.ID), slog.String("tenantId", string(r.owner)))
 	if r.err != nil {
 		attrs = append(attrs, slog.String("error", loggable(r.err)))

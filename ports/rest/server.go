@@ -70,11 +70,13 @@ func (a *API) routes() {
 func (a *API) refuseUnknownMethods() {
 	known, next := a.app.Config().RequestMethods, a.app.Handler()
 	a.app.Server().Handler = func(request *fasthttp.RequestCtx) {
-		if request.IsHead() { // what GET answers, without the body (RFC 9110, section 9.3.2)
+		switch {
+		case request.IsHead(): // what GET answers, without the body (RFC 9110, section 9.3.2)
+			request.SetUserValue(askedFor, fiber.MethodHead)
 			request.Request.Header.SetMethod(fiber.MethodGet)
 			request.Response.SkipBody = true
-		}
-		if !slices.Contains(known, string(request.Method())) {
+		case !slices.Contains(known, string(request.Method())):
+			request.SetUserValue(askedFor, methodOther)
 			request.Request.Header.SetMethod(fiber.MethodTrace) // which no route takes either
 		}
 		next(request)
