@@ -32,7 +32,8 @@ VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
     failures = CASE WHEN $3 = 'active' AND status <> 'active' THEN 0 ELSE failures END
 WHERE tenant_id = $1 AND subscription_id = $2 AND version = $7`
 	noteSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, $2, $3, $4)
-ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at`
+ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at
+WHERE NOT ($5 AND sweeps.action = '` + string(sweep.Skip) + `')`
 	forgetSecrets = `DELETE FROM secrets WHERE tenant_id = $1 AND subscription_id = $2 AND NOT secret_id = ANY($3)`
 )
 
@@ -90,7 +91,10 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 		return nil
 	}
 	tx.QueueChanged()
-	_, err := tx.Exec(ctx, noteSweep, after.Tenant, after.ID, action, stamp(after.UpdatedAt))
+	noted, err := tx.Exec(ctx, noteSweep, after.Tenant, after.ID, action, stamp(after.UpdatedAt), sweep.WaitsForSkip(c))
+	if err == nil && noted == 0 {
+		return sweep.ErrSkipping
+	}
 	return err
 }
 

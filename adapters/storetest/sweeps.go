@@ -6,6 +6,7 @@ import (
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -69,9 +70,33 @@ var sweepChecks = []Check{
 		s = w.change(s, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Resume(true, at(2)) })
 		equal(w, "skipped", s.SkippedParked, true)
 		w.subscriptionStands(s)
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(2)), "end the skip")
 		s = w.resume(w.pause(s, at(3)), at(4))
 		equal(w, "skipped when it was resumed without that", s.SkippedParked, false)
 		w.subscriptionStands(s)
+	}},
+	{"sweep/who pauses waits until what was to be skipped is", func(w *world) {
+		skipping := func() subscription.Subscription {
+			s := w.pause(w.subscribe(acme, nil), at(1))
+			return w.change(s, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Resume(true, at(2)) })
+		}
+		s := skipping()
+		pausing, err := s.Pause("", at(3))
+		w.ok(err, "decide to pause")
+		if _, err := w.appended(s, pausing); !problem.Is(err, problem.Conflict) {
+			w.Errorf("a pause beside a skip gave %v", err)
+		}
+		w.subscriptionStands(s)
+		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Skip})
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(4)), "end the skip")
+		w.pause(s, at(5))
+		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Park})
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(6)), "end the pause's")
+		disabled := w.change(skipping(), func(s subscription.Subscription) ([]subscription.Change, error) { return s.Disable("410", at(3)), nil })
+		w.sweeps(&sweep.Sweep{Lane: laneOf(disabled), Action: sweep.Park})
+		deleted := w.change(skipping(), func(s subscription.Subscription) ([]subscription.Change, error) { return s.Delete(at(2)) })
+		w.ok(w.EndSweep(w.ctx, sweep.Sweep{Lane: laneOf(disabled), Action: sweep.Park}, true, at(7)), "end the one of what is disabled")
+		w.sweeps(&sweep.Sweep{Lane: laneOf(deleted), Action: sweep.Cancel})
 	}},
 	{"sweep/the lanes' states are those of now", func(w *world) {
 		idle, paused, stranger := w.subscribe(acme, nil), w.pause(w.subscribe(acme, nil), at(1)), w.subscribe(other, nil)

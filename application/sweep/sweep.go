@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -41,6 +42,16 @@ func ActionFor(c subscription.Change) (Action, bool) {
 	default:
 		return "", false
 	}
+}
+
+// ErrSkipping refuses to pause a subscription whose skip is not done: what is parked then could not be told from what was to be skipped,
+// and would be sent when it is resumed. Nothing is sent meanwhile. What a receiver or its failures bring about does not wait.
+var ErrSkipping = problem.New(problem.Conflict, "What was parked is still being skipped; pause the subscription when that is done, in a few seconds.")
+
+// WaitsForSkip reports whether a change is refused with ErrSkipping while a skip is noted.
+func WaitsForSkip(c subscription.Change) bool {
+	_, pauses := c.(subscription.Paused)
+	return pauses
 }
 
 // ActionForStatus is the sweep that makes a lane's deliveries what its subscription is.

@@ -72,6 +72,9 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 				s.forgetSecrets(tx, k, kept)
 			}
 			if action, needed := sweep.ActionFor(c); needed {
+				if noted, _ := s.sweeps.get(k); noted.action == sweep.Skip && sweep.WaitsForSkip(c) {
+					return sweep.ErrSkipping
+				}
 				tx.queue = true
 				s.sweeps.put(tx, k, storedSweep{action, after.UpdatedAt})
 			}
