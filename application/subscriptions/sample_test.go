@@ -3,6 +3,7 @@ package subscriptions_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/signature"
@@ -67,6 +69,62 @@ func TestASampleIsNotedBeforeItIsSent(t *testing.T) {
 	}
 	if found, err := n.FindTest(t.Context(), "acme", x.DeliveryID); err != nil || string(found.Body) != string(x.Body) || found.Outcome.Status != 500 {
 		t.Errorf("found %+v, %v", found, err)
+	}
+}
+
+// ending is a context that ends when the test says so.
+type ending struct {
+	context.Context
+	done chan struct{}
+	why  error
+}
+
+func (e *ending) Done() <-chan struct{} { return e.done }
+
+func (e *ending) Err() error {
+	select {
+	case <-e.done:
+		return e.why
+	default:
+		return nil
+	}
+}
+
+type sending func(ctx context.Context) delivery.Outcome
+
+func (s sending) Send(ctx context.Context, _ dispatch.Request) delivery.Outcome { return s(ctx) }
+
+// A receiver may hang for as long as a request to the API may take, and a test of it is to say so. Who has gone waits for nothing.
+func TestASampleOutlastsItsCallersDeadline(t *testing.T) {
+	timeout, cutOff := delivery.Outcome{Kind: delivery.KindTimeout}, delivery.Outcome{Kind: delivery.KindConnectionLost}
+	for why, want := range map[error]delivery.Kind{context.DeadlineExceeded: timeout.Kind, context.Canceled: cutOff.Kind} {
+		w, n, tester := newTester(t)
+		created, _, err := w.created("acme", settings(), by)
+		w.ok(err)
+		caller := &ending{t.Context(), make(chan struct{}), why}
+		tester.Attempter.Sender = sending(func(ctx context.Context) delivery.Outcome {
+			close(caller.done)
+			if errors.Is(why, context.DeadlineExceeded) {
+				for range 1000 { // who would end it has time to
+					runtime.Gosched()
+					if ctx.Err() != nil {
+						t.Error("the attempt ended with the request's deadline")
+						break
+					}
+				}
+				return timeout
+			}
+			<-ctx.Done()
+			return cutOff
+		})
+		x, err := tester.Test(caller, laneOf(created), event.VisitReportApproved, by)
+		if err != nil || x.Outcome.Kind != want {
+			t.Errorf("%v: it was told %+v, %v", why, x.Outcome, err)
+			continue
+		}
+		if found, err := n.FindTest(t.Context(), "acme", x.DeliveryID); err != nil || found.Outcome == nil || found.Outcome.Kind != want {
+			t.Errorf("%v: found %+v, %v", why, found.Outcome, err)
+		}
 	}
 }
 

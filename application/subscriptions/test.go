@@ -2,6 +2,7 @@ package subscriptions
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -98,12 +99,30 @@ func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, 
 	if err := t.Store.NoteTest(ctx, exchange, by); err != nil {
 		return Exchange{}, fmt.Errorf("note a test: %w", err)
 	}
-	outcome := t.Attempter.Attempt(ctx, leased)
+	outcome := t.attempt(ctx, leased)
 	exchange.Outcome = &outcome
-	if err := t.Store.NoteTestEnd(ctx, exchange); err != nil {
+	note, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	if err := t.Store.NoteTestEnd(note, exchange); err != nil {
 		return Exchange{}, fmt.Errorf("note what came of a test: %w", err)
 	}
 	return exchange, nil
+}
+
+// noteTimeout is how long noting an outcome may take; the caller's own deadline may be over by then.
+const noteTimeout = 5 * time.Second
+
+// attempt outlasts the caller's deadline by what the subscription's own timeout, which bounds it, ends later: a receiver that hangs is
+// what a test is to show. When the caller goes before the deadline it ends.
+func (t *Tester) attempt(ctx context.Context, leased dispatch.Leased) delivery.Outcome {
+	outlasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			cancel()
+		}
+	})()
+	return t.Attempter.Attempt(outlasting, leased)
 }
 
 func (t *Tester) sample(ctx context.Context, lane dispatch.Lane, kind event.Type) (dispatch.Leased, error) {
