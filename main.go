@@ -159,15 +159,11 @@ type service struct {
 	process.Process
 	telemetry *telemetry.Telemetry
 	sender    *egress.Client
-	firstKey  string // to be shown, once
 	close     func() // lets go of the database
 }
 
 // run serves until ctx ends, and closes what is left open after it.
 func (s *service) run(ctx context.Context, listener net.Listener) error {
-	if s.firstKey != "" {
-		s.Log.Warn("a platform key was made; it is not shown again", "key", s.firstKey)
-	}
 	err := s.Run(ctx, listener)
 	s.sender.Close()
 	flush, cancel := context.WithTimeout(context.Background(), flushTimeout)
@@ -214,8 +210,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
-	firstKey, err := a.prepareKeys(ctx)
-	if err != nil {
+	if err := a.prepareKeys(ctx); err != nil {
 		return nil, err
 	}
 	if err := a.reachOut(ctx, address); err != nil {
@@ -223,7 +218,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	}
 	a.makeUseCases()
 	a.gauge()
-	s := &service{telemetry: tel, sender: a.sender, firstKey: firstKey, Process: process.Process{
+	s := &service{telemetry: tel, sender: a.sender, Process: process.Process{
 		Log: log, Now: now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
 			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed)
@@ -250,17 +245,21 @@ func (a *assembly) openStore(ctx context.Context) error {
 	return nil
 }
 
-// prepareKeys gives the platform key that was made, if one was.
-func (a *assembly) prepareKeys(ctx context.Context) (firstKey string, err error) {
+// prepareKeys shows the platform key that was made, if one was: at once, since it is not made again, and whatever is logged else.
+func (a *assembly) prepareKeys(ctx context.Context) error {
 	a.keys = access.NewKeys(a.store, now, a.newID, rand.Reader)
 	firstKey, refused, err := a.keys.FirstKey(ctx, a.PlatformKey.Reveal())
-	if err != nil {
-		return "", fmt.Errorf("prepare the first platform key: %w", err)
-	}
-	if refused {
+	switch {
+	case err != nil:
+		return fmt.Errorf("prepare the first platform key: %w", err)
+	case refused:
 		a.log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
+	case firstKey != "":
+		line := slog.NewRecord(now(), slog.LevelWarn, "a platform key was made; it is not shown again", 0)
+		line.AddAttrs(slog.String("key", firstKey))
+		return a.log.Handler().Handle(ctx, line)
 	}
-	return firstKey, nil
+	return nil
 }
 
 // reachOut makes what asks outside: which features a tenant has, and receivers for an answer.
