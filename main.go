@@ -343,7 +343,7 @@ func (a *assembly) api() *rest.API {
 	return rest.New(rest.Dependencies{
 		Intake: a.intake,
 
-		Events:       &queries.Events{Reader: a.store, Deliveries: a.store},
+		Events:       &queries.Events{Reader: a.store},
 		EventRetries: &queries.EventRetries{Store: a.store, Now: now},
 		Deliveries:   &queries.Deliveries{Reader: a.store, Tests: a.store},
 		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: now},

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -42,11 +43,9 @@ type Detail struct {
 	Later []subscription.Subscription
 }
 
-// Bounds of a detail: the quota of subscriptions, and the same with room for replays.
-const (
-	maxSubscriptions      = 1000
-	maxDeliveriesPerEvent = 5000
-)
+// maxDeliveriesPerEvent bounds a detail. An event has one delivery for each of its tenant's subscriptions, which are its oldest; what is
+// cut off are replays.
+const maxDeliveriesPerEvent = subscriptions.MaxPerTenant + 5000
 
 // Detail finds the event; problem.NotFound when the tenant has no such event.
 func (q *Events) Detail(ctx context.Context, owner tenant.ID, id string) (Detail, error) {
@@ -101,11 +100,11 @@ func (q *Events) explain(ctx context.Context, detail *Detail) error {
 
 func (q *Events) facts(ctx context.Context, e Event) (facts, error) {
 	f := facts{event: e, deliveries: map[string][]delivery.Delivery{}, gated: map[string]tenant.Feature{}}
-	deliveries, err := q.Deliveries.Deliveries(ctx, DeliveryFilter{Tenant: e.Tenant, EventID: e.ID, Limit: maxDeliveriesPerEvent})
+	deliveries, err := q.Reader.DeliveriesOf(ctx, e.Tenant, []string{e.ID}, maxDeliveriesPerEvent)
 	if err != nil {
 		return f, err
 	}
-	for _, d := range slices.Backward(deliveries) {
+	for _, d := range deliveries[e.ID] {
 		f.deliveries[d.SubscriptionID] = append(f.deliveries[d.SubscriptionID], d)
 	}
 	gated, err := q.Reader.GatedOf(ctx, e.Tenant, e.ID)
@@ -124,7 +123,7 @@ func (q *Events) later(ctx context.Context, e Event, there []subscription.Subscr
 	for _, s := range there {
 		known[s.ID] = true
 	}
-	now, err := q.Reader.ListSubscriptions(ctx, e.Tenant, "", maxSubscriptions)
+	now, err := q.Reader.ListSubscriptions(ctx, e.Tenant, "", subscriptions.MaxPerTenant)
 	return slices.DeleteFunc(now, func(s subscription.Subscription) bool { return known[s.ID] }), err
 }
 

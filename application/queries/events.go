@@ -106,6 +106,5 @@ func (q *Events) List(ctx context.Context, filter EventFilter) ([]Listed, error)
 
 // Events answers questions about accepted events.
 type Events struct {
-	Reader     EventReader
-	Deliveries DeliveryReader
+	Reader EventReader
 }

@@ -75,6 +75,44 @@ func TestWhatBecameOfAnEvent(t *testing.T) {
 }
 
 // What somebody asks for later is a replay, whatever the event was for the subscription; what was created later says so.
+// bounded notes how much of something is asked for.
+type bounded struct {
+	queries.EventReader
+	deliveries, subscriptions int
+}
+
+func (b *bounded) DeliveriesOf(ctx context.Context, owner tenant.ID, events []string, each int) (map[string][]delivery.Delivery, error) {
+	b.deliveries = each
+	return b.EventReader.DeliveriesOf(ctx, owner, events, each)
+}
+
+func (b *bounded) ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error) {
+	b.subscriptions = limit
+	return b.EventReader.ListSubscriptions(ctx, owner, after, limit)
+}
+
+// An event has as many deliveries as its tenant may have subscriptions, and more by replays, which came later and may be cut off.
+func TestADetailHasRoomForEverySubscription(t *testing.T) {
+	w := newWorld(t)
+	first, second := w.subscribe("acme", "*"), w.subscribe("acme", "*")
+	id := w.accept("acme", event.VisitReportApproved)
+	w.handle("acme", id)
+	for range 3 {
+		w.replay(second, id)
+	}
+	asked := &bounded{EventReader: w.Store}
+	detail, err := (&queries.Events{Reader: asked}).Detail(t.Context(), "acme", id)
+	w.ok(err)
+	if asked.deliveries <= subscriptions.MaxPerTenant || asked.subscriptions < subscriptions.MaxPerTenant {
+		t.Errorf("asked for %d deliveries and %d subscriptions, of which a tenant may have %d", asked.deliveries, asked.subscriptions, subscriptions.MaxPerTenant)
+	}
+	two, err := w.DeliveriesOf(t.Context(), "acme", []string{id}, 2)
+	w.ok(err)
+	if d := detail.Dispositions; len(d) != 2 || d[0].SubscriptionID != first.ID || d[0].DeliveryID != two[id][0].ID || d[1].DeliveryID != two[id][1].ID || len(detail.Replays) != 3 {
+		t.Errorf("dispositions are %+v, replays %+v; the oldest two are %+v", d, detail.Replays, two[id])
+	}
+}
+
 func TestReplaysAndWhoCameLater(t *testing.T) {
 	w := newWorld(t)
 	wanting, other := w.subscribe("acme", "visit_report.approved"), w.subscribe("acme", "target.*")

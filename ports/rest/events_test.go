@@ -234,7 +234,7 @@ func TestEventQueries(t *testing.T) {
 		}
 	}
 	listed := h.call(h.admin, "GET", "/v1/events?limit=5", "").expect(200)
-	for _, want := range []string{`"deliveries":[{"deliveryId":"dlv_4","subscriptionId":"sub_else","status":"dead_letter"}`, `"deliveries":[],"moreDeliveries":false`} {
+	for _, want := range []string{`"deliveries":[{"deliveryId":"dlv_0","subscriptionId":"sub_bound","status":"dead_letter"}`, `"deliveries":[],"moreDeliveries":false`} {
 		if !strings.Contains(listed.body, want) {
 			t.Errorf("lacks %s: %s", want, listed.body)
 		}

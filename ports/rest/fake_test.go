@@ -426,6 +426,7 @@ func (f *fake) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []str
 	of := map[string][]delivery.Delivery{}
 	for _, id := range eventIDs {
 		of[id], _ = f.Deliveries(ctx, queries.DeliveryFilter{Tenant: owner, EventID: id, Limit: each})
+		slices.SortFunc(of[id], func(a, b delivery.Delivery) int { return cmp.Compare(a.ID, b.ID) })
 	}
 	return of, f.fail
 }

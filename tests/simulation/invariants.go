@@ -207,7 +207,7 @@ func (w *world) checkEvents() {
 
 func (w *world) checkEvent(e intake.Accepted) {
 	ctx := context.Background()
-	query := queries.Events{Reader: w.store, Deliveries: w.store}
+	query := queries.Events{Reader: w.store}
 	detail, err := query.Detail(ctx, e.TenantID, e.ID)
 	if err != nil {
 		w.violate("I10", "read the dispositions of %s: %v", e.ID, err)
