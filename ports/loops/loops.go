@@ -26,18 +26,18 @@ const (
 
 const longestSleep = 30 * time.Second
 
-// Run repeats the loops until ctx ends, and returns when each has finished its step. A
-// step that is under way is not cancelled. now is the wall clock, which the steps' times are of.
-func Run(ctx context.Context, log *slog.Logger, now func() time.Time, loops ...loop.Loop) {
+// Run repeats the loops until ctx ends, and returns when each has finished its step. A step that is under way then goes on
+// until steps ends. now is the wall clock, which the steps' times are of.
+func Run(ctx, steps context.Context, log *slog.Logger, now func() time.Time, loops ...loop.Loop) {
 	var running sync.WaitGroup
 	for _, l := range loops {
-		running.Go(func() { repeat(ctx, log.With("loop", l.Name), l, now) })
+		running.Go(func() { repeat(ctx, steps, log.With("loop", l.Name), l, now) })
 	}
 	running.Wait()
 }
 
 // repeat is given the wall clock, which may be set; timers follow another one.
-func repeat(ctx context.Context, log *slog.Logger, l loop.Loop, wall func() time.Time) {
+func repeat(ctx, steps context.Context, log *slog.Logger, l loop.Loop, wall func() time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	pause, failures := firstPause, 0
@@ -53,7 +53,7 @@ func repeat(ctx context.Context, log *slog.Logger, l loop.Loop, wall func() time
 				continue
 			}
 		}
-		next, err := l.Step(context.WithoutCancel(ctx))
+		next, err := l.Step(steps)
 		switch {
 		case err != nil:
 			if failures++; failures <= loggedFirst || failures%loggedOnce == 0 {

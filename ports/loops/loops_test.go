@@ -67,7 +67,7 @@ func running(t *testing.T, s *script, test func(t *testing.T, logged *bytes.Buff
 		s.wake, s.began = loop.NewSignal(), time.Now()
 		done := make(chan struct{})
 		go func() {
-			loops.Run(ctx, slog.New(slog.NewTextHandler(&logged, nil)), time.Now, loop.Loop{Name: "scripted", Step: s.step, Wake: s.wake})
+			loops.Run(ctx, context.WithoutCancel(ctx), slog.New(slog.NewTextHandler(&logged, nil)), time.Now, loop.Loop{Name: "scripted", Step: s.step, Wake: s.wake})
 			close(done)
 		}()
 		test(t, &logged)
@@ -181,7 +181,7 @@ func TestRunEndsWhenEachStepHasEnded(t *testing.T) {
 		failing := loop.Loop{Name: "failing", Step: func(context.Context) (time.Time, error) { return fails() }}
 		ended := false
 		go func() {
-			loops.Run(ctx, slog.New(slog.DiscardHandler), time.Now, slow, idle, failing)
+			loops.Run(ctx, context.WithoutCancel(ctx), slog.New(slog.DiscardHandler), time.Now, slow, idle, failing)
 			ended = true
 		}()
 		synctest.Wait()

@@ -55,8 +55,10 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	intake, sending, recording := newPhase(), newPhase(), newPhase()
 	attempts, cutAttempts := context.WithCancel(context.Background())
 	defer cutAttempts()
-	intake.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Now, p.Intake...) })
-	recording.do(func(ctx context.Context) { loops.Run(ctx, p.Log, p.Now, append(p.Loops, garbage(p.Now))...) })
+	steps, cutSteps := context.WithCancel(context.Background())
+	defer cutSteps()
+	intake.do(func(ctx context.Context) { loops.Run(ctx, steps, p.Log, p.Now, p.Intake...) })
+	recording.do(func(ctx context.Context) { loops.Run(ctx, steps, p.Log, p.Now, append(p.Loops, garbage(p.Now))...) })
 	if p.Watch != nil {
 		recording.do(p.Watch)
 	}
@@ -88,6 +90,9 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	deadline, cancel := context.WithTimeout(context.Background(), p.ShutdownTimeout)
 	defer cancel()
 	defer context.AfterFunc(deadline, cutAttempts)()
+	last, cancel := context.WithTimeout(context.Background(), p.ShutdownTimeout+recordingGrace)
+	defer cancel()
+	defer context.AfterFunc(last, cutSteps)()
 	if p.Dispatcher != nil {
 		p.Dispatcher.StopLeasing() // what is scheduled while the others drain is for the next process
 	}
@@ -98,7 +103,7 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	err = errors.Join(err, p.closeRouter(deadline, routed))
 	sending.end()
 	recording.end()
-	return errors.Join(err, p.settle(context.WithoutCancel(deadline)))
+	return errors.Join(err, p.settle(last))
 }
 
 // stopServing leaves most of the time to the attempts: a connection that never sent a request keeps
@@ -111,7 +116,12 @@ func (p *Process) stopServing(deadline context.Context) {
 	}
 }
 
-const longestServerDrain = 5 * time.Second
+const (
+	longestServerDrain = 5 * time.Second
+	// recordingGrace is for writing what came of the attempts that the timeout cut off. Who waits longer, for a table that somebody has
+	// locked, leaves it to the next process, as a crash does.
+	recordingGrace = 5 * time.Second
+)
 
 // closeRouter waits until the router has ended, unless it never begins.
 func (p *Process) closeRouter(deadline context.Context, routed <-chan struct{}) error {

@@ -183,6 +183,28 @@ func TestTheServerLeavesTimeToTheAttempts(t *testing.T) {
 	})
 }
 
+// A step may wait for what somebody else has locked; it is cut off soon after the attempts are.
+func TestAStepThatHangsEndsWithTheDrain(t *testing.T) {
+	within(t, func(s *site) {
+		letGo(s.router.begin, s.step, s.server.release)
+		cut := time.Time{}
+		s.Loops = []loop.Loop{{Name: "locked out", Step: func(ctx context.Context) (time.Time, error) {
+			<-ctx.Done()
+			cut = time.Now()
+			return time.Time{}, ctx.Err()
+		}}}
+		s.run()
+		began := time.Now()
+		s.stop()
+		if err := <-s.ended; err != nil {
+			s.Error(err)
+		}
+		if after := cut.Sub(began); after <= timeout || after > timeout+5*time.Second {
+			s.Errorf("it was cut off after %s of a drain that has %s", after, timeout)
+		}
+	})
+}
+
 // Nothing but the last turn is left to record what comes when the loops have ended.
 func TestLateOutcomesAreRecorded(t *testing.T) {
 	within(t, func(s *site) {
