@@ -71,7 +71,7 @@ func (a *API) routeSubscriptionActions(one string) {
 		return operation{id: id, method: http.MethodPost, path: one + path, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
 			statuses: []int{http.StatusNotFound}, summary: summary, description: description, example: example}
 	}
-	register(a, action("pauseSubscription", "/pause", "Pause: park what comes", "Pausing what is paused changes nothing.", map[string]any{"reason": "maintenance"}), a.pause)
+	register(a, action("pauseSubscription", "/pause", "Pause: park what comes", "Pausing what is paused changes nothing. 409 while what a resume skips is not all cancelled yet; nothing is sent meanwhile.", map[string]any{"reason": "maintenance"}), a.pause)
 	register(a, action("resumeSubscription", "/resume", "Resume: send what is parked, and what comes", "Also brings back what the service disabled.", map[string]any{"skipParked": false}), a.resume)
 	register(a, action("rotateSecret", "/rotate-secret", "Make a new secret current", "The answer has the new secret, which is not shown again.",
 		map[string]any{"overlapHours": 24}), a.rotateSecret)
