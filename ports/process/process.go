@@ -69,18 +69,7 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 			}
 		})
 	}
-	failed, routed, served := make(chan error, 2), make(chan struct{}), make(chan struct{})
-	if p.Router != nil {
-		go func() {
-			defer close(routed)
-			failed <- p.Router.Run(context.Background())
-		}()
-	}
-	go func() {
-		defer close(served)
-		failed <- p.Server.Serve(listener)
-	}()
-
+	failed, routed, served := p.takeIn(listener)
 	var err error
 	select {
 	case <-ctx.Done():
@@ -104,6 +93,22 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	sending.end()
 	recording.end()
 	return errors.Join(err, p.settle(last))
+}
+
+// takeIn starts the router and the server; failed hears why each has ended.
+func (p *Process) takeIn(listener net.Listener) (failed <-chan error, routed, served <-chan struct{}) {
+	why, routerEnded, serverEnded := make(chan error, 2), make(chan struct{}), make(chan struct{})
+	if p.Router != nil {
+		go func() {
+			defer close(routerEnded)
+			why <- p.Router.Run(context.Background())
+		}()
+	}
+	go func() {
+		defer close(serverEnded)
+		why <- p.Server.Serve(listener)
+	}()
+	return why, routerEnded, serverEnded
 }
 
 // stopServing leaves most of the time to the attempts: a connection that never sent a request keeps
