@@ -51,7 +51,7 @@ var secretChecks = []Check{
 			}
 		}
 	}},
-	{"secrets/those that ended before the last rotation are forgotten, and all of what is deleted", func(w *world) {
+	{"secrets/a rotation forgets those that have ended, and a deletion all", func(w *world) {
 		s, sibling := w.subscribe(acme, nil), w.subscribe(acme, nil)
 		save := func(of subscription.Subscription, id string) {
 			w.ok(w.SaveSecret(w.ctx, laneOf(of), id, aSecret(1), at(0)), "save a secret")
@@ -77,7 +77,10 @@ var secretChecks = []Check{
 				has("with one rotation", s, first, "sec_a")
 			}
 		}
-		has("after three rotations", s, "sec_a", "sec_b", "sec_c")
+		has("after three rotations, each behind the overlap of the one before", s, "sec_b", "sec_c")
+		save(s, "sec_d")
+		rotated = rotate(w, rotated, "sec_d", 0, at(8001))
+		has("after one that ended an overlap", s, "sec_b", "sec_c", "sec_d")
 		w.change(rotated, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Delete(at(20_000)) })
 		has("once it is deleted", s)
 		has("of another subscription", sibling, sibling.Secrets.Current)

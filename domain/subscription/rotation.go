@@ -37,12 +37,12 @@ func (s Secrets) ForStandard(now time.Time) []string {
 	return []string{s.Current}
 }
 
-// KeptAfter is which secrets are needed after a change of what s was until then: at a rotation those in force before, too, since attempts
-// that have begun sign with them, and none of what is deleted. Concerned is false for a change that leaves them all.
+// KeptAfter is which secrets are needed after a change of what s was until then: at a rotation those that were valid before, too, since
+// attempts that have begun sign with them, and none of what is deleted. Concerned is false for a change that leaves them all.
 func (s Secrets) KeptAfter(c Change) (ids []string, concerned bool) {
 	switch c := c.(type) {
 	case SecretRotationStarted:
-		return []string{c.SecretID, s.Current, s.Previous}, true
+		return append(s.ForStandard(c.At), c.SecretID), true
 	case Deleted:
 		return []string{}, true
 	default:
