@@ -25,7 +25,7 @@ const (
     failing_since = CASE WHEN ?3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
     failures = CASE WHEN ?3 = 'active' AND status <> 'active' THEN 0 ELSE failures END
 WHERE tenant_id = ?1 AND subscription_id = ?2 AND version = ?6`
-	noteSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, ?)
+	replaceSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at
 WHERE NOT (? AND sweeps.action = '` + string(sweep.Skip) + `')`
 	forgetSecrets = `DELETE FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id NOT IN (SELECT value FROM json_each(?))`
@@ -85,7 +85,7 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 		return nil
 	}
 	tx.QueueChanged()
-	noted, err := tx.Exec(ctx, noteSweep, after.Tenant, after.ID, action, stamp(after.UpdatedAt), sweep.WaitsForSkip(c))
+	noted, err := tx.Exec(ctx, replaceSweep, after.Tenant, after.ID, action, stamp(after.UpdatedAt), sweep.WaitsForSkip(c))
 	if err == nil && noted == 0 {
 		return sweep.ErrSkipping
 	}
