@@ -53,8 +53,8 @@ func environment(dir string, more ...string) []string {
 
 func databasePath(dir string) string { return filepath.Join(dir, "ordinavo.db") }
 
-// launch starts the service and waits until it listens.
-func launch(dir string, more ...string) (*service, error) {
+// begin starts the service and follows what it logs.
+func begin(dir string, more ...string) (*service, error) {
 	s := &service{dir: dir, command: exec.Command(binary, "serve"), log: &logBook{}, ended: make(chan struct{})}
 	s.command.Env = environment(dir, more...)
 	stderr, err := s.command.StderrPipe()
@@ -65,6 +65,15 @@ func launch(dir string, more ...string) (*service, error) {
 		return nil, fmt.Errorf("start the service: %w", err)
 	}
 	go s.follow(stderr)
+	return s, nil
+}
+
+// launch starts the service and waits until it listens.
+func launch(dir string, more ...string) (*service, error) {
+	s, err := begin(dir, more...)
+	if err != nil {
+		return nil, err
+	}
 	err = poll(patience, func() bool { return s.log.address() != "" || s.hasEnded() })
 	if err != nil || s.log.address() == "" {
 		_ = s.command.Process.Kill()

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"net/http"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -205,16 +204,10 @@ func TestTheFirstPlatformKeyIsShownOnce(t *testing.T) {
 // It is not made again, so it is shown whatever is logged else: this process does not even say where it listens.
 func TestTheFirstPlatformKeyIsShownWhateverIsLogged(t *testing.T) {
 	t.Parallel()
-	s := &service{command: exec.Command(binary, "serve"), log: &logBook{}, ended: make(chan struct{})}
-	s.command.Env = environment(t.TempDir(), "ORDINAVO_PLATFORM_KEY=", "ORDINAVO_LOG_LEVEL=error")
-	stderr, err := s.command.StderrPipe()
-	if err == nil {
-		err = s.command.Start()
-	}
+	s, err := begin(t.TempDir(), "ORDINAVO_PLATFORM_KEY=", "ORDINAVO_LOG_LEVEL=error")
 	if err != nil {
 		t.Fatal(err)
 	}
-	go s.follow(stderr)
 	defer s.kill()
 	eventually(t, "the key is shown", func() bool { return s.log.says("ord_live_") })
 	if s.log.says("listening") {

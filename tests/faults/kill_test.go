@@ -71,7 +71,7 @@ func killAt(t *testing.T, k kind, hop string) string {
 	}
 	s.watched(func() []string { return nil })
 	stop()
-	s.receiver.answers(nil) // a backlog for a receiver that fails half drains slowly, and rightly so
+	s.receiver.answers(nil)  // who fails half gets some 27 attempts a second of a backlog, and here are thousands
 	for n := range s.slots { // those that are armed still
 		s.start(n)
 	}
