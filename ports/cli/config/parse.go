@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 )
 
 // Bounds of the settings (contract, section 6; retry delays: section 4).
@@ -22,7 +23,7 @@ const (
 	maxRetryDelay      = 72 * time.Hour
 	maxMaxInFlight     = 100_000
 	maxRateLimit       = 1_000_000
-	maxSubscriptions   = 10_000
+	maxSubscriptions   = subscriptions.MaxPerTenant
 	maxQuota           = 1_000_000_000
 	maxLag             = day
 	minRetention       = time.Minute
