@@ -43,11 +43,10 @@ const (
 	attemptCells = `SELECT (minute - ?2) / ?4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts) FROM attempt_metrics
 		WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute >= ?2 AND minute < ?3 AND (?5 = '' OR subscription_id = ?5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT ?6`
 	// oldMetrics are old counts, and those of generations that are left over.
-	oldMetrics = `DELETE FROM attempt_metrics WHERE rowid IN (
-		SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute < ?2
+	oldMetrics = `SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute < ?2
 		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + newestMetrics + ` AND minute < ?2
 		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation < ` + liveMetrics + `
-		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation > ` + liveMetrics + ` AND generation < ` + newestMetrics + ` LIMIT ?3)`
+		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation > ` + liveMetrics + ` AND generation < ` + newestMetrics + ` LIMIT ?3`
 )
 
 // MetricsOffsets has one shard: there is one writer.

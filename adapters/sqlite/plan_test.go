@@ -22,6 +22,7 @@ import (
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reseal"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -47,7 +48,11 @@ var walks = []string{
 	"Deliveries, status pending", "Deliveries, status delivering", "Deliveries, status retrying", "Deliveries, status parked",
 	"AcceptedEvents, no filter", "AcceptedEvents, type", "AcceptedEvents, since", "AcceptedEvents, until",
 	"CountOpen", // ends with its limit; that of all tenants, which reads a whole index, is rare by how long it takes
+	"Purge",     // goes through what is old, to the first that is young
 }
+
+// eachTenant is what a call reads of all tenants, once a minute.
+var eachTenant = map[string]string{"Purge": "SCAN tenants USING COVERING INDEX tenants_by_age"}
 
 // trouble is what the plan of a call's statement must not hold.
 func trouble(call, query string, plan []string) (found []string) {
@@ -55,7 +60,7 @@ func trouble(call, query string, plan []string) (found []string) {
 		if walk.MatchString(line) && !slices.Contains(walks, call) {
 			found = append(found, line)
 		}
-		if strings.Contains(line, "SCAN") && !smallScan.MatchString(line) ||
+		if strings.Contains(line, "SCAN") && !smallScan.MatchString(line) && line != eachTenant[call] ||
 			strings.Contains(line, "TEMP B-TREE") && !smallSort.MatchString(query) || strings.Contains(line, "AUTOMATIC") {
 			found = append(found, line)
 		}
@@ -302,6 +307,10 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	},
 	"EndedKeys": func(ctx context.Context, s *Store) error {
 		_, err := s.EndedKeys(ctx, []string{"key_1"}, time.Now())
+		return err
+	},
+	"Purge": func(ctx context.Context, s *Store) error {
+		_, err := s.Purge(ctx, retention.Cutoffs{Events: time.Now(), Attempts: time.Now(), DeadLetters: time.Now()}, 10)
 		return err
 	},
 	"DeleteExpired": func(ctx context.Context, s *Store) error {

@@ -15,18 +15,31 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Both walk a tenant's rows by their keys, oldest first; a delivery's ID says when it was made.
+// What is old is looked for outside of the transaction that deletes it, so that nobody who writes waits for a look that finds nothing. Deliveries
+// are walked by their keys, whose IDs say when they were made; events and records in their order, as far as the first that is young: whoever
+// waits behind it because some clock was wrong waits until that one is old.
 const (
 	oldDeliveries = `SELECT delivery_id FROM closed_deliveries
-		WHERE tenant_id = ? AND delivery_id < ? AND updated_at < CASE status WHEN 'dead_letter' THEN ? ELSE ? END
-		ORDER BY delivery_id LIMIT ?`
-	oldEvents = `SELECT event_id FROM events e WHERE tenant_id = ?1 AND sequence < ` + fannedOut + ` AND accepted_at < ?2
-		AND NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
-		AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
-		ORDER BY sequence LIMIT ?3`
-	oldJobs    = `DELETE FROM jobs WHERE tenant_id = ? AND job_id < ? AND turn_at IS NULL`
-	oldRecords = `DELETE FROM records WHERE position IN (
-		SELECT position FROM records WHERE topic = ? AND position < ? AND recorded_at < ? ORDER BY position LIMIT ?)`
+		WHERE tenant_id = ?1 AND delivery_id < ?2 AND ` + isOld + ` ORDER BY delivery_id LIMIT ?5`
+	isOld     = `updated_at < CASE status WHEN 'dead_letter' THEN ?3 ELSE ?4 END`
+	oldEvents = `SELECT event_id FROM events e WHERE tenant_id = ?1 AND sequence < min(` + fannedOut + `,
+			coalesce((SELECT sequence FROM events WHERE tenant_id = ?1 AND accepted_at >= ?2 ORDER BY sequence LIMIT 1), 9223372036854775807))
+		AND ` + notDelivered + ` ORDER BY sequence LIMIT ?3`
+	notDelivered = `NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
+		AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)`
+	oldRecords = `SELECT coalesce(max(position), 0) FROM (SELECT position FROM records WHERE topic = ?1 AND position < min(?2,
+			coalesce((SELECT position FROM records WHERE topic = ?1 AND recorded_at >= ?3 ORDER BY position LIMIT 1), 9223372036854775807))
+		ORDER BY position LIMIT ?4)`
+	oldJobs  = ` FROM jobs WHERE tenant_id = ?1 AND job_id < ?4 AND turn_at IS NULL`
+	oldHours = ` FROM disposition_hours WHERE tenant_id = ?1 AND hour < ?5`
+	oldRest  = `SELECT EXISTS (SELECT 1` + oldJobs + `) OR EXISTS (SELECT 1` + oldHours + `) OR EXISTS (` + oldMetrics + `)`
+
+	// These say again why, since whoever found them did not hold the writer.
+	deleteClosed = `DELETE FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2 AND ` + isOld
+	deleteEvent  = `DELETE FROM events AS e WHERE tenant_id = ?1 AND event_id = ?2 AND sequence < ` + fannedOut + ` AND ` + notDelivered
+	deleteStream = `DELETE FROM records WHERE tenant_id = ?1 AND stream = 'delivery/' || ?2 AND version > 0`
+	deleteBodies = `DELETE FROM bodies WHERE tenant_id = ? AND event_id = ?`
+	deleteGated  = `DELETE FROM gated_events WHERE tenant_id = ? AND event_id = ?`
 )
 
 // Purge deletes what is old; see retention.Store.
@@ -56,67 +69,83 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 
 func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (deleted int, err error) {
 	scanID := func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) }
+	newest := before.Attempts
+	if before.DeadLetters.After(newest) {
+		newest = before.DeadLetters
+	}
+	deliveries, err := all(ctx, s.db, scanID, oldDeliveries, owner, firstID("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
+	if err != nil {
+		return 0, err
+	}
+	events, err := all(ctx, s.db, scanID, oldEvents, owner, before.Events.UnixMicro(), limit-len(deliveries))
+	if err != nil {
+		return 0, err
+	}
+	rest := []any{owner, minuteOf(before.Attempts), limit, firstID("job_", before.Attempts), stamp(before.Counted())}
+	more, err := one(ctx, s.db, func(r *sql.Rows) (is bool, err error) { return is, r.Scan(&is) }, oldRest, rest...)
+	if err != nil || len(deliveries)+len(events) == 0 && !more {
+		return 0, err
+	}
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM disposition_hours WHERE tenant_id = ? AND hour < ?`, owner, stamp(before.Counted())); err != nil {
-			return err
-		}
-		newest := before.Attempts
-		if before.DeadLetters.After(newest) {
-			newest = before.DeadLetters
-		}
-		deliveries, err := all(ctx, s.db, scanID, oldDeliveries, owner, firstID("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
-		if err != nil {
-			return err
-		}
+		deleted = 0
 		for _, id := range deliveries {
-			if err := tx.execAll(ctx, []any{owner, id},
-				`DELETE FROM records WHERE tenant_id = ?1 AND stream = 'delivery/' || ?2 AND version > 0`,
-				`DELETE FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2`); err != nil {
+			n, err := tx.purge(ctx, owner, id, []string{deleteStream}, deleteClosed, stamp(before.DeadLetters), stamp(before.Attempts))
+			if err != nil {
 				return err
 			}
-		}
-		events, err := all(ctx, s.db, scanID, oldEvents, owner, stamp(before.Events), limit-len(deliveries))
-		if err != nil {
-			return err
+			deleted += n
 		}
 		for _, id := range events {
-			if err := tx.execAll(ctx, []any{owner, id},
-				`DELETE FROM bodies WHERE tenant_id = ?1 AND event_id = ?2`,
-				`DELETE FROM gated_events WHERE tenant_id = ?1 AND event_id = ?2`,
-				`DELETE FROM events WHERE tenant_id = ?1 AND event_id = ?2`); err != nil {
+			n, err := tx.purge(ctx, owner, id, []string{deleteBodies, deleteGated}, deleteEvent)
+			if err != nil {
 				return err
 			}
+			deleted += n
 		}
-		finished, err := tx.Exec(ctx, oldJobs, owner, firstID("job_", before.Attempts))
-		if err != nil {
-			return err
-		}
-		counted, err := tx.Exec(ctx, oldMetrics, owner, minuteOf(before.Attempts), limit)
-		if err != nil {
-			return err
-		}
-		deleted = len(deliveries) + len(events) + int(finished+counted)
-		return nil
-	})
-	return deleted, err
-}
-
-// purgeRecords deletes old records that belong to no stream.
-func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int64, limit int) (deleted int, err error) {
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		for _, of := range []struct {
-			topic string
-			upTo  int64
-		}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // nobody consumes poison
-			n, err := tx.Exec(ctx, oldRecords, of.topic, of.upTo, stamp(before), limit)
+		for _, query := range []string{`DELETE` + oldJobs, `DELETE FROM attempt_metrics WHERE rowid IN (` + oldMetrics + `)`, `DELETE` + oldHours} {
+			n, err := tx.Exec(ctx, query, rest...)
 			if err != nil {
-				return fmt.Errorf("purge topic %s: %w", of.topic, err)
+				return err
 			}
 			deleted += int(n)
 		}
 		return nil
 	})
 	return deleted, err
+}
+
+// purge deletes a row, and what belongs to it if there was one still.
+func (tx *Tx) purge(ctx context.Context, owner tenant.ID, id string, belongings []string, row string, args ...any) (deleted int, err error) {
+	n, err := tx.Exec(ctx, row, append([]any{owner, id}, args...)...)
+	if err != nil || n == 0 {
+		return 0, err
+	}
+	return 1, tx.execAll(ctx, []any{owner, id}, belongings...)
+}
+
+// purgeRecords deletes old records that belong to no stream.
+func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int64, limit int) (deleted int, err error) {
+	for _, of := range []struct {
+		topic string
+		upTo  int64
+	}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // nobody consumes poison
+		last, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, oldRecords, of.topic, of.upTo, before.UnixMicro(), limit)
+		if err != nil || last == 0 {
+			if err != nil {
+				return deleted, fmt.Errorf("look for old records of topic %s: %w", of.topic, err)
+			}
+			continue
+		}
+		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+			n, err := tx.Exec(ctx, `DELETE FROM records WHERE topic = ? AND position <= ?`, of.topic, last)
+			deleted += int(n)
+			return err
+		})
+		if err != nil {
+			return deleted, fmt.Errorf("purge topic %s: %w", of.topic, err)
+		}
+	}
+	return deleted, nil
 }
 
 func (tx *Tx) execAll(ctx context.Context, args []any, queries ...string) error {
