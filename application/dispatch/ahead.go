@@ -187,14 +187,14 @@ func (s *slots) unhand(w *Leased) {
 }
 
 // earn adjusts the credit by an attempt that ended.
-func (l *lane) earn(r result) {
+func (l *lane) earn(r Result) {
 	switch {
 	case l.circuit.Known():
 		l.credit = lostCredit
-	case !r.outcome.Succeeded():
-	case r.leased.waited <= holdFor/4:
+	case !r.Outcome.Succeeded():
+	case r.Leased.waited <= holdFor/4:
 		l.credit = min(l.credit+1, mostCredit)
-	case r.leased.waited > holdFor/2:
+	case r.Leased.waited > holdFor/2:
 		l.credit = max(l.credit-1, 0)
 	}
 }

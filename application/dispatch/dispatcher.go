@@ -33,12 +33,12 @@ type Dispatcher struct {
 
 	slots   *slots
 	started chan Leased // to be attempted; each has a slot
-	done    chan result // attempted, and not recorded yet
+	done    chan Result // attempted, and not recorded yet
 	wake    loop.Signal
 	asked   atomic.Bool // somebody knows of something that is due
 
 	// Of the step alone.
-	unsaved []result  // taken from done by a turn that has not succeeded yet
+	unsaved []Result  // taken from done by a turn that has not succeeded yet
 	round   round     // over all lanes
 	nextDue time.Time // of what waits; zero for none
 	// undisabled is why subscriptions were not disabled by the last turn, though they should be.
@@ -61,7 +61,7 @@ func New(c Config) *Dispatcher {
 	slots := newSlots(c.MaxInFlight)
 	d := &Dispatcher{
 		store: c.Store, disabler: c.Disabler, observer: c.Observer, now: c.Now, jitter: c.Jitter, incarnation: c.Incarnation,
-		slots: slots, started: make(chan Leased, c.MaxInFlight), done: make(chan result, slots.most), wake: loop.NewSignal(),
+		slots: slots, started: make(chan Leased, c.MaxInFlight), done: make(chan Result, slots.most), wake: loop.NewSignal(),
 	}
 	d.asked.Store(true)
 	return d
@@ -136,9 +136,17 @@ func (d *Dispatcher) begin(deliveries []Leased) {
 
 // Finish hands in what came of an attempt, and begins another in its place. It never blocks.
 func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
-	r := result{l, outcome}
-	d.done <- r
-	d.begin(d.slots.ended(r, d.now()))
+	d.FinishTogether([]Result{{l, outcome}})
+}
+
+// FinishTogether is Finish for many, which one turn records: it hears of them when all are handed in.
+func (d *Dispatcher) FinishTogether(results []Result) {
+	for _, r := range results {
+		d.done <- r
+	}
+	for _, r := range results {
+		d.begin(d.slots.ended(r, d.now()))
+	}
 	d.wake.Send()
 }
 

@@ -26,16 +26,16 @@ type laneEnd struct {
 // events of the turn. Attempts of operational events make none, lest the service talk to itself.
 func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, now time.Time) error {
 	lanes := map[Lane]*laneEnd{}
-	outcomes := map[string]result{}
+	outcomes := map[string]Result{}
 	for _, r := range d.unsaved {
-		if slices.Contains(stale, r.leased.Delivery.ID) {
+		if slices.Contains(stale, r.Leased.Delivery.ID) {
 			continue
 		}
-		outcomes[r.leased.Delivery.ID] = r
-		if lanes[r.leased.Lane()] == nil {
-			lanes[r.leased.Lane()] = &laneEnd{subscription: r.leased.Subscription}
+		outcomes[r.Leased.Delivery.ID] = r
+		if lanes[r.Leased.Lane()] == nil {
+			lanes[r.Leased.Lane()] = &laneEnd{subscription: r.Leased.Subscription}
 		}
-		lanes[r.leased.Lane()].note(r)
+		lanes[r.Leased.Lane()].note(r)
 	}
 	told, err := d.noteHealth(ctx, lanes, now)
 	if err != nil {
@@ -46,7 +46,7 @@ func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, no
 			continue
 		}
 		r := outcomes[s.After.ID]
-		e, err := operational.DeadLettered(*r.leased.Subscription, s.After, deadLetterReason(s.Changes), r.outcome, s.TraceParent)
+		e, err := operational.DeadLettered(*r.Leased.Subscription, s.After, deadLetterReason(s.Changes), r.Outcome, s.TraceParent)
 		if err != nil {
 			return err
 		}
@@ -55,14 +55,14 @@ func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, no
 	return operational.Accept(ctx, d.store, told)
 }
 
-func (l *laneEnd) note(r result) {
-	business := !r.leased.Delivery.EventType.IsOperational()
-	l.Succeeded = l.Succeeded || r.outcome.Succeeded()
-	if business && !r.outcome.Succeeded() {
+func (l *laneEnd) note(r Result) {
+	business := !r.Leased.Delivery.EventType.IsOperational()
+	l.Succeeded = l.Succeeded || r.Outcome.Succeeded()
+	if business && !r.Outcome.Succeeded() {
 		l.Failures++
 	}
-	l.gone = l.gone || r.outcome.Gone()
-	l.goneToEvent = l.goneToEvent || business && r.outcome.Gone()
+	l.gone = l.gone || r.Outcome.Gone()
+	l.goneToEvent = l.goneToEvent || business && r.Outcome.Gone()
 }
 
 func deadLetterReason(changes []delivery.Change) string {

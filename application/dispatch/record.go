@@ -9,10 +9,10 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// result is an attempt that ended.
-type result struct {
-	leased  Leased
-	outcome delivery.Outcome
+// Result is an attempt that ended.
+type Result struct {
+	Leased  Leased
+	Outcome delivery.Outcome
 }
 
 // recorded is what is told of outcomes once they are committed.
@@ -34,7 +34,7 @@ func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 		if s, err := d.decide(of, now); err == nil {
 			saved = append(saved, s)
 		} else { // an outcome that cannot follow must not hold up the others for ever
-			refused = append(refused, of.leased.Delivery.ID)
+			refused = append(refused, of.Leased.Delivery.ID)
 		}
 	}
 	stale, err := d.store.Save(ctx, saved)
@@ -51,14 +51,14 @@ func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 	return r, d.tell(ctx, saved, r.stale, now)
 }
 
-func (d *Dispatcher) decide(r result, now time.Time) (Saved, error) {
-	before := r.leased.Delivery
-	changes, err := before.Record(r.outcome, r.leased.Subscription.RetrySchedule, d.jitter(), now)
+func (d *Dispatcher) decide(r Result, now time.Time) (Saved, error) {
+	before := r.Leased.Delivery
+	changes, err := before.Record(r.Outcome, r.Leased.Subscription.RetrySchedule, d.jitter(), now)
 	if err != nil {
 		return Saved{}, err
 	}
 	after, err := Apply(before, changes)
-	return Saved{Before: before, After: after, Changes: changes, Lease: r.leased.Lease, TraceParent: r.leased.TraceParent}, err
+	return Saved{Before: before, After: after, Changes: changes, Lease: r.Leased.Lease, TraceParent: r.Leased.TraceParent}, err
 }
 
 // Apply folds changes into a delivery.

@@ -293,13 +293,13 @@ func byLane(deliveries []Leased) map[Lane][]Leased {
 }
 
 // ended frees the slot of an attempt, learns from what came of it, and says what begins in its place.
-func (s *slots) ended(r result, now time.Time) []Leased {
+func (s *slots) ended(r Result, now time.Time) []Leased {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	l := s.of(r.leased.Lane())
-	l.circuit = l.circuit.Record(r.outcome, r.leased.Subscription.MaxInFlight, now)
+	l := s.of(r.Leased.Lane())
+	l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
 	l.earn(r)
-	l.hear(r.outcome)
+	l.hear(r.Outcome)
 	s.toTell(l)
 	s.count(l, -1)
 	begun := s.begin(l, 0, now)

@@ -20,9 +20,15 @@ const apart = 8 * time.Millisecond
 // and waits for the attempts that are out. Those end early when attempts does. The
 // dispatcher's slots bound how many there are.
 func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter) error {
-	var out, pacing sync.WaitGroup
-	defer out.Wait()
-	begin := func(l dispatch.Leased) { out.Go(func() { attempt(attempts, d, a, l) }) }
+	var out, pacing, gathering sync.WaitGroup
+	failed := make(chan dispatch.Result, cap(d.Started()))
+	gathering.Go(func() { gather(attempts, d, failed) })
+	defer func() {
+		out.Wait()
+		close(failed)
+		gathering.Wait()
+	}()
+	begin := func(l dispatch.Leased) { out.Go(func() { attempt(attempts, d, a, l, failed) }) }
 	unanswered := make(chan dispatch.Leased, cap(d.Started())) // never full, since each has a slot
 	pacing.Go(func() { pace(ctx, d, unanswered, begin) })
 	for {
@@ -65,28 +71,41 @@ func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.L
 	}
 }
 
-func attempt(ctx context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter, l dispatch.Leased) {
+func attempt(ctx context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter, l dispatch.Leased, failed chan<- dispatch.Result) {
 	outcome := attemptSafely(ctx, a, l)
-	if ctx.Err() != nil && !outcome.Succeeded() {
+	switch {
+	case outcome.Succeeded():
+		d.Finish(l, outcome)
+	case ctx.Err() != nil:
 		d.Abandon(l)
-		return
+	default:
+		failed <- dispatch.Result{Leased: l, Outcome: outcome}
 	}
-	if !outcome.Succeeded() {
-		awaitOthers(ctx)
-	}
-	d.Finish(l, outcome)
 }
 
 // together is how far apart the moments are at which failed attempts are handed in, all of them that ended meanwhile at once. Nobody waits
 // for one to be recorded; it would be a transaction of its own, and others that were accepted or have arrived wait for that.
 const together = 50 * time.Millisecond
 
-// awaitOthers returns at the next such moment, or when ctx ends.
-func awaitOthers(ctx context.Context) {
-	now := time.Now()
-	select {
-	case <-time.After(now.Truncate(together).Add(together).Sub(now)):
-	case <-ctx.Done():
+// gather hands in what failed at the next such moment, and at once from when ctx ends, until failed is closed.
+func gather(ctx context.Context, d *dispatch.Dispatcher, failed <-chan dispatch.Result) {
+	for first := range failed {
+		results := []dispatch.Result{first}
+		now := time.Now()
+		moment := time.After(now.Truncate(together).Add(together).Sub(now))
+		for waiting := true; waiting; {
+			select {
+			case r, open := <-failed:
+				if waiting = open; open {
+					results = append(results, r)
+				}
+			case <-moment:
+				waiting = false
+			case <-ctx.Done():
+				waiting = false
+			}
+		}
+		d.FinishTogether(results)
 	}
 }
 

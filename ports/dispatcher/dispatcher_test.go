@@ -29,6 +29,7 @@ type world struct {
 	most      int // at once
 	begun     int
 	saved     []dispatch.Saved
+	saves     int
 	givenBack []dispatch.Leased
 	giveErr   error
 	stood     atomic.Int64 // for how long the process stood still, in nanoseconds
@@ -251,6 +252,35 @@ func TestFailuresAreRecordedTogether(t *testing.T) {
 	})
 }
 
+// What is handed in at one moment takes one transaction, also when a turn begins as soon as the first is there.
+func TestFailuresOfOneMomentAreRecordedByOneTurn(t *testing.T) {
+	within(t, 100, func(w *world) {
+		out := w.start(100)
+		recording, stop := context.WithCancel(w.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			for {
+				select {
+				case <-w.Loop().Wake:
+					w.record()
+				case <-recording.Done():
+					return
+				}
+			}
+		}()
+		for range out {
+			w.answers <- delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 500}
+		}
+		<-time.After(60 * time.Millisecond) // of fake time
+		stop()
+		<-ended
+		if len(w.saved) != out || out < 90 || w.saves != 1 {
+			t.Errorf("of %d failures %d are recorded, in %d transactions", out, len(w.saved), w.saves)
+		}
+	})
+}
+
 // silence makes the lane's receiver one that does not answer. It says too much, which says nothing of how it is: so no circuit remembers it.
 func (w *world) silence() {
 	w.Helper()
@@ -368,6 +398,7 @@ func (w *world) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.Lea
 	return dispatch.LeaseAnswer{}, nil
 }
 func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
+	w.saves++
 	w.saved = append(w.saved, saved...)
 	return nil, nil
 }
