@@ -29,9 +29,9 @@ type world struct {
 	most      int // at once
 	begun     int
 	saved     []dispatch.Saved
-	saves     int
 	givenBack []dispatch.Leased
 	giveErr   error
+	looked    func()       // at the clock
 	stood     atomic.Int64 // for how long the process stood still, in nanoseconds
 
 	stop, cut context.CancelFunc
@@ -55,7 +55,12 @@ func within(t *testing.T, maxInFlight int, test func(w *world)) {
 	})
 }
 
-func (w *world) now() time.Time { return time.Now().Add(time.Duration(w.stood.Load())) }
+func (w *world) now() time.Time {
+	if w.looked != nil {
+		w.looked()
+	}
+	return time.Now().Add(time.Duration(w.stood.Load()))
+}
 
 var lane = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
 
@@ -252,31 +257,28 @@ func TestFailuresAreRecordedTogether(t *testing.T) {
 	})
 }
 
-// What is handed in at one moment takes one transaction, also when a turn begins as soon as the first is there.
-func TestFailuresOfOneMomentAreRecordedByOneTurn(t *testing.T) {
+// What is handed in at one moment is one turn's: it hears of none before all are there. Each is looked at by the clock as it is handed in.
+func TestATurnHearsOfFailuresWhenAllAreHandedIn(t *testing.T) {
 	within(t, 100, func(w *world) {
 		out := w.start(100)
-		recording, stop := context.WithCancel(w.Context())
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			for {
-				select {
-				case <-w.Loop().Wake:
-					w.record()
-				case <-recording.Done():
-					return
-				}
-			}
-		}()
+		for range len(w.Loop().Wake) {
+			<-w.Loop().Wake
+		}
+		var looked, heard atomic.Int64
+		w.looked = func() {
+			looked.Add(1)
+			heard.Add(int64(len(w.Loop().Wake)))
+		}
 		for range out {
 			w.answers <- delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 500}
 		}
 		<-time.After(60 * time.Millisecond) // of fake time
-		stop()
-		<-ended
-		if len(w.saved) != out || out < 90 || w.saves != 1 {
-			t.Errorf("of %d failures %d are recorded, in %d transactions", out, len(w.saved), w.saves)
+		synctest.Wait()
+		if looked.Load() < int64(out) || heard.Load() > 0 || len(w.Loop().Wake) != 1 {
+			t.Errorf("of %d failures %d were handed in, %d of them after a turn had heard", out, looked.Load(), heard.Load())
+		}
+		if w.record(); len(w.saved) != out {
+			t.Errorf("of %d failures %d are recorded", out, len(w.saved))
 		}
 	})
 }
@@ -398,7 +400,6 @@ func (w *world) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.Lea
 	return dispatch.LeaseAnswer{}, nil
 }
 func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
-	w.saves++
 	w.saved = append(w.saved, saved...)
 	return nil, nil
 }
