@@ -32,6 +32,8 @@ type DB struct {
 	closed  chan struct{}
 	close   func() error
 	signals wakeup.Signals
+
+	checkpoints checkpoints
 }
 
 // ErrClosed is the answer to writes after Close.
@@ -62,8 +64,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(5000)",
 		"journal_mode(WAL)",
-		"synchronous(FULL)",        // as fast as NORMAL with group commits, and a commit survives a power cut
-		"wal_autocheckpoint(8000)", // pages, 32 MiB: many tenants' pages are written again by commit after commit, and moved once
+		"synchronous(FULL)", // as fast as NORMAL with group commits, and a commit survives a power cut
+		fmt.Sprintf("wal_autocheckpoint(%d)", logPagesAtMost),
 		"foreign_keys(1)",
 		"cache_size(-16384)",
 		"temp_store(MEMORY)",
@@ -72,8 +74,9 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	pool.SetMaxOpenConns(1 + max(4, runtime.NumCPU()))
-	pool.SetMaxIdleConns(1 + max(4, runtime.NumCPU()))
+	connections := 2 + max(4, runtime.NumCPU()) // with the writer's, and that of who moves the log
+	pool.SetMaxOpenConns(connections)
+	pool.SetMaxIdleConns(connections)
 	db := &DB{path: path, pool: pool, write: make(chan *writer, 1), closed: make(chan struct{})}
 	db.close = sync.OnceValue(db.shut)
 	w, err := db.connectWriter(ctx)
@@ -81,6 +84,9 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), pool.Close())
 	}
 	db.write <- w
+	db.checkpoints.pages, db.checkpoints.wake = logPages, make(chan struct{}, 1)
+	db.checkpoints.due.Store(1)
+	db.checkpoints.running.Go(db.moveLog)
 	return db, nil
 }
 
@@ -115,6 +121,7 @@ func (db *DB) Close() error { return db.close() }
 
 func (db *DB) shut() error {
 	close(db.closed)
+	db.checkpoints.running.Wait()
 	(<-db.write).close()
 	return db.pool.Close()
 }

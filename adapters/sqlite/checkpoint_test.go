@@ -1,0 +1,99 @@
+package sqlite
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// logged is a database whose log may have so many pages, and a function that commits a few pages n times.
+func logged(t *testing.T, pages int64) (db *DB, commit func(n int)) {
+	t.Helper()
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "log.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	db.checkpoints.pages = pages
+	write := func(query string) {
+		t.Helper()
+		if err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+			_, err := tx.Exec(ctx, query)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`CREATE TABLE t (b BLOB)`)
+	return db, func(n int) {
+		t.Helper()
+		for range n {
+			write(`INSERT INTO t VALUES (zeroblob(8000))`)
+		}
+	}
+}
+
+// pagesOfLog is how long the log has ever been: its file is written again from its beginning, and does not get shorter.
+func (db *DB) pagesOfLog(t *testing.T) int64 {
+	t.Helper()
+	file, err := os.Stat(db.path + "-wal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file.Size() / 4096
+}
+
+func TestTheLogIsMovedBesideTheCommits(t *testing.T) {
+	db, commit := logged(t, 100)
+	commit(2000)
+	if pages := db.pagesOfLog(t); pages > 2000 {
+		t.Errorf("the log got %d pages long, and some 100 are allowed", pages)
+	}
+}
+
+func TestTheLogBeginsAnewOnceNobodyReadsWhatItHas(t *testing.T) {
+	db, commit := logged(t, 100)
+	rows, err := db.Query(t.Context(), `WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i, (SELECT count(*) FROM t) FROM n`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = rows.Close() }()
+	if !rows.Next() {
+		t.Fatal(rows.Err())
+	}
+	commit(400)
+	held := db.pagesOfLog(t)
+	if held < 800 {
+		t.Errorf("somebody reads what was there before 400 commits, and the log has %d pages", held)
+	}
+	if err := rows.Close(); err != nil {
+		t.Fatal(err)
+	}
+	commit(2000)
+	if pages := db.pagesOfLog(t); pages > held+2000 {
+		t.Errorf("the log grew from %d to %d pages although nobody reads it any more", held, pages)
+	}
+}
+
+// A database that is closed while the log is moved has all in its file.
+func TestTheEndWaitsForWhoMovesTheLog(t *testing.T) {
+	for range 20 {
+		db, commit := logged(t, 10)
+		commit(20)
+		ended := make(chan error, 1)
+		go func() { ended <- db.Close() }()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatal("the database does not close")
+		}
+		if _, err := os.Stat(db.path + "-wal"); err == nil {
+			t.Error("the log is there still")
+		}
+	}
+}
