@@ -175,7 +175,7 @@ func (s *slots) pop(l *lane, now time.Time) Leased {
 	}
 	s.count(l, 1)
 	s.unhand(&w)
-	w.waited, w.changes, w.Unanswered = now.Sub(w.since), l.changes, l.unanswered >= manyUnanswered
+	w.waited, w.changes, w.Unanswered = now.Sub(w.since), l.changes, l.silent
 	return w
 }
 

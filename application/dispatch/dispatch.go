@@ -41,7 +41,7 @@ type Leased struct {
 	Lease      string
 	// Test marks a sample that an admin asked for.
 	Test bool
-	// Unanswered marks one whose receiver left the last attempts without an answer: those are begun one after the other, and not together.
+	// Unanswered marks one whose receiver left the last attempt without an answer: those are begun one after the other, and not together.
 	Unanswered bool
 	// since is when it was leased, and waited for how long it was held until it got its slot.
 	since  time.Time

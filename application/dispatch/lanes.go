@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/circuit"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -33,23 +32,10 @@ type lane struct {
 	filling   bool     // more are leased ahead until its credit is used up
 	suspect   bool     // its subscription has changed since what is held, or to come, was leased
 
-	changes    int // of its subscription
-	unanswered int // attempts in a row
+	changes int  // of its subscription
+	silent  bool // the last attempt brought no answer
 
 	idle *list.Element // nil when it was not found idle
-}
-
-// manyUnanswered is how many attempts in a row have to bring no answer until a receiver's are begun apart from others: a receiver that
-// is well loses one now and then.
-const manyUnanswered = 2
-
-// hear counts the attempts that bring no answer.
-func (l *lane) hear(o delivery.Outcome) {
-	if o.Answered() {
-		l.unanswered = 0
-		return
-	}
-	l.unanswered = min(l.unanswered+1, manyUnanswered)
 }
 
 // left is how many more may be out; below zero when its subscription has come to allow less. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
@@ -274,7 +260,7 @@ func (l *lane) isIdle() bool {
 // rest forgets a lane in which there is nothing, unless its receiver is remembered: then it is the last to be forgotten for others.
 func (s *slots) rest(l *lane) {
 	s.awake(l)
-	if !l.circuit.Known() && l.unanswered == 0 && l.told == (circuit.Report{}) {
+	if !l.circuit.Known() && !l.silent && l.told == (circuit.Report{}) {
 		delete(s.lanes, l.id)
 		return
 	}
@@ -299,7 +285,7 @@ func (s *slots) forgetLongest() {
 		if !l.isIdle() {
 			continue
 		}
-		l.circuit, l.unanswered = circuit.Circuit{}, 0
+		l.circuit, l.silent = circuit.Circuit{}, false
 		if s.toTell(l); s.untold[l] {
 			leaving++
 			continue

@@ -299,7 +299,7 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 	l := s.of(r.Leased.Lane())
 	l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
 	l.earn(r)
-	l.hear(r.Outcome)
+	l.silent = !r.Outcome.Answered()
 	s.toTell(l)
 	s.count(l, -1)
 	begun := s.begin(l, 0, now)

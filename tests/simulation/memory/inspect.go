@@ -88,13 +88,8 @@ func (s *Store) States() (list []subscription.Subscription) {
 	return list
 }
 
-// SecretsOf lists the secrets that the lane ever had.
-func (s *Store) SecretsOf(lane dispatch.Lane) (list []secret.Secret) {
-	for _, row := range s.secrets.under(string(lane.Tenant), lane.SubscriptionID) {
-		list = append(list, row.Secret)
-	}
-	return list
-}
+// SecretsOf is the secrets that the lane ever had, by their IDs.
+func (s *Store) SecretsOf(lane dispatch.Lane) map[string]secret.Secret { return s.everySecret[lane] }
 
 // Poisoned lists the IDs of the events that were ever set aside, each as often as it was.
 func (s *Store) Poisoned() (ids []string) {

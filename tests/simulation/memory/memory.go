@@ -8,6 +8,9 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/secret"
 )
 
 // Store is one database. It is safe for concurrent use: one transaction at a time works, the others wait.
@@ -19,13 +22,17 @@ type Store struct {
 	mu   sync.Mutex
 	over bool // after Close
 	tables
+
+	everySecret map[dispatch.Lane]map[string]secret.Secret // for who inspects
 }
 
 // ErrClosed is the answer to everything after Close.
 var ErrClosed = errors.New("the database is closed")
 
 // New makes an empty database.
-func New() *Store { return &Store{tables: newTables()} }
+func New() *Store {
+	return &Store{tables: newTables(), everySecret: map[dispatch.Lane]map[string]secret.Secret{}}
+}
 
 // tx is a transaction with the way back from it.
 type tx struct {

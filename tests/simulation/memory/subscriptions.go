@@ -221,6 +221,10 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 			return fmt.Errorf("save secret %s: it is there already", secretID)
 		}
 		s.secrets.put(tx, k, storedSecret{plain, lane, secretID})
+		if s.everySecret[lane] == nil {
+			s.everySecret[lane] = map[string]secret.Secret{}
+		}
+		s.everySecret[lane][secretID] = plain
 		return nil
 	})
 }
