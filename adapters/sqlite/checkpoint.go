@@ -2,6 +2,8 @@ package sqlite
 
 import (
 	"context"
+	"encoding/binary"
+	"os"
 	"sync"
 	"sync/atomic"
 )
@@ -19,70 +21,69 @@ const (
 	passes = 2
 )
 
-// checkpoints moves the log whenever as many commits were made as are thought to fill it.
+// checkpoints moves the log whenever it is long.
 type checkpoints struct {
-	pages   int64        // that the log may have
-	commits atomic.Int64 // since the log began
+	pages   int64 // that the log may have
 	due     atomic.Int64
+	index   *os.File // of the log; the first commit opens it, and it stays open
 	wake    chan struct{}
 	running sync.WaitGroup
 }
 
-// committed counts a commit.
-func (c *checkpoints) committed() {
-	if c.commits.Add(1) < c.due.Load() {
+// atFrames is where the log's index says how many pages the log has, in the machine's byte order (SQLite's WAL-mode file format,
+// section 2.1.1).
+const atFrames = 16
+
+// committed looks how long the log is by now. The writer is held.
+func (c *checkpoints) committed(path string) {
+	if c.index == nil {
+		c.index, _ = os.Open(path + "-shm") // without it SQLite moves the log by itself
+	}
+	var frames [4]byte
+	if _, err := c.index.ReadAt(frames[:], atFrames); err != nil {
 		return
 	}
-	select {
-	case c.wake <- struct{}{}:
-	default:
+	n := int64(binary.NativeEndian.Uint32(frames[:]))
+	if n < c.pages {
+		c.due.Store(c.pages)
+	}
+	if n >= c.due.Load() {
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
 	}
 }
 
-// moveLog is for as long as the database is open. What fails is tried again after as many commits, and by SQLite itself.
-func (db *DB) moveLog() {
+// moveLog is for as long as the database is open. What fails is tried again later, and by SQLite itself.
+func (db *DB) moveLog(ctx context.Context) {
 	for {
 		select {
 		case <-db.closed:
 			return
 		case <-db.checkpoints.wake:
 		}
-		if db.checkpoints.commits.Load() < db.checkpoints.due.Load() {
-			continue
-		}
 		for range passes {
-			var m moved
-			_ = m.scan(db.pool.QueryRowContext(context.Background(), checkpoint))
+			_, _ = checkpoint(db.pool.QueryRowContext(ctx, moveWhatNobodyReads))
 		}
 		select {
 		case <-db.closed:
 			return
 		case w := <-db.write:
-			var m moved
-			_ = m.scan(w.conn.QueryRowContext(context.Background(), checkpoint))
-			db.checkpoints.ended(m)
+			// The next commit begins the log anew, unless somebody reads there.
+			pages, _ := checkpoint(w.conn.QueryRowContext(context.Background(), moveWhatNobodyReads))
+			db.checkpoints.due.Store(pages + db.checkpoints.pages/4)
 			db.write <- w
 		}
 	}
 }
 
-// checkpoint waits for nobody, and leaves in the log what somebody still reads there.
-const checkpoint = `PRAGMA wal_checkpoint(PASSIVE)`
+// moveWhatNobodyReads waits for nobody.
+const moveWhatNobodyReads = `PRAGMA wal_checkpoint(PASSIVE)`
 
-// moved is what a checkpoint says.
-type moved struct{ busy, pages, moved int64 }
-
-func (m *moved) scan(row interface{ Scan(...any) error }) error {
-	return row.Scan(&m.busy, &m.pages, &m.moved)
-}
-
-// ended learns how many commits fill the log. The writer is held.
-func (c *checkpoints) ended(m moved) {
-	commits := c.commits.Load()
-	if m.pages <= 0 || m.moved < m.pages {
-		c.due.Store(commits + max(1, commits/4))
-		return
-	}
-	c.due.Store(max(1, commits*c.pages/m.pages))
-	c.commits.Store(0)
+// checkpoint says how many pages the log has.
+func checkpoint(row interface{ Scan(...any) error }) (pages int64, err error) {
+	var busy, moved int64
+	err = row.Scan(&busy, &pages, &moved)
+	return pages, err
 }

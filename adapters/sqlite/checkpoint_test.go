@@ -17,6 +17,7 @@ func logged(t *testing.T, pages int64) (db *DB, commit func(n int)) {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	db.checkpoints.pages = pages
+	db.checkpoints.due.Store(pages)
 	write := func(query string) {
 		t.Helper()
 		if err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {

@@ -78,15 +78,16 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	db := &DB{path: path, pool: pool, write: make(chan *writer, 1), closed: make(chan struct{})}
-	db.close = sync.OnceValue(db.shut)
 	w, err := db.connectWriter(ctx)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), pool.Close())
 	}
 	db.write <- w
 	db.checkpoints.pages, db.checkpoints.wake = logPages, make(chan struct{}, 1)
-	db.checkpoints.due.Store(1)
-	db.checkpoints.running.Go(db.moveLog)
+	db.checkpoints.due.Store(logPages)
+	moving, stop := context.WithCancel(context.Background())
+	db.checkpoints.running.Go(func() { db.moveLog(moving) })
+	db.close = sync.OnceValue(func() error { return db.shut(stop) })
 	return db, nil
 }
 
@@ -119,11 +120,14 @@ func (db *DB) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
 // nothing.
 func (db *DB) Close() error { return db.close() }
 
-func (db *DB) shut() error {
+func (db *DB) shut(stopMoving context.CancelFunc) error {
 	close(db.closed)
+	stopMoving()
 	db.checkpoints.running.Wait()
 	(<-db.write).close()
-	return db.pool.Close()
+	err := db.pool.Close()
+	_ = db.checkpoints.index.Close() // last: to close a file ends all locks that the process has on it, SQLite's too (POSIX, fcntl)
+	return err
 }
 
 // Query reads outside any transaction, from the last committed state, and takes no lock that a writer waits for.

@@ -80,7 +80,7 @@ func (tx *Tx) Commit() error {
 	if _, err := tx.writer.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
 		return errors.Join(fmt.Errorf("commit: %w", translate(err)), tx.rollback())
 	}
-	tx.db.checkpoints.committed()
+	tx.db.checkpoints.committed(tx.db.path)
 	tx.release(nil)
 	tx.Tell(&tx.db.signals, true)
 	return nil
