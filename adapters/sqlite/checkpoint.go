@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"os"
-	"sync"
-	"sync/atomic"
 )
 
 // What was committed is moved from SQLite's write-ahead log into the file beside who writes, and not by the commit that makes the log long, as
@@ -21,13 +19,12 @@ const (
 	passes = 2
 )
 
-// checkpoints moves the log whenever it is long.
+// checkpoints is what is known of the log. Who holds the writer alone uses it, but for wake.
 type checkpoints struct {
-	pages   int64 // that the log may have
-	due     atomic.Int64
-	index   *os.File // of the log; the first commit opens it, and it stays open
-	wake    chan struct{}
-	running sync.WaitGroup
+	pages int64    // that the log may have
+	due   int64    // pages, at which it is moved next
+	index *os.File // of the log; the first commit opens it, and it stays open
+	wake  chan struct{}
 }
 
 // atFrames is where the log's index says how many pages the log has, in the machine's byte order (SQLite's WAL-mode file format,
@@ -44,10 +41,10 @@ func (c *checkpoints) committed(path string) {
 		return
 	}
 	n := int64(binary.NativeEndian.Uint32(frames[:]))
-	if n < c.pages {
-		c.due.Store(c.pages)
+	if n < c.pages { // it has begun anew
+		c.due = c.pages
 	}
-	if n >= c.due.Load() {
+	if n >= c.due {
 		select {
 		case c.wake <- struct{}{}:
 		default:
@@ -55,24 +52,26 @@ func (c *checkpoints) committed(path string) {
 	}
 }
 
-// moveLog is for as long as the database is open. What fails is tried again later, and by SQLite itself.
+// moveLog is for as long as the database is open.
 func (db *DB) moveLog(ctx context.Context) {
+	c := &db.checkpoints
 	for {
 		select {
-		case <-db.closed:
+		case <-ctx.Done():
 			return
-		case <-db.checkpoints.wake:
+		case <-c.wake:
 		}
-		for range passes {
-			_, _ = checkpoint(db.pool.QueryRowContext(ctx, moveWhatNobodyReads))
+		for range passes { // what fails is tried again below
+			_, _ = db.pool.ExecContext(ctx, moveWhatNobodyReads)
 		}
 		select {
-		case <-db.closed:
+		case <-ctx.Done():
 			return
 		case w := <-db.write:
-			// The next commit begins the log anew, unless somebody reads there.
-			pages, _ := checkpoint(w.conn.QueryRowContext(context.Background(), moveWhatNobodyReads))
-			db.checkpoints.due.Store(pages + db.checkpoints.pages/4)
+			// The next commit begins the log anew. If it does not, since somebody reads there or the disk failed, it has to grow until all this
+			// is tried again.
+			_, _ = w.conn.ExecContext(context.Background(), moveWhatNobodyReads)
+			c.due += c.pages / 4
 			db.write <- w
 		}
 	}
@@ -80,10 +79,3 @@ func (db *DB) moveLog(ctx context.Context) {
 
 // moveWhatNobodyReads waits for nobody.
 const moveWhatNobodyReads = `PRAGMA wal_checkpoint(PASSIVE)`
-
-// checkpoint says how many pages the log has.
-func checkpoint(row interface{ Scan(...any) error }) (pages int64, err error) {
-	var busy, moved int64
-	err = row.Scan(&busy, &pages, &moved)
-	return pages, err
-}

@@ -16,8 +16,7 @@ func logged(t *testing.T, pages int64) (db *DB, commit func(n int)) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	db.checkpoints.pages = pages
-	db.checkpoints.due.Store(pages)
+	db.checkpoints.pages, db.checkpoints.due = pages, pages
 	write := func(query string) {
 		t.Helper()
 		if err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
@@ -46,11 +45,26 @@ func (db *DB) pagesOfLog(t *testing.T) int64 {
 	return file.Size() / 4096
 }
 
+// dueLog is at how many pages the log is moved next.
+func (db *DB) dueLog(t *testing.T) (due int64) {
+	t.Helper()
+	if err := db.Update(t.Context(), func(context.Context, *Tx) error {
+		due = db.checkpoints.due
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return due
+}
+
 func TestTheLogIsMovedBesideTheCommits(t *testing.T) {
 	db, commit := logged(t, 100)
 	commit(2000)
 	if pages := db.pagesOfLog(t); pages > 2000 {
 		t.Errorf("the log got %d pages long, and some 100 are allowed", pages)
+	}
+	if due := db.dueLog(t); due > 200 {
+		t.Errorf("the log began anew time and again, and is due at %d pages", due)
 	}
 }
 
@@ -68,6 +82,9 @@ func TestTheLogBeginsAnewOnceNobodyReadsWhatItHas(t *testing.T) {
 	held := db.pagesOfLog(t)
 	if held < 800 {
 		t.Errorf("somebody reads what was there before 400 commits, and the log has %d pages", held)
+	}
+	if due := db.dueLog(t); due <= 100 {
+		t.Errorf("the log has %d pages, which somebody reads, and each commit has it looked through: it is due at %d", held, due)
 	}
 	if err := rows.Close(); err != nil {
 		t.Fatal(err)

@@ -29,11 +29,12 @@ type DB struct {
 	pool    *sql.DB      // reads, and the writing connection
 	reads   sync.Map     // by their text; *sql.Stmt
 	write   chan *writer // holds the one writer while nobody uses it
-	closed  chan struct{}
+	closed  <-chan struct{}
 	close   func() error
 	signals wakeup.Signals
 
 	checkpoints checkpoints
+	moving      sync.WaitGroup // who moves the log
 }
 
 // ErrClosed is the answer to writes after Close.
@@ -77,17 +78,16 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	connections := 2 + max(4, runtime.NumCPU()) // with the writer's, and that of who moves the log
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
-	db := &DB{path: path, pool: pool, write: make(chan *writer, 1), closed: make(chan struct{})}
+	open, end := context.WithCancel(context.Background())
+	db := &DB{path: path, pool: pool, write: make(chan *writer, 1), closed: open.Done(), checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
+	db.close = sync.OnceValue(func() error { return db.shut(end) })
 	w, err := db.connectWriter(ctx)
 	if err != nil {
+		end()
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), pool.Close())
 	}
 	db.write <- w
-	db.checkpoints.pages, db.checkpoints.wake = logPages, make(chan struct{}, 1)
-	db.checkpoints.due.Store(logPages)
-	moving, stop := context.WithCancel(context.Background())
-	db.checkpoints.running.Go(func() { db.moveLog(moving) })
-	db.close = sync.OnceValue(func() error { return db.shut(stop) })
+	db.moving.Go(func() { db.moveLog(open) })
 	return db, nil
 }
 
@@ -120,10 +120,9 @@ func (db *DB) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
 // nothing.
 func (db *DB) Close() error { return db.close() }
 
-func (db *DB) shut(stopMoving context.CancelFunc) error {
-	close(db.closed)
-	stopMoving()
-	db.checkpoints.running.Wait()
+func (db *DB) shut(end context.CancelFunc) error {
+	end()
+	db.moving.Wait()
 	(<-db.write).close()
 	err := db.pool.Close()
 	_ = db.checkpoints.index.Close() // last: to close a file ends all locks that the process has on it, SQLite's too (POSIX, fcntl)
