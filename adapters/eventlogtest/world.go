@@ -2,6 +2,7 @@ package eventlogtest
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -106,7 +107,13 @@ func (w *World) Publish(names ...string) {
 // effect is what a handler writes: the message's name.
 func (w *World) effect(ctx context.Context, msg *message.Message) {
 	w.Helper()
-	w.exec(ctx, "INSERT INTO effects (name) VALUES ('"+msg.UUID+"')")
+	if err := w.tryEffect(ctx, msg); err != nil {
+		w.Fatal(err)
+	}
+}
+
+func (w *World) tryEffect(ctx context.Context, msg *message.Message) error {
+	return w.Exec(ctx, "INSERT INTO effects (name) VALUES ('"+msg.UUID+"')")
 }
 
 // Affect does what a handler does: it joins the message's transaction and writes the message's name.
@@ -118,6 +125,18 @@ func (w *World) Affect(msg *message.Message) context.Context {
 	}
 	w.effect(ctx, msg)
 	return ctx
+}
+
+// superseded does what a handler does, and fails unless that is refused.
+func (w *World) superseded(msg *message.Message) {
+	w.Helper()
+	ctx, err := eventlog.Join(msg.Context())
+	if err == nil {
+		err = w.tryEffect(ctx, msg)
+	}
+	if !errors.Is(err, eventlog.ErrSuperseded) {
+		w.Errorf("what a handler does gave %v, want %v", err, eventlog.ErrSuperseded)
+	}
 }
 
 // Effects counts what handlers wrote.

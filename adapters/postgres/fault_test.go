@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/pgtest"
@@ -87,6 +90,13 @@ func TestATransactionIsTwoRoundTrips(t *testing.T) {
 			_, err := store.CountDay(ctx, time.Now(), map[tenant.ID]int{"acme": 1})
 			return errors.Join(err, publish(ctx, tx))
 		}},
+		"to look and schedule, if a condition holds": {2, func(ctx context.Context, tx *postgres.Tx) error {
+			tx.Require(errors.New("it does not"), `$1::text = 'acme'`, "acme")
+			lane := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+			_, _, err := store.ResolveFor(ctx, nil, []dispatch.Lane{lane})
+			plan := fanout.Plan{Sweeps: []sweep.Sweep{{Lane: lane, Action: sweep.Park}}}
+			return errors.Join(err, store.Schedule(ctx, plan, func(bool) {}), publish(ctx, tx))
+		}},
 		"to write and append": {2, func(ctx context.Context, tx *postgres.Tx) error { return errors.Join(write(ctx, tx), publish(ctx, tx)) }},
 	} {
 		pgtest.Check(t, db.Update(t.Context(), c.do)) // which prepares its statements
@@ -112,6 +122,46 @@ func TestWhatTheServerRefusesIsNotCommitted(t *testing.T) {
 	}
 	if n := count(t, db, `SELECT (SELECT count(*) FROM records) + (SELECT count(*) FROM sweeps)`); n != 0 {
 		t.Errorf("%d rows were kept", n)
+	}
+}
+
+// TestAConditionThatDoesNotHoldUndoesAll asks for it together with what is sent first: a statement, what is scheduled or the log.
+func TestAConditionThatDoesNotHoldUndoesAll(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	store := postgres.NewStore(db, tagging{})
+	refused := errors.New("it does not hold")
+	gated := fanout.Plan{Gated: []fanout.Gated{{Tenant: "acme", EventID: "evt_1", SubscriptionID: "sub_1"}}}
+	gatedToo := fanout.Plan{Gated: []fanout.Gated{{Tenant: "acme", EventID: "evt_2", SubscriptionID: "sub_1"}}}
+	for name, c := range map[string]struct {
+		atOnce bool // what is done fails, and not the commit alone
+		do     func(ctx context.Context, tx *postgres.Tx) error
+	}{
+		"a statement": {true, write},
+		"a plan":      {false, func(ctx context.Context, _ *postgres.Tx) error { return store.Schedule(ctx, gated, func(bool) {}) }},
+		"a plan and a statement": {true, func(ctx context.Context, tx *postgres.Tx) error {
+			return errors.Join(store.Schedule(ctx, gatedToo, func(bool) {}), write(ctx, tx))
+		}},
+		"a record": {false, func(ctx context.Context, tx *postgres.Tx) error {
+			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+		}},
+	} {
+		var done error
+		requiring := func(owner string) error {
+			return db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+				tx.Require(refused, `$1::text = 'acme'`, owner)
+				done = c.do(ctx, tx)
+				return nil
+			})
+		}
+		pgtest.Check(t, requiring("acme"))
+		err := requiring("another")
+		if !errors.Is(err, refused) || errors.Is(done, refused) != c.atOnce {
+			t.Errorf("%s gave %v, and its commit %v", name, done, err)
+		}
+	}
+	if n := count(t, db, `SELECT (SELECT count(*) FROM records) + (SELECT count(*) FROM sweeps) + (SELECT count(*) FROM gated_events)`); n != 5 {
+		t.Errorf("%d rows were kept, want those of when it held", n)
 	}
 }
 

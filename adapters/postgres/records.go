@@ -174,7 +174,8 @@ FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::tex
 // takes what is beyond its offset and misses nothing. Therefore it is the last thing before the commit, which goes with it
 // when the transaction's ID is known already.
 func (tx *Tx) flush(ctx context.Context, committing bool) error {
-	b := &pgx.Batch{}
+	b := &pgx.Batch{QueuedQueries: tx.queued}
+	tx.queued = nil
 	if committing {
 		b.QueuedQueries = append(b.QueuedQueries, tx.last...)
 	}

@@ -35,17 +35,22 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 	return states, err
 }
 
-// ResolveFor does both in one round trip.
+// ResolveFor does both in one round trip. A transaction that asks is about to write.
 func (s *Store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
 	b, r, states := &pgx.Batch{}, newResolution(lookups), map[dispatch.Lane]fanout.LaneState{}
 	r.queue(b)
 	if err := s.db.queueLaneStates(ctx, b, lanes, states); err != nil {
 		return nil, nil, err
 	}
-	if b.Len() > 0 {
-		if err := s.db.from(ctx).send(ctx, b); err != nil {
-			return nil, nil, err
-		}
+	if b.Len() == 0 {
+		return r.contexts(), states, nil
+	}
+	from := s.db.from(ctx)
+	if tx, in := from.(*Tx); in {
+		tx.willWrite(b)
+	}
+	if err := from.send(ctx, b); err != nil {
+		return nil, nil, err
 	}
 	return r.contexts(), states, nil
 }

@@ -51,7 +51,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		if err := queueDeferred(b, plan.Taken, plan.Deferred); err != nil {
 			return err
 		}
-		if err := tx.write(ctx, b); err != nil {
+		if err := tx.writeLater(ctx, b); err != nil {
 			return fmt.Errorf("store the plan: %w", err)
 		}
 		for _, d := range plan.Scheduled {

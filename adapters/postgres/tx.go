@@ -26,10 +26,11 @@ type Tx struct {
 	conn    *pgxpool.Conn
 	begun   bool // on the server
 	done    bool
-	broken  error  // what a statement failed with; PostgreSQL refuses all that come after it
-	xid     string // its ID, once it is known that it has one
-	sent    bool   // COMMIT was
-	last    []*pgx.QueuedQuery
+	broken  error              // what a statement failed with; PostgreSQL refuses all that come after it
+	xid     string             // its ID, once it is known that it has one
+	sent    bool               // COMMIT was
+	queued  []*pgx.QueuedQuery // for the next round trip
+	last    []*pgx.QueuedQuery // for that of the commit
 	pending []appended
 	proof   *proof // of what was appended
 	late    []func(ctx context.Context)
@@ -130,6 +131,24 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (changed int64,
 	return changed, err
 }
 
+// Require has the server ask, ahead of what is sent next, whether a condition holds: that fails with refused when it does not.
+func (tx *Tx) Require(refused error, condition string, args ...any) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	tx.queued = append(tx.queued, deciding(refused, `SELECT 1 / (`+condition+`)::int`, args...))
+}
+
+// writeLater has a batch sent ahead of what is sent next, the commit at the latest, which fails when the batch does.
+func (tx *Tx) writeLater(ctx context.Context, b *pgx.Batch) error {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if err := tx.usable(ctx); err != nil {
+		return err
+	}
+	tx.queued = append(tx.queued, b.QueuedQueries...)
+	return nil
+}
+
 // ExecLast runs a statement in the round trip of the commit, which fails with refused when it changes no row.
 func (tx *Tx) ExecLast(refused error, sql string, args ...any) {
 	tx.mu.Lock()
@@ -178,8 +197,12 @@ func (tx *Tx) send(ctx context.Context, b *pgx.Batch) error {
 	return tx.failed(ctx, tx.run(ctx, b))
 }
 
-// run sends a batch in one round trip, and BEGIN with the first.
+// run sends a batch in one round trip, behind what is queued, and BEGIN with the first.
 func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
+	if len(tx.queued) > 0 {
+		b = &pgx.Batch{QueuedQueries: append(tx.queued, b.QueuedQueries...)}
+		tx.queued = nil
+	}
 	if tx.begun {
 		makeRoom(tx.conn.Conn(), b)
 		return tx.conn.SendBatch(ctx, b).Close()

@@ -48,7 +48,7 @@ func TestReadingIsASearch(t *testing.T) {
 		uses  string
 	}{
 		"records":      {selectRecords, []any{int64(1), "g", "t7", 100, "me", false, 1000}, "Index Scan using records_w4_topic_position_idx"},
-		"claim":        {claim, []any{int64(1), "g", "t7"}, "consumer_offsets"},
+		"claim":        {"SELECT " + claim, []any{int64(1), "g", "t7", int64(500000)}, "consumer_offsets"},
 		"move offset":  {moveOffset, []any{"g", "t7", int64(1), int64(2), "me"}, "Update on consumer_offsets"},
 		"begin offset": {beginOffset, []any{"g", "t7", int64(0), int64(2), "me"}, "Conflict Arbiter Indexes: consumer_offsets_pkey"},
 	} {

@@ -13,9 +13,8 @@ LEFT JOIN LATERAL (
     SELECT *, sum(octet_length(data)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) - octet_length(data) AS before FROM records
     WHERE topic = $3 AND position > at.position ORDER BY position LIMIT $4) AS r ON r.before < $7`
 
-	// claim takes the group's lock for the transaction, and says where the offset is.
-	claim = `SELECT pg_try_advisory_xact_lock($1),
-    coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = $2 AND topic = $3), 0)`
+	// claim takes the group's lock for the transaction, and says whether the offset is still where its reader found it.
+	claim = `pg_try_advisory_xact_lock($1) AND coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = $2 AND topic = $3), 0) = $4`
 
 	// moveOffset moves the group's offset, if it is still where its reader found it; a new group's begins.
 	moveOffset = `UPDATE consumer_offsets SET position = $4, holder = $5 WHERE consumer_group = $1 AND topic = $2 AND position = $3`

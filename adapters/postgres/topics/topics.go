@@ -17,12 +17,9 @@ package topics
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/postgres"
@@ -70,21 +67,13 @@ func (s *source) lock() int64 {
 	return int64(hash.Sum64())
 }
 
-// Begin claims the group's turn for the transaction.
+// Begin claims the group's turn for the transaction, in the round trip of what its user sends first: that is refused when it is another's.
 func (s *source) Begin(ctx context.Context, from, to int64) (eventlog.Tx, error) {
 	tx, err := s.db.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var mine bool
-	var at int64
-	err = s.db.Query(postgres.WithTx(ctx, tx), func(r pgx.Rows) error { return r.Scan(&mine, &at) }, claim, s.lock(), s.key.Group, s.key.Topic)
-	if err == nil && (!mine || at != from) {
-		err = eventlog.ErrSuperseded
-	}
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("claim the group's turn: %w", err), tx.Rollback())
-	}
+	tx.Require(fmt.Errorf("claim the group's turn: %w", eventlog.ErrSuperseded), claim, s.lock(), s.key.Group, s.key.Topic, from)
 	return batchTx{tx, s, from, to}, nil
 }
 

@@ -97,6 +97,27 @@ func TestAProcessTakesOverFromOneThatIsGone(t *testing.T) {
 	}
 }
 
+// TestWhoHasTheTurnKeepsOthersOut has two processes with the same message in hand, of which one has begun.
+func TestWhoHasTheTurnKeepsOthersOut(t *testing.T) {
+	t.Parallel()
+	one := eventlogtest.NewWorld(t.Context(), t, newDatabase(t))
+	defer one.Close()
+	two := eventlogtest.AnotherWorld(t.Context(), t, one.Another())
+	defer two.Close()
+	one.Publish("a")
+	_, ones := one.Subscribe(eventlog.Options{})
+	_, twos := two.Subscribe(eventlog.Options{})
+	first, second := one.Receive(ones, "a"), two.Receive(twos, "a")
+	one.Affect(first)
+	ctx, err := eventlog.Join(second.Context())
+	if err == nil {
+		err = two.Exec(ctx, `INSERT INTO effects (name) VALUES ('twice')`)
+	}
+	if !errors.Is(err, eventlog.ErrSuperseded) {
+		t.Errorf("another's turn gave %v", err)
+	}
+}
+
 // TestTheTurnOfAProcessThatHasEndedIsFree has the next one begin at once, and not when it has waited for the other.
 func TestTheTurnOfAProcessThatHasEndedIsFree(t *testing.T) {
 	t.Parallel()
