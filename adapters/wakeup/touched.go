@@ -1,34 +1,66 @@
 package wakeup
 
-import "slices"
+import (
+	"slices"
+	"sync"
+)
 
-// Touched is what a transaction touched, and who waits for its end. A transaction embeds it.
+// Touched is what a transaction touched, and who waits for its end. A transaction embeds it. It may be ended by another goroutine than its
+// user's, who does not know yet.
 type Touched struct {
 	Topics []string // appended to
 	Queue  bool     // what is due has changed
-	ended  []func(committed bool)
+
+	mu    sync.Mutex
+	ended []func(committed bool)
+	over  bool // and whether it was committed
+	kept  bool
 }
 
 // Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.
 func (t *Touched) Appended(topic string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	if !slices.Contains(t.Topics, topic) {
 		t.Topics = append(t.Topics, topic)
 	}
 }
 
 // QueueChanged notes that the transaction made deliveries due, so that dispatchers wake up after the commit.
-func (t *Touched) QueueChanged() { t.Queue = true }
+func (t *Touched) QueueChanged() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.Queue = true
+}
 
-// WhenEnded calls fn once the transaction is durable, or is undone. fn must not block.
-func (t *Touched) WhenEnded(fn func(committed bool)) { t.ended = append(t.ended, fn) }
+// WhenEnded calls fn once the transaction is durable, or is undone; at once when it has ended. fn must not block.
+func (t *Touched) WhenEnded(fn func(committed bool)) {
+	t.mu.Lock()
+	over, kept := t.over, t.kept
+	if !over {
+		t.ended = append(t.ended, fn)
+	}
+	t.mu.Unlock()
+	if over {
+		fn(kept)
+	}
+}
 
 // Tell wakes the watchers of what was committed, and tells who waits for the end. Told again it does nothing.
 func (t *Touched) Tell(signals *Signals, committed bool) {
-	if committed {
-		signals.Committed(t.Topics, t.Queue)
+	t.mu.Lock()
+	if t.over {
+		t.mu.Unlock()
+		return
 	}
-	for _, fn := range t.ended {
+	t.over, t.kept = true, committed
+	topics, queue, ended := t.Topics, t.Queue, t.ended
+	t.ended = nil
+	t.mu.Unlock()
+	if committed {
+		signals.Committed(topics, queue)
+	}
+	for _, fn := range ended {
 		fn(committed)
 	}
-	*t = Touched{}
 }

@@ -9,6 +9,7 @@ func TestTheEndOfATransactionIsToldOnce(t *testing.T) {
 	signals := &Signals{}
 	topic, queue := signals.WatchTopic("a"), signals.WatchQueue()
 	var told []bool
+	lates := 0
 	for _, committed := range []bool{false, true} {
 		tx := &Touched{}
 		tx.Appended("a")
@@ -23,11 +24,17 @@ func TestTheEndOfATransactionIsToldOnce(t *testing.T) {
 			t.Errorf("committed is %t, and that is not what its watchers hear", committed)
 		}
 		tx.Tell(signals, !committed)
+		tx.WhenEnded(func(late bool) {
+			if late != committed {
+				t.Errorf("who asks late is told %t, and committed is %t", late, committed)
+			}
+			lates++
+		})
 		if heard(topic) || heard(queue) {
 			t.Error("the end was told twice")
 		}
 	}
-	if !slices.Equal(told, []bool{false, true}) {
-		t.Errorf("told %v", told)
+	if !slices.Equal(told, []bool{false, true}) || lates != 2 {
+		t.Errorf("told %v, and %d who asked late", told, lates)
 	}
 }
