@@ -22,6 +22,7 @@ const (
 // checkpoints is what is known of the log. Who holds the writer alone uses it, but for wake.
 type checkpoints struct {
 	pages int64    // that the log may have
+	had   int64    // pages, at the last commit
 	due   int64    // pages, at which it is moved next
 	index *os.File // of the log; the first commit opens it, and it stays open
 	wake  chan struct{}
@@ -41,9 +42,10 @@ func (c *checkpoints) committed(path string) {
 		return
 	}
 	n := int64(binary.NativeEndian.Uint32(frames[:]))
-	if n < c.pages { // it has begun anew
+	if n < c.had { // it has begun anew
 		c.due = c.pages
 	}
+	c.had = n
 	if n >= c.due {
 		select {
 		case c.wake <- struct{}{}:

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"encoding/binary"
 	"os"
 	"path/filepath"
 	"testing"
@@ -112,6 +113,30 @@ func TestTheEndWaitsForWhoMovesTheLog(t *testing.T) {
 		}
 		if _, err := os.Stat(db.path + "-wal"); err == nil {
 			t.Error("the log is there still")
+		}
+	}
+}
+
+// TestALogThatBeginsAnewWithALongCommitIsDueAgain has an index of its own, which says how long the log is.
+func TestALogThatBeginsAnewWithALongCommitIsDueAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	c := &checkpoints{pages: 100, due: 200, wake: make(chan struct{}, 1)}
+	t.Cleanup(func() { _ = c.index.Close() })
+	for _, is := range []struct {
+		frames uint32
+		moved  bool
+	}{{150, false}, {190, false}, {120, true}, {99, false}, {100, true}} {
+		index := make([]byte, atFrames, atFrames+4)
+		if err := os.WriteFile(path+"-shm", binary.NativeEndian.AppendUint32(index, is.frames), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.committed(path)
+		moved := len(c.wake) == 1
+		if moved != is.moved {
+			t.Errorf("with %d pages it is moved: %t, want %t", is.frames, moved, is.moved)
+		}
+		if moved {
+			<-c.wake
 		}
 	}
 }
