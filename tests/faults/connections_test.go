@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,7 +142,9 @@ func takeConnections(t *testing.T, _ kind) string {
 	stop := s.load(20 * time.Millisecond)
 	eventually(t, "deliveries move", func() bool { return s.receiver.count() >= 50 })
 	h := &hog{T: t, url: server.URL}
+	s.alive(func(_ int, p *process) { p.signal(syscall.SIGSTOP) }) // they would get them back as fast as the hog takes them
 	h.takeAll()
+	s.alive(func(_ int, p *process) { p.signal(syscall.SIGCONT) })
 	during(awayFor())
 	h.giveBack()
 	moved := s.moveAgain()
