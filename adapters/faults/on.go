@@ -141,7 +141,7 @@ func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 	if len(plan.Scheduled) > 1 && due(FanOutHalf) {
 		plan.Scheduled = plan.Scheduled[:len(plan.Scheduled)/2]
 		_ = s.Store.Schedule(ctx, plan, func(bool) {})
-		die()
+		s.dieSent(ctx)
 	}
 	err := s.Store.Schedule(ctx, plan, func(committed bool) {
 		if committed && len(plan.Scheduled) > 0 {
@@ -152,13 +152,16 @@ func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		}
 		ended(committed)
 	})
-	if err == nil && len(plan.Scheduled) > 0 {
-		pass(FanOutBeforeCommit)
-	}
-	if err == nil && len(plan.Taken) > 0 {
-		pass(TurnBeforeCommit)
+	if err == nil && (len(plan.Scheduled) > 0 && due(FanOutBeforeCommit) || len(plan.Taken) > 0 && due(TurnBeforeCommit)) {
+		s.dieSent(ctx)
 	}
 	return err
+}
+
+// dieSent asks for something first: what is written goes to a server no sooner than that.
+func (s *store) dieSent(ctx context.Context) {
+	_, _ = s.Store.MayDefer(ctx, time.Time{})
+	die()
 }
 
 // Sender is the sender with the hops.

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,8 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/pgtest"
@@ -160,8 +163,38 @@ func TestAConditionThatDoesNotHoldUndoesAll(t *testing.T) {
 			t.Errorf("%s gave %v, and its commit %v", name, done, err)
 		}
 	}
+	if err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		tx.Require(refused, `$1::text = NULL`, "acme")
+		return write(ctx, tx)
+	}); !errors.Is(err, refused) {
+		t.Errorf("a condition of which nobody knows gave %v", err)
+	}
 	if n := count(t, db, `SELECT (SELECT count(*) FROM records) + (SELECT count(*) FROM sweeps) + (SELECT count(*) FROM gated_events)`); n != 5 {
 		t.Errorf("%d rows were kept, want those of when it held", n)
+	}
+}
+
+// TestALongPlanIsWrittenAtOnce has plans that cannot be stored, of as many deliveries as are scheduled in one go, and of one more: what takes
+// long has the time of who schedules, and not that of a commit.
+func TestALongPlanIsWrittenAtOnce(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	store := postgres.NewStore(db, tagging{})
+	first := delivery.Schedule(delivery.Scheduled{At: time.Now(), ID: "dlv_1", Tenant: "acme", EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
+	d, err := delivery.Fold(first)
+	pgtest.Check(t, err)
+	_, err = db.Shards(t.Context()) // which is asked for once, and sends what waits
+	pgtest.Check(t, err)
+	for n, atOnce := range map[int]bool{fanout.DefaultAtOnce: false, fanout.DefaultAtOnce + 1: true} {
+		var scheduled error
+		err := db.Update(t.Context(), func(ctx context.Context, _ *postgres.Tx) error {
+			twice := slices.Repeat([]fanout.Scheduled{{Delivery: d, Changes: first}}, n)
+			scheduled = store.Schedule(ctx, fanout.Plan{Scheduled: twice}, func(bool) {})
+			return nil
+		})
+		if err == nil || (scheduled != nil) != atOnce {
+			t.Errorf("%d deliveries of one ID: to schedule them gave %v, and to commit %v", n, scheduled, err)
+		}
 	}
 }
 

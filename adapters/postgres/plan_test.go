@@ -184,7 +184,7 @@ func hot() map[string]hotQuery {
 		"turns: who knows them":   {mayDefer, []any{int64(5)}, false},
 		"turns: the next":         {nextTurn, []any{"t7", int64(5), "t9"}, true},
 		"turns: what waits":       {deferredOf, []any{"t7", int64(5), 20}, false},
-		"turns: taken":            {takeDeferred, []any{tenants[:2], ones[:2]}, false},
+		"turns: taken":            {takeDeferred, []any{tenants[:2], ones[:2], 2}, false},
 		"turns: fanned out":       {isFannedOut, []any{"t7", int64(5), "events"}, false},
 		"turns: before them":      {beforeDeferred, []any{"t7", int64(5)}, false},
 		"catch-up: deliveries":    {laneDeliveries, []any{[]string{"evt_00000000000000000000000007"}, "t7", subs[7]}, true},

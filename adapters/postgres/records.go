@@ -198,7 +198,7 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 		return nil
 	}
 	if err := tx.run(ctx, b); err != nil {
-		return tx.failed(ctx, fmt.Errorf("append to the log: %w", err))
+		return tx.failed(ctx, fmt.Errorf("write what waited, and append to the log: %w", err))
 	}
 	tx.pending = nil
 	return nil

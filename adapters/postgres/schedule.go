@@ -51,7 +51,11 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		if err := queueDeferred(b, plan.Taken, plan.Deferred); err != nil {
 			return err
 		}
-		if err := tx.writeLater(ctx, b); err != nil {
+		write := tx.writeLater
+		if len(plan.Scheduled) > fanout.DefaultAtOnce { // one event of many subscriptions: a commit is not to take as long
+			write = tx.write
+		}
+		if err := write(ctx, b); err != nil {
 			return fmt.Errorf("store the plan: %w", err)
 		}
 		for _, d := range plan.Scheduled {

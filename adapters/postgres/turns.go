@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -33,8 +32,11 @@ const (
 
 	beforeDeferred = `SELECT least($2::bigint, (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`
 
-	takeDeferred = `DELETE FROM deferred_events d USING unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)
-WHERE d.tenant_id = ANY(ARRAY[k.tenant_id]) AND d.sequence = k.sequence`
+	// takeDeferred fails when something of it is gone.
+	takeDeferred = `WITH taken AS (
+    DELETE FROM deferred_events d USING unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)
+    WHERE d.tenant_id = ANY(ARRAY[k.tenant_id]) AND d.sequence = k.sequence RETURNING 1
+) SELECT 1 / (count(*) >= $3)::int FROM taken`
 
 	insertDeferred = `INSERT INTO deferred_events (tenant_id, sequence, events) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])`
 
@@ -154,12 +156,7 @@ var errTaken = errors.New("the events were taken by somebody else")
 func queueDeferred(b *pgx.Batch, taken, deferred []fanout.Deferred) error {
 	if len(taken) > 0 {
 		owners, sequences := deferredKeys(taken)
-		b.Queue(takeDeferred, owners, sequences).Exec(func(tag pgconn.CommandTag) error {
-			if tag.RowsAffected() < int64(len(taken)) {
-				return errTaken
-			}
-			return nil
-		})
+		b.QueuedQueries = append(b.QueuedQueries, deciding(errTaken, takeDeferred, owners, sequences, len(taken)))
 	}
 	if len(deferred) == 0 {
 		return nil

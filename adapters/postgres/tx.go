@@ -135,10 +135,11 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (changed int64,
 func (tx *Tx) Require(refused error, condition string, args ...any) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
-	tx.queued = append(tx.queued, deciding(refused, `SELECT 1 / (`+condition+`)::int`, args...))
+	tx.queued = append(tx.queued, deciding(refused, `SELECT 1 / ((`+condition+`) IS TRUE)::int`, args...))
 }
 
-// writeLater has a batch sent ahead of what is sent next, the commit at the latest, which fails when the batch does.
+// writeLater has a batch sent ahead of what is sent next, the commit at the latest, which fails when the batch does. COMMIT may go with it:
+// the server alone can refuse; see deciding.
 func (tx *Tx) writeLater(ctx context.Context, b *pgx.Batch) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/queries"
@@ -64,10 +65,18 @@ var turnChecks = []Check{
 		w.ok(w.turn(w.ctx, waits), "take the turn")
 		again := w.planned(s, w.accept(acme, event.TargetImported, at(0)), at(6), "")
 		plan := fanout.Plan{Taken: []fanout.Deferred{waits}, Scheduled: []fanout.Scheduled{again}}
-		if err := w.Schedule(w.ctx, plan, func(bool) {}); err == nil {
-			w.Errorf("a turn was taken twice")
+		var told []bool
+		err := w.InTx(w.ctx, func(ctx context.Context) error {
+			told = nil
+			if _, err := w.LaneStates(ctx, []dispatch.Lane{laneOf(s)}); err != nil { // as a turn looks before it schedules
+				return err
+			}
+			return w.Schedule(ctx, plan, func(committed bool) { told = append(told, committed) })
+		})
+		if err == nil || slices.Contains(told, true) {
+			w.Errorf("a turn that was taken gave %v, and who scheduled was told %v", err, told)
 		}
-		_, err := w.Delivery(w.ctx, acme, again.Delivery.ID)
+		_, err = w.Delivery(w.ctx, acme, again.Delivery.ID)
 		w.refused(err, problem.NotFound, "read what the second turn scheduled")
 	}},
 	{"turns/of many at once one takes the events", func(w *world) {
