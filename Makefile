@@ -53,8 +53,8 @@ fuzz: ## each fuzz test for 20 seconds
 	  done; \
 	done
 
-simulate: ## several processes under faults that seeds decide, for SIMULATION_TIME (10m)
-	SIMULATION_TIME=$(or $(SIMULATION_TIME),10m) $(GO) test -timeout 0 -count 1 -v -run '^TestSimulation$$' ./tests/simulation
+simulate: ## several processes under faults that seeds decide, for SIMULATION_TIME (10m) or SIMULATION_RUNS seeds
+	$(if $(SIMULATION_RUNS),,SIMULATION_TIME=$(or $(SIMULATION_TIME),10m)) $(GO) test -timeout 0 -count 1 -v -run '^TestSimulation$$' ./tests/simulation
 
 bench: ## all measurements of speed on both databases, in about 25 minutes, into bench.json
 	$(GO) run ./tests/bench

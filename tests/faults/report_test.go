@@ -132,7 +132,7 @@ func merged(all []scenario, before string, fresh row) string {
 const reportHead = `# Reliability
 
 What was done to the service, and what came of it. ` + "`make faults`" + ` runs all of it and writes this page (` + "`FAULTS_LENGTH=0.1`" + ` a tenth of it); ` + "`make test`" + ` runs a short form.
-Each scenario drives the real binary over HTTP, with PostgreSQL on three processes, and then asks the API about every event and
+Each scenario drives the real binary over HTTP, with PostgreSQL on three processes (four where roles are apart), and then asks the API about every event and
 compares with what the receivers got. One that breaks an invariant says FAILED.
 
 Each row is of the run of its scenario that came to its end last: its form is 1 for the full one, and the day is in UTC. The last of these
