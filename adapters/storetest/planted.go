@@ -360,12 +360,18 @@ func (s turnForgetsTheRest) Schedule(ctx context.Context, plan fanout.Plan, ende
 }
 
 func (s turnTakesTwice) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
-	err := s.Store.Schedule(ctx, plan, ended)
-	if err != nil {
-		plan.Taken = nil
-		err = s.Store.Schedule(ctx, plan, ended)
+	var there []fanout.Deferred
+	for _, taken := range plan.Taken {
+		waiting, err := s.Store.DeferredOf(ctx, taken.Tenant, 100)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(waiting, func(d fanout.Deferred) bool { return d.Position == taken.Position }) {
+			there = append(there, taken)
+		}
 	}
-	return err
+	plan.Taken = there
+	return s.Store.Schedule(ctx, plan, ended)
 }
 
 func (s turnOfTheFirst) NextTurn(ctx context.Context, _ tenant.ID) (tenant.ID, error) {
