@@ -48,7 +48,7 @@ var walks = []string{
 	"Deliveries, status pending", "Deliveries, status delivering", "Deliveries, status retrying", "Deliveries, status parked",
 	"AcceptedEvents, no filter", "AcceptedEvents, type", "AcceptedEvents, since", "AcceptedEvents, until",
 	"CountOpen", // ends with its limit; that of all tenants, which reads a whole index, is rare by how long it takes
-	"Purge",     // goes through what is old, to the first that is young
+	"Purge",     // goes through what is old, as far as its limit
 }
 
 // eachTenant is what a call reads of all tenants, once a minute.

@@ -16,20 +16,21 @@ import (
 )
 
 // What is old is looked for outside of the transaction that deletes it, so that nobody who writes waits for a look that finds nothing. Deliveries
-// are walked by their keys, whose IDs say when they were made; events and records in their order, as far as the first that is young: whoever
-// waits behind it because some clock was wrong waits until that one is old.
+// are walked by their keys, whose IDs say when they were made; events and records in their order, as far as the limit, to which the young ones
+// count too: it neither walks all that there is to find nothing, nor all that is old to take a part of it. What bears a time that has not come
+// (some clock was wrong) does not count, and so keeps nobody.
 const (
 	oldDeliveries = `SELECT delivery_id FROM closed_deliveries
 		WHERE tenant_id = ?1 AND delivery_id < ?2 AND ` + isOld + ` ORDER BY delivery_id LIMIT ?5`
 	isOld     = `updated_at < CASE status WHEN 'dead_letter' THEN ?3 ELSE ?4 END`
-	oldEvents = `SELECT event_id FROM events e WHERE tenant_id = ?1 AND sequence < min(` + fannedOut + `,
-			coalesce((SELECT sequence FROM events WHERE tenant_id = ?1 AND accepted_at >= ?2 ORDER BY sequence LIMIT 1), 9223372036854775807))
-		AND ` + notDelivered + ` ORDER BY sequence LIMIT ?3`
+	oldEvents = `SELECT event_id FROM (SELECT event_id, accepted_at FROM events e WHERE tenant_id = ?1 AND sequence < ` + fannedOut + `
+			AND (accepted_at BETWEEN ?2 AND ?4 OR accepted_at < ?2 AND ` + notDelivered + `) ORDER BY sequence LIMIT ?3)
+		WHERE accepted_at < ?2`
 	notDelivered = `NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
 		AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)`
-	oldRecords = `SELECT coalesce(max(position), 0) FROM (SELECT position FROM records WHERE topic = ?1 AND position < min(?2,
-			coalesce((SELECT position FROM records WHERE topic = ?1 AND recorded_at >= ?3 ORDER BY position LIMIT 1), 9223372036854775807))
-		ORDER BY position LIMIT ?4)`
+	oldRecords = `SELECT coalesce(max(position), 0) FROM (SELECT position, recorded_at FROM records WHERE topic = ?1 AND position < ?2
+			AND recorded_at <= ?5 ORDER BY position LIMIT ?4)
+		WHERE recorded_at < ?3`
 	oldJobs  = ` FROM jobs WHERE tenant_id = ?1 AND job_id < ?4 AND turn_at IS NULL`
 	oldHours = ` FROM disposition_hours WHERE tenant_id = ?1 AND hour < ?5`
 	oldRest  = `SELECT EXISTS (SELECT 1` + oldJobs + `) OR EXISTS (SELECT 1` + oldHours + `) OR EXISTS (` + oldMetrics + `)`
@@ -41,6 +42,9 @@ const (
 	deleteBodies = `DELETE FROM bodies WHERE tenant_id = ? AND event_id = ?`
 	deleteGated  = `DELETE FROM gated_events WHERE tenant_id = ? AND event_id = ?`
 )
+
+// clockErrs is by how much a clock may have been ahead of this process's.
+const clockErrs = 24 * time.Hour
 
 // Purge deletes what is old; see retention.Store.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
@@ -63,7 +67,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		}
 		deleted += n
 	}
-	n, err := s.purgeRecords(ctx, before.Events, handled, limit)
+	n, err := s.purgeRecords(ctx, before, handled, limit)
 	return deleted + n, err
 }
 
@@ -77,7 +81,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if err != nil {
 		return 0, err
 	}
-	events, err := all(ctx, s.db, scanID, oldEvents, owner, before.Events.UnixMicro(), limit-len(deliveries))
+	events, err := all(ctx, s.db, scanID, oldEvents, owner, before.Events.UnixMicro(), limit-len(deliveries), stamp(before.Now.Add(clockErrs)))
 	if err != nil {
 		return 0, err
 	}
@@ -124,12 +128,12 @@ func (tx *Tx) purge(ctx context.Context, owner tenant.ID, id string, belongings 
 }
 
 // purgeRecords deletes old records that belong to no stream.
-func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int64, limit int) (deleted int, err error) {
+func (s *Store) purgeRecords(ctx context.Context, before retention.Cutoffs, handled int64, limit int) (deleted int, err error) {
 	for _, of := range []struct {
 		topic string
 		upTo  int64
 	}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // nobody consumes poison
-		last, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, oldRecords, of.topic, of.upTo, before.UnixMicro(), limit)
+		last, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, oldRecords, of.topic, of.upTo, before.Events.UnixMicro(), limit, stamp(before.Now.Add(clockErrs)))
 		if err != nil || last == 0 {
 			if err != nil {
 				return deleted, fmt.Errorf("look for old records of topic %s: %w", of.topic, err)
@@ -137,7 +141,7 @@ func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int6
 			continue
 		}
 		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-			n, err := tx.Exec(ctx, `DELETE FROM records WHERE topic = ? AND position <= ?`, of.topic, last)
+			n, err := tx.Exec(ctx, `DELETE FROM records WHERE topic = ? AND position <= ? AND recorded_at < ?`, of.topic, last, before.Events.UnixMicro())
 			deleted += int(n)
 			return err
 		})

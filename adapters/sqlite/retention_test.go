@@ -75,22 +75,41 @@ func TestALookThatFindsNothingOldWaitsForNoWriter(t *testing.T) {
 	}
 }
 
-// To go on behind what is young would be to look at all that there is, once a minute.
-func TestALookForWhatIsOldEndsAtTheFirstThatIsYoung(t *testing.T) {
-	db, s, now := aged(t, 50, 40, 3, 60, 2)
-	for range 3 {
-		if _, err := s.Purge(t.Context(), monthOld(now), 100); err != nil {
-			t.Fatal(err)
+// To walk all that there is would be to do so once a minute, and all that is old with each batch.
+func TestALookForWhatIsOldEndsAtItsLimit(t *testing.T) {
+	db, s, now := aged(t, 50, 3, 3, 60, 2)
+	purge := func(limit, left int) {
+		t.Helper()
+		for range 3 {
+			if _, err := s.Purge(t.Context(), monthOld(now), limit); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if events, named := count(t, db, "events"), count(t, db, "records"); events != left || named != left {
+			t.Errorf("with a limit of %d, %d events and %d records are left, want %d", limit, events, named, left)
 		}
 	}
-	if events, named := count(t, db, "events"), count(t, db, "records"); events != 3 || named != 3 {
-		t.Errorf("%d events and %d records are left of the young ones and the one between them", events, named)
-	}
-	if _, err := s.Purge(t.Context(), monthOld(now.AddDate(0, 0, 29)), 100); err != nil {
+	purge(2, 4) // the two young ones are the limit
+	purge(3, 3)
+	now = now.AddDate(0, 0, 29)
+	if _, err := s.Purge(t.Context(), monthOld(now), 100); err != nil {
 		t.Fatal(err)
 	}
 	if events, named := count(t, db, "events"), count(t, db, "records"); events != 0 || named != 1 { // the newest record tells where fan-out is
 		t.Errorf("%d events and %d records are left once all are old", events, named)
+	}
+}
+
+// TestATimeThatHasNotComeKeepsNobody has an event and its record of ten years from now before all others: a clock was wrong.
+func TestATimeThatHasNotComeKeepsNobody(t *testing.T) {
+	db, s, now := aged(t, -3650, 50, 40, 2)
+	for range 3 {
+		if _, err := s.Purge(t.Context(), monthOld(now), 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if events, named := count(t, db, "events"), count(t, db, "records"); events != 2 || named != 2 {
+		t.Errorf("%d events and %d records are left, want that one and the young one", events, named)
 	}
 }
 
