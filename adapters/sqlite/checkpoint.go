@@ -73,7 +73,11 @@ func (db *DB) moveLog(ctx context.Context) {
 			// The next commit begins the log anew. If it does not, since somebody reads there or the disk failed, it has to grow until all this
 			// is tried again.
 			_, _ = w.conn.ExecContext(context.Background(), moveWhatNobodyReads)
-			c.due += c.pages / 4
+			c.due = max(c.due, c.had) + c.pages/4
+			select {
+			case <-c.wake: // that of who committed meanwhile
+			default:
+			}
 			db.write <- w
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 )
@@ -138,5 +139,31 @@ func TestALogThatBeginsAnewWithALongCommitIsDueAgain(t *testing.T) {
 		if moved {
 			<-c.wake
 		}
+	}
+}
+
+// TestOneRoundIsForAllWhoAsked has somebody ask while a round waits for the writer, beside a log that is far longer than it may be.
+func TestOneRoundIsForAllWhoAsked(t *testing.T) {
+	db, _ := logged(t, 100)
+	w := <-db.write
+	db.checkpoints.had = 1000
+	db.checkpoints.wake <- struct{}{}
+	db.checkpoints.wake <- struct{}{} // once the first has begun the round
+	db.write <- w
+	due := func() int64 {
+		w := <-db.write
+		defer func() { db.write <- w }()
+		return db.checkpoints.due
+	}
+	for began := time.Now(); due() == 100 && time.Since(began) < 10*time.Second; {
+		runtime.Gosched()
+	}
+	for range 50 { // as long as another round would take, and longer
+		if _, err := db.pool.ExecContext(t.Context(), moveWhatNobodyReads); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := due(); got != 1025 {
+		t.Errorf("it is due at %d pages, want 1025: one round, from where the log is", got)
 	}
 }
