@@ -36,7 +36,7 @@ type Source interface {
 	// Read finds what comes behind the group's offset, oldest first, without a transaction that outlives it.
 	Read(ctx context.Context, look Look) (Found, error)
 	// Begin begins the transaction of a batch that was read with the offset at from, and ends at position to.
-	// It, or the first that is done in it, is ErrSuperseded when the offset has moved since, or another process works for the group.
+	// When the offset has moved since, or another process works for the group, it is ErrSuperseded, or what is done first in it is.
 	Begin(ctx context.Context, from, to int64) (Tx, error)
 	// Run has r do step by step until ctx ends.
 	Run(ctx context.Context, r *Reader)

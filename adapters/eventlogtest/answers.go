@@ -196,7 +196,7 @@ func movedOffset(w *World) {
 	w.Receive(messages, "a").Ack()
 	msg := w.Receive(messages, "b")
 	w.exec(w.ctx, "DELETE FROM consumer_offsets") // as who starts the group at zero
-	w.superseded(msg)
+	w.Superseded(msg)
 	msg.Ack()
 	w.Receive(messages, "a")
 }
@@ -213,7 +213,7 @@ func twoProcesses(one *World) {
 	one.Affect(first)
 	first.Ack()
 	one.Receive(ones, "b")
-	two.superseded(second)
+	two.Superseded(second)
 	second.Nack()
 	two.Receive(twos, "b")
 	if got := one.Effects(); got != 1 {

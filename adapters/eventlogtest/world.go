@@ -127,8 +127,8 @@ func (w *World) Affect(msg *message.Message) context.Context {
 	return ctx
 }
 
-// superseded does what a handler does, and fails unless that is refused.
-func (w *World) superseded(msg *message.Message) {
+// Superseded does what a handler does, and fails unless that is refused.
+func (w *World) Superseded(msg *message.Message) {
 	w.Helper()
 	ctx, err := eventlog.Join(msg.Context())
 	if err == nil {
