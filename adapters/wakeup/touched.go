@@ -13,8 +13,8 @@ type Touched struct {
 
 	mu    sync.Mutex
 	ended []func(committed bool)
-	over  bool // and whether it was committed
-	kept  bool
+	over  bool // it has ended,
+	kept  bool // and was committed
 }
 
 // Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.

@@ -2,6 +2,8 @@ package wakeup
 
 import (
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -36,5 +38,27 @@ func TestTheEndOfATransactionIsToldOnce(t *testing.T) {
 	}
 	if !slices.Equal(told, []bool{false, true}) || lates != 2 {
 		t.Errorf("told %v, and %d who asked late", told, lates)
+	}
+}
+
+// TestATransactionMayBeEndedByAnother has its user at work while somebody else ends it: everybody is told, once, whichever comes first.
+func TestATransactionMayBeEndedByAnother(t *testing.T) {
+	const rounds, waiting = 200, 20
+	var told atomic.Int64
+	for range rounds {
+		tx := &Touched{}
+		var both sync.WaitGroup
+		both.Go(func() {
+			for range waiting {
+				tx.Appended("a")
+				tx.QueueChanged()
+				tx.WhenEnded(func(bool) { told.Add(1) })
+			}
+		})
+		both.Go(func() { tx.Tell(&Signals{}, true) })
+		both.Wait()
+	}
+	if n := told.Load(); n != rounds*waiting {
+		t.Errorf("%d were told, want %d", n, rounds*waiting)
 	}
 }
