@@ -43,7 +43,7 @@ const (
 	deleteGated  = `DELETE FROM gated_events WHERE tenant_id = ? AND event_id = ?`
 )
 
-// clockErrs is by how much a clock may have been ahead of this process's.
+// clockErrs is by how much the clock may have been ahead of what it is now: what is later than that was accepted with a wrong one.
 const clockErrs = 24 * time.Hour
 
 // Purge deletes what is old; see retention.Store.
@@ -81,7 +81,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if err != nil {
 		return 0, err
 	}
-	events, err := all(ctx, s.db, scanID, oldEvents, owner, before.Events.UnixMicro(), limit-len(deliveries), stamp(before.Now.Add(clockErrs)))
+	events, err := all(ctx, s.db, scanID, oldEvents, owner, stamp(before.Events), limit-len(deliveries), stamp(before.Now.Add(clockErrs)))
 	if err != nil {
 		return 0, err
 	}
@@ -133,7 +133,7 @@ func (s *Store) purgeRecords(ctx context.Context, before retention.Cutoffs, hand
 		topic string
 		upTo  int64
 	}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // nobody consumes poison
-		last, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, oldRecords, of.topic, of.upTo, before.Events.UnixMicro(), limit, stamp(before.Now.Add(clockErrs)))
+		last, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, oldRecords, of.topic, of.upTo, stamp(before.Events), limit, stamp(before.Now.Add(clockErrs)))
 		if err != nil || last == 0 {
 			if err != nil {
 				return deleted, fmt.Errorf("look for old records of topic %s: %w", of.topic, err)
@@ -141,7 +141,7 @@ func (s *Store) purgeRecords(ctx context.Context, before retention.Cutoffs, hand
 			continue
 		}
 		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-			n, err := tx.Exec(ctx, `DELETE FROM records WHERE topic = ? AND position <= ? AND recorded_at < ?`, of.topic, last, before.Events.UnixMicro())
+			n, err := tx.Exec(ctx, `DELETE FROM records WHERE topic = ? AND position <= ? AND recorded_at < ?`, of.topic, last, stamp(before.Events))
 			deleted += int(n)
 			return err
 		})
