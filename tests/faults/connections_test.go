@@ -21,7 +21,7 @@ import (
 var connectionScenarios = []scenario{
 	{name: "pool exhausted", does: "somebody locks the tables at load, until each connection of each process waits for them", on: onlyPostgreSQL, run: exhaustPools},
 	{name: "slow reads", does: "requests that only read wait for a lock, more of them than there are connections", invariants: "I6", on: onlyPostgreSQL, run: slowReads},
-	{name: "no connections left", does: "others take all connections of the server, the service's own too, and give them back", on: onlyPostgreSQL, run: takeConnections},
+	{name: "no connections left", does: "others take all connections of the server, the service's own too, which is stopped while they do, and give them back", on: onlyPostgreSQL, run: takeConnections},
 }
 
 // longestAnswer is what an API answer may take in any trouble: the time that a request gets, and some for a busy machine.
