@@ -27,9 +27,11 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::bytea[], $5::smallin
 SELECT *, ` + weekAccepted + ` FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[])
   AS g (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at)`
 
+	// insertSweeps leaves a sweep that is there as it is, but waits for who is about to end it: DO NOTHING does not wait for a row that is
+	// only locked, so the sweep would end without having seen what this transaction schedules.
 	insertSweeps = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at)
 SELECT tenant_id, subscription_id, action, 0 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, subscription_id, action)
-ORDER BY tenant_id, subscription_id ON CONFLICT DO NOTHING`
+ORDER BY tenant_id, subscription_id ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET turn_at = sweeps.turn_at`
 
 	insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `, waiting)
 SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bigint[],
