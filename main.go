@@ -149,7 +149,7 @@ func begin(ctx context.Context, c config.Config, address net.Addr, tel *telemetr
 
 func openDatabase(ctx context.Context, c config.Config, log *slog.Logger, report func(error)) (database.Database, error) {
 	if c.Database.Kind == config.PostgreSQL {
-		return database.OpenPostgres(ctx, database.Postgres{URL: c.Database.URL.Reveal(), DirectURL: c.DirectURL.Reveal(), Logger: log, Waiting: report})
+		return database.OpenPostgres(ctx, database.Postgres{URL: c.Database.URL.Reveal(), DirectURL: c.DirectURL.Reveal(), Now: now, Logger: log, Waiting: report})
 	}
 	return database.OpenSQLite(ctx, c.Database.Path)
 }

@@ -16,6 +16,7 @@ import (
 type Postgres struct {
 	// URL is that of the server, or of a PgBouncer before it; DirectURL is that of the server itself then.
 	URL, DirectURL string
+	Now            func() time.Time
 	Logger         *slog.Logger
 	// Waiting hears why the server cannot be used yet.
 	Waiting func(error)
@@ -23,7 +24,7 @@ type Postgres struct {
 
 // OpenPostgres waits until the database answers.
 func OpenPostgres(ctx context.Context, c Postgres) (Database, error) {
-	db, err := postgres.Open(postgres.Config{URL: c.URL, DirectURL: c.DirectURL, Logger: c.Logger})
+	db, err := postgres.Open(postgres.Config{URL: c.URL, DirectURL: c.DirectURL, Now: c.Now, Logger: c.Logger})
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,9 @@ type Config struct {
 	Shards int
 	// Recheck is how often those who watch look without having been told (default 1 s).
 	Recheck time.Duration
-	Logger  *slog.Logger
+	// Now is this process's clock (default time.Now).
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -54,6 +56,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Recheck == 0 {
 		c.Recheck = time.Second
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -74,8 +79,9 @@ type DB struct {
 	signals wakeup.Signals
 	vacuums vacuums
 
-	listening atomic.Bool // the listening connection is there
-	waited    atomic.Bool // the server was away when this process began
+	skew      atomic.Int64 // see onServer
+	listening atomic.Bool  // the listening connection is there
+	waited    atomic.Bool  // the server was away when this process began
 
 	closing context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -105,6 +111,9 @@ func Open(config Config) (*DB, error) {
 	parsed.BeforeConnect, parsed.PrepareConn = keepStatements, renewPlans
 	parsed.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		encodeColumns(conn.TypeMap())
+		if set := conn.Config().RuntimeParams[idleTimeout]; set != "" {
+			conn.PgConn().CustomData()[idleTimeout] = set
+		}
 		return nil
 	}
 	parsed.MaxConns = int32(config.MaxConns)

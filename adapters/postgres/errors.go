@@ -27,6 +27,7 @@ const (
 	codeNotPermitted         = "42501" // to connect, among others
 	codeNoSuchTable          = "42P01"
 	codeReadOnly             = "25006" // a server that was demoted
+	codeIdleTooLong          = "25P03" // see longestIdle
 	codeDiskFull             = "53100"
 	codeDivisionByZero       = "22012" // see deciding
 	codeInFuture             = "22023" // what pg_xact_status says of a transaction that has not begun
@@ -64,7 +65,8 @@ func lostConnection(err error) bool {
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		class := refused.Code[:min(2, len(refused.Code))]
-		return class == "08" || class == "53" || strings.HasPrefix(refused.Code, "57P") || refused.Code == codeReadOnly
+		return class == "08" || class == "53" || strings.HasPrefix(refused.Code, "57P") ||
+			refused.Code == codeReadOnly || refused.Code == codeIdleTooLong
 	}
 	var connect *pgconn.ConnectError
 	var network net.Error

@@ -4,14 +4,25 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-// Heartbeat says that the incarnation lives.
+const beat = `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) VALUES ($1, $2, $2, $3, true)
+ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session
+RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+
+// Heartbeat says that the incarnation lives. The times of heartbeats are the server's.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
-	_, err := s.change(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) VALUES ($1, $2, $2, $3, true)
-		ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session`, incarnation, stamp(now), s.db.session())
-	return err
+	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		asked := s.db.config.Now()
+		server, err := one(ctx, writer{tx}, func(r pgx.Rows) (at int64, err error) { return at, r.Scan(&at) }, beat, incarnation, s.db.onServer(now), s.db.session())
+		if err == nil {
+			s.db.learnSkew(asked, server)
+		}
+		return err
+	})
 }
 
 // forgottenAfter is for how long the row of a dead process is kept; its leases are taken over long before.
@@ -26,7 +37,10 @@ OR NOT $2 AND session IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_stat_activity
 // BeginIncarnation registers this process beside the others that live.
 func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, forgetDead, stamp(now.Add(-forgottenAfter)), s.db.Waited()); err != nil {
+		if err := s.Heartbeat(ctx, incarnation, now); err != nil { // from which it learns the server's time
+			return err
+		}
+		if _, err := tx.Exec(ctx, forgetDead, s.db.onServer(now.Add(-forgottenAfter)), s.db.Waited()); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, forgetCircuits); err != nil {
@@ -66,7 +80,8 @@ LIMIT $3`
 
 // Orphans lists deliveries whose holder's heartbeat stopped; see dispatch.Incarnations.
 func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
-	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans, stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session())
+	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans,
+		s.db.onServer(heartbeatBefore), s.db.onServer(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session())
 	if err != nil {
 		return nil, err
 	}

@@ -11,6 +11,14 @@ import (
 // maxStatements bounds what a connection keeps: more than there are, lists by every combination of filters included.
 const maxStatements = 512
 
+// After longestIdle the server ends a transaction whose process says nothing: one that stands still, or whose machine is gone, would
+// keep a consumer group's turn, the lanes and rows that it has locked from all other processes, for hours or for good. The longest that
+// a process works between two statements is an event's fan-out to 10,000 subscriptions.
+const (
+	idleTimeout = "idle_in_transaction_session_timeout"
+	longestIdle = "60s"
+)
+
 // keepStatements has a connection to the server itself keep its statements there. To parse and to plan them for every
 // batch is a third of the server's work. Behind a PgBouncer, where the next transaction has another connection,
 // descriptions of statements are cached here and the server keeps none.
@@ -24,6 +32,9 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 		config.DefaultQueryExecMode, config.StatementCacheCapacity = pgx.QueryExecModeCacheStatement, maxStatements
 		maps.Copy(config.RuntimeParams, byIndex)
 		config.RuntimeParams["plan_cache_mode"] = keptPlans
+		if config.RuntimeParams[idleTimeout] == "" { // the database's URL may say another
+			config.RuntimeParams[idleTimeout] = longestIdle
+		}
 	}
 	return nil
 }

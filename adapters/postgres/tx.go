@@ -227,6 +227,9 @@ func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
 func (tx *Tx) beginWith(ctx context.Context, b *pgx.Batch) error {
 	first := &pgx.Batch{}
 	first.Queue("BEGIN")
+	if tx.conn.Conn().PgConn().CustomData()[idleTimeout] == nil { // behind a PgBouncer each transaction has to say so
+		first.Queue("SET LOCAL " + idleTimeout + " = '" + longestIdle + "'")
+	}
 	for _, q := range b.QueuedQueries { // a copy, since the driver notes in it how one connection knows the statement
 		first.QueuedQueries = append(first.QueuedQueries, &pgx.QueuedQuery{SQL: q.SQL, Arguments: q.Arguments, Fn: q.Fn})
 	}

@@ -105,19 +105,21 @@ func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 	if len(seen) == 0 {
 		return now.Add(HeartbeatInterval), nil
 	}
-	if err := t.store.InTx(ctx, t.takeOver); err != nil {
+	// Whatever kept this process from beating, it never takes over what it holds itself. The beat is not part of the transaction, which may
+	// wait for rows that a process has locked that stands still: this one's heart goes on beating meanwhile.
+	now = t.now()
+	if err := t.incarnations.Heartbeat(ctx, t.incarnation, now); err != nil {
+		return time.Time{}, fmt.Errorf("heartbeat: %w", err)
+	}
+	err = t.store.InTx(ctx, func(ctx context.Context) error { return t.takeOver(ctx, now) })
+	if err != nil {
 		return time.Time{}, fmt.Errorf("take over what dead processes held: %w", err)
 	}
 	return now, nil
 }
 
-// takeOver begins with this process's own heartbeat, in the same transaction: whatever kept it from beating,
-// a process never takes over what it holds itself.
-func (t *Takeover) takeOver(ctx context.Context) error {
-	now := t.now()
-	if err := t.incarnations.Heartbeat(ctx, t.incarnation, now); err != nil {
-		return fmt.Errorf("heartbeat: %w", err)
-	}
+// takeOver abandons what holders held that have been silent since before a beat of this process's own heart.
+func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
 	orphans, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), maxTakenOverAtOnce)
 	if err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
