@@ -105,7 +105,7 @@ func Open(config Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the database's URL: %w", err)
 	}
-	parsed.ConnConfig.DialFunc = boundSilence(parsed.ConnConfig.DialFunc)
+	reachForPrimary(parsed.ConnConfig)
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
 	parsed.BeforeConnect, parsed.PrepareConn = keepStatements, renewPlans

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -16,11 +15,7 @@ import (
 func TestWhoStandsStillInATransactionHoldsNobodyUpForGood(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
-	join := "?"
-	if strings.Contains(url, "?") {
-		join = "&"
-	}
-	db, err := Open(Config{URL: url + join + idleTimeout + "=200ms"})
+	db, err := Open(Config{URL: url + param(url) + idleTimeout + "=200ms"})
 	pgtest.Check(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	const locked = `SELECT pg_advisory_xact_lock(1)`

@@ -108,7 +108,7 @@ func (db *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	config.DialFunc = boundSilence(config.DialFunc)
+	reachForPrimary(config)
 	config.RuntimeParams["application_name"] = sessionName(db.name)
 	return pgx.ConnectConfig(ctx, config)
 }

@@ -116,7 +116,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	if err != nil {
 		return fmt.Errorf("the database's URL: %w", err)
 	}
-	config.DialFunc = boundSilence(config.DialFunc)
+	reachForPrimary(config)
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = acquireTimeout
 	}

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
@@ -20,6 +21,15 @@ const longestSilence = 15 * time.Second
 // tcpUserTimeout is TCP_USER_TIMEOUT of Linux (RFC 5482), in milliseconds. It bounds what keep-alive does not: the wait for the
 // acknowledgement of what was sent.
 const tcpUserTimeout = 18
+
+// reachForPrimary has connections lead to a server that takes writes, the first one if the URL names several, unless the URL says
+// otherwise (by a target_session_attrs other than any): one that was demoted answers whatever is only read.
+func reachForPrimary(config *pgx.ConnConfig) {
+	config.DialFunc = boundSilence(config.DialFunc)
+	if config.ValidateConnect == nil {
+		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	}
+}
 
 // boundSilence has the kernel give up connections that dial makes.
 func boundSilence(dial pgconn.DialFunc) pgconn.DialFunc {

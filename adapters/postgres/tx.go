@@ -289,6 +289,9 @@ func (tx *Tx) failed(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
+	if code(err) == codeReadOnly {
+		tx.db.pool.Reset() // the connections lead to a server that was demoted; new ones find the one that was promoted
+	}
 	err = translate(ctx, err)
 	tx.broken = fmt.Errorf("the transaction has failed: %w", err)
 	return err
