@@ -38,7 +38,7 @@ func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Atte
 			for len(unanswered) > 0 {
 				d.PutBack(<-unanswered)
 			}
-			return d.Close(context.WithoutCancel(ctx))
+			return d.Close(attempts) // who closes it again has what is left then
 		case l := <-d.Started():
 			if l.Unanswered {
 				unanswered <- l

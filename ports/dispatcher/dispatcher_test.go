@@ -31,6 +31,7 @@ type world struct {
 	saved     []dispatch.Saved
 	givenBack []dispatch.Leased
 	giveErr   error
+	locked    bool         // what is to be given back
 	looked    func()       // at the clock
 	stood     atomic.Int64 // for how long the process stood still, in nanoseconds
 
@@ -383,6 +384,25 @@ func TestTheEndGivesBackWhatWaitsToBeBegun(t *testing.T) {
 	})
 }
 
+func TestTheEndDoesNotWaitForGoodToGiveBack(t *testing.T) {
+	within(t, 100, func(w *world) {
+		w.silence()
+		w.start(50)
+		w.locked = true // by somebody else, in the database
+		w.stop()
+		synctest.Wait()
+		w.cut()
+		if err := <-w.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+		w.locked = false
+		began := w.began()
+		if err := w.Close(t.Context()); err != nil || len(w.givenBack) != 50-began {
+			t.Errorf("closed once more it has given %d of %d back: %v", len(w.givenBack), 50-began, err)
+		}
+	})
+}
+
 // quick is a receiver that takes everything at once.
 type quick struct{}
 
@@ -409,7 +429,11 @@ func (w *world) Known(context.Context, []intake.EventKey) (intake.Known, error) 
 	return intake.Known{}, nil
 }
 func (w *world) AppendEvents(context.Context, []intake.Accepted) error { return nil }
-func (w *world) GiveBack(_ context.Context, _ string, leased []dispatch.Leased) error {
+func (w *world) GiveBack(ctx context.Context, _ string, leased []dispatch.Leased) error {
+	if w.locked {
+		<-ctx.Done()
+		return context.Cause(ctx)
+	}
 	if w.giveErr == nil {
 		w.givenBack = append(w.givenBack, leased...)
 	}
