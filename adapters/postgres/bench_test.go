@@ -53,11 +53,12 @@ func BenchmarkRows(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			after, err := dispatch.Apply(d, done)
+			moved, err := dispatch.Move(d, done)
 			if err != nil {
 				b.Fatal(err)
 			}
-			saved = append(saved, dispatch.Saved{Before: d, After: after, Changes: done, Lease: "inc_1"})
+			moved.Lease = "inc_1"
+			saved = append(saved, moved)
 		}
 		if err := store.AppendEvents(b.Context(), events); err != nil {
 			b.Fatal(err)

@@ -123,13 +123,13 @@ func (w *weeks) attempt(d delivery.Delivery, outcomes ...delivery.Outcome) deliv
 	for _, o := range outcomes {
 		changes, err := d.Record(o, []time.Duration{time.Hour, time.Hour}, 0, w.now)
 		w.ok(err)
-		after, err := dispatch.Apply(d, changes)
+		moved, err := dispatch.Move(d, changes)
 		w.ok(err)
-		stale, err := w.Save(w.Context(), []dispatch.Saved{{Before: d, After: after, Changes: changes}})
+		stale, err := w.Save(w.Context(), []dispatch.Saved{moved})
 		if w.ok(err); len(stale) > 0 {
 			w.Fatal("stale")
 		}
-		d = after
+		d = moved.After
 	}
 	return d
 }

@@ -137,9 +137,10 @@ func (w *rows) save(leased []dispatch.Leased) {
 	for _, l := range leased {
 		changes, err := l.Delivery.Record(delivery.Outcome{Kind: delivery.KindSucceeded, StartedAt: w.now, Status: 200}, nil, 0, w.now)
 		w.must(err)
-		after, err := dispatch.Apply(l.Delivery, changes)
+		moved, err := dispatch.Move(l.Delivery, changes)
 		w.must(err)
-		saved = append(saved, dispatch.Saved{Before: l.Delivery, After: after, Changes: changes, Lease: "inc_1"})
+		moved.Lease = "inc_1"
+		saved = append(saved, moved)
 	}
 	stale, err := w.store.Save(w.Context(), saved)
 	w.must(err)

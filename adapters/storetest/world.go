@@ -197,9 +197,10 @@ func (w *world) moved(d delivery.Delivery, lease string, decide func(delivery.De
 	w.Helper()
 	changes, err := decide(d)
 	w.ok(err, "decide on a delivery")
-	after, err := dispatch.Apply(d, changes)
+	moved, err := dispatch.Move(d, changes)
 	w.ok(err, "apply a change of a delivery")
-	return dispatch.Saved{Before: d, After: after, Changes: changes, Lease: lease, TraceParent: anActor.TraceParent}
+	moved.Lease, moved.TraceParent = lease, anActor.TraceParent
+	return moved
 }
 
 // saved saves what must not be stale, and returns the state after it.

@@ -57,16 +57,18 @@ func (d *Dispatcher) decide(r Result, now time.Time) (Saved, error) {
 	if err != nil {
 		return Saved{}, err
 	}
-	after, err := Apply(before, changes)
-	return Saved{Before: before, After: after, Changes: changes, Lease: r.Leased.Lease, TraceParent: r.Leased.TraceParent}, err
+	s, err := Move(before, changes)
+	s.Lease, s.TraceParent = r.Leased.Lease, r.Leased.TraceParent
+	return s, err
 }
 
-// Apply folds changes into a delivery.
-func Apply(d delivery.Delivery, changes []delivery.Change) (delivery.Delivery, error) {
+// Move is the delivery moved by changes that were decided on it, held by nobody and without a trace.
+func Move(before delivery.Delivery, changes []delivery.Change) (Saved, error) {
+	after := before
 	for _, c := range changes {
-		if err := d.Apply(c); err != nil {
-			return d, err
+		if err := after.Apply(c); err != nil {
+			return Saved{}, err
 		}
 	}
-	return d, nil
+	return Saved{Before: before, After: after, Changes: changes}, nil
 }

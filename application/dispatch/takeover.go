@@ -134,11 +134,12 @@ func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
 		}
-		after, err := Apply(o.Delivery, changes)
+		s, err := Move(o.Delivery, changes)
 		if err != nil {
 			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
 		}
-		saved = append(saved, Saved{Before: o.Delivery, After: after, Changes: changes, Lease: o.Lease})
+		s.Lease = o.Lease
+		saved = append(saved, s)
 	}
 	for _, lease := range slices.Sorted(maps.Keys(unknown)) {
 		if err := t.store.GiveBack(ctx, lease, unknown[lease]); err != nil {

@@ -133,11 +133,11 @@ func TestOrphansThatSomebodyElseTookAreSkipped(t *testing.T) {
 	v.now = v.now.Add(time.Minute)
 	// Between the look and the write the dead one's outcome arrives.
 	seen := frozen{v, must(v.Orphans(t.Context(), v.now, 10))}
-	after, err := dispatch.Apply(lost.Delivery, []delivery.Change{delivery.AttemptSucceeded{At: v.now, Attempt: delivery.Attempt{Number: 1, Outcome: succeeded()}}})
+	moved, err := dispatch.Move(lost.Delivery, []delivery.Change{delivery.AttemptSucceeded{At: v.now, Attempt: delivery.Attempt{Number: 1, Outcome: succeeded()}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	v.rows[after.ID] = row{Delivery: after}
+	v.rows[lost.Delivery.ID] = row{Delivery: moved.After}
 	if _, err := dispatch.NewTakeover(v, seen, func() time.Time { return v.now }, incarnation, false).TakeOverStep(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -129,11 +129,11 @@ func (w *Worker) sendAgain(ctx context.Context, next *picked, now time.Time) err
 		if err != nil {
 			return err
 		}
-		after, err := dispatch.Apply(d, changes)
+		s, err := dispatch.Move(d, changes)
 		if err != nil {
 			return err
 		}
-		saved = append(saved, dispatch.Saved{Before: d, After: after, Changes: changes})
+		saved = append(saved, s)
 	}
 	stale, err := w.service.Deliveries.Save(ctx, saved)
 	if err != nil {

@@ -173,10 +173,12 @@ func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after 
 		if err != nil {
 			return err
 		}
-		if after, err = dispatch.Apply(d, changes); err != nil {
+		retried, err := dispatch.Move(d, changes)
+		if err != nil {
 			return err
 		}
-		stale, err := r.Store.Save(ctx, []dispatch.Saved{{Before: d, After: after, Changes: changes}})
+		after = retried.After
+		stale, err := r.Store.Save(ctx, []dispatch.Saved{retried})
 		if err == nil && len(stale) > 0 {
 			err = problem.New(problem.Conflict, "Delivery %s is being attempted right now.", id)
 		}

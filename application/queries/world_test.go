@@ -155,13 +155,14 @@ func (w *world) lease(d delivery.Delivery) {
 func (w *world) move(d delivery.Delivery, lease string, changes []delivery.Change, err error) delivery.Delivery {
 	w.Helper()
 	w.ok(err)
-	after, err := dispatch.Apply(d, changes)
+	moved, err := dispatch.Move(d, changes)
 	w.ok(err)
-	stale, err := w.Save(w.Context(), []dispatch.Saved{{Before: d, After: after, Changes: changes, Lease: lease}})
+	moved.Lease = lease
+	stale, err := w.Save(w.Context(), []dispatch.Saved{moved})
 	if w.ok(err); len(stale) > 0 {
 		w.Fatal("stale")
 	}
-	return after
+	return moved.After
 }
 
 // record saves an outcome of a leased attempt.

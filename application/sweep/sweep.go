@@ -172,11 +172,11 @@ func (s *Sweeper) move(ctx context.Context, sweep Sweep) (moved, held int, err e
 		if err != nil {
 			return 0, 0, err
 		}
-		after, err := dispatch.Apply(d, changes)
+		swept, err := dispatch.Move(d, changes)
 		if err != nil {
 			return 0, 0, err
 		}
-		saved = append(saved, dispatch.Saved{Before: d, After: after, Changes: changes})
+		saved = append(saved, swept)
 	}
 	_, err = s.store.Save(ctx, saved)
 	return len(saved), held, err

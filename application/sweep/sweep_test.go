@@ -294,9 +294,10 @@ func (w *world) finish(id string, o delivery.Outcome) {
 	w.ok(err)
 	changes, err := before.Record(o, w.sub.RetrySchedule, 0, w.now)
 	w.ok(err)
-	after, err := dispatch.Apply(before, changes)
+	finished, err := dispatch.Move(before, changes)
 	w.ok(err)
-	stale, err := w.Save(w.Context(), []dispatch.Saved{{Before: before, After: after, Changes: changes, Lease: "inc_1"}})
+	finished.Lease = "inc_1"
+	stale, err := w.Save(w.Context(), []dispatch.Saved{finished})
 	if w.ok(err); len(stale) > 0 {
 		w.Fatal("stale")
 	}

@@ -209,11 +209,12 @@ func bugsOfLeasing() []simulation.Bug {
 					if err != nil {
 						return err
 					}
-					after, err := dispatch.Apply(l.Delivery, changes)
+					moved, err := dispatch.Move(l.Delivery, changes)
 					if err != nil {
 						return err
 					}
-					if _, err := s.Save(ctx, []dispatch.Saved{{Before: l.Delivery, After: after, Changes: changes, Lease: lease}}); err != nil {
+					moved.Lease = lease
+					if _, err := s.Save(ctx, []dispatch.Saved{moved}); err != nil {
 						return err
 					}
 				}
@@ -324,13 +325,14 @@ func force(ctx context.Context, s simulation.Store, d dispatch.Saved, leases []s
 	}
 	now.Status = d.Before.Status
 	succeeded.Attempt.Number = now.Attempts + 1
-	d.Before, d.Changes = now, []delivery.Change{succeeded}
-	if d.After, err = dispatch.Apply(now, d.Changes); err != nil {
+	forced, err := dispatch.Move(now, []delivery.Change{succeeded})
+	if err != nil {
 		return err
 	}
+	forced.TraceParent = d.TraceParent
 	for _, lease := range leases {
-		d.Lease = lease
-		if stale, err := s.Save(ctx, []dispatch.Saved{d}); err != nil || len(stale) == 0 {
+		forced.Lease = lease
+		if stale, err := s.Save(ctx, []dispatch.Saved{forced}); err != nil || len(stale) == 0 {
 			return err
 		}
 	}
