@@ -97,11 +97,6 @@ func (s *Service) Delete(ctx context.Context, lane dispatch.Lane, version int64,
 func (s *Service) RotateSecret(ctx context.Context, lane dispatch.Lane, version int64, overlap time.Duration, by Actor) (subscription.Subscription, secret.Secret, error) {
 	signing, secretID := s.NewSecret(), s.NewID("sec_")
 	after, err := s.change(ctx, lane, version, by, func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error) {
-		if overlap < 0 || overlap > subscription.MaxOverlap {
-			fields := problem.Collect("")
-			fields.Add("overlapHours", "must be between 0 and 168")
-			return nil, fields.Err()
-		}
 		changes, err := now.RotateSecret(secretID, overlap, s.Now())
 		if err != nil {
 			return nil, err
