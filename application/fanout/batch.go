@@ -145,7 +145,7 @@ func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type, s
 	}
 	has, err := b.Gate.Enabled(ctx, owner, tenant.BillingWebhooks)
 	if err != nil {
-		return false, fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+		return false, err
 	}
 	b.billing[owner] = has
 	return has, nil

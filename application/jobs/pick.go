@@ -90,7 +90,7 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 	billing := true // the stored bytes are of billing as well as new ones
 	if slices.ContainsFunc(found, ofBilling) {
 		if billing, err = p.Gate.Enabled(ctx, j.Tenant, tenant.BillingWebhooks); err != nil {
-			return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+			return err
 		}
 	}
 	for _, d := range found {

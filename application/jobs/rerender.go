@@ -46,7 +46,7 @@ func (w *Worker) rerender(ctx context.Context, j job.Job, next *picked, now time
 	}
 	billing, err := w.service.Gate.Enabled(ctx, j.Tenant, tenant.BillingWebhooks)
 	if err != nil {
-		return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+		return err
 	}
 	r := rendering{sub: sub, view: payload.View{Options: sub.Options, Billing: billing}, newID: w.service.NewID, now: now}
 	events, err := w.events(ctx, j.Tenant, next)

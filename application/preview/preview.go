@@ -14,7 +14,6 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/payload"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -97,7 +96,7 @@ func (p *Previewer) Subscription(ctx context.Context, lane dispatch.Lane, e even
 	}
 	d := drafts[0]
 	if d.gated() {
-		return Preview{}, problem.New(problem.FeatureNotEnabled, "Billing events need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
+		return Preview{}, subscriptions.NoBilling()
 	}
 	if err := p.fill(ctx, drafts, traceParent); err != nil {
 		return Preview{}, err
@@ -137,7 +136,7 @@ type draft struct {
 func (p *Previewer) drafts(ctx context.Context, e event.Event, subs []subscription.Subscription) ([]*draft, error) {
 	billing, err := p.Service.Gate.Enabled(ctx, e.TenantID, tenant.BillingWebhooks)
 	if err != nil {
-		return nil, fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+		return nil, err
 	}
 	drafts := make([]*draft, len(subs))
 	for i, s := range subs {

@@ -194,10 +194,10 @@ func (r *Retries) mayBeSent(ctx context.Context, d delivery.Delivery) error {
 	}
 	has, err := r.Gate.Enabled(ctx, d.Tenant, tenant.BillingWebhooks)
 	if err != nil {
-		return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+		return err
 	}
 	if !has {
-		return problem.New(problem.FeatureNotEnabled, "Billing events need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
+		return subscriptions.NoBilling()
 	}
 	return nil
 }

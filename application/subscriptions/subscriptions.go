@@ -180,12 +180,17 @@ func (s *Service) mustHaveFeature(ctx context.Context, owner tenant.ID, settings
 	}
 	has, err := s.Gate.Enabled(ctx, owner, tenant.BillingWebhooks)
 	if err != nil {
-		return fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+		return err
 	}
 	if !has {
 		return problem.New(problem.FeatureNotEnabled, "Billing events and billing details need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
 	}
 	return nil
+}
+
+// NoBilling refuses to send a billing event to a tenant without the feature.
+func NoBilling() error {
+	return problem.New(problem.FeatureNotEnabled, "Billing events need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
 }
 
 // Get is the subscription as it is now; problem.NotFound when it is not there or was deleted.

@@ -132,10 +132,10 @@ func (t *Tester) sample(ctx context.Context, lane dispatch.Lane, kind event.Type
 	}
 	billing, err := t.Service.Gate.Enabled(ctx, lane.Tenant, tenant.BillingWebhooks)
 	if err != nil {
-		return dispatch.Leased{}, fmt.Errorf("ask for feature %s: %w", tenant.BillingWebhooks, err)
+		return dispatch.Leased{}, err
 	}
 	if kind.Family() == event.FamilyBilling && !billing {
-		return dispatch.Leased{}, problem.New(problem.FeatureNotEnabled, "Billing events need the feature %s, which the tenant does not have.", tenant.BillingWebhooks)
+		return dispatch.Leased{}, NoBilling()
 	}
 	now := t.Service.Now().Truncate(time.Second)
 	e := event.Sample(kind, lane.Tenant)
