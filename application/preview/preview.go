@@ -152,7 +152,7 @@ func (d *draft) gated() bool { return d.event.Type.Family() == event.FamilyBilli
 // decide finds the outcome, and the reason in words.
 func (d *draft) decide() {
 	pattern, matches := d.sub.EventTypes.Matching(d.event.Type)
-	wants := fmt.Sprintf("its pattern %s wants %s", pattern, d.event.Type)
+	wants := queries.WhyMatched(pattern, d.event.Type)
 	d.shown = Preview{
 		SubscriptionID: d.sub.ID, SubscriptionVersion: d.sub.Version, Matches: matches, Origins: []Origin{}, Warnings: []string{},
 		Outcome: queries.OutcomeDelivery, Status: delivery.StatusPending, Reason: wants,
@@ -166,15 +166,8 @@ func (d *draft) decide() {
 		d.shown.Reason = fmt.Sprintf("%s, but the tenant does not have the feature %s", wants, tenant.BillingWebhooks)
 	case d.sub.Status != subscription.StatusActive:
 		d.shown.Status = delivery.StatusParked
-		d.shown.Reason = fmt.Sprintf("%s, but the subscription is %s%s: the delivery would wait until it is resumed", wants, d.sub.Status, because(d.sub.Reason))
+		d.shown.Reason = fmt.Sprintf("%s, but the subscription is %s%s: the delivery would wait until it is resumed", wants, d.sub.Status, queries.InBrackets(d.sub.Reason))
 	}
-}
-
-func because(reason string) string {
-	if reason == "" {
-		return ""
-	}
-	return " (" + reason + ")"
 }
 
 // fill resolves what all drafts need, in one go, and renders and signs each.

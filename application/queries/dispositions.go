@@ -131,7 +131,7 @@ func (q *Events) later(ctx context.Context, e Event, there []subscription.Subscr
 // to a subscription that the event was not for, somebody has asked for later.
 func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery bool) {
 	pattern, matches := s.EventTypes.Matching(f.event.Type)
-	wants := fmt.Sprintf("its pattern %s wants %s", pattern, f.event.Type)
+	wants := WhyMatched(pattern, f.event.Type)
 	deliveries := f.deliveries[s.ID]
 	feature, gated := f.gated[s.ID]
 	switch {
@@ -145,7 +145,7 @@ func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery b
 	}
 	first := deliveries[0]
 	if s.Status != subscription.StatusActive {
-		wants += fmt.Sprintf("; the subscription was %s%s when the event came, so it was parked", s.Status, because(s.Reason))
+		wants += fmt.Sprintf("; the subscription was %s%s when the event came, so it was parked", s.Status, InBrackets(s.Reason))
 	}
 	return Disposition{s.ID, OutcomeDelivery, first.ID, first.Status, wants + progress(first)}, true
 }
@@ -157,12 +157,18 @@ func (f facts) missing() string {
 	return "the event could not be handled and was set aside: " + f.event.SetAside.Reason
 }
 
+// WhyMatched says in words that a pattern of a filter wants a type.
+func WhyMatched(pattern string, t event.Type) string {
+	return fmt.Sprintf("its pattern %s wants %s", pattern, t)
+}
+
 // WhyNotMatched says in words why a filter does not want a type.
 func WhyNotMatched(filter subscription.Filter, t event.Type) string {
 	return fmt.Sprintf("none of its patterns (%s) wants %s; the nearest is %s", strings.Join(filter, ", "), t, filter.Nearest(t))
 }
 
-func because(reason string) string {
+// InBrackets is the reason as it follows other words; empty for none.
+func InBrackets(reason string) string {
 	if reason == "" {
 		return ""
 	}
