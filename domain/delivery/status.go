@@ -1,6 +1,9 @@
 package delivery
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Status is where a delivery stands (contract, section 5).
 type Status string
@@ -65,11 +68,4 @@ func RetryableStatuses() (retryable []Status) {
 }
 
 // MayBecome reports whether the transition is legal.
-func (s Status) MayBecome(next Status) bool {
-	for _, legal := range rules[s].next {
-		if legal == next {
-			return true
-		}
-	}
-	return false
-}
+func (s Status) MayBecome(next Status) bool { return slices.Contains(rules[s].next, next) }

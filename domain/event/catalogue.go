@@ -1,6 +1,9 @@
 package event
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // entry is what the catalogue knows about a type.
 type entry struct {
@@ -109,15 +112,7 @@ const (
 // Needs reports whether an event of the type is refused without the block.
 func (t Type) Needs(block Block) bool {
 	known := byType[t]
-	if known == nil {
-		return false
-	}
-	for _, needed := range known.needs {
-		if needed == block {
-			return true
-		}
-	}
-	return false
+	return known != nil && slices.Contains(known.needs, block)
 }
 
 // Carries reports whether the block of an event of the type is sent on, when the event has it

@@ -3,6 +3,7 @@
 package job
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -60,17 +61,8 @@ type Filter struct {
 // Matches reports whether the filter picks the delivery.
 func (f Filter) Matches(d delivery.Delivery) bool {
 	return (f.SubscriptionID == "" || f.SubscriptionID == d.SubscriptionID) && (f.EventID == "" || f.EventID == d.EventID) &&
-		(len(f.EventTypes) == 0 || f.EventTypes.Matches(d.EventType)) && has(f.Statuses, d.Status) &&
+		(len(f.EventTypes) == 0 || f.EventTypes.Matches(d.EventType)) && slices.Contains(f.Statuses, d.Status) &&
 		!d.CreatedAt.Before(f.Since) && (f.Until.IsZero() || d.CreatedAt.Before(f.Until))
-}
-
-func has(statuses []delivery.Status, wanted delivery.Status) bool {
-	for _, s := range statuses {
-		if s == wanted {
-			return true
-		}
-	}
-	return false
 }
 
 // Requester is who asked, and in which request.
