@@ -9,16 +9,16 @@ import (
 	"github.com/ordinavo/webhooks/application/subscriptions"
 )
 
-const countKept = `SELECT subscription_version, feature, count(*), min(accepted_at), max(accepted_at) FROM gated_events
+const countGated = `SELECT subscription_version, feature, count(*), min(accepted_at), max(accepted_at) FROM gated_events
 WHERE tenant_id = $1 AND subscription_id = $2 AND subscription_version BETWEEN $3 AND $4
 GROUP BY subscription_version, feature ORDER BY subscription_version, feature`
 
-// KeptBack counts gated events by the index alone; see subscriptions.HistoryStore.
-func (s *Store) KeptBack(ctx context.Context, lane dispatch.Lane, first, last int64) ([]subscriptions.Kept, error) {
-	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (k subscriptions.Kept, err error) {
+// GatedEvents counts gated events by the index alone; see subscriptions.HistoryStore.
+func (s *Store) GatedEvents(ctx context.Context, lane dispatch.Lane, first, last int64) ([]subscriptions.Gated, error) {
+	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (k subscriptions.Gated, err error) {
 		var from, to *int64
 		err = r.Scan(&k.Version, &k.Feature, &k.Events, &from, &to)
 		k.First, k.Last = moment(from), moment(to)
 		return k, err
-	}, countKept, lane.Tenant, lane.SubscriptionID, first, last)
+	}, countGated, lane.Tenant, lane.SubscriptionID, first, last)
 }

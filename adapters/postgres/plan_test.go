@@ -161,7 +161,7 @@ func hot() map[string]hotQuery {
 		"forget what was gated":   {forgetGated, []any{"t7", "evt_00000000000000000000000007"}, false},
 		"deliveries of events":    {deliveriesOf, []any{"t7", []string{"evt_00000000000000000000000007"}, 20}, true},
 		"history":                 {selectStream, []any{"t7", "subscription/7"}, false},
-		"kept back":               {countKept, []any{"t7", subs[7], int64(1), int64(9)}, false},
+		"kept back":               {countGated, []any{"t7", subs[7], int64(1), int64(9)}, false},
 		"subscription changes":    {subscriptionChanges, []any{"subscriptions", int64(500_000), int64(600_000), 1000}, false},
 		"swept: due":              {sweptDue, []any{"t0", subs[0], []string{"pending", "retrying"}, 500}, false},
 		"swept: any":              {sweptAny, []any{"t0", subs[0], []string{"pending", "parked"}, 500}, false},

@@ -97,7 +97,7 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.SubscriptionHistory(ctx, aLane)
 		return err
 	},
-	"KeptBack": func(ctx context.Context, s *Store) error { _, err := s.KeptBack(ctx, aLane, 1, 9); return err },
+	"GatedEvents": func(ctx context.Context, s *Store) error { _, err := s.GatedEvents(ctx, aLane, 1, 9); return err },
 	"LoadSubscription": func(ctx context.Context, s *Store) error {
 		_, err := s.LoadSubscription(ctx, aLane)
 		return err

@@ -50,16 +50,16 @@ var historyChecks = []Check{
 		gate(acme, s.ID, 4, 6)
 		gate(acme, "sub_another", 3, 7)
 		gate(other, s.ID, 3, 8)
-		kept := func(first, last int64) []subscriptions.Kept {
+		kept := func(first, last int64) []subscriptions.Gated {
 			w.Helper()
-			kept, err := w.KeptBack(w.ctx, laneOf(s), first, last)
+			kept, err := w.GatedEvents(w.ctx, laneOf(s), first, last)
 			w.ok(err, "count what was kept back")
 			return kept
 		}
-		one := subscriptions.Kept{Version: 1, Feature: tenant.BillingWebhooks, Events: 1, First: at(1), Last: at(1)}
-		three := subscriptions.Kept{Version: 3, Feature: tenant.BillingWebhooks, Events: 2, First: at(4), Last: at(5)}
-		equal(w, "versions 1 to 3", kept(1, 3), []subscriptions.Kept{one, three})
-		equal(w, "versions 2 and 3", kept(2, 3), []subscriptions.Kept{three})
+		one := subscriptions.Gated{Version: 1, Feature: tenant.BillingWebhooks, Events: 1, First: at(1), Last: at(1)}
+		three := subscriptions.Gated{Version: 3, Feature: tenant.BillingWebhooks, Events: 2, First: at(4), Last: at(5)}
+		equal(w, "versions 1 to 3", kept(1, 3), []subscriptions.Gated{one, three})
+		equal(w, "versions 2 and 3", kept(2, 3), []subscriptions.Gated{three})
 		equal(w, "version 2", len(kept(2, 2)), 0)
 	}},
 }

@@ -19,8 +19,8 @@ type Recorded struct {
 	At     time.Time
 }
 
-// Kept counts the events that a missing feature kept from a subscription while one version of it was in force.
-type Kept struct {
+// Gated counts the events that a missing feature kept from a subscription while one version of it was in force.
+type Gated struct {
 	Version     int64
 	Feature     tenant.Feature
 	Events      int
@@ -31,16 +31,16 @@ type Kept struct {
 type HistoryStore interface {
 	// SubscriptionHistory reads the stream, oldest first, also of what was deleted; problem.NotFound when there is none.
 	SubscriptionHistory(ctx context.Context, lane dispatch.Lane) ([]Recorded, error)
-	// KeptBack counts the gated events of the versions from first to last, by version, the lowest first.
-	KeptBack(ctx context.Context, lane dispatch.Lane, first, last int64) ([]Kept, error)
+	// GatedEvents counts the gated events of the versions from first to last, by version, the lowest first.
+	GatedEvents(ctx context.Context, lane dispatch.Lane, first, last int64) ([]Gated, error)
 }
 
 // Entry is one change of a subscription's history.
 type Entry struct {
 	Recorded
 	Before, After subscription.Subscription
-	// Kept is what was not sent while After was in force.
-	Kept []Kept
+	// Gated is what was not sent while After was in force.
+	Gated []Gated
 }
 
 // History tells what became of a subscription, straight from its stream.
@@ -68,21 +68,21 @@ func (h *History) Page(ctx context.Context, lane dispatch.Lane, before int64, li
 	}
 	page := entries[max(0, end-limit):end]
 	slices.Reverse(page)
-	return page, h.addKept(ctx, lane, page)
+	return page, h.addGated(ctx, lane, page)
 }
 
-func (h *History) addKept(ctx context.Context, lane dispatch.Lane, page []Entry) error {
+func (h *History) addGated(ctx context.Context, lane dispatch.Lane, page []Entry) error {
 	if len(page) == 0 {
 		return nil
 	}
 	newest := page[0].After.Version
-	kept, err := h.Store.KeptBack(ctx, lane, page[len(page)-1].After.Version, newest)
+	gated, err := h.Store.GatedEvents(ctx, lane, page[len(page)-1].After.Version, newest)
 	if err != nil {
 		return fmt.Errorf("count what a missing feature kept from %s: %w", lane.SubscriptionID, err)
 	}
-	for _, k := range kept {
-		entry := &page[newest-k.Version]
-		entry.Kept = append(entry.Kept, k)
+	for _, g := range gated {
+		entry := &page[newest-g.Version]
+		entry.Gated = append(entry.Gated, g)
 	}
 	return nil
 }

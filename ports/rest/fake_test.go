@@ -158,13 +158,13 @@ func (f *fake) Circuits(_ context.Context, _ tenant.ID, ids []string, _ time.Tim
 	return found, f.fail
 }
 
-// KeptBack says that 3 events were kept from version 2 of every subscription.
-func (f *fake) KeptBack(_ context.Context, _ dispatch.Lane, first, last int64) ([]subscriptions.Kept, error) {
+// GatedEvents says that 3 events were kept from version 2 of every subscription.
+func (f *fake) GatedEvents(_ context.Context, _ dispatch.Lane, first, last int64) ([]subscriptions.Gated, error) {
 	if first > 2 || last < 2 {
 		return nil, f.fail
 	}
 	at := time.Date(2026, 6, 18, 17, 30, 0, 0, time.UTC)
-	return []subscriptions.Kept{{Version: 2, Feature: tenant.BillingWebhooks, Events: 3, First: at, Last: at.Add(time.Hour)}}, f.fail
+	return []subscriptions.Gated{{Version: 2, Feature: tenant.BillingWebhooks, Events: 3, First: at, Last: at.Add(time.Hour)}}, f.fail
 }
 
 func (f *fake) CountSubscriptions(context.Context, tenant.ID) (int, error) { return 0, f.fail }

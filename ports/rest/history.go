@@ -90,7 +90,7 @@ func viewChange(e subscriptions.Entry) Change {
 		By: ChangedBy{unlessEmpty(e.By.KeyID), e.By.KeyName}, TraceID: traceIDOf(e.By.TraceParent),
 		Link: versionLink(e.After.ID, e.After.Version), Fields: changedFields(e), FeatureGated: []GatedEvents{},
 	}
-	for _, k := range e.Kept {
+	for _, k := range e.Gated {
 		view.FeatureGated = append(view.FeatureGated, GatedEvents{
 			Feature: string(k.Feature), Events: k.Events, FirstAcceptedAt: k.First.UTC(), LastAcceptedAt: k.Last.UTC(),
 			Reason: fmt.Sprintf("The tenant did not have the feature %s when these events were fanned out, so they were not sent.", k.Feature),

@@ -94,8 +94,8 @@ func (s *Store) SubscriptionHistory(ctx context.Context, lane dispatch.Lane) (hi
 	return history, orNotFound(err, found, "subscription")
 }
 
-// KeptBack counts gated events; see subscriptions.HistoryStore.
-func (s *Store) KeptBack(ctx context.Context, lane dispatch.Lane, first, last int64) (list []subscriptions.Kept, err error) {
+// GatedEvents counts gated events; see subscriptions.HistoryStore.
+func (s *Store) GatedEvents(ctx context.Context, lane dispatch.Lane, first, last int64) (list []subscriptions.Gated, err error) {
 	done, err := s.read(ctx)
 	defer done()
 	var found []fanout.Gated
@@ -109,7 +109,7 @@ func (s *Store) KeptBack(ctx context.Context, lane dispatch.Lane, first, last in
 	})
 	for _, g := range found {
 		if n := len(list); n == 0 || list[n-1].Version != g.SubscriptionVersion || list[n-1].Feature != g.Feature {
-			list = append(list, subscriptions.Kept{Version: g.SubscriptionVersion, Feature: g.Feature, First: g.AcceptedAt})
+			list = append(list, subscriptions.Gated{Version: g.SubscriptionVersion, Feature: g.Feature, First: g.AcceptedAt})
 		}
 		kept := &list[len(list)-1]
 		kept.Events, kept.Last = kept.Events+1, g.AcceptedAt
