@@ -2,6 +2,7 @@ package delivery_test
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -72,14 +73,15 @@ func TestEveryKindButSuccessIsRetried(t *testing.T) {
 	}
 }
 
-func TestTheDefaultScheduleHasTenAttempts(t *testing.T) {
+func TestNineDelaysMakeTenAttempts(t *testing.T) {
+	nine := slices.Repeat([]time.Duration{time.Hour}, 9)
 	given, now := changes{scheduled()}, start
 	for number := 1; number <= 10; number++ {
 		d := fold(t, given)
 		if d.Attempts != number-1 || d.Status.IsTerminal() || !d.DueAt.Equal(now) {
 			t.Fatalf("before attempt %d: %+v, want it due at %s", number, d, now)
 		}
-		decided, err := d.Record(failed, delivery.DefaultSchedule(), 0, now)
+		decided, err := d.Record(failed, nine, 0, now)
 		if err != nil {
 			t.Fatal(err)
 		}

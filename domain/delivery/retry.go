@@ -8,14 +8,6 @@ const MaxRetryAfter = 24 * time.Hour
 // maxJitter is the share of a delay that jitter may add (contract, section 4).
 const maxJitter = 0.10
 
-// DefaultSchedule is the contract's: ten attempts over about two days.
-func DefaultSchedule() []time.Duration {
-	return []time.Duration{
-		30 * time.Second, 2 * time.Minute, 10 * time.Minute, 30 * time.Minute,
-		time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
-	}
-}
-
 // NextDelay is the wait after a failure, given how many came before it in this run
 // through the schedule; false when the schedule is used up. Retry-After moves the
 // attempt later, never earlier. Jitter is in [0, 1) and adds up to 10 %.

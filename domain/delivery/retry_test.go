@@ -2,7 +2,6 @@ package delivery_test
 
 import (
 	"math"
-	"slices"
 	"testing"
 	"time"
 
@@ -13,26 +12,6 @@ import (
 
 // justBelowOne is the largest jitter there is.
 var justBelowOne = math.Nextafter(1, 0)
-
-func TestDefaultSchedule(t *testing.T) {
-	var total time.Duration
-	var texts []string
-	for _, delay := range delivery.DefaultSchedule() {
-		total += delay
-		texts = append(texts, delay.String())
-	}
-	want := []string{"30s", "2m0s", "10m0s", "30m0s", "1h0m0s", "3h0m0s", "6h0m0s", "12h0m0s", "24h0m0s"}
-	if !slices.Equal(texts, want) {
-		t.Errorf("got %v, want %v", texts, want)
-	}
-	if total < 46*time.Hour || total > 48*time.Hour {
-		t.Errorf("it takes %s, want about two days", total)
-	}
-	delivery.DefaultSchedule()[0] = 0
-	if delivery.DefaultSchedule()[0] != 30*time.Second {
-		t.Error("a caller can change the default for others")
-	}
-}
 
 func TestNextDelay(t *testing.T) {
 	const day = 24 * time.Hour

@@ -13,11 +13,6 @@ const (
 	KindTarget   EntityKind = "target"
 )
 
-// EntityKinds is all kinds; the caller owns the slice.
-func EntityKinds() []EntityKind {
-	return []EntityKind{KindCustomer, KindLocation, KindContact, KindTarget}
-}
-
 // Known reports whether the kind is one of the four.
 func (k EntityKind) Known() bool {
 	switch k {

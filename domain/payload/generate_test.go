@@ -132,6 +132,8 @@ func drawContext(t *rapid.T, e event.Event) payload.Context {
 	return c
 }
 
+var entityKinds = []payload.EntityKind{payload.KindCustomer, payload.KindLocation, payload.KindContact, payload.KindTarget}
+
 func drawExternalIDs(t *rapid.T, e event.Event, into map[payload.Ref]string) {
 	referenced := map[payload.EntityKind]*int64{
 		payload.KindCustomer: e.CustomerID, payload.KindLocation: e.LocationID, payload.KindContact: e.ContactID,
@@ -139,7 +141,7 @@ func drawExternalIDs(t *rapid.T, e event.Event, into map[payload.Ref]string) {
 	if e.Target != nil {
 		referenced[payload.KindTarget] = &e.Target.ID
 	}
-	for _, kind := range payload.EntityKinds() {
+	for _, kind := range entityKinds {
 		for id := int64(1); id <= 3; id++ {
 			if !rapid.Bool().Draw(t, fmt.Sprintf("%s %d mapped", kind, id)) {
 				continue

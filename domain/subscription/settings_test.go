@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
@@ -42,7 +41,6 @@ func TestSettingsWithinTheBounds(t *testing.T) {
 		"many in flight":       func(s *subscription.Settings) { s.MaxInFlight = 256 },
 		"one short delay":      func(s *subscription.Settings) { s.RetrySchedule = schedule(1, time.Second) },
 		"twenty long delays":   func(s *subscription.Settings) { s.RetrySchedule = schedule(20, 72*time.Hour) },
-		"the default schedule": func(s *subscription.Settings) { s.RetrySchedule = delivery.DefaultSchedule() },
 	} {
 		s := settings()
 		change(&s)
