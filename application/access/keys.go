@@ -113,7 +113,7 @@ func (s *Keys) mayCreate(by, wanted access.Key) error {
 		}
 	}
 	if wanted.Tenant != "" && !wanted.Tenant.Valid() {
-		fields.Add("tenantId", "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+		fields.Add("tenantId", tenant.IDRule)
 	}
 	if wanted.Tenant != "" && slices.Contains(wanted.Scopes, access.PlatformAdmin) {
 		fields.Add("scopes", "platform.admin is for platform keys alone")

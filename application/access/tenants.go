@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -56,7 +54,7 @@ type Tenants struct {
 func (s *Tenants) Create(ctx context.Context, id tenant.ID, name string, weight int) (Tenant, error) {
 	fields := problem.Collect("")
 	if !id.Valid() {
-		fields.Add("tenantId", "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+		fields.Add("tenantId", tenant.IDRule)
 	}
 	checkName(fields, name)
 	checkWeight(fields, weight)
@@ -107,13 +105,5 @@ func checkName(into problem.Fields, name string) {
 	if name == "" {
 		into.Add("name", "is missing")
 	}
-	if utf8.RuneCountInString(name) > maxNameLength {
-		into.Add("name", "is longer than %d characters", maxNameLength)
-	}
-	for _, r := range name {
-		if unicode.IsControl(r) {
-			into.Add("name", "has a control character")
-			return
-		}
-	}
+	into.CheckText("name", name, maxNameLength)
 }

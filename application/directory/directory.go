@@ -4,8 +4,6 @@ package directory
 
 import (
 	"context"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -105,16 +103,7 @@ func checkID(into problem.Fields, field string, id int64) {
 }
 
 func checkText(into problem.Fields, field string, text *string, longest int) {
-	if text == nil {
-		return
-	}
-	if utf8.RuneCountInString(*text) > longest {
-		into.Add(field, "is longer than %d characters", longest)
-	}
-	for _, r := range *text {
-		if unicode.IsControl(r) {
-			into.Add(field, "has a control character")
-			return
-		}
+	if text != nil {
+		into.CheckText(field, *text, longest)
 	}
 }

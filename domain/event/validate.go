@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // Bounds of an emitted event's fields; lengths are in characters (Unicode code points).
@@ -46,7 +47,7 @@ func (e Event) Validate(into problem.Fields) {
 	if e.TenantID == "" {
 		into.Add("tenantId", "is missing")
 	} else if !e.TenantID.Valid() {
-		into.Add("tenantId", "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+		into.Add("tenantId", tenant.IDRule)
 	}
 	if e.OccurredAt.IsZero() {
 		into.Add("occurredAt", "is missing")

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Code is a problem's stable, machine-readable name (contract, section 5).
@@ -96,6 +98,18 @@ func (f Fields) Path(field string) string {
 func (f Fields) Add(field, format string, args ...any) {
 	path := f.Path(field)
 	(*f.found)[path] = append((*f.found)[path], fmt.Sprintf(format, args...))
+}
+
+// CheckText notes what is wrong with a text of one line and at most longest characters (Unicode code points).
+func (f Fields) CheckText(field, text string, longest int) {
+	if !utf8.ValidString(text) {
+		f.Add(field, "is not valid UTF-8")
+	} else if utf8.RuneCountInString(text) > longest {
+		f.Add(field, "is longer than %d characters", longest)
+	}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		f.Add(field, "has a control character")
+	}
 }
 
 // Err is nil when nothing was added, else a ValidationFailed with all of it.

@@ -119,3 +119,28 @@ func TestAnErrorStaysAsItWas(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestTexts(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		want []string
+	}{
+		"empty":                {"", nil},
+		"as long as may be":    {"üüüü", nil},
+		"longer":               {"üüüüü", []string{"is longer than 4 characters"}},
+		"not UTF-8":            {"a\xff", []string{"is not valid UTF-8"}},
+		"with a line break":    {"a\nb", []string{"has a control character"}},
+		"longer, with a DEL":   {"abcd\x7f", []string{"is longer than 4 characters", "has a control character"}},
+		"not UTF-8, with a C1": {"\xff\u0085", []string{"is not valid UTF-8", "has a control character"}},
+	} {
+		fields := problem.Collect("")
+		fields.CheckText("name", c.text, 4)
+		var refusal *problem.Error
+		if errors.As(fields.Err(), &refusal); refusal == nil {
+			refusal = &problem.Error{}
+		}
+		if !slices.Equal(refusal.Fields["name"], c.want) {
+			t.Errorf("%s: got %q", name, refusal.Fields)
+		}
+	}
+}

@@ -2,8 +2,6 @@ package subscription
 
 import (
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -44,8 +42,11 @@ func (s Settings) NeedsBilling() bool { return s.EventTypes.WantsBilling() || s.
 // egress guard's. ownSchedule says that the schedule is the admin's, not the
 // service's default, which may go below the bounds.
 func (s Settings) Validate(into problem.Fields, ownSchedule bool) {
-	validateText(into, "name", s.Name, MaxNameLength, true)
-	validateText(into, "sourceSystem", s.SourceSystem, 64, false)
+	if s.Name == "" {
+		into.Add("name", "is missing")
+	}
+	into.CheckText("name", s.Name, MaxNameLength)
+	into.CheckText("sourceSystem", s.SourceSystem, 64)
 	if s.URL == "" {
 		into.Add("url", "is missing")
 	} else if len(s.URL) > MaxURLLength {
@@ -70,23 +71,6 @@ func validateSchedule(into problem.Fields, schedule []time.Duration) {
 	for i, delay := range schedule {
 		if delay < MinRetryDelay || delay > MaxRetryDelay {
 			into.Under("retrySchedule").Add(problem.Index(i), "must be between 1s and 72h")
-		}
-	}
-}
-
-func validateText(into problem.Fields, field, text string, longest int, required bool) {
-	switch {
-	case required && text == "":
-		into.Add(field, "is missing")
-	case !utf8.ValidString(text):
-		into.Add(field, "is not valid UTF-8")
-	case utf8.RuneCountInString(text) > longest:
-		into.Add(field, "is longer than %d characters", longest)
-	}
-	for _, r := range text {
-		if unicode.IsControl(r) {
-			into.Add(field, "has a control character")
-			return
 		}
 	}
 }

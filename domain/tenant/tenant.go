@@ -6,6 +6,9 @@ import "regexp"
 // ID names a tenant: 1 to 64 of A-Z a-z 0-9 . _ - (contract, section 7).
 type ID string
 
+// IDRule says, after a field's name, what an ID must be.
+const IDRule = "must be 1 to 64 of A-Z a-z 0-9 . _ -"
+
 var idForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // Valid reports whether the ID has the form of the contract.

@@ -87,7 +87,7 @@ func (a *API) actFor(ctx context.Context, caller access.Key, named string) error
 	case owner == "":
 		return invalid(headerTenant, "is missing: a platform key names its tenant here")
 	case !owner.Valid():
-		return invalid(headerTenant, "must be 1 to 64 of A-Z a-z 0-9 . _ -")
+		return invalid(headerTenant, tenant.IDRule)
 	case !caller.IsPlatform() && owner != caller.Tenant:
 		return noSuchTenant()
 	case caller.IsPlatform():
