@@ -28,6 +28,12 @@ func (l Lane) Compare(other Lane) int {
 	return cmp.Or(cmp.Compare(l.Tenant, other.Tenant), cmp.Compare(l.SubscriptionID, other.SubscriptionID))
 }
 
+// LaneOf is the lane of a delivery.
+func LaneOf(d delivery.Delivery) Lane { return Lane{d.Tenant, d.SubscriptionID} }
+
+// LaneOfSubscription is the lane of a subscription.
+func LaneOfSubscription(s *subscription.Subscription) Lane { return Lane{s.Tenant, s.ID} }
+
 // Leased is a delivery that this process alone may attempt, with what it takes to do so.
 type Leased struct {
 	Delivery delivery.Delivery
@@ -67,7 +73,7 @@ func CheckStatus(d delivery.Delivery) error {
 }
 
 // Lane is the lane of the delivery.
-func (l Leased) Lane() Lane { return Lane{l.Delivery.Tenant, l.Delivery.SubscriptionID} }
+func (l Leased) Lane() Lane { return LaneOf(l.Delivery) }
 
 // LookRequest asks what is ready: due, and held by nobody.
 type LookRequest struct {

@@ -135,7 +135,7 @@ func TestLongQueuesAreLeasedFromInARow(t *testing.T) {
 		of := map[dispatch.Lane]int{}
 		for _, q := range w.rows {
 			if q.lease != "" {
-				of[laneOf(q.Delivery)]++
+				of[dispatch.LaneOf(q.Delivery)]++
 			}
 		}
 		return of

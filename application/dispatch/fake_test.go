@@ -107,12 +107,8 @@ func (w *world) hand(l dispatch.Leased) {
 }
 
 func (w *world) leased(d delivery.Delivery, lease string) dispatch.Leased {
-	sub := w.lane[laneOf(d)]
+	sub := w.lane[dispatch.LaneOf(d)]
 	return dispatch.Leased{Delivery: d, Subscription: &sub, Lease: lease, TraceParent: "00-trace"}
-}
-
-func laneOf(d delivery.Delivery) dispatch.Lane {
-	return dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}
 }
 
 func (w *world) step() time.Time {
@@ -174,7 +170,7 @@ func (w *world) Look(_ context.Context, r dispatch.LookRequest) (answer dispatch
 	}
 	ready := map[dispatch.Lane]bool{}
 	for _, q := range w.inOrder() {
-		switch lane := laneOf(q.Delivery); {
+		switch lane := dispatch.LaneOf(q.Delivery); {
 		case q.lease != "" || !q.Status.IsClaimable():
 		case q.DueAt.After(r.Now):
 			if answer.NextDue.IsZero() {
@@ -208,7 +204,7 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 	}
 	of := map[dispatch.Lane][]row{}
 	for _, q := range w.inOrder() {
-		of[laneOf(q.Delivery)] = append(of[laneOf(q.Delivery)], q)
+		of[dispatch.LaneOf(q.Delivery)] = append(of[dispatch.LaneOf(q.Delivery)], q)
 	}
 	for _, asked := range r.Lanes {
 		rest := dispatch.LaneRest{MaxInFlight: w.lane[asked.Lane].MaxInFlight, Weight: cmp.Or(w.weight[asked.Tenant], tenant.DefaultWeight)}

@@ -24,7 +24,7 @@ func (v living) Heartbeat(_ context.Context, incarnation string, now time.Time) 
 func (v living) Orphans(_ context.Context, before time.Time, limit int) (list []dispatch.Orphan, err error) {
 	for _, q := range v.inOrder() {
 		if q.lease != "" && v.beats[q.lease].Before(before) && len(list) < limit {
-			list = append(list, dispatch.Orphan{Delivery: q.Delivery, Schedule: v.lane[laneOf(q.Delivery)].RetrySchedule, Lease: q.lease, LeasedAt: q.leasedAt})
+			list = append(list, dispatch.Orphan{Delivery: q.Delivery, Schedule: v.lane[dispatch.LaneOf(q.Delivery)].RetrySchedule, Lease: q.lease, LeasedAt: q.leasedAt})
 		}
 	}
 	return list, v.fail["Orphans"]

@@ -157,7 +157,7 @@ func (b *batch) resolve(ctx context.Context) error {
 	for i, v := range b.views {
 		lookups[i] = v.lookup
 		for _, s := range v.subscriptions {
-			governed[laneOf(s)] = s.Status
+			governed[dispatch.LaneOfSubscription(s)] = s.Status
 		}
 	}
 	contexts, lanes, err := b.Store.ResolveFor(ctx, lookups, slices.Collect(maps.Keys(governed)))
@@ -192,10 +192,6 @@ func (b *batch) noteSweeps(ctx context.Context, governed map[dispatch.Lane]subsc
 		b.plan.Sweeps = append(b.plan.Sweeps, sweep.Sweep{Lane: lane, Action: action})
 	}
 	return nil
-}
-
-func laneOf(s *subscription.Subscription) dispatch.Lane {
-	return dispatch.Lane{Tenant: s.Tenant, SubscriptionID: s.ID}
 }
 
 // commit schedules what matched. Whatever goes wrong, a panic too, the slots that were reserved
@@ -284,12 +280,12 @@ func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscr
 	}
 	lease := ""
 	// Handed over is only what goes to the endpoint of now, signed with the secret of now.
-	if state := b.lanes[laneOf(s)]; b.Handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
-		if held, ok := b.Handover.Reserve(laneOf(s), s.MaxInFlight); ok {
+	if state := b.lanes[dispatch.LaneOfSubscription(s)]; b.Handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
+		if held, ok := b.Handover.Reserve(dispatch.LaneOfSubscription(s), s.MaxInFlight); ok {
 			lease = held
 			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
 		} else {
-			b.waiting[laneOf(s)] = true
+			b.waiting[dispatch.LaneOfSubscription(s)] = true
 		}
 	}
 	b.plan.Scheduled = append(b.plan.Scheduled, Scheduled{d, changes, traceParent, e.At, lease})

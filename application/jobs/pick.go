@@ -94,7 +94,7 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 		}
 	}
 	for _, d := range found {
-		switch status := states[dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}].Status; {
+		switch status := states[dispatch.LaneOf(d)].Status; {
 		case status != subscription.StatusActive:
 			next.tally.Skip(inactive(status))
 		case !billing && ofBilling(d):
@@ -112,7 +112,7 @@ func (p *Picker) states(ctx context.Context, found []delivery.Delivery) (map[dis
 	var lanes []dispatch.Lane
 	known := map[dispatch.Lane]bool{}
 	for _, d := range found {
-		lane := dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}
+		lane := dispatch.LaneOf(d)
 		if !known[lane] {
 			known[lane] = true
 			lanes = append(lanes, lane)

@@ -84,7 +84,7 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 	if err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the body of %s: %w", id, err)
 	}
-	url, _, err := q.Reader.Endpoint(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
+	url, _, err := q.Reader.Endpoint(ctx, dispatch.LaneOf(d))
 	if err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the endpoint of %s: %w", id, err)
 	}
@@ -159,7 +159,7 @@ func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after 
 		if err != nil {
 			return err
 		}
-		_, status, err := r.Store.Endpoint(ctx, dispatch.Lane{Tenant: owner, SubscriptionID: d.SubscriptionID})
+		_, status, err := r.Store.Endpoint(ctx, dispatch.LaneOf(d))
 		if err != nil {
 			return err
 		}

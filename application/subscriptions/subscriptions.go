@@ -106,7 +106,7 @@ func (s *Service) Create(ctx context.Context, owner tenant.ID, checked Checked, 
 		if err := s.mayCreate(ctx, owner, settings); err != nil {
 			return err
 		}
-		if err := s.Store.SaveSecret(ctx, laneOf(created), secretID, signing, s.Now()); err != nil {
+		if err := s.Store.SaveSecret(ctx, dispatch.LaneOfSubscription(&created), secretID, signing, s.Now()); err != nil {
 			return err
 		}
 		return s.Store.AppendSubscription(ctx, subscription.Subscription{}, created, changes, by)
@@ -246,8 +246,4 @@ func forget(c subscription.Change) bool {
 	default:
 		return false
 	}
-}
-
-func laneOf(s subscription.Subscription) dispatch.Lane {
-	return dispatch.Lane{Tenant: s.Tenant, SubscriptionID: s.ID}
 }

@@ -23,7 +23,7 @@ type rendered struct {
 func (w *world) renders(ctx context.Context, id string, plan fanout.Plan) {
 	for _, s := range plan.Scheduled {
 		d := s.Delivery
-		sub, err := w.store.LoadSubscription(ctx, dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID})
+		sub, err := w.store.LoadSubscription(ctx, dispatch.LaneOf(d))
 		must(err)
 		if d.SubscriptionVersion != sub.Version {
 			w.violate("I2", "%s was rendered with version %d of %s, which is at %d", d.ID, d.SubscriptionVersion, sub.ID, sub.Version)
