@@ -154,7 +154,7 @@ type Store interface {
 	operational.Store
 }
 
-// Ended is what the attempts of a lane came to that ended in one turn.
+// Ended is what the attempts of a lane came to that ended in one step.
 type Ended struct {
 	Succeeded bool // one of them, which makes up for those that failed
 	// Failures counts those that failed, without operational events: the trouble with these is not told by others.

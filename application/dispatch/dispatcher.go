@@ -12,7 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Bounds of one turn; what is more follows in the next, at once.
+// Bounds of one step; what is more follows in the next, at once.
 const (
 	maxLeasedAtOnce   = 256
 	maxLookedAtOnce   = 256 // lanes
@@ -38,10 +38,10 @@ type Dispatcher struct {
 	asked   atomic.Bool // somebody knows of something that is due
 
 	// Of the step alone.
-	unsaved []Result  // taken from done by a turn that has not succeeded yet
+	unsaved []Result  // taken from done by a step that has not succeeded yet
 	round   round     // over all lanes
 	nextDue time.Time // of what waits; zero for none
-	// undisabled is why subscriptions were not disabled by the last turn, though they should be.
+	// undisabled is why subscriptions were not disabled by the last step, though they should be.
 	undisabled error
 }
 
@@ -70,7 +70,7 @@ func New(c Config) *Dispatcher {
 // Loop records and leases, in turns.
 func (d *Dispatcher) Loop() loop.Loop { return loop.Loop{Name: "dispatch", Step: d.Step, Wake: d.wake} }
 
-// Wake makes the next turn look for what is due.
+// Wake makes the next step look for what is due.
 func (d *Dispatcher) Wake() {
 	d.asked.Store(true)
 	d.wake.Send()
@@ -139,7 +139,7 @@ func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
 	d.FinishTogether([]Result{{l, outcome}})
 }
 
-// FinishTogether is Finish for many, which one turn records: it hears of them when all are handed in.
+// FinishTogether is Finish for many, which one step records: it hears of them when all are handed in.
 func (d *Dispatcher) FinishTogether(results []Result) {
 	for _, r := range results {
 		d.done <- r
@@ -154,26 +154,26 @@ func (d *Dispatcher) FinishTogether(results []Result) {
 // delivery stays leased: whoever takes it over knows that nobody knows how it ended.
 func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane(), d.now()) }
 
-// Step is one turn: in one transaction it writes what came of the attempts that ended, looks for what is
+// Step, in one transaction, writes what came of the attempts that ended, looks for what is
 // ready, and leases for the slots that are free. When it fails the outcomes are kept and written by a
-// later turn: what was sent is not sent again.
+// later step: what was sent is not sent again.
 func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
 		d.unsaved = append(d.unsaved, <-d.done)
 	}
 	if d.asked.Swap(false) {
-		d.round.ask()
+		d.round.want()
 	}
 	d.slots.forgetLongest()
-	t := &turn{Dispatcher: d, circuits: d.slots.reports(), back: d.slots.giveBack(d.now())}
-	defer t.undo()
-	if !t.hasWork() && len(d.unsaved)+len(t.circuits)+len(t.back) == 0 {
+	s := &step{Dispatcher: d, circuits: d.slots.reports(), back: d.slots.giveBack(d.now())}
+	defer s.undo()
+	if !s.hasWork() && len(d.unsaved)+len(s.circuits)+len(s.back) == 0 {
 		return d.next(), nil
 	}
-	if err := d.store.InTx(ctx, t.run); err != nil {
+	if err := d.store.InTx(ctx, s.run); err != nil {
 		return time.Time{}, fmt.Errorf("record %d attempts and lease: %w", len(d.unsaved), err)
 	}
-	t.end(ctx)
+	s.end(ctx)
 	if d.undisabled != nil {
 		return time.Time{}, d.undisabled
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// laneEnd is what a turn's attempts say about one lane.
+// laneEnd is what a step's attempts say about one lane.
 type laneEnd struct {
 	Ended
 	subscription *subscription.Subscription
@@ -23,7 +23,7 @@ type laneEnd struct {
 }
 
 // tell disables subscriptions whose receiver is gone or has only failed for days, and accepts the operational
-// events of the turn. Attempts of operational events make none, lest the service talk to itself.
+// events of the step. Attempts of operational events make none, lest the service talk to itself.
 func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, now time.Time) error {
 	lanes := map[Lane]*laneEnd{}
 	outcomes := map[string]Result{}

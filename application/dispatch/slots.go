@@ -90,10 +90,10 @@ func (s *slots) found(l *lane, now time.Time) {
 	s.setReady(l, true, now)
 }
 
-// ask shares out the slots that are free over lanes that hold something or have something ready, one at a time to the
+// shareOut shares out the slots that are free over lanes that hold something or have something ready, one at a time to the
 // tenant that has least for its weight; then lanes that may hold more are asked for that. What is to be leased is promised
 // until asked ends.
-func (s *slots) ask(now time.Time) (asked []Asked, begun []Leased) {
+func (s *slots) shareOut(now time.Time) (asked []Asked, begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wait(now)
@@ -164,14 +164,14 @@ const inARow = 8
 func (g *giving) askFor(l *lane, move move) {
 	for n := 0; move == leaseForSlot || move == leaseAhead; move = g.next(l, g.now) {
 		g.left--
-		g.ask(l, move)
+		g.request(l, move)
 		if n++; n == inARow || !l.behind || 2*g.out > g.limit || g.left == 0 || g.leased >= g.most {
 			return
 		}
 	}
 }
 
-func (g *giving) ask(l *lane, move move) {
+func (g *giving) request(l *lane, move move) {
 	at, known := g.place[l]
 	if !known {
 		at = len(g.asked)

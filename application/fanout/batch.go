@@ -62,7 +62,7 @@ func (b *batch) governed(e intake.Accepted) *matched {
 	return &matched{event: e, position: b.position, governing: r.governing(), wanting: r.cost(e.Type)}
 }
 
-func (w *work) begin(position int64, rosters map[tenant.ID]*roster) *batch {
+func (w *work) newBatch(position int64, rosters map[tenant.ID]*roster) *batch {
 	return &batch{work: w, now: w.Now(), position: position, rosters: rosters, billing: map[tenant.ID]bool{},
 		left: map[tenant.ID]int{}, tallied: map[tenantHour]int{}, waiting: map[dispatch.Lane]bool{}, room: map[tenant.ID]int{}}
 }
@@ -254,7 +254,7 @@ func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 		body := Body{Tenant: m.event.TenantID, EventID: m.event.ID, Number: i + 1, Bytes: bytes}
 		b.plan.Bodies = append(b.plan.Bodies, body)
 		for _, s := range v.subscriptions {
-			if err := b.begin(m.event, body, warnings, s, traceParent); err != nil {
+			if err := b.scheduleDelivery(m.event, body, warnings, s, traceParent); err != nil {
 				return err
 			}
 			count++
@@ -265,7 +265,7 @@ func (b *batch) scheduleEvent(ctx context.Context, m *matched) (err error) {
 
 var errUndone = errors.New("the transaction was undone")
 
-func (b *batch) begin(e intake.Accepted, body Body, warnings []string, s *subscription.Subscription, traceParent string) error {
+func (b *batch) scheduleDelivery(e intake.Accepted, body Body, warnings []string, s *subscription.Subscription, traceParent string) error {
 	first := delivery.Scheduled{
 		At: b.now, ID: b.NewID("dlv_"), Tenant: e.TenantID, EventID: e.ID, EventType: e.Type,
 		SubscriptionID: s.ID, SubscriptionVersion: s.Version, BodyNumber: body.Number, Warnings: warnings,

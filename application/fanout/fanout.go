@@ -168,7 +168,7 @@ func (f *FanOut) Handle(ctx context.Context, records []Record) error {
 		if err != nil {
 			return err
 		}
-		if err := f.handle(ctx, records[:n], deferring); err != nil {
+		if err := f.fanOutGoverned(ctx, records[:n], deferring); err != nil {
 			return err
 		}
 		records = records[n:]
@@ -191,20 +191,20 @@ func (f *FanOut) name(ctx context.Context, records []Record) (err error) {
 	return nil
 }
 
-// handle fans out records that the same subscriptions govern, as many in one go as it would leave nothing of for turns.
-func (f *FanOut) handle(ctx context.Context, records []Record, deferring map[tenant.ID]bool) error {
+// fanOutGoverned fans out records that the same subscriptions govern, as many in one go as it would leave nothing of for turns.
+func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring map[tenant.ID]bool) error {
 	parts, err := f.load(ctx, records, deferring)
 	if err != nil {
 		return err
 	}
 	for len(parts) > 0 {
-		b := f.begin(parts[0].Position, f.index.rosters)
+		b := f.newBatch(parts[0].Position, f.index.rosters)
 		if first := parts[0].events; len(first) > 0 && b.now.Sub(first[0].At) < late {
 			clear(f.spent)
 		}
 		n, share := f.together(parts)
 		for _, p := range parts[:n] {
-			if err := f.fanOut(ctx, b, p, deferring, share); err != nil {
+			if err := f.matchOrDefer(ctx, b, p, deferring, share); err != nil {
 				return err
 			}
 		}
@@ -281,8 +281,8 @@ func (f *FanOut) together(parts []part) (n, share int) {
 	return len(parts), share
 }
 
-// fanOut matches the part's events, and leaves those for their tenant's turn that are not to be handled now.
-func (f *FanOut) fanOut(ctx context.Context, b *batch, p part, deferring map[tenant.ID]bool, share int) error {
+// matchOrDefer matches the part's events, and leaves those for their tenant's turn that are not to be handled now.
+func (f *FanOut) matchOrDefer(ctx context.Context, b *batch, p part, deferring map[tenant.ID]bool, share int) error {
 	b.position = p.Position
 	for place, key := range p.Keys {
 		var e intake.Accepted

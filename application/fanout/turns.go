@@ -251,7 +251,7 @@ func (t *Turns) load(ctx context.Context, parts []Deferred, atOnce int) (*batch,
 	if err != nil {
 		return nil, nil, nil, fmt.Errorf("load %d accepted events: %w", len(keys), err)
 	}
-	return t.begin(parts[0].Position, map[tenant.ID]*roster{owner: r}), names, events, nil
+	return t.newBatch(parts[0].Position, map[tenant.ID]*roster{owner: r}), names, events, nil
 }
 
 // take takes the first n events of the parts.

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// turn is one step of the dispatcher on its way.
-type turn struct {
+// step is one step of the dispatcher on its way.
+type step struct {
 	*Dispatcher
 	look     *LookRequest  // nil for none
 	looked   time.Duration // how long that took
 	back     []Leased      // to be given back
-	asked    []Asked
+	toLease  []Asked
 	leasedAt time.Time
 	found    LookAnswer
 	leased   LeaseAnswer
@@ -21,69 +21,69 @@ type turn struct {
 }
 
 // hasWork reports whether there is anything to look for or to lease, and takes the slots for it.
-func (t *turn) hasWork() bool {
-	if t.slots.isClosed() {
+func (s *step) hasWork() bool {
+	if s.slots.isClosed() {
 		return false
 	}
-	now := t.now()
-	walk := t.slots.mayKnowMore() && t.round.due(now)
-	if walk || t.round.mayLook(now) || !t.nextDue.IsZero() && !t.nextDue.After(now) {
-		t.look = &LookRequest{Now: now}
+	now := s.now()
+	walk := s.slots.mayKnowMore() && s.round.due(now)
+	if walk || s.round.mayLook(now) || !s.nextDue.IsZero() && !s.nextDue.After(now) {
+		s.look = &LookRequest{Now: now}
 		if walk {
-			t.look.After, t.look.Lanes = t.round.after, maxLookedAtOnce
+			s.look.After, s.look.Lanes = s.round.after, maxLookedAtOnce
 		}
 	}
-	t.ask(now)
-	return t.look != nil || len(t.asked) > 0
+	s.takeSlots(now)
+	return s.look != nil || len(s.toLease) > 0
 }
 
-// ask begins what is held as far as there are slots, and takes what else there is for the lease.
-func (t *turn) ask(now time.Time) {
-	asked, begun := t.slots.ask(now)
-	t.asked = asked
-	t.begin(begun)
+// takeSlots begins what is held as far as there are slots, and takes what else there is for the lease.
+func (s *step) takeSlots(now time.Time) {
+	asked, begun := s.slots.shareOut(now)
+	s.toLease = asked
+	s.begin(begun)
 }
 
-// undo is the end of a turn that failed.
-func (t *turn) undo() {
-	t.slots.notAnswered(t.asked, t.now())
-	t.slots.notGivenBack(t.back)
+// undo is the end of a step that failed.
+func (s *step) undo() {
+	s.slots.notAnswered(s.toLease, s.now())
+	s.slots.notGivenBack(s.back)
 }
 
 // run is done anew when the store finds that it met somebody else's transaction.
-func (t *turn) run(ctx context.Context) (err error) {
-	now := t.now()
-	if t.recorded, err = t.record(ctx); err != nil {
+func (s *step) run(ctx context.Context) (err error) {
+	now := s.now()
+	if s.recorded, err = s.record(ctx); err != nil {
 		return err
 	}
-	if len(t.circuits) > 0 {
-		if err := t.store.NoteCircuits(ctx, t.incarnation, t.circuits); err != nil {
-			return fmt.Errorf("note %d circuits: %w", len(t.circuits), err)
+	if len(s.circuits) > 0 {
+		if err := s.store.NoteCircuits(ctx, s.incarnation, s.circuits); err != nil {
+			return fmt.Errorf("note %d circuits: %w", len(s.circuits), err)
 		}
 	}
-	if len(t.back) > 0 {
-		if err := t.store.GiveBack(ctx, t.incarnation, t.back); err != nil {
-			return fmt.Errorf("give %d leases back: %w", len(t.back), err)
+	if len(s.back) > 0 {
+		if err := s.store.GiveBack(ctx, s.incarnation, s.back); err != nil {
+			return fmt.Errorf("give %d leases back: %w", len(s.back), err)
 		}
 	}
-	if t.slots.isClosed() {
+	if s.slots.isClosed() {
 		return nil
 	}
-	if t.look != nil {
-		began := t.now()
-		if t.found, err = t.store.Look(ctx, *t.look); err != nil {
+	if s.look != nil {
+		began := s.now()
+		if s.found, err = s.store.Look(ctx, *s.look); err != nil {
 			return fmt.Errorf("look for what is ready: %w", err)
 		}
-		t.looked = t.now().Sub(began)
-		t.slots.ready(t.found.Fallen, now)
-		t.slots.ready(t.found.Ready, now)
+		s.looked = s.now().Sub(began)
+		s.slots.ready(s.found.Fallen, now)
+		s.slots.ready(s.found.Ready, now)
 	}
-	t.slots.notAnswered(t.asked, now)
-	if t.ask(now); len(t.asked) == 0 {
+	s.slots.notAnswered(s.toLease, now)
+	if s.takeSlots(now); len(s.toLease) == 0 {
 		return nil
 	}
-	t.leasedAt = now
-	t.leased, err = t.store.LeaseReady(ctx, LeaseRequest{Lease: t.incarnation, Now: now, Lanes: t.asked})
+	s.leasedAt = now
+	s.leased, err = s.store.LeaseReady(ctx, LeaseRequest{Lease: s.incarnation, Now: now, Lanes: s.toLease})
 	if err != nil {
 		return fmt.Errorf("lease: %w", err)
 	}
@@ -91,36 +91,36 @@ func (t *turn) run(ctx context.Context) (err error) {
 }
 
 // end forgets what was recorded, and starts what was leased.
-func (t *turn) end(ctx context.Context) {
-	now := t.now()
-	for status, n := range t.recorded.ended {
-		t.observer.DeliveriesEnded(ctx, status, n)
+func (s *step) end(ctx context.Context) {
+	now := s.now()
+	for status, n := range s.recorded.ended {
+		s.observer.DeliveriesEnded(ctx, status, n)
 	}
-	for _, id := range t.recorded.stale {
-		t.observer.StaleLease(ctx, id)
+	for _, id := range s.recorded.stale {
+		s.observer.StaleLease(ctx, id)
 	}
-	t.slots.settled(len(t.unsaved))
-	clear(t.unsaved)
-	t.unsaved = t.unsaved[:0]
-	t.slots.told(t.circuits)
-	t.slots.gaveBack(t.back, now)
-	t.back = nil
-	t.begin(t.slots.answered(t.asked, t.leased, t.leasedAt, now))
-	t.asked = nil
-	if t.look == nil {
+	s.slots.settled(len(s.unsaved))
+	clear(s.unsaved)
+	s.unsaved = s.unsaved[:0]
+	s.slots.told(s.circuits)
+	s.slots.gaveBack(s.back, now)
+	s.back = nil
+	s.begin(s.slots.answered(s.toLease, s.leased, s.leasedAt, now))
+	s.toLease = nil
+	if s.look == nil {
 		return
 	}
-	t.nextDue = t.found.NextDue
-	if !t.nextDue.IsZero() && !t.nextDue.After(now) && len(t.found.Fallen) == 0 {
-		t.nextDue = now.Add(retryLane) // another process is making it ready
+	s.nextDue = s.found.NextDue
+	if !s.nextDue.IsZero() && !s.nextDue.After(now) && len(s.found.Fallen) == 0 {
+		s.nextDue = now.Add(retryLane) // another process is making it ready
 	}
-	if t.look.Lanes > 0 {
-		t.round.walked(t.found.Ready, now, t.looked)
+	if s.look.Lanes > 0 {
+		s.round.walked(s.found.Ready, now, s.looked)
 	}
-	t.round.looked(now, t.looked)
+	s.round.looked(now, s.looked)
 }
 
-// round is a walk over all lanes that have something ready, a bounded part of it a turn. It finds what other
+// round is a walk over all lanes that have something ready, a bounded part of it a step. It finds what other
 // processes, sweeps and requests made ready. While there is room for no more lanes it stands still, and what falls due is looked
 // for all the same.
 type round struct {
@@ -139,8 +139,8 @@ const (
 	longestRest = time.Minute
 )
 
-// ask wants a round that begins from now on.
-func (r *round) ask() { r.wanted, r.asked = true, true }
+// want asks for a round that begins from now on.
+func (r *round) want() { r.wanted, r.asked = true, true }
 
 // mayLook reports whether a look was asked for and is due, were it no part of a round.
 func (r *round) mayLook(now time.Time) bool { return r.asked && !r.rests(now) }
