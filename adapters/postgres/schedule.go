@@ -68,8 +68,8 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 				return fmt.Errorf("schedule %s: %w", d.Delivery.ID, err)
 			}
 		}
-		for _, p := range plan.Poisoned {
-			if err := tx.poison(ctx, p); err != nil {
+		for _, p := range plan.SetAside {
+			if err := tx.setAside(ctx, p); err != nil {
 				return fmt.Errorf("set event %s aside: %w", p.EventID, err)
 			}
 		}
@@ -166,9 +166,9 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 
 const markSetAside = `UPDATE events SET set_aside = $1 WHERE tenant_id = $2 AND event_id = $3`
 
-// poison marks the event, and puts it on the poison topic.
-func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
-	r, err := records.OfPoisoned(p)
+// setAside marks the event, and puts it on the poison topic.
+func (tx *Tx) setAside(ctx context.Context, p fanout.SetAside) error {
+	r, err := records.OfSetAside(p)
 	if err != nil {
 		return err
 	}

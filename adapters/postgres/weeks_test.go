@@ -368,7 +368,7 @@ func (w *weeks) retry(e intake.Accepted) {
 		if err != nil {
 			return err
 		}
-		held.SetAside = &fanout.Poisoned{}
+		held.SetAside = &fanout.SetAside{}
 		return w.FanOutAgain(ctx, held, queries.Retried{At: w.now})
 	}))
 }

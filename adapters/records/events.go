@@ -22,8 +22,8 @@ func OfRetried(e queries.Event, retried queries.Retried) (Record, error) {
 		Metadata: metadata{TraceParent: e.TraceParent, KeyID: retried.KeyID, KeyName: retried.KeyName}.encode(), At: retried.At}, err
 }
 
-// OfPoisoned is an event that was set aside. It is outside any stream: handled again, it may come again.
-func OfPoisoned(p fanout.Poisoned) (Record, error) {
+// OfSetAside is an event that was set aside. It is outside any stream: handled again, it may come again.
+func OfSetAside(p fanout.SetAside) (Record, error) {
 	data, err := json.Marshal(p)
 	return Record{Topic: TopicPoison, Tenant: p.Tenant, Type: "event.poisoned.v1", Data: data, Metadata: metadata{}.encode(), At: p.At}, err
 }

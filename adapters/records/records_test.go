@@ -34,7 +34,7 @@ func TestWhatIsStoredKeepsItsNames(t *testing.T) {
 	add(records.OfDelivery(delivery.Delivery{ID: "dlv_1", Tenant: "acme", UpdatedAt: at}, 2, []delivery.Change{delivery.Parked{}}, "00-2"))
 	one(records.OfAccepted([]intake.EventKey{key}, at, "00-3"))
 	one(records.OfRetried(queries.Event{ID: key.ID, Tenant: key.Tenant, TraceParent: "00-4"}, queries.Retried{At: at, KeyID: "key_1", KeyName: "ERP"}))
-	one(records.OfPoisoned(fanout.Poisoned{Tenant: "acme", EventID: "evt_1", At: at}))
+	one(records.OfSetAside(fanout.SetAside{Tenant: "acme", EventID: "evt_1", At: at}))
 	one(records.OfTest(exchange, by))
 	one(records.OfTestEnd(exchange))
 	got := make([]string, len(all))

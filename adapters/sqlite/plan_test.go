@@ -204,7 +204,7 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		return err
 	},
 	"FanOutAgain": func(ctx context.Context, s *Store) error {
-		return s.FanOutAgain(ctx, queries.Event{Tenant: "t1", ID: "evt_1", SetAside: &fanout.Poisoned{}}, queries.Retried{At: time.Now()})
+		return s.FanOutAgain(ctx, queries.Event{Tenant: "t1", ID: "evt_1", SetAside: &fanout.SetAside{}}, queries.Retried{At: time.Now()})
 	},
 	"moveEvent": func(ctx context.Context, s *Store) error { return run(ctx, moveEvent, 1, "{}", "t1", "evt_1") },
 	"DeliveriesOf": func(ctx context.Context, s *Store) error {

@@ -40,8 +40,8 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 				return fmt.Errorf("insert a gated disposition of %s: %w", g.EventID, err)
 			}
 		}
-		for _, p := range plan.Poisoned {
-			if err := tx.poison(ctx, p); err != nil {
+		for _, p := range plan.SetAside {
+			if err := tx.setAside(ctx, p); err != nil {
 				return fmt.Errorf("set event %s aside: %w", p.EventID, err)
 			}
 		}
@@ -85,9 +85,9 @@ func (tx *Tx) schedule(ctx context.Context, scheduled []fanout.Scheduled) (err e
 	return tx.append(ctx, changes...)
 }
 
-// poison marks the event, and puts it on the poison topic.
-func (tx *Tx) poison(ctx context.Context, p fanout.Poisoned) error {
-	r, err := records.OfPoisoned(p)
+// setAside marks the event, and puts it on the poison topic.
+func (tx *Tx) setAside(ctx context.Context, p fanout.SetAside) error {
+	r, err := records.OfSetAside(p)
 	if err != nil {
 		return err
 	}

@@ -336,7 +336,7 @@ func (s neverForgetsADay) CountDay(ctx context.Context, _ time.Time, sent map[te
 }
 
 func (s keepsTheTally) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
-	e.SetAside = &fanout.Poisoned{}
+	e.SetAside = &fanout.SetAside{}
 	return s.Store.FanOutAgain(ctx, e, retried)
 }
 
@@ -347,7 +347,7 @@ func (s holdsAnybodysEvent) HoldEvent(ctx context.Context, _ tenant.ID, id strin
 func (s retriesForEver) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
 	e, err := s.Store.HoldEvent(ctx, owner, id)
 	if e.Retried != nil {
-		e.SetAside = &fanout.Poisoned{}
+		e.SetAside = &fanout.SetAside{}
 	}
 	return e, err
 }

@@ -50,7 +50,7 @@ var retryChecks = []Check{
 		s := w.subscribe(acme, nil)
 		w.tallied(acme, event.VisitReportApproved, at(0), reconciliation.Counted{Expected: 4, NotMatched: 1, FeatureGated: 1, SetAside: 2}, s.ID)
 		odd := w.newest(acme)
-		w.poison(fanout.Poisoned{Tenant: acme, EventID: odd.ID, Reason: "too odd", At: at(1), NotMatched: 1, FeatureGated: 1, SetAside: 2})
+		w.putAside(fanout.SetAside{Tenant: acme, EventID: odd.ID, Reason: "too odd", At: at(1), NotMatched: 1, FeatureGated: 1, SetAside: 2})
 		w.tallied(acme, event.VisitReportApproved, at(2), reconciliation.Counted{Expected: 2, NotMatched: 1, FeatureGated: 1}, s.ID)
 		w.tallied(acme, event.VisitReportApproved, at(3600), reconciliation.Counted{Expected: 1, NotMatched: 1}, s.ID)
 		last := w.newest(acme)
@@ -101,7 +101,7 @@ var retryChecks = []Check{
 		s := w.subscribe(acme, nil)
 		w.tallied(acme, event.VisitReportApproved, at(0), reconciliation.Counted{Expected: 2, FeatureGated: 1, SetAside: 1}, s.ID)
 		odd := w.newest(acme)
-		w.poison(fanout.Poisoned{Tenant: acme, EventID: odd.ID, Reason: "too odd", At: at(1), FeatureGated: 1, SetAside: 1})
+		w.putAside(fanout.SetAside{Tenant: acme, EventID: odd.ID, Reason: "too odd", At: at(1), FeatureGated: 1, SetAside: 1})
 		before, hour := w.held(acme, odd.ID), w.hour(acme)
 		failed := errors.New("no")
 		err := w.InTx(w.ctx, func(ctx context.Context) error {
@@ -138,20 +138,20 @@ var retryChecks = []Check{
 	}},
 }
 
-// poison sets an event aside, as fan-out does.
-func (w *world) poison(p fanout.Poisoned) {
+// putAside sets an event aside, as fan-out does.
+func (w *world) putAside(p fanout.SetAside) {
 	w.Helper()
-	w.ok(w.Schedule(w.ctx, fanout.Plan{Poisoned: []fanout.Poisoned{p}}, func(bool) {}), "set an event aside")
+	w.ok(w.Schedule(w.ctx, fanout.Plan{SetAside: []fanout.SetAside{p}}, func(bool) {}), "set an event aside")
 }
 
 func (w *world) setAside(owner tenant.ID, id, reason string) {
 	w.Helper()
-	w.poison(fanout.Poisoned{Tenant: owner, EventID: id, Reason: reason, At: at(1)})
+	w.putAside(fanout.SetAside{Tenant: owner, EventID: id, Reason: reason, At: at(1)})
 }
 
 func (w *world) setAsideAt(owner tenant.ID, id string, when time.Time) {
 	w.Helper()
-	w.poison(fanout.Poisoned{Tenant: owner, EventID: id, Reason: "odd", At: when})
+	w.putAside(fanout.SetAside{Tenant: owner, EventID: id, Reason: "odd", At: when})
 }
 
 func (w *world) retry(owner tenant.ID, id string, now time.Time) error {
@@ -174,7 +174,7 @@ func (w *world) reason(owner tenant.ID, id string) string {
 	if aside == nil {
 		return ""
 	}
-	equal(w, "what was set aside", *aside, fanout.Poisoned{Tenant: owner, EventID: id, Reason: aside.Reason, At: at(1)})
+	equal(w, "what was set aside", *aside, fanout.SetAside{Tenant: owner, EventID: id, Reason: aside.Reason, At: at(1)})
 	return aside.Reason
 }
 

@@ -26,7 +26,7 @@ var scheduleChecks = []Check{
 		gated := fanout.Gated{Tenant: acme, EventID: e.ID, SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks, SubscriptionVersion: 1, AcceptedAt: e.At}
 		w.ok(w.Schedule(w.ctx, fanout.Plan{
 			Bodies: []fanout.Body{bodyOf(e), second}, Scheduled: []fanout.Scheduled{free, parked, leased}, Gated: []fanout.Gated{gated},
-			Poisoned: []fanout.Poisoned{{Tenant: acme, EventID: e.ID, Reason: "too odd", At: at(2)}},
+			SetAside: []fanout.SetAside{{Tenant: acme, EventID: e.ID, Reason: "too odd", At: at(2)}},
 		}, func(bool) {}), "schedule")
 		w.stands(free.Delivery, false)
 		w.stands(parked.Delivery, false)
@@ -44,7 +44,7 @@ var scheduleChecks = []Check{
 		equal(w, "leased are those that are due and not held", idsOf(w.lease(leasing{now: at(2)}).Leased), []string{free.Delivery.ID})
 	}},
 	{"schedule/a poisoned event may come again", func(w *world) {
-		poison := fanout.Plan{Poisoned: []fanout.Poisoned{{Tenant: acme, EventID: "evt_1", Reason: "too odd", At: at(2)}}}
+		poison := fanout.Plan{SetAside: []fanout.SetAside{{Tenant: acme, EventID: "evt_1", Reason: "too odd", At: at(2)}}}
 		w.ok(w.Schedule(w.ctx, poison, func(bool) {}), "poison an event")
 		w.ok(w.Schedule(w.ctx, poison, func(bool) {}), "poison it again")
 	}},

@@ -265,7 +265,7 @@ func TestACursorOutlivesARetry(t *testing.T) {
 			for range n {
 				w.accept(false)
 				of = append(of, len(w.events)-1)
-				w.events[len(w.events)-1].SetAside = &fanout.Poisoned{}
+				w.events[len(w.events)-1].SetAside = &fanout.SetAside{}
 			}
 			return of
 		}
@@ -311,7 +311,7 @@ func TestACursorAtTheBeginningOutlivesARetry(t *testing.T) {
 		w, s := newWorld()
 		for range 5000 {
 			w.accept(false)
-			w.events[len(w.events)-1].SetAside = &fanout.Poisoned{}
+			w.events[len(w.events)-1].SetAside = &fanout.SetAside{}
 		}
 		q := catchup.Query{Lane: lane, Limit: 1}
 		page, err := s.Read(t.Context(), q)

@@ -116,11 +116,11 @@ func TestAnEventThatPanicsIsSetAside(t *testing.T) {
 			w.subscribe(acme, "sub_2", settings("*"))
 			bad := sample("evt_bad", plant(w))
 			plan := w.handle(bad, good)
-			if len(plan.Poisoned) != 1 || plan.Poisoned[0].EventID != "evt_bad" || !strings.Contains(plan.Poisoned[0].Reason, "panicked") || !plan.Poisoned[0].At.Equal(start) {
-				t.Errorf("set aside %+v", plan.Poisoned)
+			if len(plan.SetAside) != 1 || plan.SetAside[0].EventID != "evt_bad" || !strings.Contains(plan.SetAside[0].Reason, "panicked") || !plan.SetAside[0].At.Equal(start) {
+				t.Errorf("set aside %+v", plan.SetAside)
 			}
-			if len(plan.Poisoned) == 1 && (plan.Poisoned[0].SetAside != 2 || plan.Poisoned[0].Expected() != 2 || plan.Tallies[0].SetAside != 2 || plan.Tallies[0].Expected != 4 || plan.Tallies[0].Events != 2) {
-				t.Errorf("counted %+v, and in all %+v", plan.Poisoned[0], plan.Tallies)
+			if len(plan.SetAside) == 1 && (plan.SetAside[0].SetAside != 2 || plan.SetAside[0].Expected() != 2 || plan.Tallies[0].SetAside != 2 || plan.Tallies[0].Expected != 4 || plan.Tallies[0].Events != 2) {
+				t.Errorf("counted %+v, and in all %+v", plan.SetAside[0], plan.Tallies)
 			}
 			if len(receivers(plan, "evt_bad")) != 0 || len(receivers(plan, "evt_good")) != 2 || len(plan.Bodies) != 1 || plan.Bodies[0].EventID != "evt_good" {
 				t.Errorf("planned %+v", plan)
@@ -150,7 +150,7 @@ func TestAnEventThatCannotBeReadIsSetAside(t *testing.T) {
 	if refused < 3 {
 		t.Errorf("it came again %d times", refused)
 	}
-	if p := w.plan.Poisoned; len(p) != 1 || p[0].EventID != "evt_bad" || p[0].Reason != "damaged" || p[0].SetAside != 2 || p[0].NotMatched != 1 {
+	if p := w.plan.SetAside; len(p) != 1 || p[0].EventID != "evt_bad" || p[0].Reason != "damaged" || p[0].SetAside != 2 || p[0].NotMatched != 1 {
 		t.Errorf("set aside %+v", p)
 	}
 	if len(receivers(w.plan, "evt_bad")) != 0 || len(receivers(w.plan, "evt_good")) != 2 {

@@ -13,7 +13,7 @@ type Plan struct {
 	Bodies    []Body
 	Scheduled []Scheduled
 	Gated     []Gated
-	Poisoned  []Poisoned
+	SetAside  []SetAside
 	// Sweeps are of lanes whose subscription has changed since the events were accepted, and whose own sweep
 	// may be over: what is scheduled in them now would be forgotten.
 	Sweeps []sweep.Sweep
@@ -42,8 +42,8 @@ type Scheduled struct {
 	Lease       string // empty when nobody holds it yet
 }
 
-// Poisoned is an event that no repetition can handle. It is kept, with the reason, and what its tally counted of it.
-type Poisoned struct {
+// SetAside is an event that no repetition can handle. It is kept, with the reason, and what its tally counted of it.
+type SetAside struct {
 	Tenant       tenant.ID `json:"-"`
 	EventID      string    `json:"eventId"`
 	Reason       string    `json:"reason"`
@@ -54,7 +54,7 @@ type Poisoned struct {
 }
 
 // Expected is how many subscriptions it was counted for.
-func (p Poisoned) Expected() int { return p.NotMatched + p.FeatureGated + p.SetAside }
+func (p SetAside) Expected() int { return p.NotMatched + p.FeatureGated + p.SetAside }
 
 // Gated is the disposition of an event that matched but may not be sent.
 type Gated struct {

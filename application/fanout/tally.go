@@ -38,9 +38,9 @@ func (b *batch) count(m *matched, from int) {
 
 // setAside keeps an event that cannot be handled, with what is counted of it.
 func (b *batch) setAside(m *matched, reason error) {
-	p := Poisoned{Tenant: m.event.TenantID, EventID: m.event.ID, Reason: reason.Error(), At: b.now,
+	p := SetAside{Tenant: m.event.TenantID, EventID: m.event.ID, Reason: reason.Error(), At: b.now,
 		NotMatched: m.governing - m.wanting, FeatureGated: m.gated, SetAside: m.wanting - m.gated}
-	b.plan.Poisoned = append(b.plan.Poisoned, p)
+	b.plan.SetAside = append(b.plan.SetAside, p)
 	t := b.tally(m)
 	t.NotMatched += p.NotMatched
 	t.SetAside += p.SetAside

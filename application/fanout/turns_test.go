@@ -233,7 +233,7 @@ func TestPoisonAmongWhatWaits(t *testing.T) {
 	aside := func(w *world) string {
 		var ids []string
 		for _, p := range w.plans {
-			for _, e := range p.Poisoned {
+			for _, e := range p.SetAside {
 				if !strings.Contains(e.Reason, "panicked") || strings.Contains(e.Reason, "\n") { // tenants see it, and no stack
 					t.Errorf("%s was set aside for %q", e.EventID, e.Reason)
 				}
@@ -305,7 +305,7 @@ func TestAnUnreadableEventAmongWhatWaits(t *testing.T) {
 	}
 	is(t, "refused", refused, 6)
 	is(t, "scheduled", scheduledIn(w.plan), "a2 a2")
-	is(t, "set aside", len(w.plan.Poisoned), 1)
+	is(t, "set aside", len(w.plan.SetAside), 1)
 	is(t, "the next turn", w.step(turns), "a4 a4")
 }
 

@@ -26,7 +26,7 @@ type Event struct {
 	// Sequence orders a tenant's events as they were accepted, or retried.
 	Sequence int64
 	// SetAside is why fan-out could not handle it; nil unless that is so.
-	SetAside *fanout.Poisoned
+	SetAside *fanout.SetAside
 	// Retried is who had it fanned out again last; nil for nobody.
 	Retried *Retried
 }

@@ -33,8 +33,8 @@ type FanOut interface {
 	Handle(ctx context.Context, records []fanout.Record) error
 }
 
-// errPoison marks a message that no repetition can handle.
-var errPoison = errors.New("the message cannot be handled")
+// errSetAside marks a message that no repetition can handle.
+var errSetAside = errors.New("the message cannot be handled")
 
 // closeTimeout bounds the wait for handlers at the end; what they have not committed comes again.
 const closeTimeout = 10 * time.Second
@@ -71,7 +71,7 @@ func setAside(records Log) message.HandlerMiddleware {
 	return func(next message.HandlerFunc) message.HandlerFunc {
 		return func(msg *message.Message) ([]*message.Message, error) {
 			produced, err := next(msg)
-			if !errors.Is(err, errPoison) {
+			if !errors.Is(err, errSetAside) {
 				return produced, err
 			}
 			return records.InTransaction(func(msg *message.Message) ([]*message.Message, error) {
@@ -88,7 +88,7 @@ func recovered(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) (produced []*message.Message, err error) {
 		defer func() {
 			if r := recover(); r != nil {
-				err = fmt.Errorf("%w: handling it panicked: %v\n%s", errPoison, r, debug.Stack())
+				err = fmt.Errorf("%w: handling it panicked: %v\n%s", errSetAside, r, debug.Stack())
 			}
 		}()
 		return next(msg)
@@ -114,7 +114,7 @@ func handleEvents(records Log, fanOut FanOut) func(*message.Message) error {
 // record reads what a message of the events topic says.
 func record(msg *message.Message) (r fanout.Record, err error) {
 	if r.Position, err = strconv.ParseInt(msg.Metadata.Get("position"), 10, 64); err != nil {
-		return r, fmt.Errorf("%w: its position: %w", errPoison, err)
+		return r, fmt.Errorf("%w: its position: %w", errSetAside, err)
 	}
 	if r.Keys, err = intake.DecodeKeys(msg.Payload); err != nil {
 		r.Keys, r.Unreadable = nil, fmt.Errorf("read its names of events: %w", err)

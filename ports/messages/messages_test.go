@@ -173,7 +173,7 @@ func (w *world) reach(offset int64) {
 }
 
 // poison reads what was set aside.
-func (w *world) poison() (reasons []string) {
+func (w *world) setAside() (reasons []string) {
 	w.Helper()
 	rows, err := w.db.Query(context.Background(), `SELECT metadata FROM records WHERE topic = ? ORDER BY position`, fanout.TopicPoison)
 	if err != nil {
@@ -202,8 +202,8 @@ func TestAcceptedEventsGoToFanOut(t *testing.T) {
 		}
 	}
 	w.reach(3)
-	if w.effects() != 3 || len(w.poison()) != 0 {
-		t.Errorf("%d effects, set aside %v", w.effects(), w.poison())
+	if w.effects() != 3 || len(w.setAside()) != 0 {
+		t.Errorf("%d effects, set aside %v", w.effects(), w.setAside())
 	}
 }
 
@@ -222,7 +222,7 @@ func TestARecordWhoseNamesCannotBeReadGoesToFanOut(t *testing.T) {
 				t.Errorf("called with %+v", got)
 			}
 			w.reach(2)
-			if reasons := w.poison(); len(reasons) != 0 {
+			if reasons := w.setAside(); len(reasons) != 0 {
 				t.Errorf("set aside %q", reasons)
 			}
 		})
@@ -246,7 +246,7 @@ func TestWhatCannotBeHandledIsSetAside(t *testing.T) {
 	// The next record's place in the log is behind the poison.
 	w.publish(names(intake.EventKey{Tenant: "acme", ID: "evt_good"}))
 	w.reach(w.next().position)
-	reasons := w.poison()
+	reasons := w.setAside()
 	if len(reasons) != 1 || !strings.Contains(reasons[0], "handling it panicked: it fell") {
 		t.Errorf("set aside %q", reasons)
 	}
@@ -272,7 +272,7 @@ func TestPoisonAmongOthersIsSetAsideAlone(t *testing.T) {
 	}
 	w.run()
 	w.reach(4)
-	if reasons := w.poison(); len(reasons) != 1 || !strings.Contains(reasons[0], "it fell") {
+	if reasons := w.setAside(); len(reasons) != 1 || !strings.Contains(reasons[0], "it fell") {
 		t.Errorf("set aside %q", reasons)
 	}
 	if kept := w.count(`SELECT count(*) FROM records WHERE topic = ? AND CAST(data AS TEXT) LIKE '%evt_bad%'`, fanout.TopicPoison); kept != 1 {
@@ -301,8 +301,8 @@ func TestTroubleThatPasses(t *testing.T) {
 		}
 	}
 	w.reach(1)
-	if w.effects() != 1 || len(w.poison()) != 0 {
-		t.Errorf("%d effects, set aside %v", w.effects(), w.poison())
+	if w.effects() != 1 || len(w.setAside()) != 0 {
+		t.Errorf("%d effects, set aside %v", w.effects(), w.setAside())
 	}
 }
 

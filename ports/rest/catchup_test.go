@@ -21,7 +21,7 @@ func TestACatchUpCursorOutlivesARetry(t *testing.T) {
 	for i := range 9000 {
 		e := queries.Event{ID: fmt.Sprintf("evt_%d", i), Tenant: own, Sequence: int64(i+1) * 10, AcceptedAt: h.now.Add(time.Duration(i) * time.Microsecond)}
 		if i > 0 {
-			e.SetAside = &fanout.Poisoned{}
+			e.SetAside = &fanout.SetAside{}
 		}
 		h.store.accepted = append(h.store.accepted, e)
 	}

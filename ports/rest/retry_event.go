@@ -39,7 +39,7 @@ func (a *API) retryEvent(ctx context.Context, in *eventInput) (*EventDetailOutpu
 	})
 }
 
-func viewSetAside(p *fanout.Poisoned) *SetAside {
+func viewSetAside(p *fanout.SetAside) *SetAside {
 	if p == nil {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 // An event that was set aside is found by a filter, says why, and is retried once; then it says by whom.
 func TestAnEventThatWasSetAsideIsRetried(t *testing.T) {
 	h := withDeliveries(t)
-	h.store.accepted[1].SetAside = &fanout.Poisoned{Tenant: own, EventID: "evt_2", Reason: "it panicked: \x1b[31m", At: h.now}
+	h.store.accepted[1].SetAside = &fanout.SetAside{Tenant: own, EventID: "evt_2", Reason: "it panicked: \x1b[31m", At: h.now}
 	aside := `"setAside":{"reason":"it panicked: \u001b[31m","at":"2026-06-18T17:00:00Z"},"retried":null`
 	for _, path := range []string{"/v1/events?setAside=true", "/v1/events/evt_2"} {
 		if got := h.call(h.admin, "GET", path, "").expect(200); !strings.Contains(got.body, aside) {

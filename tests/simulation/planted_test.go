@@ -378,7 +378,7 @@ func bugsOfRetrying() []simulation.Bug {
 	return []simulation.Bug{
 		bug("what was counted of an event stays when it is fanned out again", func(s *store) {
 			s.fanOutAgain = func(ctx context.Context, e queries.Event, retried queries.Retried) error {
-				e.SetAside = &fanout.Poisoned{}
+				e.SetAside = &fanout.SetAside{}
 				return s.Store.FanOutAgain(ctx, e, retried)
 			}
 		}),
@@ -386,7 +386,7 @@ func bugsOfRetrying() []simulation.Bug {
 			s.holdEvent = func(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
 				e, err := s.Store.HoldEvent(ctx, owner, id)
 				if e.SetAside == nil {
-					e.SetAside = &fanout.Poisoned{}
+					e.SetAside = &fanout.SetAside{}
 				}
 				return e, err
 			}

@@ -46,8 +46,8 @@ func (w *world) operate(a *activity) {
 
 // checkPoison is I1: nothing is set aside that fan-out does not panic at.
 func (w *world) checkPoison() {
-	for _, id := range w.store.Poisoned() {
-		w.counts.Poisoned++
+	for _, id := range w.store.EverSetAside() {
+		w.counts.SetAside++
 		if !isPoisonous(id) {
 			w.violate("I1", "event %s was set aside", id)
 		}

@@ -24,7 +24,7 @@ type Result struct {
 
 // Counts says how much happened.
 type Counts struct {
-	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, Poisoned, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom int
+	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, SetAside, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom int
 	Simulated                                                                                                                                       time.Duration
 }
 
@@ -38,7 +38,7 @@ func (c *Counts) Add(other Counts) {
 	c.Attempts += other.Attempts
 	c.Unrecorded += other.Unrecorded
 	c.Stale += other.Stale
-	c.Poisoned += other.Poisoned
+	c.SetAside += other.SetAside
 	c.Resent += other.Resent
 	c.Kills += other.Kills
 	c.Rebuilt += other.Rebuilt
@@ -51,7 +51,7 @@ func (c *Counts) Add(other Counts) {
 
 func (c Counts) String() string {
 	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts",
-		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.Poisoned, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack, c.NoRoom)
+		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.SetAside, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack, c.NoRoom)
 }
 
 // Violation is an invariant that did not hold.

@@ -146,7 +146,7 @@ func TestTheSameSeedIsTheSameRun(t *testing.T) {
 // requireTrouble keeps the simulation from holding because nothing happens in it.
 func requireTrouble(t *testing.T, total simulation.Counts) {
 	for what, n := range map[string]int{"kills": total.Kills, "attempts that were not recorded": total.Unrecorded, "stale outcomes": total.Stale,
-		"attempts": total.Attempts / 10, "events set aside": total.Poisoned, "deliveries resent by jobs": total.Resent, "rebuilds": total.Rebuilt, "deliveries rendered anew": total.Rerendered, "ends of rotations announced": total.Announced, "deliveries put back": total.PutBack, "times no room": total.NoRoom, "faults": total.Faults / 10, "deliveries": total.Deliveries / 10} {
+		"attempts": total.Attempts / 10, "events set aside": total.SetAside, "deliveries resent by jobs": total.Resent, "rebuilds": total.Rebuilt, "deliveries rendered anew": total.Rerendered, "ends of rotations announced": total.Announced, "deliveries put back": total.PutBack, "times no room": total.NoRoom, "faults": total.Faults / 10, "deliveries": total.Deliveries / 10} {
 		if n < 100 {
 			t.Errorf("%s: %d, which is hardly any (%s)", what, n, total)
 		}

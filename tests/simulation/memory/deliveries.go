@@ -40,13 +40,13 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 			}
 			s.gated.put(tx, k, g)
 		}
-		for _, p := range plan.Poisoned {
+		for _, p := range plan.SetAside {
 			k := keyOf(p.Tenant, p.EventID)
 			if e, found := s.events.get(k); found {
 				e.setAside = &p
 				s.events.put(tx, k, e)
 			}
-			if _, err := s.append(tx, record{topic: records.TopicPoison, tenant: p.Tenant, at: p.At, poisoned: p}); err != nil {
+			if _, err := s.append(tx, record{topic: records.TopicPoison, tenant: p.Tenant, at: p.At, setAside: p}); err != nil {
 				return err
 			}
 		}

@@ -91,11 +91,11 @@ func (s *Store) States() (list []subscription.Subscription) {
 // SecretsOf is the secrets that the lane ever had, by their IDs.
 func (s *Store) SecretsOf(lane dispatch.Lane) map[string]secret.Secret { return s.everySecret[lane] }
 
-// Poisoned lists the IDs of the events that were ever set aside, each as often as it was.
-func (s *Store) Poisoned() (ids []string) {
+// EverSetAside lists the IDs of the events that were ever set aside, each as often as it was.
+func (s *Store) EverSetAside() (ids []string) {
 	for _, r := range s.log {
 		if r.topic == records.TopicPoison {
-			ids = append(ids, r.poisoned.EventID)
+			ids = append(ids, r.setAside.EventID)
 		}
 	}
 	return ids

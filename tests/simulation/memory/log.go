@@ -28,7 +28,7 @@ type record struct {
 	subscription subscription.Change
 	by           subscriptions.Actor // of a change of a subscription
 	delivery     delivery.Change
-	poisoned     fanout.Poisoned
+	setAside     fanout.SetAside
 	test         subscriptions.Exchange
 }
 

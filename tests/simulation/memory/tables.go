@@ -121,7 +121,7 @@ type (
 	storedEvent struct {
 		intake.Accepted
 		sequence int64
-		setAside *fanout.Poisoned
+		setAside *fanout.SetAside
 		retried  *queries.Retried
 	}
 	storedSubscription struct {
