@@ -105,16 +105,6 @@ func (s *Store) DeleteRecord(ctx context.Context, owner tenant.ID, ref payload.R
 	return s.mustChange(ctx, string(ref.Kind), `DELETE FROM `+table+` WHERE tenant_id = ? AND id = ?`, owner, ref.ID)
 }
 
-func (s *Store) mustChange(ctx context.Context, what, query string, args ...any) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.Exec(ctx, query, args...)
-		if err == nil && n == 0 {
-			err = problem.New(problem.NotFound, "There is no such %s.", what)
-		}
-		return err
-	})
-}
-
 // ExternalID finds the mapping.
 func (s *Store) ExternalID(ctx context.Context, owner tenant.ID, sourceSystem string, ref payload.Ref) (string, error) {
 	id, err := one(ctx, s.db, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) },

@@ -43,29 +43,19 @@ func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver
 
 // Answer adds the sealed answer, if the token still holds.
 func (s *Store) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) (held bool, err error) {
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.Exec(ctx, `UPDATE idempotency_keys SET sealed = ? WHERE key = ? AND token = ? AND sealed IS NULL`, sealed, key[:], token)
-		held = n > 0
-		return err
-	})
-	return held, err
+	n, err := s.change(ctx, `UPDATE idempotency_keys SET sealed = ? WHERE key = ? AND token = ? AND sealed IS NULL`, sealed, key[:], token)
+	return n > 0, err
 }
 
 // Release frees the key, if the token still holds.
 func (s *Store) Release(ctx context.Context, key idempotency.Key, token string) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE key = ? AND token = ? AND sealed IS NULL`, key[:], token)
-		return err
-	})
+	_, err := s.change(ctx, `DELETE FROM idempotency_keys WHERE key = ? AND token = ? AND sealed IS NULL`, key[:], token)
+	return err
 }
 
 // DeleteExpired deletes a small batch of what is no longer kept.
 func (s *Store) DeleteExpired(ctx context.Context, now time.Time, limit int) (deleted int, err error) {
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.Exec(ctx, `DELETE FROM idempotency_keys WHERE key IN
-			(SELECT key FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`, stamp(now), limit)
-		deleted = int(n)
-		return err
-	})
-	return deleted, err
+	n, err := s.change(ctx, `DELETE FROM idempotency_keys WHERE key IN
+		(SELECT key FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)`, stamp(now), limit)
+	return int(n), err
 }

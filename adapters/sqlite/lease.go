@@ -211,11 +211,9 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 
 // Heartbeat says that the incarnation lives.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at) VALUES (?1, ?2, ?2)
-			ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at`, incarnation, stamp(now))
-		return err
-	})
+	_, err := s.change(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at) VALUES (?1, ?2, ?2)
+		ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at`, incarnation, stamp(now))
+	return err
 }
 
 // BeginIncarnation registers this process as the only one that lives: whoever had the file

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -19,14 +20,14 @@ type where struct {
 	args       []any
 }
 
-func (w *where) add(set bool, condition string, arg any) {
+func (w *where) add(set bool, condition string, args ...any) {
 	if set {
 		w.conditions = append(w.conditions, condition)
-		w.args = append(w.args, arg)
+		w.args = append(w.args, args...)
 	}
 }
 
-func (w *where) String() string { return strings.Join(w.conditions, " AND ") }
+func (w *where) String() string { return cmp.Or(strings.Join(w.conditions, " AND "), "true") }
 
 // Deliveries lists newest first, open and closed ones in one order.
 func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
@@ -42,14 +43,14 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 	var args []any
 	if !f.Status.IsTerminal() {
 		open := where{slices.Clone(w.conditions), slices.Clone(w.args)}
-		open.add(f.Status == delivery.StatusDelivering, "lease IS NOT NULL AND ? <> ''", f.Status)
+		open.add(f.Status == delivery.StatusDelivering, "lease IS NOT NULL")
 		open.add(f.Status != "" && f.Status != delivery.StatusDelivering, "lease IS NULL AND status = ?", f.Status)
 		parts = append(parts, `SELECT `+openColumns+` FROM open_deliveries`+indexFor("open_deliveries", f)+` WHERE `+open.String())
 		args = append(args, open.args...)
 	}
 	if f.Status == "" || f.Status.IsTerminal() {
 		w.add(f.Status != "", "status = ?", f.Status)
-		w.add(isRare(f.Status), "status <> 'succeeded' AND ? <> ''", f.Status) // as the partial index says it
+		w.add(isRare(f.Status), "status <> 'succeeded'") // as the partial index says it
 		parts = append(parts, `SELECT `+deliveryColumns+`, NULL FROM closed_deliveries`+indexFor("closed_deliveries", f)+` WHERE `+w.String())
 		args = append(args, w.args...)
 	}
@@ -112,10 +113,10 @@ func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]qu
 	w.add(!f.Since.IsZero(), "accepted_at >= ?", stamp(f.Since))
 	w.add(!f.Until.IsZero(), "accepted_at < ?", stamp(f.Until))
 	w.add(f.Before != 0, "sequence < ?", f.Before)
+	w.add(f.SetAside, "set_aside IS NOT NULL")
 	from := "events"
 	if f.SetAside {
 		from = "events INDEXED BY events_set_aside"
-		w.conditions = append(w.conditions, "set_aside IS NOT NULL")
 	}
 	return all(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM `+from+` WHERE `+w.String()+` ORDER BY sequence DESC LIMIT ?`, append(w.args, f.Limit)...)
 }

@@ -104,15 +104,13 @@ func (s *Store) NextCheck(ctx context.Context, now, retry time.Time) (due reconc
 
 // EndCheck notes the result of a check.
 func (s *Store) EndCheck(ctx context.Context, c reconciliation.Checked, unbalanced bool, now, next time.Time) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `UPDATE disposition_hours SET checked_at = ?, unbalanced = ?, due_at = ? WHERE tenant_id = ? AND hour = ?`,
-			stamp(now), unbalanced, stamp(next), c.Tenant, stamp(c.Begins))
-		return err
-	})
+	_, err := s.change(ctx, `UPDATE disposition_hours SET checked_at = ?, unbalanced = ?, due_at = ? WHERE tenant_id = ? AND hour = ?`,
+		stamp(now), unbalanced, stamp(next), c.Tenant, stamp(c.Begins))
+	return err
 }
 
 // CheckResult is what the checks have found.
-func (s *Store) CheckResult(ctx context.Context) (result reconciliation.Result, err error) {
+func (s *Store) CheckResult(ctx context.Context) (reconciliation.Result, error) {
 	return one(ctx, s.db, func(r *sql.Rows) (result reconciliation.Result, err error) {
 		var checked sql.NullInt64
 		err = r.Scan(&result.Unbalanced, &checked)

@@ -140,11 +140,8 @@ func (s *Store) purgeRecords(ctx context.Context, before retention.Cutoffs, hand
 			}
 			continue
 		}
-		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-			n, err := tx.Exec(ctx, `DELETE FROM records WHERE topic = ? AND position <= ? AND recorded_at < ?`, of.topic, last, stamp(before.Events))
-			deleted += int(n)
-			return err
-		})
+		n, err := s.change(ctx, `DELETE FROM records WHERE topic = ? AND position <= ? AND recorded_at < ?`, of.topic, last, stamp(before.Events))
+		deleted += int(n)
 		if err != nil {
 			return deleted, fmt.Errorf("purge topic %s: %w", of.topic, err)
 		}

@@ -84,6 +84,24 @@ func notFound(err error, what string) error {
 	return err
 }
 
+// change runs one statement in a transaction.
+func (s *Store) change(ctx context.Context, query string, args ...any) (changed int64, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		changed, err = tx.Exec(ctx, query, args...)
+		return err
+	})
+	return changed, err
+}
+
+// mustChange is a change that answers problem.NotFound when it changed nothing.
+func (s *Store) mustChange(ctx context.Context, what, query string, args ...any) error {
+	n, err := s.change(ctx, query, args...)
+	if err == nil && n == 0 {
+		err = problem.New(problem.NotFound, "There is no such %s.", what)
+	}
+	return err
+}
+
 // stamp stores a time as microseconds since 1970; NULL for the zero time.
 func stamp(at time.Time) any {
 	if at.IsZero() {
@@ -111,11 +129,9 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 	if err != nil {
 		return err
 	}
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES (?, ?, ?, ?, ?)`,
-			lane.Tenant, lane.SubscriptionID, secretID, sealed, stamp(now))
-		return err
-	})
+	_, err = s.change(ctx, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES (?, ?, ?, ?, ?)`,
+		lane.Tenant, lane.SubscriptionID, secretID, sealed, stamp(now))
+	return err
 }
 
 // OpenSecret reads and opens a signing secret.

@@ -28,13 +28,11 @@ func taken(err error) bool {
 
 // CreateTenant refuses an ID that is taken.
 func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO tenants (tenant_id, name, weight, created_at) VALUES (?, ?, ?, ?)`, t.ID, t.Name, t.Weight, stamp(t.CreatedAt))
-		if taken(err) {
-			return problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
-		}
-		return err
-	})
+	_, err := s.change(ctx, `INSERT INTO tenants (tenant_id, name, weight, created_at) VALUES (?, ?, ?, ?)`, t.ID, t.Name, t.Weight, stamp(t.CreatedAt))
+	if taken(err) {
+		return problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
+	}
+	return err
 }
 
 const tenantColumns = `tenant_id, name, weight, created_at,
@@ -154,7 +152,6 @@ func (s *Store) KeyByHash(ctx context.Context, hash access.Hash) (keys.Key, erro
 // Keys lists newest first: one tenant's, or all when owner is empty.
 func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]keys.Key, error) {
 	var w where
-	w.add(true, "? IS NOT NULL", "")
 	w.add(owner != "", "tenant_id = ?", owner)
 	w.add(page.After != "", "key_id < ?", page.After)
 	return all(ctx, s.db, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+` ORDER BY key_id DESC LIMIT ?`, append(w.args, page.Limit)...)
