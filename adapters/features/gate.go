@@ -14,19 +14,15 @@ import (
 )
 
 // Gate asks OpenFeature. It is safe for concurrent use.
-type Gate struct {
-	api    *openfeature.EvaluationAPI
-	client *openfeature.Client
-}
+type Gate struct{ client *openfeature.Client }
 
 // NewGate makes a gate of its own on the provider: it shares nothing with other gates of the process.
-// Close ends it.
 func NewGate(ctx context.Context, provider openfeature.FeatureProvider) (*Gate, error) {
 	api := isolated.NewAPI()
 	if err := api.SetProviderAndWait(ctx, provider); err != nil {
 		return nil, errors.Join(fmt.Errorf("start the feature provider: %w", err), api.Shutdown(ctx))
 	}
-	return &Gate{api: api, client: api.NewClient()}, nil
+	return &Gate{api.NewClient()}, nil
 }
 
 // Enabled reports whether the tenant has the feature. The provider gets what ctx carries, so a transaction
@@ -51,12 +47,4 @@ func leaveCause(ctx context.Context, err error) {
 	if cause, ok := ctx.Value(causeKey{}).(*error); ok {
 		*cause = err
 	}
-}
-
-// Close stops the provider.
-func (g *Gate) Close(ctx context.Context) error {
-	if err := g.api.Shutdown(ctx); err != nil {
-		return fmt.Errorf("stop the feature provider: %w", err)
-	}
-	return nil
 }
