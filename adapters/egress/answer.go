@@ -23,7 +23,6 @@ const (
 	maxBodyKept      = 4 << 10
 	maxHeadersKept   = 64
 	maxHeaderKept    = 8 << 10 // names and values together
-	maxRetryAfter    = 24 * time.Hour
 	scratchSize      = 8 << 10
 	unprintable      = utf8.RuneError
 	headerSeparation = ", "
@@ -127,8 +126,8 @@ func retryAfter(value string, now time.Time) time.Duration {
 	}
 	if strings.Trim(value, "0123456789") == "" {
 		seconds, err := strconv.ParseInt(value, 10, 64)
-		if err != nil || seconds > int64(maxRetryAfter/time.Second) {
-			return maxRetryAfter
+		if err != nil || seconds > int64(delivery.MaxRetryAfter/time.Second) {
+			return delivery.MaxRetryAfter
 		}
 		return time.Duration(seconds) * time.Second
 	}
@@ -136,5 +135,5 @@ func retryAfter(value string, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return min(max(0, date.Sub(now)), maxRetryAfter)
+	return min(max(0, date.Sub(now)), delivery.MaxRetryAfter)
 }

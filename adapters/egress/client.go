@@ -18,11 +18,10 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 const (
-	// maxTimeout is the contract's longest timeout (section 4).
-	maxTimeout = 30 * time.Second
 	// idleTimeout is shorter than what common servers allow, 5 s by default in Node.js and Apache: so hardly a request is sent on a
 	// connection that its receiver is about to close. And net/http keeps an HTTP/2 connection that has broken, its buffers and all,
 	// for as long as one that is idle.
@@ -151,8 +150,8 @@ func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Ou
 
 func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome *delivery.Outcome) {
 	timeout := request.Timeout
-	if timeout <= 0 || timeout > maxTimeout {
-		timeout = maxTimeout
+	if timeout <= 0 || timeout > subscription.MaxTimeout {
+		timeout = subscription.MaxTimeout
 	}
 	attempt, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -157,7 +158,7 @@ func TestSendFillsTheOutcome(t *testing.T) {
 	if got.Status != 202 || string(got.ResponseBody) != "taken" || got.ResponseHeaders["X-Receiver"] != "erp" {
 		t.Errorf("got %+v", got)
 	}
-	if !got.StartedAt.Equal(start) || got.Duration <= 0 || got.Duration > maxTimeout || got.RequestHeaders["webhook-id"] != "evt_1" {
+	if !got.StartedAt.Equal(start) || got.Duration <= 0 || got.Duration > subscription.MaxTimeout || got.RequestHeaders["webhook-id"] != "evt_1" {
 		t.Errorf("got %+v", got)
 	}
 }

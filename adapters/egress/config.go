@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -50,10 +51,5 @@ func DefaultPorts() PortRanges {
 
 // Contain reports whether the port is in one of the ranges.
 func (ranges PortRanges) Contain(port uint16) bool {
-	for _, r := range ranges {
-		if r.First <= port && port <= r.Last {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(ranges, func(r PortRange) bool { return r.First <= port && port <= r.Last })
 }

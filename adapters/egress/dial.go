@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 var errClosed = errors.New("the client is closed")
@@ -88,7 +90,7 @@ func (d *dialer) begin(ctx context.Context) (context.Context, func(), error) {
 	}
 	deadline, bounded := attempt.Deadline()
 	if !bounded {
-		deadline = time.Now().Add(maxTimeout)
+		deadline = time.Now().Add(subscription.MaxTimeout)
 	}
 	d.dials.Add(1)
 	ctx, cancel := context.WithDeadline(ctx, deadline)

@@ -220,11 +220,11 @@ func TestKeepHeaders(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	now := time.Date(2026, 6, 18, 16, 40, 0, 0, time.UTC)
 	for value, want := range map[string]time.Duration{
-		"": 0, "0": 0, "120": 2 * time.Minute, " 5 ": 5 * time.Second, "86400": maxRetryAfter, "86401": maxRetryAfter,
-		"31536000": maxRetryAfter, "99999999999999999999999": maxRetryAfter, "-1": 0, "+5": 0, "1.5": 0, "soon": 0, "٥": 0,
+		"": 0, "0": 0, "120": 2 * time.Minute, " 5 ": 5 * time.Second, "86400": delivery.MaxRetryAfter, "86401": delivery.MaxRetryAfter,
+		"31536000": delivery.MaxRetryAfter, "99999999999999999999999": delivery.MaxRetryAfter, "-1": 0, "+5": 0, "1.5": 0, "soon": 0, "٥": 0,
 		"Thu, 18 Jun 2026 16:41:00 GMT": time.Minute, "Thu, 18 Jun 2026 16:39:00 GMT": 0,
-		"Fri, 18 Jun 2027 16:40:00 GMT": maxRetryAfter, "Thursday, 18-Jun-26 16:41:00 GMT": time.Minute,
-		"Thu Jun 18 16:41:00 2026": time.Minute, "2026-06-18T16:41:00Z": 0, "Fri, 31 Dec 9999 23:59:59 GMT": maxRetryAfter,
+		"Fri, 18 Jun 2027 16:40:00 GMT": delivery.MaxRetryAfter, "Thursday, 18-Jun-26 16:41:00 GMT": time.Minute,
+		"Thu Jun 18 16:41:00 2026": time.Minute, "2026-06-18T16:41:00Z": 0, "Fri, 31 Dec 9999 23:59:59 GMT": delivery.MaxRetryAfter,
 	} {
 		if got := retryAfter(value, now); got != want {
 			t.Errorf("%q: got %v, want %v", value, got, want)

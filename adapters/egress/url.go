@@ -12,10 +12,9 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
-)
 
-// MaxURLLength is the longest URL, in bytes, before and after it is made canonical.
-const MaxURLLength = 2048
+	"github.com/ordinavo/webhooks/domain/subscription"
+)
 
 const maxHostLength = 253 // RFC 1035, section 2.3.4, without the final dot
 
@@ -28,8 +27,9 @@ type endpoint struct {
 }
 
 // CheckURL refuses a URL that may not be called and returns the others in canonical form, which is the form to store.
-// CheckURL of a canonical URL returns it unchanged. A host name is not resolved here, but at each dial. The error is a
-// clause for the user that follows the field's name, like "must begin with https://".
+// CheckURL of a canonical URL returns it unchanged. Neither form may have more than subscription.MaxURLLength bytes. A host
+// name is not resolved here, but at each dial. The error is a clause for the user that follows the field's name, like
+// "must begin with https://".
 func (g *Guard) CheckURL(raw string) (string, error) {
 	target, err := g.parse(raw)
 	if err != nil {
@@ -61,20 +61,20 @@ func (g *Guard) parse(raw string) (endpoint, error) {
 	}
 	parsed.Host = authority(parsed.Scheme, target.host, target.port)
 	parsed.RawQuery = escapeQuery(parsed.RawQuery)
-	if len(parsed.String()) > MaxURLLength {
+	if len(parsed.String()) > subscription.MaxURLLength {
 		return endpoint{}, errTooLong
 	}
 	return target, nil
 }
 
-var errTooLong = fmt.Errorf("must not be longer than %d bytes", MaxURLLength)
+var errTooLong = fmt.Errorf("must not be longer than %d bytes", subscription.MaxURLLength)
 
 // checkText refuses what parsers of URLs read differently from each other.
 func checkText(raw string) error {
 	switch {
 	case raw == "":
 		return errors.New("must not be empty")
-	case len(raw) > MaxURLLength:
+	case len(raw) > subscription.MaxURLLength:
 		return errTooLong
 	case !utf8.ValidString(raw):
 		return errors.New("must be valid UTF-8")

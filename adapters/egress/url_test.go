@@ -3,6 +3,8 @@ package egress
 import (
 	"strings"
 	"testing"
+
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 // refused holds URLs that a client with the default configuration must not take, by class.
@@ -187,7 +189,7 @@ func FuzzCheckURL(f *testing.F) {
 		if err != nil || again != canonical {
 			t.Fatalf("%q became %q, and that %q, %v", raw, canonical, again, err)
 		}
-		if !strings.HasPrefix(canonical, "https://") || len(canonical) > MaxURLLength {
+		if !strings.HasPrefix(canonical, "https://") || len(canonical) > subscription.MaxURLLength {
 			t.Fatalf("%q became %q", raw, canonical)
 		}
 		for _, b := range []byte(canonical) {
