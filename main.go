@@ -302,10 +302,7 @@ func (a *assembly) makeUseCases() {
 
 // gauge has the metrics ask for what is not counted as it happens.
 func (a *assembly) gauge() {
-	a.telemetry.Metrics().ReadReconciliation(func(ctx context.Context) (telemetry.Reconciliation, error) {
-		result, err := a.store.CheckResult(ctx)
-		return telemetry.Reconciliation(result), err
-	})
+	a.telemetry.Metrics().ReadReconciliation(a.store.CheckResult)
 	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, now)
 	a.telemetry.Metrics().ShowQueue(a.queueWatch.Last)
 }

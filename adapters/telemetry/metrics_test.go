@@ -11,6 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -36,8 +37,8 @@ func everythingCounted(t *testing.T) string {
 	m.ShowQueue(func(context.Context) (metrics.Queue, bool) {
 		return metrics.Queue{Depth: map[delivery.Status]int{delivery.StatusPending: 7}, OldestDue: 90 * time.Second, OldestUnrouted: 4 * time.Second, Deferring: 6, SetAside: 8, Circuits: map[circuit.State]int{circuit.Open: 2}}, true
 	})
-	m.ReadReconciliation(func(context.Context) (telemetry.Reconciliation, error) {
-		return telemetry.Reconciliation{Unbalanced: 3, CheckedAt: time.Unix(1_800_000_000, 0)}, nil
+	m.ReadReconciliation(func(context.Context) (reconciliation.Result, error) {
+		return reconciliation.Result{Unbalanced: 3, CheckedAt: time.Unix(1_800_000_000, 0)}, nil
 	})
 	return scrape(t, running)
 }

@@ -7,20 +7,15 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
-)
 
-// Reconciliation is what the background checks have found: in how many hours of acceptance events are not the sum of
-// their dispositions, and when the last check was; the zero time for never.
-type Reconciliation struct {
-	Unbalanced int
-	CheckedAt  time.Time
-}
+	"github.com/ordinavo/webhooks/application/reconciliation"
+)
 
 // resultTimeout bounds how long a scrape waits for the result.
 const resultTimeout = 2 * time.Second
 
 // ReconciliationReader reads the result. It must heed its context.
-type ReconciliationReader func(context.Context) (Reconciliation, error)
+type ReconciliationReader func(context.Context) (reconciliation.Result, error)
 
 // ReadReconciliation names what reads the result at each scrape and each export; it gets at most 2 s.
 func (m *Metrics) ReadReconciliation(read ReconciliationReader) { m.reconciliation.Store(&read) }
