@@ -93,7 +93,8 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	defer func() { _ = listener.Close() }()
 	announce := sync.OnceFunc(func() { log.Info("listening", "address", listener.Addr().String(), "version", version) })
 	waiting := rest.NewWaiting(rest.Dependencies{
-		Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent, Log: log, Now: now, RateLimit: c.RateLimit, Version: version,
+		Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
+		Log: log, Now: now, RateLimit: c.RateLimit, Version: version,
 	})
 	var s *service
 	err = process.While(listener, waiting, func() (err error) {
@@ -368,10 +369,10 @@ func (a *assembly) api() *rest.API {
 		Ready:       ready(a.intake, a.store),
 		Metrics:     a.telemetry.Handler(),
 		Tracer:      a.telemetry.Tracer(),
-		TraceParent: telemetry.TraceParent,
-		Log:         a.log,
-		Now:         now,
-		Version:     version,
+		TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
+		Log:     a.log,
+		Now:     now,
+		Version: version,
 
 		RateLimit:       a.RateLimit,
 		TenantRateLimit: a.Quotas.RateLimit,

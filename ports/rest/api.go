@@ -87,6 +87,8 @@ type Dependencies struct {
 	// Metrics serves /metrics.
 	Metrics http.Handler
 	Tracer  trace.Tracer
+	// WithTraceParent makes the span that a W3C traceparent names the parent of what begins in the context; junk is ignored.
+	WithTraceParent func(ctx context.Context, traceParent string) context.Context
 	// TraceParent is the W3C traceparent of the context's span; empty for none.
 	TraceParent func(ctx context.Context) string
 	Log         *slog.Logger

@@ -15,6 +15,7 @@ import (
 
 	"go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -81,8 +82,8 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 		Idempotency: idempotency.New(f, f, now, func() string { return nextID("tok_") }),
 		Ready:       func(context.Context) error { return f.fail }, Tracer: noop.NewTracerProvider().Tracer(""),
 		Metrics:     http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "up 1\n") }),
-		TraceParent: func(context.Context) string { return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" },
-		Log:         slog.New(slog.NewJSONHandler(&locked{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now, Version: "test",
+		TraceParent: func(context.Context) string { return "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01" }, WithTraceParent: telemetry.WithTraceParent,
+		Log: slog.New(slog.NewJSONHandler(&locked{w: h.log}, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: now, Version: "test",
 	}
 	deps.Previews = &preview.Previewer{Service: deps.Subscriptions, Store: f, Attempter: &dispatch.Attempter{Secrets: f, UserAgent: "Ordinavo-Webhooks/test"}}
 	deps.Live = live.New(f, f, now, live.Limits{Listeners: 3, PerKey: 2, Kept: streamKept})

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/ordinavo/webhooks/adapters/telemetry"
 )
 
 // Whoever has no key fills no memory with halves of bodies: beyond the room there is, they get 503, and small requests pass
 // still. The room is there again once they are gone.
 func TestWhatIsReceivedIsBounded(t *testing.T) {
 	t.Parallel()
-	a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), WithTraceParent: telemetry.WithTraceParent, Log: slog.New(slog.DiscardHandler), Now: time.Now})
 	a.room = newRoom(1 << 20)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

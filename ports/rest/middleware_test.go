@@ -12,8 +12,8 @@ import (
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.opentelemetry.io/otel/trace"
 
+	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/ports/rest"
 )
@@ -316,11 +316,7 @@ func TestTraces(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
 	tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
 	h := newHarness(t, func(d *rest.Dependencies) {
-		d.Tracer = tracer
-		d.TraceParent = func(ctx context.Context) string {
-			s := trace.SpanContextFromContext(ctx)
-			return fmt.Sprintf("00-%s-%s-%s", s.TraceID(), s.SpanID(), s.TraceFlags())
-		}
+		d.Tracer, d.TraceParent = tracer, telemetry.TraceParent
 	})
 	const traceID = "4bf92f3577b34da6a3ce929d0e0e4736"
 	trace := []string{"traceparent", "00-" + traceID + "-00f067aa0ba902b7-01", "tracestate", "secret=1"}

@@ -12,7 +12,6 @@ import (
 	"github.com/gofiber/fiber/v2"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/ordinavo/webhooks/application/idempotency"
@@ -47,25 +46,9 @@ func observed(ctx context.Context) bool { return ctx.Value(recordKey{}) != nil }
 
 func (r *record) note(err error) { r.err = err }
 
-// traceParent carries the one header of W3C Trace Context that is read: a caller's tracestate and
+// headerTraceParent is the one header of W3C Trace Context that is read: a caller's tracestate and
 // baggage go nowhere (contract, section 4).
-type traceParent string
-
 const headerTraceParent = "traceparent"
-
-// Get gives the traceparent.
-func (t traceParent) Get(key string) string {
-	if key == headerTraceParent {
-		return string(t)
-	}
-	return ""
-}
-
-// Set is not used: nothing is injected.
-func (traceParent) Set(string, string) {}
-
-// Keys names the one header.
-func (traceParent) Keys() []string { return []string{headerTraceParent} }
 
 // observe gives each request a context with a deadline and a span, turns errors and panics into
 // answers, and writes one line about it. Fiber does not cancel anything when the client goes, so the
@@ -73,7 +56,7 @@ func (traceParent) Keys() []string { return []string{headerTraceParent} }
 func (a *API) observe(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(a.base, requestTimeout)
 	defer cancel()
-	ctx = propagation.TraceContext{}.Extract(ctx, traceParent(c.Get(headerTraceParent)))
+	ctx = a.WithTraceParent(ctx, c.Get(headerTraceParent))
 	ctx, span := a.Tracer.Start(ctx, spanName(c), trace.WithSpanKind(trace.SpanKindServer))
 	defer span.End()
 	r := &record{}

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/ordinavo/webhooks/adapters/telemetry"
 )
 
 // Without a database the process is alive and not ready, and no caller takes it for a service that knows nothing.
 func TestTheAPIOfAServiceThatWaits(t *testing.T) {
-	a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), Log: slog.New(slog.DiscardHandler), Now: time.Now,
+	a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), WithTraceParent: telemetry.WithTraceParent, Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })})
 	for path, want := range map[string]int{
 		"/healthz": http.StatusOK, "/metrics": http.StatusOK, "/readyz": http.StatusServiceUnavailable, "/v1/events": http.StatusServiceUnavailable,
