@@ -135,7 +135,7 @@ func begin(ctx context.Context, c config.Config, address net.Addr, tel *telemetr
 		return nil, errors.Join(err, db.Close())
 	}
 	free := func() { _, _ = unlock(), db.Close() }
-	if err := database.Prepare(ctx, db, c.AutoMigrate); err != nil {
+	if err := database.Prepare(db, c.AutoMigrate); err != nil {
 		free()
 		return nil, err
 	}
@@ -420,7 +420,7 @@ func keyFile(c config.Config) string {
 // with the same, or of the key file, which no process may have read meanwhile.
 func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, err error) {
 	work := func(db database.Database) error {
-		if err := database.Prepare(ctx, db, false); err != nil {
+		if err := database.Prepare(db, false); err != nil {
 			return err
 		}
 		sealer, err := seal.Open(c.MasterKey.Reveal(), keyFile(c))
@@ -440,16 +440,16 @@ func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, e
 }
 
 func migrateUp(ctx context.Context, c config.Config) error {
-	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.Migrate(ctx) }))
+	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.Migrate() }))
 }
 
 func migrateDown(ctx context.Context, c config.Config, steps int) error {
-	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.MigrateDown(ctx, steps) }))
+	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.MigrateDown(steps) }))
 }
 
 func schema(ctx context.Context, c config.Config) (current, newest uint, err error) {
 	err = withDatabase(ctx, c, func(db database.Database) (err error) {
-		current, newest, err = db.SchemaVersion(ctx)
+		current, newest, err = db.SchemaVersion()
 		return err
 	})
 	return current, newest, err
@@ -458,7 +458,7 @@ func schema(ctx context.Context, c config.Config) (current, newest uint, err err
 // rebuildMetrics works beside processes that serve the database, an SQLite file's too: its transactions are short.
 func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Context, *metrics.Rebuild) error) error {
 	return withDatabase(ctx, c, func(db database.Database) error {
-		if err := database.Prepare(ctx, db, false); err != nil {
+		if err := database.Prepare(db, false); err != nil {
 			return err
 		}
 		return run(ctx, metrics.NewRebuild(db.Store(nil), now, c.Retention.Attempts))
@@ -468,7 +468,7 @@ func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Conte
 // withKeys works beside a service that runs: who is asked for a key looks at the database every second.
 func withKeys(ctx context.Context, c config.Config, run func(context.Context, *access.Keys) error) error {
 	return withDatabase(ctx, c, func(db database.Database) error {
-		if err := database.Prepare(ctx, db, false); err != nil {
+		if err := database.Prepare(db, false); err != nil {
 			return err
 		}
 		return run(ctx, access.NewKeys(db.Store(nil), now, ids.New(now, rand.Reader).New, rand.Reader))

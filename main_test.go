@@ -113,7 +113,7 @@ func assembled(t *testing.T, flags ...string) *service {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	if err := database.Prepare(t.Context(), db, true); err != nil {
+	if err := database.Prepare(db, true); err != nil {
 		t.Fatal(err)
 	}
 	tel, err := telemetry.Start(t.Context(), telemetry.Config{Version: version, Log: log})

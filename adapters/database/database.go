@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
+	"github.com/ordinavo/webhooks/adapters/features"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/catchup"
@@ -27,7 +28,6 @@ import (
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/circuit"
-	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -63,21 +63,17 @@ type Store interface {
 	catchup.Reader
 	metrics.RebuildStore
 	metrics.Reader
+	metrics.QueueStore
+	features.Lookup
 	live.Log
 	live.KeyReader
 	reconciliation.CheckStore
 	// CheckResult is what the background checks of reconciliation have found.
 	CheckResult(ctx context.Context) (reconciliation.Result, error)
-	// CountSetAside counts the events of all tenants that fan-out could not handle.
-	CountSetAside(ctx context.Context) (int, error)
 	// ListSubscriptions is rest.SubscriptionLister.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 	// Circuits is rest.CircuitReader.
 	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
-	// TenantHasFeature is what the feature provider reads.
-	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
-	// QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due; zero for none.
-	QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error)
 	// BeginIncarnation registers this process among those that live, before it leases anything.
 	BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error
 	// Ping asks the database for a sign of life.
@@ -86,11 +82,11 @@ type Store interface {
 
 // Database is an open database.
 type Database interface {
-	Migrate(ctx context.Context) error
+	Migrate() error
 	// MigrateDown takes back the last migrations.
-	MigrateDown(ctx context.Context, steps int) error
+	MigrateDown(steps int) error
 	// SchemaVersion is the database's (0 before the first migration) and the newest that this binary knows.
-	SchemaVersion(ctx context.Context) (current, newest uint, err error)
+	SchemaVersion() (current, newest uint, err error)
 	// Lock makes sure that this process may serve the database; unlock it after serving.
 	Lock() (unlock func() error, err error)
 	// Waited reports whether the database was away when this process opened it.
@@ -104,11 +100,11 @@ type Database interface {
 }
 
 // Prepare brings the schema up to date, or with auto off makes sure that it is.
-func Prepare(ctx context.Context, db Database, auto bool) error {
+func Prepare(db Database, auto bool) error {
 	if auto {
-		return db.Migrate(ctx)
+		return db.Migrate()
 	}
-	current, newest, err := db.SchemaVersion(ctx)
+	current, newest, err := db.SchemaVersion()
 	if err == nil && current != newest {
 		err = fmt.Errorf("the database has schema version %d, this binary needs %d: run migrate up", current, newest)
 	}

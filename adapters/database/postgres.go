@@ -37,16 +37,6 @@ func OpenPostgres(ctx context.Context, c Postgres) (Database, error) {
 
 type postgresServer struct{ *postgres.DB }
 
-func (s postgresServer) Migrate(context.Context) error { return s.DB.Migrate() }
-
-func (s postgresServer) MigrateDown(_ context.Context, steps int) error {
-	return s.DB.MigrateDown(steps)
-}
-
-func (s postgresServer) SchemaVersion(context.Context) (current, newest uint, err error) {
-	return s.DB.SchemaVersion()
-}
-
 // Lock does nothing: any number of processes serve one database.
 func (s postgresServer) Lock() (unlock func() error, err error) {
 	return func() error { return nil }, nil

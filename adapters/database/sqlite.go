@@ -23,14 +23,6 @@ func OpenSQLite(ctx context.Context, path string) (Database, error) {
 
 type sqliteFile struct{ *sqlite.DB }
 
-func (f sqliteFile) Migrate(context.Context) error { return f.DB.Migrate() }
-
-func (f sqliteFile) MigrateDown(_ context.Context, steps int) error { return f.DB.MigrateDown(steps) }
-
-func (f sqliteFile) SchemaVersion(context.Context) (current, newest uint, err error) {
-	return f.DB.SchemaVersion()
-}
-
 // Waited is false: a file is there, or it is made.
 func (f sqliteFile) Waited() bool { return false }
 
