@@ -28,7 +28,6 @@ import (
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/circuit"
-	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -70,8 +69,6 @@ type Store interface {
 	reconciliation.CheckStore
 	// CheckResult is what the background checks of reconciliation have found.
 	CheckResult(ctx context.Context) (reconciliation.Result, error)
-	// ListSubscriptions is rest.SubscriptionLister.
-	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 	// Circuits is rest.CircuitReader.
 	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
 	// BeginIncarnation registers this process among those that live, before it leases anything.
@@ -109,19 +106,6 @@ func Prepare(db Database, auto bool) error {
 		err = fmt.Errorf("the database has schema version %d, this binary needs %d: run migrate up", current, newest)
 	}
 	return err
-}
-
-// forward calls changed for each signal until ctx ends, and once at first for what came before it listened.
-func forward(ctx context.Context, signals <-chan struct{}, changed func()) {
-	changed()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-signals:
-			changed()
-		}
-	}
 }
 
 // handledWithin bounds the work on one of them. A record of events that a thousand subscriptions want takes seconds.

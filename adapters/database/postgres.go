@@ -9,7 +9,6 @@ import (
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/postgres/topics"
 	"github.com/ordinavo/webhooks/adapters/records"
-	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // Postgres says how to reach a PostgreSQL.
@@ -47,11 +46,4 @@ func (s postgresServer) Store(sealer records.Sealer) Store { return postgres.New
 func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
 	// 8 KiB name some 400 events: that many have a transaction, in however many records they came.
 	return eventlog.New(topics.Of(s.DB), eventlog.Options{Batch: 32, Bytes: 8 << 10, AckDeadline: handledWithin}, logger, now)
-}
-
-func (s postgresServer) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
-	watch := s.WatchQueue()
-	defer watch.Stop()
-	defer s.HearSubscriptions(subscription)()
-	forward(ctx, watch.C, due)
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/sqlite/topics"
-	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // OpenSQLite opens the file at path; its folder is made.
@@ -31,11 +30,4 @@ func (f sqliteFile) Store(sealer records.Sealer) Store { return sqlite.NewStore(
 func (f sqliteFile) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
 	// There is one writer: nobody holds it for long, nor waits for it for each record. 3 KiB name some 130 events.
 	return eventlog.New(topics.Of(f.DB), eventlog.Options{Batch: 16, Bytes: 3 << 10, AckDeadline: handledWithin}, logger, now)
-}
-
-func (f sqliteFile) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
-	watch := f.WatchQueue()
-	defer watch.Stop()
-	defer f.HearSubscriptions(subscription)()
-	forward(ctx, watch.C, due)
 }

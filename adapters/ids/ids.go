@@ -35,3 +35,10 @@ func (s *Source) New(prefix string) string {
 	}
 	return prefix + id.String()
 }
+
+// First is the first ID that could have been made at the time.
+func First(prefix string, at time.Time) string {
+	var id ulid.ULID
+	_ = id.SetTime(uint64(max(0, at.UnixMilli())))
+	return prefix + id.String()
+}

@@ -36,7 +36,7 @@ func (tx *Tx) Commit() error {
 	switch {
 	case err == nil:
 		tx.release()
-		tx.Tell(&tx.db.signals, true)
+		tx.Tell(&tx.db.Signals, true)
 		return nil
 	case tx.sent && tx.xid != "" && ambiguous(err):
 		return tx.resolve(err)
@@ -77,7 +77,7 @@ func (tx *Tx) resolve(cause error) error {
 	committed, err := tx.outcome(ctx)
 	switch {
 	case err != nil && tx.db.closing.Err() != nil:
-		tx.Tell(&tx.db.signals, false)
+		tx.Tell(&tx.db.Signals, false)
 		return fmt.Errorf("%w, and the database was closed: %w", errUnknown, cause)
 	case err != nil:
 		// Its own goroutine, until the server is back or the database is closed. As long as it is away nothing is begun, so there
@@ -85,23 +85,23 @@ func (tx *Tx) resolve(cause error) error {
 		tx.db.running.Go(tx.resolveLate)
 		return unavailable(fmt.Errorf("%w: %w", errUnknown, cause))
 	case !committed:
-		tx.Tell(&tx.db.signals, false)
+		tx.Tell(&tx.db.Signals, false)
 		return unavailable(fmt.Errorf("commit: %w", cause))
 	}
-	tx.Tell(&tx.db.signals, true)
+	tx.Tell(&tx.db.Signals, true)
 	return nil
 }
 
 func (tx *Tx) resolveLate() {
 	committed, err := tx.outcome(tx.db.closing)
 	if err != nil || !committed {
-		tx.Tell(&tx.db.signals, false)
+		tx.Tell(&tx.db.Signals, false)
 		return
 	}
 	for _, fn := range tx.late {
 		fn(tx.db.closing)
 	}
-	tx.Tell(&tx.db.signals, true)
+	tx.Tell(&tx.db.Signals, true)
 }
 
 // statusOf is in progress for a standby, too, which may be behind.

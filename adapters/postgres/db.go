@@ -22,7 +22,6 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
-	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // Config says how to reach a database. Only URL is needed.
@@ -76,7 +75,7 @@ type DB struct {
 	looking chan struct{} // has room for as many as may look something up at once
 	name    string        // tells this process's notifications from those of others
 	shards  atomic.Int32
-	signals wakeup.Signals
+	wakeup.Signals
 	vacuums vacuums
 
 	skew      atomic.Int64 // see onServer
@@ -130,17 +129,6 @@ func Open(config Config) (*DB, error) {
 	db.running.Go(db.listen)
 	db.running.Go(db.recheck)
 	return db, nil
-}
-
-// WatchTopic hears of each commit that appended to topic.
-func (db *DB) WatchTopic(topic string) *wakeup.Watch { return db.signals.WatchTopic(topic) }
-
-// WatchQueue hears of each commit that made deliveries due.
-func (db *DB) WatchQueue() *wakeup.Watch { return db.signals.WatchQueue() }
-
-// HearSubscriptions hears of each subscription that a commit changes; see wakeup.Signals.
-func (db *DB) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
-	return db.signals.HearSubscriptions(fn)
 }
 
 // Close ends what runs in the background and closes the connections when their users are done. A second call does nothing.

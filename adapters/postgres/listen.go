@@ -47,7 +47,7 @@ func (db *DB) notified(payload string) {
 	if len(parts) < 2 || parts[0] == db.name {
 		return // its own watchers were woken at the commit
 	}
-	db.signals.Committed(parts[2:], parts[1] == notifyQueue)
+	db.Signals.Committed(parts[2:], parts[1] == notifyQueue)
 }
 
 // Pauses between two attempts to connect the listening connection.
@@ -131,7 +131,7 @@ func (db *DB) listenOnce(ctx context.Context) error {
 	}
 	db.listening.Store(true)
 	defer db.listening.Store(false)
-	db.signals.All() // what was committed while nobody listened
+	db.Signals.All() // what was committed while nobody listened
 	for {
 		heard, err := conn.WaitForNotification(ctx)
 		if err != nil {
@@ -160,6 +160,6 @@ func direct(ctx context.Context, conn *pgx.Conn) error {
 // recheck makes who watches look from time to time, since notifications may be lost.
 func (db *DB) recheck() {
 	for pause(db.closing, db.config.Recheck) {
-		db.signals.All()
+		db.Signals.All()
 	}
 }

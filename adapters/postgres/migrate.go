@@ -19,9 +19,6 @@ import (
 	"github.com/ordinavo/webhooks/migrations"
 )
 
-// ErrSchemaNewer says that the database was written by a newer binary.
-var ErrSchemaNewer = errors.New("the database's schema is newer than this binary knows")
-
 // Migrate applies all migrations that are missing. Of several processes that migrate at once one does, and the
 // others wait for it.
 func (db *DB) Migrate() error {
@@ -68,7 +65,7 @@ func (db *DB) SchemaVersion() (current, newest uint, err error) {
 	case dirty:
 		return uint(*version), newest, fmt.Errorf("migration %d stopped half-way: restore the database, or repair it and set its version", *version)
 	case uint(*version) > newest:
-		return uint(*version), newest, fmt.Errorf("%w: version %d, newest known %d", ErrSchemaNewer, *version, newest)
+		return uint(*version), newest, fmt.Errorf("%w: version %d, newest known %d", schema.ErrNewer, *version, newest)
 	}
 	return uint(*version), newest, nil
 }
@@ -134,7 +131,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
 	if version, _, err := m.Version(); err == nil && version > newest {
-		return fmt.Errorf("%w: version %d, newest known %d", ErrSchemaNewer, version, newest)
+		return fmt.Errorf("%w: version %d, newest known %d", schema.ErrNewer, version, newest)
 	}
 	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
 		return fmt.Errorf("migrate: %w", err)

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/schema"
 	"github.com/ordinavo/webhooks/migrations"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
@@ -83,7 +84,7 @@ func TestASchemaFromTheFutureIsRefused(t *testing.T) {
 	if err := execute(t.Context(), db, `UPDATE schema_migrations SET version = version + 1`); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.Migrate(); !errors.Is(err, postgres.ErrSchemaNewer) {
+	if err := db.Migrate(); !errors.Is(err, schema.ErrNewer) {
 		t.Errorf("a newer schema gave %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -205,7 +206,7 @@ func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (
 // keepOfWeek takes from a week what belongs to all deliveries that there still are, late ones apart. It is false when another
 // process deletes right now.
 func (s *Store) keepOfWeek(ctx context.Context, w int16, owner tenant.ID) (led bool, err error) {
-	end := firstID("dlv_", time.UnixMicro(0).Add(time.Duration(w+2)*week))
+	end := ids.First("dlv_", time.UnixMicro(0).Add(time.Duration(w+2)*week))
 	led, err = walk(ctx, s, "", func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) }, func(after string) (sql string, args []any) {
 		return keepOfWeek, []any{w, owner, after, end, keptAtOnce}
 	})

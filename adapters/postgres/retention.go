@@ -7,8 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/oklog/ulid/v2"
-
+	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -142,7 +141,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if _, err := tx.Exec(ctx, oldHours, owner, stamp(before.Counted())); err != nil {
 			return err
 		}
-		deliveries, err := tx.Exec(ctx, oldDeliveries, owner, firstID("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
+		deliveries, err := tx.Exec(ctx, oldDeliveries, owner, ids.First("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
 		if err != nil {
 			return err
 		}
@@ -154,7 +153,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if err != nil {
 			return err
 		}
-		finished, err := tx.Exec(ctx, oldJobs, owner, firstID("job_", before.Attempts))
+		finished, err := tx.Exec(ctx, oldJobs, owner, ids.First("job_", before.Attempts))
 		if err != nil {
 			return err
 		}
@@ -188,11 +187,4 @@ func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled []in
 		return nil
 	})
 	return deleted, err
-}
-
-// firstID is the first ID that could have been made at the time.
-func firstID(prefix string, at time.Time) string {
-	var id ulid.ULID
-	_ = id.SetTime(uint64(max(0, at.UnixMilli())))
-	return prefix + id.String()
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"time"
@@ -150,13 +149,10 @@ func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Name
 	return fanout.FromPlace(d.Events[0].Place, named), err
 }
 
-// errTaken says that what was listed is not there any more.
-var errTaken = errors.New("the events were taken by somebody else")
-
 func queueDeferred(b *pgx.Batch, taken, deferred []fanout.Deferred) error {
 	if len(taken) > 0 {
 		owners, sequences := deferredKeys(taken)
-		b.QueuedQueries = append(b.QueuedQueries, deciding(errTaken, takeDeferred, owners, sequences, len(taken)))
+		b.QueuedQueries = append(b.QueuedQueries, deciding(records.ErrTaken, takeDeferred, owners, sequences, len(taken)))
 	}
 	if len(deferred) == 0 {
 		return nil

@@ -111,7 +111,7 @@ func (tx *Tx) rollback() error {
 		_, _ = tx.conn.Exec(ctx, "ROLLBACK")
 	}
 	tx.release()
-	tx.Tell(&tx.db.signals, false)
+	tx.Tell(&tx.db.Signals, false)
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package records
 
 import (
+	"errors"
+
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -15,6 +17,9 @@ func Deferred(owner tenant.ID, sequence int64, names []byte) fanout.Deferred {
 	}
 	return d
 }
+
+// ErrTaken says that what was listed is not there any more.
+var ErrTaken = errors.New("the events were taken by somebody else")
 
 // SequenceOf is where the row of what waits begins.
 func SequenceOf(d fanout.Deferred) int64 {

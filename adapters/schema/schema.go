@@ -12,6 +12,9 @@ import (
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 )
 
+// ErrNewer says that the database was written by a newer binary.
+var ErrNewer = errors.New("the database's schema is newer than this binary knows")
+
 // Newest is the number of the last migration in the directory.
 func Newest(files fs.FS, dir string) (uint, error) {
 	source, err := iofs.New(files, dir)

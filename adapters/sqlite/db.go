@@ -20,18 +20,17 @@ import (
 	_ "modernc.org/sqlite" // the driver, in pure Go
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
-	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // DB is an open database file. All methods are safe for concurrent use.
 type DB struct {
-	path    string
-	pool    *sql.DB      // reads, and the writing connection
-	reads   sync.Map     // by their text; *sql.Stmt
-	write   chan *writer // holds the one writer while nobody uses it
-	closed  <-chan struct{}
-	close   func() error
-	signals wakeup.Signals
+	wakeup.Signals
+	path   string
+	pool   *sql.DB      // reads, and the writing connection
+	reads  sync.Map     // by their text; *sql.Stmt
+	write  chan *writer // holds the one writer while nobody uses it
+	closed <-chan struct{}
+	close  func() error
 
 	checkpoints checkpoints
 	moving      sync.WaitGroup // who moves the log
@@ -102,17 +101,6 @@ func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
 		return nil, err
 	}
 	return &writer{conn: conn, statements: map[string]*sql.Stmt{}}, nil
-}
-
-// WatchTopic hears of each commit that appended to topic.
-func (db *DB) WatchTopic(topic string) *wakeup.Watch { return db.signals.WatchTopic(topic) }
-
-// WatchQueue hears of each commit that made deliveries due.
-func (db *DB) WatchQueue() *wakeup.Watch { return db.signals.WatchQueue() }
-
-// HearSubscriptions hears of each subscription that a commit changes; see wakeup.Signals.
-func (db *DB) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
-	return db.signals.HearSubscriptions(fn)
 }
 
 // Close waits for the transaction under way and closes the file, which has everything then: SQLite moves its write-ahead log

@@ -12,9 +12,6 @@ import (
 	"github.com/ordinavo/webhooks/migrations"
 )
 
-// ErrSchemaNewer says that the file was written by a newer binary.
-var ErrSchemaNewer = errors.New("the database's schema is newer than this binary knows")
-
 // Migrate applies all migrations that are missing.
 func (db *DB) Migrate() error {
 	return db.migrate(func(m *migrate.Migrate) error { return m.Up() })
@@ -84,7 +81,7 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) error {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
 	if version, _, err := m.Version(); err == nil && version > newest {
-		return fmt.Errorf("%w: version %d, newest known %d", ErrSchemaNewer, version, newest)
+		return fmt.Errorf("%w: version %d, newest known %d", schema.ErrNewer, version, newest)
 	}
 	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
 		return fmt.Errorf("migrate: %w", err)

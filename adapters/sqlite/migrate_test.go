@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/schema"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -215,8 +216,8 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, run := range map[string]func() error{"up": db.Migrate, "down": func() error { return db.MigrateDown(1) }} {
-		if err := run(); !errors.Is(err, sqlite.ErrSchemaNewer) {
-			t.Errorf("%s gave %v, want ErrSchemaNewer", what, err)
+		if err := run(); !errors.Is(err, schema.ErrNewer) {
+			t.Errorf("%s gave %v, want schema.ErrNewer", what, err)
 		}
 	}
 	if !slices.Equal(names(t, db), before) {

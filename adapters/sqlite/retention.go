@@ -7,8 +7,7 @@ import (
 	"math"
 	"time"
 
-	"github.com/oklog/ulid/v2"
-
+	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -77,7 +76,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if before.DeadLetters.After(newest) {
 		newest = before.DeadLetters
 	}
-	deliveries, err := all(ctx, s.db, scanID, oldDeliveries, owner, firstID("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
+	deliveries, err := all(ctx, s.db, scanID, oldDeliveries, owner, ids.First("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
 	if err != nil {
 		return 0, err
 	}
@@ -85,7 +84,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if err != nil {
 		return 0, err
 	}
-	rest := []any{owner, minuteOf(before.Attempts), limit, firstID("job_", before.Attempts), stamp(before.Counted())}
+	rest := []any{owner, minuteOf(before.Attempts), limit, ids.First("job_", before.Attempts), stamp(before.Counted())}
 	more, err := one(ctx, s.db, func(r *sql.Rows) (is bool, err error) { return is, r.Scan(&is) }, oldRest, rest...)
 	if err != nil || len(deliveries)+len(events) == 0 && !more {
 		return 0, err
@@ -156,11 +155,4 @@ func (tx *Tx) execAll(ctx context.Context, args []any, queries ...string) error 
 		}
 	}
 	return nil
-}
-
-// firstID is the first ID that could have been made at the time.
-func firstID(prefix string, at time.Time) string {
-	var id ulid.ULID
-	_ = id.SetTime(uint64(max(0, at.UnixMilli())))
-	return prefix + id.String()
 }

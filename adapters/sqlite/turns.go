@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -102,7 +101,7 @@ func (tx *Tx) moveDeferred(ctx context.Context, taken, deferred []fanout.Deferre
 	for _, d := range taken {
 		n, err := tx.Exec(ctx, `DELETE FROM deferred_events WHERE tenant_id = ? AND sequence = ?`, d.Tenant, records.SequenceOf(d))
 		if err == nil && n == 0 {
-			err = errTaken
+			err = records.ErrTaken
 		}
 		if err != nil {
 			return fmt.Errorf("take the turn of tenant %s: %w", d.Tenant, err)
@@ -119,6 +118,3 @@ func (tx *Tx) moveDeferred(ctx context.Context, taken, deferred []fanout.Deferre
 	}
 	return nil
 }
-
-// errTaken says that what was listed is not there any more.
-var errTaken = errors.New("the events were taken by somebody else")

@@ -82,7 +82,7 @@ func (tx *Tx) Commit() error {
 	}
 	tx.db.checkpoints.committed(tx.db.path)
 	tx.release(nil)
-	tx.Tell(&tx.db.signals, true)
+	tx.Tell(&tx.db.Signals, true)
 	return nil
 }
 
@@ -101,7 +101,7 @@ func (tx *Tx) rollback() error {
 	defer cancel()
 	_, err := tx.writer.conn.ExecContext(ctx, "ROLLBACK")
 	tx.release(err)
-	tx.Tell(&tx.db.signals, false)
+	tx.Tell(&tx.db.Signals, false)
 	if err != nil {
 		return fmt.Errorf("roll back: %w", err)
 	}

@@ -2,6 +2,7 @@
 package wakeup
 
 import (
+	"context"
 	"sync"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -57,6 +58,23 @@ func (s *Signals) forget(key signalKey, c chan struct{}) {
 	delete(s.watchers[key], c)
 	if len(s.watchers[key]) == 0 {
 		delete(s.watchers, key)
+	}
+}
+
+// Watch calls due at once, and again after each commit that made deliveries due; and subscription with each that a commit is
+// known to have changed, which must not block. It returns when ctx ends.
+func (s *Signals) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
+	watch := s.WatchQueue()
+	defer watch.Stop()
+	defer s.HearSubscriptions(subscription)()
+	due() // for what came before it listened
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-watch.C:
+			due()
+		}
 	}
 }
 
