@@ -1,8 +1,8 @@
-// Package compact makes what the databases keep small: each content is compressed by itself, against a dictionary of
-// what contents of its kind have in common, and without what the reader knows from the row's other columns.
+// Package compact makes stored contents small: each is compressed by itself, against a dictionary of what contents of its
+// kind have in common, and without what the reader knows from the row's other columns.
 //
-// Whatever was ever stored can be read. A stored content tells by its first byte what form it has, and a compressed one
-// names its dictionary; dictionaries are embedded, and none is ever changed or taken out. A new one gets a new number.
+// Whatever was ever stored can be read. The first byte of a stored content tells its form, and a compressed one names its
+// dictionary. Dictionaries are embedded; none is ever changed or removed, and a new one gets a new number.
 package compact
 
 import (
@@ -29,26 +29,26 @@ const (
 //go:embed dictionaries
 var files embed.FS
 
-// dictionaries has every one that was ever used; a stored content names one by its place here. newest is the one that
-// each kind is written with.
+// dictionaries has every one ever used; a stored content names one by its index here. newest has the one that each kind is
+// written with.
 var (
 	dictionaries = []string{"event.1", "body.1", "record.1"}
 	newest       = [...]byte{0, 1, 2}
 )
 
-// The first byte of what is stored. From firstPlain on it is the content's own: JSON begins above.
+// The first byte of a stored content. From firstPlain on it belongs to the content itself: JSON begins above.
 const (
-	formPlain  = 0x00 // the content as it is follows
-	formPacked = 0x01 // the dictionary's place follows, and an S2 block of the content with its tokens
-	formCoded  = 0x02 // the same, and the block in the Huffman code of its dictionary
+	formPlain  = 0x00 // followed by the content as it is
+	formPacked = 0x01 // followed by the dictionary's index and an S2 block of the content with its tokens
+	formCoded  = 0x02 // the same, with the block in its dictionary's Huffman code
 	firstPlain = 0x20
 )
 
-// maxPlain bounds what one stored content may unpack to; what is longer is stored as it is.
+// maxPlain is the most bytes that one stored content may unpack to; a longer one is stored as it is.
 const maxPlain = 64 << 20
 
-// codec is a dictionary with the Huffman code of what is compressed against it. S2 and a code that never changes are
-// chosen over Zstandard, whose encoder copies a table of 256 KiB for each content: a third of the time for as many bytes.
+// codec is a dictionary with the Huffman code for what is compressed against it. S2 with a fixed code takes a third of the
+// time of Zstandard for as many bytes: Zstandard's encoder copies a table of 256 KiB for each content.
 type codec struct {
 	*s2.Dict
 	code *huff0.Scratch
@@ -77,7 +77,7 @@ func embedded(name string) []byte {
 	return content
 }
 
-// scratch is where a content is made ready, and where it is compressed to.
+// scratch has buffers to tokenize and compress a content in.
 var scratch = sync.Pool{New: func() any { return new(buffers) }}
 
 type buffers struct {
@@ -85,8 +85,8 @@ type buffers struct {
 	coding                     huff0.Scratch
 }
 
-// Pack gives the form to store. What is known, at most 7 texts in an order that never changes for the kind, must be given
-// to Unpack again: it is what stands in the row anyway.
+// Pack returns the form to store. known are at most 7 texts that the row has in other columns, in an order that never changes
+// for the kind; Unpack needs the same ones.
 func Pack(kind Kind, content []byte, known ...string) []byte {
 	b := scratch.Get().(*buffers)
 	defer scratch.Put(b)
@@ -114,7 +114,7 @@ func (b *buffers) pack(kind Kind, content []byte, known []string) []byte {
 	return append(append(stored, form, at), block...)
 }
 
-// encode gives the block in the codec's code; false when that does not pay.
+// encode returns the block in the codec's code; false when that does not pay.
 func (b *buffers) encode(c codec, block []byte) (coded []byte, ok bool) {
 	b.coding.Reuse = huff0.ReusePolicyMust
 	b.coding.TransferCTable(c.code)
@@ -135,7 +135,7 @@ func (b *buffers) decode(c codec, coded []byte) ([]byte, error) {
 	return block, nil
 }
 
-// plain is a copy: the content may be in a buffer.
+// plain stores a copy of the content, which may be in a reused buffer.
 func plain(content []byte) []byte {
 	if len(content) > 0 && content[0] >= firstPlain {
 		return bytes.Clone(content)
@@ -146,7 +146,7 @@ func plain(content []byte) []byte {
 // ErrUnreadable says that a stored content is damaged, or was written by a newer version.
 var ErrUnreadable = errors.New("a stored content cannot be read")
 
-// Unpack is Pack's inverse; it reads every form that was ever stored. The content is not packed's own memory.
+// Unpack is Pack's inverse; it reads every form that was ever stored. The content does not share packed's memory.
 func Unpack(packed []byte, known ...string) ([]byte, error) {
 	if len(packed) == 0 || packed[0] >= firstPlain {
 		return bytes.Clone(packed), nil

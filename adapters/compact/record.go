@@ -7,20 +7,20 @@ import (
 	"time"
 )
 
-// Row is what the log's columns say about a record beside its metadata and data.
+// Row has the log's columns of a record other than its metadata and data.
 type Row struct {
 	Tenant, Stream string
 	RecordedAt     int64 // microseconds since 1970
 }
 
-// known is what a record's data often repeats: whose it is, of which aggregate, and when it was decided.
+// known is what a record's data often repeats: its tenant, its aggregate, and when it was decided.
 func (r Row) known() []string {
 	_, id, _ := strings.Cut(r.Stream, "/")
 	return []string{r.Tenant, id, time.UnixMicro(r.RecordedAt).UTC().Format(time.RFC3339Nano)}
 }
 
-// Pack gives the data column of a record that has both its metadata (JSON without line breaks) and its data in it; the
-// metadata column is then empty.
+// Pack returns a data column that holds both the record's metadata (JSON without line breaks) and its data; the metadata
+// column is then empty.
 func (r Row) Pack(metadata, data []byte) []byte {
 	b := scratch.Get().(*buffers)
 	defer scratch.Put(b)
@@ -28,7 +28,7 @@ func (r Row) Pack(metadata, data []byte) []byte {
 	return b.pack(Record, b.row, r.known())
 }
 
-// Unpack reads both columns of a record: packed, or each by itself as older records and published messages have it.
+// Unpack reads both columns of a record, packed or separate, as in older records and published messages.
 func (r Row) Unpack(metadata, data []byte) (unpackedMetadata, unpackedData []byte, err error) {
 	if len(metadata) > 0 {
 		return metadata, data, nil

@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// Tokens stand in a content for a text that the reader knows, or for hexadecimal digits, which take half the room as bytes.
-// No token is ever in valid UTF-8, so a content of text has none of its own.
+// Tokens replace a text that the reader knows, or hexadecimal digits, which take half the room as bytes. No token occurs in
+// valid UTF-8, so a text content has none of its own.
 const (
 	firstToken = 0xF8
-	hexToken   = 0xFF // a byte with their number, and the bytes follow
+	hexToken   = 0xFF // followed by a byte with their number, and the bytes
 	maxKnown   = hexToken - firstToken
 	minKnown   = 8  // shorter texts do not pay
-	minHex     = 16 // shorter runs of digits, most of which are numbers, neither
+	minHex     = 16 // nor do shorter runs of digits, most of which are numbers
 	maxHex     = 2 * 0xFF
 )
 
@@ -25,7 +25,7 @@ func hasToken(content []byte) bool {
 
 func isToken(b byte) bool { return b >= firstToken }
 
-// tokenize appends the content with tokens; texts is room to work in.
+// tokenize appends the content with tokens; texts is a buffer to work in.
 func tokenize(to, texts, content []byte, known []string) (tokens, room []byte) {
 	texts = append(texts[:0], content...)
 	for i, text := range known[:min(len(known), maxKnown)] {
@@ -36,7 +36,7 @@ func tokenize(to, texts, content []byte, known []string) (tokens, room []byte) {
 	return packHex(to, texts), texts
 }
 
-// replaced puts a token for each of the texts, in place: it is shorter.
+// replaced replaces each occurrence of the text with the token. It works in place, since a token is shorter.
 func replaced(content []byte, text string, token byte) []byte {
 	kept := content[:0]
 	for rest := content; ; {
@@ -49,10 +49,10 @@ func replaced(content []byte, text string, token byte) []byte {
 	}
 }
 
-// packHex appends the content with bytes for its runs of lower-case hexadecimal digits. Only where each minHex-th byte is a
-// digit there can be a run, so it looks at the others only around those.
+// packHex appends the content with its runs of lower-case hexadecimal digits as bytes. Every run of at
+// least minHex digits covers a minHex-th byte, so it samples these and looks at the others only around a digit.
 func packHex(to, content []byte) []byte {
-	done := 0 // what was appended
+	done := 0 // how much of content was appended
 	for i := 0; i+minHex <= len(content); {
 		probe := i + minHex - 1
 		if !digits[content[probe]] {
@@ -68,7 +68,7 @@ func packHex(to, content []byte) []byte {
 		}
 		if n := (i - from) / 2; 2*n >= minHex {
 			to = append(append(to, content[done:from]...), hexToken, byte(n))
-			to, _ = hex.AppendDecode(to, content[from:from+2*n]) // digits alone: it cannot fail
+			to, _ = hex.AppendDecode(to, content[from:from+2*n]) // only digits, so it cannot fail
 			done = from + 2*n
 		}
 	}
@@ -83,7 +83,7 @@ var digits = func() (set [256]bool) {
 	return set
 }()
 
-// restore appends to whole, which is empty, with texts and digits for the tokens.
+// restore appends to whole, which is empty, the content with texts and digits in place of the tokens.
 func restore(whole, tokens []byte, known []string) ([]byte, error) {
 	for {
 		at := slices.IndexFunc(tokens, isToken)

@@ -1,4 +1,4 @@
-// Package database picks the database that the service keeps its data in, by its URL.
+// Package database opens the database that the service keeps its data in: PostgreSQL or an SQLite file.
 package database
 
 import (
@@ -31,7 +31,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Store is all that the application asks of a database. Times are kept to the microsecond.
+// Store is everything that the application needs from a database. Times are kept to the microsecond.
 type Store interface {
 	intake.Store
 	intake.QuotaStore
@@ -71,18 +71,18 @@ type Store interface {
 	CheckResult(ctx context.Context) (reconciliation.Result, error)
 	// Circuits is rest.CircuitReader.
 	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
-	// BeginIncarnation registers this process among those that live, before it leases anything.
+	// BeginIncarnation registers this process as alive; call it before it leases anything.
 	BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error
-	// Ping asks the database for a sign of life.
+	// Ping checks that the database answers.
 	Ping(ctx context.Context) error
 }
 
 // Database is an open database.
 type Database interface {
 	Migrate() error
-	// MigrateDown takes back the last migrations.
+	// MigrateDown undoes the last migrations.
 	MigrateDown(steps int) error
-	// SchemaVersion is the database's (0 before the first migration) and the newest that this binary knows.
+	// SchemaVersion is the schema's version (0 before the first migration) and the newest that this binary knows.
 	SchemaVersion() (current, newest uint, err error)
 	// Lock makes sure that this process may serve the database; unlock it after serving.
 	Lock() (unlock func() error, err error)
@@ -90,13 +90,13 @@ type Database interface {
 	Waited() bool
 	Store(sealer records.Sealer) Store
 	Log(logger *slog.Logger, now func() time.Time) *eventlog.Log
-	// Watch calls due after commits that changed what is due, and subscription with each that a commit changed, until ctx
-	// ends. The latter must not block, and may miss what another process changed.
+	// Watch calls due at once and after commits that made deliveries due, and subscription for each one that a commit changed,
+	// until ctx ends. subscription must not block, and may miss what another process changed.
 	Watch(ctx context.Context, due func(), subscription func(dispatch.Lane))
 	Close() error
 }
 
-// Prepare brings the schema up to date, or with auto off makes sure that it is.
+// Prepare brings the schema up to date; with auto off it only checks that it is.
 func Prepare(db Database, auto bool) error {
 	if auto {
 		return db.Migrate()
@@ -108,10 +108,10 @@ func Prepare(db Database, auto bool) error {
 	return err
 }
 
-// handledWithin bounds the work on one of them. A record of events that a thousand subscriptions want takes seconds.
+// handledWithin bounds the work on one message of the log. A record of events that a thousand subscriptions want takes seconds.
 const handledWithin = 5 * time.Minute
 
-// Alone keeps a schema or a key file from being changed under a process that serves a file.
+// Alone runs do under the database's lock, so that no schema or key file changes under a process that serves an SQLite file.
 func Alone(do func(Database) error) func(Database) error {
 	return func(db Database) error {
 		unlock, err := db.Lock()

@@ -13,11 +13,11 @@ import (
 
 // Postgres says how to reach a PostgreSQL.
 type Postgres struct {
-	// URL is that of the server, or of a PgBouncer before it; DirectURL is that of the server itself then.
+	// URL leads to the server, or to a PgBouncer in front of it; DirectURL then leads to the server itself.
 	URL, DirectURL string
 	Now            func() time.Time
 	Logger         *slog.Logger
-	// Waiting hears why the server cannot be used yet.
+	// Waiting is called with the reason why the server cannot be used yet.
 	Waiting func(error)
 }
 
@@ -44,6 +44,6 @@ func (s postgresServer) Lock() (unlock func() error, err error) {
 func (s postgresServer) Store(sealer records.Sealer) Store { return postgres.NewStore(s.DB, sealer) }
 
 func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
-	// 8 KiB name some 400 events: that many have a transaction, in however many records they came.
+	// 8 KiB name some 400 events: that many share a transaction, however many records they came in.
 	return eventlog.New(topics.Of(s.DB), eventlog.Options{Batch: 32, Bytes: 8 << 10, AckDeadline: handledWithin}, logger, now)
 }

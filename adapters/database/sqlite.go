@@ -11,7 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite/topics"
 )
 
-// OpenSQLite opens the file at path; its folder is made.
+// OpenSQLite opens the file at path and makes its folder if it is missing.
 func OpenSQLite(ctx context.Context, path string) (Database, error) {
 	db, err := sqlite.Open(ctx, path)
 	if err != nil {
@@ -22,12 +22,12 @@ func OpenSQLite(ctx context.Context, path string) (Database, error) {
 
 type sqliteFile struct{ *sqlite.DB }
 
-// Waited is false: a file is there, or it is made.
+// Waited is false: the file is there or is made.
 func (f sqliteFile) Waited() bool { return false }
 
 func (f sqliteFile) Store(sealer records.Sealer) Store { return sqlite.NewStore(f.DB, sealer) }
 
 func (f sqliteFile) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
-	// There is one writer: nobody holds it for long, nor waits for it for each record. 3 KiB name some 130 events.
+	// There is one writer, so it is neither held for long nor taken for each record. 3 KiB name some 130 events.
 	return eventlog.New(topics.Of(f.DB), eventlog.Options{Batch: 16, Bytes: 3 << 10, AckDeadline: handledWithin}, logger, now)
 }

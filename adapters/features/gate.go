@@ -1,5 +1,5 @@
-// Package features answers whether a tenant has booked a feature, through OpenFeature: the store is the
-// provider now, and a flag service can take its place without the application noticing.
+// Package features answers through OpenFeature whether a tenant has booked a feature. The store is the
+// provider for now; a flag service can replace it without the application noticing.
 package features
 
 import (
@@ -16,7 +16,7 @@ import (
 // Gate asks OpenFeature. It is safe for concurrent use.
 type Gate struct{ client *openfeature.Client }
 
-// NewGate makes a gate of its own on the provider: it shares nothing with other gates of the process.
+// NewGate makes a gate on the provider. It shares nothing with other gates of the process.
 func NewGate(ctx context.Context, provider openfeature.FeatureProvider) (*Gate, error) {
 	api := isolated.NewAPI()
 	if err := api.SetProviderAndWait(ctx, provider); err != nil {
@@ -25,8 +25,8 @@ func NewGate(ctx context.Context, provider openfeature.FeatureProvider) (*Gate, 
 	return &Gate{api.NewClient()}, nil
 }
 
-// Enabled reports whether the tenant has the feature. The provider gets what ctx carries, so a transaction
-// is the one that is read in. Not knowing is an error, with the lookup's own in its chain, and never "no".
+// Enabled reports whether the tenant has the feature. The provider gets ctx, so it reads in the transaction that ctx
+// carries. A failed lookup is an error that wraps the lookup's own, never "no".
 func (g *Gate) Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
 	var cause error
 	has, err := g.client.BooleanValue(context.WithValue(ctx, causeKey{}, &cause), string(feature), false, openfeature.NewEvaluationContext(string(id), nil))
@@ -39,7 +39,7 @@ func (g *Gate) Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature
 	return has, nil
 }
 
-// causeKey finds in a context where the provider leaves its error: the SDK hands on a text alone, and a
+// causeKey is the context key under which the provider leaves its error. The SDK passes on only a text, but a
 // cancelled context or a busy database must stay recognisable.
 type causeKey struct{}
 

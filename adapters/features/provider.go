@@ -26,11 +26,11 @@ func (p *Provider) Metadata() openfeature.Metadata {
 	return openfeature.Metadata{Name: "ordinavo-tenant-features"}
 }
 
-// Hooks is none.
+// Hooks has none.
 func (p *Provider) Hooks() []openfeature.Hook { return nil }
 
-// BooleanEvaluation looks the feature up. It knows the platform's features alone, so that a misspelt one
-// is an error rather than off.
+// BooleanEvaluation looks the feature up. A feature that the platform does not have is an error, so that a
+// misspelt one is not taken for off.
 func (p *Provider) BooleanEvaluation(ctx context.Context, flag string, fallback bool, evaluation openfeature.FlattenedContext) openfeature.BoolResolutionDetail {
 	id, _ := evaluation[openfeature.TargetingKey].(string)
 	if id == "" {

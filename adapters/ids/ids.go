@@ -18,7 +18,7 @@ type Source struct {
 	last    uint64 // milliseconds
 }
 
-// New makes a Source; random must be fit for IDs that nobody should guess.
+// New makes a Source. random must be cryptographically secure: nobody should be able to guess an ID.
 func New(now func() time.Time, random io.Reader) *Source {
 	return &Source{now: now, entropy: ulid.Monotonic(random, 0)}
 }
@@ -28,7 +28,7 @@ func New(now func() time.Time, random io.Reader) *Source {
 func (s *Source) New(prefix string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.last = max(s.last, ulid.Timestamp(s.now())) // a clock that was set back does not disturb the order
+	s.last = max(s.last, ulid.Timestamp(s.now())) // a clock that is set back does not disturb the order
 	id, err := ulid.New(s.last, s.entropy)
 	if err != nil {
 		panic(fmt.Sprintf("ids: no randomness: %v", err))

@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// T is what a check tells its findings to: a *testing.T, a *rapid.T, or the one of Findings.
+// T is what a check reports to: a *testing.T, a *rapid.T, or the one that Findings makes.
 type T = rapid.TB
 
 // Findings runs a check and returns what it found wrong.
@@ -23,7 +23,7 @@ func Findings(name string, check func(T)) []string {
 	return r.failures
 }
 
-// recorder is a T that keeps what it is told, for one goroutine.
+// recorder is a T that keeps what is reported to it, for one goroutine.
 type recorder struct {
 	name     string
 	failures []string

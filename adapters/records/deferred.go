@@ -7,8 +7,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Deferred is a row of what waits for the tenant's turn, which begins at the sequence. Where its names cannot be read it has
-// no event but the place of its first.
+// Deferred reads a row of events that wait for the tenant's turn; the first has the sequence. If their names cannot be read,
+// Unreadable is set and Events has only the place of the first.
 func Deferred(owner tenant.ID, sequence int64, names []byte) fanout.Deferred {
 	d := fanout.Deferred{Tenant: owner, Position: sequence / MaxEventsPerRecord}
 	first := NamedAt(sequence, "")
@@ -18,15 +18,15 @@ func Deferred(owner tenant.ID, sequence int64, names []byte) fanout.Deferred {
 	return d
 }
 
-// ErrTaken says that what was listed is not there any more.
+// ErrTaken says that deferred events that were listed are no longer there.
 var ErrTaken = errors.New("the events were taken by somebody else")
 
-// SequenceOf is where the row of what waits begins.
+// SequenceOf is the sequence of the first event in a deferred row.
 func SequenceOf(d fanout.Deferred) int64 {
 	return d.Position*MaxEventsPerRecord + int64(d.Events[0].Place)
 }
 
-// NamedAt is the event with the sequence.
+// NamedAt is the event at a sequence.
 func NamedAt(sequence int64, id string) fanout.Named {
 	return fanout.Named{Place: int(sequence % MaxEventsPerRecord), ID: id}
 }

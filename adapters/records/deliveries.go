@@ -15,10 +15,10 @@ const deliveryStream = "delivery/"
 // DeliveryStream names the stream of a delivery.
 func DeliveryStream(id string) string { return deliveryStream + id }
 
-// DeliveryOf is the delivery whose stream has the name.
+// DeliveryOf is the ID of the delivery that a stream belongs to.
 func DeliveryOf(stream string) (id string) { return strings.TrimPrefix(stream, deliveryStream) }
 
-// OfDelivery are the changes that lead from a version of a delivery to what it is.
+// OfDelivery makes the records of the changes that lead from a version of a delivery to its present state.
 func OfDelivery(after delivery.Delivery, version int64, changes []delivery.Change, traceParent string) ([]Record, error) {
 	list, meta := make([]Record, len(changes)), metadata{TraceParent: traceParent}.encode()
 	for i, c := range changes {
@@ -49,7 +49,7 @@ func (read Streams) DeliveryChanges(ctx context.Context, owner tenant.ID, id str
 	return changes, nil
 }
 
-// DeliveryStreams are the changes in packed streams, whose records are in order: each up to what is damaged.
+// DeliveryStreams decodes packed streams, whose records come in order. Each stream ends before its first damaged record.
 func DeliveryStreams(list []Record) map[live.Key][]delivery.Change {
 	streams := map[live.Key][]delivery.Change{}
 	for _, r := range list {
@@ -70,7 +70,7 @@ func (r Record) deliveryChange() (delivery.Change, error) {
 	return delivery.Decode(r.Type, r.Data)
 }
 
-// AttemptEnd is what a packed record says of an attempt; false where it is damaged.
+// AttemptEnd is how an attempt ended according to a packed record; false when the record is damaged.
 func (r Record) AttemptEnd() (delivery.End, bool) {
 	if r.Unpack() != nil {
 		return delivery.End{}, false

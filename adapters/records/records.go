@@ -1,6 +1,6 @@
-// Package records is what the records of the log say, whichever database keeps them: under which names they are stored, what
-// is in them, and what is read out of a stream; and so of the events, bodies and secrets beside the log. How they are written and found is
-// the matter of adapters/sqlite and adapters/postgres.
+// Package records encodes and decodes the records of the log, whichever database keeps them: their stored names, their
+// content, and what is read out of a stream. It does the same for the events, bodies and secrets beside the log. Writing and
+// finding them is up to adapters/sqlite and adapters/postgres.
 package records
 
 import (
@@ -20,7 +20,7 @@ const (
 	TopicEvents        = fanout.TopicEvents
 	TopicSubscriptions = "subscriptions"
 	TopicDeliveries    = "deliveries"
-	// TopicTests holds the samples that admins asked for.
+	// TopicTests has the test deliveries that admins asked for.
 	TopicTests  = "tests"
 	TopicPoison = fanout.TopicPoison
 )
@@ -31,7 +31,7 @@ const MaxEventsPerRecord = 1 << 16
 // Record is a row of the log.
 type Record struct {
 	Position int64  // 0 until it is appended
-	Topic    string // empty where its reader knows it
+	Topic    string // empty when the reader knows it
 	Tenant   tenant.ID
 	Stream   string // empty outside any stream
 	Version  int64
@@ -45,7 +45,7 @@ func (r Record) beside() compact.Row {
 	return compact.Row{Tenant: string(r.Tenant), Stream: r.Stream, RecordedAt: r.At.UnixMicro()}
 }
 
-// Packed has metadata and data in the data column, small.
+// Packed is the record with its metadata and data compressed together in the data column.
 func (r Record) Packed() Record {
 	r.Data, r.Metadata = r.beside().Pack(r.Metadata, r.Data), []byte{}
 	return r
@@ -71,7 +71,7 @@ func (m metadata) encode() []byte {
 	o.SomeText("traceparent", m.TraceParent)
 	o.SomeText("keyId", m.KeyID)
 	o.SomeText("keyName", m.KeyName)
-	encoded, _ := o.End() // of texts alone: it cannot fail
+	encoded, _ := o.End() // it has only strings, so it cannot fail
 	return encoded
 }
 

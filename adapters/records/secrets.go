@@ -8,7 +8,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/secret"
 )
 
-// Sealer keeps secrets at rest. What was sealed with other associated texts does not open.
+// Sealer encrypts secrets at rest. A secret opens only with the associated texts that it was sealed with.
 type Sealer interface {
 	Seal(plain []byte, associated ...string) ([]byte, error)
 	Open(sealed []byte, associated ...string) ([]byte, error)

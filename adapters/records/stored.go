@@ -22,7 +22,7 @@ func DecodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error
 	return event.Decode(plain)
 }
 
-// DecodeNotes reads what is noted of an event beside it; nil for nothing.
+// DecodeNotes reads the columns beside an event that say whether it was set aside and retried; NULL (nil) for neither.
 func DecodeNotes(e *queries.Event, setAside, retried []byte) error {
 	err := errors.Join(decodeInto(&e.SetAside, setAside), decodeInto(&e.Retried, retried))
 	if err == nil && e.SetAside != nil {
@@ -31,7 +31,7 @@ func DecodeNotes(e *queries.Event, setAside, retried []byte) error {
 	return err
 }
 
-// decodeInto leaves what is NULL as it is.
+// decodeInto leaves to as it is when the column is NULL.
 func decodeInto[T any](to **T, stored []byte) error {
 	if stored == nil {
 		return nil
@@ -48,12 +48,12 @@ func UnpackBody(stored []byte, owner tenant.ID, eventID string) ([]byte, error) 
 	return body, err
 }
 
-// NoBody says that the body of a delivery is gone.
+// NoBody is the error for a delivery whose body is gone.
 func NoBody(d delivery.Delivery) error {
 	return fmt.Errorf("%w: event %s has no body %d", dispatch.ErrUnreadable, d.EventID, d.BodyNumber)
 }
 
-// Warnings reads those of a delivery: they are for people to read, and damage to them keeps nothing from being sent.
+// Warnings reads a delivery's warnings. They are for people, so damaged ones must not keep the delivery from being sent.
 func Warnings(text []byte) (warnings []string) {
 	if json.Unmarshal(text, &warnings) != nil {
 		return []string{"the warnings that are stored cannot be read"}

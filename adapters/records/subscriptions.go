@@ -18,7 +18,7 @@ import (
 
 const subscriptionStream = "subscription/"
 
-// OfSubscription are the changes that lead from a version of a subscription to what it is.
+// OfSubscription makes the records of the changes that lead from a version of a subscription to its present state.
 func OfSubscription(after subscription.Subscription, version int64, changes []subscription.Change, by subscriptions.Actor) ([]Record, error) {
 	list := make([]Record, len(changes))
 	for i, c := range changes {
@@ -50,7 +50,7 @@ func (read Streams) LoadSubscription(ctx context.Context, lane dispatch.Lane) (s
 	return foldSubscription(stream)
 }
 
-// SubscriptionHistory reads the stream with who wrote it; see subscriptions.HistoryStore.
+// SubscriptionHistory reads the stream and who made each change; see subscriptions.HistoryStore.
 func (read Streams) SubscriptionHistory(ctx context.Context, lane dispatch.Lane) ([]subscriptions.Recorded, error) {
 	stream, err := read.subscription(ctx, lane)
 	if err != nil {
@@ -75,7 +75,7 @@ func (r Record) recorded() (c subscriptions.Recorded, err error) {
 	return c, err
 }
 
-// subscription is a stream that there is.
+// subscription reads a subscription's stream; problem.NotFound when it is empty.
 func (read Streams) subscription(ctx context.Context, lane dispatch.Lane) ([]Record, error) {
 	stream, err := read(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
 	if err != nil {
@@ -100,8 +100,8 @@ func foldSubscription(stream []Record) (sub subscription.Subscription, err error
 	return sub, nil
 }
 
-// StoredSubscription reads the state that a subscription's last change left. Where it is damaged its stream is read, of which
-// it is but the fold; where that is, too, dispatch.ErrUnreadable comes with what is left to know.
+// StoredSubscription reads the state that a subscription's last change left. If it is damaged, the stream is folded instead; if
+// that fails too, it returns dispatch.ErrUnreadable and a subscription with its IDs and the default bound in flight.
 func (read Streams) StoredSubscription(ctx context.Context, lane dispatch.Lane, state []byte) (sub subscription.Subscription, err error) {
 	damage := json.Unmarshal(state, &sub)
 	if damage == nil {
@@ -117,10 +117,10 @@ func (read Streams) StoredSubscription(ctx context.Context, lane dispatch.Lane, 
 	return left, err
 }
 
-// SubscriptionNow reads a subscription as its last change left it; nil when it cannot be read.
+// SubscriptionNow reads a subscription as its last change left it; nil if it cannot be read.
 type SubscriptionNow func(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error)
 
-// SubscriptionChanges are what packed records of the subscriptions topic say; see fanout.Store.
+// SubscriptionChanges decodes packed records of the subscriptions topic; see fanout.Store.
 func SubscriptionChanges(ctx context.Context, list []Record, now SubscriptionNow) (changes []fanout.SubscriptionChange, err error) {
 	for _, r := range list {
 		lane := r.lane()
@@ -138,8 +138,8 @@ func SubscriptionChanges(ctx context.Context, list []Record, now SubscriptionNow
 	return changes, nil
 }
 
-// Subscriptions folds packed streams that come one behind the other, and leaves out what was deleted in them. One that cannot
-// be read is as it is now, and is left out when that cannot be read either.
+// Subscriptions folds packed streams that follow one another and leaves out deleted subscriptions. If a stream cannot be read,
+// the subscription's present state stands in for it; if that cannot be read either, it is left out.
 func Subscriptions(ctx context.Context, list []Record, now SubscriptionNow) (subs []subscription.Subscription, err error) {
 	for len(list) > 0 {
 		n := 1

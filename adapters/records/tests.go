@@ -13,14 +13,14 @@ import (
 
 const testStream = "test/"
 
-// OfTest is a test before it is sent.
+// OfTest makes the record of a test before it is sent.
 func OfTest(e subscriptions.Exchange, by subscriptions.Actor) (Record, error) {
 	data, err := json.Marshal(e)
 	return Record{Topic: TopicTests, Tenant: e.Tenant, Stream: testStream + e.DeliveryID, Version: 1,
 		Type: "subscription.test_requested.v1", Data: data, Metadata: metadataOf(by), At: e.At}, err
 }
 
-// OfTestEnd is what came of a test.
+// OfTestEnd makes the record of a test's outcome.
 func OfTestEnd(e subscriptions.Exchange) (Record, error) {
 	data, err := json.Marshal(e.Outcome)
 	return Record{Topic: TopicTests, Tenant: e.Tenant, Stream: testStream + e.DeliveryID, Version: 2,

@@ -1,4 +1,4 @@
-// Package schema runs golang-migrate so that a process which dies in the middle of a migration leaves nothing to repair.
+// Package schema runs golang-migrate so that a process that dies in the middle of a migration leaves nothing to repair.
 package schema
 
 import (
@@ -34,17 +34,17 @@ func Newest(files fs.FS, dir string) (uint, error) {
 	return version, source.Close()
 }
 
-// Atomic makes each migration and the version that it leads to one transaction. The driver must run a migration's
-// statements in a transaction and keep the version in schema_migrations. golang-migrate by itself marks the schema dirty
-// first, and whoever comes after a process that died, or met a lock, has to tell by hand what became of it.
+// Atomic writes each migration and the version it leads to in one transaction. The driver must run a migration's statements
+// in a transaction and keep the version in schema_migrations. By itself, golang-migrate marks the schema dirty first; after a
+// process died or met a lock, somebody would have to find out by hand what had been done.
 func Atomic(driver database.Driver) database.Driver { return &atomic{Driver: driver} }
 
 type atomic struct {
 	database.Driver
-	target int // of the migration that comes next
+	target int // the version that the next migration leads to
 }
 
-// SetVersion only notes where a migration leads; Run writes it.
+// SetVersion only notes the version that a migration leads to; Run writes it.
 func (a *atomic) SetVersion(version int, dirty bool) error {
 	a.target = version
 	return nil
@@ -58,7 +58,7 @@ func (a *atomic) Run(migration io.Reader) error {
 	return Cause(a.Driver.Run(io.MultiReader(migration, strings.NewReader(record))))
 }
 
-// Cause lets errors.As find what the database said, which golang-migrate's errors hide.
+// Cause lets errors.As find the database's own error, which golang-migrate's errors hide.
 func Cause(err error) error {
 	var pointer *database.Error
 	if errors.As(err, &pointer) {

@@ -13,16 +13,16 @@ import (
 // CachedSecrets is how many opened secrets a Cache holds for a process, a few hundred bytes each.
 const CachedSecrets = 10_000
 
-// Cache keeps the signing secrets that were used last, opened, so that an attempt need not read them from
+// Cache keeps the most recently used signing secrets, opened, so that an attempt need not read them from
 // the database: opening takes less than a microsecond, reading much longer. A secret's ID stands for the
-// same secret for ever, a rotation makes a new ID, so nothing in it can be out of date. It is safe for
+// same secret for ever, since a rotation makes a new ID, so nothing in it can be out of date. It is safe for
 // concurrent use.
 type Cache struct {
 	next dispatch.Secrets
 	size int
 
 	mu      sync.Mutex
-	recent  *list.List // of *opened, the last used in front
+	recent  *list.List // of *opened, most recently used first
 	entries map[secretName]*list.Element
 }
 
@@ -36,7 +36,7 @@ type opened struct {
 	value secret.Secret
 }
 
-// NewCache holds at most size secrets of those that next opens.
+// NewCache makes a cache of at most size secrets, which next opens.
 func NewCache(next dispatch.Secrets, size int) *Cache {
 	return &Cache{next: next, size: size, recent: list.New(), entries: make(map[secretName]*list.Element)}
 }

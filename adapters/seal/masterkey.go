@@ -18,13 +18,13 @@ import (
 // ErrKMS refuses the URI of a key management service.
 var ErrKMS = errors.New("a KMS URI as master key is not supported, since no KMS client is built in: give the key itself, 32 bytes in base64 (44 characters, like those of openssl rand -base64 32), for instance from the secret store that starts the process")
 
-// ErrKeyForm is the answer to a text that is no master key. It does not quote the text.
+// ErrKeyForm refuses a text that is not a master key. It does not quote the text.
 var ErrKeyForm = errors.New("a master key is the standard base64 of 32 bytes (44 characters); several are separated by commas, the newest first")
 
 // keyFileMode lets nobody but the owner read the file.
 const keyFileMode = 0o600
 
-// maxKeyFile bounds what is read of a key file, in bytes; a key and a line break have 45, and a rotation needs two.
+// maxKeyFile is how many bytes of a key file are read; a key and a line break have 45, and a rotation needs two.
 const maxKeyFile = 256
 
 // ParseKeys reads master keys as ORDINAVO_MASTER_KEY and the key file hold them, separated by commas or white space: the
@@ -46,7 +46,7 @@ func ParseKeys(text string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
-// Open makes a sealer of the keys that ORDINAVO_MASTER_KEY has or, when it is empty, of those in the file.
+// Open makes a sealer of the keys in ORDINAVO_MASTER_KEY or, when that is empty, of those in the file.
 func Open(keys, file string) (*Sealer, error) {
 	parsed, err := ParseKeys(keys)
 	if keys == "" {
@@ -61,7 +61,7 @@ func Open(keys, file string) (*Sealer, error) {
 }
 
 // LoadOrCreateKeyFile reads the master keys in the file, or makes one when there is no file. It refuses a
-// file that others than its owner may read or write, and one that holds anything but keys.
+// file that anybody but its owner may read or write, and one that holds anything but keys.
 func LoadOrCreateKeyFile(path string) (keys [][]byte, err error) {
 	keys, err = loadKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,7 +76,7 @@ func LoadOrCreateKeyFile(path string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
-// RotateKeyFile works with a new key in the file beside the old one, which goes once that went well.
+// RotateKeyFile adds a new key to the file, runs work, and removes the old key once work has succeeded.
 func RotateKeyFile(path string, work func() error) error {
 	if err := AddNewKey(path); err != nil {
 		return err
@@ -87,8 +87,8 @@ func RotateKeyFile(path string, work func() error) error {
 	return KeepNewestKey(path)
 }
 
-// AddNewKey begins a rotation: it puts a new key before the one in the file. It leaves a file alone that has several: a
-// rotation was interrupted, and is to be ended with the same keys.
+// AddNewKey begins a rotation: it puts a new key before the one in the file. It leaves a file with several keys alone: a
+// rotation was interrupted, and must be finished with the same keys.
 func AddNewKey(path string) error {
 	keys, err := loadKeyFile(path)
 	if err == nil && len(keys) == 1 {
@@ -125,7 +125,7 @@ func loadKeyFile(path string) (keys [][]byte, err error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a regular file")
 	}
-	// Windows has no such bits: access lists guard the file there.
+	// Windows has no such bits; access lists guard the file there.
 	if runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		return nil, fmt.Errorf("its mode is %04o, so others than its owner may use it: set it to %04o", info.Mode().Perm(), keyFileMode)
 	}
@@ -136,7 +136,7 @@ func loadKeyFile(path string) (keys [][]byte, err error) {
 	return ParseKeys(string(text))
 }
 
-// createKeyFile links a new key file to the path. When another process was first, its key stays.
+// createKeyFile links a new key file to the path. If another process was first, its key stays.
 func createKeyFile(path string) error {
 	return putKeyFile(path, [][]byte{newKey()}, func(draft, path string) error {
 		if err := os.Link(draft, path); !errors.Is(err, fs.ErrExist) {
@@ -146,11 +146,11 @@ func createKeyFile(path string) error {
 	})
 }
 
-// replaceKeyFile is whole or not at all, whenever the process or the machine stops.
+// replaceKeyFile replaces the file atomically, even if the process or the machine stops.
 func replaceKeyFile(path string, keys [][]byte) error { return putKeyFile(path, keys, os.Rename) }
 
-// putKeyFile writes the keys beside the path and puts them there once they are safely on disk, so that the
-// path never shows half a key.
+// putKeyFile writes the keys to a draft beside the path and puts it in place once it is safely on disk, so that
+// the path never shows half a key.
 func putKeyFile(path string, keys [][]byte, put func(draft, path string) error) error {
 	folder := filepath.Dir(path)
 	draft, err := os.CreateTemp(folder, filepath.Base(path)+".*.new") // O_EXCL, mode 0600
@@ -186,7 +186,7 @@ func writeKeys(file *os.File, keys [][]byte) (err error) {
 
 // syncFolder makes the file's name as durable as its content.
 func syncFolder(path string) error {
-	if runtime.GOOS == "windows" { // which cannot sync a folder
+	if runtime.GOOS == "windows" { // it cannot sync a folder
 		return nil
 	}
 	folder, err := os.Open(path)

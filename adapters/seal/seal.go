@@ -1,5 +1,5 @@
-// Package seal keeps secrets unreadable at rest: AES-256-GCM through Tink, bound to the place that
-// the value was sealed for.
+// Package seal encrypts secrets at rest with AES-256-GCM through Tink, bound to the place that a value was
+// sealed for.
 package seal
 
 import (
@@ -24,21 +24,21 @@ import (
 // KeySize is the length of a master key in bytes.
 const KeySize = 32
 
-// ErrOpen is the answer to a value that does not open: it was changed, it was sealed for another place,
-// or with a master key that this process does not have.
+// ErrOpen refuses a value that was changed, or was sealed for another place or with a master key that this
+// process does not have.
 var ErrOpen = errors.New("the sealed value does not open here with this master key")
 
-// Sealer seals with its primary key, and opens what that one or an older key sealed. Every sealed value
+// Sealer seals with its primary key, and opens what that or an older key sealed. Every sealed value
 // begins with the ID of its key (Tink's output prefix, five bytes). It is safe for concurrent use.
 type Sealer struct {
 	aead    tink.AEAD
-	primary [prefixSize]byte // what values begin with that the primary key sealed
+	primary [prefixSize]byte // how values sealed with the primary key begin
 }
 
-// prefixSize is that of Tink's output prefix: a one, and the ID of the key.
+// prefixSize is the length of Tink's output prefix in bytes: a one and the key's ID.
 const prefixSize = 5
 
-// New makes a Sealer of master keys of KeySize bytes each; older are those that were primary before.
+// New makes a Sealer of master keys of KeySize bytes each; older ones were primary before.
 func New(primary []byte, older ...[]byte) (*Sealer, error) {
 	keys := keyset.NewManager()
 	primaryID, err := add(keys, primary)
@@ -103,7 +103,7 @@ func add(keys *keyset.Manager, master []byte) (id uint32, err error) {
 }
 
 // Seal encrypts plain for the place that the associated texts name: tenant, purpose, object. Sealing
-// the same twice gives different bytes.
+// the same value twice gives different bytes.
 func (s *Sealer) Seal(plain []byte, associated ...string) ([]byte, error) {
 	sealed, err := s.aead.Encrypt(plain, place(associated))
 	if err != nil {
@@ -112,7 +112,7 @@ func (s *Sealer) Seal(plain []byte, associated ...string) ([]byte, error) {
 	return sealed, nil
 }
 
-// Open gives back what was sealed for the same associated texts; else it fails with ErrOpen.
+// Open decrypts what was sealed for the same associated texts; otherwise it fails with ErrOpen.
 func (s *Sealer) Open(sealed []byte, associated ...string) ([]byte, error) {
 	plain, err := s.aead.Decrypt(sealed, place(associated))
 	if err != nil {

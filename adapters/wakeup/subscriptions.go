@@ -7,7 +7,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// changed begins the topics that name a subscription which was changed. Nothing is kept of them.
+// changed is the prefix of topics that name a changed subscription. They are signals only: nothing is stored under them.
 const changed = "changed:"
 
 // SubscriptionTopic is the topic of one subscription's changes.
@@ -26,7 +26,7 @@ func Subscription(topic string) (lane dispatch.Lane, ok bool) {
 }
 
 // HearSubscriptions calls fn for each subscription that a commit is known to have changed, before Committed returns. fn must
-// not block. When it ends, stop it.
+// not block. stop ends the calls.
 func (s *Signals) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +42,7 @@ func (s *Signals) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
 	}
 }
 
-// tell tells of what was changed. It is called with the lock.
+// tell calls the hearers if the topic names a subscription. The caller holds the lock.
 func (s *Signals) tell(topic string) {
 	lane, ok := Subscription(topic)
 	if !ok {

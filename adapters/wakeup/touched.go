@@ -5,16 +5,16 @@ import (
 	"sync"
 )
 
-// Touched is what a transaction touched, and who waits for its end. A transaction embeds it. It may be ended by another goroutine than its
-// user's, who does not know yet.
+// Touched is what a transaction touched, and who waits for it to end. Transactions embed it. Another goroutine may end the
+// transaction while its user is still working in it.
 type Touched struct {
 	Topics []string // appended to
 	Queue  bool     // what is due has changed
 
 	mu    sync.Mutex
 	ended []func(committed bool)
-	over  bool // it has ended,
-	kept  bool // and was committed
+	over  bool // it has ended
+	kept  bool // and it was committed
 }
 
 // Appended notes that the transaction wrote to a topic, so that its readers wake up after the commit.
@@ -33,7 +33,7 @@ func (t *Touched) QueueChanged() {
 	t.Queue = true
 }
 
-// WhenEnded calls fn once the transaction is durable, or is undone; at once when it has ended. fn must not block.
+// WhenEnded calls fn once the transaction is durable or undone; at once if it has ended already. fn must not block.
 func (t *Touched) WhenEnded(fn func(committed bool)) {
 	t.mu.Lock()
 	over, kept := t.over, t.kept
@@ -46,7 +46,7 @@ func (t *Touched) WhenEnded(fn func(committed bool)) {
 	}
 }
 
-// Tell wakes the watchers of what was committed, and tells who waits for the end. Told again it does nothing.
+// Tell wakes the watchers of what was committed and calls those who wait for the end. A second call does nothing.
 func (t *Touched) Tell(signals *Signals, committed bool) {
 	t.mu.Lock()
 	if t.over {

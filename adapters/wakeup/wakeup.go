@@ -1,4 +1,4 @@
-// Package wakeup tells the readers of a database what a commit touched, so that nobody has to poll.
+// Package wakeup tells readers of a database what a commit touched, so that nobody has to poll.
 package wakeup
 
 import (
@@ -8,10 +8,10 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-// Watch is a standing wish to hear of commits. Stop it when it is no longer needed.
+// Watch is a subscription to commits. Stop it when it is no longer needed.
 type Watch struct {
 	// C receives after a commit of interest. Signals coalesce: one is kept while nobody
-	// receives, so a watcher that looks at the data after each receive misses nothing.
+	// receives, so a watcher that reads the data after each receive misses nothing.
 	C    <-chan struct{}
 	stop func()
 }
@@ -19,10 +19,10 @@ type Watch struct {
 // Stop ends the watch. It may be called more than once; C is never closed.
 func (w *Watch) Stop() { w.stop() }
 
-// WatchTopic hears of each commit that appended to topic.
+// WatchTopic signals each commit that appended to topic.
 func (s *Signals) WatchTopic(topic string) *Watch { return s.watch(signalKey{topic: topic}) }
 
-// WatchQueue hears of each commit that made deliveries due.
+// WatchQueue signals each commit that made deliveries due.
 func (s *Signals) WatchQueue() *Watch { return s.watch(signalKey{queue: true}) }
 
 // signalKey names what is watched: a topic, or the queue.
@@ -31,7 +31,7 @@ type signalKey struct {
 	queue bool
 }
 
-// Signals hands commits on to who watches. The zero value is ready for use.
+// Signals passes commits on to watchers. The zero value is ready for use.
 type Signals struct {
 	mu       sync.Mutex
 	watchers map[signalKey]map[chan struct{}]struct{}
@@ -61,13 +61,13 @@ func (s *Signals) forget(key signalKey, c chan struct{}) {
 	}
 }
 
-// Watch calls due at once, and again after each commit that made deliveries due; and subscription with each that a commit is
-// known to have changed, which must not block. It returns when ctx ends.
+// Watch calls due at once and after each commit that made deliveries due, and subscription for each one that a commit is known
+// to have changed, until ctx ends. subscription must not block.
 func (s *Signals) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
 	watch := s.WatchQueue()
 	defer watch.Stop()
 	defer s.HearSubscriptions(subscription)()
-	due() // for what came before it listened
+	due() // for what was committed before it listened
 	for {
 		select {
 		case <-ctx.Done():
@@ -98,7 +98,7 @@ func (s *Signals) wake(key signalKey) {
 	for c := range s.watchers[key] {
 		select {
 		case c <- struct{}{}:
-		default: // one is waiting there already
+		default: // a signal is waiting already
 		}
 	}
 }
