@@ -28,7 +28,7 @@ const (
 	headerSeparation = ", "
 )
 
-// judge reads the answer and turns it into the outcome.
+// judge reads the answer and fills in the outcome.
 func (c *Client) judge(ctx context.Context, response *http.Response, outcome *delivery.Outcome) {
 	outcome.Status = response.StatusCode
 	outcome.ResponseHeaders = keepHeaders(response.Header)
@@ -72,8 +72,8 @@ func readBody(body io.Reader) (kept []byte, err error) {
 	return kept, nil
 }
 
-// keepHeaders keeps at most 64 headers and 8 KiB, in alphabetical order until a bound is reached, several values of a
-// name joined by commas, and nothing in them that could harm a log or a terminal.
+// keepHeaders keeps at most 64 headers and 8 KiB, in alphabetical order until a bound is reached. Several values of a name
+// are joined by commas, and whatever could harm a log or a terminal is replaced.
 func keepHeaders(header http.Header) map[string]string {
 	kept := make(map[string]string, min(len(header), maxHeadersKept))
 	room := maxHeaderKept
@@ -117,8 +117,8 @@ func cut(text string, size int) string {
 	return text[:size]
 }
 
-// retryAfter reads seconds or an HTTP date (RFC 9110, section 10.2.3). What is in the past or makes no sense is 0; what
-// is longer than 24 h is 24 h (contract, section 4).
+// retryAfter reads seconds or an HTTP date (RFC 9110, section 10.2.3). A time in the past or nonsense is 0; more than 24 h
+// is 24 h (contract, section 4).
 func retryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {

@@ -1,4 +1,4 @@
-// Package egress sends deliveries over HTTP and keeps them out of places where no tenant may reach: it checks URLs when
+// Package egress sends deliveries over HTTP and keeps them away from places that no tenant may reach: it checks URLs when
 // they are written, vets each address at each dial, and reads no more of an answer than it has to.
 package egress
 
@@ -22,24 +22,24 @@ import (
 )
 
 const (
-	// idleTimeout is shorter than what common servers allow, 5 s by default in Node.js and Apache: so hardly a request is sent on a
-	// connection that its receiver is about to close. And net/http keeps an HTTP/2 connection that has broken, its buffers and all,
-	// for as long as one that is idle.
+	// idleTimeout is shorter than that of common servers, 5 s by default in Node.js and Apache, so that hardly any request goes out
+	// on a connection that its receiver is about to close. Also, net/http keeps a broken HTTP/2 connection, buffers and all, for as
+	// long as an idle one.
 	idleTimeout     = 4 * time.Second
 	maxInterim      = 5               // 1xx answers before the final one
-	maxTries        = 5               // connections that one attempt is tried on; see Send
-	maxHeaderBytes  = 16 << 10        // of an answer, on the wire; what its receiver may make this process keep while it says no more
-	streamBuffer    = 64 << 10        // what an HTTP/2 receiver may send ahead of the reader, each stream
+	maxTries        = 5               // connections that one attempt may try; see Send
+	maxHeaderBytes  = 16 << 10        // of an answer, on the wire: what a receiver that then falls silent can make this process hold
+	streamBuffer    = 64 << 10        // what an HTTP/2 receiver may send ahead of the reader on each stream
 	connBuffer      = 1 << 20         // the same for a connection
 	pingAfter       = 5 * time.Second // see keepAlive
 	pingTimeout     = 5 * time.Second
 	defaultIdle     = 1024
-	keptIdlePerHost = 256 // as many attempts as a subscription may have out: with fewer kept, busy receivers are dialled again and again
+	keptIdlePerHost = 256 // as many attempts as a subscription may have in flight: with fewer kept, busy receivers are dialled again and again
 )
 
 // Client sends deliveries; it implements dispatch.Sender. It is safe for concurrent use and keeps connections alive, in
-// one pool whose keys begin with the tenant, so that tenants never share a connection and the pool's bounds hold for
-// all of them together.
+// one pool whose keys begin with the tenant: tenants never share a connection, and the pool's bounds hold for all of them
+// together.
 type Client struct {
 	guard     *Guard
 	dialer    *dialer
@@ -71,8 +71,8 @@ func New(config Config) *Client {
 	return client
 }
 
-// newTransport leaves out on purpose: Proxy (HTTP_PROXY would move the dial out of the guard's sight), compression (a
-// receiver's gzip bomb), and TLS sessions kept across connections (they would link tenants).
+// newTransport leaves out on purpose: Proxy (HTTP_PROXY would take the dial out of the guard's sight), compression (a
+// receiver could send a gzip bomb), and TLS sessions kept across connections (they would link tenants).
 func newTransport(config Config, d *dialer) *http.Transport {
 	return &http.Transport{
 		DialContext:            d.dialPlain,
@@ -92,8 +92,8 @@ func newTransport(config Config, d *dialer) *http.Transport {
 	}
 }
 
-// CheckURL is Guard.CheckURL with the client's configuration. A host name by plain http is looked up besides, for
-// at most lookupTimeout: plain http is for allowed networks alone, and what leads elsewhere is refused right away.
+// CheckURL is Guard.CheckURL with the client's configuration. It also looks up the host name of a plain http URL, for at
+// most lookupTimeout: plain http is for allowed networks only, so a URL that leads elsewhere is refused right away.
 func (c *Client) CheckURL(raw string) (string, error) {
 	canonical, err := c.guard.CheckURL(raw)
 	if err != nil || !strings.HasPrefix(canonical, "http://") {
@@ -119,30 +119,30 @@ func (c *Client) CheckURL(raw string) (string, error) {
 
 const lookupTimeout = 2 * time.Second
 
-// Close ends what dials are under way, waits for them and closes the idle connections.
+// Close ends the dials under way, waits for them, and closes the idle connections.
 func (c *Client) Close() {
 	c.dialer.close()
 	c.transport.CloseIdleConnections()
 }
 
-// Send performs one HTTP exchange: a POST and its answer, no redirect followed. It fills every field of the outcome but
-// TraceID; RequestHeaders is the map of the request itself. Headers named Host, Content-Length, Transfer-Encoding or
-// Connection are left out, as HTTP owns them. A timeout outside of (0, 30 s] counts as 30 s.
+// Send performs one HTTP exchange: a POST and its answer, without following redirects. It fills every field of the outcome
+// but TraceID; RequestHeaders is the map of the request itself. Headers named Host, Content-Length, Transfer-Encoding or
+// Connection are left out, since HTTP owns them. A timeout outside of (0, 30 s] counts as 30 s.
 //
-// Of the answer's body 64 KiB are read and 4 KiB kept. A longer body is no failure: the receiver has taken the delivery
-// with its 2xx, so reading stops and the connection is closed. Too large (response_too_large) is an answer whose
-// headers exceed 16 KiB or 128 lines, or that has more than five interim (1xx) answers, or comes with a flood of something else. A body that breaks, or is not complete in
-// time, makes a failure of a 2xx; with another status, the status already is the failure.
+// Up to 64 KiB of the answer's body are read and 4 KiB kept. A longer body is no failure: the receiver has accepted the
+// delivery with its 2xx, so reading stops and the connection is closed. An answer is too large (response_too_large) when its
+// headers exceed 16 KiB or 128 lines, it has more than five interim (1xx) answers, or it comes with a flood of anything
+// else. A body that breaks off, or is not complete in time, turns a 2xx into a failure; any other status is one already.
 //
-// When ctx is cancelled, the outcome is connection_lost with the text Cancelled; nobody knows then what the receiver
-// did, and the caller, who can ask ctx, decides whether it counts.
+// When ctx is cancelled, the outcome is connection_lost with the text Cancelled. Nobody knows then what the receiver did;
+// the caller, who can ask ctx, decides whether it counts.
 //
-// The transport sends a request again only when it wrote none of it, on a kept connection that turned out to be closed,
-// or when an HTTP/2 receiver declared it unprocessed; a receiver that goes on declaring so is given up after maxTries
-// connections. The body must not change any more, even after Send.
+// The transport sends a request again only when it wrote none of it on a kept connection that turned out to be closed, or
+// when an HTTP/2 receiver declared it unprocessed; it gives up on a receiver that keeps doing so after maxTries
+// connections. The body must never change again, even after Send.
 func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Outcome {
 	outcome := delivery.Outcome{StartedAt: c.clock(), RequestHeaders: request.Headers}
-	began := time.Now() // by the clock that nobody sets
+	began := time.Now() // with the monotonic clock
 	c.exchange(ctx, request, &outcome)
 	outcome.Duration = time.Since(began)
 	return outcome
@@ -162,7 +162,7 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 		outcome.Kind, outcome.Error = explain(attempt, made.orElse(err))
 		return
 	}
-	defer func() { _ = response.Body.Close() }() // what counts of the body has been read
+	defer func() { _ = response.Body.Close() }() // as much of the body as counts has been read
 	c.judge(attempt, response, outcome)
 }
 
@@ -180,8 +180,8 @@ func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Re
 	return c.transport.RoundTrip(outgoing)
 }
 
-// traced hands the attempt to the dial, and bounds interim answers and tries. The transport resets its bound
-// on header bytes for each interim answer that somebody sees, and has none on tries, so both have to be counted here.
+// traced hands the attempt to the dial, and bounds interim answers and tries. Both have to be counted here: with a
+// Got1xxResponse hook the transport resets its bound on header bytes at each interim answer, and it has no bound on tries.
 func traced(ctx context.Context, made *tries) context.Context {
 	interim := 0
 	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, ctx), &httptrace.ClientTrace{
@@ -196,7 +196,7 @@ func traced(ctx context.Context, made *tries) context.Context {
 	})
 }
 
-// tries counts the connections that one attempt is tried on. The transport asks for them where RoundTrip was called.
+// tries counts the connections that one attempt tries. The transport asks for them in the goroutine that called RoundTrip.
 type tries struct {
 	n      int
 	giveUp context.CancelFunc
@@ -231,7 +231,7 @@ func (t *tries) orElse(err error) error {
 
 type attemptKey struct{}
 
-// attemptOf returns the context of the attempt that asked for a dial; the dial's own does not end with it.
+// attemptOf returns the context of the attempt that asked for a dial; the dial's own context outlives it.
 func attemptOf(ctx context.Context) context.Context {
 	if attempt, ok := ctx.Value(attemptKey{}).(context.Context); ok {
 		return attempt
@@ -239,10 +239,10 @@ func attemptOf(ctx context.Context) context.Context {
 	return ctx
 }
 
-// headersOf keeps the names as they are written. An empty User-Agent keeps the transport's own out.
+// headersOf keeps the names as they are written. An empty User-Agent suppresses the transport's own.
 func headersOf(headers map[string]string) http.Header {
 	header := make(http.Header, len(headers)+1)
-	values := make([]string, 0, len(headers)+1) // of all: each has one
+	values := make([]string, 0, len(headers)+1) // of all headers: each has one value
 	set := func(name, value string) {
 		values = append(values, value)
 		header[name] = values[len(values)-1 : len(values) : len(values)]

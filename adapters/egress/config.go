@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Config is what a Client is made from. The zero value calls public addresses only, on the contract's default ports.
+// Config configures a Client. The zero value calls public addresses only, on the contract's default ports.
 type Config struct {
 	// Allow holds the networks that may be called although they are not public, and by plain http
 	// (ORDINAVO_EGRESS_ALLOW). A cloud's metadata address is opened only by a prefix of that single address.
 	Allow []netip.Prefix
 	// Ports may be called (ORDINAVO_EGRESS_PORTS); empty means DefaultPorts.
 	Ports PortRanges
-	// Own is where this process itself listens. It is never called, whatever is allowed: a tenant could reach through it
-	// what only the service's neighbours may, such as its metrics, or make it deliver to itself.
+	// Own is where this process itself listens. It is never called, whatever is allowed: through it a tenant could reach
+	// what only the service's neighbours may, such as its metrics, or make the service deliver to itself.
 	Own []netip.AddrPort
 	// Clock stamps outcomes and reads dates in Retry-After; nil means time.Now.
 	Clock func() time.Time
@@ -27,12 +27,12 @@ type Config struct {
 	Resolver Resolver
 	// RootCAs are the authorities that sign receivers' certificates; nil means the system's.
 	RootCAs *x509.CertPool
-	// Recorder, when set, hears of each address right before a socket connects to it, so that a test can prove that
-	// nothing left the machine. It is called by several goroutines at once.
+	// Recorder, if set, is called with each address right before a socket connects to it, so that a test can prove that
+	// nothing left the machine. Several goroutines call it at once.
 	Recorder func(netip.AddrPort)
 }
 
-// Resolver is the part of *net.Resolver that is used. Names arrive absolute, that is with a final dot, so that the
+// Resolver is the part of *net.Resolver that is used. Names are absolute, that is with a final dot, so that the
 // machine's search domains never change what a tenant's URL means.
 type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)

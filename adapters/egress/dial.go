@@ -15,7 +15,7 @@ import (
 
 var errClosed = errors.New("the client is closed")
 
-// handshakeError marks what went wrong between the connection and the first byte of HTTP.
+// handshakeError marks what went wrong after connecting and before the first byte of HTTP.
 type handshakeError struct{ error }
 
 func (e handshakeError) Unwrap() error { return e.error }
@@ -26,7 +26,7 @@ type dialer struct {
 	resolver Resolver
 	recorder func(netip.AddrPort)
 	tls      *tls.Config
-	life     context.Context // ends with the client, and with it every dial that a request left behind
+	life     context.Context // ends with the client, and ends every dial that a request left behind
 	stop     context.CancelFunc
 
 	mu     sync.Mutex
@@ -151,12 +151,12 @@ func (d *dialer) resolve(ctx context.Context, host string) ([]netip.Addr, error)
 	return addrs, err
 }
 
-// keepAlive finds within 11 s, and the pings of HTTP/2 within 10, that a kept connection's other end has gone without a word: about
-// when an attempt on it runs into its timeout. So who vanished costs the attempts that are out, and those that follow dial anew.
+// keepAlive detects within 11 s, and HTTP/2's pings within 10 s, that the other end of a kept connection is silently gone: about
+// when an attempt on it times out. A receiver that vanished thus costs only the attempts in flight; later ones dial anew.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: 2 * time.Second, Count: 3}
 
-// dialOne connects to one vetted address. Control sees the address that the socket really connects to and vets it
-// again, so that no path through the resolver or the standard library gets around the guard.
+// dialOne connects to one vetted address. Control vets the address that the socket really connects to again, so that no
+// path through the resolver or the standard library gets around the guard.
 func (d *dialer) dialOne(ctx context.Context, target netip.AddrPort, plain bool) (net.Conn, error) {
 	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: func(_, address string, _ syscall.RawConn) error {
 		actual, err := netip.ParseAddrPort(address)

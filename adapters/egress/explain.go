@@ -23,7 +23,7 @@ var (
 	errTries   = errors.New("the receiver took the request on none of several connections")
 )
 
-// explain names what went wrong. The texts are fixed: errors of the network name addresses of this side, and errors
+// explain names what went wrong. The texts are fixed, because network errors contain addresses of this side, and errors
 // about answers quote the receiver at any length.
 func explain(attempt context.Context, err error) (delivery.Kind, string) {
 	var dns *net.DNSError
@@ -59,7 +59,7 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 	return delivery.KindConnectionLost, explainLoss(err)
 }
 
-// expired asks the clock too, since a dial with the same deadline may fail just before the attempt's context does.
+// expired also asks the clock, since a dial with the same deadline may fail just before the attempt's context does.
 func expired(attempt context.Context) bool {
 	deadline, ok := attempt.Deadline()
 	return errors.Is(attempt.Err(), context.DeadlineExceeded) || ok && !time.Now().Before(deadline)
@@ -72,7 +72,7 @@ func explainDNS(err *net.DNSError) string {
 	return "the host name could not be resolved"
 }
 
-// isTLS leaves out a connection that merely broke during the handshake. A receiver that wants a client certificate
+// isTLS excludes a connection that merely broke during the handshake. A receiver that wants a client certificate
 // says so only after the handshake of TLS 1.3, by an alert.
 func isTLS(err error) bool {
 	var handshake handshakeError
@@ -121,21 +121,21 @@ func explainTLS(err error) string {
 	return "the TLS handshake failed"
 }
 
-// isLargeHandshake recognises by its text what crypto/tls says of a message that it does not even begin to read.
+// isLargeHandshake recognises by its text the error of crypto/tls for a message that it refuses to read.
 func isLargeHandshake(err error) bool {
 	return errors.Is(err, errHandshakeSize) || strings.Contains(err.Error(), "handshake message of length")
 }
 
-// tooLarge recognises by their texts two errors of net/http that have no other mark: the one of HTTP/1 and the one of
-// HTTP/2. The tests of huge headers fail when a new version of Go words them differently. Headers that go on in further
-// HTTP/2 frames after the bound make net/http end the connection with a general protocol error: a lost connection.
+// tooLarge recognises by their texts two errors of net/http that have no other mark, one of HTTP/1 and one of HTTP/2. The
+// tests of huge headers fail if a new version of Go words them differently. Headers that continue in more HTTP/2 frames
+// beyond the bound make net/http end the connection with a general protocol error: a lost connection.
 func tooLarge(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "server response headers exceeded") ||
 		strings.Contains(text, "response header list larger than advertised limit")
 }
 
-// streamError has the shape that net/http's error of one HTTP/2 stream converts itself to.
+// streamError has the shape that net/http's error of an HTTP/2 stream converts to in errors.As.
 type streamError struct {
 	StreamID uint32
 	Code     uint32
@@ -155,7 +155,7 @@ func explainLoss(err error) string {
 		return "the receiver reset the connection"
 	case isLoss(err):
 		return "the receiver closed the connection before its answer was complete"
-	case strings.Contains(err.Error(), "client connection lost"): // net/http's, of a ping of HTTP/2
+	case strings.Contains(err.Error(), "client connection lost"): // net/http's error when an HTTP/2 ping is not answered
 		return "the connection is dead: nothing at its other end responds"
 	}
 	return "the receiver's answer is not valid HTTP or broke off"

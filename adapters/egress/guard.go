@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// errBlocked is the one refusal at a dial. It names neither the address nor the reason, so that a tenant learns nothing
-// about the network that the service runs in.
+// errBlocked is the only refusal at a dial. It names neither address nor reason, so that a tenant learns nothing about
+// the network that the service runs in.
 var errBlocked = errors.New("the address or port of the URL may not be called")
 
 // Guard decides what may be called: URLs when a subscription is written (CheckURL), addresses at each dial.
@@ -25,7 +25,7 @@ func NewGuard(allow []netip.Prefix, ports PortRanges) *Guard {
 	return &Guard{allow: allow, ports: ports}
 }
 
-// permit vets one address that a connection would go to. Plain http stays within the allowed networks.
+// permit vets one address that a connection would go to. Plain http may only go to allowed networks.
 func (g *Guard) permit(target netip.AddrPort, plain bool) error {
 	if !g.ports.Contain(target.Port()) || !g.permitAddr(target.Addr(), plain) || g.isOwn(target) {
 		return errBlocked

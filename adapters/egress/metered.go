@@ -8,23 +8,23 @@ import (
 )
 
 const (
-	// handshakeBytes is what a receiver may send until TLS is agreed on, most of it its certificates; crypto/tls would
+	// handshakeBytes is what a receiver may send until the TLS handshake is done, mostly certificates; crypto/tls would
 	// keep 256 KiB of them.
 	handshakeBytes = 64 << 10
-	// exchangeBytes is what it may send for each exchange: interim answers, headers and a body as far as these are read.
+	// exchangeBytes is what it may send in each exchange: interim answers, headers, and the body as far as it is read.
 	exchangeBytes = 256 << 10
-	// idleBytes is what it may send when nothing was asked, such as what it had sent of a long body in HTTP/2 before it
-	// heard that nobody reads on.
+	// idleBytes is what it may send outside any exchange, such as more of a long HTTP/2 body before it hears that nobody
+	// reads on.
 	idleBytes = 2 * streamBuffer
-	// recordBytes is what each record of TLS counts for beyond what is in it: to open thousands of a few bytes each, and to read the
-	// frames in them, costs far more than as many bytes of a body do.
+	// recordBytes is added for each TLS record: opening thousands of a few bytes each, and reading the frames in them, costs far
+	// more than as many bytes of a body.
 	recordBytes = 256
-	// exchangeWords is how often this side may write a few bytes for each exchange, and idleWords beside any: every ping and
-	// every settings frame of HTTP/2 is acknowledged, which costs more than to read a thousand frames that are not.
+	// exchangeWords is how many short writes this side may make in each exchange, and idleWords outside any: every ping and
+	// settings frame of HTTP/2 is acknowledged, which costs more than reading a thousand frames that are not.
 	exchangeWords = 64
 	idleWords     = 32
 	aWord         = 128 // bytes, TLS included
-	// maxHeaderLines is of one answer: each costs some 130 bytes of memory, however short it is on the wire.
+	// maxHeaderLines bounds one answer: each line costs some 130 bytes of memory, however short it is on the wire.
 	maxHeaderLines = 128
 )
 
@@ -34,17 +34,17 @@ var (
 	errHeaderLines   = errors.New("the answer has too many headers")
 )
 
-// metered bounds what the other end of a connection may send. A flood of pings, settings or headers of HTTP/2 costs its
-// sender nothing, and net/http would read it as long as the connection lives.
+// metered bounds what the other end of a connection may send. A flood of HTTP/2 pings, settings or headers costs its sender
+// nothing, and net/http would read it for as long as the connection lives.
 type metered struct {
 	net.Conn
 	secured bool // by TLS
 	mu      sync.Mutex
 	records records
-	left    int // bytes that may come still
-	words   int // and short writes that may go
+	left    int // bytes that may still come
+	words   int // short writes that may still go out
 	beyond  error
-	failed  error // once and for all, since who reads may ask again
+	failed  error // kept, since the reader may ask again
 	out     int   // exchanges under way
 }
 
@@ -52,13 +52,13 @@ func newMetered(conn net.Conn, secured bool) *metered {
 	return &metered{Conn: conn, secured: secured, left: handshakeBytes, words: idleWords, beyond: errHandshakeSize}
 }
 
-// records follows the records of TLS through what is read.
+// records follows TLS records through the bytes that are read.
 type records struct {
-	header int // bytes of it that were seen
+	header int // bytes of it seen so far
 	left   int // of the record that is being read
 }
 
-// in is how many records begin in p.
+// in counts the records that begin in p.
 func (r *records) in(p []byte) (begun int) {
 	for len(p) > 0 {
 		if r.header == recordHeader {
@@ -115,14 +115,14 @@ func (m *metered) Write(p []byte) (int, error) {
 	return m.Conn.Write(p)
 }
 
-// agreed is for when the handshake is over.
+// agreed is called when the handshake is over.
 func (m *metered) agreed() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.left, m.beyond = idleBytes, errFlood
 }
 
-// begin is for an exchange on this connection, and end for when nobody waits for its answer any more.
+// begin is called for an exchange on this connection, and end once nobody waits for its answer any more.
 func (m *metered) begin() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -137,7 +137,7 @@ func (m *metered) end() {
 	m.left, m.words = min(m.left, idleBytes+m.out*exchangeBytes), min(m.words, idleWords+m.out*exchangeWords)
 }
 
-// headed bounds the lines of headers of HTTP/1, and begins anew with each exchange. It lies above TLS.
+// headed bounds the header lines of HTTP/1, starting over with each exchange. It sits above TLS.
 type headed struct {
 	net.Conn
 	meter *metered
@@ -145,7 +145,7 @@ type headed struct {
 	mu      sync.Mutex
 	lines   int
 	column  int
-	status  int // of the status line: 0 before its first space, 1 before the status, 2 in it or behind it
+	status  int // where in the status line: 0 before its first space, 1 before the status, 2 in or after it
 	interim bool
 	body    bool // the headers of the answer have ended
 	failed  error
@@ -169,7 +169,7 @@ func (h *headed) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// see follows the headers byte by byte, to where those of the final answer end.
+// see follows the headers byte by byte until those of the final answer end.
 func (h *headed) see(b byte) {
 	switch {
 	case b == '\n' && h.column == 0 && h.lines > 0:
@@ -203,7 +203,7 @@ func (h *headed) begin() {
 	h.meter.begin()
 }
 
-// meterOf begins an exchange on a connection of the pool, and gives what is to hear of its end.
+// meterOf begins an exchange on a connection of the pool and returns its meter, whose end is to be called.
 func meterOf(conn net.Conn) *metered {
 	switch conn := conn.(type) {
 	case *headed:

@@ -6,8 +6,8 @@ import (
 	"net/netip"
 )
 
-// Own lists the addresses at which this process itself listens, for Config.Own: all of the machine's when the listener
-// is bound to none in particular.
+// Own lists the addresses at which this process itself listens, for Config.Own: all of the machine's if the listener is
+// not bound to a particular one.
 func Own(listener net.Addr) ([]netip.AddrPort, error) {
 	bound, err := netip.ParseAddrPort(listener.String())
 	if err != nil {
@@ -29,8 +29,8 @@ func Own(listener net.Addr) ([]netip.AddrPort, error) {
 	return own, nil
 }
 
-// isOwn reports whether the process itself would answer. One that listens on all addresses answers on all of 127.0.0.0/8, and
-// one that listens on loopback to who connects to the unspecified address. A translator may lead back to it.
+// isOwn reports whether the process itself would answer. A listener on all addresses answers on all of 127.0.0.0/8, and one
+// on loopback answers connections to the unspecified address. A translator may lead back to it.
 func (g *Guard) isOwn(target netip.AddrPort) bool {
 	if len(g.own) == 0 {
 		return false

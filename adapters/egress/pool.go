@@ -12,18 +12,18 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// keySeparator stands in neither a hexadecimal number nor a host.
+// keySeparator occurs in neither a hexadecimal number nor a host.
 const keySeparator = "~"
 
 // poolKey is the address under which the transport keeps a connection: its pool, for HTTP/1 and HTTP/2 alike, is keyed
-// by the host of the request's URL, so the tenant goes into that host. The Host header and the server name of TLS are
-// set apart from it. Hexadecimal keeps tenants apart whatever the transport does to a host's case or code points.
+// by the host of the request's URL, so the tenant goes into that host. The Host header and the TLS server name are set
+// separately. Hexadecimal keeps tenants apart whatever the transport does to a host's case or code points.
 func poolKey(id tenant.ID, target endpoint) string {
 	host := hex.EncodeToString([]byte(id)) + keySeparator + target.host
 	return net.JoinHostPort(host, strconv.Itoa(int(target.port)))
 }
 
-// splitKey gives back what a dial needs of the key.
+// splitKey returns the part of the key that a dial needs.
 func splitKey(key string) (host string, port uint16, err error) {
 	joined, portText, err := net.SplitHostPort(key)
 	if err != nil {
@@ -36,16 +36,16 @@ func splitKey(key string) (host string, port uint16, err error) {
 	return host, port, nil
 }
 
-// maxTargets bounds what is kept ready, 5 KiB each at most.
+// maxTargets bounds how many targets are kept, at most 5 KiB each.
 const maxTargets = 2048
 
-// target is where a request of a tenant goes. Requests share it, so nobody changes it.
+// target is where a tenant's request goes. Requests share it, so it must not be changed.
 type target struct {
-	url  *url.URL // with the pool's key for its host
-	host string   // of the header
+	url  *url.URL // with the pool's key as its host
+	host string   // for the Host header
 }
 
-// targets keeps ready what was called lately, since the guard says of a URL the same each time.
+// targets caches what was called lately: the guard's verdict on a URL never changes.
 type targets struct {
 	mu    sync.RWMutex
 	ready map[called]target
@@ -56,7 +56,7 @@ type called struct {
 	url    string
 }
 
-// find is the target of the tenant's URL; errBlocked when the guard refuses it.
+// find returns the target of the tenant's URL; errBlocked if the guard refuses it.
 func (t *targets) find(guard *Guard, by called) (target, error) {
 	t.mu.RLock()
 	found, known := t.ready[by]

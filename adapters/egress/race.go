@@ -12,7 +12,7 @@ import (
 const (
 	// maxDialled bounds how many addresses of one name are tried; all of its addresses are vetted.
 	maxDialled = 6
-	// dialStagger is how long an address has before the next one is tried beside it (RFC 8305, section 5), so that a
+	// dialStagger is how long an address has before the next one is tried in parallel (RFC 8305, section 5), so that a
 	// receiver with a dead IPv6 address is reached all the same.
 	dialStagger = 250 * time.Millisecond
 )
@@ -35,8 +35,8 @@ type dialled struct {
 	err  error
 }
 
-// race connects to the targets, each a stagger after the one before it or as soon as that has failed. The first
-// connection wins; the others are ended before it returns. When all fail the error joins theirs.
+// race connects to the targets, each a stagger after the one before it or as soon as that one has failed. The first
+// connection wins; the others are ended before race returns. If all fail, the error joins theirs.
 func race(ctx context.Context, targets []netip.AddrPort, dial dialFunc) (net.Conn, error) {
 	if len(targets) == 1 {
 		return dial(ctx, targets[0])

@@ -2,12 +2,12 @@ package egress
 
 import "net/netip"
 
-// globalUnicast is all that IANA has given out for global IPv6 unicast (RFC 4291, section 2.4); whatever lies outside,
+// globalUnicast is everything that IANA has assigned for global IPv6 unicast (RFC 4291, section 2.4). Anything outside it,
 // such as loopback, mapped, compatible, NAT64, unique local, link-local, site-local and multicast, is never public.
 var globalUnicast = netip.MustParsePrefix("2000::/3")
 
 // special lists the rest of what is not public: the IANA special-purpose address registries for IPv4 and IPv6, whole,
-// including their few globally reachable entries, as none of them hosts a receiver; and multicast and reserved space.
+// including their few globally reachable entries, since none of them hosts a receiver; and multicast and reserved space.
 var special = prefixes(
 	"0.0.0.0/8",         // this network, RFC 791
 	"10.0.0.0/8",        // private use, RFC 1918
@@ -34,7 +34,7 @@ var special = prefixes(
 	"3fff::/20",         // documentation, RFC 9637
 )
 
-// metadata lists the addresses at which clouds hand out credentials to whoever asks. An allowed network that merely
+// metadata lists the addresses at which clouds give credentials to anybody who asks. An allowed network that merely
 // contains one does not open it.
 var metadata = addresses(
 	"169.254.169.254",    // AWS, Azure, Google, Oracle, DigitalOcean and others
@@ -72,8 +72,8 @@ func public(addr netip.Addr) bool {
 	return !within(special, addr) && !metadata[addr]
 }
 
-// embedded returns the IPv4 addresses that packets to a transition address may end at; none for any other address. The
-// bits are the length of the network that the operator allowed around it.
+// embedded returns the IPv4 addresses at which packets to a transition address may end up; none for any other address. bits
+// is the length of the network that the operator allowed around it.
 func embedded(addr netip.Addr, bits int) []netip.Addr {
 	raw := addr.As16()
 	switch {
@@ -91,8 +91,8 @@ func embedded(addr netip.Addr, bits int) []netip.Addr {
 	return nil
 }
 
-// translated returns what a translator of the operator's own would make of an address, for each length that its prefix
-// may have within the allowed network (RFC 6052, section 2.2). Zeros are no address, but what another length leaves there.
+// translated returns what a translator of the operator's own would make of an address, for each length that its prefix may
+// have within the allowed network (RFC 6052, section 2.2). Zeros are not an address but what another length leaves there.
 func translated(raw [16]byte, bits int) []netip.Addr {
 	var found []netip.Addr
 	for _, at := range []struct {

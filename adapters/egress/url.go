@@ -18,8 +18,8 @@ import (
 
 const maxHostLength = 253 // RFC 1035, section 2.3.4, without the final dot
 
-// endpoint is a URL that passed the check. url.Host is canonical: the host in lower-case ASCII, and the port only when
-// it is not the scheme's own.
+// endpoint is a URL that passed the check. url.Host is canonical: the host in lower-case ASCII, and the port only if it
+// is not the scheme's default.
 type endpoint struct {
 	url  *url.URL
 	host string // without brackets
@@ -69,7 +69,7 @@ func (g *Guard) parse(raw string) (endpoint, error) {
 
 var errTooLong = fmt.Errorf("must not be longer than %d bytes", subscription.MaxURLLength)
 
-// checkText refuses what parsers of URLs read differently from each other.
+// checkText refuses text that URL parsers disagree on.
 func checkText(raw string) error {
 	switch {
 	case raw == "":
@@ -155,7 +155,7 @@ func isNumber(label string) bool {
 	return strings.Trim(label, "0123456789") == ""
 }
 
-// canonicalIPv4 takes the dotted decimal form alone: octal, hexadecimal, short and single-number forms, and digits of
+// canonicalIPv4 accepts only the dotted decimal form: octal, hexadecimal, short and single-number forms, and digits of
 // other scripts, have no use but to get past a filter.
 func canonicalIPv4(host string) (string, error) {
 	addr, err := netip.ParseAddr(host)
@@ -210,7 +210,7 @@ func authority(scheme, host string, port uint16) string {
 	return host
 }
 
-// escapeQuery percent-encodes what may not stand in a request line; url.Parse leaves the query as it was written.
+// escapeQuery percent-encodes what is not allowed in a request line; url.Parse leaves the query as it was written.
 func escapeQuery(query string) string {
 	if !strings.ContainsFunc(query, needsEscape) {
 		return query

@@ -17,8 +17,8 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 )
 
-// The shipped SQLite reaches its files through a table of functions. The hooks stand in a copy of it before the
-// functions that read, write, cut and sync a file, and that open and remove one.
+// The shipped SQLite reaches its files through a table of functions. In a copy of it, hooks stand before the functions
+// that read, write, truncate and sync a file, and that open and remove one.
 
 func init() {
 	if socket := os.Getenv("FAULTS_DISK"); socket != "" {
@@ -35,12 +35,12 @@ type disk struct {
 	fails    int // the call that fails; 0 is none
 	lasting  bool
 	failures int
-	first    string // what the first that failed was to do
+	first    string // what the first failed call should have done
 }
 
 var theDisk disk
 
-// fail counts a call, and says whether it fails.
+// fail counts a call and reports whether it is to fail.
 func (d *disk) fail(what string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -55,8 +55,8 @@ func (d *disk) fail(what string) bool {
 	return true
 }
 
-// ServeHTTP arms it by PUT ?call=n&lasting=bool, of which n 0 mends it, and says by GET how many calls came
-// and failed since, and what the first was that did.
+// ServeHTTP arms it by PUT ?call=n&lasting=bool, where n = 0 disarms it, and answers GET with how many calls
+// came and failed since then, and what the first failed call was.
 func (d *disk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -71,7 +71,7 @@ func (d *disk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = fmt.Fprintln(w, d.calls, d.failures, d.first)
 }
 
-// breakDisk makes SQLite use the hooks, and takes orders at the socket until the process ends.
+// breakDisk makes SQLite use the hooks and serves the socket until the process ends.
 func breakDisk(socket string) error {
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -97,7 +97,7 @@ func breakDisk(socket string) error {
 	return nil
 }
 
-// The functions of C behind hooks, as Go calls them.
+// The C functions behind the hooks, as Go calls them.
 type (
 	opener   = func(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uintptr) int32
 	deleter  = func(tls *libc.TLS, vfs, name uintptr, syncFolder int32) int32
@@ -115,11 +115,11 @@ var (
 	usualSync     syncer
 )
 
-// at is what is at an address outside of Go's memory.
+// at points to what is at an address outside of Go's memory.
 func at[T any](address uintptr) *T { return *(**T)(unsafe.Pointer(&address)) }
 
-// function makes the function at an address callable, and address is its reverse. A function that lives as long as the
-// process needs no keeping.
+// function makes the function at an address callable; address is its inverse. A function that lives as long as the process
+// need not be kept alive.
 func function[F any](address uintptr) F {
 	holder := &struct{ uintptr }{address}
 	return *(*F)(unsafe.Pointer(&holder.uintptr))
@@ -139,8 +139,8 @@ func openFile(tls *libc.TLS, vfs, name, file uintptr, flags int32, outFlags uint
 	return rc
 }
 
-// hooked is a table with hooks for each of the tables that files have: some lock and some do not. What the hooks
-// stand before is the same in all.
+// hooked has a copy with hooks for each table that files have: some lock and some do not. The functions behind the hooks are
+// the same in all.
 var hooked sync.Map
 
 // hooks is the table of an open file, with hooks.

@@ -1,8 +1,8 @@
 // Package faults breaks the service on purpose, for tests/faults. It does nothing unless the service is built with
 // the tag faults; then the environment says what is to happen:
 //
-//   - FAULTS_KILL=hop:n,…  the process kills itself, as kill -9 does, when it passes the hop for the n-th time.
-//   - FAULTS_DISK=path     calls that SQLite makes of its files fail as they are told to at the unix socket of that path.
+//   - FAULTS_KILL=hop:n,…  the process kills itself, as by kill -9, when it passes the hop for the n-th time.
+//   - FAULTS_DISK=path     SQLite's file operations fail as ordered at the unix socket of that path.
 //   - FAULTS_AT_ONCE=n     fan-out schedules no more than n deliveries at once, so that events wait for their tenant's turn.
 //   - SIGUSR1, SIGUSR2     the service's clock goes an hour forward, or back.
 //   - An event with a traceparent whose trace ID is Poison makes the handler that fans it out panic, while the file that
@@ -12,17 +12,17 @@ package faults
 // The hops of an event's way at which a process can be killed.
 const (
 	AcceptBeforeCommit = "accept.before_commit" // the events are written
-	AcceptAfterCommit  = "accept.after_commit"  // they are durable, and nobody was told
+	AcceptAfterCommit  = "accept.after_commit"  // they are durable, but the sender has no answer
 	FanOutHalf         = "fanout.half"          // half of the deliveries are written
 	FanOutBeforeCommit = "fanout.before_commit" // all are written
-	FanOutAfterCommit  = "fanout.after_commit"  // they are durable, and not handed over
-	DeferAfterCommit   = "defer.after_commit"   // events are left for their tenant's turn, and nobody has had one
+	FanOutAfterCommit  = "fanout.after_commit"  // they are durable, but not handed over
+	DeferAfterCommit   = "defer.after_commit"   // events are left for their tenant's turn, which has not come
 	TurnBeforeCommit   = "turn.before_commit"   // what a turn schedules is written
-	LeaseAfterCommit   = "lease.after_commit"   // deliveries are held, and nothing was sent
-	SendAfterBytes     = "send.after_bytes"     // the request has left, and nobody has read the answer
-	SendAfterAnswer    = "send.after_answer"    // the answer was read, and is not recorded
+	LeaseAfterCommit   = "lease.after_commit"   // deliveries are leased, but nothing was sent
+	SendAfterBytes     = "send.after_bytes"     // the request has left, but the answer was not read
+	SendAfterAnswer    = "send.after_answer"    // the answer was read, but not recorded
 	RecordBeforeCommit = "record.before_commit" // the outcome is written
-	RecordAfterCommit  = "record.after_commit"  // it is durable, and the process does not know
+	RecordAfterCommit  = "record.after_commit"  // it is durable, but the process does not know
 )
 
 // Hops lists all of them, in an event's order.

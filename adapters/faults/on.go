@@ -21,7 +21,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// left counts down the passages of each hop that is to kill.
+// left counts down the passages of each hop that kills.
 var left = hopsToKill(os.Getenv("FAULTS_KILL"))
 
 func hopsToKill(text string) map[string]*atomic.Int64 {
@@ -96,7 +96,7 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	}
 	w := &written{}
 	err := s.Store.InTx(context.WithValue(ctx, writtenKey{}, w), func(ctx context.Context) error {
-		*w = written{} // it may be run anew
+		*w = written{} // fn may be run again
 		if err := fn(ctx); err != nil {
 			return err
 		}
@@ -158,7 +158,7 @@ func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 	return err
 }
 
-// dieSent asks for something first: what is written goes to a server no sooner than that.
+// dieSent first makes a query, since what was written goes to a server no sooner than that.
 func (s *store) dieSent(ctx context.Context) {
 	_, _ = s.Store.MayDefer(ctx, time.Time{})
 	die()

@@ -12,12 +12,12 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// NewLogger writes JSON lines, with the trace_id and span_id of the context that a line is written with.
+// NewLogger writes JSON lines with the trace_id and span_id of the context they are written with.
 func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
 	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
 }
 
-// traced adds the ids of the context's span. In a logger with an open group they stand in the group.
+// traced adds the ids of the context's span. In a logger with an open group they are in the group.
 type traced struct{ slog.Handler }
 
 func (h traced) Handle(ctx context.Context, line slog.Record) error {
@@ -32,16 +32,16 @@ func (h traced) WithAttrs(attrs []slog.Attr) slog.Handler { return traced{h.Hand
 
 func (h traced) WithGroup(name string) slog.Handler { return traced{h.Handler.WithGroup(name)} }
 
-// WarnEvery is how often, at most, trouble of OpenTelemetry itself is logged.
+// WarnEvery is the shortest time between two log lines about trouble of OpenTelemetry itself.
 const WarnEvery = time.Minute
 
-// divert sends what OpenTelemetry has to say, which is to stderr by default, to the log.
+// divert sends OpenTelemetry's own messages, which go to stderr by default, to the log.
 func divert(log *slog.Logger) {
 	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
 	otel.SetErrorHandler(&warner{log: log})
 }
 
-// warner logs the first error and then at most one in WarnEvery, with the number of those left out: a
+// warner logs the first error and then at most one per WarnEvery, with the number of those left out: a
 // collector that is down fails every few seconds.
 type warner struct {
 	log     *slog.Logger
@@ -50,7 +50,7 @@ type warner struct {
 	leftOut int
 }
 
-// Handle takes an error that nobody else gets to see.
+// Handle gets errors that nobody else sees.
 func (w *warner) Handle(err error) {
 	if leftOut, due := w.due(time.Now()); due {
 		w.log.Warn("telemetry is in trouble; the service goes on without it", slog.String("error", err.Error()), slog.Int("leftOut", leftOut))

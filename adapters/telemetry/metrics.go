@@ -44,7 +44,7 @@ func startMetrics(ctx context.Context, about *resource.Resource) (*prometheus.Re
 	return registry, sdkmetric.NewMeterProvider(options...), nil
 }
 
-// Buckets in seconds: an attempt may take 30 s; what waits for a router or a dispatcher, hours.
+// Buckets in seconds: an attempt may take 30 s; waiting for a router or a dispatcher may take hours.
 var (
 	attemptBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
 	lagBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600}
@@ -68,7 +68,7 @@ type Metrics struct {
 	queue           atomic.Pointer[func(context.Context) (metrics.Queue, bool)]
 	reconciliation  atomic.Pointer[ReconciliationReader]
 
-	// Attribute sets are made once: a hot path must not sort and hash them for each measurement.
+	// Attribute sets are made once, so that a hot path does not sort and hash them for each measurement.
 	byOutcome map[outcomeLabels]metric.MeasurementOption
 	byType    map[event.Type]metric.MeasurementOption
 	byStatus  map[delivery.Status]metric.MeasurementOption
@@ -103,8 +103,8 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	return m, err
 }
 
-// beginAtZero shows what grows seldom before it does: an alert sees no increase in a counter that comes up as 1, and no
-// share of what is not there, as where no attempt has succeeded.
+// beginAtZero shows counters that seldom grow before they do: an alert sees no increase in a counter that first appears as
+// 1, and no ratio to one that is missing, such as when no attempt has succeeded yet.
 func (m *Metrics) beginAtZero() {
 	ctx := context.Background()
 	for _, c := range []metric.Int64Counter{m.staleLeases, m.unreadable, m.damaged} {
@@ -121,7 +121,7 @@ func (m *Metrics) beginAtZero() {
 	}
 }
 
-// builder keeps the errors, so that the list of instruments reads as one.
+// builder collects the errors, so that the instruments read as a plain list.
 type builder struct {
 	meter metric.Meter
 	err   error
@@ -197,7 +197,7 @@ func (m *Metrics) watchQueue(meter metric.Meter) error {
 	return err
 }
 
-// ShowQueue names what knows the queue, for each scrape and each export.
+// ShowQueue sets where each scrape and each export gets the queue from.
 func (m *Metrics) ShowQueue(last func(context.Context) (queue metrics.Queue, known bool)) {
 	m.queue.Store(&last)
 }
@@ -246,7 +246,7 @@ func (m *Metrics) EventsAccepted(ctx context.Context, accepted []event.Type, dup
 	}
 }
 
-// EventsRefused counts events for which there was no room.
+// EventsRefused counts events that were refused for lack of room.
 func (m *Metrics) EventsRefused(ctx context.Context, reason string, n int) {
 	m.refused.Add(ctx, int64(n), metric.WithAttributes(attribute.String("reason", reason)))
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
-// Observer makes the spans of an event's way and counts what happens on it. It is what intake, fan-out and
-// dispatch are observed by.
+// Observer makes the spans along an event's way and counts what happens there. Intake, fan-out and dispatch
+// report to it.
 type Observer struct {
 	tracer  trace.Tracer
 	metrics *Metrics
@@ -32,8 +32,8 @@ func (t *Telemetry) Observer(now func() time.Time) *Observer {
 	return &Observer{tracer: t.Tracer(), metrics: t.metrics, now: now}
 }
 
-// LinkAfter is the age of an event from which on its attempts begin traces of their own, with a link to
-// the first: trace stores do not join what arrives hours apart.
+// LinkAfter is the age of an event after which its attempts begin traces of their own, linked to the first:
+// trace stores do not join spans that arrive hours apart.
 const LinkAfter = time.Hour
 
 // Attributes of this service's own; their values are IDs and small sets.
@@ -53,7 +53,7 @@ func (o *Observer) EventsAccepted(ctx context.Context, accepted []event.Type, du
 	o.metrics.EventsAccepted(ctx, accepted, duplicates)
 }
 
-// EventsRefused counts events for which there was no room.
+// EventsRefused counts events that were refused for lack of room.
 func (o *Observer) EventsRefused(ctx context.Context, why intake.Reason, events int) {
 	o.metrics.EventsRefused(ctx, string(why), events)
 }
@@ -149,7 +149,7 @@ func describeOutcome(span trace.Span, o delivery.Outcome) {
 	span.SetStatus(codes.Error, string(o.Kind))
 }
 
-// SubscriptionUnreadable counts a change that cannot be read, and logs where it is: nothing else says so to who runs the service.
+// SubscriptionUnreadable counts a change that cannot be read and logs where it is: nothing else tells the operator.
 func (o *Observer) SubscriptionUnreadable(ctx context.Context, c fanout.SubscriptionChange) {
 	o.metrics.SubscriptionUnreadable(ctx)
 	slog.ErrorContext(ctx, "a change of a subscription cannot be read, and the subscription as it is now stands in for it",

@@ -17,7 +17,7 @@ const resultTimeout = 2 * time.Second
 // ReconciliationReader reads the result. It must heed its context.
 type ReconciliationReader func(context.Context) (reconciliation.Result, error)
 
-// ReadReconciliation names what reads the result at each scrape and each export; it gets at most 2 s.
+// ReadReconciliation sets what reads the result at each scrape and each export; it gets at most 2 s.
 func (m *Metrics) ReadReconciliation(read ReconciliationReader) { m.reconciliation.Store(&read) }
 
 // watchReconciliation registers the gauges; they show nothing until ReadReconciliation is called.

@@ -1,5 +1,5 @@
-// Package telemetry is the OpenTelemetry side of the service: traces, metrics, and the ids of traces in
-// logs. Bodies, secrets and names of customers never go in.
+// Package telemetry is the OpenTelemetry side of the service: traces, metrics, and trace ids in logs. Bodies,
+// secrets and customers' names never go in.
 package telemetry
 
 import (
@@ -23,7 +23,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Scope names what makes the spans and instruments.
+// Scope is the instrumentation scope of the spans and instruments.
 const Scope = "github.com/ordinavo/webhooks"
 
 // DefaultServiceName is service.name unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES says otherwise.
@@ -34,9 +34,9 @@ type Config struct {
 	// ServiceName defaults to DefaultServiceName.
 	ServiceName string
 	Version     string
-	// Log hears of trouble with exporting, at most one line in WarnEvery.
+	// Log gets trouble with exporting, at most one line per WarnEvery.
 	Log *slog.Logger
-	// SpanProcessors see every span, besides what is exported; demo and tests record with them.
+	// SpanProcessors see every span, in addition to the export; the demo and tests record with them.
 	SpanProcessors []sdktrace.SpanProcessor
 }
 
@@ -54,10 +54,10 @@ type Telemetry struct {
 	registry *prometheus.Registry
 }
 
-// Start sets traces and metrics up. Exporters run only when OTEL_* variables ask for them, and a collector
-// that is down neither delays nor stops the service: what does not fit the queue is dropped. It fails when
-// the variables ask for what there is not, like an unknown exporter. OpenTelemetry has one error handler
-// and one logger in a process: those of the last Start.
+// Start sets traces and metrics up. Exporters run only if OTEL_* variables ask for them, and a collector that
+// is down neither delays nor stops the service: what does not fit the queue is dropped. It fails when the
+// variables ask for something unknown, such as another exporter. OpenTelemetry has one error handler and one
+// logger per process: those of the last Start.
 func Start(ctx context.Context, c Config) (*Telemetry, error) {
 	if c.ServiceName == "" {
 		c.ServiceName = DefaultServiceName
@@ -85,11 +85,11 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 	return t, nil
 }
 
-// describe is the resource; what the variables say wins over the configuration.
+// describe makes the resource; the variables take precedence over the configuration.
 func describe(ctx context.Context, c Config) (*resource.Resource, error) {
 	about, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),
-		resource.WithService(), // for service.instance.id, which tells processes apart
+		resource.WithService(), // sets service.instance.id, which tells processes apart
 		resource.WithAttributes(semconv.ServiceName(c.ServiceName), semconv.ServiceVersion(c.Version)),
 		resource.WithFromEnv(),
 	)
@@ -103,13 +103,13 @@ func describe(ctx context.Context, c Config) (*resource.Resource, error) {
 	return about, nil
 }
 
-// Tracer makes spans. They have valid ids also when nothing records them.
+// Tracer makes spans. They have valid ids even if nothing records them.
 func (t *Telemetry) Tracer() trace.Tracer { return t.traces.Tracer(Scope) }
 
 // Metrics is the service's instruments.
 func (t *Telemetry) Metrics() *Metrics { return t.metrics }
 
-// Handler serves the metrics to Prometheus, with those of the Go runtime and the process.
+// Handler serves the metrics to Prometheus, including those of the Go runtime and the process.
 func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,

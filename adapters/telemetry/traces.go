@@ -11,8 +11,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// The export queue unless OTEL_BSP_* says otherwise: the standard's 2,048 spans are a tenth of a second here
-// under load. It takes about 2 KB a span, so 16 MB when it is full, and drops what does not fit.
+// The export queue unless OTEL_BSP_* says otherwise: the standard's 2,048 spans last a tenth of a second here
+// under load. It takes about 2 KB a span, so 16 MB when full, and drops what does not fit.
 const (
 	exportQueue = 8192
 	exportBatch = 2048
@@ -33,8 +33,8 @@ func startTraces(ctx context.Context, about *resource.Resource, processors []sdk
 	case disabled():
 		options = append(options, sdktrace.WithSampler(sdktrace.NeverSample()))
 	case len(processors) == 0:
-		// Nobody looks at the spans, so they need nothing but ids; a caller who does record keeps its
-		// sampled flag on the way to the receivers.
+		// Nobody looks at the spans, so they need only ids. The sampled flag of a caller that does record
+		// is still passed on to the receivers.
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
 	}
 	return sdktrace.NewTracerProvider(options...), nil
@@ -56,7 +56,7 @@ func TraceParent(ctx context.Context) string {
 }
 
 // WithTraceParent makes the span that a W3C traceparent names the remote parent. Junk is ignored, as the
-// standard has it.
+// standard asks.
 func WithTraceParent(ctx context.Context, traceParent string) context.Context {
 	alone := carrier(traceParent)
 	return propagation.TraceContext{}.Extract(ctx, &alone)
@@ -64,7 +64,7 @@ func WithTraceParent(ctx context.Context, traceParent string) context.Context {
 
 const headerTraceParent = "traceparent"
 
-// carrier has the traceparent alone, and needs no map for it: every attempt has one.
+// carrier has only the traceparent. Every attempt has one, so it is not a map.
 type carrier string
 
 // Get is OpenTelemetry's.
