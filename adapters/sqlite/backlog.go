@@ -35,7 +35,7 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, 
 	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, query, owner, upTo)
 }
 
-// OldestUnrouted is when the next record of fan-out was written.
+// OldestUnrouted is when the next record that fan-out will read was written.
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 	oldest, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) }, nextUnrouted)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -44,7 +44,7 @@ func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 	return moment(oldest), err
 }
 
-// DeliveriesPerEvent is what events come to; see intake.BacklogStore.
+// DeliveriesPerEvent is how many deliveries an event of each tenant leads to; see intake.BacklogStore.
 func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error) {
 	asked, err := list(owners)
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 	return found, err
 }
 
-// CountProcesses counts those that live; see intake.BacklogStore.
+// CountProcesses counts the processes that are alive; see intake.BacklogStore.
 func (s *Store) CountProcesses(ctx context.Context, since time.Time) (int, error) {
 	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, stamp(since))
 }

@@ -6,36 +6,36 @@ import (
 	"os"
 )
 
-// What was committed is moved from SQLite's write-ahead log into the file beside who writes, and not by the commit that makes the log long, as
-// SQLite does by itself: all others would wait for some milliseconds, once a second under load. The last of it is moved while nobody
-// writes, since the log begins anew only where all of it was moved.
+// A goroutine of its own moves committed pages from SQLite's write-ahead log into the file while others write. By itself, SQLite
+// does it in the commit that makes the log too long: all others would then wait some milliseconds, once a second under load. The
+// last pages are moved while nobody writes, since the log begins anew only once all of it has been moved.
 
 const (
-	// logPages is how long the log may be: many tenants' pages are written again by commit after commit, and moved once.
+	// logPages is how long the log may be: commit after commit writes the same pages of many tenants, and they are moved once.
 	logPages = 8000
-	// logPagesAtMost is when a commit moves them nevertheless.
+	// logPagesAtMost is the length at which a commit moves them after all.
 	logPagesAtMost = 4 * logPages
-	// passes are made beside who writes: the first moves nearly all, the second what was committed meanwhile.
+	// passes are made while others write: the first moves nearly all pages, the second those committed meanwhile.
 	passes = 2
 )
 
-// checkpoints is what is known of the log. Who holds the writer alone uses it, but for wake.
+// checkpoints is what is known about the log. Only the holder of the writer uses it, except for wake.
 type checkpoints struct {
-	pages int64    // that the log may have
-	had   int64    // pages, at the last commit
-	due   int64    // pages, at which it is moved next
-	index *os.File // of the log; the first commit opens it, and it stays open
+	pages int64    // how many the log may have
+	had   int64    // how many it had at the last commit
+	due   int64    // at how many it is moved next
+	index *os.File // of the log; the first commit opens it and it stays open
 	wake  chan struct{}
 }
 
-// atFrames is where the log's index says how many pages the log has, in the machine's byte order (SQLite's WAL-mode file format,
-// section 2.1.1).
+// atFrames is the offset in the log's index of the number of pages in the log, in the machine's byte order (SQLite's WAL-mode
+// file format, section 2.1.1).
 const atFrames = 16
 
-// committed looks how long the log is by now. The writer is held.
+// committed checks how long the log is now. The caller holds the writer.
 func (c *checkpoints) committed(path string) {
 	if c.index == nil {
-		c.index, _ = os.Open(path + "-shm") // without it SQLite moves the log by itself
+		c.index, _ = os.Open(path + "-shm") // without it, SQLite moves the log by itself
 	}
 	var frames [4]byte
 	if _, err := c.index.ReadAt(frames[:], atFrames); err != nil {
@@ -54,7 +54,7 @@ func (c *checkpoints) committed(path string) {
 	}
 }
 
-// moveLog is for as long as the database is open.
+// moveLog runs for as long as the database is open.
 func (db *DB) moveLog(ctx context.Context) {
 	c := &db.checkpoints
 	for {
@@ -63,19 +63,19 @@ func (db *DB) moveLog(ctx context.Context) {
 			return
 		case <-c.wake:
 		}
-		for range passes { // what fails is tried again below
+		for range passes { // a failure is tried again below
 			_, _ = db.pool.ExecContext(ctx, moveWhatNobodyReads)
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case w := <-db.write:
-			// The next commit begins the log anew. If it does not, since somebody reads there or the disk failed, it has to grow until all this
-			// is tried again.
+			// The next commit begins the log anew. If it cannot, because somebody reads from the log or the disk failed, the log
+			// grows until all this is tried again.
 			_, _ = w.conn.ExecContext(context.Background(), moveWhatNobodyReads)
 			c.due = max(c.due, c.had) + c.pages/4
 			select {
-			case <-c.wake: // that of who committed meanwhile
+			case <-c.wake: // from a commit made meanwhile
 			default:
 			}
 			db.write <- w
@@ -83,5 +83,5 @@ func (db *DB) moveLog(ctx context.Context) {
 	}
 }
 
-// moveWhatNobodyReads waits for nobody.
+// moveWhatNobodyReads does not wait for readers or writers.
 const moveWhatNobodyReads = `PRAGMA wal_checkpoint(PASSIVE)`

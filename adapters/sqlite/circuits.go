@@ -17,14 +17,14 @@ ON CONFLICT DO UPDATE SET since = excluded.since, open_until = excluded.open_unt
 
 	dropCircuit = `DELETE FROM circuits WHERE tenant_id = ? AND subscription_id = ? AND incarnation = ?`
 
-	// Of processes that see it differently, the last is the one that waits longest.
+	// If processes disagree, the one that waits longest comes last and wins.
 	findCircuits = `SELECT c.subscription_id, c.since, c.open_until, c.attempts FROM json_each(?1) k
 CROSS JOIN circuits c ON c.tenant_id = ?2 AND c.subscription_id = k.value
 JOIN incarnations i ON i.incarnation = c.incarnation AND i.heartbeat_at >= ?3
 ORDER BY c.open_until, c.attempts DESC`
 )
 
-// NoteCircuits replaces what the incarnation told of these lanes.
+// NoteCircuits replaces what the incarnation reported of these lanes.
 func (s *Store) NoteCircuits(ctx context.Context, incarnation string, reports []dispatch.CircuitReport) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
 		for _, r := range reports {
@@ -41,7 +41,7 @@ func (s *Store) NoteCircuits(ctx context.Context, incarnation string, reports []
 	})
 }
 
-// Circuits tells of the tenant's receivers that are spared; see rest.CircuitReader.
+// Circuits reports the tenant's receivers that are spared; see rest.CircuitReader.
 func (s *Store) Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error) {
 	wanted, err := list(subscriptionIDs)
 	if err != nil {

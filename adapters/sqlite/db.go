@@ -2,7 +2,7 @@
 //
 // SQLite has one writer. This package makes that explicit: one connection writes,
 // its users queue for it, and each transaction is BEGIN IMMEDIATE, since a read
-// transaction that turns into a write fails under WAL when another wrote in between.
+// transaction that turns into a write fails under WAL if another wrote in between.
 package sqlite
 
 import (
@@ -26,17 +26,17 @@ import (
 type DB struct {
 	wakeup.Signals
 	path   string
-	pool   *sql.DB      // reads, and the writing connection
-	reads  sync.Map     // by their text; *sql.Stmt
+	pool   *sql.DB      // for reads, and for the writing connection
+	reads  sync.Map     // query text to *sql.Stmt
 	write  chan *writer // holds the one writer while nobody uses it
 	closed <-chan struct{}
 	close  func() error
 
 	checkpoints checkpoints
-	moving      sync.WaitGroup // who moves the log
+	moving      sync.WaitGroup // the goroutine that moves the log
 }
 
-// ErrClosed is the answer to writes after Close.
+// ErrClosed refuses writes after Close.
 var ErrClosed = errors.New("the database is closed")
 
 // writer is the one connection that writes, with its prepared statements.
@@ -45,18 +45,18 @@ type writer struct {
 	statements map[string]*sql.Stmt
 }
 
-// Open opens the file at path and makes its folder when it is missing. It does not migrate.
+// Open opens the file at path and makes its folder if it is missing. It does not migrate.
 func Open(ctx context.Context, path string) (*DB, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("make the database's folder: %w", err)
 	}
-	// SQLite's own files beside it get the same mode.
+	// SQLite's own files beside it get this mode, too.
 	if file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
 		return nil, fmt.Errorf("open the database's file: %w", err)
 	} else if err := file.Close(); err != nil {
 		return nil, fmt.Errorf("open the database's file: %w", err)
 	}
-	// One file has one name, whatever links lead to it: its lock goes by the name.
+	// The lock goes by the file's name, so it has to be the same whatever links lead to the file.
 	path, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, fmt.Errorf("find the database's file: %w", err)
@@ -74,7 +74,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	connections := 2 + max(4, runtime.NumCPU()) // with the writer's, and that of who moves the log
+	connections := 2 + max(4, runtime.NumCPU()) // including the writer's and the one that moves the log
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	open, end := context.WithCancel(context.Background())
@@ -90,7 +90,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	return db, nil
 }
 
-// escapePath keeps the characters that would end the path of a file: URI.
+// escapePath escapes the characters that would end the path of a file: URI.
 func escapePath(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
 }
@@ -103,9 +103,9 @@ func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
 	return &writer{conn: conn, statements: map[string]*sql.Stmt{}}, nil
 }
 
-// Close waits for the transaction under way and closes the file, which has everything then: SQLite moves its write-ahead log
-// there, and deletes it, with the last connection. Who waits for the writer, then or later, gets ErrClosed. A second call does
-// nothing.
+// Close waits for the transaction under way and closes the file, which then has everything: with the last connection, SQLite
+// moves its write-ahead log there and deletes it. Whoever waits for the writer, now or later, gets ErrClosed. A second call
+// does nothing.
 func (db *DB) Close() error { return db.close() }
 
 func (db *DB) shut(end context.CancelFunc) error {
@@ -113,11 +113,11 @@ func (db *DB) shut(end context.CancelFunc) error {
 	db.moving.Wait()
 	(<-db.write).close()
 	err := db.pool.Close()
-	_ = db.checkpoints.index.Close() // last: to close a file ends all locks that the process has on it, SQLite's too (POSIX, fcntl)
+	_ = db.checkpoints.index.Close() // last: closing a file drops all of the process's locks on it, SQLite's too (POSIX, fcntl)
 	return err
 }
 
-// Query reads outside any transaction, from the last committed state, and takes no lock that a writer waits for.
+// Query reads the last committed state outside any transaction, and takes no lock that a writer waits for.
 func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	statement, err := db.prepare(ctx, query)
 	if err != nil {
@@ -127,7 +127,7 @@ func (db *DB) Query(ctx context.Context, query string, args ...any) (*sql.Rows, 
 	return rows, translate(err)
 }
 
-// prepare keeps a query, which each connection then prepares once.
+// prepare keeps the statement of a query; each connection then prepares it once.
 func (db *DB) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if kept, ok := db.reads.Load(query); ok {
 		return kept.(*sql.Stmt), nil
@@ -143,7 +143,7 @@ func (db *DB) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	return kept.(*sql.Stmt), nil
 }
 
-// prepare keeps a statement for the life of the connection: preparing costs more than most of them take.
+// prepare keeps a statement for the life of the connection: preparing most of them costs more than running them.
 func (w *writer) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if statement, ok := w.statements[query]; ok {
 		return statement, nil

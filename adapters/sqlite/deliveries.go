@@ -12,11 +12,11 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// deliveryColumns is shared by open and closed deliveries, in the order of scanDelivery and openArgs.
+// deliveryColumns are those of open and closed deliveries alike, in the order of scanDelivery and openArgs.
 const deliveryColumns = `tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
 	body_number, warnings, status, version, attempts, failures, abandonments, created_at, updated_at`
 
-// queueColumns is what an open delivery has beside them.
+// queueColumns are the further columns of an open delivery.
 const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
 
 // queued is a row of open_deliveries.
@@ -30,7 +30,7 @@ type queued struct {
 
 func scanQueued(r *sql.Rows) (queued, error) { return scanQueuedAnd(r) }
 
-// scanQueuedAnd reads deliveryColumns and queueColumns, and into more what the query selects behind them.
+// scanQueuedAnd scans deliveryColumns and queueColumns, and into more the columns that the query selects after them.
 func scanQueuedAnd(r *sql.Rows, more ...any) (q queued, err error) {
 	var due, accepted, leased sql.NullInt64
 	var lease sql.NullString
@@ -39,7 +39,7 @@ func scanQueuedAnd(r *sql.Rows, more ...any) (q queued, err error) {
 	return q, err
 }
 
-// scanDelivery reads deliveryColumns, and into more what the query selects behind them.
+// scanDelivery scans deliveryColumns, and into more the columns that the query selects after them.
 func scanDelivery(r *sql.Rows, d *delivery.Delivery, more ...any) error {
 	var warnings []byte
 	var created, updated sql.NullInt64
@@ -70,15 +70,15 @@ func openArgs(args []any, q queued) ([]any, error) {
 		stamp(q.DueAt), stamp(q.AcceptedAt), q.TraceParent, lease, stamp(q.LeasedAt), waits(q.Delivery)), nil
 }
 
-// waits tells what is due later from what is due by the clock of the one who says so.
+// waits reports whether the delivery is due later, by the clock of the process that updated it.
 func waits(d delivery.Delivery) bool { return d.DueAt.After(d.UpdatedAt) }
 
-// The lease and the version fence each write: whoever lost the delivery to somebody else changes nothing.
+// The lease and the version fence each write: a process that has lost the delivery changes nothing.
 const (
 	moveOpen = `UPDATE open_deliveries SET status = ?, version = ?, attempts = ?, failures = ?, abandonments = ?,
 	updated_at = ?, due_at = ?, waiting = ?, lease = NULL, leased_at = NULL
 	WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND coalesce(lease, '') = ?`
-	// insertClosed closes what is open: all that no change of a delivery changes is as it was.
+	// insertClosed writes an open delivery as closed; its columns that no change touches stay as they were.
 	insertClosed = `INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent)
 	SELECT tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
 	body_number, warnings, ?, ?, ?, ?, ?, created_at, ?, accepted_at, traceparent FROM open_deliveries
@@ -153,7 +153,7 @@ func (tx *Tx) reopen(ctx context.Context, d dispatch.Saved) (bool, error) {
 	return true, tx.insert(ctx, insertOpen, args)
 }
 
-// take deletes a row and returns what moves on with the delivery.
+// take deletes an open row and returns the columns that move on with the delivery.
 func (tx *Tx) take(ctx context.Context, query string, args ...any) (q queued, done bool, err error) {
 	rows, err := tx.Query(ctx, query, args...)
 	if err != nil {

@@ -25,7 +25,7 @@ const (
 		ON CONFLICT DO UPDATE SET external_id = excluded.external_id`
 )
 
-// Upsert writes all of the batch or nothing.
+// Upsert writes the whole batch or nothing.
 func (s *Store) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := s.Tenant(ctx, owner); err != nil {
@@ -53,7 +53,7 @@ func (s *Store) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) 
 	})
 }
 
-// directoryTables names each kind's table; targets are not in the directory.
+// directoryTables is the table of each kind; targets are not in the directory.
 var directoryTables = map[payload.EntityKind]string{
 	payload.KindCustomer: "customers", payload.KindLocation: "locations", payload.KindContact: "contacts",
 }
@@ -67,7 +67,7 @@ func (s *Store) Record(ctx context.Context, owner tenant.ID, ref payload.Ref) (c
 	return c, err
 }
 
-// record puts the record into c; one that is not there leaves c as it is.
+// record puts the record into c, which stays as it is if there is none.
 func (s *Store) record(ctx context.Context, owner tenant.ID, ref payload.Ref, c *payload.Context) (err error) {
 	switch ref.Kind {
 	case payload.KindCustomer:
@@ -119,7 +119,7 @@ func (s *Store) DeleteExternalID(ctx context.Context, owner tenant.ID, sourceSys
 		WHERE tenant_id = ? AND source_system = ? AND entity_type = ? AND ordinavo_id = ?`, owner, sourceSystem, ref.Kind, ref.ID)
 }
 
-// CROSS JOIN keeps SQLite from walking all that the source system knows in order to meet the few that are asked for.
+// CROSS JOIN keeps SQLite from walking all external IDs of the source system to find the few that are asked for.
 const resolveExternalIDs = `SELECT x.entity_type, x.ordinavo_id, x.external_id FROM json_each(?) k
 CROSS JOIN external_ids x ON x.tenant_id = ? AND x.source_system = ? AND x.entity_type = k.value ->> 'Kind' AND x.ordinavo_id = k.value ->> 'ID'`
 

@@ -11,11 +11,11 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// primary takes the extended part out of a result code of SQLite.
+// primary masks the extended part of an SQLite result code.
 const primary = 0xFF
 
-// disturbed reports whether the file's surroundings are in trouble: the disk is full or fails, or somebody holds the file.
-// SQLite may have rolled the transaction back by itself then, and each statement after it would commit alone.
+// disturbed reports trouble around the file: the disk is full or fails, or somebody holds the file. SQLite may then have rolled
+// the transaction back by itself, and each later statement would commit on its own.
 func disturbed(err error) bool {
 	return hasCode(err, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_NOMEM)
 }
@@ -25,7 +25,7 @@ func hasCode(err error, codes ...int) bool {
 	return errors.As(err, &e) && slices.Contains(codes, e.Code()&primary)
 }
 
-// translate tells the caller of what passes that it is worth trying again, and keeps the cause for the log.
+// translate tells the caller to try again after a passing trouble, and keeps the cause for the log.
 func translate(err error) error {
 	if !disturbed(err) || problem.Is(err, problem.Unavailable) {
 		return err

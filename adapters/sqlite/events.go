@@ -51,8 +51,8 @@ func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 var insertEvents = insertInto("events",
 	"tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent")
 
-// maxNamed is how many events one record names. It bounds for how long fan-out keeps the only writer: each
-// event of a record may go to a thousand subscriptions.
+// maxNamed is how many events one record names. It bounds how long fan-out holds the only writer: each event
+// of a record may go to a thousand subscriptions.
 const maxNamed = 25
 
 // AppendEvents stores the events and the records in the log that name them.
@@ -101,7 +101,7 @@ func (tx *Tx) appendEvents(ctx context.Context, events []intake.Accepted) error 
 const acceptedEvents = `SELECT e.tenant_id, e.event_id, e.event_type, e.content, e.fingerprint, e.accepted_at, e.traceparent FROM json_each(?) k
 CROSS JOIN events e ON e.tenant_id = k.value ->> 't' AND e.event_id = k.value ->> 'e' ORDER BY k.key`
 
-// Events loads accepted events, in the order of the keys.
+// Events loads accepted events in the order of the keys.
 func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error) {
 	wanted, err := list(keys)
 	if err != nil {

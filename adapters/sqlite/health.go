@@ -10,7 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// Both touch a row only when its lane's health changes; failures are counted as far as somebody is to be told of them.
+// Both write only when the lane's health changes; failures are counted only up to the number that is announced.
 const (
 	noteSuccess = `UPDATE subscriptions SET failing_since = NULL, failures = 0
 WHERE tenant_id = ? AND subscription_id = ? AND failing_since IS NOT NULL`
@@ -19,7 +19,7 @@ WHERE tenant_id = ?1 AND subscription_id = ?2 AND (failing_since IS NULL OR fail
 	selectHealth = `SELECT failing_since, failures FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`
 )
 
-// NoteHealth remembers for how long each lane has done nothing but fail; see dispatch.Store.
+// NoteHealth notes since when each lane has done nothing but fail; see dispatch.Store.
 func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch.Ended, now time.Time) (map[dispatch.Lane]dispatch.Health, error) {
 	health := map[dispatch.Lane]dispatch.Health{}
 	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
@@ -62,7 +62,7 @@ ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET notice_at = excluded.noti
 WHERE notice_at > 0 AND (notice_at, tenant_id, subscription_id) > (?, ?, ?) ORDER BY notice_at, tenant_id, subscription_id LIMIT ?`
 )
 
-// noteRotation notes, or forgets, that the end of a rotation is to be announced.
+// noteRotation notes that the end of a rotation is to be announced, or forgets it.
 func (tx *Tx) noteRotation(ctx context.Context, of subscription.Subscription, c subscription.Change) (err error) {
 	switch at, concerned := subscription.NoticeOf(c); {
 	case !concerned:
@@ -74,7 +74,7 @@ func (tx *Tx) noteRotation(ctx context.Context, of subscription.Subscription, c 
 	return err
 }
 
-// NextNotices lists the notices that are due first behind one; see subscriptions.NoticeStore.
+// NextNotices lists the notices after one, earliest first; see subscriptions.NoticeStore.
 func (s *Store) NextNotices(ctx context.Context, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (n subscriptions.Notice, err error) {
 		var at sql.NullInt64

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// insertion inserts any number of rows by as few statements as pay: a statement costs as much beside its rows as one of
-// them does, up to some 16 rows.
+// insertion inserts any number of rows with few statements: each statement costs about as much as one more row, so that more
+// than some 16 rows at once no longer pay.
 type insertion struct {
 	columns int
 	by      []rowsAtOnce
 }
 
-// rowsAtOnce is a statement for so many rows.
+// rowsAtOnce is a statement for a number of rows.
 type rowsAtOnce struct {
 	rows  int
 	query string
 }
 
-// insertInto makes an insertion into the table's columns, which are separated by commas.
+// insertInto makes an insertion into the comma-separated columns of a table.
 func insertInto(table, columns string) insertion {
 	i := insertion{columns: 1 + strings.Count(columns, ",")}
 	row := "(" + strings.Repeat("?, ", i.columns-1) + "?)"
@@ -30,7 +30,7 @@ func insertInto(table, columns string) insertion {
 	return i
 }
 
-// insert writes rows whose values follow each other in args. It writes all of them, or the transaction must be undone.
+// insert writes the rows whose values follow one another in args. After an error the transaction must be rolled back.
 func (tx *Tx) insert(ctx context.Context, i insertion, args []any) error {
 	for _, by := range i.by {
 		for n := by.rows * i.columns; len(args) >= n; args = args[n:] {

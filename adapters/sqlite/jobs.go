@@ -15,10 +15,10 @@ import (
 
 const jobColumns = `tenant_id, job_id, state`
 
-// scanJob reads one that is damaged as a job that has failed; see job.Read.
+// scanJob reads a damaged job as one that has failed; see job.Read.
 func scanJob(r *sql.Rows) (job.Job, error) { return scanJobAnd(r) }
 
-// scanJobAnd scans further columns behind those of a job.
+// scanJobAnd scans further columns after those of a job.
 func scanJobAnd(r *sql.Rows, more ...any) (job.Job, error) {
 	var owner tenant.ID
 	var id string
@@ -29,7 +29,7 @@ func scanJobAnd(r *sql.Rows, more ...any) (job.Job, error) {
 	return job.Read(owner, id, state), nil
 }
 
-// CreateJob takes a job, unless the tenant has too many open ones; see jobs.Store.
+// CreateJob stores a job unless the tenant has too many open ones; see jobs.Store.
 func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 	state, err := json.Marshal(j)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 		if open >= maxOpen {
 			return problem.New(problem.Conflict, "The tenant has %d open jobs, which is as many as it may have: wait for one of them, or cancel it.", open)
 		}
-		tx.QueueChanged() // wakes who works on jobs, too
+		tx.QueueChanged() // also wakes the job worker
 		_, err = tx.Exec(ctx, `INSERT INTO jobs (tenant_id, job_id, turn_at, state) VALUES (?, ?, ?, ?)`, j.Tenant, j.ID, stamp(j.CreatedAt), state)
 		return err
 	})
@@ -56,10 +56,10 @@ func (s *Store) Job(ctx context.Context, owner tenant.ID, id string) (job.Job, e
 	return j, notFound(err, "job")
 }
 
-// Jobs lists newest first.
+// Jobs lists the tenant's jobs, newest first.
 func (s *Store) Jobs(ctx context.Context, owner tenant.ID, before string, limit int) ([]job.Job, error) {
 	if before == "" {
-		before = "~" // behind every ID
+		before = "~" // sorts after every ID
 	}
 	return all(ctx, s.db, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE tenant_id = ? AND job_id < ? ORDER BY job_id DESC LIMIT ?`, owner, before, limit)
 }

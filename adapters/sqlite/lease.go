@@ -14,7 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// maxFallen bounds how many fall due in one look.
+// maxFallen bounds how many deliveries one look makes ready.
 const maxFallen = 500
 
 const fallen = `SELECT tenant_id, delivery_id, subscription_id FROM open_deliveries WHERE waiting = 1 AND due_at <= ? ORDER BY due_at, delivery_id LIMIT ?`
@@ -23,8 +23,8 @@ const makeReady = `UPDATE open_deliveries SET waiting = 0 WHERE tenant_id = ? AN
 
 const nextDue = `SELECT min(due_at) FROM open_deliveries WHERE waiting = 1`
 
-// readyLanes walks the lanes by their index, from one subscription to the next, and so costs the same
-// however long each lane is.
+// readyLanes walks the index from one subscription to the next, so its cost does not depend on how long each
+// lane is.
 const readyLanes = `
 WITH RECURSIVE lane (subscription_id) AS (
     SELECT min(subscription_id) FROM open_deliveries WHERE ` + isReady + ` AND subscription_id > ?1
@@ -36,10 +36,10 @@ WITH RECURSIVE lane (subscription_id) AS (
 SELECT (SELECT tenant_id FROM open_deliveries o WHERE ` + isReady + ` AND o.subscription_id = lane.subscription_id LIMIT 1), lane.subscription_id
 FROM lane WHERE lane.subscription_id IS NOT NULL`
 
-// isReady is the condition of the index of what is ready.
+// isReady is the condition of the partial index of ready deliveries.
 const isReady = `lease IS NULL AND due_at IS NOT NULL AND waiting = 0`
 
-// readyInLane has no body of what has none.
+// readyInLane gives NULL for a body that is missing.
 const readyInLane = `SELECT ` + deliveryColumns + `, ` + queueColumns + `,
 (SELECT body FROM bodies b WHERE b.tenant_id = o.tenant_id AND b.event_id = o.event_id AND b.number = o.body_number)
 FROM open_deliveries o WHERE ` + isReady + ` AND subscription_id = ? AND tenant_id = ?
@@ -48,7 +48,7 @@ ORDER BY due_at, delivery_id LIMIT ?`
 const takeLeases = `UPDATE open_deliveries SET lease = ?, leased_at = ?
 WHERE (tenant_id, delivery_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) AND lease IS NULL`
 
-// Look makes ready what has fallen due, and says where something is ready; see dispatch.Queue.
+// Look makes ready what has fallen due and reports the lanes that have something ready; see dispatch.Queue.
 func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
 		answer = dispatch.LookAnswer{}
@@ -71,7 +71,7 @@ func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer 
 	return answer, err
 }
 
-// fall makes ready what is due, the oldest first.
+// fall makes due deliveries ready, oldest first.
 func (s *Store) fall(ctx context.Context, tx *Tx, now time.Time) (lanes []dispatch.Lane, err error) {
 	type row struct {
 		dispatch.Lane
@@ -90,7 +90,7 @@ func (s *Store) fall(ctx context.Context, tx *Tx, now time.Time) (lanes []dispat
 	return lanes, nil
 }
 
-// LeaseReady leases by lanes; see dispatch.Queue.
+// LeaseReady leases ready deliveries lane by lane; see dispatch.Queue.
 func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (answer dispatch.LeaseAnswer, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		answer = dispatch.LeaseAnswer{Lanes: map[dispatch.Lane]dispatch.LaneRest{}}
@@ -111,7 +111,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 	return answer, err
 }
 
-// leaseLane finds the oldest of one lane, as far as the lane may have them out, and says what it leaves.
+// leaseLane finds the oldest deliveries of one lane, as many as may be in flight, and notes whether more are left.
 func (s *Store) leaseLane(ctx context.Context, asked dispatch.Asked, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
 	sub, weight, err := s.state(ctx, asked.Lane)
 	unreadable := err
@@ -140,7 +140,7 @@ func (s *Store) leaseLane(ctx context.Context, asked dispatch.Asked, request dis
 	return nil
 }
 
-// readyDelivery is what is leased, with its body as it is stored.
+// readyDelivery is a delivery to lease, with its body as it is stored.
 type readyDelivery struct {
 	queued
 	body []byte
@@ -151,7 +151,7 @@ func scanReady(r *sql.Rows) (d readyDelivery, err error) {
 	return d, err
 }
 
-// unpackBody answers dispatch.ErrUnreadable for what is missing or damaged.
+// unpackBody returns dispatch.ErrUnreadable for a missing or damaged body.
 func (d readyDelivery) unpackBody() ([]byte, error) {
 	if d.body == nil {
 		return nil, records.NoBody(d.Delivery)
@@ -177,8 +177,8 @@ func (tx *Tx) takeLeases(ctx context.Context, leased []dispatch.Leased, request 
 	return nil
 }
 
-// state is the subscription as its last change left it, and its tenant's weight. Where it cannot be read dispatch.ErrUnreadable
-// comes with what is left to know.
+// state is the subscription as its last change left it, and its tenant's weight. If it cannot be read, dispatch.ErrUnreadable
+// comes with what is still known of it.
 func (s *Store) state(ctx context.Context, lane dispatch.Lane) (sub subscription.Subscription, weight int, err error) {
 	var status subscription.Status
 	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &status, &weight) },
@@ -194,7 +194,7 @@ func (s *Store) state(ctx context.Context, lane dispatch.Lane) (sub subscription
 	return sub, weight, err
 }
 
-// GiveBack ends leases of deliveries that were not attempted.
+// GiveBack ends the leases of deliveries that were not attempted.
 func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for _, l := range leased {
@@ -209,16 +209,15 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 	})
 }
 
-// Heartbeat says that the incarnation lives.
+// Heartbeat notes that the incarnation is alive.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
 	_, err := s.change(ctx, `INSERT INTO incarnations (incarnation, started_at, heartbeat_at) VALUES (?1, ?2, ?2)
 		ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at`, incarnation, stamp(now))
 	return err
 }
 
-// BeginIncarnation registers this process as the only one that lives: whoever had the file
-// before is gone, since the file is locked by one process at a time, and with it the requests that
-// it was working on.
+// BeginIncarnation registers this process as the only one alive. One process at a time locks the file,
+// so whoever had it before is gone, and so are the requests it was working on.
 func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM incarnations`); err != nil {
@@ -234,14 +233,14 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 	})
 }
 
-// orphans walks the leases by their index; a holder without a live heartbeat is dead.
+// orphans walks the leases by their index; a holder without a recent heartbeat is dead.
 const orphans = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
 WHERE lease IN (
     SELECT lease FROM (SELECT DISTINCT lease FROM open_deliveries WHERE lease IS NOT NULL)
     WHERE lease NOT IN (SELECT incarnation FROM incarnations WHERE heartbeat_at >= ?)
 ) LIMIT ?`
 
-// Orphans lists deliveries whose holder's heartbeat stopped.
+// Orphans lists deliveries whose holder's heartbeat has stopped.
 func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
 	found, err := all(ctx, s.db, scanQueued, orphans, stamp(heartbeatBefore), limit)
 	if err != nil {

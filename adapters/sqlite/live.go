@@ -36,7 +36,7 @@ func (s *Store) DeliveryHeads(ctx context.Context) (live.Positions, error) {
 // DeliveryShard is always the one.
 func (s *Store) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, nil }
 
-// DeliveryRecords lists records beyond a position, oldest first.
+// DeliveryRecords lists records after a position, oldest first.
 func (s *Store) DeliveryRecords(ctx context.Context, after live.Positions, limit int) ([]live.Record, error) {
 	return all(ctx, s.db, scanLive, deliveryRecords, records.TopicDeliveries, after[0], limit)
 }
@@ -46,7 +46,7 @@ func (s *Store) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, afte
 	return all(ctx, s.db, scanLive, tenantRecords, records.TopicDeliveries, after, upTo, owner)
 }
 
-// DeliveryStreams reads the changes of deliveries, each up to a version.
+// DeliveryStreams reads the changes of each delivery up to a version.
 func (s *Store) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
 	wanted := make([][]any, 0, len(upTo))
 	for key, version := range upTo {

@@ -11,7 +11,7 @@ import (
 var ErrInUse = errors.New("another process serves this database")
 
 // Lock makes this process the only one that serves the file, until the returned function is called or the
-// process ends, however it ends. Who was there before is then known to be gone.
+// process ends in any way. Whoever served it before is then known to be gone.
 func (db *DB) Lock() (unlock func() error, err error) {
 	file, err := os.OpenFile(db.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -25,10 +25,10 @@ const (
 	goLive          = `UPDATE projections SET live = ?1 WHERE name = 'metrics' AND newest = ?1 AND NOT EXISTS (
 		SELECT 1 FROM consumer_offsets old LEFT JOIN consumer_offsets new ON new.consumer_group = 'metrics/' || ?1 AND new.topic = old.topic
 		WHERE old.consumer_group = 'metrics/' || projections.live AND old.position > coalesce(new.position, 0))`
-	// dropOffsets are those of generations that are left over.
+	// dropOffsets deletes the offsets of generations that are neither live nor newest.
 	dropOffsets = `DELETE FROM consumer_offsets WHERE consumer_group >= 'metrics/' AND consumer_group < 'metrics0'
 		AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + newestMetrics + `)`
-	// nextRecords is how many there are, and where the last of them is.
+	// nextRecords counts the next records and finds the position of the last.
 	nextRecords = `SELECT count(*), coalesce(max(position), 0) FROM (
 		SELECT position FROM records WHERE topic = '` + records.TopicDeliveries + `' AND position > ?1 ORDER BY position LIMIT ?2) AS next`
 	recordedAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at,
@@ -42,7 +42,7 @@ const (
 		ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = attempts + excluded.attempts`
 	attemptCells = `SELECT (minute - ?2) / ?4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts) FROM attempt_metrics
 		WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute >= ?2 AND minute < ?3 AND (?5 = '' OR subscription_id = ?5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT ?6`
-	// oldMetrics are old counts, and those of generations that are left over.
+	// oldMetrics finds old counts, and those of generations that are neither live nor newest.
 	oldMetrics = `SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute < ?2
 		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + newestMetrics + ` AND minute < ?2
 		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation < ` + liveMetrics + `
@@ -69,7 +69,7 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 	return slices.DeleteFunc(attempts, damaged), last, read, err
 }
 
-// scanAttempt leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
+// scanAttempt leaves the end empty if the record is damaged: the attempt is not counted, but others still are.
 func scanAttempt(r *sql.Rows) (a metrics.Attempt, err error) {
 	record, err := scanRecordWith(r, &a.SubscriptionID, &a.EventType)
 	if err != nil {
@@ -100,7 +100,7 @@ func (s *Store) AddAttempts(ctx context.Context, to metrics.Generation, counts m
 	})
 }
 
-// BeginGeneration makes a new one beside the live one; see metrics.RebuildStore.
+// BeginGeneration begins a new generation beside the live one; see metrics.RebuildStore.
 func (s *Store) BeginGeneration(ctx context.Context) (begun metrics.Generation, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if err := tx.execAll(ctx, nil, beginGeneration, dropOffsets); err != nil {
@@ -112,7 +112,7 @@ func (s *Store) BeginGeneration(ctx context.Context) (begun metrics.Generation, 
 	return begun, err
 }
 
-// GoLive makes the generation live once it is counted as far as the live one; see metrics.RebuildStore.
+// GoLive makes the generation live once it has counted as far as the live one; see metrics.RebuildStore.
 func (s *Store) GoLive(ctx context.Context, g metrics.Generation) (is bool, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, goLive, g); err != nil {
@@ -135,7 +135,7 @@ func (s *Store) generations(ctx context.Context) (live, newest metrics.Generatio
 	return live, newest, err
 }
 
-// AttemptCells sums counts up; see metrics.Reader.
+// AttemptCells sums up counts; see metrics.Reader.
 func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) ([]metrics.Cell, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (c metrics.Cell, err error) {
 		return c, r.Scan(&c.Slot, &c.SubscriptionID, &c.EventType, &c.Outcome, &c.Bucket, &c.Count)

@@ -12,12 +12,12 @@ import (
 	"github.com/ordinavo/webhooks/migrations"
 )
 
-// Migrate applies all migrations that are missing.
+// Migrate applies all missing migrations.
 func (db *DB) Migrate() error {
 	return db.migrate(func(m *migrate.Migrate) error { return m.Up() })
 }
 
-// MigrateDown takes back the last n migrations.
+// MigrateDown undoes the last n migrations.
 func (db *DB) MigrateDown(n int) error {
 	return db.migrate(func(m *migrate.Migrate) error {
 		applied, _, err := m.Version()

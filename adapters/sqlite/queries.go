@@ -29,7 +29,7 @@ func (w *where) add(set bool, condition string, args ...any) {
 
 func (w *where) String() string { return cmp.Or(strings.Join(w.conditions, " AND "), "true") }
 
-// Deliveries lists newest first, open and closed ones in one order.
+// Deliveries lists open and closed deliveries together, newest first.
 func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
 	var w where
 	w.add(true, "tenant_id = ?", f.Tenant)
@@ -50,15 +50,15 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 	}
 	if f.Status == "" || f.Status.IsTerminal() {
 		w.add(f.Status != "", "status = ?", f.Status)
-		w.add(isRare(f.Status), "status <> 'succeeded'") // as the partial index says it
+		w.add(isRare(f.Status), "status <> 'succeeded'") // in the words of the partial index's condition
 		parts = append(parts, `SELECT `+deliveryColumns+`, NULL FROM closed_deliveries`+indexFor("closed_deliveries", f)+` WHERE `+w.String())
 		args = append(args, w.args...)
 	}
 	return all(ctx, s.db, scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 DESC LIMIT ?", append(args, f.Limit)...)
 }
 
-// indexFor names the index for the filter. Left alone, and without statistics, SQLite takes the primary
-// key and walks all of the tenant's deliveries. Filters by type and time alone do walk, newest first.
+// indexFor names the index for the filter. By itself, without statistics, SQLite takes the primary key and
+// walks all of the tenant's deliveries. Filters by type and time alone do walk them, newest first.
 func indexFor(table string, f queries.DeliveryFilter) string {
 	switch {
 	case f.EventID != "":
@@ -72,10 +72,10 @@ func indexFor(table string, f queries.DeliveryFilter) string {
 	}
 }
 
-// isRare reports whether few of the closed deliveries have the status.
+// isRare reports whether only few closed deliveries have the status.
 func isRare(s delivery.Status) bool { return s.IsTerminal() && s != delivery.StatusSucceeded }
 
-// openColumns shows a delivery that a dispatcher holds as delivering.
+// openColumns shows a leased delivery as delivering.
 var openColumns = strings.Replace(deliveryColumns, "status,", "CASE WHEN lease IS NULL THEN status ELSE '"+string(delivery.StatusDelivering)+"' END,", 1) + ", due_at"
 
 func scanListed(r *sql.Rows) (d delivery.Delivery, err error) {
@@ -127,12 +127,12 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 	return e, notFound(err, "event")
 }
 
-// FannedOut says whether fan-out is done with the event.
+// FannedOut reports whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
 	return one(ctx, s.db, func(r *sql.Rows) (done bool, err error) { return done, r.Scan(&done) }, `SELECT ?2 < `+fannedOut, e.Tenant, e.Sequence)
 }
 
-// GatedOf lists what a missing feature kept back.
+// GatedOf lists the subscriptions that did not get the event for lack of a feature.
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
 	return all(ctx, s.db, func(r *sql.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = ? AND event_id = ?`, owner, eventID)
@@ -142,7 +142,7 @@ var deliveriesOf = `SELECT ` + openColumns + ` FROM open_deliveries INDEXED BY o
 	WHERE tenant_id = ?1 AND event_id = ?2 UNION ALL SELECT ` + deliveryColumns + `, NULL FROM closed_deliveries INDEXED BY closed_deliveries_by_event
 	WHERE tenant_id = ?1 AND event_id = ?2 ORDER BY 2 LIMIT ?3`
 
-// DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
+// DeliveriesOf lists the deliveries of each event, oldest first, at most each per event.
 func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
 	of := make(map[string][]delivery.Delivery, len(eventIDs))
 	for _, id := range eventIDs {
@@ -155,7 +155,7 @@ func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []st
 	return of, nil
 }
 
-// QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.
+// QueueDepth counts open deliveries by status, and says when the one that has been due longest fell due.
 func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error) {
 	depth = map[delivery.Status]int{}
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {

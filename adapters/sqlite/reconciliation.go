@@ -14,7 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// addTally adds to what was counted of the hour. min and max are NULL when one side is.
+// addTally adds to the hour's counts. min and max are NULL if either side is.
 const addTally = `INSERT INTO disposition_hours AS h (tenant_id, hour, events, expected, deliveries, not_matched, feature_gated, set_aside,
 	first_position, last_position, first_delivery, last_delivery, due_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?9, ?10, nullif(?11, ''), nullif(?12, ''), ?2)
 ON CONFLICT (tenant_id, hour) DO UPDATE SET events = h.events + excluded.events, expected = h.expected + excluded.expected,
@@ -30,14 +30,14 @@ func (tx *Tx) addTally(ctx context.Context, t fanout.Tally) error {
 	return err
 }
 
-// DeliveriesWithin is how many deliveries were counted; see reconciliation.Reader.
+// DeliveriesWithin sums up the deliveries that were counted; see reconciliation.Reader.
 func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, until time.Time) (int, error) {
 	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
 		`SELECT coalesce(sum(deliveries), 0) FROM disposition_hours WHERE tenant_id = ? AND hour >= ? AND hour < ?`, owner, stamp(since), stamp(until))
 }
 
-// reconciled is one statement, so that all of it is as of one moment: a delivery that closes meanwhile is seen once. Of
-// an event's deliveries to a subscription the first counts; others are replays.
+// reconciled is one statement, so that it sees one moment: a delivery that closes meanwhile is seen once. Of an event's
+// deliveries to a subscription only the first counts; others are replays.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", fmt.Sprint(records.MaxEventsPerRecord),
 	"{fanned out}", fannedOut).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3),
 sent AS (SELECT hour, event_id, subscription_id, min(delivery_id), status FROM (

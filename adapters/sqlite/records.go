@@ -12,8 +12,8 @@ import (
 
 var insertRecords = insertInto("records", "topic, tenant_id, stream, version, type, data, metadata, recorded_at")
 
-// append writes records, small, in their order. A version that its stream has already is refused by the unique
-// index: somebody else was faster.
+// append writes records compressed and in order. The unique index refuses a version that the stream already
+// has: somebody else was faster.
 func (tx *Tx) append(ctx context.Context, list ...records.Record) error {
 	args := make([]any, 0, len(list)*insertRecords.columns)
 	for _, r := range list {
@@ -26,7 +26,7 @@ func (tx *Tx) append(ctx context.Context, list ...records.Record) error {
 	return nil
 }
 
-// lastPosition is that of the record that was appended last in this transaction.
+// lastPosition is the position of the last record appended in this transaction.
 func (tx *Tx) lastPosition(ctx context.Context) (position int64, err error) {
 	rows, err := tx.Query(ctx, `SELECT last_insert_rowid()`)
 	if err != nil {
@@ -43,7 +43,7 @@ const recordColumns = `position, tenant_id, stream, version, type, data, metadat
 
 func scanRecord(r *sql.Rows) (records.Record, error) { return scanRecordWith(r) }
 
-// scanRecordWith leaves data and metadata as they are stored, and scans further columns behind those of a record.
+// scanRecordWith leaves data and metadata as they are stored, and scans further columns after those of a record.
 func scanRecordWith(r *sql.Rows, more ...any) (s records.Record, err error) {
 	var at int64
 	err = r.Scan(append([]any{&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at}, more...)...)

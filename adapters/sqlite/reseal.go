@@ -14,7 +14,7 @@ const (
 	sealedAnswers = `SELECT key, sealed FROM idempotency_keys WHERE key > ?1 AND sealed IS NOT NULL ORDER BY key LIMIT ?2`
 )
 
-// Sealed lists what is sealed; see reseal.Store.
+// Sealed lists sealed values; see reseal.Store.
 func (s *Store) Sealed(ctx context.Context, kind reseal.Kind, after reseal.Key, limit int) ([]reseal.Sealed, error) {
 	if kind == reseal.Secret {
 		return all(ctx, s.db, func(r *sql.Rows) (reseal.Sealed, error) {
@@ -34,7 +34,7 @@ func (s *Store) Sealed(ctx context.Context, kind reseal.Kind, after reseal.Key, 
 	}, sealedAnswers, digest, limit)
 }
 
-// Replace puts fresh in the place of what is there still.
+// Replace writes fresh if the old value is still there.
 func (s *Store) Replace(ctx context.Context, old reseal.Sealed, fresh []byte) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if old.Kind == reseal.Secret {

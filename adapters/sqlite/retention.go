@@ -14,10 +14,10 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// What is old is looked for outside of the transaction that deletes it, so that nobody who writes waits for a look that finds nothing. Deliveries
-// are walked by their keys, whose IDs say when they were made; events and records in their order, as far as the limit, to which the young ones
-// count too: it neither walks all that there is to find nothing, nor all that is old to take a part of it. What bears a time that has not come
-// (some clock was wrong) does not count, and so keeps nobody.
+// Old rows are looked for outside the transaction that deletes them, so that no writer waits for a search that finds nothing.
+// Deliveries are walked by their keys, whose IDs say when they were made. Events and records are walked in order up to the
+// limit, to which young ones count too: so a search neither walks everything to find nothing, nor everything old to take a part
+// of it. Rows with a time in the future (from a clock that was wrong) do not count, so they do not block the others.
 const (
 	oldDeliveries = `SELECT delivery_id FROM closed_deliveries
 		WHERE tenant_id = ?1 AND delivery_id < ?2 AND ` + isOld + ` ORDER BY delivery_id LIMIT ?5`
@@ -34,7 +34,7 @@ const (
 	oldHours = ` FROM disposition_hours WHERE tenant_id = ?1 AND hour < ?5`
 	oldRest  = `SELECT EXISTS (SELECT 1` + oldJobs + `) OR EXISTS (SELECT 1` + oldHours + `) OR EXISTS (` + oldMetrics + `)`
 
-	// These say again why, since whoever found them did not hold the writer.
+	// These repeat the conditions, since the rows were found without holding the writer.
 	deleteClosed = `DELETE FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2 AND ` + isOld
 	deleteEvent  = `DELETE FROM events AS e WHERE tenant_id = ?1 AND event_id = ?2 AND sequence < ` + fannedOut + ` AND ` + notDelivered
 	deleteStream = `DELETE FROM records WHERE tenant_id = ?1 AND stream = 'delivery/' || ?2 AND version > 0`
@@ -42,7 +42,7 @@ const (
 	deleteGated  = `DELETE FROM gated_events WHERE tenant_id = ? AND event_id = ?`
 )
 
-// clockErrs is by how much the clock may have been ahead of what it is now: what is later than that was accepted with a wrong one.
+// clockErrs is how far ahead of now a plausible time may be: anything later was stamped by a wrong clock.
 const clockErrs = 24 * time.Hour
 
 // Purge deletes what is old; see retention.Store.
@@ -117,7 +117,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	return deleted, err
 }
 
-// purge deletes a row, and what belongs to it if there was one still.
+// purge deletes a row and, if it was still there, what belongs to it.
 func (tx *Tx) purge(ctx context.Context, owner tenant.ID, id string, belongings []string, row string, args ...any) (deleted int, err error) {
 	n, err := tx.Exec(ctx, row, append([]any{owner, id}, args...)...)
 	if err != nil || n == 0 {
@@ -131,7 +131,7 @@ func (s *Store) purgeRecords(ctx context.Context, before retention.Cutoffs, hand
 	for _, of := range []struct {
 		topic string
 		upTo  int64
-	}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // nobody consumes poison
+	}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // poison has no consumer
 		last, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, oldRecords, of.topic, of.upTo, stamp(before.Events), limit, stamp(before.Now.Add(clockErrs)))
 		if err != nil || last == 0 {
 			if err != nil {

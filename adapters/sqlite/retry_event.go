@@ -12,7 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// HoldEvent is Event; there is one writer.
+// HoldEvent is Event: the only writer is held already.
 func (s *Store) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
 	return s.Event(ctx, owner, id)
 }
@@ -23,7 +23,7 @@ const (
 	moveEvent = `UPDATE events SET sequence = ?, set_aside = NULL, retried = ? WHERE tenant_id = ? AND event_id = ?`
 )
 
-// FanOutAgain names the event anew; see queries.EventRetryStore.
+// FanOutAgain appends a record that names the event again; see queries.EventRetryStore.
 func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
 	named, err := records.OfRetried(e, retried)
 	if err != nil {

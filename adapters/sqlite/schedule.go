@@ -21,7 +21,7 @@ var insertBodies = insertInto("bodies", "tenant_id, event_id, number, body")
 
 const insertGated = `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at) VALUES (?, ?, ?, ?, ?, ?)`
 
-// Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
+// Schedule stores a plan: bodies, open deliveries with their changes, and gated dispositions.
 func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		bodies := make([]any, 0, len(plan.Bodies)*insertBodies.columns)
@@ -85,7 +85,7 @@ func (tx *Tx) schedule(ctx context.Context, scheduled []fanout.Scheduled) (err e
 	return tx.append(ctx, changes...)
 }
 
-// setAside marks the event, and puts it on the poison topic.
+// setAside marks the event as set aside and appends it to the poison topic.
 func (tx *Tx) setAside(ctx context.Context, p fanout.SetAside) error {
 	r, err := records.OfSetAside(p)
 	if err != nil {
@@ -97,7 +97,7 @@ func (tx *Tx) setAside(ctx context.Context, p fanout.SetAside) error {
 	return tx.append(ctx, r)
 }
 
-// Body is the bytes that every attempt of the delivery sends.
+// Body has the bytes that every attempt of the delivery sends.
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	stored, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
@@ -110,7 +110,7 @@ func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
 	return records.UnpackBody(stored, d.Tenant, d.EventID)
 }
 
-// noteSweep leaves a sweep that is noted already as it is.
+// noteSweep leaves a sweep that is already noted as it is.
 func (tx *Tx) noteSweep(ctx context.Context, w sweep.Sweep) error {
 	tx.QueueChanged()
 	_, err := tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING`,
@@ -122,7 +122,7 @@ const laneStates = `SELECT s.tenant_id, s.subscription_id, s.status, s.version, 
 CROSS JOIN subscriptions s ON s.tenant_id = k.value ->> 'Tenant' AND s.subscription_id = k.value ->> 'SubscriptionID'
 LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
 
-// LaneStates says how the lanes' subscriptions are now.
+// LaneStates is the present state of the lanes' subscriptions.
 func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
 	wanted, err := list(lanes)
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 	return states, err
 }
 
-// ResolveFor does both; see fanout.Store.
+// ResolveFor is Resolve and LaneStates together; see fanout.Store.
 func (s *Store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
 	contexts, err := s.Resolve(ctx, lookups)
 	if err != nil {
@@ -149,7 +149,7 @@ func (s *Store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes [
 	return contexts, states, err
 }
 
-// sweeping says which lanes are being swept.
+// sweeping is the set of lanes that are being swept.
 func (s *Store) sweeping(ctx context.Context) (map[dispatch.Lane]bool, error) {
 	lanes, err := all(ctx, s.db, scanLane, `SELECT tenant_id, subscription_id FROM sweeps`)
 	sweeping := map[dispatch.Lane]bool{}
@@ -163,7 +163,7 @@ func scanLane(r *sql.Rows) (lane dispatch.Lane, err error) {
 	return lane, r.Scan(&lane.Tenant, &lane.SubscriptionID)
 }
 
-// NextSweep is the sweep that waits longest.
+// NextSweep is the sweep that has waited longest.
 func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 	found, err := all(ctx, s.db, func(r *sql.Rows) (w sweep.Sweep, err error) {
 		return w, r.Scan(&w.Tenant, &w.SubscriptionID, &w.Action)
@@ -174,7 +174,7 @@ func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 	return found[0], true, nil
 }
 
-// Swept lists open deliveries of the lane that nobody holds, and counts those that are held.
+// Swept lists the lane's open deliveries that are not leased, and counts the leased ones.
 func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) ([]delivery.Delivery, int, error) {
 	wanted, err := list(statuses)
 	if err != nil {
@@ -203,8 +203,8 @@ const (
 	sweptAny    = sweptRows + `open_deliveries_by_subscription WHERE 1` + sweptOf + `delivery_id LIMIT ?4`
 )
 
-// sweptBy keeps a sweep from walking, with each batch, over all that its earlier batches moved: what they
-// parked is no longer due, and what they released no longer parked.
+// sweptBy keeps each batch of a sweep from walking over everything that earlier batches moved: what they
+// parked is no longer due, and what they released is no longer parked.
 func sweptBy(statuses []delivery.Status) string {
 	parked := slices.Contains(statuses, delivery.StatusParked)
 	switch due := slices.ContainsFunc(statuses, delivery.Status.IsClaimable); {
@@ -217,7 +217,7 @@ func sweptBy(statuses []delivery.Status) string {
 	}
 }
 
-// EndSweep forgets the sweep, or puts it behind the others. One that was replaced meanwhile stays.
+// EndSweep deletes the sweep, or puts it behind the others. One that was replaced meanwhile stays.
 func (s *Store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		query := `UPDATE sweeps SET turn_at = ?4 WHERE tenant_id = ?1 AND subscription_id = ?2 AND action = ?3`

@@ -32,13 +32,13 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return s.db.Update(ctx, func(ctx context.Context, _ *Tx) error { return fn(ctx) })
 }
 
-// Ping asks the database for a sign of life, and whether the service's tables are there.
+// Ping checks that the database answers and that the service's tables are there.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM (SELECT 1 FROM consumer_offsets LIMIT 1) AS any_row`)
 	return err
 }
 
-// rows reads in the transaction that the context carries, else from the last committed state.
+// rows reads in the transaction that ctx carries, else from the last committed state.
 func (db *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return tx.Query(ctx, query, args...)
@@ -76,7 +76,7 @@ func one[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), qu
 	return list[0], nil
 }
 
-// notFound turns the absence of a row into the user's problem.
+// notFound turns sql.ErrNoRows into problem.NotFound.
 func notFound(err error, what string) error {
 	if errors.Is(err, sql.ErrNoRows) {
 		return problem.New(problem.NotFound, "There is no such %s.", what)
@@ -102,7 +102,7 @@ func (s *Store) mustChange(ctx context.Context, what, query string, args ...any)
 	return err
 }
 
-// stamp stores a time as microseconds since 1970; NULL for the zero time.
+// stamp is a time as it is stored: microseconds since 1970, NULL for the zero time.
 func stamp(at time.Time) any {
 	if at.IsZero() {
 		return nil
@@ -117,13 +117,13 @@ func moment(micros sql.NullInt64) time.Time {
 	return time.UnixMicro(micros.Int64).UTC()
 }
 
-// list passes a set to json_each, whatever its size, in one prepared statement.
+// list encodes a set for json_each, so that one prepared statement serves any size.
 func list(items any) (string, error) {
 	text, err := json.Marshal(items)
 	return string(text), err
 }
 
-// SaveSecret keeps a signing secret, sealed for this tenant, subscription and ID alone.
+// SaveSecret stores a signing secret, sealed for this tenant, subscription and ID only.
 func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, now time.Time) error {
 	sealed, err := records.SealSecret(s.sealer, plain, lane, secretID)
 	if err != nil {

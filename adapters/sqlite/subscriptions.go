@@ -18,7 +18,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// A stream begins with no row, and moves on from the version that its changes were decided on.
+// A stream begins where there is no row, and continues from the version that its changes were decided on.
 const (
 	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	moveSubscription  = `UPDATE subscriptions SET status = ?3, version = ?4, state = ?5,
@@ -66,7 +66,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 	})
 }
 
-// follow does what a change asks for beside its record: it notes the end of a rotation and a sweep, and forgets secrets that ended.
+// follow does what a change asks for beyond its record: it notes the end of a rotation and a sweep, and deletes ended secrets.
 func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscription, c subscription.Change) error {
 	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
@@ -92,16 +92,16 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 	return err
 }
 
-// CountSubscriptions counts those that were not deleted.
+// CountSubscriptions counts the subscriptions that are not deleted.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
 	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
 		`SELECT count(*) FROM subscriptions WHERE tenant_id = ? AND status <> 'deleted'`, owner)
 }
 
-// ListSubscriptions lists those that were not deleted, newest first.
+// ListSubscriptions lists the subscriptions that are not deleted, newest first.
 func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before string, limit int) ([]subscription.Subscription, error) {
 	if before == "" {
-		before = "~" // behind every ID
+		before = "~" // sorts after every ID
 	}
 	return all(ctx, s.db, func(r *sql.Rows) (sub subscription.Subscription, err error) {
 		var state []byte
@@ -127,7 +127,7 @@ func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, own
 	return changes, deferring, err
 }
 
-// now is the subscription as its last change left it; nil when it cannot be read.
+// now is the subscription as its last change left it; nil if it cannot be read.
 func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
 	sub, _, err := s.state(ctx, lane)
 	if errors.Is(err, dispatch.ErrUnreadable) || problem.Is(err, problem.NotFound) {
@@ -136,7 +136,7 @@ func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subs
 	return &sub, err
 }
 
-// SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.
+// SubscriptionsAt folds the tenant's streams up to the position, and leaves out subscriptions deleted by then.
 func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
 	streams, err := all(ctx, s.db, scanRecord, `SELECT `+recordColumns+` FROM records
 		WHERE tenant_id = ? AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < ?
@@ -147,7 +147,7 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 	return records.Subscriptions(ctx, streams, s.now)
 }
 
-// Endpoint is where the subscription's deliveries go now, and whether it takes any.
+// Endpoint is the subscription's present URL and status.
 func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
 	sub, _, err := s.state(ctx, lane)
 	return sub.URL, sub.Status, err

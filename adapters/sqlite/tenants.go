@@ -20,7 +20,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// taken reports whether the error says that a unique value is there already.
+// taken reports whether the error is a violated unique constraint.
 func taken(err error) bool {
 	var e *sqlitedriver.Error
 	return errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
@@ -59,16 +59,16 @@ func (s *Store) Tenant(ctx context.Context, id tenant.ID) (access.Tenant, error)
 	return t, notFound(err, "tenant")
 }
 
-// Tenants lists newest first.
+// Tenants lists tenants, newest first.
 func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant, error) {
 	var w where
-	w.add(page.After == "", "created_at < ?", int64(math.MaxInt64)) // all, and still a search of the index
+	w.add(page.After == "", "created_at < ?", int64(math.MaxInt64)) // matches all, and is still a search of the index
 	w.add(page.After != "", "(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = ?)", page.After)
 	return all(ctx, s.db, scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+`
 		ORDER BY created_at DESC, tenant_id DESC LIMIT ?`, append(w.args, page.Limit)...)
 }
 
-// ChangeTenant answers the tenant as it is then.
+// ChangeTenant returns the tenant after the change.
 func (s *Store) ChangeTenant(ctx context.Context, id tenant.ID, change access.TenantChange) (changed access.Tenant, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE tenants SET name = coalesce(?2, name), weight = coalesce(?3, weight) WHERE tenant_id = ?1`,
@@ -143,13 +143,13 @@ func scanKey(r *sql.Rows) (k keys.Key, err error) {
 	return k, json.Unmarshal([]byte(scopes), &k.Scopes)
 }
 
-// KeyByHash finds the key that a caller showed.
+// KeyByHash finds the key that a caller presented.
 func (s *Store) KeyByHash(ctx context.Context, hash access.Hash) (keys.Key, error) {
 	k, err := one(ctx, s.db, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE hash = ?`, hash[:])
 	return k, notFound(err, "key")
 }
 
-// Keys lists newest first: one tenant's, or all when owner is empty.
+// Keys lists keys, newest first: one tenant's, or all if owner is empty.
 func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]keys.Key, error) {
 	var w where
 	w.add(owner != "", "tenant_id = ?", owner)
@@ -157,13 +157,13 @@ func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]
 	return all(ctx, s.db, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+` ORDER BY key_id DESC LIMIT ?`, append(w.args, page.Limit)...)
 }
 
-// RevokeKey ends a key: of the tenant, or of anybody when owner is empty. One that was revoked already stays as it is.
+// RevokeKey revokes a key: the tenant's, or anybody's if owner is empty. One that is already revoked stays as it is.
 func (s *Store) RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error {
 	return s.mustChange(ctx, "key", `UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?1) WHERE key_id = ?2 AND (?3 = '' OR tenant_id = ?3)`,
 		stamp(now), id, owner)
 }
 
-// TouchKeys notes when keys were used last.
+// TouchKeys notes when keys were last used.
 func (s *Store) TouchKeys(ctx context.Context, used map[string]time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for id, at := range used {

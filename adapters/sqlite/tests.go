@@ -7,7 +7,7 @@ import (
 	"github.com/ordinavo/webhooks/application/subscriptions"
 )
 
-// NoteTest puts a test into the log before it is sent.
+// NoteTest records a test in the log before it is sent.
 func (s *Store) NoteTest(ctx context.Context, e subscriptions.Exchange, by subscriptions.Actor) error {
 	r, err := records.OfTest(e, by)
 	if err != nil {
@@ -16,7 +16,7 @@ func (s *Store) NoteTest(ctx context.Context, e subscriptions.Exchange, by subsc
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error { return tx.append(ctx, r) })
 }
 
-// NoteTestEnd adds what came of a test.
+// NoteTestEnd records the outcome of a test.
 func (s *Store) NoteTestEnd(ctx context.Context, e subscriptions.Exchange) error {
 	r, err := records.OfTestEnd(e)
 	if err != nil {

@@ -22,7 +22,7 @@ const (
 
 	namedFrom = `SELECT sequence, event_id FROM events WHERE tenant_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence`
 
-	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
+	// waitingFrom walks the index from one tenant to the next and reads the oldest record of each.
 	waitingFrom = `WITH RECURSIVE next (tenant_id) AS (SELECT min(tenant_id) FROM deferred_events
 	UNION ALL SELECT (SELECT min(d.tenant_id) FROM deferred_events d WHERE d.tenant_id > next.tenant_id) FROM next WHERE next.tenant_id IS NOT NULL)
 	SELECT next.tenant_id, r.recorded_at FROM next CROSS JOIN records r WHERE next.tenant_id IS NOT NULL
@@ -33,7 +33,7 @@ const (
 	coalesce((SELECT min(sequence) FROM deferred_events WHERE tenant_id = ?1), 9223372036854775807))`
 )
 
-// deferring says of which of the tenants events wait for their turn.
+// deferring tells which of the tenants have events that wait for their turn.
 func (s *Store) deferring(ctx context.Context, owners []tenant.ID) (map[tenant.ID]bool, error) {
 	wanted, err := list(owners)
 	if err != nil {
@@ -49,12 +49,12 @@ func (s *Store) deferring(ctx context.Context, owners []tenant.ID) (map[tenant.I
 
 func scanOwner(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }
 
-// NextTurn is the tenant whose turn is next after another's; see fanout.TurnStore.
+// NextTurn is the tenant whose turn comes after another's; see fanout.TurnStore.
 func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {
 	return one(ctx, s.db, scanOwner, nextTurn, after)
 }
 
-// DeferredOf lists what waits of the tenant, oldest first. There is one writer, so that all of it belongs to the transaction.
+// DeferredOf lists the tenant's deferred events, oldest first. There is one writer, so no other process can take them meanwhile.
 func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]fanout.Deferred, error) {
 	parts, err := all(ctx, s.db, func(r *sql.Rows) (d fanout.Deferred, err error) {
 		var sequence int64
@@ -70,7 +70,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]f
 	return parts, err
 }
 
-// namedFrom finds the events of a part whose names cannot be read.
+// namedFrom finds the events of a deferred part whose names cannot be read.
 func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Named, error) {
 	named, err := all(ctx, s.db, func(r *sql.Rows) (fanout.Named, error) {
 		var sequence int64
@@ -81,7 +81,7 @@ func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Name
 	return fanout.FromPlace(d.Events[0].Place, named), err
 }
 
-// WaitingFrom is of what time the oldest of each tenant's deferred events are; see intake.BacklogStore.
+// WaitingFrom is when the oldest of each tenant's deferred events were accepted; see intake.BacklogStore.
 func (s *Store) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error) {
 	of := map[tenant.ID]time.Time{}
 	_, err := all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {

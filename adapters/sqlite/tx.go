@@ -12,15 +12,15 @@ import (
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
-// Tx is a writing transaction, for one user at a time. Rollback alone may come from elsewhere
-// while a statement runs: what the user tries after it is refused with sql.ErrTxDone,
-// so it can never reach into the transaction that has the connection next.
+// Tx is a writing transaction for one user at a time. Only Rollback may be called by another
+// goroutine while a statement runs: whatever the user tries afterwards is refused with sql.ErrTxDone,
+// so it can never reach into the next transaction on the connection.
 type Tx struct {
 	db     *DB
 	mu     sync.Mutex // held while the connection is used
 	writer *writer
 	done   bool
-	broken error // a statement was interrupted: SQLite may have rolled back by itself
+	broken error // a statement was interrupted, so SQLite may have rolled back by itself
 	wakeup.Touched
 }
 
@@ -31,7 +31,7 @@ func WithTx(ctx context.Context, tx *Tx) context.Context {
 	return context.WithValue(ctx, txKey{}, tx)
 }
 
-// rollbackTimeout bounds what happens after a request's own context is gone.
+// rollbackTimeout bounds a rollback, which does not run under the request's context.
 const rollbackTimeout = 10 * time.Second
 
 // Begin waits for the writer and begins a transaction; end it with Commit or Rollback.
@@ -52,8 +52,8 @@ func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 	return tx, nil
 }
 
-// Update runs fn in a transaction: the one that the context carries, else one of its own
-// that commits when fn returns nil and rolls back when it does not.
+// Update runs fn in the transaction that the context carries, or else in one of its own
+// that commits if fn returns nil and rolls back otherwise.
 func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return fn(ctx, tx)
@@ -62,21 +62,21 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit; on a panic it frees the writer
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit; frees the writer on a panic
 	if err := fn(WithTx(ctx, tx), tx); err != nil {
 		return err
 	}
 	return tx.Commit()
 }
 
-// Commit makes the transaction durable and wakes who waits for what it wrote.
+// Commit makes the transaction durable and wakes those who wait for what it wrote.
 func (tx *Tx) Commit() error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	if err := tx.usable(); err != nil {
 		return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 	}
-	// Without a deadline: it would not free the system call, and would call a commit failed that went through.
+	// No deadline: it could not interrupt the system call, and would report a commit as failed that went through.
 	if _, err := tx.writer.conn.ExecContext(context.Background(), "COMMIT"); err != nil {
 		return errors.Join(fmt.Errorf("commit: %w", translate(err)), tx.rollback())
 	}
@@ -108,8 +108,8 @@ func (tx *Tx) rollback() error {
 	return nil
 }
 
-// release hands the writer on. After an error the connection may be in a
-// transaction still, or broken: then a fresh one takes its place.
+// release passes the writer on. After an error the connection may be broken or
+// still in a transaction, so a fresh one takes its place.
 func (tx *Tx) release(err error) {
 	tx.done = true
 	w := tx.writer
@@ -122,8 +122,8 @@ func (tx *Tx) release(err error) {
 	tx.db.write <- w
 }
 
-// close ends a connection that the pool must not use again. Its statements go first: SQLite keeps the files of a
-// connection open for as long as it has one.
+// close closes a connection that the pool must not use again. Its statements go first: SQLite keeps a connection's
+// files open for as long as it has any.
 func (w *writer) close() {
 	for _, statement := range w.statements {
 		_ = statement.Close()
@@ -132,7 +132,7 @@ func (w *writer) close() {
 	_ = w.conn.Close()
 }
 
-// Exec runs a prepared statement and says how many rows it changed.
+// Exec runs a prepared statement and returns how many rows it changed.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -169,7 +169,7 @@ func (tx *Tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	return tx.writer.prepare(ctx, query)
 }
 
-// usable refuses what comes after the end of the transaction.
+// usable refuses whatever comes after the end of the transaction.
 func (tx *Tx) usable() error {
 	if tx.done {
 		return sql.ErrTxDone
@@ -177,8 +177,8 @@ func (tx *Tx) usable() error {
 	return tx.broken
 }
 
-// failed notes an interrupted write, or one that the disk did not take. SQLite then rolls back on its own, and
-// each statement after it would commit by itself.
+// failed notes a statement that was interrupted or that the disk refused. SQLite may then roll back by itself, and
+// each later statement would commit on its own.
 func (tx *Tx) failed(ctx context.Context, err error) error {
 	err = translate(err)
 	if ctx.Err() != nil || disturbed(err) {

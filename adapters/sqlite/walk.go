@@ -16,7 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// WalkDeliveries lists oldest first; see jobs.DeliveryStore. Each part goes by an index, and they are merged as far as the limit.
+// WalkDeliveries lists oldest first; see jobs.DeliveryStore. Each part uses an index, and they are merged up to the limit.
 func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Delivery, error) {
 	var parts []string
 	var args []any
@@ -44,7 +44,7 @@ func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Del
 	return all(ctx, s.db, scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 LIMIT ?", append(args, w.Limit)...)
 }
 
-// walked is the part of a walk that is in the table.
+// walked is the part of a walk in one table.
 func walked(columns, table string, w jobs.Walk) (from string, where where) {
 	from = columns + ` FROM ` + table
 	where.add(true, "tenant_id = ?", w.Tenant)
@@ -66,7 +66,7 @@ const newestDeliveries = `SELECT k.value, max(
     coalesce((SELECT max(d.delivery_id) FROM closed_deliveries d WHERE d.tenant_id = ?1 AND d.event_id = k.value AND d.subscription_id = ?2 AND d.delivery_id <= ?3 AND d.created_at < ?5), ''))
 FROM json_each(?4) k`
 
-// NewestDeliveries names each event's newest delivery in the lane; see jobs.DeliveryStore.
+// NewestDeliveries gives the ID of each event's newest delivery in the lane; see jobs.DeliveryStore.
 func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
 	wanted, err := list(eventIDs)
 	if err != nil {

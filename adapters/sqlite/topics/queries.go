@@ -10,7 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 )
 
-// Each query is a search by key or index; a test asks SQLite for its plan.
+// Each query is a search by key or index; a test checks SQLite's plans.
 const (
 	selectOffset = `SELECT position FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`
 
@@ -27,7 +27,7 @@ ON CONFLICT DO NOTHING`
 VALUES (?, ?, ?, 0, ?, ?, ?, ?)`
 )
 
-// offset is the position of the last message that the group has acknowledged, 0 when there is none.
+// offset is the position of the last message that the group has acknowledged; 0 if there is none.
 func offset(ctx context.Context, db *sqlite.DB, key eventlog.GroupTopic) (position int64, err error) {
 	rows, err := db.Query(ctx, selectOffset, key.Group, key.Topic)
 	if err != nil {
@@ -45,7 +45,7 @@ func offset(ctx context.Context, db *sqlite.DB, key eventlog.GroupTopic) (positi
 	return position, nil
 }
 
-// after reads what is looked for in a topic beyond a position.
+// after reads a topic's records after a position, within the bounds of the look.
 func after(ctx context.Context, db *sqlite.DB, topic string, position int64, look eventlog.Look) ([]eventlog.Record, error) {
 	rows, err := db.Query(ctx, selectRecords, topic, position, look.Limit)
 	if err != nil {
@@ -83,7 +83,7 @@ func scan(rows *sql.Rows, asStored bool) (r eventlog.Record, stored int, err err
 	return r, stored, nil
 }
 
-// advance moves the group's offset, if it is still where its reader found it.
+// advance moves the group's offset if it is still where its reader found it.
 func advance(ctx context.Context, tx *sqlite.Tx, key eventlog.GroupTopic, from, to int64) error {
 	moved, err := tx.Exec(ctx, updateOffset, to, key.Group, key.Topic, from)
 	if err == nil && moved == 0 && from == 0 {
