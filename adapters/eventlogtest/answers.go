@@ -34,7 +34,7 @@ func (w *World) failing() message.HandlerFunc {
 	}
 }
 
-// toPoison puts the message on another topic, in the message's transaction.
+// toPoison publishes the message to another topic within the message's transaction.
 func (w *World) toPoison(msg *message.Message) ([]*message.Message, error) {
 	poison := msg.CopyWithContext()
 	poison.Metadata.Set("reason", "because")
@@ -106,7 +106,7 @@ func closeInTheMiddle(w *World) {
 	if msg.Context().Err() == nil {
 		w.Error("the handler's context outlives the subscriber")
 	}
-	// A handler that does not care for its context cannot write any more, not even into somebody else's transaction.
+	// A handler that ignores its context can no longer write, not even into somebody else's transaction.
 	commit, err := w.Begin(w.ctx)
 	if err != nil {
 		w.Fatal(err)
@@ -195,13 +195,13 @@ func movedOffset(w *World) {
 	_, messages := w.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
 	w.Receive(messages, "a").Ack()
 	msg := w.Receive(messages, "b")
-	w.exec(w.ctx, "DELETE FROM consumer_offsets") // as who starts the group at zero
+	w.exec(w.ctx, "DELETE FROM consumer_offsets") // as when the group is restarted at zero
 	w.Superseded(msg)
 	msg.Ack()
 	w.Receive(messages, "a")
 }
 
-// twoProcesses has two logs of one database, which know nothing of each other.
+// twoProcesses makes two logs on one database that know nothing of each other.
 func twoProcesses(one *World) {
 	two := AnotherWorld(one.ctx, one.T, one.Another())
 	defer two.Close()

@@ -31,7 +31,7 @@ func keptTogether(w *World) {
 	if _, err := w.log.InTransaction(w.failing())(msg); !errors.Is(err, errHandler) {
 		w.Fatalf("got %v, want the handler's error", err)
 	}
-	// The effects of a and b are gone with it: the offset must not pass them now.
+	// The effects of a and b are rolled back with it, so the offset must not pass them.
 	if _, err := w.log.InTransaction(w.toPoison)(msg); !errors.Is(err, eventlog.ErrOver) {
 		w.Fatalf("settling after the batch was undone gave %v, want %v", err, eventlog.ErrOver)
 	}
@@ -47,7 +47,7 @@ func keptTogether(w *World) {
 	w.WaitForOffset(4)
 }
 
-// The rest of a batch comes with the message that takes it, and is kept or undone with it.
+// The rest of a batch comes with the message that takes it, and is committed or undone with that message.
 func restOfABatch(w *World) {
 	w.Publish("a", "b", "c")
 	_, messages := w.Subscribe(eventlog.Options{Batch: 3, MaxPause: time.Millisecond})
@@ -79,7 +79,7 @@ func restOfABatch(w *World) {
 	}
 	w.WaitForOffset(3)
 	w.Publish("d", "e", "f", "g")
-	for taken := 0; taken < 4; { // they may be read before all are there
+	for taken := 0; taken < 4; { // reading may begin before all of them are there
 		msg := <-messages
 		rest := w.log.Rest(msg.Context())
 		w.Affect(msg)
@@ -95,7 +95,7 @@ func hasItsBytes(w *World) {
 	sent := make([]*message.Message, 4)
 	for i := range large {
 		large[i] = make([]byte, 4000)
-		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(large[i]) // what cannot be packed
+		_, _ = rand.NewChaCha8([32]byte{byte(i)}).Read(large[i]) // random, so that it does not compress
 		sent[i] = message.NewMessage(string(rune('a'+i)), large[i])
 	}
 	if err := w.log.Publisher().Publish(topic, sent...); err != nil {

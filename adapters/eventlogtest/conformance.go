@@ -47,7 +47,7 @@ func Conform(t *testing.T, open func(t *testing.T) Database) {
 	relaxed := features
 	relaxed.ExactlyOnceDelivery = false
 	for name, test := range map[string]func(*testing.T, tests.TestContext, tests.PubSubConstructor){
-		// The suite leaves these out for who promises exactly once.
+		// The suite leaves these out for a Pub/Sub that promises exactly-once delivery.
 		"ContinueAfterSubscribeClose": tests.TestContinueAfterSubscribeClose,
 		"ConcurrentClose":             tests.TestConcurrentClose,
 	} {
@@ -56,7 +56,7 @@ func Conform(t *testing.T, open func(t *testing.T) Database) {
 			test(t, tests.TestContext{TestID: tests.NewTestID(), Features: relaxed}, inOneGroup(pubSubs(open(t))))
 		})
 	}
-	t.Run("NewGroups", func(t *testing.T) { // a new group for each subscriber reads from the oldest message on
+	t.Run("NewGroups", func(t *testing.T) { // a new group for each subscriber, which reads from the oldest message on
 		t.Parallel()
 		replaying := features
 		replaying.NewSubscriberReceivesOldMessages = true

@@ -1,4 +1,4 @@
-// Package eventlogtest is the contract that the log has to keep on every database: one suite of checks, beside Watermill's own.
+// Package eventlogtest is the contract that the log has to keep on every database: one suite of checks in addition to Watermill's own.
 package eventlogtest
 
 import (
@@ -11,20 +11,20 @@ import (
 	"github.com/ordinavo/webhooks/adapters/probe"
 )
 
-// Database is an empty, migrated database, with the few things that a check does behind the log's back.
+// Database is an empty, migrated database with the few operations that checks need behind the log's back.
 type Database struct {
 	eventlog.Database
 	// Exec runs a statement in the transaction that ctx carries, else in one of its own.
 	Exec func(ctx context.Context, statement string) error
 	// Count runs a query for one number.
 	Count func(ctx context.Context, query string) (int64, error)
-	// Begin begins a transaction that no message has to do with.
+	// Begin begins a transaction that belongs to no message.
 	Begin func(ctx context.Context) (commit func() error, err error)
-	// Insert writes a record as it is stored; its position is the next.
+	// Insert writes a record in its stored form at the next position.
 	Insert func(ctx context.Context, topic string, r eventlog.Record) error
-	// Another is the same database as another process has it.
+	// Another is the same database as seen by another process.
 	Another func() Database
-	// Ended is what a write has in a transaction that has ended.
+	// Ended is the error of a write in a transaction that has ended.
 	Ended error
 }
 
@@ -37,7 +37,7 @@ type Check struct {
 	run  func(w *World)
 }
 
-// patience is how long a check waits for what is to happen.
+// patience is how long a check waits for something that must happen.
 const patience = 90 * time.Second
 
 // Checks lists all of them.

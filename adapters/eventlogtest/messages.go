@@ -64,7 +64,7 @@ func recordIsAMessage(w *World) {
 	}
 }
 
-// A record that is damaged is tried for a while, and then handed over as it is stored: nothing waits behind it for ever.
+// A damaged record is tried for a while and then handed over in its stored form, so that nothing waits behind it for ever.
 func damageHoldsNobodyUp(w *World) {
 	w.Publish("a")
 	w.insert(eventlog.Record{Type: "events.accepted.v1", Data: []byte{2, 0xff}})

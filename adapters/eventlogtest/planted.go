@@ -11,7 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
-// bugs are planted one at a time, and found by the check beside each.
+// bugs are planted one at a time; the check beside each must find it.
 var bugs = map[string]struct {
 	check string
 	plant func(eventlog.Database) eventlog.Database
@@ -60,7 +60,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 				db.Database = bug.plant(db.Database)
 				return db
 			}
-			// What such a log does not do at all is not waited for as long as what a slow one may do yet.
+			// A log with a bug may never do what is waited for, so the wait is shorter than for a slow log that still will.
 			if found := find(db, 2*time.Second); len(found) == 0 {
 				t.Errorf("%q did not find the bug", bug.check)
 			}

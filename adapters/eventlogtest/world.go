@@ -22,7 +22,7 @@ type World struct {
 	Database
 	ctx      context.Context
 	log      *eventlog.Log
-	patience time.Duration // bounds a wait for something that is to happen; nothing is timed by it
+	patience time.Duration // bounds a wait for something that must happen; nothing is timed by it
 	closing  []func() error
 }
 
@@ -34,7 +34,7 @@ func NewWorld(ctx context.Context, t T, db Database) *World {
 	return w
 }
 
-// AnotherWorld is one on the database of another world, as another process has it.
+// AnotherWorld is a world on another one's database, as in a second process.
 func AnotherWorld(ctx context.Context, t T, db Database) *World {
 	return &World{T: t, Database: db, ctx: ctx, log: newLog(db, eventlog.Options{}), patience: patience}
 }
@@ -57,7 +57,7 @@ func (w *World) exec(ctx context.Context, statement string) {
 	}
 }
 
-// insert writes a record as it is stored, behind the log's back.
+// insert writes a record in its stored form, behind the log's back.
 func (w *World) insert(r eventlog.Record) {
 	w.Helper()
 	if err := w.Insert(w.ctx, topic, r); err != nil {
@@ -127,7 +127,7 @@ func (w *World) Affect(msg *message.Message) context.Context {
 	return ctx
 }
 
-// Superseded does what a handler does, and fails unless that is refused.
+// Superseded does what a handler does, and reports a failure unless that is refused.
 func (w *World) Superseded(msg *message.Message) {
 	w.Helper()
 	ctx, err := eventlog.Join(msg.Context())
@@ -145,7 +145,7 @@ func (w *World) Effects() int64 {
 	return w.count("SELECT count(*) FROM effects")
 }
 
-// Offset is where the group of the world is in its topic.
+// Offset is the offset of the world's group in its topic.
 func (w *World) Offset() int64 {
 	w.Helper()
 	return w.count("SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = '" + group + "' AND topic = '" + topic + "'")
@@ -180,7 +180,7 @@ func (w *World) WaitForOffset(want int64) {
 	w.acknowledgeUntil(want, nil)
 }
 
-// acknowledgeUntil acknowledges what comes, too, until the offset is as wanted: an acknowledgement may come after its deadline.
+// acknowledgeUntil also acknowledges what comes again until the offset is as wanted: an acknowledgement may miss its deadline.
 func (w *World) acknowledgeUntil(want int64, messages <-chan *message.Message) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.ctx, w.patience)

@@ -9,13 +9,13 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// tell notes what an incarnation makes of a lane; the zero report tells that it is well.
+// tell notes an incarnation's report of a lane; the zero report says that it is well.
 func (w *world) tell(incarnation string, s subscription.Subscription, r circuit.Report) {
 	w.Helper()
 	w.ok(w.NoteCircuits(w.ctx, incarnation, []dispatch.CircuitReport{{Lane: laneOf(s), Report: r}}), "note a circuit")
 }
 
-// circuits checks what is told of the owner's subscriptions by who was heard of since then.
+// circuits checks the reports on the owner's subscriptions by incarnations whose heartbeat is not older than since.
 func (w *world) circuits(owner tenant.ID, since time.Time, want map[string]circuit.Report, ids ...string) {
 	w.Helper()
 	got, err := w.Circuits(w.ctx, owner, ids, since)

@@ -32,7 +32,7 @@ var deliveryChecks = []Check{
 	}},
 }
 
-// everyStatus has a few deliveries of each status, of two subscriptions and types, one each second.
+// everyStatus makes a few deliveries in each status, of two subscriptions and types, one per second.
 func everyStatus(w *world) []delivery.Delivery {
 	a, b := w.subscribe(acme, nil), w.subscribe(acme, nil)
 	w.schedule(w.subscribe(other, nil), at(3), "")
@@ -50,7 +50,7 @@ func everyStatus(w *world) []delivery.Delivery {
 	return all
 }
 
-// inStatus brings a new delivery into the status, by commands, and returns it as it is to be read.
+// inStatus brings a new delivery into the status by commands and returns it as it must be read.
 func (w *world) inStatus(s subscription.Subscription, kind event.Type, status delivery.Status, second float64) delivery.Delivery {
 	w.Helper()
 	now := at(second)
@@ -152,7 +152,7 @@ func pageDeliveries(w *world) {
 		f.Before = page[len(page)-1].ID
 		w.schedule(s, at(100), "") // comes before the first page
 		i := slices.IndexFunc(all, func(d delivery.Delivery) bool { return d.Status == delivery.StatusPending })
-		if i >= 0 { // the oldest pending one, on a page still to come, leaves the open ones
+		if i >= 0 { // the oldest pending one, on a later page, is closed meanwhile
 			w.saved(w.moved(all[i], "", recorded(success(at(100)), at(100))))
 			all[i].Status = delivery.StatusSucceeded
 		}

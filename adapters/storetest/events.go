@@ -127,7 +127,7 @@ var eventChecks = []Check{
 	}},
 }
 
-// filterEvents checks a filter against what it means for all, newest first.
+// filterEvents checks a filter against the events that match it out of all, newest first.
 func (w *world) filterEvents(name string, f queries.EventFilter, all []queries.Event) {
 	w.Helper()
 	var want []queries.Event

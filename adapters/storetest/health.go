@@ -53,7 +53,7 @@ var healthChecks = []Check{
 		note(a, dispatch.Ended{Failures: 4}, 4, false)
 		note(b, dispatch.Ended{Failures: 9}, 9, false)
 		note(a, dispatch.Ended{Failures: 5}, 9, false)
-		note(a, dispatch.Ended{}, 9, false) // of operational events, which do not count
+		note(a, dispatch.Ended{}, 9, false) // failures of operational events, which do not count
 		note(a, dispatch.Ended{Failures: 7}, 10, true)
 		note(a, dispatch.Ended{Failures: 12}, 10, false)
 		note(b, dispatch.Ended{Failures: 3, Succeeded: true}, 0, false)

@@ -194,7 +194,7 @@ var jobChecks = []Check{
 	}},
 }
 
-// walkEveryFilter walks in short steps, and holds what the filter picks of it to what it picks of all.
+// walkEveryFilter walks in short steps, and compares what the filter picks of each with what it picks of all deliveries.
 func walkEveryFilter(w *world) {
 	all := everyStatus(w)
 	for _, statuses := range [][]delivery.Status{
@@ -271,7 +271,7 @@ func retryInBulk(w *world) {
 	}
 }
 
-// rerenderInterrupted cuts the worker off at each of its writes in turn, at first; in the end each event has one new delivery.
+// rerenderInterrupted first interrupts the worker at each of its writes in turn; in the end each event has one new delivery.
 func rerenderInterrupted(w *world) {
 	s := w.subscribe(acme, nil)
 	var old []delivery.Delivery

@@ -137,7 +137,7 @@ func FindPlantedBugs(t *testing.T, open func(t *testing.T) Database) {
 	}
 }
 
-// keepNoFailFiles makes rapid write nothing about failures that are wanted.
+// keepNoFailFiles keeps rapid from writing files about failures that are wanted.
 func keepNoFailFiles(t *testing.T) {
 	t.Helper()
 	const name = "rapid.nofailfile"

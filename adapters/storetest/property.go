@@ -14,7 +14,7 @@ var propertyChecks = []Check{
 	{"property/the stored state is the fold of the stream after any commands", func(w *world) {
 		s := w.subscribe(acme, nil)
 		rapid.Check(w.T, func(rt *rapid.T) {
-			// One transaction for a whole run: that is quick, and shows that all reads join it.
+			// One transaction for a whole run is quick, and shows that all reads join it.
 			err := w.InTx(w.ctx, func(ctx context.Context) error {
 				r := &run{world: w.with(ctx, rt), deliveries: map[string]delivery.Delivery{}, held: map[string]string{}}
 				for range rapid.IntRange(1, 3).Draw(rt, "deliveries") {
@@ -33,7 +33,7 @@ var propertyChecks = []Check{
 	}},
 }
 
-// run is a model of some deliveries: what each must be, and who holds it.
+// run is a model of some deliveries: the state that each must have, and who holds it.
 type run struct {
 	*world
 	deliveries map[string]delivery.Delivery

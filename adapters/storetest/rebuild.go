@@ -128,7 +128,7 @@ func (w *world) purge(before time.Time) (deleted int) {
 	return 0
 }
 
-// walk makes attempts while they are counted, and counted anew, by steps that chance puts in some order.
+// walk makes attempts while they are counted and recounted, in random order.
 func (w *world) walk(s subscription.Subscription, random *rand.Rand) {
 	made, shown := w.attempts(), w.attempts()
 	p, r := w.projection(), w.rebuild()

@@ -17,14 +17,14 @@ import (
 // Store is all that the application asks of a database.
 type Store = database.Store
 
-// Database is an empty, migrated database, with the few things that a check does behind the store's back.
+// Database is an empty, migrated database with the few operations that checks need behind the store's back.
 type Database struct {
 	Store
-	// ReachFanOut sets how far the fan-out's consumer group has come in the log.
+	// ReachFanOut sets the offset of fan-out's consumer group in the log.
 	ReachFanOut func(ctx context.Context, position int64) error
-	// MoveSecret gives the stored row of a secret to another lane, as somebody with access to the tables could.
+	// MoveSecret moves a secret's stored row to another lane, as somebody with access to the tables could.
 	MoveSecret func(ctx context.Context, from, to dispatch.Lane, secretID string) error
-	// Damage damages what is stored of the delivery's event or subscription, as a disk could; false where it cannot.
+	// Damage damages what is stored of the delivery's event or subscription, as a disk could; false if it cannot.
 	Damage func(ctx context.Context, d delivery.Delivery, what Damage) (done bool, err error)
 	// CountRecords counts the records of a topic.
 	CountRecords func(ctx context.Context, topic string) (int, error)

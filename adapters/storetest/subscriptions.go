@@ -230,7 +230,7 @@ var subscriptionChecks = []Check{
 	}},
 }
 
-// everyCommand is one call of each command, in an order in which all of them change something.
+// everyCommand calls each command once, in an order in which each changes something.
 func everyCommand(w *world) []func(subscription.Subscription) ([]subscription.Change, error) {
 	type sub = subscription.Subscription
 	return []func(sub) ([]subscription.Change, error){
@@ -279,7 +279,7 @@ func (w *world) listed(owner tenant.ID) (ids []string) {
 	return ids
 }
 
-// positions are those of the changes of a tenant's subscriptions.
+// positions lists the positions of the changes of a tenant's subscriptions.
 func (w *world) positions(owner tenant.ID) (positions []int64) {
 	w.Helper()
 	changes, _, err := w.Governing(w.ctx, 0, 1<<60, 1000, nil)

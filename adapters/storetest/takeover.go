@@ -53,7 +53,7 @@ var takeoverChecks = []Check{
 	}},
 }
 
-// orphans checks who is an orphan when heartbeats before the time do not count.
+// orphans checks which deliveries are orphans when heartbeats before the time do not count.
 func (w *world) orphans(before time.Time, want ...delivery.Delivery) {
 	w.Helper()
 	found, err := w.Orphans(w.ctx, before, 100)

@@ -231,12 +231,12 @@ func (w *world) deferred(e queries.Event) fanout.Deferred {
 	return fanout.Deferred{Tenant: e.Tenant, Position: e.Position, Events: []fanout.Named{{Place: w.placeOf(e), ID: e.ID}}}
 }
 
-// maxPlaces is how many places a record has in the sequence of a tenant's events.
+// maxPlaces is how many sequence numbers of events a record has.
 const maxPlaces = 1 << 16
 
 func (w *world) placeOf(e queries.Event) int { return int(e.Sequence - e.Position*maxPlaces) }
 
-// left leaves events of a record of their own for a turn; nobody accepted them.
+// left defers events of a record of their own that were never accepted.
 func (w *world) left(owner tenant.ID, ids ...string) fanout.Deferred {
 	w.Helper()
 	*w.lastID++

@@ -21,7 +21,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// world is one check's database. It makes changes by the commands of the domain alone.
+// world is one check's database. It makes changes only by commands of the domain.
 type world struct {
 	T
 	Database
@@ -153,7 +153,7 @@ func (w *world) accept(owner tenant.ID, t event.Type, now time.Time) intake.Acce
 	return e
 }
 
-// planned is a new delivery of the event to the subscription, parked unless that is active.
+// planned makes a new delivery of the event to the subscription, parked unless the subscription is active.
 func (w *world) planned(s subscription.Subscription, e intake.Accepted, now time.Time, lease string) fanout.Scheduled {
 	w.Helper()
 	first := delivery.Scheduled{
@@ -173,7 +173,7 @@ func bodyOf(e intake.Accepted) fanout.Body {
 	return fanout.Body{Tenant: e.TenantID, EventID: e.ID, Number: 1, Bytes: []byte(`{"eventId":"` + e.ID + "\",\"nul\":\"\\u0000\"}")}
 }
 
-// schedule begins a delivery of a new event, leased when lease is not empty.
+// schedule schedules a delivery of a new event, leased if lease is not empty.
 func (w *world) schedule(s subscription.Subscription, now time.Time, lease string) delivery.Delivery {
 	w.Helper()
 	return w.scheduleType(s, event.VisitReportApproved, now, lease)
@@ -276,7 +276,7 @@ func (w *world) look(r dispatch.LookRequest) dispatch.LookAnswer {
 	return found
 }
 
-// later is a delivery that falls due at a time, since its first attempt failed a moment ago.
+// later makes a delivery that falls due at a time because its first attempt just failed.
 func (w *world) later(s subscription.Subscription, due time.Time) delivery.Delivery {
 	w.Helper()
 	d := w.schedule(s, due.Add(-time.Hour), "inc_9")
@@ -308,7 +308,7 @@ func (w *world) read(d delivery.Delivery) delivery.Delivery {
 	return got
 }
 
-// stands checks that the delivery is stored as want, and that its stream folds to the same.
+// stands checks that the delivery is stored as wanted and that its stream folds to the same.
 func (w *world) stands(want delivery.Delivery, held bool) {
 	w.Helper()
 	changes, err := w.DeliveryChanges(w.ctx, want.Tenant, want.ID)
