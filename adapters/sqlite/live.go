@@ -36,7 +36,7 @@ func (s *Store) DeliveryHeads(ctx context.Context) (live.Positions, error) {
 // DeliveryShard is always the one.
 func (s *Store) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, nil }
 
-// DeliveryRecords lists records after a position, oldest first.
+// DeliveryRecords lists records beyond a position, oldest first.
 func (s *Store) DeliveryRecords(ctx context.Context, after live.Positions, limit int) ([]live.Record, error) {
 	return all(ctx, s.db, scanLive, deliveryRecords, records.TopicDeliveries, after[0], limit)
 }

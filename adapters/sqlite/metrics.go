@@ -84,8 +84,12 @@ func damaged(a metrics.Attempt) bool { return a.At.IsZero() }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.
 func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, _ int, from, to int64) (moved bool, err error) {
-	n, err := s.change(ctx, moveOffset, of, from, to)
-	return n > 0, err
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+		n, err := tx.Exec(ctx, moveOffset, of, from, to)
+		moved = n > 0
+		return err
+	})
+	return moved, err
 }
 
 // AddAttempts adds to the counts.

@@ -22,7 +22,7 @@ const (
 
 	namedFrom = `SELECT sequence, event_id FROM events WHERE tenant_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence`
 
-	// waitingFrom walks the index from one tenant to the next and reads the oldest record of each.
+	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
 	waitingFrom = `WITH RECURSIVE next (tenant_id) AS (SELECT min(tenant_id) FROM deferred_events
 	UNION ALL SELECT (SELECT min(d.tenant_id) FROM deferred_events d WHERE d.tenant_id > next.tenant_id) FROM next WHERE next.tenant_id IS NOT NULL)
 	SELECT next.tenant_id, r.recorded_at FROM next CROSS JOIN records r WHERE next.tenant_id IS NOT NULL
