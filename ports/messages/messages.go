@@ -42,7 +42,7 @@ const closeTimeout = 10 * time.Second
 // quieter keeps what the router says of its own coming and going out of the service's log.
 var quieter = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}
 
-// NewRouter connects each topic with its use case.
+// NewRouter connects the topic of accepted events with fan-out.
 func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, error) {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, watermill.NewSlogLoggerWithLevelMapping(log, quieter))
 	if err != nil {
@@ -50,18 +50,11 @@ func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, e
 	}
 	// What cannot be handled goes to the poison topic in a transaction of its own, with the group's offset.
 	router.AddMiddleware(setAside(records), records.InTransaction, recovered)
-	for _, route := range []struct {
-		group, topic string
-		handle       func(*message.Message) error
-	}{
-		{fanout.Group, fanout.TopicEvents, handleEvents(records, fanOut)},
-	} {
-		subscriber, err := records.Subscriber(route.group)
-		if err != nil {
-			return nil, fmt.Errorf("subscribe %s to %s: %w", route.group, route.topic, err)
-		}
-		router.AddConsumerHandler(route.group, route.topic, subscriber, route.handle)
+	subscriber, err := records.Subscriber(fanout.Group)
+	if err != nil {
+		return nil, fmt.Errorf("subscribe %s to %s: %w", fanout.Group, fanout.TopicEvents, err)
 	}
+	router.AddConsumerHandler(fanout.Group, fanout.TopicEvents, subscriber, handleEvents(records, fanOut))
 	return router, nil
 }
 
