@@ -15,12 +15,11 @@ import (
 
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// Bounds of the settings (contract, section 6; retry delays: section 4).
+// Bounds of the settings (contract, section 6).
 const (
-	maxRetryDelays     = 20
-	maxRetryDelay      = 72 * time.Hour
 	maxMaxInFlight     = 100_000
 	maxRateLimit       = 1_000_000
 	maxSubscriptions   = subscriptions.MaxPerTenant
@@ -171,8 +170,8 @@ func parseSchedule(text string) ([]time.Duration, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(parts) > maxRetryDelays {
-		return nil, fmt.Errorf("must have 1 to %d delays", maxRetryDelays)
+	if len(parts) > subscription.MaxRetryDelays {
+		return nil, fmt.Errorf("must have 1 to %d delays", subscription.MaxRetryDelays)
 	}
 	schedule := make([]time.Duration, 0, len(parts))
 	for _, part := range parts {
@@ -180,7 +179,7 @@ func parseSchedule(text string) ([]time.Duration, error) {
 		if err != nil {
 			return nil, fmt.Errorf("has %q, which is not a duration like 30s or 2m", part)
 		}
-		if delay <= 0 || delay > maxRetryDelay {
+		if delay <= 0 || delay > subscription.MaxRetryDelay {
 			return nil, fmt.Errorf("has %q: a delay is more than 0 and at most 72h", part)
 		}
 		schedule = append(schedule, delay)
