@@ -135,6 +135,3 @@ func (a *API) Shutdown(ctx context.Context) error {
 	}
 	return nil
 }
-
-// App is for tests.
-func (a *API) App() *fiber.App { return a.app }
