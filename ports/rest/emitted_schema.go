@@ -72,7 +72,7 @@ func open(properties map[string]*huma.Schema, required ...string) *huma.Schema {
 
 func id() *huma.Schema {
 	schema := integer()
-	schema.Minimum, schema.Maximum = new(1.0), new(float64(maxNumber))
+	schema.Minimum, schema.Maximum = new(1.0), new(float64(event.MaxID))
 	return schema
 }
 

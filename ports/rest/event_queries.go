@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -151,5 +150,3 @@ func traceIDOf(traceParent string) string {
 	}
 	return ""
 }
-
-func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -196,7 +197,7 @@ func (a *API) routeEmit() {
 	}}
 	described.Parameters = append(described.Parameters, tenantParameter())
 	described.Responses["202"] = &huma.Response{Description: "The events are durable.", Content: map[string]*huma.MediaType{
-		contentTypeJSON: {Schema: schemas.Schema(typeOf[Results](), true, "Results")}}}
+		contentTypeJSON: {Schema: schemas.Schema(reflect.TypeFor[Results](), true, "Results")}}}
 	registerRaw(a, described, a.emit)
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -60,7 +61,7 @@ func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*D
 		return nil, err
 	}
 	if bound := callerOf(ctx).SubscriptionID; bound != "" {
-		if _, err := lane(ctx, orElse(in.SubscriptionID, bound)); err != nil {
+		if _, err := lane(ctx, cmp.Or(in.SubscriptionID, bound)); err != nil {
 			return nil, err
 		}
 		q.SubscriptionID = bound

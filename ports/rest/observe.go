@@ -44,8 +44,6 @@ func recordFrom(ctx context.Context) *record {
 // observed reports whether the context is that of a request which observe has seen.
 func observed(ctx context.Context) bool { return ctx.Value(recordKey{}) != nil }
 
-func (r *record) note(err error) { r.err = err }
-
 // headerTraceParent is the one header of W3C Trace Context that is read: a caller's tracestate and
 // baggage go nowhere (contract, section 4).
 const headerTraceParent = "traceparent"

@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 
@@ -103,7 +104,7 @@ func register[I, O any](a *API, o operation, handle func(context.Context, *I) (*
 	if o.example != nil {
 		described.RequestBody = &huma.RequestBody{} // huma fills it in
 	}
-	if _, takesBody := typeOf[I]().FieldByName("Body"); o.writes() && !takesBody {
+	if _, takesBody := reflect.TypeFor[I]().FieldByName("Body"); o.writes() && !takesBody {
 		described.Middlewares = append(described.Middlewares, a.noBody)
 	}
 	huma.Register(a.huma, described, handle)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -130,7 +131,7 @@ func (a *API) routePreviewEvent() {
 		}}}}
 	described.Parameters = append(described.Parameters, tenantParameter())
 	described.Responses["200"] = &huma.Response{Description: "What would be sent.", Content: map[string]*huma.MediaType{
-		contentTypeJSON: {Schema: schemas.Schema(typeOf[EventPreview](), true, "EventPreview")}}}
+		contentTypeJSON: {Schema: schemas.Schema(reflect.TypeFor[EventPreview](), true, "EventPreview")}}}
 	registerRaw(a, described, a.previewEvent)
 }
 

@@ -130,7 +130,7 @@ func problemOf(ctx context.Context, err error) *Problem {
 	if p.TraceID = r.traceID; p.TraceID == "" {
 		p.TraceID = drawTraceID()
 	}
-	r.note(err)
+	r.err = err
 	return p
 }
 

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -59,7 +60,7 @@ func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.Stre
 	filter := live.Filter{Status: delivery.Status(in.Status), SubscriptionID: in.SubscriptionID, EventID: in.EventID,
 		EventType: event.Type(in.EventType), Since: in.Since, Until: in.Until}
 	if bound := callerOf(ctx).SubscriptionID; bound != "" {
-		if _, err := lane(ctx, orElse(in.SubscriptionID, bound)); err != nil {
+		if _, err := lane(ctx, cmp.Or(in.SubscriptionID, bound)); err != nil {
 			return nil, err
 		}
 		filter.SubscriptionID = bound
@@ -70,13 +71,6 @@ func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.Stre
 	}
 	s := &stream{listener: listener, base: a.base, lastSeen: in.LastEventID}
 	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.begin(humafiber.Unwrap(ctx)) }}, nil
-}
-
-func orElse(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // writeWithin bounds each write to a client; it is what ends the stream of one that is gone without a word.

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"context"
-	"maps"
 	"net/http"
 	"time"
 
@@ -126,7 +125,7 @@ func (a *API) setFeature(ctx context.Context, in *featureInput) (*TenantOutput, 
 
 func viewTenant(t access.Tenant) Tenant {
 	features := map[string]bool{}
-	for feature, enabled := range maps.All(t.Features) {
+	for feature, enabled := range t.Features {
 		features[string(feature)] = enabled
 	}
 	return Tenant{TenantID: string(t.ID), Name: t.Name, Weight: t.Weight, Features: features, CreatedAt: t.CreatedAt.UTC()}
