@@ -14,11 +14,8 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"os"
-	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/database"
@@ -26,9 +23,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/faults"
 	"github.com/ordinavo/webhooks/adapters/features"
 	"github.com/ordinavo/webhooks/adapters/ids"
-	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/seal"
-	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/catchup"
@@ -58,16 +53,7 @@ import (
 const version = "0.1.0"
 
 func main() {
-	ctx, stop := context.WithCancel(context.Background())
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	go func() {
-		<-signals
-		stop() // drain
-		<-signals
-		os.Exit(1) // at once
-	}()
-	os.Exit(cli.Main(ctx, os.Args[1:], os.Environ(), cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cli.Commands{
+	os.Exit(cli.Main(process.UntilSignal(), os.Args[1:], os.Environ(), cli.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}, cli.Commands{
 		Serve: serve, Demo: demo.Run, MigrateUp: migrateUp, MigrateDown: migrateDown, Schema: schema, Build: build,
 		Rebuild: map[string]cli.Rebuilder{"metrics": rebuildMetrics}, Keys: withKeys, RotateMaster: rotateMaster,
 	}))
@@ -86,7 +72,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	listener, err := listen(c.Listen)
+	listener, err := process.Listen(c.Listen)
 	if err != nil {
 		return err
 	}
@@ -114,14 +100,6 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	defer s.close()
 	announce()
 	return s.run(ctx, listener)
-}
-
-func listen(address string) (*net.TCPListener, error) {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", address, err)
-	}
-	return listener.(*net.TCPListener), nil
 }
 
 // begin assembles the service on its database, once that is there; report hears why it is not yet.
@@ -153,6 +131,11 @@ func openDatabase(ctx context.Context, c config.Config, log *slog.Logger, report
 		return database.OpenPostgres(ctx, database.Postgres{URL: c.Database.URL.Reveal(), DirectURL: c.DirectURL.Reveal(), Now: now, Logger: log, Waiting: report})
 	}
 	return database.OpenSQLite(ctx, c.Database.Path)
+}
+
+// keyFile is where the master key is unless ORDINAVO_MASTER_KEY has it.
+func keyFile(c config.Config) string {
+	return filepath.Join(filepath.Dir(c.Database.Path), "master.key")
 }
 
 // service is the assembled process with what has to be closed after it.
@@ -288,7 +271,7 @@ func (a *assembly) makeUseCases() {
 	}
 	a.attempter = &dispatch.Attempter{
 		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: now,
-		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: unsigned(a.log),
+		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: telemetry.Unsigned(a.log),
 	}
 	a.dispatcher = dispatch.New(dispatch.Config{
 		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: now, Jitter: mathrand.Float64,
@@ -314,7 +297,7 @@ func (a *assembly) takeRoles(p *process.Process) (err error) {
 	p.Loops = []loop.Loop{
 		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
-		reconciliation.NewChecker(a.store, now, reporting(a.log)).Loop(), a.queueWatch.Loop(),
+		reconciliation.NewChecker(a.store, now, telemetry.Unbalanced(a.log)).Loop(), a.queueWatch.Loop(),
 	}
 	var handover fanout.Handover
 	if a.Roles.Dispatcher {
@@ -390,107 +373,9 @@ func ready(in *intake.Intake, store database.Store) func(context.Context) error 
 	}
 }
 
-// reporting logs what does not balance.
-func reporting(log *slog.Logger) func(context.Context, reconciliation.Checked, reconciliation.Missing) {
-	return func(ctx context.Context, hour reconciliation.Checked, missing reconciliation.Missing) {
-		log.ErrorContext(ctx, "accepted events are not the sum of their dispositions", "tenantId", hour.Tenant, "hour", hour.Begins, "missing", missing.String())
-	}
-}
-
-// unsigned logs why requests could not be signed.
-func unsigned(log *slog.Logger) func(context.Context, dispatch.Leased, error) {
-	return func(ctx context.Context, l dispatch.Leased, err error) {
-		log.ErrorContext(ctx, "a request could not be signed", "tenantId", l.Delivery.Tenant, "deliveryId", l.Delivery.ID, "error", err)
-	}
-}
-
 func portRanges(c config.Config) (ports egress.PortRanges) {
 	for _, r := range c.Egress.Ports {
 		ports = append(ports, egress.PortRange(r))
 	}
 	return ports
-}
-
-// keyFile is where the master key is unless ORDINAVO_MASTER_KEY has it.
-func keyFile(c config.Config) string {
-	return filepath.Join(filepath.Dir(c.Database.Path), "master.key")
-}
-
-// rotateMaster seals everything with the first of the master keys: those of ORDINAVO_MASTER_KEY beside processes that run
-// with the same, or of the key file, which no process may have read meanwhile.
-func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, err error) {
-	work := func(db database.Database) error {
-		if err := database.Prepare(db, false); err != nil {
-			return err
-		}
-		sealer, err := seal.Open(c.MasterKey.Reveal(), keyFile(c))
-		if err == nil {
-			counts, err = reseal.All(ctx, db.Store(sealer), sealer)
-		}
-		return err
-	}
-	if c.MasterKey.IsZero() {
-		held := work
-		work = database.Alone(func(db database.Database) error {
-			return seal.RotateKeyFile(keyFile(c), func() error { return held(db) })
-		})
-	}
-	err = withDatabase(ctx, c, work)
-	return counts, err
-}
-
-func migrateUp(ctx context.Context, c config.Config) error {
-	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.Migrate() }))
-}
-
-func migrateDown(ctx context.Context, c config.Config, steps int) error {
-	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.MigrateDown(steps) }))
-}
-
-func schema(ctx context.Context, c config.Config) (current, newest uint, err error) {
-	err = withDatabase(ctx, c, func(db database.Database) (err error) {
-		current, newest, err = db.SchemaVersion()
-		return err
-	})
-	return current, newest, err
-}
-
-// rebuildMetrics works beside processes that serve the database, an SQLite file's too: its transactions are short.
-func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Context, *metrics.Rebuild) error) error {
-	return withDatabase(ctx, c, func(db database.Database) error {
-		if err := database.Prepare(db, false); err != nil {
-			return err
-		}
-		return run(ctx, metrics.NewRebuild(db.Store(nil), now, c.Retention.Attempts))
-	})
-}
-
-// withKeys works beside a service that runs: who is asked for a key looks at the database every second.
-func withKeys(ctx context.Context, c config.Config, run func(context.Context, *access.Keys) error) error {
-	return withDatabase(ctx, c, func(db database.Database) error {
-		if err := database.Prepare(db, false); err != nil {
-			return err
-		}
-		return run(ctx, access.NewKeys(db.Store(nil), now, ids.New(now, rand.Reader).New, rand.Reader))
-	})
-}
-
-func withDatabase(ctx context.Context, c config.Config, do func(database.Database) error) error {
-	db, err := openDatabase(ctx, c, slog.Default(), func(err error) { slog.Warn("waiting for the database", "error", err) })
-	if err != nil {
-		return err
-	}
-	return errors.Join(do(db), db.Close())
-}
-
-func build() (release, commit, schema string) {
-	commit = "unknown"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				commit = s.Value
-			}
-		}
-	}
-	return version, commit, fmt.Sprintf("%d (SQLite), %d (PostgreSQL)", sqlite.NewestSchema(), postgres.NewestSchema())
 }

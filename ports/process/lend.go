@@ -3,10 +3,20 @@ package process
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
 )
+
+// Listen takes connections at host:port; port 0 takes a free one.
+func Listen(address string) (*net.TCPListener, error) {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	return listener.(*net.TCPListener), nil
+}
 
 // lendTimeout bounds the wait for the last answers of a server that only helps out.
 const lendTimeout = time.Second

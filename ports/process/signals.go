@@ -1,0 +1,22 @@
+package process
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// UntilSignal is a context that the first SIGTERM or SIGINT ends, so that the process drains; the second one exits at once, with code 1.
+func UntilSignal() context.Context {
+	ctx, drain := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		<-signals
+		drain()
+		<-signals
+		os.Exit(1)
+	}()
+	return ctx
+}
