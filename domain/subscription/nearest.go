@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/spelling"
 )
 
 // Matching is the first pattern that wants the type.
@@ -21,7 +22,7 @@ func (f Filter) Matching(t event.Type) (pattern string, ok bool) {
 func (f Filter) Nearest(t event.Type) (pattern string) {
 	least := -1
 	for _, candidate := range f {
-		d := distance(candidate, string(t))
+		d := spelling.Distance(candidate, string(t))
 		if !strings.HasPrefix(candidate, string(t.Family())+".") {
 			d += len(candidate) + len(t)
 		}
@@ -30,25 +31,4 @@ func (f Filter) Nearest(t event.Type) (pattern string) {
 		}
 	}
 	return pattern
-}
-
-// distance is Levenshtein's, in bytes.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			substituted := diagonal
-			if a[i] != b[j] {
-				substituted++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(substituted, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/ordinavo/webhooks/domain/spelling"
 )
 
-// maxTypos is how many characters a name may be off and still be suggested another.
+// maxTypos is how many bytes a name may be off from another and still have that suggested.
 const maxTypos = 4
 
 // testPrefix begins variables that only tests read.
@@ -155,7 +157,7 @@ func flags(table []setting) (names []string) {
 func suggestion(name string, known []string) string {
 	best, least := "", 1+min(maxTypos, len(name)/3)
 	for _, candidate := range known {
-		if d := distance(name, candidate); d < least {
+		if d := spelling.Distance(name, candidate); d < least {
 			best, least = candidate, d
 		}
 	}
@@ -163,25 +165,4 @@ func suggestion(name string, known []string) string {
 		return ""
 	}
 	return ": did you mean " + best + "?"
-}
-
-// distance is Levenshtein's: how many characters to insert, delete or replace. It is for short names.
-func distance(a, b string) int {
-	a, b = a[:min(len(a), 64)], b[:min(len(b), 64)]
-	previous := make([]int, len(b)+1)
-	for j := range previous {
-		previous[j] = j
-	}
-	for i := range len(a) {
-		current := append(make([]int, 0, len(b)+1), i+1)
-		for j := range len(b) {
-			cost := previous[j]
-			if a[i] != b[j] {
-				cost++
-			}
-			current = append(current, min(cost, previous[j+1]+1, current[j]+1))
-		}
-		previous = current
-	}
-	return previous[len(b)]
 }
