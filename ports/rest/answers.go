@@ -21,7 +21,7 @@ const (
 // rateHeaders are on every answer.
 func rateHeaders() []string { return []string{headerLimit, headerRemaining, headerReset} }
 
-// sharedHeaders is the headers that answers of many routes have.
+// sharedHeaders are the headers that many routes answer with.
 func sharedHeaders() map[string]*huma.Header {
 	count := func(description string) *huma.Header {
 		return &huma.Header{Description: description, Required: true, Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(0.0)}}
@@ -36,8 +36,8 @@ func sharedHeaders() map[string]*huma.Header {
 	}
 }
 
-// sharedResponse describes an answer that says no, with the codes that it can have, once for all routes that give it; kept says that
-// they keep what they answered with an Idempotency-Key.
+// sharedResponse describes an error answer with its possible codes, once for all routes that give it; kept says that these routes keep
+// their answers by Idempotency-Key.
 func sharedResponse(components *huma.Components, status int, kept bool) *huma.Response {
 	name := strings.ReplaceAll(http.StatusText(status), " ", "")
 	kept = kept && keepable(status)
@@ -50,7 +50,7 @@ func sharedResponse(components *huma.Components, status int, kept bool) *huma.Re
 	return &huma.Response{Ref: refResponses + name}
 }
 
-// keepable reports whether an answer is one that is kept: not a failure, and not a refusal that comes before the key is looked at.
+// keepable reports whether an answer is kept: no server error, and no refusal from before the Idempotency-Key is looked at.
 func keepable(status int) bool {
 	return status < http.StatusInternalServerError && status != http.StatusUnauthorized && status != http.StatusTooManyRequests
 }
@@ -76,7 +76,7 @@ func refusalOf(registry huma.Registry, status int, kept bool) *huma.Response {
 	return response
 }
 
-// meaning is what the codes with the status say.
+// meaning describes the codes that have the status.
 func meaning(status int) string {
 	var means []string
 	for _, code := range slices.Sorted(maps.Keys(kinds)) {
@@ -102,7 +102,7 @@ func refer(response *huma.Response, names ...string) {
 	maps.Copy(response.Headers, headersOf(names...))
 }
 
-// describeAnswers says of every answer which headers it has. It comes when all routes are there.
+// describeAnswers documents the headers of every answer, once all routes are registered.
 func (a *API) describeAnswers() {
 	document := a.huma.OpenAPI()
 	document.Components.Headers = sharedHeaders()
@@ -115,7 +115,7 @@ func (a *API) describeAnswers() {
 	}
 }
 
-// describeSuccess leaves the answers that say no as they are, which are shared.
+// describeSuccess leaves error answers as they are, since they are shared.
 func describeSuccess(o *huma.Operation) {
 	for _, response := range o.Responses {
 		if response.Ref != "" {

@@ -44,8 +44,8 @@ type SubscriptionLister interface {
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 }
 
-// CircuitReader tells of the tenant's receivers that are spared, by subscription: what processes told whose heartbeat was seen
-// since the time. Where several tell of one, it is the one that spares it most.
+// CircuitReader tells which of the tenant's receivers are spared, by subscription, as reported by processes whose heartbeat was seen since
+// the given time. Where several report on one receiver, the report that spares it most counts.
 type CircuitReader interface {
 	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
 }
@@ -75,7 +75,7 @@ type Dependencies struct {
 	Idempotency      *idempotency.Answers
 	Previews         *preview.Previewer
 	Doctor           *preview.Doctor
-	// CatchUp gives by pull what was to be pushed.
+	// CatchUp serves by pull what is meant to be pushed.
 	CatchUp *catchup.Service
 	// DeliveryMetrics sums attempts up.
 	DeliveryMetrics metrics.Reader
@@ -128,7 +128,7 @@ func (a *API) Serve(listener net.Listener) error {
 func (a *API) Shutdown(ctx context.Context) error {
 	defer a.stop()
 	if a.Live != nil {
-		a.Live.Close() // what has no end of its own would keep the server waiting
+		a.Live.Close() // a stream does not end by itself and would keep the server waiting
 	}
 	if err := a.app.ShutdownWithContext(ctx); err != nil {
 		return fmt.Errorf("shut the API down: %w", err)

@@ -18,7 +18,7 @@ import (
 
 const headerTenant = "X-Ordinavo-Tenant"
 
-// authorize lets a request through whose key may call the route, and notes key and tenant in its record.
+// authorize lets a request through if its key may call the route, and notes key and tenant in the request's record.
 func (a *API) authorize(o operation) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		if err := a.admit(ctx.Context(), humafiber.Unwrap(ctx), o); err != nil {

@@ -120,7 +120,7 @@ func deliverySchema() *huma.Schema {
 		field{"attemptCount", integer()}, field{"createdAt", moment()}, field{"lastOutcome", text()}, field{"lastResponseStatus", status})
 }
 
-// faultSchema allows null: what went wrong may not have been said.
+// faultSchema allows null: the emitter may not have said what went wrong.
 func faultSchema() *huma.Schema {
 	fault := object(field{"code", nullable(text())}, field{"message", nullable(text())})
 	return &huma.Schema{AnyOf: []*huma.Schema{fault, {Type: "null"}}}

@@ -16,7 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/access"
 )
 
-// CaughtUp is one event as the subscription's receiver was to get it.
+// CaughtUp is one event as the subscription's receiver should have got it.
 type CaughtUp struct {
 	DeliveryID string            `json:"deliveryId"`
 	EventID    string            `json:"eventId"`
@@ -92,12 +92,12 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 	return &CatchUpOutput{view}, nil
 }
 
-// A cursor is opaque to clients: the version of its form, the sequence, when that event was accepted, in microseconds, the
-// time in milliseconds, the sequence of the event that it is known by, if that is another one, and whose it is. Sequences
-// are the tenant's: in another subscription's list a cursor would skip what its receiver has never seen.
+// A cursor, opaque to clients, holds the version of its form, then the Sequence, Accepted (microseconds), At (milliseconds) and Anchor of a
+// catchup.Cursor, then the mark of its lane: sequences are the tenant's, so in another subscription's list a cursor would skip events that
+// the receiver has never seen.
 const (
 	catchUpForm = "4.%d.%d.%d.%d.%s"
-	// Those that were given out before do not say whose they are.
+	// Older cursors do not name their lane.
 	catchUpFormBefore         = "2.%d.%d.%d"
 	catchUpAnchoredFormBefore = "3.%d.%d.%d.%d"
 )
@@ -121,7 +121,7 @@ func catchUpTimes(c catchup.Cursor) (accepted, at int64) {
 	return accepted, at
 }
 
-// laneMark tells lanes apart, by mistake and not by malice: who forges a cursor skips events of its own list alone.
+// laneMark guards against mix-ups, not against forgery: whoever forges a cursor skips events of their own list only.
 func laneMark(of dispatch.Lane) string {
 	sum := sha256.Sum256([]byte(string(of.Tenant) + "\x00" + of.SubscriptionID))
 	return hex.EncodeToString(sum[:8])
@@ -153,7 +153,7 @@ func parseCatchUpCursor(of dispatch.Lane, text string) (c catchup.Cursor, err er
 
 func errNoCatchUpCursor() error { return invalid("after", "is not a cursor of this list") }
 
-// catchUpSpellings is how the cursor is written in this list, and how it was before.
+// catchUpSpellings is the cursor in the current form and in the older one.
 func catchUpSpellings(of dispatch.Lane, c catchup.Cursor) []string {
 	accepted, at := catchUpTimes(c)
 	before := encodeCatchUp(catchUpFormBefore, c.Sequence, accepted, at)

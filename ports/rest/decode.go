@@ -20,14 +20,14 @@ const (
 	maxDepth = 32
 	// maxNumber is the largest whole number that every JSON reader keeps exact.
 	maxNumber = 1<<53 - 1
-	// maxPathLength bounds what an answer repeats of the names that a caller made up, in bytes.
+	// maxPathLength bounds how much of a name that a caller made up an answer repeats, in bytes.
 	maxPathLength = 200
 	wholeBody     = "body"
 	wrongForm     = "has a value of the wrong type or form"
 )
 
-// strictJSON is the format of all bodies: duplicate names, invalid UTF-8, data behind the value, deep
-// nesting and numbers that would be rounded are refused, and names are case-sensitive.
+// strictJSON is the format of all bodies: duplicate names, invalid UTF-8, data after the value, deep nesting and numbers that would be
+// rounded are refused, and names are case-sensitive.
 var strictJSON = huma.Format{Marshal: writeJSON, Unmarshal: readJSON}
 
 func writeJSON(w io.Writer, v any) error {
@@ -56,7 +56,7 @@ func readJSON(data []byte, v any) error {
 	return endOf(decoder)
 }
 
-// decodeError is what is wrong with a body, and where. Its text holds all of it, since that is all that huma keeps.
+// decodeError is what is wrong with a body, and where. Its text says both, since the text is all that huma keeps.
 type decodeError struct {
 	code    problem.Code
 	path    string
@@ -153,8 +153,7 @@ func printable(name string) string {
 	}, name), "")
 }
 
-// tooDeep looks at brackets outside strings alone, so that what nests ten thousand levels is refused
-// before anything follows it down.
+// tooDeep only counts brackets outside strings, so that ten thousand levels are refused before anything recurses into them.
 func tooDeep(data []byte) bool {
 	depth, inString := 0, false
 	for i := 0; i < len(data); i++ {
@@ -180,7 +179,7 @@ func tooDeep(data []byte) bool {
 	return false
 }
 
-// endOf refuses data behind the value.
+// endOf refuses data after the value.
 func endOf(decoder *jsontext.Decoder) error {
 	if _, err := decoder.ReadToken(); err != io.EOF {
 		return &decodeError{problem.InvalidRequest, wholeBody, "has data behind the JSON value"}

@@ -18,9 +18,8 @@ const (
 	maxLines  = 10_000 // of NDJSON
 )
 
-// decodeEvents reads one event, or {"events": [...]}. It notes every field of a wrong type in fields and
-// goes on; an error says that the body is not JSON, or no such body. Unknown fields are skipped and names are
-// case-sensitive. The events share no memory with the body.
+// decodeEvents reads one event, or {"events": [...]}. It notes every field of a wrong type in fields and goes on; an error means that the
+// body is not JSON, or neither form. Unknown fields are skipped and names are case-sensitive. The events share no memory with the body.
 func decodeEvents(body []byte, fields problem.Fields) (events []event.Event, batch bool, err error) {
 	if tooDeep(body) {
 		return nil, false, errTooDeep
@@ -72,8 +71,7 @@ func tooMany(path string, most int) error {
 	return &decodeError{problem.ValidationFailed, problem.Collect(path).Path("events"), "has more than " + strconv.Itoa(most) + " events"}
 }
 
-// eventReader reads the tokens of events by hand: this is on the way of every event, so nothing is
-// decoded twice and nothing by reflection.
+// eventReader reads the tokens of events by hand: every event comes this way, so nothing is decoded twice and nothing by reflection.
 type eventReader struct {
 	decoder *jsontext.Decoder
 	scratch []byte
@@ -85,7 +83,7 @@ type eventReader struct {
 func (r *eventReader) document(fields problem.Fields) error {
 	single := problem.Collect("")
 	var e event.Event
-	var beside [len(eventFields)]bool // an array, since most bodies are no batch
+	var beside [len(eventFields)]bool // an array and no map, since most bodies are no batch
 	err := r.object(single, "", func(name []byte) error {
 		if string(name) == "events" {
 			r.batch = true
@@ -112,8 +110,8 @@ func (r *eventReader) document(fields problem.Fields) error {
 var eventFields = [...]string{"eventId", "eventType", "tenantId", "occurredAt", "customerId", "locationId", "contactId",
 	"appointment", "visitReport", "followUp", "billingEvent", "target"}
 
-// refuseBeside refuses an event's fields beside a batch: whoever sends them there means them for its events, which would
-// go to another tenant, or out without them.
+// refuseBeside refuses an event's fields beside a batch: the sender means them for its events, which would otherwise go to another tenant,
+// or out without them.
 func refuseBeside(fields problem.Fields, beside [len(eventFields)]bool) {
 	for i, there := range beside {
 		if there {

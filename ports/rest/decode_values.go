@@ -13,7 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// object reads an object's members; each is called with its name and must read the value.
+// object reads an object; member is called with the name of each member and must read its value.
 func (r *eventReader) object(at problem.Fields, name string, member func(name []byte) error) error {
 	if ok, err := r.expect(at, name, '{', "must be an object"); !ok {
 		return err
@@ -59,7 +59,7 @@ func (r *eventReader) expect(at problem.Fields, name string, kind jsontext.Kind,
 	}
 }
 
-// null reads a null, which is as good as an absent field.
+// null reads a null, which counts as an absent field.
 func (r *eventReader) null() (bool, error) {
 	if r.decoder.PeekKind() != 'n' {
 		return false, nil
@@ -81,7 +81,7 @@ func (r *eventReader) text(at problem.Fields, name string, set func(string)) err
 	return err
 }
 
-// identifier refuses an empty text: whoever sends one meant to name something, and must not get another one made.
+// identifier refuses an empty text: whoever sends one meant to name something, and must not be given a generated one.
 func (r *eventReader) identifier(at problem.Fields, name string, set func(string)) error {
 	return r.text(at, name, func(s string) {
 		if s == "" {
@@ -97,7 +97,7 @@ func (r *eventReader) optionalText(at problem.Fields, name string, into **string
 
 func (r *eventReader) moment(at problem.Fields, name string, set func(time.Time)) error {
 	return r.text(at, name, func(s string) {
-		// time.Parse also takes a comma for the point, and hours of one digit.
+		// time.Parse also takes a comma as the decimal point, and one-digit hours.
 		t, err := time.Parse(time.RFC3339, s)
 		if err != nil || s[13] != ':' || strings.Contains(s, ",") {
 			at.Add(name, "must be a time of RFC 3339, like 2026-06-18T16:40:00Z")
@@ -107,8 +107,8 @@ func (r *eventReader) moment(at problem.Fields, name string, set func(time.Time)
 	})
 }
 
-// occurredAt keeps what is stored: with more digits a receiver would get another time than the API shows, and the event
-// with the time that the API shows would be another event.
+// occurredAt is cut to what is stored: with more digits a receiver would get another time than the API shows, and the event sent again with
+// the API's time would not be a duplicate.
 func (r *eventReader) occurredAt(at problem.Fields, e *event.Event) error {
 	return r.moment(at, "occurredAt", func(t time.Time) {
 		if e.OccurredAt = t.Truncate(time.Microsecond); e.OccurredAt.IsZero() {

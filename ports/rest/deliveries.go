@@ -204,7 +204,7 @@ func viewDetail(d queries.DeliveryDetail) DeliveryDetail {
 	return view
 }
 
-// shownOutcome has no word of its own for a connection that was lost on the way (contract, section 7); the error says so.
+// shownOutcome shows a lost connection as a refused one, since the contract (section 7) has no word for it; the error says so.
 func shownOutcome(kind delivery.Kind) string {
 	if kind == delivery.KindConnectionLost {
 		kind = delivery.KindConnectionRefused
@@ -212,7 +212,7 @@ func shownOutcome(kind delivery.Kind) string {
 	return string(kind)
 }
 
-// milliseconds has microseconds.
+// milliseconds keeps microseconds, as three decimals.
 func milliseconds(d time.Duration) float64 {
 	return math.Round(float64(d)/float64(time.Millisecond)*1000) / 1000
 }
@@ -229,14 +229,14 @@ func viewAttempt(number int, o delivery.Outcome) Attempt {
 	return view
 }
 
-// harmless is a receiver's text with U+FFFD for what JSON would leave as it is and a terminal may obey: DEL and the control
-// characters behind it (C1), of which one begins the same sequences as ESC [.
+// harmless puts U+FFFD for what JSON leaves unescaped and a terminal may obey: DEL and the C1 control characters, one of which begins the
+// same sequences as ESC [.
 func harmless(body []byte) string {
 	return strings.Map(func(r rune) rune {
 		if r >= '\u007f' && r <= '\u009f' {
 			return utf8.RuneError
 		}
-		return r // what is not valid UTF-8 comes as U+FFFD
+		return r // invalid UTF-8 arrives here as U+FFFD
 	}, string(body))
 }
 

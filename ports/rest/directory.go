@@ -106,7 +106,7 @@ func (x ExternalID) domain() directory.ExternalID {
 	return directory.ExternalID{SourceSystem: x.SourceSystem, EntityType: payload.EntityKind(x.EntityType), OrdinavoID: x.OrdinavoID, ExternalID: x.ExternalID}
 }
 
-// upsert validates and writes a batch; paths of its fields lose the prefix.
+// upsert validates and writes a batch; the prefix is cut off the paths of fields that it refuses.
 func (a *API) upsert(ctx context.Context, batch directory.Batch, prefix string) error {
 	fields := problem.Collect("")
 	batch.Validate(fields)

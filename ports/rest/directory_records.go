@@ -65,7 +65,7 @@ type putRecord[B any] struct {
 // RecordOutput is a record as an answer.
 type RecordOutput[B any] struct{ Body B }
 
-// kind is what the three kinds of records differ in.
+// kind is what differs between the three kinds of records.
 type kind[F, V any] struct {
 	of       payload.EntityKind
 	name     string // in ids of operations and summaries

@@ -32,13 +32,13 @@ func (a *API) routeDocs() {
 	a.app.Get("/docs/docs.js", docsFile("docs.js", "text/javascript; charset=utf-8"))
 }
 
-// welcome leads who knows no more than the address to the documents.
+// welcome points a caller who knows only the address to the documents.
 func (a *API) welcome(c *fiber.Ctx) error {
 	c.Set(fiber.HeaderContentType, contentTypeJSON)
 	return writeJSON(c, map[string]string{"service": "Ordinavo Webhooks", "version": a.Version, "docs": "/docs", "openapi": "/openapi.json", "asyncapi": "/asyncapi.json"})
 }
 
-// routeDocument serves a document that is complete when all routes are there.
+// routeDocument serves a document that is complete once all routes are registered.
 func (a *API) routeDocument(id, path, summary string, document func() []byte) {
 	described := operation{id: id, method: http.MethodGet, path: path, tag: tagService, public: true, summary: summary}.describe(a)
 	described.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{

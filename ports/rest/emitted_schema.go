@@ -6,7 +6,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
-// emittedEventSchema documents what the hand-written decoder of events takes; a test holds the two together.
+// emittedEventSchema documents what the hand-written event decoder accepts; a test keeps the two in step.
 func emittedEventSchema(schemas huma.Registry) *huma.Schema {
 	const name = "EmittedEvent"
 	types := make([]any, 0, len(event.Types()))

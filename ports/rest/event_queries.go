@@ -24,7 +24,7 @@ type Event struct {
 	Retried    *Retried  `json:"retried" doc:"Who had it handled again last, after it was set aside; null for nobody."`
 }
 
-// TransformSchema lets properties be null, which huma cannot say of an object by a tag. It serves what embeds an Event.
+// TransformSchema lets properties be null; huma has no tag for that on objects. Types that embed an Event use it too.
 func (Event) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	for _, name := range []string{"setAside", "retried"} {
 		object := s.Properties[name]

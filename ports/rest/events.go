@@ -48,8 +48,8 @@ func (a *API) emit(ctx huma.Context) error {
 	return c.Send(encodeResults(results))
 }
 
-// keepAccepted keeps the answer to a request with an Idempotency-Key together with the events: whenever the process
-// dies, the request that comes again gets it.
+// keepAccepted keeps the answer to a request with an Idempotency-Key together with the events, so that a repeated request gets it whenever
+// the process dies.
 func (a *API) keepAccepted(r *idempotency.Reservation) intake.Keep {
 	if r == nil {
 		return nil
@@ -84,9 +84,8 @@ func asRefusal(err error) error {
 	return err
 }
 
-// addressEvents fills in the tenant of events that name none: a tenant's key emits for its own tenant
-// alone, a platform key may name one for all events in the header. Where both name one and they differ, nobody knows whose
-// the event is.
+// addressEvents fills in the tenant of events that name none. A tenant's key emits for its own tenant alone; a platform key may name one
+// for all events in the header. An event that names another tenant than the header is refused: nobody knows whose it is.
 func addressEvents(caller access.Key, named string, events []event.Event, batch bool, fields problem.Fields) error {
 	own := caller.Tenant
 	if caller.IsPlatform() {
@@ -98,7 +97,7 @@ func addressEvents(caller access.Key, named string, events []event.Event, batch 
 		if events[i].TenantID == "" {
 			events[i].TenantID = own
 		}
-		// What is no tenant's ID at all is for the validation to refuse.
+		// A malformed ID is left for validation to refuse.
 		if !caller.IsPlatform() && events[i].TenantID != own && events[i].TenantID.Valid() {
 			return problem.New(problem.Forbidden, "A tenant's key emits events for its own tenant only.")
 		}
@@ -117,8 +116,8 @@ func fieldsOfEvent(fields problem.Fields, batch bool, i int) problem.Fields {
 	return fields.Under("events").Under(problem.Index(i))
 }
 
-// validateEvents adds what the domain finds to what the decoder found. A field that could not be read is
-// not also called missing, and neither is what would be in it.
+// validateEvents adds what the domain finds to what the decoder found. A field that could not be read is not also reported as missing, and
+// neither is anything inside it.
 func validateEvents(events []event.Event, batch bool, fields problem.Fields) error {
 	unread := fieldsOf(fields.Err())
 	found := problem.Collect("")

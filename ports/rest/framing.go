@@ -10,11 +10,11 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// checkFraming refuses what a proxy before this service could read as another request than this service does, or as
-// several of them (request smuggling; RFC 9112, sections 2.2, 2.3, 3.2, 5.1, 5.2, 6.1, 6.3 and 7.1.2). The HTTP library
-// lets all of it pass. The connection ends with such a request: nobody knows where the next one begins.
+// checkFraming refuses what a proxy in front of this service could read as a different request, or as several (request smuggling; RFC 9112,
+// sections 2.2, 2.3, 3.2, 5.1, 5.2, 6.1, 6.3 and 7.1.2). The HTTP library lets all of it pass. The connection is closed after it, since
+// nobody knows where the next request begins.
 func checkFraming(c *fiber.Ctx) error {
-	if err := unread(c); err != nil { // the library takes a body whose end it could not read
+	if err := unread(c); err != nil { // the library accepts a body whose end it could not read
 		c.Context().SetConnectionClose()
 		return err
 	}
@@ -77,7 +77,7 @@ func fieldName(line []byte) (name, wrong string) {
 	return strings.ToLower(string(before)), ""
 }
 
-// misframedChunks is about a body whose length is not said before it.
+// misframedChunks is misframed for a request with Transfer-Encoding.
 func misframedChunks(header *fasthttp.RequestHeader, version string, sent map[string]int) string {
 	switch {
 	case sent["content-length"] > 0:
@@ -87,7 +87,7 @@ func misframedChunks(header *fasthttp.RequestHeader, version string, sent map[st
 	case header.ContentLength() != chunked:
 		return "its Transfer-Encoding is not chunked"
 	}
-	// The library adds the fields behind the last chunk to the headers, where they could stand for the caller's own.
+	// The library adds the fields after the last chunk to the headers, where they could pass for headers.
 	for name := range header.All() {
 		if sent[strings.ToLower(string(name))] == 0 {
 			return "it has fields behind its last chunk"
@@ -96,5 +96,5 @@ func misframedChunks(header *fasthttp.RequestHeader, version string, sent map[st
 	return ""
 }
 
-// chunked is what the library gives as the length of a chunked body.
+// chunked is the ContentLength that the library gives a chunked body.
 const chunked = -1

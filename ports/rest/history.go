@@ -107,7 +107,7 @@ func versionLink(subscriptionID string, version int64) string {
 // maskedSecret stands for every secret.
 const maskedSecret = "whsec_***"
 
-// changedFields holds the states before and after against each other as the API shows them, so that no field is forgotten.
+// changedFields compares the states before and after as the API shows them, so that no field is forgotten.
 func changedFields(e subscriptions.Entry) []FieldChange {
 	before, after := shownFields(e.Before, e.At), shownFields(e.After, e.At)
 	names := map[string]any{}
@@ -126,12 +126,12 @@ func changedFields(e subscriptions.Entry) []FieldChange {
 	return fields
 }
 
-// shownFields is a state's fields as its answer names them; those of an object are under its name and a point.
+// shownFields is a state's fields as its answer names them; an object's fields are prefixed with its name and a dot.
 func shownFields(s subscription.Subscription, at time.Time) map[string]any {
 	if s.Version == 0 {
 		return nil
 	}
-	encoded, _ := json.Marshal(viewSubscription(s, at)) // of texts, numbers and times alone: it cannot fail
+	encoded, _ := json.Marshal(viewSubscription(s, at)) // cannot fail: it is texts, numbers and times
 	var shown map[string]any
 	_ = json.Unmarshal(encoded, &shown)
 	fields := map[string]any{"secret": maskedSecret}

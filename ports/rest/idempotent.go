@@ -28,8 +28,8 @@ func replayedHeaders() []string {
 	return []string{fiber.HeaderContentType, fiber.HeaderETag, fiber.HeaderLocation}
 }
 
-// idempotent gives a repeated write the answer of the first. It comes after the checks of the key, so
-// that who may not call the route does not get an answer either.
+// idempotent gives a repeated write the answer of the first. It runs after the API key is checked, so that whoever may not call the route
+// gets no kept answer either.
 func (a *API) idempotent(ctx huma.Context, next func(huma.Context)) {
 	c := humafiber.Unwrap(ctx)
 	keys := c.Request().Header.PeekAll(headerIdempotencyKey)

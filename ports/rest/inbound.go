@@ -11,13 +11,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// Bodies are read before anybody knows whose they are. What is held of requests that are not answered yet is bounded, or
-// whoever can connect could fill the memory without a key.
+// Bodies are read before the caller's key is checked. What is held of unanswered requests is bounded, or anyone who can connect could fill
+// the memory without a key.
 const (
 	// maxHeld is for all connections together, in bytes.
 	maxHeld = 256 << 20
-	// freeRead is what each may hold besides, in bytes: headers and the bodies of small requests, which pass whatever
-	// others send.
+	// freeRead is what each connection may hold on top, in bytes: headers and small bodies, which pass whatever others send.
 	freeRead = 32 << 10
 )
 
@@ -38,8 +37,8 @@ func (r *room) take(bytes int64) bool {
 	return false
 }
 
-// inbound accepts connections that count what they read. It closes those that never say anything: where idle connections
-// hold no buffers, the HTTP library waits for the first byte of a new one for ever.
+// inbound accepts connections that count what they read. It closes those that never send anything: with ReduceMemoryUsage the HTTP library
+// waits for the first byte of a new connection for ever.
 type inbound struct {
 	net.Listener
 	patience time.Duration
@@ -51,18 +50,18 @@ func (l inbound) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(l.patience)) // of a connection that is gone already
+	_ = conn.SetReadDeadline(time.Now().Add(l.patience)) // fails if the connection is gone already
 	return &counted{Conn: conn, room: l.room}, nil
 }
 
-// counted is a connection that holds of the room what it has read since its last answer.
+// counted is a connection that takes from the room what it has read since its last answer.
 type counted struct {
 	net.Conn
 	room  *room
 	lines lines
 	read  atomic.Int64 // since the last answer
 	held  atomic.Int64 // of the room
-	// The connection ends with an answer that says so:
+	// Either ends the connection, with an answer that says so:
 	full   atomic.Bool // there was no room
 	bareLF atomic.Bool // a line does not end in CR LF
 }
@@ -72,8 +71,8 @@ var (
 	errBareLF = errors.New("a line does not end in CR LF")
 )
 
-// Read reads first and counts then, since only what was read takes memory. What comes before a line that does not end in
-// CR LF is read as if it were all.
+// Read counts after reading, since only what was read takes memory. What precedes a line that does not end in CR LF is returned first; the
+// next call fails.
 func (c *counted) Read(p []byte) (int, error) {
 	if c.lines.broken {
 		c.bareLF.Store(true)
@@ -97,13 +96,13 @@ func (c *counted) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write answers, so what was read is no longer held.
+// Write is the answer, so what was read is no longer held.
 func (c *counted) Write(p []byte) (int, error) {
 	c.letGo()
 	return c.Conn.Write(p)
 }
 
-// Close is called once or more.
+// Close may be called more than once.
 func (c *counted) Close() error {
 	c.letGo()
 	return c.Conn.Close()

@@ -6,22 +6,22 @@ import (
 	"strconv"
 )
 
-// lines follows the requests of a connection, to find a line that ends in a bare LF. The HTTP library takes one behind the
-// request line, and for the empty line behind the last chunk, where a proxy may see the end of another request (RFC 9112,
-// sections 2.2 and 7.1). It sees each byte once, and of bodies none but the chunks' own lines. What it cannot follow is not
-// sound in another way, and refused for that: checkFraming and the library see to it.
+// lines follows the requests on a connection to find a line that ends in a bare LF. The HTTP library accepts one after the request line and
+// as the empty line after the last chunk, where a proxy may see another request end (RFC 9112, sections 2.2 and 7.1). It looks at each byte
+// once, and in bodies at the chunks' own lines only. What it cannot follow is malformed in another way too, for which checkFraming or the
+// library refuses it.
 type lines struct {
-	next    func(l *lines, line []byte) // what the next line is; nil stands for head
+	next    func(l *lines, line []byte) // takes the next line; nil stands for head
 	skip    int64                       // bytes before the next line
 	begun   bool                        // the request line was there
-	length  int64                       // of the body, as far as the head says it
+	length  int64                       // of the body, as far as the head gives it
 	chunked bool
 	broken  bool   // such a line was found
 	lost    bool   // nobody knows where the next line begins
 	partial []byte // of a line whose end was not sent yet
 }
 
-// sound is how many of the bytes come before a line that does not end in CR LF: all of them if there is none.
+// sound is how many of the bytes precede a line that does not end in CR LF: all of them if there is none.
 func (l *lines) sound(sent []byte) int {
 	for at := 0; at < len(sent) && !l.lost; {
 		if l.skip > 0 {
@@ -50,7 +50,7 @@ func (l *lines) sound(sent []byte) int {
 	return len(sent)
 }
 
-// keep bounds what it holds: a head is no longer than the library reads, and a chunk's line has no business to be.
+// keep bounds what it holds: the library reads no longer head, and a chunk's line has no business being longer.
 func (l *lines) keep(part []byte) {
 	if len(l.partial)+len(part) > maxHeader {
 		l.lost = true
@@ -66,7 +66,7 @@ func (l *lines) take(line []byte) {
 	l.next(l, line)
 }
 
-// head is an empty line before a request, its request line, a header, or the empty line behind them.
+// head is an empty line before a request, its request line, a header, or the empty line after them.
 func (l *lines) head(line []byte) {
 	switch {
 	case len(line) == 0 && l.begun && l.chunked:
@@ -100,10 +100,10 @@ func (l *lines) chunk(line []byte) {
 	}
 }
 
-// chunkEnd is the empty line behind a chunk.
+// chunkEnd is the empty line after a chunk.
 func (l *lines) chunkEnd([]byte) { l.next = (*lines).chunk }
 
-// trailer is a field behind the last chunk, or the empty line that ends the request.
+// trailer is a field after the last chunk, or the empty line that ends the request.
 func (l *lines) trailer(line []byte) {
 	if len(line) == 0 {
 		*l = lines{}

@@ -25,7 +25,7 @@ type record struct {
 	traceID string
 	caller  access.Key
 	owner   tenant.ID
-	err     error // what the answer is a refusal of
+	err     error // why the request was refused
 	// reservation is that of the request's Idempotency-Key; nil for none. kept says that the handler kept the answer.
 	reservation *idempotency.Reservation
 	kept        bool
@@ -41,16 +41,15 @@ func recordFrom(ctx context.Context) *record {
 	return &record{}
 }
 
-// observed reports whether the context is that of a request which observe has seen.
+// observed reports whether the context is that of a request that went through observe.
 func observed(ctx context.Context) bool { return ctx.Value(recordKey{}) != nil }
 
 // headerTraceParent is the one header of W3C Trace Context that is read: a caller's tracestate and
 // baggage go nowhere (contract, section 4).
 const headerTraceParent = "traceparent"
 
-// observe gives each request a context with a deadline and a span, turns errors and panics into
-// answers, and writes one line about it. Fiber does not cancel anything when the client goes, so the
-// deadline is what ends a request that hangs.
+// observe gives each request a context with a deadline and a span, turns errors and panics into answers, and logs one line about it. Fiber
+// cancels nothing when the client goes away, so the deadline is what ends a request that hangs.
 func (a *API) observe(c *fiber.Ctx) error {
 	ctx, cancel := context.WithTimeout(a.base, requestTimeout)
 	defer cancel()
@@ -77,7 +76,7 @@ func (a *API) observe(c *fiber.Ctx) error {
 const (
 	// methodOther stands for a method that HTTP does not know, in OpenTelemetry's semantic conventions.
 	methodOther = "_OTHER"
-	// askedFor names the value of a request that is routed by another method than it came with.
+	// askedFor is the user value that holds the original method of a request that is routed by another one.
 	askedFor = "method"
 )
 
@@ -89,7 +88,7 @@ func methodOf(c *fiber.Ctx) string {
 	return c.Method()
 }
 
-// spanName is that of a span whose route is not known; OpenTelemetry names no method there that HTTP does not know.
+// spanName names a span whose route is not known; OpenTelemetry wants no method in it that HTTP does not know.
 func spanName(c *fiber.Ctx) string {
 	if method := methodOf(c); method != methodOther {
 		return method

@@ -12,9 +12,9 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 )
 
-// once does a write that must not be made twice. With an Idempotency-Key the answer is kept in the write's own transaction:
-// whenever the process dies, the request that comes again gets it, and a request that was given up is not carried out late.
-// What do does must be fit for a transaction: no network and no long reading.
+// once makes a write that must not happen twice. With an Idempotency-Key the answer is kept in the write's own transaction: whenever the
+// process dies, a repeated request gets it, and a request that was given up is not carried out late. do runs in a transaction, so it must
+// not use the network or read for long.
 func once[O any](ctx context.Context, a *API, status int, do func(ctx context.Context) (*O, error)) (out *O, err error) {
 	r := recordFrom(ctx)
 	if r.reservation == nil {
@@ -37,7 +37,7 @@ func once[O any](ctx context.Context, a *API, status int, do func(ctx context.Co
 	return out, nil
 }
 
-// answerOf is an output as huma will write it.
+// answerOf is the output as huma will write it.
 func (a *API) answerOf(status int, out any) (*idempotency.Answer, error) {
 	answer := &idempotency.Answer{Status: status, Header: map[string]string{}}
 	value := reflect.ValueOf(out).Elem()

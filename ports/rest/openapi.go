@@ -86,8 +86,8 @@ func idempotencyParameter() *huma.Param {
 	}
 }
 
-// completeDocuments completes the OpenAPI document once all routes are there. It and the AsyncAPI document are encoded when they are first
-// asked for, since what a process that died had leased waits for the start of another.
+// completeDocuments completes the OpenAPI document once all routes are registered. It and the AsyncAPI document are encoded only when first
+// asked for, to start faster: what a dead process had leased waits for the start of another.
 func (a *API) completeDocuments() {
 	a.describeAnswers()
 	a.describeWebhooks()

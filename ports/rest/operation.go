@@ -26,7 +26,7 @@ type operation struct {
 	status      int // of success; 0 for 200
 	// public routes take no key.
 	public bool
-	// scope is needed; empty for any key, or for a rule of the route's own.
+	// scope is what the key needs; empty when any key will do, or when the route has a rule of its own.
 	scope access.Scope
 	// perTenant routes act for one tenant: the key's, or the one that a platform key names in a header.
 	perTenant bool
@@ -44,7 +44,7 @@ type operation struct {
 	produces string
 }
 
-// metadataRules is where a route's description has its rules.
+// metadataRules is the key of a route's rules in huma's metadata.
 const metadataRules = "rules"
 
 func (o operation) writes() bool { return o.method != http.MethodGet }
@@ -124,7 +124,7 @@ func (a *API) noBody(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
-// checkNoBody takes {} for a tool that sends it with every POST.
+// checkNoBody allows {}, which some tools send with every POST.
 func checkNoBody(body []byte) error {
 	if len(body) == 0 {
 		return nil
@@ -144,7 +144,7 @@ func checkNoBody(body []byte) error {
 	return fields.Err()
 }
 
-// registerRaw adds a route that reads the request and writes the answer by itself; its documentation is in described.
+// registerRaw adds a route that reads the request and writes the answer itself; described is its documentation.
 func registerRaw(a *API, described huma.Operation, handle func(huma.Context) error) {
 	a.huma.OpenAPI().AddOperation(&described)
 	handler := func(ctx huma.Context) {
@@ -159,7 +159,8 @@ func registerRaw(a *API, described huma.Operation, handle func(huma.Context) err
 	a.huma.Adapter().Handle(&described, described.Middlewares.Handler(handler))
 }
 
-// unknownQuery refuses what huma would refuse of a route that it decodes. Public routes are for tools with habits of their own.
+// unknownQuery refuses unknown query parameters, as huma does on the routes that it decodes. Public routes allow them, for tools with
+// habits of their own.
 func unknownQuery(described *huma.Operation, c *fiber.Ctx) error {
 	if len(described.Security) == 0 {
 		return nil

@@ -48,7 +48,7 @@ type listing struct {
 	now    time.Time
 }
 
-// listOf names the list that the request asks for, with whatever decides about its rows.
+// listOf names the list that the request asks for, with everything that decides its rows.
 func (a *API) listOf(ctx context.Context, kind string, paging Paging, filters ...any) listing {
 	parts := []string{kind, string(ownerOf(ctx)), callerOf(ctx).SubscriptionID}
 	for _, filter := range filters {
@@ -84,7 +84,7 @@ func (l listing) after() (string, error) {
 
 func validCursorID(id string) bool { return id != "" && len(id) <= 100 && cleanText(id) }
 
-// pageOf cuts the row that shows that there is more.
+// pageOf cuts off the extra row, which only shows that there is a next page.
 func pageOf[T, V any](l listing, rows []T, id func(T) string, view func(T) V) (*PageOutput[V], error) {
 	page := Page[V]{Data: []V{}}
 	if len(rows) > l.paging.Limit {

@@ -57,7 +57,7 @@ type ValueOrigin struct {
 	Detail string `json:"detail" example:"mapping of customer 12 for source system sap"`
 }
 
-// TransformSchema lets request be null, which huma cannot say of an object by a tag.
+// TransformSchema lets request be null; huma has no tag for that on objects.
 func (SubscriptionPreview) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	request := s.Properties["request"]
 	s.Properties["request"] = &huma.Schema{Description: request.Description, AnyOf: []*huma.Schema{{Ref: request.Ref}, {Type: "null"}}}
@@ -158,7 +158,7 @@ func (a *API) previewEvent(ctx huma.Context) error {
 	return writeJSON(c, shown)
 }
 
-// decodeEvent reads exactly one event, in the way of POST /v1/events.
+// decodeEvent reads exactly one event, as POST /v1/events does.
 func decodeEvent(ctx context.Context, body []byte, named string) (event.Event, error) {
 	fields := problem.Collect("")
 	events, batch, err := decodeEvents(body, fields)
@@ -174,7 +174,7 @@ func decodeEvent(ctx context.Context, body []byte, named string) (event.Event, e
 	return events[0], validateEvents(events, false, fields)
 }
 
-// mustHaveTenant refuses an event as its acceptance would.
+// mustHaveTenant refuses an event of an unknown tenant, as accepting it would.
 func (a *API) mustHaveTenant(ctx context.Context, id tenant.ID) error {
 	_, err := a.Tenants.Store.Tenant(ctx, id)
 	if problem.Is(err, problem.NotFound) {
@@ -278,7 +278,7 @@ func beneath(field string, err error) error {
 	return &moved
 }
 
-// previewNotes says what one must not take for the real thing.
+// previewNotes says what will differ in a real delivery.
 func previewNotes() []string {
 	return []string{
 		"X-Ordinavo-Delivery-Id was made for this preview: a real delivery has an ID of its own.",

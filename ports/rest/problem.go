@@ -124,7 +124,7 @@ func fiberRefusal(err *fiber.Error) *problem.Error {
 func problemOf(ctx context.Context, err error) *Problem {
 	p := newProblem(refusal(err))
 	if fromFiber := (*fiber.Error)(nil); errors.As(err, &fromFiber) && p.Code == string(problem.InvalidRequest) && fromFiber.Code != http.StatusBadGateway {
-		p.Status = fromFiber.Code // HTTP itself went wrong, and has more precise words for it
+		p.Status = fromFiber.Code // HTTP itself went wrong, and has a more precise status for it
 	}
 	r := recordFrom(ctx)
 	if p.TraceID = r.traceID; p.TraceID == "" {
@@ -134,7 +134,7 @@ func problemOf(ctx context.Context, err error) *Problem {
 	return p
 }
 
-// drawTraceID is for a request that has no span, like one that could not be read: its answer names its line in the log.
+// drawTraceID is for a request without a span, such as one that could not be read, so that its answer leads to its line in the log.
 func drawTraceID() string {
 	var id trace.TraceID
 	_, _ = rand.Read(id[:]) // never fails
@@ -165,7 +165,7 @@ func (a *API) answerError(c *fiber.Ctx, err error) error {
 	return c.Send(body)
 }
 
-// retryAfter is when to try again, in whole seconds; empty for an answer that does not depend on when.
+// retryAfter is when to try again, in whole seconds; empty for an answer that time does not change.
 func retryAfter(status int, err error) string {
 	if status != http.StatusServiceUnavailable && status != http.StatusTooManyRequests {
 		return ""
@@ -173,7 +173,7 @@ func retryAfter(status int, err error) string {
 	return strconv.Itoa(max(1, int(math.Ceil(refusal(err).RetryAfter.Seconds()))))
 }
 
-// huma has no other place to say what an error looks like than these variables of its package.
+// These package variables are the only place where huma lets errors be shaped.
 func init() {
 	huma.ValidateStrictCasing = true
 	huma.DefaultArrayNullable = false
@@ -196,7 +196,7 @@ func init() {
 	}
 }
 
-// joinFields adds to a refusal what another one says of fields, as far as it concerns them and they are not refused already.
+// joinFields adds another refusal's messages to one, for the fields that concerns picks and that it does not refuse already.
 func joinFields(refused, more error, concerns func(path string) bool) error {
 	var first, second *problem.Error
 	if !errors.As(more, &second) {
@@ -221,7 +221,7 @@ func joinFields(refused, more error, concerns func(path string) bool) error {
 	return &joined
 }
 
-// humaRefusal gives what huma refuses by itself the form of the contract.
+// humaRefusal gives huma's own refusals the contract's form.
 func humaRefusal(status int, message string, causes []error) *problem.Error {
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
@@ -274,10 +274,10 @@ func fieldOf(detail *huma.ErrorDetail) (path, format string, message string) {
 	return path, "%s", message
 }
 
-// notATime begins what huma says of a parameter that is no time; what follows is a layout of Go's.
+// notATime is how huma's message about an invalid time begins; a layout of Go's follows.
 const notATime = "invalid date/time for format "
 
-// timeAdvice says how a time is written, and of one whose offset was sent as it stands why it came without its plus.
+// timeAdvice says how to write a time, and that the + of an offset must be escaped when it seems to have been lost.
 func timeAdvice(got any) string {
 	if text, _ := got.(string); strings.Contains(text, " ") {
 		return "must be a time of RFC 3339, like 2026-06-18T16:40:00Z; the + of an offset is written %2B in a URL"

@@ -25,21 +25,21 @@ const (
 // burstFactor is how many seconds' worth of requests may come at once (contract, section 6).
 const burstFactor = 2
 
-// unlimited is shown as the limit, and as what is left of it, where there is none: whoever paces requests by the headers
-// reckons with it as with any other and never waits, which a 0 or a header that is not there would not do.
+// unlimited is shown as the limit, and as what is left of it, where there is none: a client that paces itself by the headers treats it like
+// any other limit and never waits, which 0 or a missing header would not achieve.
 const unlimited = math.MaxInt32
 
 // maxBuckets bounds the memory of a limiter. Only keys and tenants that exist get a bucket.
 const maxBuckets = 10_000
 
-// limits bounds the requests of each key, and those of each tenant over all its keys: whoever makes another key gets no
-// more by it. What a platform key sends for tenants is the platform's.
+// limits bounds the requests of each key, and those of each tenant over all its keys, so that making another key gains nothing. What a
+// platform key sends for a tenant does not count as the tenant's.
 type limits struct {
 	keys, tenants *limiter
 }
 
-// take counts one request of the caller, writes what is left by the tighter limit into the answer's headers, and refuses
-// the request when nothing was.
+// take counts one request of the caller, writes what the tighter limit has left into the answer's headers, and refuses the request if that
+// was nothing.
 func (l limits) take(c *fiber.Ctx, caller access.Key) error {
 	left, err := l.keys.take(caller.ID, "This key may send")
 	if err == nil && caller.Tenant != "" {
@@ -82,14 +82,14 @@ func (a allowance) write(c *fiber.Ctx) {
 	c.Set(headerReset, strconv.Itoa(int(math.Ceil(missing/float64(a.perSecond)))))
 }
 
-// limiter has a token bucket for each of many, by their IDs; the one unused for longest makes room for a new one.
+// limiter has a token bucket for each ID; the least recently used one makes room for a new one.
 type limiter struct {
 	perSecond int // 0 is no limit
 	now       func() time.Time
 
 	mu      sync.Mutex
-	last    time.Time     // that was given to a bucket
-	setBack time.Duration // by how much the clock was, in all: a bucket would not fill before its time comes again
+	last    time.Time     // the latest that was given to a bucket
+	setBack time.Duration // by how much the clock was, in all; without it a bucket would not fill until the clock has caught up
 	buckets map[string]*list.Element
 	recent  *list.List // of *bucket, the last used first
 }
@@ -119,7 +119,7 @@ func (l *limiter) take(id, whose string) (allowance, error) {
 	return left, refused
 }
 
-// bucket is that of the ID, and the time by a clock that is never set back.
+// bucket returns the ID's bucket, and the time by a clock that is never set back.
 func (l *limiter) bucket(id string) (*rate.Limiter, time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -11,7 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// Reconciliation holds what was accepted against what became of it.
+// Reconciliation compares what was accepted with what became of it.
 type Reconciliation struct {
 	Since         time.Time           `json:"since" doc:"A whole hour; at the earliest the first of which nothing was deleted for its age (ORDINAVO_RETENTION)."`
 	Until         time.Time           `json:"until" doc:"A whole hour; exclusive."`

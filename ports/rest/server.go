@@ -17,8 +17,8 @@ const (
 	// so that its sender gets the answer 413 and not a reset connection.
 	maxRead   = 12 << 20
 	maxHeader = 16 << 10
-	// maxConnections bounds the open ones, idle or not. Idle ones are what most of them are; see ReduceMemoryUsage.
-	// It is more than live.Limits takes, so that listeners leave room for others.
+	// maxConnections bounds open connections, idle or not; most are idle, see ReduceMemoryUsage. It is more than live.Limits allows, so
+	// that listeners leave room for others.
 	maxConnections = 16 << 10
 	readTimeout    = 30 * time.Second
 	writeTimeout   = 60 * time.Second
@@ -42,7 +42,7 @@ func newAPI(d Dependencies) *API {
 		BodyLimit:     maxRead,
 		CaseSensitive: true,
 		Concurrency:   maxConnections,
-		// A form's reader would stop at its end, and the rest of the body would be taken for the next request.
+		// The form reader would stop where the form ends, and the rest of the body would be taken for the next request.
 		DisablePreParseMultipartForm: true,
 		DisableStartupMessage:        true,
 		ErrorHandler:                 a.answerError,
@@ -59,14 +59,14 @@ func newAPI(d Dependencies) *API {
 	return a
 }
 
-// routes comes behind the middlewares.
+// routes must be called after the middlewares are added.
 func (a *API) routes() {
 	a.huma = a.newHuma()
 	a.route()
 	a.refuseUnknownMethods()
 }
 
-// refuseUnknownMethods comes before Fiber, which answers methods that it has never heard of with plain text.
+// refuseUnknownMethods runs before Fiber, which answers unknown methods in plain text.
 func (a *API) refuseUnknownMethods() {
 	known, next := a.app.Config().RequestMethods, a.app.Handler()
 	a.app.Server().Handler = func(request *fasthttp.RequestCtx) {
@@ -83,7 +83,7 @@ func (a *API) refuseUnknownMethods() {
 	}
 }
 
-// route adds every route, and then completes the documents about them.
+// route adds every route, then completes the documents about them.
 func (a *API) route() {
 	if a.ProbesOnly {
 		a.routeService()

@@ -45,7 +45,7 @@ func (a *API) routeService() {
 	a.routeDocs()
 }
 
-// whyNot is what users may read of the error; the log has all of it.
+// whyNot is what users may see of the error; the log has all of it.
 func whyNot(err error) string {
 	var known *problem.Error
 	if errors.As(err, &known) {

@@ -73,7 +73,7 @@ func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.Stre
 	return &huma.StreamResponse{Body: func(ctx huma.Context) { s.begin(humafiber.Unwrap(ctx)) }}, nil
 }
 
-// writeWithin bounds each write to a client; it is what ends the stream of one that is gone without a word.
+// writeWithin bounds each write to a client; it ends the stream of one that vanished without closing its connection.
 const writeWithin = 10 * time.Second
 
 // stream tells one client what its listener hears.
@@ -95,7 +95,7 @@ func (s *stream) begin(c *fiber.Ctx) {
 	c.Context().SetBodyStreamWriter(s.run)
 }
 
-// run ends when the client is gone or the listener was let go. The client sees a write that fails, and comes back.
+// run ends when a write fails, since the client is gone, or when its listener has ended; the client may come back.
 func (s *stream) run(out *bufio.Writer) {
 	defer s.listener.Leave()
 	s.out = out
@@ -115,7 +115,7 @@ func (s *stream) run(out *bufio.Writer) {
 	}
 }
 
-// resume tells what the client missed, if it says what it had, and from where on it hears of everything.
+// resume tells a client with a Last-Event-ID what it missed, and every client the id from which on it hears of everything.
 func (s *stream) resume() error {
 	since := s.listener.Since()
 	s.last = since.Position
@@ -140,7 +140,7 @@ func (s *stream) resume() error {
 	return s.flush()
 }
 
-// tell passes on what is news to the client.
+// tell passes on what the client does not have yet.
 func (s *stream) tell(c live.Change) error {
 	switch {
 	case c.Position < s.last || c.Position == s.last && !c.IsBeat():
@@ -196,11 +196,11 @@ func (s *stream) say(event string, note streamNote) error {
 
 // flush sends what was written. The server's own deadline is for the whole answer, which has no end here.
 func (s *stream) flush() error {
-	_ = s.conn.SetWriteDeadline(time.Now().Add(writeWithin)) // one that is closed fails the write, too
+	_ = s.conn.SetWriteDeadline(time.Now().Add(writeWithin)) // on a closed connection the write fails as well
 	return s.out.Flush()
 }
 
-// An event's id is opaque to clients: the version of its form, the position in the log, and the seconds of its mark's time.
+// An event's id, opaque to clients, holds the version of its form, the position in the log, and its mark's time in seconds.
 const eventIDVersion = "2."
 
 func eventID(m live.Mark) string {
@@ -208,7 +208,7 @@ func eventID(m live.Mark) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(text))
 }
 
-// parseEventID is live.ErrTooOld for what is no id: the log has no such mark.
+// parseEventID fails with live.ErrTooOld for a malformed id, as for any mark that the log does not have.
 func parseEventID(id string) (live.Mark, error) {
 	decoded, err := base64.RawURLEncoding.DecodeString(id)
 	text, ours := strings.CutPrefix(string(decoded), eventIDVersion)

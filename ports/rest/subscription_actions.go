@@ -164,5 +164,5 @@ func firstWanted(s subscription.Subscription) event.Type {
 	return event.VisitReportApproved
 }
 
-// noDelivery answers for what the caller may not see as for what is not there.
+// noDelivery is the answer for a delivery that is not there, and for one that the caller may not see.
 func noDelivery() error { return problem.New(problem.NotFound, "There is no such delivery.") }

@@ -41,7 +41,7 @@ type SecretRotation struct {
 	OverlapEnd time.Time `json:"overlapEnd" doc:"Until then both secrets are valid."`
 }
 
-// TransformSchema lets a property be null and describes another, which huma cannot say of an object by a tag.
+// TransformSchema lets a property be null and describes another; huma has no tags for that on objects.
 func (Subscription) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	rotation := s.Properties["secretRotation"]
 	s.Properties["secretRotation"] = &huma.Schema{Description: rotation.Description, AnyOf: []*huma.Schema{{Ref: rotation.Ref}, {Type: "null"}}}
@@ -69,7 +69,7 @@ type PayloadOptions struct {
 	BillingDetails  bool `json:"billingDetails" doc:"Adds billingEvent; needs the feature billing_webhooks."`
 }
 
-// NewOptions is the options of a new subscription; what is absent is as in contract, section 3.
+// NewOptions is the options of a new subscription; absent ones have the defaults of contract, section 3.
 type NewOptions struct {
 	CustomerContext optional[bool] `json:"customerContext,omitempty" doc:"Default true."`
 	ContactDetails  optional[bool] `json:"contactDetails,omitempty" doc:"Default true."`
@@ -97,10 +97,10 @@ type SubscriptionPatch struct {
 	Status         optional[string]     `json:"status,omitempty" enum:"active,paused" doc:"paused pauses, active resumes."`
 }
 
-// NewSubscription is a SubscriptionPatch of nothing: three of its fields are needed.
+// NewSubscription is a SubscriptionPatch that starts from nothing, so three of its fields are required.
 type NewSubscription struct{ SubscriptionPatch }
 
-// TransformSchema says which fields are needed.
+// TransformSchema says which fields are required.
 func (NewSubscription) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
 	s.Required = []string{"name", "url", "eventTypes"}
 	return s
@@ -155,7 +155,7 @@ func (o optional[T]) durations(fields problem.Fields) []time.Duration {
 	return delays
 }
 
-// breaches is all that is wrong with the fields that were sent, by their form and by the rules; nil for nothing.
+// breaches is everything that is wrong with the fields that were sent, in form or by the rules; nil if nothing is.
 func (a *API) breaches(p SubscriptionPatch) error {
 	edit, err := p.edit()
 	settings := subscription.Settings{}
@@ -187,7 +187,7 @@ func (p SubscriptionPatch) sent(path string) bool {
 	}
 }
 
-// subscriptionBreaches is what the rules say of a body that its schema refuses already.
+// subscriptionBreaches is what the rules say about a body that its schema has already refused.
 func (a *API) subscriptionBreaches(body []byte) error {
 	var p SubscriptionPatch
 	if err := json.Unmarshal(body, &p); err != nil {
@@ -196,13 +196,13 @@ func (a *API) subscriptionBreaches(body []byte) error {
 	return a.breaches(p)
 }
 
-// optional is a field that knows whether it was sent, and whether as null or as something that it cannot be.
+// optional is a field that knows whether it was sent, and whether as null or as a value of the wrong type.
 type optional[T any] struct {
 	set, null, wrong bool
 	value            T
 }
 
-// UnmarshalJSON notes that the field was sent. A value of the wrong type keeps no other field from being read.
+// UnmarshalJSON notes that the field was sent. A value of the wrong type does not stop the other fields from being read.
 func (o *optional[T]) UnmarshalJSON(data []byte) error {
 	o.set = true
 	if bytes.Equal(bytes.TrimSpace(data), []byte("null")) {
@@ -219,7 +219,7 @@ func (optional[T]) Schema(r huma.Registry) *huma.Schema {
 	return &schema
 }
 
-// apply sets what the field was sent with; a null is refused.
+// apply sets the value that was sent, if any; null is refused.
 func (o optional[T]) apply(to *T, fields problem.Fields, name string) {
 	switch {
 	case o.wrong:
@@ -231,7 +231,7 @@ func (o optional[T]) apply(to *T, fields problem.Fields, name string) {
 	}
 }
 
-// wanted is what the field was sent with, nil when it was not; a null is refused.
+// wanted is the value that was sent, nil if none was; null is refused.
 func (o optional[T]) wanted(fields problem.Fields, name string) *T {
 	if !o.set {
 		return nil
@@ -256,7 +256,7 @@ func viewSubscription(s subscription.Subscription, now time.Time) Subscription {
 	return view
 }
 
-// shortDuration writes a duration without units that are zero behind others: 2m and not 2m0s.
+// shortDuration writes a duration without trailing zero units: 2m and not 2m0s.
 func shortDuration(d time.Duration) string {
 	text := d.String()
 	if rest, ok := strings.CutSuffix(text, "m0s"); ok {

@@ -170,7 +170,7 @@ func (a *API) getSubscription(ctx context.Context, in *subscriptionInput) (*Subs
 	return out, a.showCircuits(ctx, &out.Body)
 }
 
-// subscriptionAt shows a rotation as it was under way then.
+// subscriptionAt shows the subscription as it was then, with the rotation that was under way.
 func (a *API) subscriptionAt(ctx context.Context, l dispatch.Lane, at time.Time) (*SubscriptionOutput, error) {
 	if at.After(a.Now()) {
 		return nil, invalid("at", "is in the future")
@@ -262,7 +262,7 @@ func (a *API) target(ctx context.Context, ref SubscriptionRef, condition Conditi
 	return l, now.Version, nil
 }
 
-// noVersion is one that no subscription ever has.
+// noVersion is a version that no subscription ever has.
 const noVersion = -1
 
 // etags is the form of If-Match: a list of entity tags (RFC 9110, section 13.1.1).

@@ -8,8 +8,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// NewWaiting makes the API of a service that has not got its database yet: it is alive, its metrics are there, it is
-// not ready, and everything else is unavailable. Of the dependencies it needs those of ProbesOnly without Ready.
+// NewWaiting makes the API of a service that does not have its database yet: alive, with metrics, not ready, everything else unavailable.
+// It needs the dependencies of ProbesOnly, except for Ready.
 func NewWaiting(d Dependencies) *API {
 	unavailable := problem.New(problem.Unavailable, "The service waits for its database; try again in a second.")
 	d.ProbesOnly = true

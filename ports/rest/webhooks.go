@@ -39,7 +39,7 @@ var (
 	exampleSecret  = secret.FromBytes([32]byte([]byte("documentation is not a secret :)")))
 )
 
-// webhooks is all 19, in the order of the contract, and the operational ones behind them.
+// webhooks is all 19, in the order of the contract, followed by the operational ones.
 func (a *API) webhooks() []webhook {
 	all := make([]webhook, 0, len(event.AllTypes()))
 	for _, t := range event.AllTypes() {
@@ -125,7 +125,7 @@ func (a *API) describeWebhooks() {
 	}
 }
 
-// headerParameters refers to one description of each header; that of the type differs from webhook to webhook.
+// headerParameters refers to one description of each header, except that the type's differs from webhook to webhook.
 func headerParameters(shared map[string]*huma.Param, headers []webhookHeader) []*huma.Param {
 	parameters := make([]*huma.Param, 0, len(headers))
 	for _, h := range headers {
