@@ -21,8 +21,8 @@ import (
 
 // The commands that work on the database itself, beside serve or instead of it.
 
-// rotateMaster seals everything with the first of the master keys: those of ORDINAVO_MASTER_KEY beside processes that run
-// with the same, or of the key file, which no process may have read meanwhile.
+// rotateMaster seals everything with the first master key: of ORDINAVO_MASTER_KEY, beside processes that run with the same value, or of the
+// key file, which no running process may have read.
 func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, err error) {
 	work := func(db database.Database) error {
 		if err := database.Prepare(ctx, db, false); err != nil {
@@ -60,7 +60,7 @@ func schema(ctx context.Context, c config.Config) (current, newest uint, err err
 	return current, newest, err
 }
 
-// rebuildMetrics works beside processes that serve the database, an SQLite file's too: its transactions are short.
+// rebuildMetrics may run beside processes that serve the database, even an SQLite file: its transactions are short.
 func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Context, *metrics.Rebuild) error) error {
 	return withDatabase(ctx, c, func(db database.Database) error {
 		if err := database.Prepare(ctx, db, false); err != nil {
@@ -70,7 +70,7 @@ func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Conte
 	})
 }
 
-// withKeys works beside a service that runs: who is asked for a key looks at the database every second.
+// withKeys may run beside a service, which looks at the keys in the database every second.
 func withKeys(ctx context.Context, c config.Config, run func(context.Context, *access.Keys) error) error {
 	return withDatabase(ctx, c, func(db database.Database) error {
 		if err := database.Prepare(ctx, db, false); err != nil {

@@ -62,12 +62,12 @@ func main() {
 // now is the service's clock: what is stored has microseconds, so nothing has more.
 var now = faults.Clock(func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) })
 
-// serve runs the service until ctx ends, then drains it in the order in which an event goes through it. It listens
-// from the first: while the database is away, who asks is told so.
+// serve runs the service until ctx ends, then drains it in the order in which an event goes through it. It listens from the start: while
+// the database is away, callers are told so.
 func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	log := telemetry.NewLogger(logs, c.LogLevel)
 	slog.SetDefault(log)
-	stdlog.SetOutput(io.Discard) // net/http writes there what receivers send, up to a line for each frame of theirs
+	stdlog.SetOutput(io.Discard) // net/http logs there what receivers send, up to a line for each of their frames
 	tel, err := telemetry.Start(ctx, telemetry.Config{Version: version, Log: log})
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	return s.run(ctx, listener)
 }
 
-// begin assembles the service on its database, once that is there; report hears why it is not yet.
+// begin assembles the service on its database, once that is there; report is told why it is not there yet.
 func begin(ctx context.Context, c config.Config, address net.Addr, tel *telemetry.Telemetry, log *slog.Logger, report func(error)) (*service, error) {
 	db, err := openDatabase(ctx, c, log, report)
 	if err != nil {
@@ -138,7 +138,7 @@ func keyFile(c config.Config) string {
 	return filepath.Join(filepath.Dir(c.Database.Path), "master.key")
 }
 
-// service is the assembled process with what has to be closed after it.
+// service is the assembled process, with what has to be closed after it.
 type service struct {
 	process.Process
 	telemetry *telemetry.Telemetry
@@ -211,7 +211,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	return s, a.takeRoles(&s.Process)
 }
 
-// openStore takes up work on the database, whose secrets must open with this process's master key.
+// openStore begins work on the database, whose secrets must open with this process's master key.
 func (a *assembly) openStore(ctx context.Context) error {
 	sealer, err := seal.Open(a.MasterKey.Reveal(), keyFile(a.Config))
 	if err != nil {
@@ -229,7 +229,7 @@ func (a *assembly) openStore(ctx context.Context) error {
 	return nil
 }
 
-// prepareKeys shows the platform key that was made, if one was: at once, since it is not made again, and whatever is logged else.
+// prepareKeys shows the platform key if one was made: at once, since it is not made again, and at any log level.
 func (a *assembly) prepareKeys(ctx context.Context) error {
 	a.keys = access.NewKeys(a.store, now, a.newID, rand.Reader)
 	firstKey, refused, err := a.keys.FirstKey(ctx, a.PlatformKey.Reveal())
@@ -246,7 +246,7 @@ func (a *assembly) prepareKeys(ctx context.Context) error {
 	return nil
 }
 
-// reachOut makes what asks outside: which features a tenant has, and receivers for an answer.
+// reachOut makes the parts that ask others: the gate, which features a tenant has; the sender, receivers for an answer.
 func (a *assembly) reachOut(ctx context.Context, address net.Addr) (err error) {
 	if a.gate, err = features.NewGate(ctx, features.NewProvider(a.store)); err != nil {
 		return err
@@ -284,14 +284,14 @@ func (a *assembly) makeUseCases() {
 	a.hub = live.New(a.store, a.store, now, live.Limits{Kept: retention.Ages(a.Retention).Shortest()})
 }
 
-// gauge has the metrics ask for what is not counted as it happens.
+// gauge lets the metrics read what is not counted as it happens.
 func (a *assembly) gauge() {
 	a.telemetry.Metrics().ReadReconciliation(a.store.CheckResult)
 	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, now)
 	a.telemetry.Metrics().ShowQueue(a.queueWatch.Last)
 }
 
-// takeRoles has the process do what every one does, and what its roles say.
+// takeRoles gives the process the work that every process does, and that of its roles.
 func (a *assembly) takeRoles(p *process.Process) (err error) {
 	takeover := dispatch.NewTakeover(a.store, a.store, now, a.incarnation, a.db.Waited())
 	p.Loops = []loop.Loop{

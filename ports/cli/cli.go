@@ -23,9 +23,9 @@ type Commands struct {
 	MigrateDown func(ctx context.Context, c config.Config, steps int) error
 	// Schema is the database's schema version and the newest that this binary knows.
 	Schema func(ctx context.Context, c config.Config) (current, newest uint, err error)
-	// Rebuild has the projections that can be built anew from the log, by name.
+	// Rebuild has the projections that can be rebuilt from the log, by name.
 	Rebuild map[string]Rebuilder
-	// Keys brings API keys, for operators without one at hand.
+	// Keys gives access to API keys, for operators without one at hand.
 	Keys KeyUser
 	// RotateMaster seals everything at rest with the newest master key.
 	RotateMaster func(ctx context.Context, c config.Config) (reseal.Counts, error)
@@ -58,7 +58,7 @@ const usage = `ordinavo-webhooks: signed webhooks for every tenant
 
 `
 
-// errUsage says that the words of the command line are off.
+// errUsage marks a wrong command line.
 var errUsage = errors.New("usage")
 
 // Main runs one command and returns the process's exit code: 0, 1 for a failure, 2 for wrong usage.

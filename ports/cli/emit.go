@@ -149,7 +149,7 @@ func (e *emitter) flush(ctx context.Context) error {
 	return nil
 }
 
-// send posts the batch once. A negative retryAfter says that trying again would not help.
+// send posts the batch once. A negative retryAfter means that trying again would not help.
 func (e *emitter) send(ctx context.Context, body []byte) (retryAfter time.Duration, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, e.url+"/v1/events", bytes.NewReader(body))
 	if err != nil {
@@ -173,8 +173,8 @@ func (e *emitter) send(ctx context.Context, body []byte) (retryAfter time.Durati
 	return 0, e.count(text)
 }
 
-// mayRetry is negative unless the service was busy. It is busy, too, with a request whose answer was lost:
-// the same Idempotency-Key is a conflict then, with Retry-After.
+// mayRetry is negative unless the service was busy. It may also be busy with this very request, whose answer was lost: the same
+// Idempotency-Key then gives a conflict with Retry-After.
 func mayRetry(answer *http.Response) time.Duration {
 	after := answer.Header.Get("Retry-After")
 	if answer.StatusCode < http.StatusInternalServerError && answer.StatusCode != http.StatusTooManyRequests && after == "" {

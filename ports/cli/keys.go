@@ -19,7 +19,7 @@ import (
 // KeyUser opens the database that the keys are in, and closes it when run returns.
 type KeyUser func(ctx context.Context, c config.Config, run func(context.Context, *application.Keys) error) error
 
-// operator is who has access to the database itself: nobody grants it less than everything.
+// operator is whoever has access to the database itself, and so may do everything.
 var operator = access.Key{Name: "operator", Scopes: access.Scopes()}
 
 // wantedKey is what the flags of keys create and keys list say.
@@ -31,8 +31,8 @@ func (w *wantedKey) flags() map[string]*string {
 	return map[string]*string{"name": &w.name, "tenant": &w.tenant, "scopes": &w.scopes, "subscription": &w.subscription, "expires": &w.expires}
 }
 
-// takeFlags moves the values of a command's own flags into them; the settings' flags and the other words come back. An
-// empty value is refused: a script's variable that is not set must not make a tenant's key one of the platform.
+// takeFlags stores the values of a command's own flags and returns the rest: the settings' flags and the other words. An empty value is
+// refused: an unset variable in a script must not turn a tenant's key into a platform key.
 func takeFlags(args []string, flags map[string]*string) (rest []string, err error) {
 	for i := 0; i < len(args); i++ {
 		name, value, given := strings.Cut(strings.TrimPrefix(args[i], "--"), "=")
@@ -105,7 +105,7 @@ func (w wantedKey) key(now time.Time) (access.Key, error) {
 	return key, nil
 }
 
-// parseExpiry takes a moment or how long the key is to live; empty is for ever.
+// parseExpiry takes a time, or how long the key is to live; empty means for ever.
 func parseExpiry(text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
@@ -120,7 +120,7 @@ func parseExpiry(text string, now time.Time) (time.Time, error) {
 	return now.UTC().Add(period).Truncate(time.Second), nil
 }
 
-// createKey writes the key alone to the output, so that a script can take it, and what is to be known about it beside.
+// createKey writes nothing but the key to the output, so that a script can take it; the rest goes to stderr.
 func createKey(ctx context.Context, keys *application.Keys, wanted access.Key, s Streams) error {
 	made, text, err := keys.Create(ctx, operator, wanted)
 	if err != nil {

@@ -22,7 +22,7 @@ func newProgress(w io.Writer) *progress {
 	return &progress{}
 }
 
-// show says how far it is, and how many of something it does a second.
+// show says how far it is, and how many are done a second.
 func (p *progress) show(far string, done int) {
 	if p.terminal == nil {
 		return

@@ -14,10 +14,10 @@ import (
 	"github.com/ordinavo/webhooks/ports/cli/config"
 )
 
-// Rebuilder opens what a projection is built anew in, and gives run the steps.
+// Rebuilder opens the database in which a projection is rebuilt, and passes the steps to run.
 type Rebuilder func(ctx context.Context, c config.Config, run func(context.Context, *metrics.Rebuild) error) error
 
-// How often a step is tried when the database cannot write or read now, and the pauses between.
+// How often a step is tried when the database cannot write or read for now, and the pauses between.
 const (
 	rebuildTries      = 10
 	firstRebuildPause = 100 * time.Millisecond

@@ -12,13 +12,13 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// apart is what lies between the beginnings of two attempts at receivers that do not answer, on one processor; on more it is less. Such an
-// attempt is a handshake and whatever its receiver does then, 1 to 2 ms of a processor: a hundred of them at once hold up all else.
+// apart is the time between the starts of two attempts at receivers that do not answer, on one processor; it is divided by their number.
+// Such an attempt, a handshake and whatever its receiver does next, takes 1 to 2 ms of a processor: a hundred at once would hold up
+// everything else.
 const apart = 8 * time.Millisecond
 
-// Run attempts leased deliveries until ctx ends; then it gives back what it has not begun
-// and waits for the attempts that are out. Those end early when attempts does. The
-// dispatcher's slots bound how many there are.
+// Run attempts leased deliveries until ctx ends; then it gives back what it has not begun and waits for the attempts under way, which end
+// early when the context attempts does. The dispatcher's slots bound their number.
 func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter) error {
 	var out, pacing, gathering sync.WaitGroup
 	failed := make(chan dispatch.Result, cap(d.Started()))
@@ -49,7 +49,7 @@ func Run(ctx, attempts context.Context, d *dispatch.Dispatcher, a *dispatch.Atte
 	}
 }
 
-// pace begins one after the other until ctx ends, and puts back what has waited for too long.
+// pace begins one attempt after the other until ctx ends, and puts back those that have waited too long.
 func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.Leased, begin func(dispatch.Leased)) {
 	pause := apart / time.Duration(runtime.GOMAXPROCS(0))
 	for {
@@ -83,11 +83,11 @@ func attempt(ctx context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter,
 	}
 }
 
-// together is how far apart the moments are at which failed attempts are handed in, all of them that ended meanwhile at once. Nobody waits
-// for one to be recorded; it would be a transaction of its own, and others that were accepted or have arrived wait for that.
+// together is the interval at which failed attempts are handed in, all that ended meanwhile at once. Nobody waits for a failure to be
+// recorded, and handed in alone it would take a transaction of its own, which accepted events and successful deliveries would wait for.
 const together = 50 * time.Millisecond
 
-// gather hands in what failed at the next such moment, and at once from when ctx ends, until failed is closed.
+// gather hands in failures at the next such moment, or at once when ctx has ended, until failed is closed.
 func gather(ctx context.Context, d *dispatch.Dispatcher, failed <-chan dispatch.Result) {
 	for first := range failed {
 		results := []dispatch.Result{first}
@@ -109,7 +109,7 @@ func gather(ctx context.Context, d *dispatch.Dispatcher, failed <-chan dispatch.
 	}
 }
 
-// attemptSafely makes a failure of an attempt that panics, so that one delivery cannot take the process down with it.
+// attemptSafely turns a panic into a failed attempt, so that one delivery cannot take the process down with it.
 func attemptSafely(ctx context.Context, a *dispatch.Attempter, l dispatch.Leased) (outcome delivery.Outcome) {
 	began := a.Now()
 	defer func() {

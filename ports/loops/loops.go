@@ -11,23 +11,23 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 )
 
-// Pauses after errors in a row: the first, doubled up to the last. Those of all processes that met the same trouble end
-// together, so the last is for how long everything may stand still once the trouble is over.
+// Pauses after errors in a row: the first, doubled up to the last. All processes that met the same trouble pause at the same time, so
+// everything may stand still for as long as the last one after the trouble is over.
 const (
 	firstPause = 50 * time.Millisecond
 	lastPause  = time.Second
 )
 
-// Of errors in a row the first few are logged, and then one now and then.
+// Of errors in a row the first few are logged, then one in loggedOnce.
 const (
 	loggedFirst = 8
-	loggedOnce  = 60 // in so many
+	loggedOnce  = 60
 )
 
 const longestSleep = 30 * time.Second
 
-// Run repeats the loops until ctx ends, and returns when each has finished its step. A step that is under way then goes on
-// until steps ends. now is the wall clock, which the steps' times are of.
+// Run repeats the loops until ctx ends, and returns when each has finished its step. A step that is then under way may go on until steps
+// ends. now is the wall clock, by which steps give their times.
 func Run(ctx, steps context.Context, log *slog.Logger, now func() time.Time, loops ...loop.Loop) {
 	var running sync.WaitGroup
 	for _, l := range loops {
@@ -36,7 +36,7 @@ func Run(ctx, steps context.Context, log *slog.Logger, now func() time.Time, loo
 	running.Wait()
 }
 
-// repeat is given the wall clock, which may be set; timers follow another one.
+// repeat needs the wall clock besides timers: it may be set, and they do not follow it.
 func repeat(ctx, steps context.Context, log *slog.Logger, l loop.Loop, wall func() time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -75,11 +75,11 @@ func repeat(ctx, steps context.Context, log *slog.Logger, l loop.Loop, wall func
 	}
 }
 
-// sleep ends by whichever clock comes first. When the wall clock is set forward, what is due by it comes
-// at once (a long sleep is slept in parts to notice it); when it is set back, a heart does not stop until it has caught up.
+// sleep ends by whichever clock gets there first. When the wall clock is set forward, what is due by it runs at once (a long sleep is slept
+// in parts, to notice); when it is set back, heartbeats do not stop until it has caught up.
 type sleep struct {
 	due    time.Time // by the wall clock
-	latest time.Time // by the one that nobody sets
+	latest time.Time // by the monotonic clock, which nobody sets
 }
 
 func sleepUntil(next, wall time.Time) sleep {

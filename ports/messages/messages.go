@@ -23,7 +23,7 @@ type Log interface {
 	Subscriber(group string) (message.Subscriber, error)
 	// InTransaction gives a handler's context the transaction that moves the group's offset.
 	InTransaction(message.HandlerFunc) message.HandlerFunc
-	// Rest takes the messages that came behind that of ctx: they are acknowledged with it, or come again with it, each alone.
+	// Rest takes the messages that were read together with that of ctx: they are acknowledged with it, or come again with it, each alone.
 	Rest(ctx context.Context) []*message.Message
 	Publisher() message.Publisher
 }
@@ -39,7 +39,7 @@ var errSetAside = errors.New("the message cannot be handled")
 // closeTimeout bounds the wait for handlers at the end; what they have not committed comes again.
 const closeTimeout = 10 * time.Second
 
-// quieter keeps what the router says of its own coming and going out of the service's log.
+// quieter keeps what the router says about its own start and stop out of the service's log.
 var quieter = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}
 
 // NewRouter connects the topic of accepted events with fan-out.
@@ -76,7 +76,7 @@ func setAside(records Log) message.HandlerMiddleware {
 	}
 }
 
-// recovered makes poison of a message whose handling panics.
+// recovered turns a message whose handling panics into poison.
 func recovered(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) (produced []*message.Message, err error) {
 		defer func() {

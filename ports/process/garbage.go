@@ -10,8 +10,9 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 )
 
-// A heap may grow by mostGarbage percent before it is collected, a fifth less CPU at full load than with Go's 100, for 20 MiB more.
-// A larger one, as a thousand receivers that hold their attempts make it, may grow to heapRoom, and by no less than leastGarbage.
+// The heap may grow by mostGarbage percent before it is collected: at full load that takes a fifth less CPU than Go's 100, and 20 MiB more
+// memory. A larger heap, such as that of a thousand receivers that hold their attempts, may grow to heapRoom, but by no less than
+// leastGarbage percent.
 const (
 	mostGarbage  = 200
 	leastGarbage = 75
@@ -19,7 +20,7 @@ const (
 	garbageEvery = time.Second
 )
 
-// garbage is the loop that says how much of it there may be, unless GOGC does.
+// garbage is the loop that sets the collector's percentage, unless GOGC does.
 func garbage(now func() time.Time) loop.Loop {
 	percent := 0
 	return loop.Loop{Name: "garbage", Step: func(context.Context) (time.Time, error) {
@@ -36,7 +37,7 @@ func garbage(now func() time.Time) loop.Loop {
 	}}
 }
 
-// garbagePercent is what GOGC is to be for so many bytes that were alive when the heap was collected last.
+// garbagePercent is the GOGC for a heap of which this many bytes were alive at the last collection.
 func garbagePercent(live uint64) int {
 	if live >= heapRoom {
 		return leastGarbage

@@ -18,11 +18,11 @@ func Listen(address string) (*net.TCPListener, error) {
 	return listener.(*net.TCPListener), nil
 }
 
-// lendTimeout bounds the wait for the last answers of a server that only helps out.
+// lendTimeout bounds the wait for the last answers of a server that only stands in.
 const lendTimeout = time.Second
 
-// While answers by server as long as do works, and leaves the listener open to the next server: who connects in
-// between waits in the listener's queue.
+// While has server answer for as long as do works, and leaves the listener open for the next server: clients that connect in between wait
+// in the listener's queue.
 func While(listener *net.TCPListener, server Server, do func() error) error {
 	l := &lent{TCPListener: listener}
 	served := make(chan error, 1)
@@ -30,8 +30,8 @@ func While(listener *net.TCPListener, server Server, do func() error) error {
 	err := do()
 	ctx, cancel := context.WithTimeout(context.Background(), lendTimeout)
 	defer cancel()
-	_ = server.Shutdown(ctx) // who is cut off has asked a service that could not work yet
-	_ = l.Close()            // when Serve had not begun yet
+	_ = server.Shutdown(ctx) // whoever is cut off has asked a service that could not work yet
+	_ = l.Close()            // in case Serve had not begun yet
 	return errors.Join(err, <-served, listener.SetDeadline(time.Time{}))
 }
 
@@ -50,7 +50,7 @@ func (l *lent) Accept() (net.Conn, error) {
 	return conn, err
 }
 
-// Close wakes who waits in Accept.
+// Close wakes whoever waits in Accept.
 func (l *lent) Close() error {
 	l.ended.Store(true)
 	return l.SetDeadline(time.Unix(1, 0))

@@ -1,5 +1,5 @@
-// Package process runs an assembled service and drains it in the order in which an event goes through
-// it, so that nothing waits for somebody who has gone home already.
+// Package process runs an assembled service and drains it in the order in which an event goes through it, so that nothing waits for a part
+// that has already stopped.
 package process
 
 import (
@@ -37,7 +37,7 @@ type Process struct {
 	Log    *slog.Logger
 	Now    func() time.Time // the clock of the loops
 	Server Server
-	// Intake answers requests of the server, and so outlives it.
+	// Intake does the work of the server's requests, and so outlives it.
 	Intake []loop.Loop
 	Router Router
 	// Dispatcher and Attempter send; Loops outlive them, since they record what came of it.
@@ -111,8 +111,7 @@ func (p *Process) takeIn(listener net.Listener) (failed <-chan error, routed, se
 	return why, routerEnded, serverEnded
 }
 
-// stopServing leaves most of the time to the attempts: a connection that never sent a request keeps
-// the server waiting for as long as it may.
+// stopServing leaves most of the time to the attempts: a connection that never sent a request would keep the server waiting for all of it.
 func (p *Process) stopServing(deadline context.Context) {
 	ctx, cancel := context.WithTimeout(deadline, min(longestServerDrain, p.ShutdownTimeout/3))
 	defer cancel()
@@ -123,12 +122,12 @@ func (p *Process) stopServing(deadline context.Context) {
 
 const (
 	longestServerDrain = 5 * time.Second
-	// recordingGrace is for writing what came of the attempts that the timeout cut off. Who waits longer, for a table that somebody has
-	// locked, leaves it to the next process, as a crash does.
+	// recordingGrace is for writing the outcomes of attempts that the timeout cut off. What takes longer, because somebody has locked a
+	// table, is left to the next process, as after a crash.
 	recordingGrace = 5 * time.Second
 )
 
-// closeRouter waits until the router has ended, unless it never begins.
+// closeRouter closes the router and waits until it has ended, or until the deadline if it never begins.
 func (p *Process) closeRouter(deadline context.Context, routed <-chan struct{}) error {
 	if p.Router == nil {
 		return nil
@@ -152,7 +151,7 @@ func (p *Process) settle(ctx context.Context) error {
 	}
 	p.Dispatcher.StopLeasing()
 	next, err := p.Dispatcher.Step(ctx)
-	for err == nil && !next.IsZero() { // a turn records no more than some at once
+	for err == nil && !next.IsZero() { // a turn records a bounded number
 		next, err = p.Dispatcher.Step(ctx)
 	}
 	return errors.Join(err, p.Dispatcher.Close(ctx))

@@ -1,5 +1,5 @@
-// Package config reads the settings of contract section 6 from flags and the environment. All that is
-// wrong is reported at once, and secrets do not print.
+// Package config reads the settings of contract section 6 from flags and the environment. Everything that is wrong is reported at once, and
+// secrets do not print.
 package config
 
 import (
@@ -13,7 +13,7 @@ type Config struct {
 	// Listen is host:port of API, metrics and docs; port 0 takes a free one.
 	Listen   string
 	Database Database
-	// DirectURL is that of PostgreSQL itself when Database.URL is a PgBouncer's; empty means that they are one.
+	// DirectURL is that of PostgreSQL itself when Database.URL is a PgBouncer's; empty means that they are the same.
 	DirectURL Secret
 	// PlatformKey is the first platform key; empty means that one is made.
 	PlatformKey Secret
@@ -23,15 +23,14 @@ type Config struct {
 	Egress    Egress
 	// RetrySchedule is the default of new subscriptions: 1 to 20 delays.
 	RetrySchedule []time.Duration
-	// MaxInFlight is the attempts at once in this process, 1 to 100,000.
+	// MaxInFlight is how many attempts this process makes at once, 1 to 100,000.
 	MaxInFlight int
 	// RateLimit is API requests a second and key, 0 to 1,000,000; 0 is none.
 	RateLimit int
 	Quotas    Quotas
-	// MaxOpen is the deliveries that are not finished with which more events are taken, 0 to 1,000,000,000; 0 is no bound.
+	// MaxOpen is how many unfinished deliveries there may be before more events are refused, 0 to 1,000,000,000; 0 is no bound.
 	MaxOpen int
-	// MaxFanOutLag is for how long the oldest accepted event may wait for its deliveries to be scheduled, at most 24h; 0 is
-	// no bound.
+	// MaxFanOutLag is how long the oldest accepted event may wait for its deliveries to be scheduled, at most 24h; 0 is no bound.
 	MaxFanOutLag time.Duration
 	Retention    Retention
 	// ShutdownTimeout is how long draining may take.
@@ -67,7 +66,7 @@ type Roles struct {
 
 // Egress bounds what may be called.
 type Egress struct {
-	// Allow is networks that may be called although they are not public, and by plain http.
+	// Allow lists networks that may be called although they are not public, and by plain http.
 	Allow []netip.Prefix
 	// Ports may be called; never empty.
 	Ports []PortRange
@@ -83,15 +82,15 @@ type Retention struct {
 	Events, Attempts, DeadLetters time.Duration
 }
 
-// Quotas bound what tenants take, so that one leaves room for the others; 0 is none, but for Subscriptions.
+// Quotas bound what a tenant takes, to leave room for the others; 0 is no quota, except for Subscriptions.
 type Quotas struct {
 	// RateLimit is API requests a second and tenant, over all its keys; 0 to 1,000,000.
 	RateLimit int
 	// Subscriptions is how many a tenant may have, 1 to 10,000.
 	Subscriptions int
-	// EventsPerDay is how many events of a tenant are accepted on a day of UTC, 0 to 1,000,000,000.
+	// EventsPerDay is how many events of a tenant are accepted on one day (UTC), 0 to 1,000,000,000.
 	EventsPerDay int
-	// Open is a tenant's deliveries that are not finished with which more of its events are taken, 0 to 1,000,000,000.
+	// Open is how many unfinished deliveries a tenant may have before more of its events are refused, 0 to 1,000,000,000.
 	Open int
 }
 

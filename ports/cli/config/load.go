@@ -9,7 +9,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/spelling"
 )
 
-// maxTypos is how many bytes a name may be off from another and still have that suggested.
+// maxTypos is how many bytes an unknown name may differ from a known one and still have it suggested.
 const maxTypos = 4
 
 // testPrefix begins variables that only tests read.
@@ -32,9 +32,9 @@ type given struct {
 	text, source string
 }
 
-// Load reads args (without the command's name) and environ, in the form of os.Environ. Flags may be given
-// as --name=value or --name value; one wins over its variable. What is not a flag comes back as rest, in
-// order; a single - and all that follows -- count as rest. The error is ErrHelp or an *Error.
+// Load reads args (without the command's name) and environ, in the form of os.Environ. Flags may be given as --name=value or --name value;
+// a flag wins over its variable. What is not a flag comes back as rest, in order; a single - and everything after -- count as rest. The
+// error is ErrHelp or an *Error.
 func Load(args, environ []string) (c Config, rest []string, err error) {
 	if wantsHelp(args) {
 		return Config{}, nil, ErrHelp
@@ -76,8 +76,8 @@ func defaults(table []setting) map[string]given {
 	return texts
 }
 
-// fromEnvironment refuses what begins like a setting and is none. A variable that is set to nothing
-// counts as not set, as in most shells' and containers' files.
+// fromEnvironment refuses what begins like a setting and is none. An empty variable counts as not set, as in most shells and container
+// files.
 func fromEnvironment(table []setting, environ []string, texts map[string]given, wrong *Error) {
 	for _, entry := range environ {
 		name, text, _ := strings.Cut(entry, "=")
@@ -128,7 +128,7 @@ func fromFlags(table []setting, args []string, texts map[string]given, wrong *Er
 	return rest
 }
 
-// conflicts are what is wrong with settings that are right one by one.
+// conflicts is what is wrong with settings that are valid one by one.
 func (c Config) conflicts() (problems []string) {
 	if c.Database.Kind == PostgreSQL && c.MasterKey.IsZero() {
 		problems = append(problems, "ORDINAVO_MASTER_KEY must be set with PostgreSQL: several processes share what it seals")
@@ -153,7 +153,7 @@ func flags(table []setting) (names []string) {
 	return names
 }
 
-// suggestion names the known name that is nearest to the given one, unless none is near.
+// suggestion gives the known name nearest to the given one, unless none is near.
 func suggestion(name string, known []string) string {
 	best, least := "", 1+min(maxTypos, len(name)/3)
 	for _, candidate := range known {

@@ -71,7 +71,7 @@ func isPostgres(text string) bool {
 }
 
 func parsePlatformKey(text string) (Secret, error) {
-	odd := func(r rune) bool { return r <= ' ' || r > '~' } // would not survive an Authorization header
+	odd := func(r rune) bool { return r <= ' ' || r > '~' } // such a character would not survive an Authorization header
 	if text != "" && (!strings.HasPrefix(text, access.KeyPrefix) || len(text) < access.MinKeyLength || len(text) > access.MaxKeyLength || strings.ContainsFunc(text, odd)) {
 		return Secret{}, fmt.Errorf("must begin with %s and have %d to %d characters, all of them ASCII without spaces", access.KeyPrefix, access.MinKeyLength, access.MaxKeyLength)
 	}
@@ -187,7 +187,7 @@ func parseSchedule(text string) ([]time.Duration, error) {
 	return schedule, nil
 }
 
-// parseRetention overrides the defaults that it names; the others stay.
+// parseRetention overrides the defaults that the text names; the others stay.
 func parseRetention(text string) (Retention, error) {
 	kept := Retention{Events: 30 * day, Attempts: 30 * day, DeadLetters: 90 * day}
 	named := map[string]*time.Duration{"events": &kept.Events, "attempts": &kept.Attempts, "dead_letters": &kept.DeadLetters}
@@ -282,7 +282,7 @@ func whole(low, high int) func(string) (int, error) {
 	}
 }
 
-// split cuts at commas; white space around the parts does not count. An empty part is refused: what stood there may be missing.
+// split cuts at commas; white space around the parts does not count. An empty part is refused: something may be missing there.
 func split(text string) ([]string, error) {
 	if text == "" {
 		return nil, errors.New("must not be empty")

@@ -16,12 +16,12 @@ type setting struct {
 	variable string
 	// flag differs from the variable's name for emit alone.
 	flag string
-	// def is parsed like any other text; empty leaves the zero value where the parser takes it.
+	// def is parsed like any other text; an empty one gives the zero value where the parser accepts it.
 	def string
 	// instead says what an empty default leads to, for the usage.
 	instead string
 	meaning string
-	// client marks what emit needs and serve does not.
+	// client marks what emit needs and serve does not need.
 	client bool
 	set    func(c *Config, text string) error
 }

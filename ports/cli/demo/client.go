@@ -22,7 +22,7 @@ func (c client) as(tenant string) client {
 	return c
 }
 
-// problem is an answer that says no.
+// problem is an error answer.
 type problem struct {
 	Status int    `json:"status"`
 	Code   string `json:"code"`

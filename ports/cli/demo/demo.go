@@ -90,7 +90,7 @@ func (s *stage) startService(ctx context.Context) (err error) {
 
 func (s *stage) say(format string, args ...any) { fmt.Fprintf(s.out, format+"\n", args...) }
 
-// tick tells what was checked just now.
+// tick says what was just checked.
 func (s *stage) tick(format string, args ...any) { s.say("   ✓ "+format, args...) }
 
 // check ticks when ok, and is an error that says what was expected when not.

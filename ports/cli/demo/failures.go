@@ -95,7 +95,7 @@ func (s *stage) deadLetter(ctx context.Context) error {
 	return nil
 }
 
-// killed ends the process while a receiver holds an attempt of it, and starts another one on the same data.
+// killed kills the process while a receiver holds one of its attempts, and starts another one on the same data.
 func (s *stage) killed(ctx context.Context) error {
 	release := make(chan struct{})
 	hook := s.receiver.at("/slow", func(n int, _ http.ResponseWriter, q *http.Request) {

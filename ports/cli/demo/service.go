@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// platformKey is good for the demo's own service alone.
+// platformKey is valid for the demo's own service alone.
 const platformKey = "ord_live_demo_0000000000000000000000000000"
 
 // service is a process of this binary that serves.
@@ -63,7 +63,7 @@ func startService(ctx context.Context, dir, collector string) (*service, error) 
 	}
 }
 
-// withoutSettings keeps what the service must not hear of out of its environment.
+// withoutSettings drops the caller's settings, so that the service does not get them.
 func withoutSettings(environ []string) (kept []string) {
 	for _, variable := range environ {
 		if !strings.HasPrefix(variable, "ORDINAVO_") && !strings.HasPrefix(variable, "OTEL_") {
