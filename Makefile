@@ -3,8 +3,8 @@
 
 GO ?= go
 
-# The race detector needs a C compiler; without one the tests run without it, and say so. It does not watch SQLite itself, which is C
-# translated to Go and has locks of its own, and would take ten times as long; its driver and all that is ours are watched.
+# The race detector needs a C compiler; without one the tests run without it, and say so. It leaves out SQLite itself, which is C translated to
+# Go with locks of its own, and would take ten times as long; SQLite's driver and all our code are watched.
 RACE := $(if $(shell command -v $${CC:-cc} || command -v gcc),-race -gcflags=modernc.org/sqlite/lib=-race=false -gcflags=modernc.org/libc/...=-race=false,)
 
 help: ## list the targets
@@ -13,24 +13,24 @@ help: ## list the targets
 demo: ## show the service at work, and check what is shown
 	$(GO) run . demo
 
-# PostgreSQL's tests bring their own server. Where there is none they are left out, and make says so; not in CI.
+# The PostgreSQL tests start their own server. Where PostgreSQL is not installed they are left out, and make says so; except in CI.
 POSTGRES := $(shell command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null)
 ifeq ($(POSTGRES)$(CI)$(ORDINAVO_TEST_DATABASE_URL),)
 export ORDINAVO_TEST_WITHOUT_POSTGRES := 1
 endif
 
-# Tests of databases wait for disks: one package more at once than there are cores.
+# Database tests wait for disks: run one package more than there are cores.
 PACKAGES := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-# Within a package they wait for a server of their own.
+# Within a package, tests wait for servers of their own.
 PARALLEL := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) * 2)))
 
-# Hundreds of databases come and go in tests, a thousand files each: in memory, where there is plenty. What starts whole services stays on
-# the disk, whose waits are part of what it shows.
+# Tests create and drop hundreds of databases of a thousand files each: in memory, if there is plenty. Tests that start whole services stay on
+# disk, since waiting for it is part of what they show.
 MEMORY := $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -ge 8000000 ] 2>/dev/null && echo /dev/shm)
 
-# The simulation is one goroutine at a time. The race detector makes each of its seeds seven times as long and takes gigabytes for their
-# coroutines, so it watches some of them, and all run without it. What starts whole services comes last, one after the other: side by side
-# they wait for each other on a slow machine.
+# The simulation runs one goroutine at a time. The race detector makes each seed take seven times as long, and gigabytes for its coroutines, so it
+# watches some of them, and all run without it. Packages that start whole services come last, one after the other: side by side they wait for
+# each other on a slow machine.
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
 	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
