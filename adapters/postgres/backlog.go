@@ -6,7 +6,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -14,10 +14,8 @@ import (
 const (
 	countOpen    = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries LIMIT $1) AS o`
 	countOpenOf  = `SELECT count(*) FROM (SELECT 1 FROM open_deliveries WHERE tenant_id = $2 LIMIT $1) AS o`
-	nextUnrouted = `SELECT min(r.recorded_at) FROM unnest($1::text[]) AS t (topic)
-LEFT JOIN consumer_offsets o ON o.consumer_group = '` + fanout.Group + `' AND o.topic = t.topic
-CROSS JOIN LATERAL (SELECT recorded_at FROM records WHERE topic = t.topic AND position > coalesce(o.position, 0) ORDER BY position LIMIT 1) AS r`
-	perEvent = `SELECT k.tenant_id, coalesce(
+	nextUnrouted = `SELECT (SELECT recorded_at FROM records WHERE topic = '` + records.TopicEvents + `' AND position > ` + handledByFanOut + ` ORDER BY position LIMIT 1)`
+	perEvent     = `SELECT k.tenant_id, coalesce(
     (SELECT h.deliveries::float8 / h.events FROM disposition_hours h WHERE h.tenant_id = k.tenant_id AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
     (SELECT count(*) FROM (SELECT 1 FROM subscriptions s WHERE s.tenant_id = k.tenant_id AND s.status <> 'deleted' LIMIT $2) AS s)) FROM unnest($1::text[]) AS k (tenant_id)`
 	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= $1`
@@ -37,13 +35,9 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, 
 	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, sql, args...)
 }
 
-// OldestUnrouted is when the oldest of the shards' next records of fan-out was written.
+// OldestUnrouted is when the next record of fan-out was written.
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
-	topics, err := s.eventsTopics(ctx)
-	if err != nil {
-		return time.Time{}, err
-	}
-	oldest, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextUnrouted, topics)
+	oldest, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextUnrouted)
 	return moment(oldest), err
 }
 

@@ -77,7 +77,7 @@ func BenchmarkRows(b *testing.B) {
 
 // BenchmarkLease leases 64 at a time of 200,000 due in 200 lanes.
 func BenchmarkLease(b *testing.B) {
-	db := openURL(b, postgres.Config{URL: migrated[1].Copy(b)})
+	db := openURL(b, postgres.Config{URL: migrated.Copy(b)})
 	store := postgres.NewStore(db, tagging{})
 	for _, sql := range []string{
 		`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state) SELECT 'acme', 'sub_' || n, 'active', 1, 1000000, '{}' FROM generate_series(1, 200) n`,
@@ -110,7 +110,7 @@ abandonments, created_at, updated_at, due_at, accepted_at, traceparent) SELECT '
 
 // BenchmarkEvents reads back 400 events, as fan-out does in a burst.
 func BenchmarkEvents(b *testing.B) {
-	db := openURL(b, postgres.Config{URL: migrated[1].Copy(b)})
+	db := openURL(b, postgres.Config{URL: migrated.Copy(b)})
 	store := postgres.NewStore(db, tagging{})
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	if err := store.CreateTenant(b.Context(), access.Tenant{ID: "acme", Weight: 1, CreatedAt: now}); err != nil {

@@ -10,15 +10,11 @@ import (
 )
 
 var eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = $1 AND sequence > $2
-	AND sequence < ` + fannedOut("$3") + ` ORDER BY sequence LIMIT $4`
+	AND sequence < ` + fannedOut + ` ORDER BY sequence LIMIT $3`
 
-// EventsAfter lists the tenant's events beyond a sequence as far as fan-out has come in its shard, oldest first.
+// EventsAfter lists the tenant's events beyond a sequence as far as fan-out has come, oldest first.
 func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
-	topic, err := s.eventsTopic(ctx, owner)
-	if err != nil {
-		return nil, err
-	}
-	return all(ctx, s.db.forUsers(ctx), scanEvent, eventsAfter, owner, sequence, topic, limit)
+	return all(ctx, s.db.forUsers(ctx), scanEvent, eventsAfter, owner, sequence, limit)
 }
 
 var laneDeliveries = `SELECT d.* FROM unnest($1::text[]) AS k (id) CROSS JOIN LATERAL (

@@ -52,7 +52,7 @@ func TestOnlyItsOwnCommitIsBelieved(t *testing.T) {
 	db := openEmpty(t)
 	s := NewStore(db, nil)
 	e := intake.Accepted{Event: event.Sample(event.VisitReportApproved, "acme"), At: time.Now()}
-	change := appended{record: record{Record: records.Record{Topic: records.TopicSubscriptions, Type: "t", Tenant: "acme", Stream: "subscription/sub_1", Version: 1, Data: []byte("{}"), Metadata: []byte("{}"), At: e.At}}}
+	change := appended{Record: records.Record{Topic: records.TopicSubscriptions, Type: "t", Tenant: "acme", Stream: "subscription/sub_1", Version: 1, Data: []byte("{}"), Metadata: []byte("{}"), At: e.At}}
 	note := func(ctx context.Context, tx *Tx) error {
 		_, err := tx.Exec(ctx, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) SELECT 'acme', 's' || count(*), 'release', 0 FROM sweeps`)
 		return err
@@ -129,7 +129,7 @@ func TestAChangeTakesTheRowAndThenTheLane(t *testing.T) {
 		if _, err := tx.Exec(ctx, `SET LOCAL lock_timeout = '500ms'`); err != nil {
 			return err
 		}
-		return tx.moveLane(ctx, "acme")
+		return tx.moveLanes(ctx)
 	}))
 	pgtest.Check(t, <-changed)
 }

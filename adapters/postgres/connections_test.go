@@ -15,7 +15,7 @@ import (
 func TestSlowListsLeaveConnections(t *testing.T) {
 	t.Parallel()
 	const conns = 8
-	url := migrated[1].Copy(t)
+	url := migrated.Copy(t)
 	db := openURL(t, postgres.Config{URL: url, MaxConns: conns})
 	blocker, err := pgx.Connect(t.Context(), url)
 	if err != nil {

@@ -33,9 +33,6 @@ type Config struct {
 	// MaxConns bounds the connections of this process, the listening one apart (default 16, at least 4). The API's users
 	// have half of them at most for what they look up and list.
 	MaxConns int
-	// Shards is how many a log gets that is made by this process's migration (default 1, at most 64). Each shard of
-	// a sharded topic has its own order, offset and lock; all that concerns a tenant is in one shard.
-	Shards int
 	// Recheck is how often those who watch look without having been told (default 1 s).
 	Recheck time.Duration
 	// Now is this process's clock (default time.Now).
@@ -50,9 +47,6 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxConns == 0 {
 		c.MaxConns = 16
 	}
-	if c.Shards == 0 {
-		c.Shards = 1
-	}
 	if c.Recheck == 0 {
 		c.Recheck = time.Second
 	}
@@ -62,8 +56,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.MaxConns < 4 || c.Shards < 1 || c.Shards > 64 || c.Recheck < 0 {
-		return c, errors.New("a database has at least 4 connections, 1 to 64 shards, and no negative recheck")
+	if c.MaxConns < 4 || c.Recheck < 0 {
+		return c, errors.New("a database has at least 4 connections, and no negative recheck")
 	}
 	return c, nil
 }
@@ -74,7 +68,6 @@ type DB struct {
 	pool    *pgxpool.Pool
 	looking chan struct{} // has room for as many as may look something up at once
 	name    string        // tells this process's notifications from those of others
-	shards  atomic.Int32
 	wakeup.Signals
 	vacuums vacuums
 

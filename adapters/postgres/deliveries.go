@@ -147,5 +147,5 @@ func (tx *Tx) appendDelivery(ctx context.Context, after delivery.Delivery, versi
 	if err != nil {
 		return err
 	}
-	return tx.appendSharded(ctx, list...)
+	return tx.appendPacked(ctx, list...)
 }

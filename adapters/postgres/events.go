@@ -77,34 +77,27 @@ func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 	return known, from.send(ctx, b)
 }
 
-// AppendEvents stores the events and, in the log of each shard, the records that name its events.
+// AppendEvents stores the events and, in the log, the records that name them.
 func (s *Store) AppendEvents(ctx context.Context, events []intake.Accepted) error {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return err
-	}
-	byShard := make([][]acceptedRow, shards)
-	for _, e := range events {
+	rows := make([]acceptedRow, len(events))
+	for i, e := range events {
 		content, err := e.Encoded()
 		if err != nil {
 			return fmt.Errorf("encode event %s: %w", e.ID, err)
 		}
-		shard := shardOf(e.TenantID, shards)
-		byShard[shard] = append(byShard[shard], acceptedRow{e, compact.Pack(compact.Event, content, string(e.TenantID), e.ID)})
+		rows[i] = acceptedRow{e, compact.Pack(compact.Event, content, string(e.TenantID), e.ID)}
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		for shard, rows := range byShard {
-			for named := range slices.Chunk(rows, maxNamed) {
-				if err := tx.appendEvents(ctx, ShardTopic(records.TopicEvents, shard, shards), shard, named); err != nil {
-					return err
-				}
+		for named := range slices.Chunk(rows, maxNamed) {
+			if err := tx.appendEvents(ctx, named); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 }
 
-func (tx *Tx) appendEvents(ctx context.Context, topic string, shard int, rows []acceptedRow) error {
+func (tx *Tx) appendEvents(ctx context.Context, rows []acceptedRow) error {
 	keys := make([]intake.EventKey, len(rows))
 	for i, e := range rows {
 		keys[i] = e.Key()
@@ -115,21 +108,20 @@ func (tx *Tx) appendEvents(ctx context.Context, topic string, shard int, rows []
 	if err != nil {
 		return err
 	}
-	r.Topic = topic
-	return tx.append(ctx, appended{accepted: rows, record: record{r.Packed(), shard}})
+	return tx.append(ctx, appended{accepted: rows, Record: r.Packed()})
 }
 
 // insertAccepted writes a record and the events that it names, whose sequences follow from its position.
 const insertAccepted = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
-    VALUES (nextval('log_numbers') * $1 + $2, $3, '', '', 0, $4, $5, $6, $7, $8) RETURNING position
+    VALUES (nextval('log_numbers'), $1, '', '', 0, $2, $3, $4, $5, $6) RETURNING position
 )
 INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week)
 SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_type, e.occurred_at, e.accepted_at, e.fingerprint, e.content, e.traceparent, e.week
-FROM named, unnest($9::text[], $10::text[], $11::text[], $12::bigint[], $13::bigint[], $14::bytea[], $15::bytea[], $16::text[], $17::smallint[])
+FROM named, unnest($7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bytea[], $13::bytea[], $14::text[], $15::smallint[])
   WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week, place)`
 
-func queueAccepted(b *pgx.Batch, a appended, shards int) {
+func queueAccepted(b *pgx.Batch, a appended) {
 	n := len(a.accepted)
 	owner, id, kind, trace := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	occurred, accepted := make([]int64, n), make([]int64, n)
@@ -140,7 +132,7 @@ func queueAccepted(b *pgx.Batch, a appended, shards int) {
 		print[i], content[i], weeks[i] = e.Fingerprint[:], e.content, weekOfEvent(e.ID, e.At)
 	}
 	queueLookBeside(b, a.At, owner, id)
-	b.Queue(insertAccepted, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
+	b.Queue(insertAccepted, a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
 		owner, id, kind, occurred, accepted, print, content, trace, weeks)
 }
 

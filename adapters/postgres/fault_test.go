@@ -42,7 +42,7 @@ func TestALostAnswerToACommit(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := migrated[1].Copy(t)
+			server := migrated.Copy(t)
 			p := pgtest.NewProxy(t, server)
 			db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
 			var told []bool
@@ -74,7 +74,7 @@ func TestALostAnswerToACommit(t *testing.T) {
 // to the log behind that.
 func TestATransactionIsTwoRoundTrips(t *testing.T) {
 	t.Parallel()
-	server := migrated[1].Copy(t)
+	server := migrated.Copy(t)
 	p := pgtest.NewProxy(t, server)
 	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
 	store := postgres.NewStore(db, tagging{})
@@ -114,7 +114,7 @@ func TestATransactionIsTwoRoundTrips(t *testing.T) {
 // TestWhatTheServerRefusesIsNotCommitted has it refuse what COMMIT was sent with.
 func TestWhatTheServerRefusesIsNotCommitted(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
 	err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 		broken := message(0, 0)
 		broken.Type = "\x00"
@@ -131,7 +131,7 @@ func TestWhatTheServerRefusesIsNotCommitted(t *testing.T) {
 // TestAConditionThatDoesNotHoldUndoesAll asks for it together with what is sent first: a statement, what is scheduled or the log.
 func TestAConditionThatDoesNotHoldUndoesAll(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
 	store := postgres.NewStore(db, tagging{})
 	refused := errors.New("it does not hold")
 	gated := fanout.Plan{Gated: []fanout.Gated{{Tenant: "acme", EventID: "evt_1", SubscriptionID: "sub_1"}}}
@@ -178,12 +178,10 @@ func TestAConditionThatDoesNotHoldUndoesAll(t *testing.T) {
 // long has the time of who schedules, and not that of a commit.
 func TestALongPlanIsWrittenAtOnce(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
 	store := postgres.NewStore(db, tagging{})
 	first := delivery.Schedule(delivery.Scheduled{At: time.Now(), ID: "dlv_1", Tenant: "acme", EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
 	d, err := delivery.Fold(first)
-	pgtest.Check(t, err)
-	_, err = db.Shards(t.Context()) // which is asked for once, and sends what waits
 	pgtest.Check(t, err)
 	for n, atOnce := range map[int]bool{fanout.DefaultAtOnce: false, fanout.DefaultAtOnce + 1: true} {
 		var scheduled error
@@ -201,7 +199,7 @@ func TestALongPlanIsWrittenAtOnce(t *testing.T) {
 // TestTheLastStatementGoesWithTheCommit writes by it in the round trip of the log, or undoes all when it did not find its row.
 func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 	t.Parallel()
-	server := migrated[1].Copy(t)
+	server := migrated.Copy(t)
 	p := pgtest.NewProxy(t, server)
 	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
 	gone := errors.New("no such row")
@@ -238,7 +236,7 @@ func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 // TestAConnectionThatBrokeWhileIdleIsReplaced cuts it between two transactions: the second has asked for nothing yet.
 func TestAConnectionThatBrokeWhileIdleIsReplaced(t *testing.T) {
 	t.Parallel()
-	server := migrated[1].Copy(t)
+	server := migrated.Copy(t)
 	p := pgtest.NewProxy(t, server)
 	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
 	for name, use := range map[string]func(ctx context.Context, tx *postgres.Tx) error{
@@ -314,7 +312,7 @@ func TestTheServerIsAwayForAWhile(t *testing.T) {
 
 func TestAFullPoolIsUnavailable(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t), MaxConns: 4})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t), MaxConns: 4})
 	for range 4 {
 		tx, err := db.Begin(t.Context())
 		if err != nil {

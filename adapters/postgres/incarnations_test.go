@@ -14,7 +14,7 @@ import (
 // TestAStartFindsOutWhoIsGone has one process end without a word, and another live on, when a third starts.
 func TestAStartFindsOutWhoIsGone(t *testing.T) {
 	t.Parallel()
-	url := migrated[1].Copy(t)
+	url := migrated.Copy(t)
 	now := time.Now()
 	begin := func(incarnation string) *postgres.DB {
 		db := openURL(t, postgres.Config{URL: url})
@@ -56,7 +56,7 @@ func TestAStartFindsOutWhoIsGone(t *testing.T) {
 // never had one, is alive as long as it was heard of.
 func TestAKilledProcessIsDeadBeforeItsSilenceSaysSo(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
 	watch := db.WatchTopic("t")
 	<-watch.C
 	now := time.Now().Truncate(time.Microsecond)
@@ -128,7 +128,7 @@ func takenFrom(t *testing.T, store *postgres.Store, now time.Time) func() []stri
 // TestWhoseServerWasAwayForgetsNobody: others have yet to make their listening connections again.
 func TestWhoseServerWasAwayForgetsNobody(t *testing.T) {
 	t.Parallel()
-	url := migrated[1].Copy(t)
+	url := migrated.Copy(t)
 	proxy := pgtest.NewProxy(t, url)
 	for _, waits := range []bool{true, false} {
 		proxy.Shut(waits)

@@ -14,7 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// jobsClass names the locks that let the jobs of a shard's tenants be created one after the other ("ORDJ").
+// jobsClass names the lock under which jobs are created, one after the other ("ORDJ").
 const jobsClass = 0x4F52444A
 
 const jobColumns = `tenant_id, job_id, state`
@@ -38,12 +38,8 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 	if err != nil {
 		return err
 	}
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return err
-	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, jobsClass, shardOf(j.Tenant, shards)); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, jobsClass, allTenants); err != nil {
 			return err
 		}
 		open, err := one(ctx, tx, func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countOpenJobs, j.Tenant)

@@ -26,7 +26,7 @@ const (
 // notification is what other processes are to hear of the transaction; empty for nothing. Deliveries of their
 // own records wake nobody at once: whoever reads that topic looks at it from time to time.
 func (tx *Tx) notification() string {
-	topics := slices.DeleteFunc(slices.Clone(tx.Topics), func(topic string) bool { return family(topic) == records.TopicDeliveries })
+	topics := slices.DeleteFunc(slices.Clone(tx.Topics), func(topic string) bool { return topic == records.TopicDeliveries })
 	if len(topics) == 0 && !tx.Queue {
 		return ""
 	}

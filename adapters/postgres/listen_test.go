@@ -18,7 +18,7 @@ const patience = 90 * time.Second
 // pair is two processes on one database, which do not poll.
 func pair(t *testing.T) (one, two *postgres.DB) {
 	t.Helper()
-	url := migrated[1].Copy(t)
+	url := migrated.Copy(t)
 	return openURL(t, postgres.Config{URL: url, Recheck: time.Hour}), openURL(t, postgres.Config{URL: url, Recheck: time.Hour})
 }
 
@@ -87,7 +87,7 @@ func TestTheListenerConnectsAgain(t *testing.T) {
 
 func TestPollingIsTheSafetyNet(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t), DirectURL: "postgres://nobody@127.0.0.1:1/none", Recheck: 10 * time.Millisecond})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t), DirectURL: "postgres://nobody@127.0.0.1:1/none", Recheck: 10 * time.Millisecond})
 	for range 2 {
 		select {
 		case <-db.WatchQueue().C:

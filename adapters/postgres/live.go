@@ -14,12 +14,9 @@ import (
 )
 
 const (
-	deliveryHeads = `SELECT coalesce(head.position, 0) FROM unnest($1::text[]) WITH ORDINALITY AS t (topic, shard)
-LEFT JOIN LATERAL (SELECT position FROM records WHERE topic = t.topic ORDER BY position DESC LIMIT 1) AS head ON true ORDER BY t.shard`
+	deliveryHead = `SELECT coalesce((SELECT position FROM records WHERE topic = $1 ORDER BY position DESC LIMIT 1), 0)`
 
-	deliveryRecords = `SELECT r.position, r.tenant_id, r.stream, r.version FROM unnest($1::text[], $2::bigint[]) AS t (topic, after)
-CROSS JOIN LATERAL (SELECT position, tenant_id, stream, version FROM records
-    WHERE topic = t.topic AND position > t.after ORDER BY position LIMIT $3) AS r`
+	deliveryRecords = `SELECT position, tenant_id, stream, version FROM records WHERE topic = $1 AND position > $2 ORDER BY position LIMIT $3`
 
 	tenantRecords = `SELECT position, tenant_id, stream, version FROM records
 WHERE topic = $1 AND position > $2 AND position <= $3 AND tenant_id = $4 ORDER BY position`
@@ -37,51 +34,19 @@ func scanLive(r pgx.Rows) (l live.Record, err error) {
 	return l, err
 }
 
-// deliveryTopics names the shards of the topic, in their order.
-func (s *Store) deliveryTopics(ctx context.Context) ([]string, error) {
-	shards, err := s.db.Shards(ctx)
-	topics := make([]string, shards)
-	for shard := range topics {
-		topics[shard] = ShardTopic(records.TopicDeliveries, shard, shards)
-	}
-	return topics, err
+// DeliveryHead is the newest position of a delivery's record.
+func (s *Store) DeliveryHead(ctx context.Context) (int64, error) {
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHead, records.TopicDeliveries)
 }
 
-// DeliveryHeads is the newest position of each shard.
-func (s *Store) DeliveryHeads(ctx context.Context) (live.Positions, error) {
-	topics, err := s.deliveryTopics(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHeads, topics)
-}
-
-// DeliveryShard is where all records of the tenant's deliveries are.
-func (s *Store) DeliveryShard(ctx context.Context, owner tenant.ID) (int, error) {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return 0, err
-	}
-	return shardOf(owner, shards), nil
-}
-
-// DeliveryRecords lists records of each shard beyond the positions, oldest first in each.
-func (s *Store) DeliveryRecords(ctx context.Context, after live.Positions, limit int) ([]live.Record, error) {
-	topics, err := s.deliveryTopics(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return all(ctx, s.db.from(ctx), scanLive, deliveryRecords, topics, []int64(after), limit)
+// DeliveryRecords lists records beyond a position, oldest first.
+func (s *Store) DeliveryRecords(ctx context.Context, after int64, limit int) ([]live.Record, error) {
+	return all(ctx, s.db.from(ctx), scanLive, deliveryRecords, records.TopicDeliveries, after, limit)
 }
 
 // TenantDeliveryRecords lists the tenant's records between two positions, oldest first.
 func (s *Store) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error) {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return nil, err
-	}
-	topic := ShardTopic(records.TopicDeliveries, shardOf(owner, shards), shards)
-	return all(ctx, s.db.from(ctx), scanLive, tenantRecords, topic, after, upTo, owner)
+	return all(ctx, s.db.from(ctx), scanLive, tenantRecords, records.TopicDeliveries, after, upTo, owner)
 }
 
 // DeliveryStreams reads the changes of deliveries, each up to a version.

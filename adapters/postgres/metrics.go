@@ -19,10 +19,9 @@ const (
 	liveMetrics   = `(SELECT live FROM projections WHERE name = 'metrics')`
 	newestMetrics = `(SELECT newest FROM projections WHERE name = 'metrics')`
 
-	metricsOffsets = `SELECT asked.generation, coalesce(o.position, 0)
+	metricsOffset = `SELECT asked.generation, coalesce(o.position, 0)
 FROM (SELECT CASE $1::bigint WHEN 0 THEN live ELSE $1::bigint END AS generation FROM projections WHERE name = 'metrics') AS asked
-CROSS JOIN unnest($2::text[]) WITH ORDINALITY AS t (topic, shard)
-LEFT JOIN consumer_offsets o ON o.consumer_group = 'metrics/' || asked.generation AND o.topic = t.topic ORDER BY t.shard`
+LEFT JOIN consumer_offsets o ON o.consumer_group = 'metrics/' || asked.generation AND o.topic = $2`
 	moveOffset = `INSERT INTO consumer_offsets AS o (consumer_group, topic, position)
 SELECT 'metrics/' || $1::bigint, $2, $4::bigint FROM projections WHERE name = 'metrics' AND $1::bigint IN (live, newest)
 ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position WHERE o.position = $3`
@@ -56,28 +55,20 @@ WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute >= $2 AND m
     UNION ALL SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation > ` + liveMetrics + ` AND generation < ` + newestMetrics + ` LIMIT $3))`
 )
 
-// MetricsOffsets is how far each shard is counted in a generation; see metrics.Store.
-func (s *Store) MetricsOffsets(ctx context.Context, of metrics.Generation) (g metrics.Generation, offsets []int64, err error) {
-	topics, err := s.deliveryTopics(ctx)
-	if err != nil {
-		return 0, nil, err
-	}
-	offsets, err = all(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&g, &n) }, metricsOffsets, of, topics)
-	return g, offsets, err
+// MetricsOffset is how far the log is counted in a generation; see metrics.Store.
+func (s *Store) MetricsOffset(ctx context.Context, of metrics.Generation) (g metrics.Generation, offset int64, err error) {
+	offset, err = one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&g, &n) }, metricsOffset, of, records.TopicDeliveries)
+	return g, offset, err
 }
 
 // NextAttempts reads records of deliveries; see metrics.Store.
-func (s *Store) NextAttempts(ctx context.Context, shard int, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
-	topics, err := s.deliveryTopics(ctx)
-	if err != nil {
-		return nil, 0, 0, err
-	}
+func (s *Store) NextAttempts(ctx context.Context, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
 	from := s.db.from(ctx)
-	_, err = one(ctx, from, func(r pgx.Rows) (none struct{}, err error) { return none, r.Scan(&read, &last) }, nextRecords, topics[shard], after, limit)
+	_, err = one(ctx, from, func(r pgx.Rows) (none struct{}, err error) { return none, r.Scan(&read, &last) }, nextRecords, records.TopicDeliveries, after, limit)
 	if err != nil || read == 0 {
 		return nil, 0, 0, err
 	}
-	attempts, err = all(ctx, from, attemptRows(), recordedAttempts, topics[shard], after, last, delivery.EndTypes())
+	attempts, err = all(ctx, from, attemptRows(), recordedAttempts, records.TopicDeliveries, after, last, delivery.EndTypes())
 	return slices.DeleteFunc(attempts, damaged), last, read, err
 }
 
@@ -102,12 +93,8 @@ func attemptRows() func(pgx.Rows) (metrics.Attempt, error) {
 func damaged(a metrics.Attempt) bool { return a.At.IsZero() }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.
-func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, shard int, from, to int64) (moved bool, err error) {
-	topics, err := s.deliveryTopics(ctx)
-	if err != nil {
-		return false, err
-	}
-	n, err := s.change(ctx, moveOffset, of, topics[shard], from, to)
+func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, from, to int64) (moved bool, err error) {
+	n, err := s.change(ctx, moveOffset, of, records.TopicDeliveries, from, to)
 	return n > 0, err
 }
 

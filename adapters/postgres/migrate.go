@@ -29,7 +29,8 @@ func (db *DB) Migrate() error {
 		}
 	}
 	return db.Update(db.closing, func(ctx context.Context, tx *Tx) error {
-		_, err := tx.Exec(ctx, `INSERT INTO log_shards (shards) VALUES ($1) ON CONFLICT DO NOTHING`, db.config.Shards)
+		// Older binaries read here how many shards the log has. It has one.
+		_, err := tx.Exec(ctx, `INSERT INTO log_shards (shards) VALUES (1) ON CONFLICT DO NOTHING`)
 		return err
 	})
 }

@@ -92,7 +92,7 @@ func TestASchemaFromTheFutureIsRefused(t *testing.T) {
 // TestAMigrationLetsOthersThrough has one meet somebody who uses its table for longer than it waits.
 func TestAMigrationLetsOthersThrough(t *testing.T) {
 	t.Parallel()
-	url := migrated[1].Copy(t)
+	url := migrated.Copy(t)
 	user, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

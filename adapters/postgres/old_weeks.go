@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,7 +59,7 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
 	keptAtOnce = 500
 )
 
-var waitsOfWeek = `SELECT EXISTS (SELECT 1 FROM events WHERE week = $2 AND tenant_id = $1 AND sequence >= ` + fannedOut(`$3`) + `)`
+var waitsOfWeek = `SELECT EXISTS (SELECT 1 FROM events WHERE week = $2 AND tenant_id = $1 AND sequence >= ` + fannedOut + `)`
 
 // oldestWeek is the oldest that one of the tables has a part for, if any has.
 func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16, found bool, err error) {
@@ -161,15 +160,6 @@ func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Co
 
 // newestOfWeek is the newest position of each topic in it, and whether somebody has still to read it.
 func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]int64, needed bool, err error) {
-	events, err := s.eventsTopics(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	deliveries, err := s.deliveryTopics(ctx)
-	if err != nil {
-		return nil, false, err
-	}
-	topics := slices.Concat([]string{records.TopicTests}, events, deliveries)
 	newest = map[string]int64{}
 	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
 		var topic string
@@ -178,9 +168,9 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 		err := r.Scan(&topic, &position, &read)
 		newest[topic] = position
 		// Fan-out has to read what is accepted. A delivery's state is written with its records, and a test is shown from its own.
-		needed = needed || read == nil && family(topic) == records.TopicEvents || read != nil && *read < position
+		needed = needed || read == nil && topic == records.TopicEvents || read != nil && *read < position
 		return err
-	}, newestOfWeek, topics, w)
+	}, newestOfWeek, []string{records.TopicTests, records.TopicEvents, records.TopicDeliveries}, w)
 	if err != nil {
 		return nil, false, fmt.Errorf("look what week %d of records has: %w", w, err)
 	}
@@ -191,11 +181,7 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 // tenant's turn.
 func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (waits bool, err error) {
 	for _, owner := range tenants {
-		topic, err := s.eventsTopic(ctx, owner)
-		if err != nil {
-			return false, err
-		}
-		waits, err = one(ctx, s.db.from(ctx), func(r pgx.Rows) (is bool, err error) { return is, r.Scan(&is) }, waitsOfWeek, owner, w, topic)
+		waits, err = one(ctx, s.db.from(ctx), func(r pgx.Rows) (is bool, err error) { return is, r.Scan(&is) }, waitsOfWeek, owner, w)
 		if err != nil || waits {
 			return waits, err
 		}
@@ -237,17 +223,11 @@ func queueKeepLate(b *pgx.Batch, scheduled []fanout.Scheduled) {
 
 // loseStreams deletes what was kept of deliveries that have gone.
 func (s *Store) loseStreams(ctx context.Context) error {
-	topics, err := s.deliveryTopics(ctx)
+	_, err := walk(ctx, s, 0, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, func(after int64) (sql string, args []any) {
+		return lostStreams, []any{records.TopicDeliveries, after, keptAtOnce}
+	})
 	if err != nil {
-		return err
-	}
-	for _, topic := range topics {
-		_, err := walk(ctx, s, 0, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, func(after int64) (sql string, args []any) {
-			return lostStreams, []any{topic, after, keptAtOnce}
-		})
-		if err != nil {
-			return fmt.Errorf("delete the streams of deliveries that have gone: %w", err)
-		}
+		return fmt.Errorf("delete the streams of deliveries that have gone: %w", err)
 	}
 	return nil
 }

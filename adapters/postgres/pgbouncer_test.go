@@ -27,7 +27,7 @@ func TestStoreBehindPgBouncer(t *testing.T) {
 		"failures/cancelled in the middle of a transaction", "failures/reads that are cancelled do not panic",
 	} {
 		t.Run(name, func(t *testing.T) {
-			direct := migrated[8].Copy(t)
+			direct := migrated.Copy(t)
 			db := openURL(t, postgres.Config{URL: bouncer.URL(direct), DirectURL: direct})
 			for _, found := range storetest.Probe(t.Context(), name, storetest.Database{Store: postgres.NewStore(db, tagging{}).AnyTime(), Close: db.Close}) {
 				t.Error(found)
@@ -38,7 +38,7 @@ func TestStoreBehindPgBouncer(t *testing.T) {
 
 // TestBehindPgBouncerAlone has no URL of the server itself: what a session would be for is left alone, and it says so.
 func TestBehindPgBouncerAlone(t *testing.T) {
-	direct := migrated[1].Copy(t)
+	direct := migrated.Copy(t)
 	bouncer := pgtest.StartBouncer(t, pgtest.URL(t))
 	var log syncedBuffer
 	db := openURL(t, postgres.Config{URL: bouncer.URL(direct), Recheck: 20 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(&log, nil))})
@@ -89,7 +89,7 @@ func (b *syncedBuffer) String() string {
 
 // TestManyThroughFewConnections has transactions of one kind of statement meet those of another on the same connections.
 func TestManyThroughFewConnections(t *testing.T) {
-	direct := migrated[1].Copy(t)
+	direct := migrated.Copy(t)
 	db := openURL(t, postgres.Config{URL: pgtest.StartBouncer(t, direct).URL(direct), DirectURL: direct})
 	var wait sync.WaitGroup
 	for w := range 8 {

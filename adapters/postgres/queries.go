@@ -128,37 +128,11 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 	return e, notFound(err, "event")
 }
 
-var isFannedOut = `SELECT $2::bigint < ` + fannedOut("$3")
+var isFannedOut = `SELECT $2::bigint < ` + fannedOut
 
 // FannedOut says whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
-	topic, err := s.eventsTopic(ctx, e.Tenant)
-	if err != nil {
-		return false, err
-	}
-	return one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (done bool, err error) { return done, r.Scan(&done) }, isFannedOut, e.Tenant, e.Sequence, topic)
-}
-
-// eventsTopic is the shard of the topic in which the tenant's events are.
-func (s *Store) eventsTopic(ctx context.Context, owner tenant.ID) (string, error) {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return "", err
-	}
-	return ShardTopic(records.TopicEvents, shardOf(owner, shards), shards), nil
-}
-
-// eventsTopics is the shards of the topic.
-func (s *Store) eventsTopics(ctx context.Context) ([]string, error) {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return nil, err
-	}
-	topics := make([]string, shards)
-	for shard := range topics {
-		topics[shard] = ShardTopic(records.TopicEvents, shard, shards)
-	}
-	return topics, nil
+	return one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (done bool, err error) { return done, r.Scan(&done) }, isFannedOut, e.Tenant, e.Sequence)
 }
 
 // GatedOf lists what a missing feature kept back.

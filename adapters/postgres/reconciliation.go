@@ -52,9 +52,9 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 
 // reconciled is one statement, so that all of it is as of one moment: a delivery that closes meanwhile is seen once. Of
 // an event's deliveries to a subscription the first counts; others are replays. OFFSET 0 has an hour's deliveries searched by
-// their IDs, and not a tenant's for all hours. $4 is the tenant's shard of the events topic.
+// their IDs, and not a tenant's for all hours.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", fmt.Sprint(records.MaxEventsPerRecord),
-	"{fanned out}", fannedOut("$4")).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
+	"{fanned out}", fannedOut).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
 sent AS (SELECT DISTINCT ON (hour, event_id, subscription_id) hour, event_id, subscription_id, status FROM (
     SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status
     FROM h CROSS JOIN LATERAL (SELECT * FROM open_deliveries WHERE tenant_id = $1 AND delivery_id BETWEEN h.first_delivery AND h.last_delivery
@@ -79,16 +79,12 @@ UNION ALL SELECT e.accepted_at - e.accepted_at % {hour}, 'waiting', count(*) FRO
 
 // Hours counts and compares; see reconciliation.Reader.
 func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Time) ([]reconciliation.Hour, error) {
-	topic, err := s.eventsTopic(ctx, owner)
-	if err != nil {
-		return nil, err
-	}
 	figures, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (f reconciliation.Figure, err error) {
 		var hour *int64
 		err = r.Scan(&hour, &f.What, &f.Count)
 		f.Hour = moment(hour)
 		return f, err
-	}, reconciled, owner, stamp(since), stamp(until), topic)
+	}, reconciled, owner, stamp(since), stamp(until))
 	if err != nil {
 		return nil, err
 	}

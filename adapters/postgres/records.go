@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"hash/fnv"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -16,66 +13,9 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-const selectShards = `SELECT shards FROM log_shards`
-
-// Shards is how many shards the sharded topics have; fixed when the database was made.
-func (db *DB) Shards(ctx context.Context) (int, error) {
-	if n := db.shards.Load(); n > 0 {
-		return int(n), nil
-	}
-	n, err := one(ctx, db.from(ctx), func(r pgx.Rows) (n int32, err error) { return n, r.Scan(&n) }, selectShards)
-	if err != nil {
-		return 0, fmt.Errorf("read how many shards the log has: %w", err)
-	}
-	db.shards.Store(n)
-	return int(n), nil
-}
-
-// knowShards reads by the transaction's own connection: who holds one must not wait for another.
-func (tx *Tx) knowShards(ctx context.Context) (int, error) {
-	if n := tx.db.shards.Load(); n > 0 {
-		return int(n), nil
-	}
-	var n int32
-	b := &pgx.Batch{}
-	b.Queue(selectShards).QueryRow(func(row pgx.Row) error { return row.Scan(&n) })
-	if err := tx.run(ctx, b); err != nil {
-		return 0, fmt.Errorf("read how many shards the log has: %w", err)
-	}
-	tx.db.shards.Store(n)
-	return int(n), nil
-}
-
-// ShardTopic names a shard of a sharded topic, as its readers subscribe to it. An only shard has the topic's own name.
-func ShardTopic(topic string, shard, shards int) string {
-	if shards == 1 {
-		return topic
-	}
-	return topic + ":" + strconv.Itoa(shard)
-}
-
-// family is the topic without its shard.
-func family(topic string) string {
-	name, _, _ := strings.Cut(topic, ":")
-	return name
-}
-
-// shardOf is where all that concerns a tenant is.
-func shardOf(owner tenant.ID, shards int) int {
-	hash := fnv.New32a()
-	_, _ = hash.Write([]byte(owner))
-	return int(hash.Sum32() % uint32(shards))
-}
-
-// record is a record to be appended, with the shard that its topic names.
-type record struct {
-	records.Record
-	Shard int
-}
-
 // appended is what waits for the commit: a record, with the events that it names if it names any.
 type appended struct {
-	record
+	records.Record
 	accepted []acceptedRow
 	again    *againRow
 }
@@ -92,23 +32,17 @@ func (tx *Tx) append(ctx context.Context, a appended) error {
 	return nil
 }
 
-// appendSharded appends to the tenant's shard of a topic.
-func (tx *Tx) appendSharded(ctx context.Context, list ...records.Record) error {
-	shards, err := tx.db.Shards(ctx)
-	if err != nil {
-		return err
-	}
+// appendPacked appends records of a stream.
+func (tx *Tx) appendPacked(ctx context.Context, list ...records.Record) error {
 	for _, r := range list {
-		shard := shardOf(r.Tenant, shards)
-		r.Topic = ShardTopic(r.Topic, shard, shards)
-		if err := tx.append(ctx, appended{record: record{r.Packed(), shard}}); err != nil {
+		if err := tx.append(ctx, appended{Record: r.Packed()}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Message is a record outside any stream, for a topic that is not sharded.
+// Message is a record outside any stream.
 type Message struct {
 	Topic, Type    string
 	Tenant         tenant.ID
@@ -120,7 +54,7 @@ type Message struct {
 // Publish appends messages.
 func (tx *Tx) Publish(ctx context.Context, messages []Message) error {
 	for _, m := range messages {
-		err := tx.append(ctx, appended{record: record{Record: records.Record{Topic: m.Topic, Type: m.Type, Tenant: m.Tenant, Stream: m.Stream, Data: m.Data, Metadata: m.Metadata, At: m.At}}})
+		err := tx.append(ctx, appended{Record: records.Record{Topic: m.Topic, Type: m.Type, Tenant: m.Tenant, Stream: m.Stream, Data: m.Data, Metadata: m.Metadata, At: m.At}})
 		if err != nil {
 			return err
 		}
@@ -154,20 +88,29 @@ func (db *DB) fromLog(ctx context.Context, concerned func(appended) bool) (reade
 // lockClass names the locks of the log among the advisory locks of the database ("ORDV").
 const lockClass = 0x4F524456
 
-// Who appends locks the order that he appends to: each shard has one for deliveries, and one for all else.
+// The orders that records are appended to. An appender locks those it appends to.
+const (
+	orderOfAll        = 0 // but the deliveries
+	orderOfDeliveries = 1
+)
+
 const lockOrders = `SELECT pg_advisory_xact_lock($1, l) FROM unnest($2::int[]) AS l`
 
-func (r record) lock() int32 {
-	if family(r.Topic) == records.TopicDeliveries {
-		return int32(2*r.Shard + 1)
+func (a appended) order() int32 {
+	if a.Topic == records.TopicDeliveries {
+		return orderOfDeliveries
 	}
-	return int32(2 * r.Shard)
+	return orderOfAll
 }
 
+// allTenants is the second key of an advisory lock that is one for all tenants. Processes of different versions
+// share a database during a rolling upgrade, so it must stay as it is.
+const allTenants = 0
+
 const insertRecords = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
-SELECT nextval('log_numbers') * $1 + shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week
-FROM unnest($2::int[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::bytea[], $9::bytea[], $10::bigint[], $11::smallint[])
-  AS r (shard, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)`
+SELECT nextval('log_numbers'), topic, tenant_id, stream, version, type, data, metadata, recorded_at, week
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::bigint[], $9::smallint[])
+  AS r (topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)`
 
 // flush writes what waits, in one round trip. The locks come first and are held until the commit is visible, so
 // whoever comes next draws higher positions and commits later: position order is commit order, and a reader
@@ -180,9 +123,7 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 		b.QueuedQueries = append(b.QueuedQueries, tx.last...)
 	}
 	tx.proof = cmp.Or(tx.proof, proofOf(tx.pending))
-	if err := tx.queueLog(ctx, b); err != nil {
-		return tx.failed(ctx, err)
-	}
+	tx.queueLog(b)
 	if committing {
 		if note := tx.notification(); note != "" {
 			b.Queue(`SELECT pg_notify($1, $2)`, channel, note)
@@ -205,29 +146,24 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 }
 
 // queueLog locks the orders that records are appended to, and appends what waits.
-func (tx *Tx) queueLog(ctx context.Context, b *pgx.Batch) error {
+func (tx *Tx) queueLog(b *pgx.Batch) {
 	if len(tx.pending) == 0 {
-		return nil
+		return
 	}
-	shards, err := tx.knowShards(ctx)
-	if err != nil {
-		return err
-	}
-	var locks []int32
+	var orders []int32
 	for _, a := range tx.pending {
-		locks = append(locks, a.lock())
+		orders = append(orders, a.order())
 	}
-	slices.Sort(locks)
-	b.Queue(lockOrders, lockClass, slices.Compact(locks))
-	queuePending(b, tx.pending, shards)
-	return nil
+	slices.Sort(orders)
+	b.Queue(lockOrders, lockClass, slices.Compact(orders))
+	queuePending(b, tx.pending)
 }
 
 // queuePending keeps the order in which the records were appended.
-func queuePending(b *pgx.Batch, pending []appended, shards int) {
+func queuePending(b *pgx.Batch, pending []appended) {
 	for len(pending) > 0 {
 		if anyEvent(pending[0]) {
-			queueEvents(b, pending[0], shards)
+			queueEvents(b, pending[0])
 			pending = pending[1:]
 			continue
 		}
@@ -235,30 +171,30 @@ func queuePending(b *pgx.Batch, pending []appended, shards int) {
 		if n < 0 {
 			n = len(pending)
 		}
-		queueRecords(b, pending[:n], shards)
+		queueRecords(b, pending[:n])
 		pending = pending[n:]
 	}
 }
 
-func queueEvents(b *pgx.Batch, a appended, shards int) {
+func queueEvents(b *pgx.Batch, a appended) {
 	if a.again != nil {
-		queueAgain(b, a, shards)
+		queueAgain(b, a)
 	} else {
-		queueAccepted(b, a, shards)
+		queueAccepted(b, a)
 	}
 }
 
-func queueRecords(b *pgx.Batch, run []appended, shards int) {
+func queueRecords(b *pgx.Batch, run []appended) {
 	n := len(run)
-	shard, version, at, week := make([]int32, n), make([]int64, n), make([]int64, n), make([]int16, n)
+	version, at, week := make([]int64, n), make([]int64, n), make([]int16, n)
 	topic, owner, stream, kind := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	data, meta := make([][]byte, n), make([][]byte, n)
 	for i, r := range run {
-		shard[i], version[i], at[i], week[i] = int32(r.Shard), r.Version, r.At.UnixMicro(), r.week()
+		version[i], at[i], week[i] = r.Version, r.At.UnixMicro(), r.week()
 		topic[i], owner[i], stream[i], kind[i] = r.Topic, string(r.Tenant), r.Stream, r.Type
 		data[i], meta[i] = r.Data, r.Metadata
 	}
-	b.Queue(insertRecords, int64(shards), shard, topic, owner, stream, version, kind, data, meta, at, week)
+	b.Queue(insertRecords, topic, owner, stream, version, kind, data, meta, at, week)
 }
 
 const recordColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`

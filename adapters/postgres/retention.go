@@ -85,7 +85,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		if deleted >= limit {
 			return deleted, nil
 		}
-		n, err := s.purgeTenant(ctx, owner, before, handled[shardOf(owner, len(handled))], limit-deleted)
+		n, err := s.purgeTenant(ctx, owner, before, handled, limit-deleted)
 		if err != nil {
 			return deleted, fmt.Errorf("purge tenant %s: %w", owner, err)
 		}
@@ -100,25 +100,11 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	return deleted, err
 }
 
-// handled is how far fan-out has come in each shard.
-func (s *Store) handled(ctx context.Context) ([]int64, error) {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return nil, err
-	}
-	byTopic := map[string]int64{}
-	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
-		var topic string
-		var position int64
-		err := r.Scan(&topic, &position)
-		byTopic[topic] = position
-		return err
-	}, `SELECT topic, position FROM consumer_offsets WHERE consumer_group = $1`, fanout.Group)
-	handled := make([]int64, shards)
-	for shard := range handled {
-		handled[shard] = byTopic[ShardTopic(records.TopicEvents, shard, shards)]
-	}
-	return handled, err
+// handledByFanOut is the position up to which fan-out has come in the log.
+const handledByFanOut = `coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), 0)`
+
+func (s *Store) handled(ctx context.Context) (int64, error) {
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, `SELECT `+handledByFanOut)
 }
 
 // leading runs fn in a transaction unless another process deletes right now.
@@ -165,7 +151,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 }
 
 // purgeRecords deletes old records that belong to no stream.
-func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled []int64, limit int) (deleted int, err error) {
+func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int64, limit int) (deleted int, err error) {
 	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		deleted = 0
 		purge := func(topic string, upTo int64) error {
@@ -173,12 +159,10 @@ func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled []in
 			deleted += int(n)
 			return err
 		}
-		for shard, position := range handled {
-			if err := purge(ShardTopic(records.TopicEvents, shard, len(handled)), position); err != nil {
-				return fmt.Errorf("purge accepted events: %w", err)
-			}
+		if err := purge(records.TopicEvents, handled); err != nil {
+			return fmt.Errorf("purge accepted events: %w", err)
 		}
-		if err := purge(records.TopicTests, handled[0]); err != nil {
+		if err := purge(records.TopicTests, handled); err != nil {
 			return fmt.Errorf("purge tests: %w", err)
 		}
 		if err := purge(records.TopicPoison, math.MaxInt64); err != nil { // nobody consumes it

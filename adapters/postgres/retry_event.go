@@ -33,10 +33,6 @@ func (s *Store) HoldEvent(ctx context.Context, owner tenant.ID, id string) (quer
 
 // FanOutAgain names the event anew; see queries.EventRetryStore.
 func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return err
-	}
 	named, err := records.OfRetried(e, retried)
 	if err != nil {
 		return err
@@ -45,8 +41,6 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 	if err != nil {
 		return err
 	}
-	shard := shardOf(e.Tenant, shards)
-	named.Topic = ShardTopic(named.Topic, shard, shards)
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		b := &pgx.Batch{}
 		b.Queue(forgetGated, e.Tenant, e.ID)
@@ -55,7 +49,7 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 		if err := tx.write(ctx, b); err != nil {
 			return fmt.Errorf("take back what was counted of %s: %w", e.ID, err)
 		}
-		return tx.append(ctx, appended{record: record{named.Packed(), shard}, again: &againRow{e.Tenant, e.ID, by}})
+		return tx.append(ctx, appended{Record: named.Packed(), again: &againRow{e.Tenant, e.ID, by}})
 	})
 }
 
@@ -69,12 +63,12 @@ type againRow struct {
 // insertAgain writes the record, whose position becomes the event's: it stays beyond its week until it is fanned out.
 const insertAgain = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
-    VALUES (nextval('log_numbers') * $1 + $2, $3, '', '', 0, $4, $5, $6, $7, $8) RETURNING position
+    VALUES (nextval('log_numbers'), $1, '', '', 0, $2, $3, $4, $5, $6) RETURNING position
 )
-UPDATE events SET sequence = named.position * 65536, week = 0, set_aside = NULL, retried = $9 FROM named WHERE tenant_id = $10 AND event_id = $11`
+UPDATE events SET sequence = named.position * 65536, week = 0, set_aside = NULL, retried = $7 FROM named WHERE tenant_id = $8 AND event_id = $9`
 
-func queueAgain(b *pgx.Batch, a appended, shards int) {
-	b.Queue(insertAgain, int64(shards), int64(a.Shard), a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
+func queueAgain(b *pgx.Batch, a appended) {
+	b.Queue(insertAgain, a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),
 		a.again.retried, a.again.tenant, a.again.eventID)
 }
 

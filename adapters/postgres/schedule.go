@@ -175,7 +175,7 @@ func (tx *Tx) setAside(ctx context.Context, p fanout.SetAside) error {
 	if _, err := tx.Exec(ctx, markSetAside, r.Data, p.Tenant, p.EventID); err != nil {
 		return err
 	}
-	return tx.append(ctx, appended{record: record{Record: r}})
+	return tx.append(ctx, appended{Record: r})
 }
 
 func packBody(body []byte, owner tenant.ID, eventID string) []byte {
@@ -201,14 +201,12 @@ JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subs
 LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
 
 // queueLaneStates asks for the states, once the lanes are kept as they are.
-func (db *DB) queueLaneStates(ctx context.Context, b *pgx.Batch, lanes []dispatch.Lane, states map[dispatch.Lane]fanout.LaneState) error {
+func queueLaneStates(ctx context.Context, b *pgx.Batch, lanes []dispatch.Lane, states map[dispatch.Lane]fanout.LaneState) {
 	if len(lanes) == 0 {
-		return nil
+		return
 	}
 	tenants, ids := laneArrays(lanes)
-	if err := db.queueKeepLanes(ctx, b, lanes); err != nil {
-		return err
-	}
+	queueKeepLanes(ctx, b, lanes)
 	b.Queue(laneStates, tenants, ids).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
 			var lane dispatch.Lane
@@ -218,7 +216,6 @@ func (db *DB) queueLaneStates(ctx context.Context, b *pgx.Batch, lanes []dispatc
 			return err
 		})
 	})
-	return nil
 }
 
 const nextSweep = `SELECT tenant_id, subscription_id, action FROM sweeps ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`

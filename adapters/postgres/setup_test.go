@@ -18,18 +18,14 @@ import (
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
-// migrated are databases with the schema, by their number of shards.
-var migrated = map[int]*pgtest.Template{1: template(1), 8: template(8)}
-
-func template(shards int) *pgtest.Template {
-	return &pgtest.Template{Prepare: func(url string) error {
-		db, err := postgres.Open(postgres.Config{URL: url, Shards: shards})
-		if err != nil {
-			return err
-		}
-		return errors.Join(db.Migrate(), db.Close())
-	}}
-}
+// migrated is a database with the schema.
+var migrated = pgtest.Template{Prepare: func(url string) error {
+	db, err := postgres.Open(postgres.Config{URL: url})
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Migrate(), db.Close())
+}}
 
 // openURL opens a database and closes it with the test.
 func openURL(t testing.TB, config postgres.Config) *postgres.DB {
@@ -44,30 +40,24 @@ func openURL(t testing.TB, config postgres.Config) *postgres.DB {
 
 func openDB(t testing.TB) *postgres.DB {
 	t.Helper()
-	return openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	return openURL(t, postgres.Config{URL: migrated.Copy(t)})
 }
 
 // openStore makes a migrated store in a new database.
-func openStore(t *testing.T, shards int) storetest.Database {
+func openStore(t *testing.T) storetest.Database {
 	t.Helper()
 	t.Parallel() // they wait for the disk most of the time
-	return migratedStore(t, shards)
+	return migratedStore(t)
 }
 
-func migratedStore(t *testing.T, shards int) storetest.Database {
+func migratedStore(t *testing.T) storetest.Database {
 	t.Helper()
-	db := openURL(t, postgres.Config{URL: migrated[shards].Copy(t)})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
 	return storetest.Database{
 		Store: postgres.NewStore(db, tagging{}).AnyTime(),
 		ReachFanOut: func(ctx context.Context, position int64) error {
-			for shard := range shards {
-				if err := execute(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
-					ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`,
-					fanout.Group, postgres.ShardTopic(records.TopicEvents, shard, shards), position); err != nil {
-					return err
-				}
-			}
-			return nil
+			return execute(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
+				ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`, fanout.Group, records.TopicEvents, position)
 		},
 		MoveSecret: func(ctx context.Context, from, to dispatch.Lane, secretID string) error {
 			return execute(ctx, db, `UPDATE secrets SET tenant_id = $1, subscription_id = $2 WHERE tenant_id = $3 AND subscription_id = $4 AND secret_id = $5`,

@@ -7,14 +7,10 @@ import (
 )
 
 func TestStore(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Database { return openStore(t, 1) })
-}
-
-func TestStoreWithShards(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Database { return openStore(t, 8) })
+	storetest.Run(t, openStore)
 }
 
 func TestSuiteFindsPlantedBugs(t *testing.T) {
 	t.Parallel()
-	storetest.FindPlantedBugs(t, func(t *testing.T) storetest.Database { return migratedStore(t, 1) })
+	storetest.FindPlantedBugs(t, migratedStore)
 }

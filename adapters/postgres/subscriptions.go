@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -21,7 +20,7 @@ import (
 )
 
 // anySubscription picks what waits of subscriptions.
-func anySubscription(a appended) bool { return family(a.Topic) == records.TopicSubscriptions }
+func anySubscription(a appended) bool { return a.Topic == records.TopicSubscriptions }
 
 // A stream begins with no row, and moves on from the version that its changes were decided on.
 const (
@@ -56,7 +55,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
 		// Behind the row, as where an outcome disables: who takes the two in another order meets the one who has them in this.
-		if err := tx.moveLane(ctx, after.Tenant); err != nil {
+		if err := tx.moveLanes(ctx); err != nil {
 			return err
 		}
 		tx.Appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
@@ -64,7 +63,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if err != nil {
 			return err
 		}
-		if err := tx.appendSharded(ctx, appended...); err != nil {
+		if err := tx.appendPacked(ctx, appended...); err != nil {
 			return err
 		}
 		for _, c := range changes {
@@ -101,7 +100,7 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 // CountSubscriptions counts those that were not deleted; see subscriptions.Store.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
 	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {
-		if err := tx.moveLane(ctx, owner); err != nil {
+		if err := tx.moveLanes(ctx); err != nil {
 			return 0, err
 		}
 	}
@@ -127,56 +126,14 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 const subscriptionChanges = `SELECT ` + recordColumns + ` FROM records
 WHERE week = 0 AND topic = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4`
 
-// Governing reads the subscriptions topic, all its shards; see fanout.Store. Fan-out of a log with more than one shard uses
-// ShardStore: only within a shard is position order commit order.
+// Governing reads the subscriptions topic; see fanout.Store.
 func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (changes []fanout.SubscriptionChange, deferring map[tenant.ID]bool, err error) {
-	shards, err := s.db.Shards(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	for shard := range shards {
-		of, waiting, err := s.Shard(shard, shards).Governing(ctx, after, upTo, limit, owners)
-		if err != nil {
-			return nil, nil, err
-		}
-		if shard == 0 {
-			deferring, owners = waiting, nil
-		}
-		changes = append(changes, of...)
-	}
-	if shards > 1 {
-		slices.SortFunc(changes, func(a, b fanout.SubscriptionChange) int { return int(a.Position - b.Position) })
-		changes = changes[:min(limit, len(changes))]
-	}
-	return changes, deferring, nil
-}
-
-// now is the subscription as its last change left it; nil when it cannot be read.
-func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
-	states, err := s.states(ctx, []dispatch.Lane{lane})
-	if sub := states[lane]; sub.Version > 0 {
-		return &sub, err
-	}
-	return nil, err
-}
-
-// ShardStore is the store as fan-out sees it that reads one shard of the events topic.
-type ShardStore struct {
-	*Store
-	shard, shards int
-}
-
-// Shard is the store for fan-out of one shard, of DB.Shards.
-func (s *Store) Shard(shard, shards int) *ShardStore { return &ShardStore{s, shard, shards} }
-
-// Governing reads the shard's changes alone.
-func (s *ShardStore) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (changes []fanout.SubscriptionChange, deferring map[tenant.ID]bool, err error) {
 	from, err := s.db.fromLog(ctx, anySubscription)
 	if err != nil {
 		return nil, nil, err
 	}
 	b, list := &pgx.Batch{}, []records.Record(nil)
-	b.Queue(subscriptionChanges, ShardTopic(records.TopicSubscriptions, s.shard, s.shards), after, upTo, limit).Query(func(rows pgx.Rows) error {
+	b.Queue(subscriptionChanges, records.TopicSubscriptions, after, upTo, limit).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
 			r, err := scanRecord(rows)
 			list = append(list, r)
@@ -189,6 +146,15 @@ func (s *ShardStore) Governing(ctx context.Context, after, upTo int64, limit int
 	}
 	changes, err = records.SubscriptionChanges(ctx, list, s.now)
 	return changes, deferring, err
+}
+
+// now is the subscription as its last change left it; nil when it cannot be read.
+func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
+	states, err := s.states(ctx, []dispatch.Lane{lane})
+	if sub := states[lane]; sub.Version > 0 {
+		return &sub, err
+	}
+	return nil, err
 }
 
 const subscriptionsAt = `SELECT ` + recordColumns + ` FROM records
@@ -212,9 +178,7 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
 	lanes := []dispatch.Lane{lane}
 	b := &pgx.Batch{}
-	if err := s.db.queueKeepLanes(ctx, b, lanes); err != nil {
-		return "", "", err
-	}
+	queueKeepLanes(ctx, b, lanes)
 	if b.Len() > 0 {
 		if err := s.db.from(ctx).send(ctx, b); err != nil {
 			return "", "", err

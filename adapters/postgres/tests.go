@@ -27,6 +27,6 @@ func (s *Store) NoteTestEnd(ctx context.Context, e subscriptions.Exchange) error
 
 func (s *Store) appendTest(ctx context.Context, r records.Record) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		return tx.append(ctx, appended{record: record{Record: r.Packed()}})
+		return tx.append(ctx, appended{Record: r.Packed()})
 	})
 }

@@ -12,7 +12,7 @@ import (
 
 // What waits of a tenant belongs to the transaction that lists it, and another tenant's turn waits for nobody.
 func TestATurnBelongsToOneTransaction(t *testing.T) {
-	store := openStore(t, 1)
+	store := openStore(t)
 	var plan fanout.Plan
 	for _, owner := range []tenant.ID{"acme", "other"} {
 		plan.Deferred = append(plan.Deferred, fanout.Deferred{Tenant: owner, Position: 1, Events: []fanout.Named{{ID: "evt_1"}}})
@@ -44,7 +44,7 @@ func TestATurnBelongsToOneTransaction(t *testing.T) {
 // A process of before there were turns is seen by its listening connection, or by its heartbeat when it has none.
 func TestNothingIsDeferredBesideAnOlderProcess(t *testing.T) {
 	t.Parallel()
-	url := migrated[1].Copy(t)
+	url := migrated.Copy(t)
 	db, now := openURL(t, postgres.Config{URL: url}), time.Now()
 	store := postgres.NewStore(db, tagging{})
 	mayDefer := func(what string, want bool) {

@@ -11,7 +11,7 @@ import (
 // The room of rows that were leased and of those that were closed is there again without autovacuum.
 func TestTheQueueIsVacuumedByThoseWhoUseIt(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: migrated[1].Copy(t)})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
 	store := postgres.NewStore(db, tagging{})
 	for _, sql := range []string{
 		`ALTER TABLE open_deliveries SET (autovacuum_enabled = false)`,

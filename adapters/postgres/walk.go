@@ -88,7 +88,7 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 	return newest, err
 }
 
-// bodiesClass names the locks under which bodies are added to events that have some, one for each shard ("ORDB").
+// bodiesClass names the locks under which bodies are added to events that have some ("ORDB").
 const bodiesClass = 0x4F524442
 
 const eventBodies = `SELECT event_id, number, body FROM bodies WHERE tenant_id = $1 AND event_id = ANY($2::text[]) ORDER BY event_id, number`
@@ -96,11 +96,7 @@ const eventBodies = `SELECT event_id, number, body FROM bodies WHERE tenant_id =
 // EventBodies loads all bodies of the events; see jobs.RenderStore.
 func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
 	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {
-		shards, err := s.db.Shards(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, bodiesClass, shardOf(owner, shards)); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, bodiesClass, allTenants); err != nil {
 			return nil, err
 		}
 	}

@@ -36,10 +36,10 @@ func weekOf(at time.Time) int16 {
 }
 
 // week is the part of the table that the record goes to.
-func (r record) week() int16 {
-	switch family(r.Topic) {
+func (a appended) week() int16 {
+	switch a.Topic {
 	case records.TopicEvents, records.TopicDeliveries, records.TopicTests:
-		return weekOf(r.At)
+		return weekOf(a.At)
 	}
 	return 0
 }

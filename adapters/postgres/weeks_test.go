@@ -57,7 +57,7 @@ type weeks struct {
 
 func newWeeks(t *testing.T, through func(direct string) string) *weeks {
 	t.Helper()
-	direct := migrated[1].Copy(t)
+	direct := migrated.Copy(t)
 	w := &weeks{T: t, direct: openURL(t, postgres.Config{URL: direct})}
 	w.db = openURL(t, postgres.Config{URL: through(direct), DirectURL: direct, Logger: slog.New(slog.NewTextHandler(&w.waits, nil))})
 	w.now = time.UnixMicro(0).UTC().Add(time.Now().AddDate(1, 0, 0).Sub(time.UnixMicro(0)).Truncate(7 * day)).Add(time.Hour)

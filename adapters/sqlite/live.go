@@ -28,17 +28,14 @@ func scanLive(r *sql.Rows) (l live.Record, err error) {
 	return l, err
 }
 
-// DeliveryHeads has one shard: there is one writer.
-func (s *Store) DeliveryHeads(ctx context.Context) (live.Positions, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHead, records.TopicDeliveries)
+// DeliveryHead is the newest position of a delivery's record.
+func (s *Store) DeliveryHead(ctx context.Context) (int64, error) {
+	return one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHead, records.TopicDeliveries)
 }
 
-// DeliveryShard is always the one.
-func (s *Store) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, nil }
-
 // DeliveryRecords lists records beyond a position, oldest first.
-func (s *Store) DeliveryRecords(ctx context.Context, after live.Positions, limit int) ([]live.Record, error) {
-	return all(ctx, s.db, scanLive, deliveryRecords, records.TopicDeliveries, after[0], limit)
+func (s *Store) DeliveryRecords(ctx context.Context, after int64, limit int) ([]live.Record, error) {
+	return all(ctx, s.db, scanLive, deliveryRecords, records.TopicDeliveries, after, limit)
 }
 
 // TenantDeliveryRecords lists the tenant's records between two positions, oldest first.

@@ -49,14 +49,14 @@ const (
 		UNION ALL SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation > ` + liveMetrics + ` AND generation < ` + newestMetrics + ` LIMIT ?3`
 )
 
-// MetricsOffsets has one shard: there is one writer.
-func (s *Store) MetricsOffsets(ctx context.Context, of metrics.Generation) (g metrics.Generation, offsets []int64, err error) {
-	offsets, err = all(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&g, &n) }, metricsOffset, of)
-	return g, offsets, err
+// MetricsOffset is how far the log is counted in a generation; see metrics.Store.
+func (s *Store) MetricsOffset(ctx context.Context, of metrics.Generation) (g metrics.Generation, offset int64, err error) {
+	offset, err = one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&g, &n) }, metricsOffset, of)
+	return g, offset, err
 }
 
 // NextAttempts reads records of deliveries; see metrics.Store.
-func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
+func (s *Store) NextAttempts(ctx context.Context, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
 	types, err := list(delivery.EndTypes())
 	if err != nil {
 		return nil, 0, 0, err
@@ -83,7 +83,7 @@ func scanAttempt(r *sql.Rows) (a metrics.Attempt, err error) {
 func damaged(a metrics.Attempt) bool { return a.At.IsZero() }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.
-func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, _ int, from, to int64) (moved bool, err error) {
+func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, from, to int64) (moved bool, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		n, err := tx.Exec(ctx, moveOffset, of, from, to)
 		moved = n > 0

@@ -265,13 +265,13 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.NewestDeliveries(ctx, aLane, []string{"evt_1"}, "dlv_5", time.Time{})
 		return err
 	},
-	"MetricsOffsets": func(ctx context.Context, s *Store) error {
-		_, _, err := s.MetricsOffsets(ctx, metrics.Live)
+	"MetricsOffset": func(ctx context.Context, s *Store) error {
+		_, _, err := s.MetricsOffset(ctx, metrics.Live)
 		return err
 	},
-	"NextAttempts": func(ctx context.Context, s *Store) error { _, _, _, err := s.NextAttempts(ctx, 0, 5, 10); return err },
+	"NextAttempts": func(ctx context.Context, s *Store) error { _, _, _, err := s.NextAttempts(ctx, 5, 10); return err },
 	"MoveMetricsOffset": func(ctx context.Context, s *Store) error {
-		_, err := s.MoveMetricsOffset(ctx, 1, 0, 1, 2)
+		_, err := s.MoveMetricsOffset(ctx, 1, 1, 2)
 		return err
 	},
 	"AddAttempts": func(ctx context.Context, s *Store) error {
@@ -292,9 +292,9 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.NewestOf(ctx, aLane, []string{"evt_1"})
 		return err
 	},
-	"DeliveryHeads": func(ctx context.Context, s *Store) error { _, err := s.DeliveryHeads(ctx); return err },
+	"DeliveryHead": func(ctx context.Context, s *Store) error { _, err := s.DeliveryHead(ctx); return err },
 	"DeliveryRecords": func(ctx context.Context, s *Store) error {
-		_, err := s.DeliveryRecords(ctx, live.Positions{5}, 10)
+		_, err := s.DeliveryRecords(ctx, 5, 10)
 		return err
 	},
 	"TenantDeliveryRecords": func(ctx context.Context, s *Store) error {

@@ -43,16 +43,16 @@ var metricsChecks = []Check{
 	{"metrics/the offset moves from where it is", func(w *world) {
 		move := func(from, to int64, want bool) {
 			w.Helper()
-			moved, err := w.MoveMetricsOffset(w.ctx, 1, 0, from, to)
+			moved, err := w.MoveMetricsOffset(w.ctx, 1, from, to)
 			w.ok(err, "move the offset")
 			equal(w, "moved", moved, want)
 		}
 		move(0, 5, true)
 		move(0, 6, false)
 		move(5, 9, true)
-		_, offsets, err := w.MetricsOffsets(w.ctx, metrics.Live)
-		w.ok(err, "read the offsets")
-		equal(w, "the offset", offsets[0], 9)
+		_, offset, err := w.MetricsOffset(w.ctx, metrics.Live)
+		w.ok(err, "read the offset")
+		equal(w, "the offset", offset, 9)
 	}},
 	{"metrics/old counts are purged", func(w *world) {
 		w.subscribe(acme, nil)

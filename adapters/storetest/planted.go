@@ -174,13 +174,10 @@ func (s countsIntoOne) AddAttempts(ctx context.Context, _ metrics.Generation, co
 }
 
 func (s goesLiveAtOnce) GoLive(ctx context.Context, g metrics.Generation) (bool, error) {
-	_, offsets, err := s.MetricsOffsets(ctx, metrics.Live)
-	for shard, to := range offsets {
-		_, moveErr := s.MoveMetricsOffset(ctx, g, shard, 0, to)
-		err = errors.Join(err, moveErr)
-	}
+	_, offset, err := s.MetricsOffset(ctx, metrics.Live)
+	_, moveErr := s.MoveMetricsOffset(ctx, g, 0, offset)
 	is, liveErr := s.Store.GoLive(ctx, g)
-	return is, errors.Join(err, liveErr)
+	return is, errors.Join(err, moveErr, liveErr)
 }
 
 func (s lookIgnoresDue) Look(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error) {

@@ -46,16 +46,14 @@ var rebuildChecks = []Check{
 			equal(w, "live", is, want)
 		}
 		live(false)
-		_, offsets, err := w.MetricsOffsets(w.ctx, metrics.Live)
-		w.ok(err, "read the offsets")
-		for shard, to := range offsets {
-			_, err := w.MoveMetricsOffset(w.ctx, g, shard, 0, to)
-			w.ok(err, "move the offset")
-		}
+		_, offset, err := w.MetricsOffset(w.ctx, metrics.Live)
+		w.ok(err, "read the offset")
+		_, err = w.MoveMetricsOffset(w.ctx, g, 0, offset)
+		w.ok(err, "move the offset")
 		live(true)
 		live(true)
-		now, _, err := w.MetricsOffsets(w.ctx, metrics.Live)
-		w.ok(err, "read the offsets")
+		now, _, err := w.MetricsOffset(w.ctx, metrics.Live)
+		w.ok(err, "read the offset")
 		equal(w, "the live one", now, g)
 	}},
 	{"rebuild/one that another has overtaken ends, and leaves nothing", func(w *world) {
@@ -74,7 +72,7 @@ var rebuildChecks = []Check{
 		w.refused(err, metrics.ErrSuperseded.Code, "go on with the first")
 		_, err = w.GoLive(w.ctx, 2)
 		w.refused(err, metrics.ErrSuperseded.Code, "make the first live")
-		moved, err := w.MoveMetricsOffset(w.ctx, 2, 0, 0, 9)
+		moved, err := w.MoveMetricsOffset(w.ctx, 2, 0, 9)
 		w.ok(err, "move the first one's offset")
 		equal(w, "moved", moved, false)
 		w.finish(second)
@@ -100,12 +98,12 @@ var rebuildChecks = []Check{
 		gone, err := w.Deliveries(w.ctx, queries.DeliveryFilter{Tenant: acme, Limit: 10})
 		w.ok(err, "list deliveries")
 		equal(w, "deliveries that are left", len(gone), 0)
-		_, before, err := w.MetricsOffsets(w.ctx, metrics.Live)
-		w.ok(err, "read the offsets")
+		_, before, err := w.MetricsOffset(w.ctx, metrics.Live)
+		w.ok(err, "read the offset")
 		w.finish(w.rebuild()) // the end of the log is gone, or all of it
-		_, after, err := w.MetricsOffsets(w.ctx, metrics.Live)
-		w.ok(err, "read the offsets")
-		equal(w, "the offsets", after, before)
+		_, after, err := w.MetricsOffset(w.ctx, metrics.Live)
+		w.ok(err, "read the offset")
+		equal(w, "the offset", after, before)
 	}},
 	{"rebuild/the counts are the fold of the log, whatever is broken off, and never go back", func(w *world) {
 		for seed := range uint64(3) {

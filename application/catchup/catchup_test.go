@@ -89,12 +89,9 @@ func (w *world) Headers(_ context.Context, l dispatch.Leased, _ time.Time, _ str
 	return map[string]string{"signed": string(l.Body)}, nil
 }
 
-func (w *world) DeliveryHeads(context.Context) (live.Positions, error) {
-	return live.Positions{int64(len(w.log))}, nil
-}
-func (w *world) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, nil }
-func (w *world) DeliveryRecords(_ context.Context, after live.Positions, _ int) ([]live.Record, error) {
-	return slices.Clone(w.log[after[0]:]), nil
+func (w *world) DeliveryHead(context.Context) (int64, error) { return int64(len(w.log)), nil }
+func (w *world) DeliveryRecords(_ context.Context, after int64, _ int) ([]live.Record, error) {
+	return slices.Clone(w.log[after:]), nil
 }
 func (w *world) TenantDeliveryRecords(context.Context, tenant.ID, int64, int64) ([]live.Record, error) {
 	return nil, nil

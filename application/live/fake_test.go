@@ -13,13 +13,13 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// world is a log of two shards in memory, with a hub that is stepped by hand.
+// world is a log in memory, with a hub that is stepped by hand.
 type world struct {
 	*testing.T
 	hub     *live.Hub
 	now     time.Time
-	shards  []([]live.Record)
-	numbers int64
+	records []live.Record
+	head    int64
 	streams map[live.Key][]delivery.Change
 	ended   []string
 	fail    error // what reading streams answers
@@ -27,43 +27,25 @@ type world struct {
 }
 
 func newWorld(t *testing.T, limits live.Limits) *world {
-	w := &world{T: t, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), shards: make([][]live.Record, 2), streams: map[live.Key][]delivery.Change{}}
+	w := &world{T: t, now: time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), streams: map[live.Key][]delivery.Change{}}
 	w.hub = live.New(w, w, func() time.Time { return w.now }, limits)
 	return w
 }
 
-func (w *world) DeliveryHeads(context.Context) (live.Positions, error) {
-	heads := make(live.Positions, len(w.shards))
-	for shard, records := range w.shards {
-		if len(records) > 0 {
-			heads[shard] = records[len(records)-1].Position
-		}
-	}
-	return heads, nil
-}
+func (w *world) DeliveryHead(context.Context) (int64, error) { return w.head, nil }
 
-// The tenants acme and other are in different shards.
-func (w *world) DeliveryShard(_ context.Context, owner tenant.ID) (int, error) {
-	return len(owner) % len(w.shards), nil
-}
-
-func (w *world) DeliveryRecords(_ context.Context, after live.Positions, limit int) (found []live.Record, err error) {
+func (w *world) DeliveryRecords(_ context.Context, after int64, limit int) (found []live.Record, err error) {
 	w.reads++
-	for shard, records := range w.shards {
-		n := 0
-		for _, r := range records {
-			if r.Position > after[shard] && n < limit {
-				found = append(found, r)
-				n++
-			}
+	for _, r := range w.records {
+		if r.Position > after && len(found) < limit {
+			found = append(found, r)
 		}
 	}
 	return found, nil
 }
 
 func (w *world) TenantDeliveryRecords(_ context.Context, owner tenant.ID, after, upTo int64) (found []live.Record, err error) {
-	shard, _ := w.DeliveryShard(w.Context(), owner)
-	for _, r := range w.shards[shard] {
+	for _, r := range w.records {
 		if r.Tenant == owner && r.Position > after && r.Position <= upTo {
 			found = append(found, r)
 		}
@@ -91,12 +73,10 @@ func (w *world) EndedKeys(_ context.Context, ids []string, _ time.Time) (ended [
 // record appends changes of a delivery as one commit.
 func (w *world) record(owner tenant.ID, id string, changes ...delivery.Change) {
 	key := live.Key{Tenant: owner, DeliveryID: id}
-	shard, _ := w.DeliveryShard(w.Context(), owner)
 	for _, c := range changes {
-		w.numbers++
+		w.head++
 		w.streams[key] = append(w.streams[key], c)
-		w.shards[shard] = append(w.shards[shard], live.Record{Position: w.numbers*int64(len(w.shards)) + int64(shard),
-			Tenant: owner, DeliveryID: id, Version: int64(len(w.streams[key]))})
+		w.records = append(w.records, live.Record{Position: w.head, Tenant: owner, DeliveryID: id, Version: int64(len(w.streams[key]))})
 	}
 }
 

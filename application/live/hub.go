@@ -15,10 +15,13 @@ import (
 
 const (
 	readEvery  = 50 * time.Millisecond // while somebody listens
-	readAtOnce = 1000                  // records of each shard
+	readAtOnce = 1000                  // records
 	checkEvery = 2 * time.Second       // whether the listeners' keys are still good
 	beatEvery  = 15 * time.Second
 )
+
+// nowhere is the position of a log that is not read.
+const nowhere int64 = -1
 
 // Limits bound the listeners of this process, and what they can resume from; zero values mean the defaults.
 type Limits struct {
@@ -54,7 +57,7 @@ type Hub struct {
 	listeners map[tenant.ID]map[*Listener]struct{}
 	perKey    map[string]int
 	total     int
-	at        Positions // what is read and handed on; nil while nobody listens
+	at        int64     // what is read and handed on; nowhere while nobody listens
 	checked   time.Time // when the keys were
 	beaten    time.Time // when the last beat was
 	closed    bool
@@ -62,7 +65,7 @@ type Hub struct {
 
 // New makes a Hub.
 func New(log Log, keys KeyReader, now func() time.Time, limits Limits) *Hub {
-	return &Hub{log: log, keys: keys, now: now, limits: limits.withDefaults(), wake: loop.NewSignal(), replay: make(chan struct{}, replaysAtOnce),
+	return &Hub{log: log, keys: keys, now: now, limits: limits.withDefaults(), at: nowhere, wake: loop.NewSignal(), replay: make(chan struct{}, replaysAtOnce),
 		listeners: map[tenant.ID]map[*Listener]struct{}{}, perKey: map[string]int{}}
 }
 
@@ -72,7 +75,7 @@ func (h *Hub) Loop() loop.Loop { return loop.Loop{Name: "live", Step: h.Step, Wa
 // Step reads what was recorded and hands it on. It asks to be woken when nobody listens.
 func (h *Hub) Step(ctx context.Context) (time.Time, error) {
 	at := h.reading()
-	if at == nil {
+	if at == nowhere {
 		return time.Time{}, nil
 	}
 	h.beat()
@@ -106,14 +109,14 @@ func (h *Hub) Step(ctx context.Context) (time.Time, error) {
 	return h.now().Add(readEvery), nil
 }
 
-// reading is how far the log is read; nil when nobody listens.
-func (h *Hub) reading() Positions {
+// reading is how far the log is read; nowhere when nobody listens.
+func (h *Hub) reading() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.total == 0 {
-		h.at = nil
+		h.at = nowhere
 	}
-	return slices.Clone(h.at)
+	return h.at
 }
 
 // advance notes what was read, and says who is to hear of it: who comes later begins behind it.
@@ -122,9 +125,7 @@ func (h *Hub) advance(records []Record) map[tenant.ID][]*Listener {
 	defer h.mu.Unlock()
 	audience := map[tenant.ID][]*Listener{}
 	for _, r := range records {
-		if h.at != nil {
-			h.at[h.at.shardOf(r.Position)] = r.Position
-		}
+		h.at = r.Position
 		if _, known := audience[r.Tenant]; !known && len(h.listeners[r.Tenant]) > 0 {
 			for l := range h.listeners[r.Tenant] {
 				audience[r.Tenant] = append(audience[r.Tenant], l)
@@ -145,7 +146,7 @@ func (h *Hub) beat() {
 	h.beaten = now
 	for _, of := range h.listeners {
 		for l := range of {
-			l.hear(&Change{Mark: Mark{h.at[l.shard], now}})
+			l.hear(&Change{Mark: Mark{h.at, now}})
 		}
 	}
 }
@@ -200,37 +201,33 @@ func (h *Hub) Close() {
 // Listen begins to hear of the tenant's changes that the filter picks, on behalf of an API key; Leave ends it. It
 // refuses with problem.RateLimited what is too much for the key, and with problem.Unavailable what is for the process.
 func (h *Hub) Listen(ctx context.Context, owner tenant.ID, keyID string, filter Filter) (*Listener, error) {
-	shard, err := h.log.DeliveryShard(ctx, owner)
-	if err != nil {
-		return nil, fmt.Errorf("find the tenant's shard: %w", err)
-	}
-	l := &Listener{hub: h, owner: owner, keyID: keyID, filter: filter, shard: shard, changes: make(chan *Change, buffered), ended: make(chan struct{})}
-	added, err := h.add(l, nil)
+	l := &Listener{hub: h, owner: owner, keyID: keyID, filter: filter, changes: make(chan *Change, buffered), ended: make(chan struct{})}
+	added, err := h.add(l, nowhere)
 	if added || err != nil {
 		return l, err
 	}
-	heads, err := h.log.DeliveryHeads(ctx)
+	head, err := h.log.DeliveryHead(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("find the end of the log: %w", err)
 	}
-	_, err = h.add(l, heads)
+	_, err = h.add(l, head)
 	return l, err
 }
 
-// add takes a listener in. When nobody reads yet, reading begins at the heads; without them it is not added.
-func (h *Hub) add(l *Listener, heads Positions) (bool, error) {
+// add takes a listener in. When nobody reads yet, reading begins at the head; without one it is not added.
+func (h *Hub) add(l *Listener, head int64) (bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.admit(l.owner, l.keyID); err != nil {
 		return false, err
 	}
-	if h.at == nil && heads == nil {
+	if h.at == nowhere && head == nowhere {
 		return false, nil
 	}
-	if h.at == nil {
-		h.at, h.checked, h.beaten = heads, h.now(), h.now()
+	if h.at == nowhere {
+		h.at, h.checked, h.beaten = head, h.now(), h.now()
 	}
-	l.since = Mark{h.at[l.shard], h.now()}
+	l.since = Mark{h.at, h.now()}
 	if h.listeners[l.owner] == nil {
 		h.listeners[l.owner] = map[*Listener]struct{}{}
 	}

@@ -30,7 +30,6 @@ type Listener struct {
 	owner   tenant.ID
 	keyID   string
 	filter  Filter
-	shard   int
 	since   Mark
 	changes chan *Change
 
@@ -81,10 +80,10 @@ func (l *Listener) end(reason error) {
 	})
 }
 
-// Bounds of a replay: it reads whatever was recorded since, of all tenants of the shard.
+// Bounds of a replay: it reads whatever was recorded since, of all tenants.
 const (
 	replaysAtOnce = 4 // that read; none of them waits for its client meanwhile
-	// MaxReplay is how many records of a shard a replay reads at most.
+	// MaxReplay is how many records a replay reads at most.
 	MaxReplay  = 200_000
 	replayPart = 1_000 // of them at once, which are held until the client has them
 )
@@ -95,15 +94,14 @@ var ErrTooOld = errors.New("what was recorded since cannot be replayed")
 // Replay gives emit the changes behind a mark that the listener was not told: those up to Since. Then
 // Changes goes on. It fails with ErrTooOld before the first, and with what emit fails.
 func (l *Listener) Replay(ctx context.Context, seen Mark, emit func(Change) error) error {
-	span, err := l.span(ctx, seen)
-	if err != nil {
+	if err := l.mustReach(ctx, seen); err != nil {
 		return err
 	}
 	for after := seen.Position; after < l.since.Position; {
 		if err := l.mustStop(); err != nil {
 			return err
 		}
-		upTo := min(l.since.Position, after+span)
+		upTo := min(l.since.Position, after+replayPart)
 		changes, err := l.part(ctx, after, upTo)
 		if err != nil {
 			return err
@@ -150,16 +148,16 @@ func (l *Listener) mustStop() error {
 	return nil
 }
 
-// span is how many positions a part of the replay covers.
-func (l *Listener) span(ctx context.Context, seen Mark) (int64, error) {
-	heads, err := l.hub.log.DeliveryHeads(ctx)
+// mustReach refuses a mark that cannot be replayed from.
+func (l *Listener) mustReach(ctx context.Context, seen Mark) error {
+	head, err := l.hub.log.DeliveryHead(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("find the end of the log: %w", err)
+		return fmt.Errorf("find the end of the log: %w", err)
 	}
-	shards, since, kept := int64(len(heads)), l.since.Position, l.hub.limits.Kept
+	since, kept := l.since.Position, l.hub.limits.Kept
 	deleted := kept > 0 && l.since.At.Sub(seen.At) > kept
-	if deleted || seen.Position < 0 || seen.Position > max(since, heads[l.shard]) || since-seen.Position > MaxReplay*shards {
-		return 0, ErrTooOld
+	if deleted || seen.Position < 0 || seen.Position > max(since, head) || since-seen.Position > MaxReplay {
+		return ErrTooOld
 	}
-	return replayPart * shards, nil
+	return nil
 }

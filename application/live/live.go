@@ -24,12 +24,6 @@ type Change struct {
 	delivery.Delivery
 }
 
-// Positions says how far the log is read, by shard. A position modulo the number of shards is its shard.
-type Positions []int64
-
-// shardOf is the shard that a position is of.
-func (p Positions) shardOf(position int64) int { return int(position % int64(len(p))) }
-
 // Record names a change of a delivery in the log.
 type Record struct {
 	Position   int64
@@ -49,12 +43,10 @@ func (r Record) Key() Key { return Key{r.Tenant, r.DeliveryID} }
 
 // Log is the topic of deliveries.
 type Log interface {
-	// DeliveryHeads is the newest position of each shard; 0 for an empty one.
-	DeliveryHeads(ctx context.Context) (Positions, error)
-	// DeliveryShard is where all records of the tenant's deliveries are.
-	DeliveryShard(ctx context.Context, owner tenant.ID) (int, error)
-	// DeliveryRecords lists at most limit records of each shard beyond the positions; oldest first in each shard.
-	DeliveryRecords(ctx context.Context, after Positions, limit int) ([]Record, error)
+	// DeliveryHead is the newest position; 0 when the topic is empty.
+	DeliveryHead(ctx context.Context) (int64, error)
+	// DeliveryRecords lists at most limit records beyond a position, oldest first.
+	DeliveryRecords(ctx context.Context, after int64, limit int) ([]Record, error)
 	// TenantDeliveryRecords lists the tenant's records with after < position <= upTo, oldest first. It reads
 	// whatever lies between them, so they are not to be far apart.
 	TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]Record, error)

@@ -5,26 +5,23 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 )
 
 // generation is one copy of the counts.
 type generation struct {
-	offsets []int64
-	counts  map[metrics.Key]int64
+	offset int64
+	counts map[metrics.Key]int64
 }
 
 func newGeneration() generation {
-	return generation{make([]int64, shards), map[metrics.Key]int64{}}
+	return generation{0, map[metrics.Key]int64{}}
 }
 
-const shards = 2
-
-// log is a log of attempts in two shards, with its counts. A position is the number of a record in its shard.
+// log is a log of attempts, with its counts. A position is the number of a record.
 type log struct {
-	shards       [shards][]metrics.Attempt
-	deleted      [shards]int64 // records at the beginning
+	attempts     []metrics.Attempt
+	deleted      int64 // records at the beginning
 	generations  map[metrics.Generation]generation
 	live, newest metrics.Generation
 	fail         error
@@ -45,7 +42,7 @@ func (l *log) shown() (total int64) {
 func (l *log) InTx(ctx context.Context, fn func(context.Context) error) error {
 	before := map[metrics.Generation]generation{}
 	for g, kept := range l.generations {
-		before[g] = generation{slices.Clone(kept.offsets), maps.Clone(kept.counts)}
+		before[g] = generation{kept.offset, maps.Clone(kept.counts)}
 	}
 	err := fn(ctx)
 	if err != nil {
@@ -54,25 +51,27 @@ func (l *log) InTx(ctx context.Context, fn func(context.Context) error) error {
 	return err
 }
 
-func (l *log) MetricsOffsets(_ context.Context, of metrics.Generation) (metrics.Generation, []int64, error) {
+func (l *log) MetricsOffset(_ context.Context, of metrics.Generation) (metrics.Generation, int64, error) {
 	if of == metrics.Live {
 		of = l.live
 	}
-	return of, slices.Clone(l.generations[of].offsets), nil
+	return of, l.generations[of].offset, nil
 }
 
-func (l *log) NextAttempts(_ context.Context, shard int, after int64, limit int) ([]metrics.Attempt, int64, int, error) {
-	after = max(after, l.deleted[shard])
-	next := l.shards[shard][min(after, int64(len(l.shards[shard]))):]
+func (l *log) NextAttempts(_ context.Context, after int64, limit int) ([]metrics.Attempt, int64, int, error) {
+	after = max(after, l.deleted)
+	next := l.attempts[min(after, int64(len(l.attempts))):]
 	next = slices.Clone(next[:min(limit, len(next))])
 	return next, after + int64(len(next)), len(next), nil
 }
 
-func (l *log) MoveMetricsOffset(_ context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
-	if of != l.live && of != l.newest || l.generations[of].offsets[shard] != from {
+func (l *log) MoveMetricsOffset(_ context.Context, of metrics.Generation, from, to int64) (bool, error) {
+	g := l.generations[of]
+	if of != l.live && of != l.newest || g.offset != from {
 		return false, nil
 	}
-	l.generations[of].offsets[shard] = to
+	g.offset = to
+	l.generations[of] = g
 	return true, nil
 }
 
@@ -93,15 +92,11 @@ func (l *log) GoLive(_ context.Context, g metrics.Generation) (bool, error) {
 	if g != l.newest {
 		return false, metrics.ErrSuperseded
 	}
-	for shard, at := range l.generations[l.live].offsets {
-		if l.generations[g].offsets[shard] < at {
-			return false, l.fail
-		}
+	if l.generations[g].offset < l.generations[l.live].offset {
+		return false, l.fail
 	}
 	l.live = g
 	return true, l.fail
 }
 
-func (l *log) DeliveryHeads(context.Context) (live.Positions, error) {
-	return live.Positions{int64(len(l.shards[0])), int64(len(l.shards[1]))}, nil
-}
+func (l *log) DeliveryHead(context.Context) (int64, error) { return int64(len(l.attempts)), nil }

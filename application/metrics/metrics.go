@@ -36,7 +36,7 @@ type Key struct {
 	Bucket         int // of the duration; see BucketOf
 }
 
-// Generation numbers the copies of the counts. Each has its own offsets in the log, and readers see one: the live one.
+// Generation numbers the copies of the counts. Each has its own offset in the log, and readers see one: the live one.
 type Generation int64
 
 // Live asks for the generation that is live, whichever it is.
@@ -45,13 +45,13 @@ const Live Generation = 0
 // Store keeps the counts, and how far the log is counted.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// MetricsOffsets is how far each shard of the log of deliveries is counted in a generation, and which one that is.
-	MetricsOffsets(ctx context.Context, of Generation) (Generation, []int64, error)
-	// NextAttempts reads at most limit records of a shard beyond a position, oldest first. It gives the attempts among
+	// MetricsOffset is how far the log of deliveries is counted in a generation, and which one that is.
+	MetricsOffset(ctx context.Context, of Generation) (Generation, int64, error)
+	// NextAttempts reads at most limit records beyond a position, oldest first. It gives the attempts among
 	// them whose delivery is kept and whose record can be read, the last record's position, and how many records there were.
-	NextAttempts(ctx context.Context, shard int, after int64, limit int) (attempts []Attempt, last int64, read int, err error)
+	NextAttempts(ctx context.Context, after int64, limit int) (attempts []Attempt, last int64, read int, err error)
 	// MoveMetricsOffset is false when somebody else has moved it, or the generation is neither live nor the newest.
-	MoveMetricsOffset(ctx context.Context, of Generation, shard int, from, to int64) (moved bool, err error)
+	MoveMetricsOffset(ctx context.Context, of Generation, from, to int64) (moved bool, err error)
 	// AddAttempts adds to the counts.
 	AddAttempts(ctx context.Context, to Generation, counts map[Key]int64) error
 }
@@ -77,42 +77,38 @@ func (p *Projection) Loop() loop.Loop { return loop.Loop{Name: "metrics", Step: 
 // errOvertaken says that another process has counted the same records first.
 var errOvertaken = errors.New("the records were counted by another process")
 
-// Step counts the next records of each shard. They are read and decoded outside of any transaction; the counts
+// Step counts the next records. They are read and decoded outside of any transaction; the counts
 // and the offset commit together, so that nothing is counted twice.
 func (p *Projection) Step(ctx context.Context) (time.Time, error) {
-	live, offsets, err := p.store.MetricsOffsets(ctx, Live)
+	live, offset, err := p.store.MetricsOffset(ctx, Live)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("find how far attempts are counted: %w", err)
 	}
-	next := p.now().Add(restFor)
-	for shard, from := range offsets {
-		s, err := readSpan(ctx, p.store, shard, from)
-		if err == nil && s.read > 0 {
-			err = s.count(ctx, p.store, live)
-		}
-		switch {
-		case errors.Is(err, errOvertaken):
-			return p.now().Add(standBy), nil
-		case err != nil:
-			return time.Time{}, fmt.Errorf("count attempts: %w", err)
-		case s.read == readAtOnce:
-			next = p.now()
-		}
+	s, err := readSpan(ctx, p.store, offset)
+	if err == nil && s.read > 0 {
+		err = s.count(ctx, p.store, live)
 	}
-	return next, nil
+	switch {
+	case errors.Is(err, errOvertaken):
+		return p.now().Add(standBy), nil
+	case err != nil:
+		return time.Time{}, fmt.Errorf("count attempts: %w", err)
+	case s.read == readAtOnce:
+		return p.now(), nil
+	}
+	return p.now().Add(restFor), nil
 }
 
-// span is what was read of a shard at once.
+// span is what was read at once.
 type span struct {
-	shard    int
 	from, to int64
 	read     int // records
 	attempts []Attempt
 }
 
-func readSpan(ctx context.Context, from Store, shard int, after int64) (s span, err error) {
-	s = span{shard: shard, from: after, to: after}
-	attempts, last, read, err := from.NextAttempts(ctx, shard, after, readAtOnce)
+func readSpan(ctx context.Context, from Store, after int64) (s span, err error) {
+	s = span{from: after, to: after}
+	attempts, last, read, err := from.NextAttempts(ctx, after, readAtOnce)
 	if read > 0 {
 		s.attempts, s.to, s.read = attempts, last, read
 	}
@@ -126,7 +122,7 @@ func (s span) count(ctx context.Context, in Store, to Generation) error {
 		counts[Key{a.Tenant, minuteOf(a.At), a.SubscriptionID, a.EventType, a.Kind, BucketOf(a.Duration)}]++
 	}
 	return in.InTx(ctx, func(ctx context.Context) error {
-		moved, err := in.MoveMetricsOffset(ctx, to, s.shard, s.from, s.to)
+		moved, err := in.MoveMetricsOffset(ctx, to, s.from, s.to)
 		if err == nil && !moved {
 			err = errOvertaken
 		}

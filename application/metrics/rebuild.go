@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -22,8 +21,8 @@ type RebuildStore interface {
 	// GoLive makes the generation live when it is counted as far as the live one, and true says that it is. It fails
 	// with ErrSuperseded when another was begun after it.
 	GoLive(ctx context.Context, g Generation) (bool, error)
-	// DeliveryHeads is the newest position of each shard.
-	DeliveryHeads(ctx context.Context) (live.Positions, error)
+	// DeliveryHead is the newest position in the log of deliveries; 0 when it is empty.
+	DeliveryHead(ctx context.Context) (int64, error)
 }
 
 // Rebuild counts the whole log anew into a generation of its own, and makes that one live once it has caught up. The
@@ -34,8 +33,8 @@ type Rebuild struct {
 	kept  time.Duration
 
 	generation Generation // 0 before the first step
-	counted    []int64    // how far the live one was, when this round over the shards began
-	shard      int        // of this round
+	counted    int64      // how far the live one was, when this round began
+	ended      bool       // whether this round has come to the end of the log
 	progress   Progress
 }
 
@@ -62,7 +61,7 @@ func (r *Rebuild) Step(ctx context.Context) error {
 		return nil
 	case r.generation == 0:
 		return r.begin(ctx)
-	case r.shard < len(r.counted):
+	case !r.ended:
 		return r.next(ctx)
 	}
 	done, err := r.store.GoLive(ctx, r.generation)
@@ -87,25 +86,25 @@ func (r *Rebuild) begin(ctx context.Context) error {
 
 // beginRound notes how far the live one is: up to there everything can be read, or is deleted.
 func (r *Rebuild) beginRound(ctx context.Context) (err error) {
-	if _, r.counted, err = r.store.MetricsOffsets(ctx, Live); err != nil {
+	if _, r.counted, err = r.store.MetricsOffset(ctx, Live); err != nil {
 		return fmt.Errorf("find how far attempts are counted: %w", err)
 	}
-	r.shard = 0
+	r.ended = false
 	return nil
 }
 
 func (r *Rebuild) next(ctx context.Context) error {
-	_, offsets, err := r.store.MetricsOffsets(ctx, r.generation)
+	_, offset, err := r.store.MetricsOffset(ctx, r.generation)
 	if err != nil {
 		return fmt.Errorf("find how far attempts are counted anew: %w", err)
 	}
-	s, err := readSpan(ctx, r.store, r.shard, offsets[r.shard])
+	s, err := readSpan(ctx, r.store, offset)
 	if err != nil {
 		return fmt.Errorf("count attempts anew: %w", err)
 	}
 	last := s.read < readAtOnce
 	if last {
-		s.to = max(s.to, r.counted[r.shard])
+		s.to = max(s.to, r.counted)
 	}
 	oldest := minuteOf(r.now().Add(-r.kept))
 	s.attempts = slices.DeleteFunc(s.attempts, func(a Attempt) bool { return minuteOf(a.At) < oldest })
@@ -118,23 +117,16 @@ func (r *Rebuild) next(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("count attempts anew: %w", err)
 	}
-	offsets[r.shard] = s.to
-	if last {
-		r.shard++
-	}
+	r.ended = last
 	r.progress.Records, r.progress.Attempts = r.progress.Records+s.read, r.progress.Attempts+len(s.attempts)
-	return r.measure(ctx, offsets)
+	return r.measure(ctx, s.to)
 }
 
-func (r *Rebuild) measure(ctx context.Context, offsets []int64) error {
-	heads, err := r.store.DeliveryHeads(ctx)
+func (r *Rebuild) measure(ctx context.Context, offset int64) error {
+	head, err := r.store.DeliveryHead(ctx)
 	if err != nil {
 		return fmt.Errorf("find the end of the log: %w", err)
 	}
-	done, all := int64(0), int64(0)
-	for shard, head := range heads {
-		done, all = done+min(offsets[shard], head), all+head
-	}
-	r.progress.Share = float64(done) / float64(max(1, all))
+	r.progress.Share = float64(min(offset, head)) / float64(max(1, head))
 	return nil
 }

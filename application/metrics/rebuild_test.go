@@ -25,9 +25,9 @@ func TestTheRebuiltCountsAreTheFoldOfTheLog(t *testing.T) {
 			"attempts": func(t *rapid.T) {
 				a := metrics.Attempt{Tenant: "acme", SubscriptionID: "sub_1", End: delivery.End{
 					Kind: delivery.KindSucceeded, At: now, Duration: time.Duration(rapid.IntRange(0, 9).Draw(t, "ms")) * time.Millisecond}}
-				shard, n := rapid.IntRange(0, shards-1).Draw(t, "shard"), rapid.SampledFrom([]int{1, 2000, 2001, 4500}).Draw(t, "attempts")
+				n := rapid.SampledFrom([]int{1, 2000, 2001, 4500}).Draw(t, "attempts")
 				for range n {
-					l.shards[shard] = append(l.shards[shard], a)
+					l.attempts = append(l.attempts, a)
 				}
 				fold[metrics.Key{Tenant: a.Tenant, Minute: now.Unix() / 60, SubscriptionID: a.SubscriptionID, Outcome: a.Kind, Bucket: metrics.BucketOf(a.Duration)}] += int64(n)
 			},
@@ -80,7 +80,7 @@ func TestARebuildCountsNothingThatIsTooOld(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	l := newLog()
 	for _, ended := range []time.Duration{-2 * time.Hour, -61 * time.Minute, -59 * time.Minute, 0} {
-		l.shards[0] = append(l.shards[0], metrics.Attempt{Tenant: "acme", End: delivery.End{At: now.Add(ended)}})
+		l.attempts = append(l.attempts, metrics.Attempt{Tenant: "acme", End: delivery.End{At: now.Add(ended)}})
 	}
 	r := metrics.NewRebuild(l, func() time.Time { return now }, time.Hour)
 	finish(t, r)
@@ -93,18 +93,18 @@ func TestARebuildCountsNothingThatIsTooOld(t *testing.T) {
 func TestARebuildPassesWhatIsDeleted(t *testing.T) {
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 	l := newLog()
-	l.generations[1].offsets[1] = 7
-	l.deleted[1] = 5
-	l.shards[1] = make([]metrics.Attempt, 5)
+	l.generations[1] = generation{7, map[metrics.Key]int64{}}
+	l.deleted = 5
+	l.attempts = make([]metrics.Attempt, 5)
 	finish(t, metrics.NewRebuild(l, func() time.Time { return now }, time.Hour))
-	if at := l.generations[l.live].offsets[1]; l.live != 2 || at != 7 {
+	if at := l.generations[l.live].offset; l.live != 2 || at != 7 {
 		t.Errorf("generation %d is live, at %d", l.live, at)
 	}
 }
 
 func TestARebuildEndsWhenAnotherBegins(t *testing.T) {
 	l, clock := newLog(), time.Now
-	l.shards[0] = make([]metrics.Attempt, 10)
+	l.attempts = make([]metrics.Attempt, 10)
 	first, second := metrics.NewRebuild(l, clock, 1<<62), metrics.NewRebuild(l, clock, 1<<62)
 	for _, r := range []*metrics.Rebuild{first, second} {
 		if err := r.Step(t.Context()); err != nil {

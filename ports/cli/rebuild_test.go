@@ -9,7 +9,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/ports/cli/config"
@@ -31,13 +30,17 @@ func (c *counting) BeginGeneration(context.Context) (metrics.Generation, error) 
 	return 2, nil
 }
 
-func (c *counting) MetricsOffsets(_ context.Context, of metrics.Generation) (metrics.Generation, []int64, error) {
-	return of, nil, nil
+func (c *counting) MetricsOffset(_ context.Context, of metrics.Generation) (metrics.Generation, int64, error) {
+	return of, 0, nil
+}
+
+func (c *counting) NextAttempts(context.Context, int64, int) (attempts []metrics.Attempt, last int64, read int, err error) {
+	return nil, 0, 0, nil
 }
 
 func (c *counting) GoLive(context.Context, metrics.Generation) (bool, error) { return true, nil }
 
-func (c *counting) DeliveryHeads(context.Context) (live.Positions, error) { return nil, nil }
+func (c *counting) DeliveryHead(context.Context) (int64, error) { return 0, nil }
 
 // rebuildIn runs the command, in fake time.
 func rebuildIn(t *testing.T, c *counting, name string) (out string, err error) {

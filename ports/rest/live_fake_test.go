@@ -18,18 +18,16 @@ func (f *fake) record(owner tenant.ID, id string, c delivery.Change) {
 	f.log = append(f.log, live.Record{Position: int64(len(f.log)) + 1, Tenant: owner, DeliveryID: id, Version: int64(len(f.changes[id]))})
 }
 
-func (f *fake) DeliveryHeads(context.Context) (live.Positions, error) {
+func (f *fake) DeliveryHead(context.Context) (int64, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return live.Positions{int64(len(f.log))}, f.fail
+	return int64(len(f.log)), f.fail
 }
 
-func (f *fake) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, f.fail }
-
-func (f *fake) DeliveryRecords(_ context.Context, after live.Positions, _ int) ([]live.Record, error) {
+func (f *fake) DeliveryRecords(_ context.Context, after int64, _ int) ([]live.Record, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Clone(f.log[after[0]:]), f.fail
+	return slices.Clone(f.log[after:]), f.fail
 }
 
 func (f *fake) TenantDeliveryRecords(_ context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error) {

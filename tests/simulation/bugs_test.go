@@ -52,7 +52,7 @@ type store struct {
 	eventBodies  func(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error)
 	goLive       func(ctx context.Context, g metrics.Generation) (bool, error)
 	addAttempts  func(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error
-	moveMetrics  func(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error)
+	moveMetrics  func(ctx context.Context, of metrics.Generation, from, to int64) (bool, error)
 	endNotice    func(ctx context.Context, n subscriptions.Notice) (bool, error)
 }
 
@@ -143,8 +143,8 @@ func (s *store) GoLive(ctx context.Context, g metrics.Generation) (bool, error) 
 func (s *store) AddAttempts(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error {
 	return s.addAttempts(ctx, to, counts)
 }
-func (s *store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
-	return s.moveMetrics(ctx, of, shard, from, to)
+func (s *store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, from, to int64) (bool, error) {
+	return s.moveMetrics(ctx, of, from, to)
 }
 func (s *store) EndNotice(ctx context.Context, n subscriptions.Notice) (bool, error) {
 	return s.endNotice(ctx, n)

@@ -19,15 +19,15 @@ func bugsOfRebuilds() []simulation.Bug {
 	return []simulation.Bug{
 		bug("a rebuild goes live without what was counted meanwhile", func(s *store) {
 			s.goLive = func(ctx context.Context, g metrics.Generation) (bool, error) {
-				_, counted, err := s.Store.MetricsOffsets(ctx, metrics.Live)
+				_, counted, err := s.Store.MetricsOffset(ctx, metrics.Live)
 				if err != nil {
 					return false, err
 				}
-				_, anew, err := s.Store.MetricsOffsets(ctx, g)
+				_, anew, err := s.Store.MetricsOffset(ctx, g)
 				if err != nil {
 					return false, err
 				}
-				if _, err := s.Store.MoveMetricsOffset(ctx, g, 0, anew[0], counted[0]); err != nil {
+				if _, err := s.Store.MoveMetricsOffset(ctx, g, anew, counted); err != nil {
 					return false, err
 				}
 				return s.Store.GoLive(ctx, g)
@@ -35,7 +35,7 @@ func bugsOfRebuilds() []simulation.Bug {
 		}),
 		bug("a rebuild counts into what readers see", func(s *store) {
 			s.addAttempts = func(ctx context.Context, _ metrics.Generation, counts map[metrics.Key]int64) error {
-				shown, _, err := s.Store.MetricsOffsets(ctx, metrics.Live)
+				shown, _, err := s.Store.MetricsOffset(ctx, metrics.Live)
 				if err != nil {
 					return err
 				}
@@ -43,17 +43,17 @@ func bugsOfRebuilds() []simulation.Bug {
 			}
 		}),
 		bug("counting stands by for ever", func(s *store) {
-			s.moveMetrics = func(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
-				shown, _, err := s.Store.MetricsOffsets(ctx, metrics.Live)
+			s.moveMetrics = func(ctx context.Context, of metrics.Generation, from, to int64) (bool, error) {
+				shown, _, err := s.Store.MetricsOffset(ctx, metrics.Live)
 				if err != nil || of == shown && from > 0 {
 					return false, err
 				}
-				return s.Store.MoveMetricsOffset(ctx, of, shard, from, to)
+				return s.Store.MoveMetricsOffset(ctx, of, from, to)
 			}
 		}),
 		bug("two count the same attempts", func(s *store) {
-			s.moveMetrics = func(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
-				_, err := s.Store.MoveMetricsOffset(ctx, of, shard, from, to)
+			s.moveMetrics = func(ctx context.Context, of metrics.Generation, from, to int64) (bool, error) {
+				_, err := s.Store.MoveMetricsOffset(ctx, of, from, to)
 				return true, err
 			}
 		}),

@@ -8,7 +8,6 @@ import (
 	"math"
 	"time"
 
-	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
@@ -45,9 +44,9 @@ const countedWithin = time.Minute
 
 // checkCounted holds the projection of the processes to its pace, before the check of the counts does what is left of its work.
 func (w *world) checkCounted(ctx context.Context) {
-	_, offsets, err := w.store.MetricsOffsets(ctx, metrics.Live)
+	_, offset, err := w.store.MetricsOffset(ctx, metrics.Live)
 	must(err)
-	waiting, _, _, err := w.store.NextAttempts(ctx, 0, offsets[0], math.MaxInt)
+	waiting, _, _, err := w.store.NextAttempts(ctx, offset, math.MaxInt)
 	must(err)
 	for _, a := range waiting {
 		if late := w.now.Sub(later(a.At.Add(a.Duration), w.calm)); late > countedWithin {
@@ -106,22 +105,22 @@ func apart(logged, shown map[metrics.Key]int64) string {
 
 // Of the counts of attempts.
 
-func (s *session) MetricsOffsets(ctx context.Context, of metrics.Generation) (g metrics.Generation, offsets []int64, err error) {
-	if err = s.enter(ctx, "MetricsOffsets"); err != nil {
-		return g, nil, err
+func (s *session) MetricsOffset(ctx context.Context, of metrics.Generation) (g metrics.Generation, offset int64, err error) {
+	if err = s.enter(ctx, "MetricsOffset"); err != nil {
+		return g, 0, err
 	}
-	return s.Store.MetricsOffsets(ctx, of)
+	return s.Store.MetricsOffset(ctx, of)
 }
 
-func (s *session) NextAttempts(ctx context.Context, shard int, after int64, limit int) (attempts []metrics.Attempt, last int64, n int, err error) {
+func (s *session) NextAttempts(ctx context.Context, after int64, limit int) (attempts []metrics.Attempt, last int64, n int, err error) {
 	if err = s.enter(ctx, "NextAttempts"); err != nil {
 		return nil, 0, 0, err
 	}
-	return s.Store.NextAttempts(ctx, shard, after, limit)
+	return s.Store.NextAttempts(ctx, after, limit)
 }
 
-func (s *session) MoveMetricsOffset(ctx context.Context, of metrics.Generation, shard int, from, to int64) (bool, error) {
-	return write(ctx, s, "MoveMetricsOffset", func(ctx context.Context) (bool, error) { return s.Store.MoveMetricsOffset(ctx, of, shard, from, to) })
+func (s *session) MoveMetricsOffset(ctx context.Context, of metrics.Generation, from, to int64) (bool, error) {
+	return write(ctx, s, "MoveMetricsOffset", func(ctx context.Context) (bool, error) { return s.Store.MoveMetricsOffset(ctx, of, from, to) })
 }
 
 func (s *session) AddAttempts(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error {
@@ -136,6 +135,6 @@ func (s *session) GoLive(ctx context.Context, g metrics.Generation) (bool, error
 	return write(ctx, s, "GoLive", func(ctx context.Context) (bool, error) { return s.Store.GoLive(ctx, g) })
 }
 
-func (s *session) DeliveryHeads(ctx context.Context) (live.Positions, error) {
-	return read(ctx, s, "DeliveryHeads", s.Store.DeliveryHeads)
+func (s *session) DeliveryHead(ctx context.Context) (int64, error) {
+	return read(ctx, s, "DeliveryHead", s.Store.DeliveryHead)
 }

@@ -12,26 +12,23 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// DeliveryHeads has one shard: one transaction at a time works.
-func (s *Store) DeliveryHeads(ctx context.Context) (live.Positions, error) {
+// DeliveryHead is the newest position of a delivery's record.
+func (s *Store) DeliveryHead(ctx context.Context) (int64, error) {
 	done, err := s.read(ctx)
 	defer done()
 	for _, r := range slices.Backward(s.log) {
 		if r.topic == records.TopicDeliveries {
-			return live.Positions{r.position}, err
+			return r.position, err
 		}
 	}
-	return live.Positions{0}, err
+	return 0, err
 }
 
-// DeliveryShard is always the one.
-func (s *Store) DeliveryShard(context.Context, tenant.ID) (int, error) { return 0, nil }
-
 // DeliveryRecords lists records beyond a position, oldest first.
-func (s *Store) DeliveryRecords(ctx context.Context, after live.Positions, limit int) ([]live.Record, error) {
+func (s *Store) DeliveryRecords(ctx context.Context, after int64, limit int) ([]live.Record, error) {
 	done, err := s.read(ctx)
 	defer done()
-	list := s.liveRecords(after[0], func(*record) bool { return true })
+	list := s.liveRecords(after, func(*record) bool { return true })
 	return list[:min(len(list), limit)], err
 }
 

@@ -38,15 +38,15 @@ func (s *Store) setGenerations(tx *tx, live, newest metrics.Generation) {
 	}
 }
 
-// MetricsOffsets has one shard.
-func (s *Store) MetricsOffsets(ctx context.Context, of metrics.Generation) (metrics.Generation, []int64, error) {
+// MetricsOffset is how far the log is counted in a generation; see metrics.Store.
+func (s *Store) MetricsOffset(ctx context.Context, of metrics.Generation) (metrics.Generation, int64, error) {
 	done, err := s.read(ctx)
 	defer done()
 	if live, _ := s.generations(); of == metrics.Live {
 		of = live
 	}
 	at, _ := s.offsets.get(metricsGroup(of))
-	return of, []int64{at}, err
+	return of, at, err
 }
 
 // BeginGeneration makes a new one beside the live one; see metrics.RebuildStore.
@@ -78,7 +78,7 @@ func (s *Store) GoLive(ctx context.Context, g metrics.Generation) (is bool, err 
 }
 
 // NextAttempts reads records of deliveries; see metrics.Store.
-func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
+func (s *Store) NextAttempts(ctx context.Context, after int64, limit int) (attempts []metrics.Attempt, last int64, read int, err error) {
 	done, err := s.read(ctx)
 	defer done()
 	for _, r := range s.after(after) {
@@ -99,7 +99,7 @@ func (s *Store) NextAttempts(ctx context.Context, _ int, after int64, limit int)
 }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.
-func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, _ int, from, to int64) (moved bool, err error) {
+func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, from, to int64) (moved bool, err error) {
 	err = s.update(ctx, func(_ context.Context, tx *tx) error {
 		live, newest := s.generations()
 		at, _ := s.offsets.get(metricsGroup(of))
