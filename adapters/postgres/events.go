@@ -112,12 +112,12 @@ func (tx *Tx) appendEvents(ctx context.Context, rows []acceptedRow) error {
 }
 
 // insertAccepted writes a record and the events that it names, whose sequences follow from its position.
-const insertAccepted = `WITH named AS (
+var insertAccepted = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
     VALUES (nextval('log_numbers'), $1, '', '', 0, $2, $3, $4, $5, $6) RETURNING position
 )
 INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week)
-SELECT e.tenant_id, e.event_id, named.position * 65536 + e.place - 1, e.event_type, e.occurred_at, e.accepted_at, e.fingerprint, e.content, e.traceparent, e.week
+SELECT e.tenant_id, e.event_id, named.position * ` + perRecord + ` + e.place - 1, e.event_type, e.occurred_at, e.accepted_at, e.fingerprint, e.content, e.traceparent, e.week
 FROM named, unnest($7::text[], $8::text[], $9::text[], $10::bigint[], $11::bigint[], $12::bytea[], $13::bytea[], $14::text[], $15::smallint[])
   WITH ORDINALITY AS e (tenant_id, event_id, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week, place)`
 

@@ -119,10 +119,6 @@ func (s *Store) NextNotices(ctx context.Context, after subscriptions.Notice, lim
 
 // EndNotice forgets a notice.
 func (s *Store) EndNotice(ctx context.Context, n subscriptions.Notice) (ended bool, err error) {
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		forgotten, err := tx.Exec(ctx, endNotice, n.Tenant, n.SubscriptionID, stamp(n.At))
-		ended = forgotten > 0
-		return err
-	})
-	return ended, err
+	forgotten, err := s.change(ctx, endNotice, n.Tenant, n.SubscriptionID, stamp(n.At))
+	return forgotten > 0, err
 }

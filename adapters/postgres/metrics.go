@@ -39,7 +39,7 @@ AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + 
 	recordedAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at, d.subscription_id, d.event_type
 FROM (SELECT * FROM records WHERE topic = $1 AND position > $2 AND position <= $3 AND type = ANY ($4) ORDER BY position) AS r
 CROSS JOIN LATERAL (
-    SELECT subscription_id, event_type FROM closed_deliveries WHERE week = r.recorded_at / 604800000000 AND tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10)
+    SELECT subscription_id, event_type FROM closed_deliveries WHERE week = r.recorded_at / ` + weekMicros + ` AND tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10)
     UNION ALL SELECT subscription_id, event_type FROM open_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10)
     UNION ALL SELECT subscription_id, event_type FROM closed_deliveries WHERE tenant_id = r.tenant_id AND delivery_id = substr(r.stream, 10) LIMIT 1) AS d`
 	addAttempts = `INSERT INTO attempt_metrics AS m (generation, tenant_id, minute, subscription_id, event_type, outcome, bucket, attempts)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,6 +17,34 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
+// where gathers the conditions that a filter sets.
+type where struct {
+	conditions []string
+	args       []any
+}
+
+// add gives the parameter's placeholder, which stands for %s in the condition. It is empty, and nothing is added, when the
+// filter does not set it.
+func (w *where) add(set bool, condition string, arg any) (placeholder string) {
+	if !set {
+		return ""
+	}
+	placeholder = w.next()
+	w.conditions = append(w.conditions, strings.ReplaceAll(condition, "%s", placeholder))
+	w.args = append(w.args, arg)
+	return placeholder
+}
+
+func (w *where) String() string {
+	if len(w.conditions) == 0 {
+		return "true"
+	}
+	return strings.Join(w.conditions, " AND ")
+}
+
+// next is the parameter behind those of the conditions.
+func (w *where) next() string { return "$" + strconv.Itoa(len(w.args)+1) }
+
 // Deliveries lists newest first, open and closed ones in one order. Each part is sorted and cut by its
 // index before they are merged.
 func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
@@ -25,22 +54,24 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 
 func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	w := where{args: []any{f.Limit}}
-	w.add(true, "tenant_id = $%d", f.Tenant)
-	w.add(true, "delivery_id < $%d", cmp.Or(f.Before, "~")) // behind every ID
-	w.add(f.EventID != "", "event_id = $%d", f.EventID)
-	w.add(f.SubscriptionID != "", "subscription_id = $%d", f.SubscriptionID)
-	w.add(f.EventType != "", "event_type = $%d", f.EventType)
-	w.add(!f.Since.IsZero(), "created_at >= $%d", stamp(f.Since))
-	w.add(!f.Until.IsZero(), "created_at < $%d", stamp(f.Until))
-	w.add(f.Status != "" && f.Status != delivery.StatusDelivering, "status = $%d", f.Status)
+	owner := w.add(true, "tenant_id = %s", f.Tenant)
+	before := w.add(true, "delivery_id < %s", cmp.Or(f.Before, "~")) // behind every ID
+	ofTenant := len(w.conditions)
+	event := w.add(f.EventID != "", "event_id = %s", f.EventID)
+	sub := w.add(f.SubscriptionID != "", "subscription_id = %s", f.SubscriptionID)
+	w.add(f.EventType != "", "event_type = %s", f.EventType)
+	w.add(!f.Since.IsZero(), "created_at >= %s", stamp(f.Since))
+	w.add(!f.Until.IsZero(), "created_at < %s", stamp(f.Until))
+	w.add(f.Status != "" && f.Status != delivery.StatusDelivering, "status = %s", f.Status)
 	var parts []string
 	if !f.Status.IsTerminal() {
 		from, open, order := "open_deliveries", slices.Clone(w.conditions), "delivery_id"
-		switch lane := laneStart("$2", "$4"); {
-		case f.EventID != "":
-			from = openOfEvent("$2", "$4")
-		case f.SubscriptionID != "":
-			open, order = slices.Concat([]string{laneKey + " > " + lane, laneKey + " < " + lane + " || $3"}, w.conditions[2:]), laneKey
+		switch {
+		case event != "":
+			from = openOfEvent(owner, event)
+		case sub != "":
+			lane := laneStart(owner, sub)
+			open, order = slices.Concat([]string{laneKey + " > " + lane, laneKey + " < " + lane + " || " + before}, w.conditions[ofTenant:]), laneKey
 		}
 		switch f.Status {
 		case "":
@@ -105,11 +136,11 @@ func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]qu
 
 func listEvents(f queries.EventFilter) (sql string, args []any) {
 	var w where
-	w.add(true, "tenant_id = $%d", f.Tenant)
-	w.add(f.Type != "", "event_type = $%d", f.Type)
-	w.add(!f.Since.IsZero(), "accepted_at >= $%d", stamp(f.Since))
-	w.add(!f.Until.IsZero(), "accepted_at < $%d", stamp(f.Until))
-	w.add(f.Before != 0, "sequence < $%d", f.Before)
+	w.add(true, "tenant_id = %s", f.Tenant)
+	w.add(f.Type != "", "event_type = %s", f.Type)
+	w.add(!f.Since.IsZero(), "accepted_at >= %s", stamp(f.Since))
+	w.add(!f.Until.IsZero(), "accepted_at < %s", stamp(f.Until))
+	w.add(f.Before != 0, "sequence < %s", f.Before)
 	if f.SetAside {
 		w.conditions = append(w.conditions, "set_aside IS NOT NULL")
 	}

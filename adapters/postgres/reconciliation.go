@@ -8,7 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -53,8 +52,8 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 // reconciled is one statement, so that all of it is as of one moment: a delivery that closes meanwhile is seen once. Of
 // an event's deliveries to a subscription the first counts; others are replays. OFFSET 0 has an hour's deliveries searched by
 // their IDs, and not a tenant's for all hours.
-var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", fmt.Sprint(records.MaxEventsPerRecord),
-	"{fanned out}", fannedOut).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
+var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", perRecord,
+	"{fanned out}", fannedOut, "{week}", weekMicros).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
 sent AS (SELECT DISTINCT ON (hour, event_id, subscription_id) hour, event_id, subscription_id, status FROM (
     SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status
     FROM h CROSS JOIN LATERAL (SELECT * FROM open_deliveries WHERE tenant_id = $1 AND delivery_id BETWEEN h.first_delivery AND h.last_delivery
@@ -72,7 +71,7 @@ UNION ALL SELECT hour, 'counted feature gated', feature_gated FROM h
 UNION ALL SELECT hour, 'counted set aside', set_aside FROM h
 UNION ALL SELECT hour, 'events', (SELECT count(*) FROM events e WHERE e.tenant_id = $1 AND e.sequence >= h.first_position * {record}
     AND e.sequence < least((h.last_position + 1) * {record}, {fanned out}) AND e.accepted_at >= h.hour AND e.accepted_at < h.hour + {hour}) FROM h
-UNION ALL SELECT hour, 'feature gated', (SELECT count(*) FROM gated_events g WHERE g.week IN (h.hour / 604800000000, 0) AND g.tenant_id = $1 AND g.accepted_at >= h.hour AND g.accepted_at < h.hour + {hour}) FROM h
+UNION ALL SELECT hour, 'feature gated', (SELECT count(*) FROM gated_events g WHERE g.week IN (h.hour / {week}, 0) AND g.tenant_id = $1 AND g.accepted_at >= h.hour AND g.accepted_at < h.hour + {hour}) FROM h
 UNION ALL SELECT hour, status, count(*) FROM sent GROUP BY hour, status
 UNION ALL SELECT e.accepted_at - e.accepted_at % {hour}, 'waiting', count(*) FROM events e WHERE e.tenant_id = $1 AND e.accepted_at >= $2 AND e.accepted_at < $3
     AND e.sequence >= {fanned out} GROUP BY 1`)

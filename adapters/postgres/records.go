@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -84,6 +85,9 @@ func (db *DB) fromLog(ctx context.Context, concerned func(appended) bool) (reade
 	}
 	return tx, tx.reads(ctx, concerned)
 }
+
+// perRecord is in a statement what an event's sequence is of its record's position.
+var perRecord = strconv.Itoa(records.MaxEventsPerRecord)
 
 // lockClass names the locks of the log among the advisory locks of the database ("ORDV").
 const lockClass = 0x4F524456

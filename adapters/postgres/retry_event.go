@@ -61,11 +61,11 @@ type againRow struct {
 }
 
 // insertAgain writes the record, whose position becomes the event's: it stays beyond its week until it is fanned out.
-const insertAgain = `WITH named AS (
+var insertAgain = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
     VALUES (nextval('log_numbers'), $1, '', '', 0, $2, $3, $4, $5, $6) RETURNING position
 )
-UPDATE events SET sequence = named.position * 65536, week = 0, set_aside = NULL, retried = $7 FROM named WHERE tenant_id = $8 AND event_id = $9`
+UPDATE events SET sequence = named.position * ` + perRecord + `, week = 0, set_aside = NULL, retried = $7 FROM named WHERE tenant_id = $8 AND event_id = $9`
 
 func queueAgain(b *pgx.Batch, a appended) {
 	b.Queue(insertAgain, a.Topic, a.Type, a.Data, a.Metadata, a.At.UnixMicro(), a.week(),

@@ -5,8 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -17,29 +15,6 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
-
-// where gathers the conditions that a filter sets; %d in a condition is the number of its parameter.
-type where struct {
-	conditions []string
-	args       []any
-}
-
-func (w *where) add(set bool, condition string, arg any) {
-	if set {
-		w.conditions = append(w.conditions, strings.ReplaceAll(condition, "%d", strconv.Itoa(len(w.args)+1)))
-		w.args = append(w.args, arg)
-	}
-}
-
-func (w *where) String() string {
-	if len(w.conditions) == 0 {
-		return "true"
-	}
-	return strings.Join(w.conditions, " AND ")
-}
-
-// next is the parameter behind those of the conditions.
-func (w *where) next() string { return "$" + strconv.Itoa(len(w.args)+1) }
 
 // CreateTenant refuses an ID that is taken.
 func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
@@ -73,7 +48,7 @@ func (s *Store) Tenant(ctx context.Context, id tenant.ID) (access.Tenant, error)
 // Tenants lists newest first.
 func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant, error) {
 	var w where
-	w.add(page.After != "", `(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = $%d)`, page.After)
+	w.add(page.After != "", `(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = %s)`, page.After)
 	return all(ctx, s.db.forUsers(ctx), scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+
 		` ORDER BY created_at DESC, tenant_id DESC LIMIT `+w.next(), append(w.args, page.Limit)...)
 }
@@ -162,8 +137,8 @@ func (s *Store) KeyByHash(ctx context.Context, hash access.Hash) (keys.Key, erro
 // Keys lists newest first: one tenant's, or all when owner is empty.
 func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]keys.Key, error) {
 	var w where
-	w.add(owner != "", "tenant_id = $%d", owner)
-	w.add(page.After != "", "key_id < $%d", page.After)
+	w.add(owner != "", "tenant_id = %s", owner)
+	w.add(page.After != "", "key_id < %s", page.After)
 	return all(ctx, s.db.forUsers(ctx), scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+
 		` ORDER BY key_id DESC LIMIT `+w.next(), append(w.args, page.Limit)...)
 }

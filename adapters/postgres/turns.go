@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"hash/fnv"
 	"time"
 
@@ -39,23 +38,23 @@ const (
 
 	insertDeferred = `INSERT INTO deferred_events (tenant_id, sequence, events) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])`
 
-	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
-	waitingFrom = `WITH RECURSIVE waiting AS (
-    (SELECT tenant_id, sequence FROM deferred_events WHERE tenant_id > '' ORDER BY tenant_id, sequence LIMIT 1)
-    UNION ALL
-    SELECT next.* FROM waiting CROSS JOIN LATERAL (
-        SELECT tenant_id, sequence FROM deferred_events WHERE tenant_id > waiting.tenant_id ORDER BY tenant_id, sequence LIMIT 1) AS next
-) SELECT w.tenant_id, r.recorded_at FROM waiting w CROSS JOIN LATERAL (SELECT recorded_at FROM records
-    WHERE topic = '` + records.TopicEvents + `' AND position = w.sequence / 65536 LIMIT 1) AS r`
-
 	// mayDefer takes a process without a listening connection for alive by its heartbeat.
 	mayDefer = `SELECT NOT EXISTS (SELECT 1 FROM incarnations i WHERE NOT knows_turns AND CASE WHEN session IS NULL THEN heartbeat_at >= $1
     ELSE EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = i.session) END)`
 )
 
+// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
+var waitingFrom = `WITH RECURSIVE waiting AS (
+    (SELECT tenant_id, sequence FROM deferred_events WHERE tenant_id > '' ORDER BY tenant_id, sequence LIMIT 1)
+    UNION ALL
+    SELECT next.* FROM waiting CROSS JOIN LATERAL (
+        SELECT tenant_id, sequence FROM deferred_events WHERE tenant_id > waiting.tenant_id ORDER BY tenant_id, sequence LIMIT 1) AS next
+) SELECT w.tenant_id, r.recorded_at FROM waiting w CROSS JOIN LATERAL (SELECT recorded_at FROM records
+    WHERE topic = '` + records.TopicEvents + `' AND position = w.sequence / ` + perRecord + ` LIMIT 1) AS r`
+
 // fannedOut is the sequence before which all events of the tenant $1 are fanned out.
-var fannedOut = fmt.Sprintf(`least((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '%s' AND topic = '%s'), -1)) * %d,
-    (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`, fanout.Group, records.TopicEvents, records.MaxEventsPerRecord)
+var fannedOut = `least((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), -1)) * ` + perRecord + `,
+    (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`
 
 // queueDeferring asks of which of the tenants events wait for their turn.
 func (s *Store) queueDeferring(b *pgx.Batch, owners []tenant.ID) map[tenant.ID]bool {

@@ -28,25 +28,26 @@ func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Del
 
 func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 	all := where{args: []any{w.Limit}}
-	all.add(true, "tenant_id = $%d", w.Tenant)
-	all.add(true, "delivery_id > $%d", w.After)
-	all.add(true, "delivery_id <= $%d", w.UpTo)
+	owner := all.add(true, "tenant_id = %s", w.Tenant)
+	after := all.add(true, "delivery_id > %s", w.After)
+	upTo := all.add(true, "delivery_id <= %s", w.UpTo)
 	rare := slices.Clone(all.conditions)
 	open, closed := w.Statuses()
 	byStatus := w.Filter.EventID == "" && !slices.Contains(closed, delivery.StatusSucceeded) // the others are rare, and have an index of their own
-	all.add(w.Filter.EventID != "", "event_id = $%d", w.Filter.EventID)
-	all.add(w.Filter.EventID == "" && w.Filter.SubscriptionID != "" && (open || !byStatus), "subscription_id = $%d", w.Filter.SubscriptionID)
+	event := all.add(w.Filter.EventID != "", "event_id = %s", w.Filter.EventID)
+	sub := all.add(w.Filter.EventID == "" && w.Filter.SubscriptionID != "" && (open || !byStatus), "subscription_id = %s", w.Filter.SubscriptionID)
 	var parts []string
 	part := func(from string, conditions []string, order string) {
 		parts = append(parts, `(SELECT `+from+` WHERE `+strings.Join(conditions, " AND ")+` ORDER BY `+order+` LIMIT $1)`)
 	}
 	if open {
 		from, conditions, order := "open_deliveries", all.conditions, "delivery_id"
-		switch lane := laneStart("$2", "$5"); {
-		case w.Filter.EventID != "":
-			from = openOfEvent("$2", "$5")
-		case w.Filter.SubscriptionID != "":
-			conditions, order = slices.Concat([]string{laneKey + " > " + lane + " || $3", laneKey + " <= " + lane + " || $4"}, all.conditions[3:]), laneKey
+		switch {
+		case event != "":
+			from = openOfEvent(owner, event)
+		case sub != "":
+			lane := laneStart(owner, sub)
+			conditions, order = slices.Concat([]string{laneKey + " > " + lane + " || " + after, laneKey + " <= " + lane + " || " + upTo}, all.conditions[len(rare):]), laneKey
 		}
 		part(openColumns+` FROM `+from, conditions, order)
 	}

@@ -45,11 +45,14 @@ func (a appended) week() int16 {
 }
 
 const (
-	// weekAccepted is an event's week; 604800000000 is a week's microseconds.
-	weekAccepted = `least(greatest(accepted_at / 604800000000, 0), 32766)`
+	// weekMicros is a week in microseconds, in a statement.
+	weekMicros = `604800000000`
+
+	// weekAccepted is an event's week.
+	weekAccepted = `least(greatest(accepted_at / ` + weekMicros + `, 0), 32766)`
 
 	// weekClosed is the part that a delivery goes to when it is closed.
-	weekClosed = `CASE status WHEN '` + string(delivery.StatusDeadLetter) + `' THEN 0 ELSE least(greatest(updated_at / 604800000000, 0), 32766) END`
+	weekClosed = `CASE status WHEN '` + string(delivery.StatusDeadLetter) + `' THEN 0 ELSE least(greatest(updated_at / ` + weekMicros + `, 0), 32766) END`
 
 	// missingWeeks and lockWhole have the table's name to be filled in.
 	missingWeeks = `SELECT w FROM (SELECT generate_series($1::int, $2::int) AS w UNION SELECT DISTINCT week FROM %[1]s_default) AS wanted

@@ -9,7 +9,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-const eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = ?1 AND sequence > ?2
+var eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = ?1 AND sequence > ?2
 	AND sequence < ` + fannedOut + ` ORDER BY sequence LIMIT ?3`
 
 // EventsAfter lists the tenant's events after a sequence, as far as fan-out has come, oldest first.

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -38,7 +37,7 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 
 // reconciled is one statement, so that it sees one moment: a delivery that closes meanwhile is seen once. Of an event's
 // deliveries to a subscription only the first counts; others are replays.
-var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", fmt.Sprint(records.MaxEventsPerRecord),
+var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", perRecord,
 	"{fanned out}", fannedOut).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3),
 sent AS (SELECT hour, event_id, subscription_id, min(delivery_id), status FROM (
 	SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status

@@ -21,10 +21,7 @@ import (
 const (
 	oldDeliveries = `SELECT delivery_id FROM closed_deliveries
 		WHERE tenant_id = ?1 AND delivery_id < ?2 AND ` + isOld + ` ORDER BY delivery_id LIMIT ?5`
-	isOld     = `updated_at < CASE status WHEN 'dead_letter' THEN ?3 ELSE ?4 END`
-	oldEvents = `SELECT event_id FROM (SELECT event_id, accepted_at FROM events e WHERE tenant_id = ?1 AND sequence < ` + fannedOut + `
-			AND (accepted_at BETWEEN ?2 AND ?4 OR accepted_at < ?2 AND ` + notDelivered + `) ORDER BY sequence LIMIT ?3)
-		WHERE accepted_at < ?2`
+	isOld        = `updated_at < CASE status WHEN 'dead_letter' THEN ?3 ELSE ?4 END`
 	notDelivered = `NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
 		AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)`
 	oldRecords = `SELECT coalesce(max(position), 0) FROM (SELECT position, recorded_at FROM records WHERE topic = ?1 AND position < ?2
@@ -36,10 +33,17 @@ const (
 
 	// These repeat the conditions, since the rows were found without holding the writer.
 	deleteClosed = `DELETE FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2 AND ` + isOld
-	deleteEvent  = `DELETE FROM events AS e WHERE tenant_id = ?1 AND event_id = ?2 AND sequence < ` + fannedOut + ` AND ` + notDelivered
 	deleteStream = `DELETE FROM records WHERE tenant_id = ?1 AND stream = 'delivery/' || ?2 AND version > 0`
 	deleteBodies = `DELETE FROM bodies WHERE tenant_id = ? AND event_id = ?`
 	deleteGated  = `DELETE FROM gated_events WHERE tenant_id = ? AND event_id = ?`
+)
+
+var (
+	oldEvents = `SELECT event_id FROM (SELECT event_id, accepted_at FROM events e WHERE tenant_id = ?1 AND sequence < ` + fannedOut + `
+			AND (accepted_at BETWEEN ?2 AND ?4 OR accepted_at < ?2 AND ` + notDelivered + `) ORDER BY sequence LIMIT ?3)
+		WHERE accepted_at < ?2`
+
+	deleteEvent = `DELETE FROM events AS e WHERE tenant_id = ?1 AND event_id = ?2 AND sequence < ` + fannedOut + ` AND ` + notDelivered
 )
 
 // clockErrs is how far ahead of now a plausible time may be: anything later was stamped by a wrong clock.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -21,15 +22,20 @@ const (
 	deferredOf = `SELECT sequence, events FROM deferred_events WHERE tenant_id = ? ORDER BY sequence LIMIT ?`
 
 	namedFrom = `SELECT sequence, event_id FROM events WHERE tenant_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence`
+)
 
+// perRecord is in a statement what an event's sequence is of its record's position.
+var perRecord = strconv.Itoa(records.MaxEventsPerRecord)
+
+var (
 	// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
 	waitingFrom = `WITH RECURSIVE next (tenant_id) AS (SELECT min(tenant_id) FROM deferred_events
 	UNION ALL SELECT (SELECT min(d.tenant_id) FROM deferred_events d WHERE d.tenant_id > next.tenant_id) FROM next WHERE next.tenant_id IS NOT NULL)
 	SELECT next.tenant_id, r.recorded_at FROM next CROSS JOIN records r WHERE next.tenant_id IS NOT NULL
-	AND r.position = (SELECT min(d.sequence) FROM deferred_events d WHERE d.tenant_id = next.tenant_id) / 65536`
+	AND r.position = (SELECT min(d.sequence) FROM deferred_events d WHERE d.tenant_id = next.tenant_id) / ` + perRecord
 
 	// fannedOut is the sequence before which all of a tenant's events are fanned out; ?1 is the tenant.
-	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), -1)) * 65536,
+	fannedOut = `min((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), -1)) * ` + perRecord + `,
 	coalesce((SELECT min(sequence) FROM deferred_events WHERE tenant_id = ?1), 9223372036854775807))`
 )
 
