@@ -13,16 +13,16 @@ import (
 var (
 	// ErrNoBatch says that a context does not come from a message of this log.
 	ErrNoBatch = errors.New("the context is not that of a message from the log")
-	// ErrOver says that the message was taken back: its deadline passed, the subscriber closed,
-	// or an earlier message of its batch was undone. Nothing of it is kept; it comes again.
+	// ErrOver says that the message was taken back: its deadline passed, the subscriber closed, or an earlier message of its
+	// batch was undone. Nothing of it is kept; it comes again.
 	ErrOver = errors.New("the message was taken back")
-	// ErrSuperseded says that the group's offset is no longer where the message was read from, or that
-	// another process works for the group.
+	// ErrSuperseded says that the group's offset is no longer where the message was read from, or that another process
+	// works for the group.
 	ErrSuperseded = errors.New("the group's offset was moved by somebody else")
 )
 
-// Batch is messages on their way to a handler, one or more, and the one transaction of what they bring about.
-// The transaction begins with the first Join, or else with the answer to the last of them.
+// Batch is one or more messages on their way to a handler, with the one transaction of what they bring about. The transaction begins
+// with the first Join, or else with the answer to the last of them.
 type Batch struct {
 	reader  *Reader
 	from    int64 // the group's offset when the batch was read
@@ -30,16 +30,16 @@ type Batch struct {
 
 	mu    sync.Mutex
 	tx    Tx
-	acked int // messages of the batch so far
-	taken int // of the batch, those that came with one before them, counted from its beginning
+	acked int // messages so far
+	taken int // messages up to the last that Rest took, counted from the beginning of the batch
 	over  bool
 }
 
-// batchKey is where a message's context has its batch.
+// batchKey is the context key of a message's batch.
 type batchKey struct{}
 
-// Join gives the context of a handler's message the transaction that commits with the message's
-// acknowledgement; what is written under it takes part in that. On SQLite it waits for the writer.
+// Join gives the context of a handler's message the transaction that commits with the message's acknowledgement; what is written under
+// the returned context takes part in it. On SQLite it waits for the writer.
 func Join(ctx context.Context) (context.Context, error) {
 	b, ok := ctx.Value(batchKey{}).(*Batch)
 	if !ok {
@@ -52,7 +52,7 @@ func Join(ctx context.Context) (context.Context, error) {
 	return tx.Context(ctx), nil
 }
 
-// Rest takes the messages behind that of ctx in its batch. They are not handed over: they are acknowledged with it, and when
+// Rest takes the messages that follow that of ctx in its batch. They are not handed over: they are acknowledged together with it, and when
 // it fails they come again with it, each alone. So it cannot be settled in a new transaction: nobody knows which of them failed.
 func (*Log) Rest(ctx context.Context) []*message.Message {
 	b, ok := ctx.Value(batchKey{}).(*Batch)
@@ -62,9 +62,9 @@ func (*Log) Rest(ctx context.Context) []*message.Message {
 	return b.rest()
 }
 
-// InTransaction is a middleware: the handler's message gets a context as by Join. When the handler fails,
-// what it wrote is undone at once, so that a middleware around this one can settle the message
-// in a new transaction: put it on a poison topic by InTransaction again, and acknowledge it.
+// InTransaction is a middleware that gives the handler's message a context as Join does. When the handler fails, what it wrote is undone
+// at once, so that a middleware around this one can settle the message in a new transaction: put it on a poison topic, again by
+// InTransaction, and acknowledge it.
 func (*Log) InTransaction(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		outer := msg.Context()
@@ -82,7 +82,7 @@ func (*Log) InTransaction(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// join begins the transaction when it has not begun.
+// join begins the transaction unless it has begun.
 func (b *Batch) join(ctx context.Context) (Tx, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,7 +105,7 @@ func (b *Batch) begin(ctx context.Context) (err error) {
 // Last is the last position of the batch.
 func (b *Batch) Last() int64 { return b.records[len(b.records)-1].Position }
 
-// message makes one of a record.
+// message makes a message of a record.
 func (b *Batch) message(of Record) *message.Message {
 	msg, err := of.message()
 	if err != nil {
@@ -132,14 +132,14 @@ func (b *Batch) failing() int64 {
 	return b.records[max(b.acked, b.taken-1)].Position
 }
 
-// came says whether the next message came with one before it.
+// came reports whether the next message came along with an earlier one.
 func (b *Batch) came() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.acked < b.taken
 }
 
-// joined says whether the batch has a transaction open.
+// joined reports whether the batch has an open transaction.
 func (b *Batch) joined() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -153,8 +153,8 @@ func (b *Batch) kept() {
 	b.acked++
 }
 
-// undo rolls back what was written. The batch may begin anew, unless that would forget what earlier messages of
-// the batch wrote, or several were handled together.
+// undo rolls back what was written. The batch may begin a new transaction, unless that would drop what its earlier messages wrote, or
+// several were handled together.
 func (b *Batch) undo() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -183,7 +183,7 @@ func (b *Batch) commit(ctx context.Context) error {
 	return nil
 }
 
-// rollback ends the batch; nothing that is not committed leaves a trace.
+// rollback ends the batch; whatever is not committed leaves no trace.
 func (b *Batch) rollback() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -1,12 +1,11 @@
-// Package eventlog is the log as Watermill sees it: each topic of the records table can be
-// published to and subscribed to, by consumer group, in position order.
+// Package eventlog is the log as Watermill sees it: each topic of the records table can be published to and subscribed to,
+// by consumer group, in position order.
 //
-// A message and what its handler writes through Join or InTransaction commit together with the
-// group's offset, or not at all. No transaction is open while there is nothing to read, nor while
-// a message waits for somebody who receives it.
+// A message and what its handler writes through Join or InTransaction commit together with the group's offset, or not at
+// all. No transaction is open while there is nothing to read, nor while a message waits to be received.
 //
-// How a database stores the log, and whose loop reads it, is the matter of its Database:
-// adapters/sqlite/topics and adapters/postgres/topics.
+// How a database stores the log, and whose loop reads it, is up to its Database: adapters/sqlite/topics and
+// adapters/postgres/topics.
 package eventlog
 
 import (
@@ -28,24 +27,24 @@ type Database interface {
 	WatchTopic(topic string) *wakeup.Watch
 }
 
-// GroupTopic names what has one offset.
+// GroupTopic identifies an offset.
 type GroupTopic struct{ Group, Topic string }
 
 // Source is a topic as one group reads it.
 type Source interface {
-	// Read finds what comes behind the group's offset, oldest first, without a transaction that outlives it.
+	// Read finds what follows the group's offset, oldest first. It leaves no transaction open.
 	Read(ctx context.Context, look Look) (Found, error)
-	// Begin begins the transaction of a batch that was read with the offset at from, and ends at position to.
-	// When the offset has moved since, or another process works for the group, it is ErrSuperseded, or what is done first in it is.
+	// Begin begins the transaction of a batch that was read with the offset at from, and ends at position to. If the offset
+	// has moved since, or another process works for the group, it fails with ErrSuperseded, or the first use of it does.
 	Begin(ctx context.Context, from, to int64) (Tx, error)
-	// Run has r do step by step until ctx ends.
+	// Run runs r step by step until ctx ends.
 	Run(ctx context.Context, r *Reader)
 }
 
 // Look is what a reader asks for.
 type Look struct {
 	Limit, Bytes int // as in Options
-	// AsStored gives records that cannot be read as they are stored; else they are an error.
+	// AsStored returns records that cannot be read as they are stored; else they are an error.
 	AsStored bool
 }
 
@@ -53,16 +52,16 @@ type Look struct {
 type Found struct {
 	From    int64 // the group's offset, 0 when it has acknowledged nothing
 	Records []Record
-	Standby bool // another process works for the group: a commit to the topic is nothing to wake for
+	Standby bool // another process works for the group: no commit to the topic need wake this one
 }
 
 // Tx is the transaction of what a batch brings about.
 type Tx interface {
-	// Context gives a context under which what is written to the database is part of the transaction.
+	// Context gives a context under which writes to the database are part of the transaction.
 	Context(ctx context.Context) context.Context
 	// Commit makes it durable together with the group's offset, or returns ErrSuperseded when the offset has moved.
 	Commit() error
-	// Rollback undoes it; behind a commit it does nothing.
+	// Rollback undoes it; after a commit it does nothing.
 	Rollback() error
 }
 
@@ -74,16 +73,16 @@ type Log struct {
 	now     func() time.Time
 
 	mu    sync.Mutex
-	turns map[GroupTopic]chan struct{} // one reader at a time for a group in a topic
+	turns map[GroupTopic]chan struct{} // one reader at a time per group and topic
 }
 
-// New makes the log of db. Its users take one Log for one database: readers of a group take turns within it.
-// The options are those of each of its subscribers; now gives published records their time.
+// New makes the log of db. There must be one Log per database: readers of a group take turns within it. The options apply to each of its
+// subscribers; now gives published records their time.
 func New(db Database, options Options, logger *slog.Logger, now func() time.Time) *Log {
 	return &Log{db: db, options: options, logger: logger, now: now, turns: map[GroupTopic]chan struct{}{}}
 }
 
-// turn is held by the reader that puts its token in.
+// turn is held by the reader whose token is in it.
 func (l *Log) turn(key GroupTopic) chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()

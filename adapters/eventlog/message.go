@@ -9,10 +9,10 @@ import (
 	"github.com/go-json-experiment/json"
 )
 
-// The metadata keys that a message of the log has besides those of its record's metadata.
+// The metadata keys that a message of the log has in addition to its record's metadata.
 const (
 	MetadataType     = "type"      // the record's stored type name
-	MetadataTenantID = "tenant_id" // '' for what is no single tenant's
+	MetadataTenantID = "tenant_id" // '' for what belongs to no single tenant
 	MetadataStream   = "stream"    // '' outside any stream
 	MetadataVersion  = "version"   // decimal, in its stream; "0" outside any stream
 	MetadataPosition = "position"  // decimal, in the log
@@ -24,16 +24,15 @@ const MessageType = "message"
 // metadataUUID keeps the UUID of a published message in its record's metadata.
 const metadataUUID = "message_uuid"
 
-// Record is a record of the log, outside its topic.
+// Record is a record of the log, without its topic.
 type Record struct {
 	Position, Version      int64
 	TenantID, Stream, Type string
 	Data, Metadata         []byte
 }
 
-// message has the position as UUID, unless the record is a published message with its own.
-// Metadata that is no JSON object of strings is left out and named by the error: the message is good
-// all the same, and no handler could repair what would stop the whole group.
+// message uses the position as UUID, unless the record is a published message with its own. Metadata that is not a JSON object of strings
+// is left out and reported by the error: the message is good all the same, and no handler could repair what would stop the whole group.
 func (r Record) message() (*message.Message, error) {
 	position := strconv.FormatInt(r.Position, 10)
 	msg := message.NewMessage(position, r.Data)
@@ -54,8 +53,8 @@ func (r Record) message() (*message.Message, error) {
 	return msg, err
 }
 
-// recordOf takes type, tenant and stream from the metadata. Version and position say
-// where a message was read; the record that it becomes has its own.
+// recordOf takes type, tenant and stream from the metadata. Version and position say where a message was read; the record that it
+// becomes gets its own.
 func recordOf(msg *message.Message) (Record, error) {
 	metadata := maps.Clone(map[string]string(msg.Metadata))
 	if metadata == nil {

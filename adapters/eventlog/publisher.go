@@ -17,11 +17,11 @@ type Publisher struct {
 	closed atomic.Bool
 }
 
-// Publisher makes one; there may be any number.
+// Publisher makes a publisher; there may be any number.
 func (l *Log) Publisher() message.Publisher { return &Publisher{log: l} }
 
-// Publish appends all messages to topic, or none. It joins the transaction that the context of the
-// first message carries, and is durable when that commits; else it returns when it is durable.
+// Publish appends all messages to topic, or none. If the context of the first message carries a transaction it joins that, and the messages
+// are durable when it commits; otherwise they are durable when Publish returns.
 func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	if p.closed.Load() {
 		return fmt.Errorf("publish to %s: %w", topic, ErrClosed)
@@ -42,7 +42,7 @@ func (p *Publisher) Publish(topic string, messages ...*message.Message) error {
 	return nil
 }
 
-// Close refuses what is published after it. There is nothing to wait for: Publish is synchronous.
+// Close makes later calls of Publish fail. There is nothing to wait for: Publish is synchronous.
 func (p *Publisher) Close() error {
 	p.closed.Store(true)
 	return nil

@@ -12,12 +12,12 @@ import (
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
-// firstPause is between the first failure and the next try.
+// firstPause is the pause between the first failure and the next try.
 const firstPause = 100 * time.Millisecond
 
-// unreadableAfter is how often in a row the reading of a record that cannot be read is tried: one of a newer version is for a
-// process of that version, which takes over from one that does not get on. Then, some seconds later, it is handed over as it
-// is stored: no repetition reads what is damaged, and its handler sets it aside, with what is left of it.
+// unreadableAfter is how many times in a row a record that cannot be read is tried: one of a newer version is for a process of that version,
+// which takes over from one that makes no progress. After that, some seconds later, the record is handed over as it is stored: no
+// repetition makes it readable, and its handler sets it aside, with what is left of it.
 const unreadableAfter = 6
 
 var (
@@ -25,8 +25,8 @@ var (
 	errLate   = errors.New("the handler did not answer in time")
 )
 
-// Reader hands over one topic to one group, oldest first. A step of it is Next, Deliver and Keep, as far as they come,
-// and then Settle with what became of it; they are called one after the other.
+// Reader hands over one topic to one group, oldest first. A step is Next, Deliver and Keep, as far as it gets, and then Settle with the
+// outcome; they are called one after the other.
 type Reader struct {
 	log     *Log
 	key     GroupTopic
@@ -36,8 +36,8 @@ type Reader struct {
 	watch   *wakeup.Watch
 
 	standby  bool
-	at       int64 // the position up to which the step fails if it does
-	failedAt int64 // the position that failed last, 0 when nothing did since
+	at       int64 // if the step fails, up to which position it does
+	failedAt int64 // the position that failed last; 0 after a success
 	failures int   // how often in a row
 }
 
@@ -46,7 +46,7 @@ func newReader(s *Subscriber, topic string) *Reader {
 	return &Reader{log: s.log, key: key, options: s.options, source: s.log.db.Source(key, s.options), out: make(chan *message.Message)}
 }
 
-// run has the source do the steps when it is this reader's turn.
+// run lets the source run the steps when it is this reader's turn.
 func (r *Reader) run(ctx context.Context) {
 	defer close(r.out)
 	turn := r.log.turn(r.key)
@@ -61,7 +61,7 @@ func (r *Reader) run(ctx context.Context) {
 	r.source.Run(ctx, r)
 }
 
-// Next reads the batch that comes next, nil when there is none for this process.
+// Next reads the next batch; nil when there is none for this process.
 func (r *Reader) Next(ctx context.Context) (*Batch, error) {
 	look := Look{Limit: r.options.Batch, Bytes: r.options.Bytes, AsStored: r.failures >= unreadableAfter}
 	if r.failures > 0 {
@@ -75,7 +75,7 @@ func (r *Reader) Next(ctx context.Context) (*Batch, error) {
 	return &Batch{reader: r, from: found.From, records: found.Records}, nil
 }
 
-// Deliver hands over the messages of a batch in order. When one fails nothing of the batch is kept.
+// Deliver hands over the messages of a batch in order. When one fails, nothing of the batch is kept.
 func (r *Reader) Deliver(ctx context.Context, b *Batch) error {
 	for _, record := range b.records {
 		if b.came() {
@@ -91,11 +91,11 @@ func (r *Reader) Deliver(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// Keep makes a batch that was delivered durable, also when ctx ends meanwhile: what was acknowledged before a close is kept.
+// Keep makes a delivered batch durable, even if ctx ends meanwhile: what was acknowledged before a close is kept.
 func (r *Reader) Keep(ctx context.Context, b *Batch) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.options.AckDeadline)
 	defer cancel()
-	r.at = b.Last() // up to there each comes alone then
+	r.at = b.Last() // if it fails, each up to there then comes alone
 	if err := b.commit(ctx); err != nil {
 		return errors.Join(err, b.rollback())
 	}
@@ -105,8 +105,8 @@ func (r *Reader) Keep(ctx context.Context, b *Batch) error {
 	return nil
 }
 
-// Settle waits until there is reason for the next step: at once behind a batch that was kept, with the next commit to the
-// topic when there was nothing, after a pause when something failed, and in any case when ctx ends.
+// Settle waits until there is reason for the next step: not at all after a batch that was kept, until the next commit to the topic when
+// there was nothing, for a pause when something failed, and never beyond the end of ctx.
 func (r *Reader) Settle(ctx context.Context, nothing bool, err error) {
 	switch {
 	case ctx.Err() != nil:
@@ -131,7 +131,7 @@ func (r *Reader) wait(ctx context.Context, longest time.Duration, wake <-chan st
 	}
 }
 
-// failed notes what went wrong, and pauses the longer the more often it did at one position.
+// failed notes an error, and returns a pause that grows with repeated failures at one position.
 func (r *Reader) failed(ctx context.Context, err error) (pause time.Duration) {
 	if r.at != r.failedAt {
 		r.failedAt, r.failures = r.at, 0
@@ -147,13 +147,13 @@ func (r *Reader) failed(ctx context.Context, err error) (pause time.Duration) {
 // hand gives a message to whoever receives it and waits for the answer.
 func (r *Reader) hand(ctx context.Context, b *Batch, msg *message.Message) error {
 	msgCtx, cancel := context.WithCancel(context.WithValue(ctx, batchKey{}, b))
-	defer cancel() // before the batch ends, so that no statement of the handler is under way for long
+	defer cancel() // before the batch ends, so that no statement of the handler goes on for long
 	msg.SetContext(msgCtx)
 	deadline := time.NewTimer(r.options.AckDeadline)
 	defer deadline.Stop()
 	var stalled <-chan time.Time
 	if b.joined() {
-		stalled = deadline.C // nobody may keep a transaction open by not receiving the rest of a batch
+		stalled = deadline.C // nobody may hold a transaction open by not receiving the rest of a batch
 	}
 	select {
 	case r.out <- msg:
@@ -166,7 +166,7 @@ func (r *Reader) hand(ctx context.Context, b *Batch, msg *message.Message) error
 	return answer(ctx, msg, deadline.C)
 }
 
-// answer is nil when the message was acknowledged, also when that was in the instant of closing.
+// answer is nil when the message was acknowledged, even in the instant of closing.
 func answer(ctx context.Context, msg *message.Message, deadline <-chan time.Time) error {
 	var err error
 	select {

@@ -12,16 +12,16 @@ import (
 
 // Options of a subscriber; zero values mean the defaults.
 type Options struct {
-	// Batch is how many messages at most share a transaction, 1 to 1000 (default 1). They are handed
-	// over one by one and kept together: when one fails, all come again, then each in its own.
+	// Batch is how many messages at most share a transaction, 1 to 1000 (default 1). They are handed over one by one and kept
+	// together: when one fails, all come again, each in its own transaction.
 	Batch int
-	// Bytes ends a batch with the record that comes to them, as they are stored with those before it (default 1 MiB).
+	// Bytes ends a batch with the record that brings its stored size to as many bytes (default 1 MiB).
 	Bytes int
-	// AckDeadline is the time that a handler has for a message (default 30 s). Then
-	// its context is cancelled, its transaction is rolled back and the message comes again.
+	// AckDeadline is how long a handler has for a message (default 30 s). Then its context is cancelled, its transaction is
+	// rolled back and the message comes again.
 	AckDeadline time.Duration
-	// Recheck is how often an idle reader looks without having been woken (default 1 s).
-	// It sees what another process wrote; it takes no lock.
+	// Recheck is how often an idle reader looks without having been woken (default 1 s), and so finds what another process wrote. It
+	// takes no lock.
 	Recheck time.Duration
 	// MaxPause bounds the pause before a message that failed comes again (default 1 s):
 	// 100 ms, doubled with each failure in a row.
@@ -69,7 +69,7 @@ type Subscriber struct {
 	readers sync.WaitGroup
 }
 
-// Subscriber makes one for a group, whose name is not empty.
+// Subscriber makes a subscriber for a group, whose name must not be empty.
 func (l *Log) Subscriber(group string) (message.Subscriber, error) {
 	options, err := l.options.withDefaults()
 	if err != nil {
@@ -83,9 +83,8 @@ func (l *Log) Subscriber(group string) (message.Subscriber, error) {
 	return s, nil
 }
 
-// Subscribe reads topic until ctx ends or the subscriber closes; then the channel is closed.
-// Each message is to be acknowledged or nacked; a nacked one comes again after a pause,
-// and nothing overtakes it.
+// Subscribe reads topic until ctx ends or the subscriber closes; then the channel is closed. Each message must be acknowledged or nacked; a
+// nacked one comes again after a pause, and nothing overtakes it.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
 	if topic == "" {
 		return nil, errors.New("subscribe: the topic has no name")
@@ -106,7 +105,7 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 	return r.out, nil
 }
 
-// Close takes back the messages that are not answered, cancels their contexts and waits for the readers.
+// Close takes back unanswered messages, cancels their contexts and waits for the readers.
 func (s *Subscriber) Close() error {
 	s.mu.Lock()
 	s.close()

@@ -19,7 +19,7 @@ const (
     (SELECT h.deliveries::float8 / h.events FROM disposition_hours h WHERE h.tenant_id = k.tenant_id AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
     (SELECT count(*) FROM (SELECT 1 FROM subscriptions s WHERE s.tenant_id = k.tenant_id AND s.status <> 'deleted' LIMIT $2) AS s)) FROM unnest($1::text[]) AS k (tenant_id)`
 	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= $1`
-	// The rows are locked in the order of their keys, so that nobody waits in a circle.
+	// Rows are locked in key order, so that transactions cannot deadlock.
 	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events)
 SELECT tenant_id, $1, sent FROM unnest($2::text[], $3::bigint[]) AS k (tenant_id, sent) ORDER BY tenant_id COLLATE "C"
 ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN d.day < excluded.day THEN 0 ELSE d.events END + excluded.events, day = greatest(d.day, excluded.day)
@@ -35,13 +35,13 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, 
 	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, sql, args...)
 }
 
-// OldestUnrouted is when the next record of fan-out was written.
+// OldestUnrouted is when the next record that fan-out has to read was written; zero when there is none.
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 	oldest, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextUnrouted)
 	return moment(oldest), err
 }
 
-// DeliveriesPerEvent is what events come to; see intake.BacklogStore.
+// DeliveriesPerEvent estimates how many deliveries one of the tenant's events leads to; see intake.BacklogStore.
 func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error) {
 	found := make(map[tenant.ID]float64, len(owners))
 	_, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (none struct{}, err error) {
@@ -54,7 +54,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 	return found, err
 }
 
-// CountProcesses counts those that live; see intake.BacklogStore.
+// CountProcesses counts the live processes; see intake.BacklogStore.
 func (s *Store) CountProcesses(ctx context.Context, since time.Time) (int, error) {
 	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, s.db.onServer(since))
 }

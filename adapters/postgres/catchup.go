@@ -12,7 +12,7 @@ import (
 var eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = $1 AND sequence > $2
 	AND sequence < ` + fannedOut + ` ORDER BY sequence LIMIT $3`
 
-// EventsAfter lists the tenant's events beyond a sequence as far as fan-out has come, oldest first.
+// EventsAfter lists the tenant's events beyond a sequence, up to where fan-out has come, oldest first.
 func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
 	return all(ctx, s.db.forUsers(ctx), scanEvent, eventsAfter, owner, sequence, limit)
 }

@@ -21,17 +21,17 @@ DO UPDATE SET since = excluded.since, open_until = excluded.open_until, attempts
 	dropCircuits = `DELETE FROM circuits c USING unnest($1::text[], $2::text[]) AS d (tenant_id, subscription_id)
 WHERE c.tenant_id = d.tenant_id AND c.subscription_id = d.subscription_id AND c.incarnation = $3`
 
-	// Of processes that see it differently, the last is the one that waits longest.
+	// When processes disagree, the report that waits longest comes last and wins.
 	findCircuits = `SELECT c.subscription_id, c.since, c.open_until, c.attempts FROM circuits c
 JOIN incarnations i ON i.incarnation = c.incarnation AND i.heartbeat_at >= $3
 WHERE c.tenant_id = $1 AND c.subscription_id = ANY($2::text[])
 ORDER BY c.open_until NULLS FIRST, c.attempts DESC`
 
-	// forgetCircuits forgets what processes told that are themselves forgotten.
+	// forgetCircuits deletes the reports of processes that are themselves forgotten.
 	forgetCircuits = `DELETE FROM circuits c WHERE NOT EXISTS (SELECT 1 FROM incarnations i WHERE i.incarnation = c.incarnation)`
 )
 
-// NoteCircuits replaces what the incarnation told of these lanes.
+// NoteCircuits replaces what the incarnation has reported about these lanes.
 func (s *Store) NoteCircuits(ctx context.Context, incarnation string, reports []dispatch.CircuitReport) error {
 	var spared, well []dispatch.Lane
 	var since, until []*int64
@@ -55,7 +55,7 @@ func (s *Store) NoteCircuits(ctx context.Context, incarnation string, reports []
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error { return tx.write(ctx, b) })
 }
 
-// Circuits tells of the tenant's receivers that are spared; see rest.CircuitReader.
+// Circuits reports which of the tenant's receivers are being spared; see rest.CircuitReader.
 func (s *Store) Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error) {
 	found := map[string]circuit.Report{}
 	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {

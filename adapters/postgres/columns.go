@@ -7,8 +7,8 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 )
 
-// encodeColumns has a connection encode the slices that statements take for their columns without an allocation for each
-// element, which pgx puts into an interface. The bytes are those that pgx writes.
+// encodeColumns makes a connection encode column slices without allocating for each element, as pgx does by boxing it in an
+// interface. The bytes are the same as pgx's.
 func encodeColumns(types *pgtype.Map) {
 	for oid, plan := range map[uint32]columnPlan{
 		pgtype.TextArrayOID:  textColumn[string]{pgtype.TextOID},
@@ -31,7 +31,7 @@ func encodeColumns(types *pgtype.Map) {
 	}
 }
 
-// columnCodec encodes the slices of one type by a plan, and leaves all else to the codec that it wraps.
+// columnCodec encodes the slices of one type itself, and leaves everything else to the codec that it wraps.
 type columnCodec struct {
 	*pgtype.ArrayCodec
 	plan columnPlan
@@ -42,7 +42,7 @@ type columnPlan interface {
 	takes(value any) bool
 }
 
-// PlanEncode is pgx's.
+// PlanEncode implements pgtype.Codec.
 func (c columnCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value any) pgtype.EncodePlan {
 	if format == pgtype.BinaryFormatCode && c.plan.takes(value) {
 		return c.plan
@@ -50,7 +50,7 @@ func (c columnCodec) PlanEncode(m *pgtype.Map, oid uint32, format int16, value a
 	return c.ArrayCodec.PlanEncode(m, oid, format, value)
 }
 
-// textColumn is a slice of texts; of bytes, nil is NULL.
+// textColumn is a slice of texts. For byte slices, nil is NULL.
 type textColumn[E string | []byte] struct{ element uint32 }
 
 func (textColumn[E]) takes(value any) bool {
@@ -86,7 +86,7 @@ func isNull[E string | []byte](e E) bool {
 	return ok && b == nil
 }
 
-// numberColumn is a slice of numbers of so many bytes.
+// numberColumn is a slice of integers of a fixed size.
 type numberColumn[E int16 | int32 | int64] struct {
 	element uint32
 	size    int
@@ -115,8 +115,8 @@ const (
 	nullLength   = 0xFFFFFFFF // -1
 )
 
-// beginColumn appends the header of an array of one dimension (src/backend/utils/adt/arrayfuncs.c, array_recv), and makes room
-// for its elements.
+// beginColumn appends the header of a one-dimensional array (src/backend/utils/adt/arrayfuncs.c, array_recv), and makes room for
+// its elements.
 func beginColumn(to []byte, n, size int, element uint32, nulls bool) []byte {
 	if need := columnHeader + size; cap(to)-len(to) < need {
 		to = slices.Grow(to, max(need, 2*cap(to))) // other columns follow
@@ -129,5 +129,5 @@ func beginColumn(to []byte, n, size int, element uint32, nulls bool) []byte {
 	to = binary.BigEndian.AppendUint32(to, flag)
 	to = binary.BigEndian.AppendUint32(to, element)
 	to = binary.BigEndian.AppendUint32(to, uint32(n))
-	return binary.BigEndian.AppendUint32(to, 1) // the first place
+	return binary.BigEndian.AppendUint32(to, 1) // the index of the first element
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Commit makes the transaction durable and wakes who waits for what it wrote. When the answer of the
-// server is lost, it asks what became of the transaction; as long as that has no answer either it fails as
-// problem.Unavailable, and who waits by WhenEnded is told once the server is back.
+// Commit makes the transaction durable and wakes whoever waits for what it wrote. When the server's answer is lost, it asks
+// what became of the transaction. If that has no answer either, it fails with problem.Unavailable, and those waiting by
+// WhenEnded are told once the server is back.
 func (tx *Tx) Commit() error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -44,7 +44,7 @@ func (tx *Tx) Commit() error {
 	return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 }
 
-// queueCommit has the transaction committed behind what is in the batch. The server skips it when something of that fails.
+// queueCommit adds the COMMIT behind what is in the batch. The server skips it when anything before it fails.
 func queueCommit(b *pgx.Batch) {
 	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 		if tag.String() == "ROLLBACK" {
@@ -54,8 +54,8 @@ func queueCommit(b *pgx.Batch) {
 	})
 }
 
-// ambiguous reports whether the commit may have happened although it failed. The driver's own word for whether
-// anything was sent is not asked: it says no for a connection that broke while the answer was read.
+// ambiguous reports whether the commit may have happened although it failed. The driver's own word for whether anything was
+// sent cannot be used: it says no for a connection that broke while the answer was read.
 func ambiguous(err error) bool {
 	if refused, is := errors.AsType[*pgconn.PgError](err); is {
 		return slices.Contains([]string{"FATAL", "PANIC"}, cmp.Or(refused.SeverityUnlocalized, refused.Severity))
@@ -63,7 +63,7 @@ func ambiguous(err error) bool {
 	return !errors.Is(err, pgx.ErrTxCommitRollback)
 }
 
-// How long a lost answer is waited for by the one who committed, and how often it is asked for.
+// How long Commit waits to learn the outcome after a lost answer, and how often it asks.
 const (
 	resolveWithin = 2 * time.Second
 	resolveEvery  = 50 * time.Millisecond
@@ -80,8 +80,8 @@ func (tx *Tx) resolve(cause error) error {
 		tx.Tell(&tx.db.Signals, false)
 		return fmt.Errorf("%w, and the database was closed: %w", errUnknown, cause)
 	case err != nil:
-		// Its own goroutine, until the server is back or the database is closed. As long as it is away nothing is begun, so there
-		// are no more of them than connections. Where the server is there and a commit waits for the log's lock, it ends with that.
+		// It runs until the server is back or the database is closed. While the server is away no transaction begins, so there are never more
+		// of these goroutines than connections. When the server is there and the commit waits for the log's lock, it ends with that.
 		tx.db.running.Go(tx.resolveLate)
 		return unavailable(fmt.Errorf("%w: %w", errUnknown, cause))
 	case !committed:
@@ -104,7 +104,7 @@ func (tx *Tx) resolveLate() {
 	tx.Tell(&tx.db.Signals, true)
 }
 
-// statusOf is in progress for a standby, too, which may be behind.
+// statusOf also says "in progress" on a standby, which may be behind.
 const statusOf = `SELECT CASE WHEN pg_is_in_recovery() THEN 'in progress' ELSE pg_xact_status($1::text::xid8) END`
 
 // outcome asks until the server says whether the transaction was committed, or ctx ends.
@@ -120,7 +120,7 @@ func (tx *Tx) outcome(ctx context.Context) (committed bool, err error) {
 		switch {
 		case err == nil && status == nil:
 			return false, errors.New("the transaction is too old to be known")
-		case err == nil && *status == "aborted", code(err) == codeInFuture: // an older backup is in the server's place
+		case err == nil && *status == "aborted", code(err) == codeInFuture: // the server now runs from an older backup in the server's place
 			return false, nil
 		}
 		if !pause(ctx, resolveEvery) {
@@ -129,8 +129,8 @@ func (tx *Tx) outcome(ctx context.Context) (committed bool, err error) {
 	}
 }
 
-// proof is a search for something that the transaction has written, by its ID. A server that crashed gives IDs anew that it had given
-// and not written down, so that another transaction may be committed under this one's.
+// proof looks for something that the transaction has written, by its ID. A server that crashed hands out again the transaction IDs
+// that it had given and not yet written down, so another transaction may be committed under this one's ID.
 type proof struct {
 	sql  string
 	args []any
@@ -142,7 +142,7 @@ const (
 	isOfTx      = `xmin::text::bigint = $1::text::bigint & 4294967295`
 )
 
-// proofOf is for what is about to be appended; nil when nothing of it has a key.
+// proofOf makes the proof for what is about to be appended; nil when none of it has a key.
 func proofOf(pending []appended) *proof {
 	for _, a := range pending {
 		if len(a.accepted) > 0 {
@@ -155,8 +155,8 @@ func proofOf(pending []appended) *proof {
 	return nil
 }
 
-// wrote says whether a commit was this transaction's. One without a proof is believed: who holds leases that are not there has their
-// outcomes refused.
+// wrote reports whether a commit was this transaction's. Without a proof it is believed: if the leases that it was to take are not
+// there, their outcomes are refused.
 func (tx *Tx) wrote(ctx context.Context) (found bool, err error) {
 	if tx.proof == nil {
 		return true, nil
@@ -165,6 +165,6 @@ func (tx *Tx) wrote(ctx context.Context) (found bool, err error) {
 	return found, err
 }
 
-// whenLate calls fn when the transaction turns out to be committed after Commit has failed for
-// want of an answer: what its user did not learn of must be taken back.
+// whenLate calls fn when the transaction turns out to be committed after Commit failed for want of an answer: what its user
+// did not learn of must be taken back.
 func (tx *Tx) whenLate(fn func(ctx context.Context)) { tx.late = append(tx.late, fn) }

@@ -1,8 +1,8 @@
 // Package postgres keeps everything in one PostgreSQL database that any number of processes share.
 //
-// It needs nothing of a connection beyond the transaction at hand: no setting, no session lock, and prepared statements
-// only where a connection leads to the server itself. So it works behind PgBouncer in transaction mode. One more connection, to the server itself,
-// listens for what other processes commit; without it they are seen by polling.
+// It needs nothing of a connection beyond the current transaction: no settings, no session locks, and prepared statements only
+// where a connection leads to the server itself. So it works behind PgBouncer in transaction mode. One more connection, to the
+// server itself, listens for what other processes commit; without it, commits are found by polling.
 //
 // Position order of the log is commit order: see Tx.flush.
 package postgres
@@ -26,14 +26,14 @@ import (
 
 // Config says how to reach a database. Only URL is needed.
 type Config struct {
-	// URL is that of the server, or of a PgBouncer before it.
+	// URL is that of the server, or of a PgBouncer in front of it.
 	URL string
-	// DirectURL is that of the server itself when URL is a PgBouncer's; LISTEN does not work through one.
+	// DirectURL is the server's own when URL is a PgBouncer's; LISTEN does not work through a PgBouncer.
 	DirectURL string
-	// MaxConns bounds the connections of this process, the listening one apart (default 16, at least 4). The API's users
-	// have half of them at most for what they look up and list.
+	// MaxConns bounds this process's connections, not counting the listening one (default 16, at least 4). Lookups and lists for
+	// the API's users take at most half of them.
 	MaxConns int
-	// Recheck is how often those who watch look without having been told (default 1 s).
+	// Recheck is how often watchers look without having been notified (default 1 s).
 	Recheck time.Duration
 	// Now is this process's clock (default time.Now).
 	Now    func() time.Time
@@ -66,13 +66,13 @@ func (c Config) withDefaults() (Config, error) {
 type DB struct {
 	config  Config
 	pool    *pgxpool.Pool
-	looking chan struct{} // has room for as many as may look something up at once
+	looking chan struct{} // a slot for each lookup for users that may run at once
 	name    string        // tells this process's notifications from those of others
 	wakeup.Signals
 	vacuums vacuums
 
 	skew      atomic.Int64 // see onServer
-	listening atomic.Bool  // the listening connection is there
+	listening atomic.Bool  // the listening connection is up
 	waited    atomic.Bool  // the server was away when this process began
 
 	closing context.Context // ends with Close
@@ -110,7 +110,7 @@ func Open(config Config) (*DB, error) {
 	}
 	parsed.MaxConns = int32(config.MaxConns)
 	if parsed.ConnConfig.ConnectTimeout == 0 {
-		parsed.ConnConfig.ConnectTimeout = acquireTimeout // a server that is there and says nothing is as good as away
+		parsed.ConnConfig.ConnectTimeout = acquireTimeout // a server that does not speak is as good as away
 	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), parsed)
 	if err != nil {
@@ -124,7 +124,7 @@ func Open(config Config) (*DB, error) {
 	return db, nil
 }
 
-// Close ends what runs in the background and closes the connections when their users are done. A second call does nothing.
+// Close stops the background work, waits for the connections to be released and closes them. A second call does nothing.
 func (db *DB) Close() error {
 	db.close()
 	return nil
@@ -136,7 +136,7 @@ func (db *DB) shut() {
 	db.pool.Close()
 }
 
-// Await returns when the database answers. It reports each failure, and gives up on those that waiting does not mend.
+// Await returns when the database answers. It reports each failure, and gives up on errors that waiting cannot fix.
 func (db *DB) Await(ctx context.Context, report func(error)) error {
 	for {
 		err := db.ping(ctx)
@@ -242,8 +242,8 @@ func (db *DB) from(ctx context.Context) reader {
 	return db
 }
 
-// forUsers is from for what the API's users look up and list. However slow that gets and however many they are, events
-// are accepted and delivered meanwhile, outcomes recorded, and this process is known to live.
+// forUsers is from, for what the API's users look up and list. However slow or numerous those reads get, connections are left for
+// accepting events, delivering, recording outcomes and this process's heartbeat.
 func (db *DB) forUsers(ctx context.Context) reader {
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return tx
@@ -251,7 +251,7 @@ func (db *DB) forUsers(ctx context.Context) reader {
 	return looker{db}
 }
 
-// looker reads as the DB does, when it is its turn.
+// looker reads as the DB does, once it has one of the slots.
 type looker struct{ *DB }
 
 func (l looker) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {

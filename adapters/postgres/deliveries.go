@@ -10,23 +10,23 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// deliveryColumns is shared by open and closed deliveries, in the order of deliveryRow.
+// deliveryColumns are the columns that open and closed deliveries share, in the order of deliveryRow.
 const deliveryColumns = `tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
 	body_number, warnings, status, version, attempts, failures, abandonments, created_at, updated_at`
 
-// queueColumns is what an open delivery has beside them.
+// queueColumns are the further columns of an open delivery.
 const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
 
-// Each statement moves a whole batch. The lease and the version fence every row of it: whoever lost a delivery to
-// somebody else changes nothing, and its place is not returned.
+// Each statement moves a whole batch. Every row is fenced by its lease and version: a delivery that was lost to somebody else is left
+// alone, and its place is not returned.
 const (
 	savedRows = `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::int[], $10::int[], $11::bigint[], $12::bigint[], $13::int[])
   AS s (tenant_id, subscription_id, delivery_id, expected, lease, status, version, attempts, failures, abandonments, updated_at, due_at, place)`
 
-	// sameDelivery names the subscription too, so that of closed deliveries the index that has it is as good as the key: without it
-	// all of a tenant's rows would be read, which costs no more for a planner that takes the table for empty. Nor does it to read
-	// a whole index, for its order, and to look at each of its rows for every one that is sought: but no order helps to find a
-	// member of an array.
+	// sameDelivery includes the subscription so that, for closed deliveries, the index with it serves as well as the key. Without it a planner
+	// that believes the table empty reads all of a tenant's rows, since to it that costs no more. For the same reason it might read a
+	// whole index in order and compare each of its rows with every one sought; ANY of an array rules that out, since no order helps
+	// to find a member of an array.
 	sameDelivery = `o.tenant_id = ANY(ARRAY[s.tenant_id]) AND o.subscription_id = s.subscription_id AND o.delivery_id = s.delivery_id`
 
 	fencedOpen = sameDelivery + ` AND o.version = s.expected AND coalesce(o.lease, '') = s.lease`
@@ -52,7 +52,7 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
     SELECT ` + deliveryColumns + `, accepted_at, traceparent, due_at, coalesce(due_at > updated_at, false) FROM moved
 ) SELECT place FROM moved`
 
-	// movedColumns are deliveryColumns: those that never change from the old row, the others from the new state.
+	// movedColumns are deliveryColumns: from the old row what never changes, the rest from the new state.
 	movedColumns = `o.tenant_id, o.delivery_id, o.event_id, o.event_type, o.subscription_id, o.subscription_version, o.body_number, o.warnings,
     s.status, s.version, s.attempts, s.failures, s.abandonments, o.created_at, s.updated_at, o.accepted_at, o.traceparent, s.place`
 )
@@ -141,7 +141,7 @@ func saveBatch(saved []dispatch.Saved, done []bool) *pgx.Batch {
 	return b
 }
 
-// appendDelivery writes the changes behind a version of the delivery's stream.
+// appendDelivery appends the changes that follow a version of the delivery's stream.
 func (tx *Tx) appendDelivery(ctx context.Context, after delivery.Delivery, version int64, changes []delivery.Change, traceParent string) error {
 	list, err := records.OfDelivery(after, version, changes, traceParent)
 	if err != nil {

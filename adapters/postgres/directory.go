@@ -13,8 +13,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Of records that a batch names twice the last is kept: DISTINCT ON takes the one with the highest place. They are
-// written in the order of their keys, so that two batches do not wait for each other.
+// When a batch names a record twice, the last wins: DISTINCT ON takes the one with the highest place. Rows are written in key order,
+// so that two batches cannot deadlock.
 const (
 	upsertCustomers = `INSERT INTO customers (tenant_id, id, customer_number, name)
 SELECT DISTINCT ON (id) $1, id, customer_number, name
@@ -38,7 +38,7 @@ ORDER BY source_system, entity_type, ordinavo_id, place DESC
 ON CONFLICT (tenant_id, source_system, entity_type, ordinavo_id) DO UPDATE SET external_id = excluded.external_id`
 )
 
-// Upsert writes all of the batch or nothing.
+// Upsert writes the whole batch or nothing.
 func (s *Store) Upsert(ctx context.Context, owner tenant.ID, batch directory.Batch) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := s.Tenant(ctx, owner); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// The codes of PostgreSQL (its appendix A) that mean something here.
+// The PostgreSQL error codes (its appendix A) that are treated specially here.
 const (
 	codeSerializationFailure = "40001"
 	codeDeadlock             = "40P01"
@@ -24,16 +24,16 @@ const (
 	codeWrongPassword        = "28P01"
 	codeNotAuthorized        = "28000"
 	codeNoSuchDatabase       = "3D000"
-	codeNotPermitted         = "42501" // to connect, among others
+	codeNotPermitted         = "42501" // among others, to connect
 	codeNoSuchTable          = "42P01"
-	codeReadOnly             = "25006" // a server that was demoted
+	codeReadOnly             = "25006" // the server was demoted
 	codeIdleTooLong          = "25P03" // see longestIdle
 	codeDiskFull             = "53100"
 	codeDivisionByZero       = "22012" // see deciding
-	codeInFuture             = "22023" // what pg_xact_status says of a transaction that has not begun
+	codeInFuture             = "22023" // pg_xact_status, for a transaction that has not begun
 )
 
-// unavailable tells the caller that it is worth trying again, and keeps the cause for the log.
+// unavailable tells the caller to try again, and keeps the cause for the log.
 func unavailable(err error) error {
 	if problem.Is(err, problem.Unavailable) {
 		return err
@@ -74,7 +74,7 @@ func lostConnection(err error) bool {
 		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
 
-// misconfigured reports whether waiting will not mend the error.
+// misconfigured reports whether waiting cannot fix the error.
 func misconfigured(err error) bool {
 	switch code(err) {
 	case codeWrongPassword, codeNotAuthorized, codeNotPermitted, codeNoSuchDatabase:
@@ -91,8 +91,8 @@ func code(err error) string {
 	return ""
 }
 
-// repeatable reports whether the same transaction may well succeed when it is run anew: it met another one. Two
-// processes that accept the same event at once meet at its key; the second then finds the first's.
+// repeatable reports whether the same transaction may well succeed when run again, because it collided with another. Two processes
+// that accept the same event at once collide on its key; the second then finds the first's.
 func repeatable(err error) bool {
 	if errors.Is(err, errAcceptedBeside) {
 		return true
@@ -107,7 +107,7 @@ func repeatable(err error) bool {
 	return false
 }
 
-// notFound turns the absence of a row into the user's problem.
+// notFound turns the absence of a row into a problem.NotFound.
 func notFound(err error, what string) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return problem.New(problem.NotFound, "There is no such %s.", what)

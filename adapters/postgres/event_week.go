@@ -10,13 +10,13 @@ import (
 	"github.com/oklog/ulid/v2"
 )
 
-// An event is in the part of the week in which it was accepted, unless its ID is of a later week: then in week 0. So an ID is
-// looked for in week 0 and from its own week on, which for nearly all is the newest there is, however many weeks are kept.
+// An event is stored in the part for the week in which it was accepted, unless its ID is of a later week: then in week 0. So an ID is
+// looked up in week 0 and from its own week on, which for nearly all IDs is the newest week, however many weeks are kept.
 
-// clocksDiffer is by how much those of who makes IDs, of this service's processes and of the server may.
+// clocksDiffer is how far the clocks of whoever makes IDs, of this service's processes and of the server may be apart.
 const clocksDiffer = time.Hour
 
-// weekOfID is that in which the ID was made. It is false for one that says nothing of its time.
+// weekOfID is the week in which the ID was made. It is false for an ID that carries no time.
 func weekOfID(id string) (w int16, ok bool) {
 	made, err := ulid.ParseStrict(strings.TrimPrefix(id, "evt_"))
 	if err != nil {
@@ -33,8 +33,8 @@ func weekOfEvent(id string, at time.Time) int16 {
 	return weekOf(at)
 }
 
-// firstWeek is the first of the parts that may have one of the events, week 0 apart. An ID of a later time may have been accepted
-// by a process that does not know of weeks: it is looked for everywhere.
+// firstWeek is the first part, week 0 aside, that may hold one of the events. An ID from the future may have been accepted by a process
+// that does not know of weeks, so it is looked up everywhere.
 func firstWeek(ids []string, now time.Time) int16 {
 	first := weekOf(now)
 	for _, id := range ids {
@@ -47,14 +47,14 @@ func firstWeek(ids []string, now time.Time) int16 {
 	return first
 }
 
-// errAcceptedBeside says that an event was accepted meanwhile.
+// errAcceptedBeside says that another process accepted the event meanwhile.
 var errAcceptedBeside = errors.New("another process has just accepted the event")
 
 const acceptedBeside = `SELECT 1 / (count(*) = 0)::int FROM unnest($1::text[], $2::text[]) AS k (tenant_id, event_id)
 JOIN events e ON (e.week = 0 OR e.week BETWEEN $3 AND $4) AND e.tenant_id = k.tenant_id AND e.event_id = k.event_id`
 
-// queueLookBeside looks for events that another process has just accepted in another week. Where one week follows the other no
-// part's key meets them; but it is under the log's lock, and sees all that was committed.
+// queueLookBeside looks for events that another process has just accepted into another week. Around the turn of a week no part's key
+// catches them; but this runs under the log's lock, and so sees everything that was committed.
 func queueLookBeside(b *pgx.Batch, at time.Time, tenants, ids []string) {
 	before, after := weekOf(at.Add(-clocksDiffer)), weekOf(at.Add(clocksDiffer))
 	if before == after {

@@ -17,8 +17,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// maxNamed is how many events one record names. What they need is read and written together, in a dozen round
-// trips a record; but each of them may go to a thousand subscriptions.
+// maxNamed is how many events one record names. What they need is read and written together, in a dozen round trips per record; but
+// each of them may go to a thousand subscriptions.
 const maxNamed = 100
 
 // acceptedRow is a row of events to be written with the record that names it.
@@ -27,7 +27,7 @@ type acceptedRow struct {
 	content []byte
 }
 
-// anyEvent picks what waits with events.
+// anyEvent picks pending records that come with events.
 func anyEvent(a appended) bool { return len(a.accepted) > 0 || a.again != nil }
 
 func keyArrays(keys []intake.EventKey) (tenants, ids []string) {
@@ -43,7 +43,8 @@ JOIN events e ON (e.week = 0 OR e.week >= $3) AND e.tenant_id = k.tenant_id AND 
 
 const knownTenants = `SELECT tenant_id FROM tenants WHERE tenant_id = ANY($1::text[])`
 
-// Known finds which of the events are known already, and which of their tenants exist. A transaction that asks is about to write.
+// Known finds which of the events are already known, and which of their tenants exist. In a transaction it also fetches the
+// transaction's ID, since whoever asks is about to write.
 func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known, error) {
 	known := intake.Known{Fingerprints: make(map[intake.EventKey][32]byte, len(keys)), Tenants: map[tenant.ID]bool{}}
 	from, err := s.db.fromLog(ctx, anyEvent)
@@ -102,7 +103,7 @@ func (tx *Tx) appendEvents(ctx context.Context, rows []acceptedRow) error {
 	for i, e := range rows {
 		keys[i] = e.Key()
 	}
-	// No event is in an earlier week than the record: what names it is there for as long.
+	// No event is in an earlier week than its record, so the record that names it is kept as long as the event is.
 	first := slices.MinFunc(rows, func(a, b acceptedRow) int { return a.At.Compare(b.At) })
 	r, err := records.OfAccepted(keys, first.At, rows[0].TraceParent)
 	if err != nil {
@@ -111,7 +112,7 @@ func (tx *Tx) appendEvents(ctx context.Context, rows []acceptedRow) error {
 	return tx.append(ctx, appended{accepted: rows, Record: r.Packed()})
 }
 
-// insertAccepted writes a record and the events that it names, whose sequences follow from its position.
+// insertAccepted writes a record and the events that it names, whose sequences are derived from its position.
 var insertAccepted = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
     VALUES (nextval('log_numbers'), $1, '', '', 0, $2, $3, $4, $5, $6) RETURNING position
@@ -168,7 +169,7 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 	}, acceptedEvents, tenants, ids, firstWeek(ids, time.Now()))
 }
 
-// namedBy goes by tenants, since no index begins with the sequence.
+// namedBy goes tenant by tenant, since no index begins with the sequence.
 const namedBy = `SELECT e.tenant_id, e.event_id FROM tenants t
 CROSS JOIN LATERAL (SELECT tenant_id, event_id, sequence FROM events WHERE tenant_id = t.tenant_id AND sequence >= $1 AND sequence < $2 OFFSET 0) e
 ORDER BY e.sequence`

@@ -11,33 +11,33 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-// What has a head is searched from its beginning so often, at least so far apart, and for no more than this part of the time; but not
-// later than longestPause, since a search may also have waited for a server that stood still.
+// How often a search starts from the beginning although a head is known: at least searchPause apart, and taking at most 1/searchShare
+// of the time; but no later than longestPause, since a slow search may just have waited for a server that stood still.
 const (
 	searchPause  = 100 * time.Millisecond
 	searchShare  = 50
 	longestPause = time.Minute
 )
 
-// maxHeads bounds what is remembered, of what was taken from.
+// maxHeads bounds how many keys are remembered.
 const maxHeads = 50_000
 
-// A lane is long to walk over when so many were leased from it, and what waits of a tenant when so many rows were taken: as long as
-// anybody holds an old snapshot, their entries are there still. They are not, when a search from the beginning is quick. So many at most
-// are looked at by themselves, those first that are not searched from their beginning for longest.
+// A lane is long to walk over once longLane deliveries were leased from it, and a tenant's waiting events once longTurn rows were taken:
+// while anybody holds an old snapshot, their index entries are still there. A quick search from the beginning shows that they are gone.
+// At most mostLong are looked at individually, first those whose next search from the beginning is furthest off.
 const (
 	longLane = 10_000
 	longTurn = 500
-	quick    = 300 * time.Microsecond // hardly more than a round trip: what is not long is walked over some 60 times a second
+	quick    = 300 * time.Microsecond // little more than a round trip: what is not long is walked over some 60 times a second
 	mostLong = 16
 )
 
-// fromTheStart is before each head.
+// fromTheStart is before every head.
 const fromTheStart = math.MinInt64
 
-// heads is where what is left begins in each lane, or of each tenant, that this process takes from, so that a search need not walk over
-// the index entries of all that was taken before: as long as anybody holds an old snapshot, vacuum cannot remove them. What comes
-// to be before a head by another process is found from the beginning, a little later.
+// heads remembers, for each lane or tenant that this process takes from, where what is left begins. A search then need not walk over the
+// index entries of everything taken before: while anybody holds an old snapshot, vacuum cannot remove them. What another process
+// puts before a head is found by the next search from the beginning, a little later.
 type heads[K comparable] struct {
 	longAfter int // taken
 	mu        sync.Mutex
@@ -50,9 +50,9 @@ func newHeads[K comparable](longAfter int) heads[K] {
 }
 
 type head struct {
-	at    int64     // before which nothing was left when it was taken from last
-	until time.Time // from when on it is searched from its beginning
-	taken int       // by this process, since it remembers it
+	at    int64     // nothing was left before it when it was last taken from
+	until time.Time // after which the next search starts from the beginning
+	taken int       // by this process, since the key is remembered
 }
 
 // from is where to search now, and whether that is the beginning.
@@ -63,7 +63,7 @@ func (h head) from(now time.Time) (at int64, start bool) {
 	return fromTheStart, true
 }
 
-// longHead is the head of what is long to walk over.
+// longHead is the head of a key that is long to walk over.
 type longHead[K comparable] struct {
 	of K
 	head
@@ -76,7 +76,8 @@ func (h *heads[K]) from(key K, now time.Time) (at int64, start bool) {
 	return h.of[key].from(now)
 }
 
-// left notes where what was left begins, and how many were taken. took is how long it was searched from its beginning, 0 if it was not.
+// left notes where what is left begins, and how many were taken. took is how long the search from the beginning lasted, 0 if it did
+// not start there.
 func (h *heads[K]) left(key K, at int64, now time.Time, took time.Duration, taken int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -104,7 +105,7 @@ func (h *heads[K]) entered(key K, known head, now time.Time, took time.Duration)
 	return known
 }
 
-// searched notes that nothing was found from the beginning on.
+// searched notes that a search from the beginning found nothing.
 func (h *heads[K]) searched(key K, now time.Time, took time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,12 +114,12 @@ func (h *heads[K]) searched(key K, now time.Time, took time.Duration) {
 	}
 }
 
-// nextSearch is when there is a search from the beginning again.
+// nextSearch is when to search from the beginning again.
 func nextSearch(now time.Time, took time.Duration) time.Time {
 	return now.Add(min(max(searchPause, searchShare*took), longestPause))
 }
 
-// longest lists what is long to walk over, of what is asked for, in the order of less.
+// longest lists the keys asked for that are long to walk over, sorted by order.
 func (h *heads[K]) longest(asked func(K) bool, order func(a, b K) int) (list []longHead[K]) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +136,7 @@ func (h *heads[K]) longest(asked func(K) bool, order func(a, b K) int) (list []l
 	return list
 }
 
-// back notes that something is there again.
+// back notes that there is something at a place again.
 func (h *heads[K]) back(key K, at int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -145,7 +146,7 @@ func (h *heads[K]) back(key K, at int64) {
 	}
 }
 
-// forget has the next search begin at the beginning.
+// forget makes the next search start from the beginning.
 func (h *heads[K]) forget(key K) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -153,24 +154,24 @@ func (h *heads[K]) forget(key K) {
 	delete(h.long, key)
 }
 
-// laneHeads is when what is ready fell due, in microseconds since 1970. What comes to be ready before a head is given back elsewhere, or
-// due by a clock that is behind.
+// laneHeads holds the due times of what is ready, in microseconds since 1970. Something gets ready before a head when another process
+// gives it back, or when it is due by a clock that is behind.
 type laneHeads struct{ heads[dispatch.Lane] }
 
-// disorder is how much earlier than what was leased may be due what is committed after it: transactions overlap, and clocks differ.
+// disorder is how much earlier than what was leased something committed later may be due: transactions overlap, and clocks differ.
 const disorder = time.Second
 
 func newLaneHeads() laneHeads { return laneHeads{newHeads[dispatch.Lane](longLane)} }
 
-// longFrom lists long lanes behind a subscription, in the order of their IDs.
+// longFrom lists the long lanes behind a subscription, by subscription ID.
 func (h *laneHeads) longFrom(after string) []longHead[dispatch.Lane] {
 	return h.longest(func(lane dispatch.Lane) bool { return lane.SubscriptionID > after }, func(a, b dispatch.Lane) int {
 		return cmp.Or(strings.Compare(a.SubscriptionID, b.SubscriptionID), a.Compare(b))
 	})
 }
 
-// givenBack notes that what was leased is ready again. To search its lanes from their beginning would take longest when they are
-// given back for having been leased too slowly.
+// givenBack notes that what was leased is ready again. Forgetting the lanes' heads instead would make searches slowest just when
+// deliveries are given back because leasing them was too slow.
 func (h *laneHeads) givenBack(leased []dispatch.Leased) {
 	for _, l := range leased {
 		h.back(l.Lane(), l.Delivery.DueAt.UnixMicro())

@@ -12,7 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// Both touch a row only when its lane's health changes; failures are counted as far as somebody is to be told of them.
+// Both update a row only when its lane's health changes; failures are counted only as far as somebody is to be told of them.
 // Lanes are locked in one order.
 const (
 	noteSuccess = `UPDATE subscriptions SET failing_since = NULL, failures = 0 WHERE failing_since IS NOT NULL
@@ -25,7 +25,7 @@ RETURNING s.tenant_id, s.subscription_id, s.failing_since, s.failures`
 JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id`
 )
 
-// NoteHealth remembers for how long each lane has done nothing but fail; see dispatch.Store.
+// NoteHealth records since when each lane has only failed; see dispatch.Store.
 func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch.Ended, now time.Time) (map[dispatch.Lane]dispatch.Health, error) {
 	var succeeded, failed []dispatch.Lane
 	for lane, ended := range lanes {
@@ -95,7 +95,7 @@ WHERE notice_at > 0 AND notice_at >= $1 AND (notice_at, tenant_id, subscription_
 ORDER BY notice_at, tenant_id, subscription_id LIMIT $4`
 )
 
-// noteRotation notes, or forgets, that the end of a rotation is to be announced.
+// noteRotation schedules, or cancels, the notice of a rotation's end.
 func (tx *Tx) noteRotation(ctx context.Context, of subscription.Subscription, c subscription.Change) (err error) {
 	switch at, concerned := subscription.NoticeOf(c); {
 	case !concerned:
@@ -107,7 +107,7 @@ func (tx *Tx) noteRotation(ctx context.Context, of subscription.Subscription, c 
 	return err
 }
 
-// NextNotices lists the notices that are due first behind one; see subscriptions.NoticeStore.
+// NextNotices lists the next notices by due time, after a given one; see subscriptions.NoticeStore.
 func (s *Store) NextNotices(ctx context.Context, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error) {
 	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (n subscriptions.Notice, err error) {
 		var at int64

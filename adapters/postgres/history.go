@@ -13,7 +13,7 @@ const countGated = `SELECT subscription_version, feature, count(*), min(accepted
 WHERE tenant_id = $1 AND subscription_id = $2 AND subscription_version BETWEEN $3 AND $4
 GROUP BY subscription_version, feature ORDER BY subscription_version, feature`
 
-// GatedEvents counts gated events by the index alone; see subscriptions.HistoryStore.
+// GatedEvents counts gated events from the index alone; see subscriptions.HistoryStore.
 func (s *Store) GatedEvents(ctx context.Context, lane dispatch.Lane, first, last int64) ([]subscriptions.Gated, error) {
 	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (k subscriptions.Gated, err error) {
 		var from, to *int64

@@ -58,7 +58,7 @@ func (s *Store) Release(ctx context.Context, key idempotency.Key, token string) 
 	return err
 }
 
-// DeleteExpired deletes a small batch of what is no longer kept; rows that another process deletes are left to it.
+// DeleteExpired deletes a small batch of expired keys, and skips rows that another process is deleting.
 func (s *Store) DeleteExpired(ctx context.Context, now time.Time, limit int) (int, error) {
 	n, err := s.change(ctx, `DELETE FROM idempotency_keys WHERE key = ANY (ARRAY
 		(SELECT key FROM idempotency_keys WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED))`, stamp(now), limit)

@@ -13,7 +13,7 @@ const beat = `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, s
 ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session
 RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
-// Heartbeat says that the incarnation lives. The times of heartbeats are the server's.
+// Heartbeat notes that the incarnation is alive, by the server's clock.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		asked := s.db.config.Now()
@@ -25,16 +25,16 @@ func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time
 	})
 }
 
-// forgottenAfter is for how long the row of a dead process is kept; its leases are taken over long before.
+// forgottenAfter is how long a dead process's row is kept; its leases are taken over long before.
 const forgottenAfter = time.Hour
 
-// forgetDead forgets processes that were silent for long, and those whose listening connection is gone: the server ends it
-// with the process, so what a process held that was killed is taken over as soon as it, or another, starts. Whose server was
-// away does not know who has yet to come back.
+// forgetDead deletes processes that have been silent for long, and those whose listening connection is gone: the server ends it with the
+// process, so what a killed process held is taken over as soon as it, or another, starts. A process that found the server away does
+// not know who has yet to reconnect.
 const forgetDead = `DELETE FROM incarnations i WHERE heartbeat_at < $1
 OR NOT $2 AND session IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = i.session)`
 
-// BeginIncarnation registers this process beside the others that live.
+// BeginIncarnation registers this process.
 func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if err := s.Heartbeat(ctx, incarnation, now); err != nil { // from which it learns the server's time
@@ -50,13 +50,13 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 	})
 }
 
-// goneAfter is the silence after which a process is dead whose listening connection is gone: the server ends it with the process. One
-// that lives and lost it beats on, every HeartbeatInterval.
+// goneAfter is the silence after which a process whose listening connection is gone counts as dead: the server ends that connection with
+// the process. One that is alive and lost it still sends a heartbeat every HeartbeatInterval.
 const goneAfter = dispatch.HeartbeatInterval * 3 / 2
 
-// orphans walks the holders that are not alive by their index, from one to the next, in the gaps between those that are. What a
-// live one holds is not walked over: while anybody holds an old snapshot, that is all it has leased since. Without its listening connection
-// a process is alive by what it said last: for less time, unless this process has just lost its own, and others perhaps with it.
+// orphans walks the index over the holders that are not alive, from one to the next, in the gaps between the live ones. What a live one
+// holds is skipped: while anybody holds an old snapshot, that is everything it has leased since. A process without its listening
+// connection is judged by its heartbeat, with less patience, unless this process has just lost its own, and others perhaps with it.
 const orphans = `
 WITH RECURSIVE listening AS MATERIALIZED (
     SELECT array_agg(application_name) AS names,
@@ -78,7 +78,7 @@ SELECT orphan.* FROM holder CROSS JOIN LATERAL (
     SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries o WHERE o.lease = holder.lease LIMIT $3) orphan
 LIMIT $3`
 
-// Orphans lists deliveries whose holder's heartbeat stopped; see dispatch.Incarnations.
+// Orphans lists deliveries whose holder's heartbeat has stopped; see dispatch.Incarnations.
 func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
 	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans,
 		s.db.onServer(heartbeatBefore), s.db.onServer(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session())

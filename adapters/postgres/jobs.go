@@ -14,12 +14,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// jobsClass names the lock under which jobs are created, one after the other ("ORDJ").
+// jobsClass names the lock under which jobs are created one at a time ("ORDJ").
 const jobsClass = 0x4F52444A
 
 const jobColumns = `tenant_id, job_id, state`
 
-// scanJob reads one that is damaged as a job that has failed; see job.Read.
+// scanJob reads a damaged row as a job that has failed; see job.Read.
 func scanJob(r pgx.Rows) (job.Job, error) {
 	var owner tenant.ID
 	var id string
@@ -49,7 +49,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 		if open >= maxOpen {
 			return problem.New(problem.Conflict, "The tenant has %d open jobs, which is as many as it may have: wait for one of them, or cancel it.", open)
 		}
-		tx.QueueChanged() // wakes who works on jobs, too
+		tx.QueueChanged() // also wakes the workers of jobs
 		_, err = tx.Exec(ctx, `INSERT INTO jobs (tenant_id, job_id, turn_at, state) VALUES ($1, $2, $3, $4)`, j.Tenant, j.ID, stamp(j.CreatedAt), state)
 		return err
 	})

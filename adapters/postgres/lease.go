@@ -16,13 +16,13 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// leasable leaves out lanes that are being swept or whose subscription is not active: they give nothing.
+// leasable leaves out lanes that are being swept or whose subscription is not active.
 const leasable = `s.status = '` + string(subscription.StatusActive) + `'
   AND NOT EXISTS (SELECT 1 FROM sweeps w WHERE w.tenant_id = l.tenant_id AND w.subscription_id = l.subscription_id)`
 
-// takeReady leases the oldest of each lane from its head on, as many as it is allowed. What another process is leasing right now is
-// skipped. A lane is searched by its subscription alone, which has one tenant: with both, the planner takes them for independent,
-// expects a handful of rows, and sorts the half a million that there are.
+// takeReady leases the oldest of each lane from its head on, as many as it may. What another process is leasing right now is skipped. A
+// lane is searched by its subscription alone, which has one tenant: given both, the planner takes them for independent, expects a
+// handful of rows, and sorts the half a million that there are.
 var takeReady = `
 WITH lanes AS MATERIALIZED (
     SELECT l.tenant_id, l.subscription_id, l.head, greatest(0, least(l.slots, s.max_in_flight - l.out)) AS allowed
@@ -45,7 +45,7 @@ LEFT JOIN bodies b ON b.week IN (` + weekAccepted + `, 0) AND b.tenant_id = t.te
 
 var takenColumns = "t." + strings.ReplaceAll(strings.Join(strings.Fields(deliveryColumns+", "+queueColumns), " "), ", ", ", t.")
 
-// restOfLanes is the lanes' subscriptions, and when the first fell due that is ready in them still.
+// restOfLanes gives the lanes' subscriptions, and the due time of the first delivery that is still ready in each.
 const restOfLanes = `SELECT l.tenant_id, l.subscription_id, s.max_in_flight, t.weight, s.state, ` + leasable + `,
     (SELECT d.due_at FROM open_deliveries d WHERE ` + isReady + ` AND d.subscription_id = l.subscription_id AND d.due_at >= l.head
      ORDER BY d.due_at, d.delivery_id LIMIT 1)
@@ -53,14 +53,14 @@ FROM unnest($1::text[], $2::text[], $3::bigint[]) AS l (tenant_id, subscription_
 JOIN subscriptions s ON s.tenant_id = l.tenant_id AND s.subscription_id = l.subscription_id
 JOIN tenants t ON t.tenant_id = l.tenant_id`
 
-// leasing is one lease on its way.
+// leasing is one lease request in progress.
 type leasing struct {
 	request dispatch.LeaseRequest
 	answer  dispatch.LeaseAnswer
 	taken   []takenDelivery
 	states  map[dispatch.Lane][]byte
-	left    map[dispatch.Lane]*int64 // when the first fell due that is left
-	started []bool                   // the lanes of the request that are searched from their beginning
+	left    map[dispatch.Lane]*int64 // due time of the first that is left
+	started []bool                   // whether each lane of the request is searched from its beginning
 	took    time.Duration
 }
 
@@ -93,7 +93,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 	return l.answer, nil
 }
 
-// batch takes, and then looks at what is left.
+// batch takes deliveries, and then looks at what is left.
 func (l *leasing) batch(h *laneHeads, now time.Time) *pgx.Batch {
 	n := len(l.request.Lanes)
 	tenants, ids, slots, out, from := make([]string, n), make([]string, n), make([]int32, n), make([]int32, n), make([]int64, n)
@@ -145,7 +145,7 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 	return nil
 }
 
-// moveHeads keeps what was learned of the lanes, unless it was undone.
+// moveHeads keeps what was learned of the lanes, unless the transaction was undone.
 func (l *leasing) moveHeads(h *laneHeads, committed bool, now time.Time) {
 	emptied, taken := map[dispatch.Lane]int64{}, map[dispatch.Lane]int{}
 	for _, t := range l.taken {
@@ -222,7 +222,8 @@ func eachRow(rows pgx.Rows, scan func() error) error {
 const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[], $3::text[]) AS s (tenant_id, subscription_id, delivery_id)
 WHERE ` + sameDelivery + ` AND o.lease = $4`
 
-// giveBackLate gives back what nobody learned that he had, however often that takes: a process that lives keeps what it has leased.
+// giveBackLate gives back what was leased without its holder learning of it, trying until it succeeds: a live process keeps what it
+// has leased, so nobody else would.
 func (s *Store) giveBackLate(ctx context.Context, lease string, leased []dispatch.Leased) {
 	for s.GiveBack(ctx, lease, leased) != nil && pause(ctx, resolveEvery) {
 	}
@@ -233,7 +234,7 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 	if len(leased) == 0 {
 		return nil
 	}
-	s.heads.givenBack(leased) // not with the commit: the lease of the same turn searches from there
+	s.heads.givenBack(leased) // not at the commit: a lease of the same turn searches from there
 	tenants, subscriptions, ids := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased))
 	for i, l := range leased {
 		tenants[i], subscriptions[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID

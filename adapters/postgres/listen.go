@@ -13,7 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/records"
 )
 
-// channel is what this service notifies on, within its database.
+// channel is the notification channel of this service within its database.
 const channel = "ordinavo"
 
 // A notification names who sent it, whether the queue changed, and the topics that were appended to.
@@ -23,8 +23,8 @@ const (
 	maxNotification = 7900 // bytes; PostgreSQL takes less than 8000
 )
 
-// notification is what other processes are to hear of the transaction; empty for nothing. Deliveries of their
-// own records wake nobody at once: whoever reads that topic looks at it from time to time.
+// notification is what other processes are to hear of the transaction; empty for nothing. The deliveries topic wakes nobody: its
+// readers poll it.
 func (tx *Tx) notification() string {
 	topics := slices.DeleteFunc(slices.Clone(tx.Topics), func(topic string) bool { return topic == records.TopicDeliveries })
 	if len(topics) == 0 && !tx.Queue {
@@ -36,12 +36,12 @@ func (tx *Tx) notification() string {
 	}
 	text := strings.Join(append(parts, topics...), notifySeparator)
 	if len(text) > maxNotification {
-		return strings.Join([]string{tx.db.name, notifyQueue}, notifySeparator) // the topics are found by looking
+		return strings.Join([]string{tx.db.name, notifyQueue}, notifySeparator) // the topics are found by polling
 	}
 	return text
 }
 
-// notified wakes who watches what another process committed.
+// notified wakes those who watch for what another process committed.
 func (db *DB) notified(payload string) {
 	parts := strings.Split(payload, notifySeparator)
 	if len(parts) < 2 || parts[0] == db.name {
@@ -79,10 +79,10 @@ func (db *DB) listen() {
 	}
 }
 
-// sessionName is by what others see that the process of the DB of this name is connected.
+// sessionName is the application_name by which other processes see that the process of the DB of this name is connected.
 func sessionName(name string) string { return "ordinavo " + name }
 
-// session is the name while it is to be seen, else nil.
+// session is that name while others can see it, else nil.
 func (db *DB) session() *string {
 	if !db.listening.Load() {
 		return nil
@@ -91,8 +91,8 @@ func (db *DB) session() *string {
 	return &name
 }
 
-// Gone reports whether the process whose DB has this name is seen to be no longer connected. The server ends a listening
-// connection with its process. Where this process has none that is seen, no other need have one.
+// Gone reports whether the process whose DB has this name is seen to be no longer connected. The server ends a listening connection with
+// its process. If this process has no listening connection that is seen, the other may not need to have one either.
 func (db *DB) Gone(ctx context.Context, name string) bool {
 	if !db.listening.Load() {
 		return false
@@ -144,8 +144,8 @@ func (db *DB) listenOnce(ctx context.Context) error {
 // ErrPooler says that a connection which must be the server's own leads to a PgBouncer.
 var ErrPooler = errors.New("the connection leads through a PgBouncer: set ORDINAVO_DATABASE_DIRECT_URL to the server's own URL")
 
-// direct fails with ErrPooler unless the server itself is at the other end. A pooler greets with a process ID of
-// its own making. Notifications do not come through it, and a lock or a name of the session would be somebody else's.
+// direct fails with ErrPooler unless the server itself is at the other end. A pooler greets with a process ID of its own making.
+// Notifications do not come through it, and a session's lock or name would be somebody else's.
 func direct(ctx context.Context, conn *pgx.Conn) error {
 	var pid uint32
 	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&pid); err != nil {
@@ -157,7 +157,7 @@ func direct(ctx context.Context, conn *pgx.Conn) error {
 	return nil
 }
 
-// recheck makes who watches look from time to time, since notifications may be lost.
+// recheck makes watchers look from time to time, since notifications may be lost.
 func (db *DB) recheck() {
 	for pause(db.closing, db.config.Recheck) {
 		db.Signals.All()

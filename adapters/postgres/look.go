@@ -10,16 +10,16 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-// afterAll is after each ID.
+// afterAll sorts behind every ID.
 const afterAll = `~`
 
-// isReady is the condition of the index of what is ready.
+// isReady is the condition of the partial index of what is ready.
 const isReady = `lease IS NULL AND due_at IS NOT NULL AND NOT waiting`
 
 // maxFallen bounds how many fall due in one look.
 const maxFallen = 500
 
-// makeReady takes what is due out of what waits. What another process is making ready right now is skipped.
+// makeReady moves what is due from waiting to ready. What another process is making ready right now is skipped.
 const makeReady = `
 UPDATE open_deliveries o SET waiting = false
 FROM (SELECT tenant_id, subscription_id, delivery_id FROM open_deliveries WHERE waiting AND due_at <= $1
@@ -29,8 +29,8 @@ RETURNING o.tenant_id, o.subscription_id, o.due_at`
 
 const nextDue = `SELECT due_at FROM open_deliveries WHERE waiting ORDER BY due_at, delivery_id LIMIT 1`
 
-// readyLanes walks the lanes between two by their index, from one subscription to the next, and so costs the same however long
-// each lane is. It stops with the lanes that are asked for.
+// readyLanes walks the index over the lanes between two subscriptions, from one lane to the next, so its cost does not depend on how long
+// each lane is. It stops after as many lanes as are asked for.
 const readyLanes = `
 WITH RECURSIVE lane AS (
     (SELECT tenant_id, subscription_id FROM open_deliveries WHERE ` + isReady + ` AND subscription_id > $1 AND subscription_id < $2
@@ -46,7 +46,7 @@ SELECT tenant_id, subscription_id FROM lane LIMIT $3`
 const readyInLane = `SELECT tenant_id, subscription_id FROM open_deliveries WHERE ` + isReady + ` AND subscription_id = $1 AND due_at >= $2
 ORDER BY due_at, delivery_id LIMIT 1`
 
-// Look makes ready what has fallen due, and says where something is ready; see dispatch.Queue.
+// Look makes ready what has fallen due, and says which lanes have something ready; see dispatch.Queue.
 func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer dispatch.LookAnswer, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		answer = dispatch.LookAnswer{}
@@ -86,12 +86,11 @@ func (s *Store) scanFallen(rows pgx.Rows, into *[]dispatch.Lane) error {
 	})
 }
 
-// laneWalk is one walk over the lanes. Those that are long to walk over are looked at from their heads, and the others in the gaps
-// between them.
+// laneWalk is one walk over the lanes. Long ones are looked at from their heads, the others in the gaps between them.
 type laneWalk struct {
 	began time.Time
 	found []dispatch.Lane
-	empty []dispatch.Lane // those that were searched from their beginning in vain
+	empty []dispatch.Lane // searched from their beginning in vain
 }
 
 func (w *laneWalk) queue(b *pgx.Batch, request dispatch.LookRequest, long []longHead[dispatch.Lane]) {
@@ -123,8 +122,8 @@ func (w *laneWalk) scan(rows pgx.Rows) error {
 	})
 }
 
-// moveHeads has a long lane with nothing in it searched from its beginning as seldom as a lease would. Where there is something,
-// the lease that follows is to find it.
+// moveHeads makes an empty long lane be searched from its beginning as seldom as a lease would. Where there is something, the lease
+// that follows finds it.
 func (w *laneWalk) moveHeads(h *laneHeads) {
 	now := time.Now()
 	for _, lane := range w.empty {

@@ -29,13 +29,13 @@ ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position W
 	goLive          = `UPDATE projections p SET live = $1::bigint WHERE p.name = 'metrics' AND p.newest = $1::bigint AND NOT EXISTS (
     SELECT 1 FROM consumer_offsets old LEFT JOIN consumer_offsets new ON new.consumer_group = 'metrics/' || $1::bigint AND new.topic = old.topic
     WHERE old.consumer_group = 'metrics/' || p.live AND old.position > coalesce(new.position, 0))`
-	// dropOffsets are those of generations that are left over.
+	// dropOffsets deletes the offsets of generations that are left over.
 	dropOffsets = `DELETE FROM consumer_offsets WHERE consumer_group >= 'metrics/' AND consumer_group < 'metrics0'
 AND consumer_group NOT IN ('metrics/' || ` + liveMetrics + `, 'metrics/' || ` + newestMetrics + `)`
-	// nextRecords is how many there are, and where the last of them is.
+	// nextRecords is how many records come next, and the position of the last.
 	nextRecords = `SELECT count(*), coalesce(max(position), 0) FROM (
     SELECT position FROM records WHERE topic = $1 AND position > $2 ORDER BY position LIMIT $3) AS next`
-	// recordedAttempts looks for the delivery where it is when this was its last attempt, and then everywhere.
+	// recordedAttempts looks for the delivery first where it is if this was its last attempt, and then everywhere.
 	recordedAttempts = `SELECT r.position, r.tenant_id, r.stream, r.version, r.type, r.data, r.metadata, r.recorded_at, d.subscription_id, d.event_type
 FROM (SELECT * FROM records WHERE topic = $1 AND position > $2 AND position <= $3 AND type = ANY ($4) ORDER BY position) AS r
 CROSS JOIN LATERAL (
@@ -47,7 +47,7 @@ SELECT $1::bigint, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[
 ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = m.attempts + excluded.attempts`
 	attemptCells = `SELECT (minute - $2) / $4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts)::bigint FROM attempt_metrics
 WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute >= $2 AND minute < $3 AND ($5 = '' OR subscription_id = $5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT $6`
-	// oldMetrics are old counts, and those of generations that are left over.
+	// oldMetrics deletes old counts, and those of generations that are left over.
 	oldMetrics = `DELETE FROM attempt_metrics WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute < $2
     UNION ALL SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation = ` + newestMetrics + ` AND minute < $2
@@ -72,7 +72,7 @@ func (s *Store) NextAttempts(ctx context.Context, after int64, limit int) (attem
 	return slices.DeleteFunc(attempts, damaged), last, read, err
 }
 
-// attemptRows leaves out the end of one whose record is damaged: it is not counted, and keeps no other from being.
+// attemptRows leaves out the end of an attempt whose record is damaged: it is not counted, and does not stop the others.
 func attemptRows() func(pgx.Rows) (metrics.Attempt, error) {
 	var owner, kind, subscription, eventType repeated
 	var r records.Record

@@ -19,10 +19,9 @@ import (
 	"github.com/ordinavo/webhooks/migrations"
 )
 
-// Migrate applies all migrations that are missing. Of several processes that migrate at once one does, and the
-// others wait for it.
+// Migrate applies all migrations that are missing. When several processes migrate at once, one does it and the others wait.
 func (db *DB) Migrate() error {
-	// That nothing is to be done can be seen through a PgBouncer, too.
+	// Through a PgBouncer too it can be seen that there is nothing to do.
 	if current, newest, err := db.SchemaVersion(); err != nil || current != newest {
 		if err := db.migrate(func(m *migrate.Migrate) error { return m.Up() }); err != nil {
 			return err
@@ -35,8 +34,7 @@ func (db *DB) Migrate() error {
 	})
 }
 
-// MigrateDown takes back the last n migrations, each by itself: when one has to be tried again, no more than was asked
-// for is taken back.
+// MigrateDown takes back the last n migrations one by one, so that a retry never takes back more than was asked for.
 func (db *DB) MigrateDown(n int) error {
 	applied, _, err := db.SchemaVersion()
 	if err == nil && uint(n) > applied {
@@ -83,15 +81,15 @@ func NewestSchema() uint {
 	return newest
 }
 
-// How long a migration waits for a lock, and how often it tries again. Who waits for a table's lock keeps all others from
-// the table, so it gives up soon and lets them through: a schema is migrated while older processes are at work on it.
+// How long a migration waits for a lock, and how often it tries again. Waiting for a table's lock blocks everybody else from the table,
+// so it gives up soon and lets them through: older processes are at work while the schema is migrated.
 const (
 	lockTimeout    = 2 * time.Second
 	maxMigrations  = 100
 	migrationPause = time.Second
 )
 
-// migrate runs one call of golang-migrate, and again when it met those that use the tables, or that migrate.
+// migrate runs one call of golang-migrate, and repeats it when it collided with users of the tables or with another migration.
 func (db *DB) migrate(run func(*migrate.Migrate) error) error {
 	for try := 1; ; try++ {
 		err := db.migrateOnce(run)
@@ -103,8 +101,8 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) error {
 	}
 }
 
-// migrateOnce refuses a schema from the future. It connects directly: the lock that keeps two processes from
-// migrating at once belongs to a session.
+// migrateOnce refuses a schema from the future. It connects directly: the lock that keeps two processes from migrating at once belongs
+// to a session.
 func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	files, err := iofs.New(migrations.PostgreSQL, "postgres")
 	if err != nil {
@@ -140,8 +138,8 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	return nil
 }
 
-// impatient makes a session of the server itself that waits for no lock for long. A PgBouncer would refuse the setting
-// before it could be told from the server.
+// impatient makes a session with the server itself that never waits long for a lock. The timeout is set by a statement: as a connection
+// parameter a PgBouncer would refuse it, before it could be recognized as one.
 func impatient(ctx context.Context, conn *pgx.Conn) error {
 	if err := direct(ctx, conn); err != nil {
 		return err

@@ -18,7 +18,8 @@ import (
 )
 
 const (
-	// newestOfWeek is beside how far each topic's last consumer has come. Nobody waits for a rebuild that was broken off.
+	// newestOfWeek gives each topic's newest position in a week, and how far its last consumer has come. A rebuild that was broken off
+	// holds up nothing.
 	newestOfWeek = `SELECT t.topic, r.position, (SELECT min(position) FROM consumer_offsets o WHERE o.topic = t.topic
     AND (o.consumer_group NOT LIKE 'metrics/%' OR o.consumer_group = 'metrics/' || ` + liveMetrics + `))
 FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
@@ -40,7 +41,7 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
     UPDATE gated_events g SET week = 0 FROM kept WHERE g.week = $1 AND g.tenant_id = $2 AND g.event_id = kept.event_id
 ) SELECT delivery_id FROM kept ORDER BY delivery_id`
 
-	// lostStreams takes from what is kept the records of deliveries that have gone with their week.
+	// lostStreams deletes from week 0 the records of deliveries that have gone with their week.
 	lostStreams = `WITH next AS (
     SELECT position, EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = r.tenant_id AND d.delivery_id = substr(r.stream, 10))
         OR EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = r.tenant_id AND d.delivery_id = substr(r.stream, 10)) AS needed
@@ -49,7 +50,7 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
     DELETE FROM records r USING next WHERE NOT next.needed AND r.week = 0 AND r.topic = $1 AND r.position = next.position
 ) SELECT position FROM next ORDER BY position`
 
-	// keepLate takes the events from their week, with what belongs to them.
+	// keepLate moves the events, with what belongs to them, from their week to week 0.
 	keepLate = `WITH accepted AS (
     UPDATE events SET week = 0 WHERE week = $1 AND tenant_id = $2 AND event_id = ANY ($3::text[])
 ), rendered AS (
@@ -61,7 +62,7 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
 
 var waitsOfWeek = `SELECT EXISTS (SELECT 1 FROM events WHERE week = $2 AND tenant_id = $1 AND sequence >= ` + fannedOut + `)`
 
-// oldestWeek is the oldest that one of the tables has a part for, if any has.
+// oldestWeek is the oldest week for which one of the tables has a part, if any has.
 func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16, found bool, err error) {
 	for _, table := range tables {
 		w, err := one(ctx, s.db.from(ctx), scanWeek, oldestWeek, table)
@@ -76,8 +77,8 @@ func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16,
 	return oldest, found, nil
 }
 
-// dropWeek drops an oldest week, and says how many tables it dropped. Deliveries go before what belongs to them, whose week
-// would keep that of all of them.
+// dropWeek drops an oldest week, and returns how many tables it dropped. Deliveries go first: while they are there, dropping the week of
+// what belongs to them would have to keep all of it.
 func (s *Store) dropWeek(ctx context.Context, before retention.Cutoffs, tenants []tenant.ID) (dropped int, err error) {
 	w, found, err := s.oldestWeek(ctx, inClosed)
 	if err != nil {
@@ -91,8 +92,8 @@ func (s *Store) dropWeek(ctx context.Context, before retention.Cutoffs, tenants 
 
 func isOld(context.Context) (bool, error) { return true, nil }
 
-// dropAccepted drops the oldest week of the log and of what belongs to events, with all in it that nobody needs. It waits for
-// one week more, in which nearly all deliveries that the old one left under way have ended and have gone.
+// dropAccepted drops the oldest week of the log and of what belongs to events, once nobody needs it. It waits one week longer, in which
+// nearly all deliveries that the old week left open have ended and gone.
 func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tenants []tenant.ID) (dropped int, err error) {
 	w, found, err := s.oldestWeek(ctx, inRecords, inEvents, inBodies, inGated)
 	if err != nil || !found || w+2 > weekOf(before.Events) || w+2 > weekOf(before.Attempts) {
@@ -110,7 +111,7 @@ func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tena
 			return 0, err
 		}
 	}
-	for _, table := range []string{inBodies, inGated} { // what is made of its events from now on is made late
+	for _, table := range []string{inBodies, inGated} { // what its events lead to from now on counts as late
 		n, err := s.drop(ctx, w, isOld, table)
 		if dropped += n; err != nil {
 			return dropped, err
@@ -126,7 +127,7 @@ func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tena
 	return dropped, s.loseStreams(ctx)
 }
 
-// drop drops the tables' parts for a week, unless something came to it or another process was faster.
+// drop drops the tables' parts for a week, unless something was added to it or another process was faster.
 func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Context) (bool, error), tables ...string) (dropped int, err error) {
 	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		dropped = 0
@@ -158,7 +159,7 @@ func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Co
 	return dropped, nil
 }
 
-// newestOfWeek is the newest position of each topic in it, and whether somebody has still to read it.
+// newestOfWeek is each topic's newest position in the week, and whether somebody has yet to read it.
 func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]int64, needed bool, err error) {
 	newest = map[string]int64{}
 	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
@@ -167,7 +168,8 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 		var read *int64
 		err := r.Scan(&topic, &position, &read)
 		newest[topic] = position
-		// Fan-out has to read what is accepted. A delivery's state is written with its records, and a test is shown from its own.
+		// A topic that nobody has read yet is needed only if it is that of the events: fan-out has to read them. A delivery's state is written
+		// with its records, and a test is shown from its own.
 		needed = needed || read == nil && topic == records.TopicEvents || read != nil && *read < position
 		return err
 	}, newestOfWeek, []string{records.TopicTests, records.TopicEvents, records.TopicDeliveries}, w)
@@ -177,8 +179,7 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 	return newest, needed, nil
 }
 
-// waitsOfWeek says whether an event of the week is still to be fanned out: fan-out may have come past it, and left it for its
-// tenant's turn.
+// waitsOfWeek reports whether an event of the week is yet to be fanned out: fan-out may have passed it, and left it for its tenant's turn.
 func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (waits bool, err error) {
 	for _, owner := range tenants {
 		waits, err = one(ctx, s.db.from(ctx), func(r pgx.Rows) (is bool, err error) { return is, r.Scan(&is) }, waitsOfWeek, owner, w)
@@ -189,8 +190,8 @@ func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (
 	return false, nil
 }
 
-// keepOfWeek takes from a week what belongs to all deliveries that there still are, late ones apart. It is false when another
-// process deletes right now.
+// keepOfWeek moves to week 0 what belongs to the deliveries that still exist, late ones aside. It is false when another process is
+// deleting right now.
 func (s *Store) keepOfWeek(ctx context.Context, w int16, owner tenant.ID) (led bool, err error) {
 	end := ids.First("dlv_", time.UnixMicro(0).Add(time.Duration(w+2)*week))
 	led, err = walk(ctx, s, "", func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) }, func(after string) (sql string, args []any) {
@@ -202,8 +203,8 @@ func (s *Store) keepOfWeek(ctx context.Context, w int16, owner tenant.ID) (led b
 	return led, nil
 }
 
-// queueKeepLate keeps what belongs to events that are fanned out, or rendered again, so long after they were accepted that
-// keepOfWeek would not find their deliveries among those of their week. An hour is for clocks.
+// queueKeepLate keeps what belongs to events that are fanned out, or rendered again, so long after they were accepted that keepOfWeek
+// would not find their deliveries among those of their week. The hour allows for clocks that differ.
 func queueKeepLate(b *pgx.Batch, scheduled []fanout.Scheduled) {
 	type part struct {
 		week   int16
@@ -221,7 +222,7 @@ func queueKeepLate(b *pgx.Batch, scheduled []fanout.Scheduled) {
 	}
 }
 
-// loseStreams deletes what was kept of deliveries that have gone.
+// loseStreams deletes what was kept of deliveries that are gone.
 func (s *Store) loseStreams(ctx context.Context) error {
 	_, err := walk(ctx, s, 0, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, func(after int64) (sql string, args []any) {
 		return lostStreams, []any{records.TopicDeliveries, after, keptAtOnce}
@@ -232,8 +233,8 @@ func (s *Store) loseStreams(ctx context.Context) error {
 	return nil
 }
 
-// walk runs a statement from one key to the next, as long as it finds as many as are kept at once. It is false when another
-// process deletes right now.
+// walk repeats a statement from one key to the next while it finds keptAtOnce rows. It is false when another process is deleting
+// right now.
 func walk[Key any](ctx context.Context, s *Store, after Key, scan func(pgx.Rows) (Key, error), step func(after Key) (sql string, args []any)) (led bool, err error) {
 	for {
 		var found []Key

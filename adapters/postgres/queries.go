@@ -17,14 +17,13 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// where gathers the conditions that a filter sets.
+// where gathers the conditions of a filter.
 type where struct {
 	conditions []string
 	args       []any
 }
 
-// add gives the parameter's placeholder, which stands for %s in the condition. It is empty, and nothing is added, when the
-// filter does not set it.
+// add adds the condition if it is set, with the parameter's placeholder in place of %s, and returns the placeholder; else "".
 func (w *where) add(set bool, condition string, arg any) (placeholder string) {
 	if !set {
 		return ""
@@ -42,11 +41,10 @@ func (w *where) String() string {
 	return strings.Join(w.conditions, " AND ")
 }
 
-// next is the parameter behind those of the conditions.
+// next is the placeholder of the next parameter.
 func (w *where) next() string { return "$" + strconv.Itoa(len(w.args)+1) }
 
-// Deliveries lists newest first, open and closed ones in one order. Each part is sorted and cut by its
-// index before they are merged.
+// Deliveries lists newest first, open and closed ones in one order. Each part is sorted and limited by its index before they are merged.
 func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]delivery.Delivery, error) {
 	sql, args := listDeliveries(f)
 	return all(ctx, s.db.forUsers(ctx), listed(), sql, args...)
@@ -88,7 +86,7 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") AS d ORDER BY 2 DESC LIMIT $1", w.args
 }
 
-// openColumns shows a delivery that a dispatcher holds as delivering.
+// openColumns shows a leased delivery as delivering.
 var openColumns = strings.Replace(deliveryColumns, "status,", "CASE WHEN lease IS NULL THEN status ELSE '"+string(delivery.StatusDelivering)+"' END,", 1) + ", due_at"
 
 // listed reads deliveryColumns and due_at.
@@ -161,12 +159,12 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 
 var isFannedOut = `SELECT $2::bigint < ` + fannedOut
 
-// FannedOut says whether fan-out is done with the event.
+// FannedOut reports whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
 	return one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (done bool, err error) { return done, r.Scan(&done) }, isFannedOut, e.Tenant, e.Sequence)
 }
 
-// GatedOf lists what a missing feature kept back.
+// GatedOf lists the subscriptions from which a missing feature withheld the event.
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
 	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = $1 AND event_id = $2 ORDER BY subscription_id`, owner, eventID)
@@ -177,7 +175,7 @@ var deliveriesOf = `SELECT d.* FROM unnest($2::text[]) AS k (id) CROSS JOIN LATE
         UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND event_id = k.id) AS u
     ORDER BY 2 LIMIT $3) AS d`
 
-// DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
+// DeliveriesOf lists the deliveries of each event, oldest first, at most each of them per event.
 func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
 	found, err := all(ctx, s.db.forUsers(ctx), listed(), deliveriesOf, owner, eventIDs, each)
 	of := make(map[string][]delivery.Delivery, len(eventIDs))
@@ -187,7 +185,7 @@ func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []st
 	return of, err
 }
 
-// QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.
+// QueueDepth counts the open deliveries by status, and says since when the longest due one has been due; zero when none is due.
 func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error) {
 	depth = map[delivery.Status]int{}
 	err = s.db.from(ctx).query(ctx, func(r pgx.Rows) error {

@@ -14,7 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// addTallies adds to what was counted of each hour, in the order of its key.
+// addTallies adds to the counts of each hour, in key order.
 const addTallies = `INSERT INTO disposition_hours AS h (tenant_id, hour, events, expected, deliveries, not_matched, feature_gated, set_aside,
     first_position, last_position, first_delivery, last_delivery, due_at)
 SELECT t, hour, events, expected, deliveries, not_matched, gated, aside, earliest, latest, nullif(first, ''), nullif(last, ''), hour
@@ -49,9 +49,9 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countWithin, owner, stamp(since), stamp(until))
 }
 
-// reconciled is one statement, so that all of it is as of one moment: a delivery that closes meanwhile is seen once. Of
-// an event's deliveries to a subscription the first counts; others are replays. OFFSET 0 has an hour's deliveries searched by
-// their IDs, and not a tenant's for all hours.
+// reconciled is one statement, so that it shows a single moment: a delivery that closes meanwhile is counted once. Of an event's deliveries
+// to a subscription the first counts; the others are replays. OFFSET 0 makes it search an hour's deliveries by their IDs, and not a
+// tenant's for all hours.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", perRecord,
 	"{fanned out}", fannedOut, "{week}", weekMicros).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
 sent AS (SELECT DISTINCT ON (hour, event_id, subscription_id) hour, event_id, subscription_id, status FROM (
@@ -90,7 +90,7 @@ func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Ti
 	return reconciliation.Gather(figures)
 }
 
-// selectUnsettled reads no more of the backlog than the period has.
+// selectUnsettled reads no more of the backlog than belongs to the period.
 var selectUnsettled = `SELECT ` + openColumns + ` FROM open_deliveries WHERE tenant_id = $1
 AND delivery_id >= (SELECT min(first_delivery) FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3)
 AND delivery_id <= (SELECT max(last_delivery) FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3)
@@ -104,7 +104,7 @@ func (s *Store) Unsettled(ctx context.Context, owner tenant.ID, since, until tim
 const takeCheck = `UPDATE disposition_hours SET due_at = $2 WHERE (tenant_id, hour) =
     (SELECT tenant_id, hour FROM disposition_hours WHERE due_at <= $1 ORDER BY due_at LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING tenant_id, hour`
 
-// NextCheck gives an hour to check to one caller; see reconciliation.CheckStore.
+// NextCheck gives each hour that is to be checked to one caller only; see reconciliation.CheckStore.
 func (s *Store) NextCheck(ctx context.Context, now, retry time.Time) (due reconciliation.Checked, found bool, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		list, err := all(ctx, writer{tx}, func(r pgx.Rows) (c reconciliation.Checked, err error) {

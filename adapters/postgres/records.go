@@ -14,14 +14,14 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// appended is what waits for the commit: a record, with the events that it names if it names any.
+// appended is a record that waits for the commit, with the events that it names, if any.
 type appended struct {
 	records.Record
 	accepted []acceptedRow
 	again    *againRow
 }
 
-// append notes a record for the commit. A version that its stream has already is refused then.
+// append queues a record for the commit. A version that its stream already has is refused then.
 func (tx *Tx) append(ctx context.Context, a appended) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -33,7 +33,7 @@ func (tx *Tx) append(ctx context.Context, a appended) error {
 	return nil
 }
 
-// appendPacked appends records of a stream.
+// appendPacked packs records and appends them.
 func (tx *Tx) appendPacked(ctx context.Context, list ...records.Record) error {
 	for _, r := range list {
 		if err := tx.append(ctx, appended{Record: r.Packed()}); err != nil {
@@ -63,8 +63,8 @@ func (tx *Tx) Publish(ctx context.Context, messages []Message) error {
 	return nil
 }
 
-// reads makes sure that a query in this transaction sees what was appended in it. The log's
-// lock is then held from here on, and not only around the commit.
+// reads makes sure that a query in this transaction sees what was appended in it. From then on the log's lock is held until the commit,
+// and not only around it.
 func (tx *Tx) reads(ctx context.Context, concerned func(appended) bool) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -77,7 +77,7 @@ func (tx *Tx) reads(ctx context.Context, concerned func(appended) bool) error {
 	return tx.flush(ctx, false)
 }
 
-// fromLog is from, for a query over what concerned picks.
+// fromLog is from, for a query that must see the pending records that concerned picks.
 func (db *DB) fromLog(ctx context.Context, concerned func(appended) bool) (reader, error) {
 	tx, ok := ctx.Value(txKey{}).(*Tx)
 	if !ok {
@@ -86,15 +86,15 @@ func (db *DB) fromLog(ctx context.Context, concerned func(appended) bool) (reade
 	return tx, tx.reads(ctx, concerned)
 }
 
-// perRecord is in a statement what an event's sequence is of its record's position.
+// perRecord is how many sequence numbers each position of the log has, for statements.
 var perRecord = strconv.Itoa(records.MaxEventsPerRecord)
 
 // lockClass names the locks of the log among the advisory locks of the database ("ORDV").
 const lockClass = 0x4F524456
 
-// The orders that records are appended to. An appender locks those it appends to.
+// Each of these orders of records has a lock, which is taken to append to it.
 const (
-	orderOfAll        = 0 // but the deliveries
+	orderOfAll        = 0 // all topics but deliveries
 	orderOfDeliveries = 1
 )
 
@@ -107,8 +107,8 @@ func (a appended) order() int32 {
 	return orderOfAll
 }
 
-// allTenants is the second key of an advisory lock that is one for all tenants. Processes of different versions
-// share a database during a rolling upgrade, so it must stay as it is.
+// allTenants is the second key of advisory locks that all tenants share. It must not change: during a rolling upgrade, older processes
+// take the same locks.
 const allTenants = 0
 
 const insertRecords = `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
@@ -116,10 +116,9 @@ SELECT nextval('log_numbers'), topic, tenant_id, stream, version, type, data, me
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::bigint[], $9::smallint[])
   AS r (topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)`
 
-// flush writes what waits, in one round trip. The locks come first and are held until the commit is visible, so
-// whoever comes next draws higher positions and commits later: position order is commit order, and a reader
-// takes what is beyond its offset and misses nothing. Therefore it is the last thing before the commit, which goes with it
-// when the transaction's ID is known already.
+// flush writes what waits, in one round trip. The locks come first and are held until the commit is visible, so whoever comes next draws
+// higher positions and commits later: position order is commit order, and a reader that takes what is beyond its offset misses nothing.
+// So this is the last step before the commit, which is sent along when the transaction's ID is already known.
 func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	b := &pgx.Batch{QueuedQueries: tx.queued}
 	tx.queued = nil
@@ -149,7 +148,7 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	return nil
 }
 
-// queueLog locks the orders that records are appended to, and appends what waits.
+// queueLog takes the locks and appends what waits.
 func (tx *Tx) queueLog(b *pgx.Batch) {
 	if len(tx.pending) == 0 {
 		return
@@ -203,7 +202,7 @@ func queueRecords(b *pgx.Batch, run []appended) {
 
 const recordColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`
 
-// scanRecord leaves data and metadata as they are stored.
+// scanRecord leaves data and metadata packed.
 func scanRecord(r pgx.Rows) (s records.Record, err error) {
 	var at int64
 	err = r.Scan(&s.Position, &s.Tenant, &s.Stream, &s.Version, &s.Type, &s.Data, &s.Metadata, &at)
@@ -211,7 +210,7 @@ func scanRecord(r pgx.Rows) (s records.Record, err error) {
 	return s, err
 }
 
-// byVersion orders a stream. The index by stream does not, which would then have an entry for each record.
+// byVersion orders a stream. The index by stream does not include the version, or it would have an entry for each record.
 func byVersion(a, b records.Record) int { return cmp.Compare(a.Version, b.Version) }
 
 const selectStream = `SELECT ` + recordColumns + ` FROM records WHERE tenant_id = $1 AND stream = $2 AND version > 0`
@@ -227,7 +226,7 @@ func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]rec
 		return nil, err
 	}
 	slices.SortFunc(list, byVersion)
-	for i := range list { // not while the rows are read: what cannot be unpacked would fail the transaction
+	for i := range list { // not while rows are read: an error then would fail the transaction
 		if err := list[i].Unpack(); err != nil {
 			return nil, err
 		}

@@ -35,7 +35,7 @@ func (s *Store) Sealed(ctx context.Context, kind reseal.Kind, after reseal.Key, 
 	}, sealedAnswers, behind, limit)
 }
 
-// Replace puts fresh in the place of what is there still.
+// Replace puts fresh in place of old, if that is still there.
 func (s *Store) Replace(ctx context.Context, old reseal.Sealed, fresh []byte) error {
 	if old.Kind == reseal.Secret {
 		_, err := s.change(ctx, `UPDATE secrets SET sealed = $1 WHERE tenant_id = $2 AND subscription_id = $3 AND secret_id = $4 AND sealed = $5`,

@@ -29,13 +29,13 @@ func (s *Store) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload
 	return contexts, err
 }
 
-// LaneStates says how the lanes' subscriptions are now. In a transaction they stay so until its end.
+// LaneStates is the lanes' subscriptions as they are now. In a transaction they stay so until its end.
 func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
 	_, states, err := s.ResolveFor(ctx, nil, lanes)
 	return states, err
 }
 
-// ResolveFor does both in one round trip. A transaction that asks is about to write.
+// ResolveFor does both in one round trip. In a transaction it also fetches the transaction's ID, since whoever asks is about to write.
 func (s *Store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
 	b, r, states := &pgx.Batch{}, newResolution(lookups), map[dispatch.Lane]fanout.LaneState{}
 	r.queue(b)
@@ -65,7 +65,7 @@ type mapped struct {
 	sourceSystem string
 }
 
-// resolution is what several lookups want, each thing once, and what was found of it.
+// resolution is what several lookups ask for, without duplicates, and what was found.
 type resolution struct {
 	lookups     []fanout.Lookup
 	customers   map[entity]*payload.Customer

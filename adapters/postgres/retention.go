@@ -14,12 +14,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// retentionLock is held by the one process that deletes, in each of its transactions ("ORDR").
+// retentionLock is held by the one process that is deleting, in each of its transactions ("ORDR").
 const retentionLock = 0x4F524452
 
-// They walk a tenant's rows by their keys, oldest first; a delivery's ID says when it was made.
+// These walk a tenant's rows by key, oldest first; a delivery's ID tells when it was made.
 const (
-	// oldDeliveries are dead letters, and those that were closed before there were weeks.
+	// oldDeliveries deletes dead letters, and deliveries closed before there were weeks.
 	oldDeliveries = `WITH old AS (
     SELECT delivery_id FROM closed_deliveries
     WHERE week = 0 AND tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
@@ -31,12 +31,12 @@ const (
 	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
 	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`
 
-	// oldRecords are poison, and of the time before there were weeks.
+	// oldRecords deletes poison, and records from before there were weeks.
 	oldRecords = `DELETE FROM records WHERE week = 0 AND (topic, position) IN (
     SELECT topic, position FROM records WHERE week = 0 AND topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
 )
 
-// oldEvents are those that were kept beyond their week, or were accepted before there were weeks.
+// oldEvents deletes events that were kept beyond their week, or accepted before there were weeks.
 var oldEvents = `WITH old AS (
     SELECT event_id FROM events e WHERE week = 0 AND tenant_id = $1 AND sequence < $2 AND accepted_at < $3
     AND NOT EXISTS (SELECT 1 FROM ` + openOfEvent("e.tenant_id", "e.event_id") + `)
@@ -50,10 +50,10 @@ var oldEvents = `WITH old AS (
 
 const serverTime = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
-// clockErrs is by how much a process's clock may differ from the server's if it is to say what is old.
+// clockErrs is by how much a process's clock may differ from the server's for it to decide what is old.
 const clockErrs = 24 * time.Hour
 
-// checkClock keeps one process whose clock was set from deleting what all others still have.
+// checkClock keeps a process whose clock was set wrong from deleting what all others still need.
 func (s *Store) checkClock(ctx context.Context, now time.Time) error {
 	server, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (micros int64, err error) { return micros, r.Scan(&micros) }, serverTime)
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Store) checkClock(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// Purge deletes what is old; see retention.Store. Of several processes one at a time does.
+// Purge deletes what is old; see retention.Store. One process does so at a time.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
 	if err := s.checkClock(ctx, before.Now); err != nil {
 		return 0, err
@@ -95,19 +95,19 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	if deleted += n; deleted > 0 || err != nil {
 		return deleted, err
 	}
-	// What is left of the deliveries of an old week is what is to be kept.
+	// Whatever is left of an old week's deliveries is to be kept.
 	err = s.unlessUsed(ctx, before.Now, func() (err error) { deleted, err = s.dropWeek(ctx, before, tenants); return err })
 	return deleted, err
 }
 
-// handledByFanOut is the position up to which fan-out has come in the log.
+// handledByFanOut is the position up to which fan-out has handled the log.
 const handledByFanOut = `coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), 0)`
 
 func (s *Store) handled(ctx context.Context) (int64, error) {
 	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, `SELECT `+handledByFanOut)
 }
 
-// leading runs fn in a transaction unless another process deletes right now.
+// leading runs fn in a transaction unless another process is deleting right now.
 func (s *Store) leading(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		mine, err := one(ctx, tx, func(r pgx.Rows) (mine bool, err error) { return mine, r.Scan(&mine) }, `SELECT pg_try_advisory_xact_lock($1::bigint)`, retentionLock)

@@ -21,7 +21,7 @@ const (
 	countSetAside = `SELECT count(*) FROM events WHERE set_aside IS NOT NULL`
 )
 
-// HoldEvent is Event, which stays as it is until the transaction's end.
+// HoldEvent is Event, and locks it until the transaction ends.
 func (s *Store) HoldEvent(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
 	from, err := s.db.fromLog(ctx, anyEvent)
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Store) HoldEvent(ctx context.Context, owner tenant.ID, id string) (quer
 	return e, notFound(err, "event")
 }
 
-// FanOutAgain names the event anew; see queries.EventRetryStore.
+// FanOutAgain appends a record that names the event again; see queries.EventRetryStore.
 func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried queries.Retried) error {
 	named, err := records.OfRetried(e, retried)
 	if err != nil {
@@ -60,7 +60,7 @@ type againRow struct {
 	retried []byte
 }
 
-// insertAgain writes the record, whose position becomes the event's: it stays beyond its week until it is fanned out.
+// insertAgain writes the record, whose position becomes the event's. The event moves to week 0, so that it stays until it is fanned out.
 var insertAgain = `WITH named AS (
     INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
     VALUES (nextval('log_numbers'), $1, '', '', 0, $2, $3, $4, $5, $6) RETURNING position

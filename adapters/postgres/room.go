@@ -6,8 +6,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// makeRoom has a connection's buffer grow once for all that a batch sends. pgx makes a small one after each that was large, and
-// lets it grow column by column.
+// makeRoom grows a connection's buffer once for everything that a batch sends. pgx starts with a small one after each large one, and
+// grows it column by column.
 func makeRoom(conn *pgx.Conn, b *pgx.Batch) {
 	size := b.Len() * roomBeside
 	for _, q := range b.QueuedQueries {
@@ -18,10 +18,10 @@ func makeRoom(conn *pgx.Conn, b *pgx.Batch) {
 	conn.PgConn().Frontend().Send(room(size))
 }
 
-// roomBeside is for all of a statement but its columns, in bytes.
+// roomBeside is for everything of a statement but its columns, in bytes.
 const roomBeside = 512
 
-// sizeOfColumn is about how many bytes a statement's argument takes when it is sent; 0 for what is small anyway.
+// sizeOfColumn is roughly how many bytes a statement's argument takes on the wire; 0 for what is small anyway.
 func sizeOfColumn(argument any) int {
 	switch column := argument.(type) {
 	case []string:
@@ -38,14 +38,14 @@ func sizeOfColumn(argument any) int {
 	return 0
 }
 
-// room is a message of no bytes, which leaves room for those that follow it.
+// room is a message without content, which makes room for those that follow.
 type room int
 
-// Encode is pgx's.
+// Encode implements pgproto3.FrontendMessage.
 func (r room) Encode(to []byte) ([]byte, error) { return slices.Grow(to, int(r)), nil }
 
-// Decode is pgx's.
+// Decode implements pgproto3.FrontendMessage.
 func (room) Decode([]byte) error { return nil }
 
-// Frontend is pgx's.
+// Frontend implements pgproto3.FrontendMessage.
 func (room) Frontend() {}

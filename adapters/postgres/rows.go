@@ -12,12 +12,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Rows of a queue are read by the hundred, each into the same places: made anew, those were most of what reading a row allocated.
+// Queue rows are read by the hundred, each into the same variables: allocating those anew was most of what reading a row allocated.
 
-// repeated is a text that a row often shares with the one before it, and then its memory too. NULL is empty.
+// repeated is a text that rows often have in common with the one before; then it shares its memory. NULL is empty.
 type repeated string
 
-// ScanBytes is pgx's.
+// ScanBytes implements pgtype.BytesScanner.
 func (t *repeated) ScanBytes(text []byte) error {
 	if string(*t) != string(text) {
 		*t = repeated(text)
@@ -37,7 +37,7 @@ type deliveryRow struct {
 	places                                  []any
 }
 
-// deliveryRows reads into more what the query selects behind the columns.
+// deliveryRows also reads into more what the query selects behind the columns.
 func deliveryRows(more ...any) *deliveryRow {
 	r := &deliveryRow{}
 	d := &r.row
@@ -76,7 +76,7 @@ type queuedRow struct {
 	lease                 repeated
 }
 
-// queuedRows reads into more what the query selects behind the columns.
+// queuedRows also reads into more what the query selects behind the columns.
 func queuedRows(more ...any) *queuedRow {
 	r := &queuedRow{}
 	r.delivery = deliveryRows(append([]any{&r.due, &r.accepted, &r.trace, &r.lease, &r.leased}, more...)...)
@@ -92,7 +92,7 @@ func (r *queuedRow) scan(rows pgx.Rows) (q queued, err error) {
 	return q, nil
 }
 
-// momentOf is moment of a number that may be NULL.
+// momentOf is moment for a nullable number.
 func momentOf(micros pgtype.Int8) time.Time {
 	if !micros.Valid {
 		return time.Time{}

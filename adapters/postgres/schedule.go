@@ -54,7 +54,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 			return err
 		}
 		write := tx.writeLater
-		if len(plan.Scheduled) > fanout.DefaultAtOnce { // one event of many subscriptions: a commit is not to take as long
+		if len(plan.Scheduled) > fanout.DefaultAtOnce { // one event with many subscriptions: the commit must not take that long
 			write = tx.write
 		}
 		if err := write(ctx, b); err != nil {
@@ -115,7 +115,7 @@ func queueGated(b *pgx.Batch, gated []fanout.Gated) {
 	b.Queue(insertGated, tenants, events, subscriptions, features, versions, accepted)
 }
 
-// queueSweeps leaves a sweep that is noted already as it is.
+// queueSweeps leaves sweeps that are already noted as they are.
 func (tx *Tx) queueSweeps(b *pgx.Batch, sweeps []sweep.Sweep) {
 	if len(sweeps) == 0 {
 		return
@@ -200,7 +200,7 @@ FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
 JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
 LEFT JOIN sweeps w ON w.tenant_id = s.tenant_id AND w.subscription_id = s.subscription_id`
 
-// queueLaneStates asks for the states, once the lanes are kept as they are.
+// queueLaneStates reads the states, after locking the lanes.
 func queueLaneStates(ctx context.Context, b *pgx.Batch, lanes []dispatch.Lane, states map[dispatch.Lane]fanout.LaneState) {
 	if len(lanes) == 0 {
 		return
@@ -233,8 +233,8 @@ func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 
 // Swept lists open deliveries of the lane that nobody holds, and counts those that are held.
 func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error) {
-	// Each statement sees what was committed before it. What comes back between the two is counted, and listed: counted last, it
-	// would be neither, and a sweep would end without it.
+	// Each statement sees what was committed before it. A delivery given back between the two is both counted as held and listed; in the
+	// other order it would be neither, and the sweep would end without it.
 	b := &pgx.Batch{}
 	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
 	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(func(rows pgx.Rows) error {
@@ -252,22 +252,22 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 }
 
 const (
-	// Like takeReady they search a lane by its subscription alone, and then look whether it is the tenant's; of all rows by its key.
+	// Like takeReady, these search a lane by its subscription alone and then check the tenant. sweptAny, for all rows, searches by laneKey.
 	sweptRows = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
 WHERE subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
 	sweptDue = `SELECT * FROM ((` + sweptRows + ` AND due_at IS NOT NULL AND NOT waiting ORDER BY due_at, delivery_id LIMIT $4)
 UNION ALL (` + sweptRows + ` AND waiting ORDER BY delivery_id LIMIT $4)) AS d WHERE tenant_id = $1 LIMIT $4`
 	sweptParked = `SELECT * FROM (` + sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
-	// countHeld looks through what anybody holds: that is as much as all processes may, where a lane may have a million. By OFFSET
-	// it is searched for before anything is asked of the lane.
+	// countHeld goes through everything that is held: that is at most what all processes may hold, where a lane may have a million. OFFSET 0
+	// makes it look for held rows before it checks the lane.
 	countHeld = `SELECT count(*) FROM (SELECT tenant_id, subscription_id FROM open_deliveries WHERE lease > '' OFFSET 0) AS held
 WHERE tenant_id = $1 AND subscription_id = $2`
 )
 
 var sweptAny = sweptRows + ` AND ` + laneKey + ` > ` + laneStart("$1", "$2") + ` AND ` + laneKey + ` < ` + laneStart("$1", "$2") + ` || '~' ORDER BY ` + laneKey + ` LIMIT $4`
 
-// sweptBy keeps a sweep from walking, with each batch, over all that its earlier batches moved: what they
-// parked is no longer due, and what they released no longer parked.
+// sweptBy keeps each batch of a sweep from walking over everything that earlier batches moved: what they parked is no longer due, and
+// what they released is no longer parked.
 func sweptBy(statuses []delivery.Status) string {
 	parked := slices.Contains(statuses, delivery.StatusParked)
 	switch due := slices.ContainsFunc(statuses, delivery.Status.IsClaimable); {
@@ -280,7 +280,7 @@ func sweptBy(statuses []delivery.Status) string {
 	}
 }
 
-// EndSweep forgets the sweep, or puts it behind the others. One that was replaced meanwhile stays.
+// EndSweep deletes the sweep, or puts it behind the others. One that was replaced meanwhile stays.
 func (s *Store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if done {

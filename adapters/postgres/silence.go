@@ -12,18 +12,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// longestSilence is for how long the server's machine may leave what it was sent without an acknowledgement before the connection
-// counts as broken. A server that went without a word (a failover, a network that was cut) would else be waited for until the
-// kernel gives up, after a quarter of an hour: by who commits what is accepted, who fans out and who records, all the while.
-// A server that only takes its time is not meant: its machine acknowledges.
+// longestSilence is how long the server's machine may leave sent data unacknowledged before the connection counts as broken. Otherwise a
+// server that vanished without a word (a failover, a network cut) would be waited for until the kernel gives up, after a quarter of an
+// hour, by commits of accepted events, by fan-out and by recording alike. A server that is merely slow is not affected: its machine
+// acknowledges.
 const longestSilence = 15 * time.Second
 
-// tcpUserTimeout is TCP_USER_TIMEOUT of Linux (RFC 5482), in milliseconds. It bounds what keep-alive does not: the wait for the
-// acknowledgement of what was sent.
+// tcpUserTimeout is Linux's TCP_USER_TIMEOUT (RFC 5482), in milliseconds. It bounds what keep-alive does not: the wait for the
+// acknowledgement of sent data.
 const tcpUserTimeout = 18
 
-// reachForPrimary has connections lead to a server that takes writes, the first one if the URL names several, unless the URL says
-// otherwise (by a target_session_attrs other than any): one that was demoted answers whatever is only read.
+// reachForPrimary makes connections lead to a server that takes writes (the first such server when the URL names several), unless the URL
+// has a target_session_attrs other than any. A demoted server would answer every read, and so pass for a healthy one.
 func reachForPrimary(config *pgx.ConnConfig) {
 	config.DialFunc = boundSilence(config.DialFunc)
 	if config.ValidateConnect == nil {
@@ -31,7 +31,7 @@ func reachForPrimary(config *pgx.ConnConfig) {
 	}
 }
 
-// boundSilence has the kernel give up connections that dial makes.
+// boundSilence makes the kernel give up silent connections that dial makes.
 func boundSilence(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)

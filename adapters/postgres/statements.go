@@ -8,20 +8,20 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// maxStatements bounds what a connection keeps: more than there are, lists by every combination of filters included.
+// maxStatements bounds what a connection keeps. There are fewer statements, even counting lists by every combination of filters.
 const maxStatements = 512
 
-// After longestIdle the server ends a transaction whose process says nothing: one that stands still, or whose machine is gone, would
-// keep a consumer group's turn, the lanes and rows that it has locked from all other processes, for hours or for good. The longest that
-// a process works between two statements is an event's fan-out to 10,000 subscriptions.
+// After longestIdle the server ends a transaction whose process says nothing. A process that is frozen, or whose machine is gone, would
+// otherwise keep a consumer group's turn, lanes and rows locked against all others, for hours or for good. The longest that a live process
+// works between two statements is one event's fan-out to 10,000 subscriptions.
 const (
 	idleTimeout = "idle_in_transaction_session_timeout"
 	longestIdle = "60s"
 )
 
-// keepStatements has a connection to the server itself keep its statements there. To parse and to plan them for every
-// batch is a third of the server's work. Behind a PgBouncer, where the next transaction has another connection,
-// descriptions of statements are cached here and the server keeps none.
+// keepStatements makes a connection to the server itself keep its prepared statements: parsing and planning them for every batch is a
+// third of the server's work. Behind a PgBouncer, where the next transaction gets another connection, only descriptions of statements
+// are cached here and the server keeps none.
 func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
@@ -39,30 +39,30 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 	return nil
 }
 
-// byIndex has the planner search by index whatever it takes the sizes of tables for: a plan that reads the whole of an empty one
-// does so until it is made anew, though thousands of rows come in a second. It would also have what it thinks dear compiled, or begin
-// processes for it: a range that is not known when the statement is planned is thought to be a part of the whole table.
+// byIndex makes the planner search by index whatever size it takes tables to be: a plan that reads the whole of an empty table goes on doing
+// so until it is renewed, even though thousands of rows arrive per second. The planner would also compile, or start parallel workers for,
+// what it thinks expensive: a range unknown at planning time is assumed to be a fixed part of the whole table.
 var byIndex = map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off", "max_parallel_workers_per_gather": "0"}
 
-// keptPlans has each statement planned once and not for every call. Left to the server, what reads tables kept by the week is
-// planned with each, since a plan for one week looks cheaper.
+// keptPlans makes the server plan each statement once and not for every call. Left to itself it replans what reads tables that are kept by
+// the week with each call, since a plan for one week looks cheaper.
 const keptPlans = "force_generic_plan"
 
-// plans is how long those of a connection are kept. A plan is made for the sizes that tables have then, and nobody
-// tells a connection that they have grown: planned for an empty table, it would go on reading the whole of it.
+// plans tracks how long a connection's plans are kept. A plan is made for the table sizes of its time, and nobody tells a connection that
+// they have grown: a plan made for an empty table would go on reading the whole of it.
 type plans struct {
 	until time.Time
 	kept  time.Duration
-	week  int16 // its parts of tables were empty when it began
+	week  int16 // its parts of the tables were empty when it began
 }
 
-// Plans of a new connection are kept for a second, later ones for twice as long each time, up to a minute. A week begins anew.
+// A new connection's plans are kept for a second, later ones twice as long each time, up to a minute. A new week starts over.
 const (
 	firstPlans = time.Second
 	lastPlans  = time.Minute
 )
 
-// tooOld says whether they are to be thrown away, and begins the time of those that come after them.
+// tooOld reports whether the plans are to be thrown away, and then starts the time of their successors.
 func (p *plans) tooOld(now time.Time) bool {
 	if week := weekOf(now); week != p.week {
 		*p = plans{week: week}
@@ -75,10 +75,10 @@ func (p *plans) tooOld(now time.Time) bool {
 	return true
 }
 
-// plansOf is where a connection has its plans.
+// plansOf is the key of a connection's plans in its custom data.
 const plansOf = "plans"
 
-// renewPlans throws plans away that are too old, before a connection is used. It is false for one that has broken.
+// renewPlans throws away plans that are too old, before a connection is used. It is false for a broken connection.
 func renewPlans(ctx context.Context, conn *pgx.Conn) (usable bool, err error) {
 	data := conn.PgConn().CustomData()
 	kept, known := data[plansOf].(*plans)

@@ -25,7 +25,7 @@ type Store struct {
 	turns  turnHeads
 
 	clockErrs time.Duration
-	usedAt    atomic.Pointer[time.Time] // when others last used a table that retention was to have for itself
+	usedAt    atomic.Pointer[time.Time] // when others were last found using a table that retention needed for itself
 }
 
 // NewStore makes the store on a migrated database.
@@ -38,7 +38,7 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return s.db.Update(ctx, func(ctx context.Context, _ *Tx) error { return fn(ctx) })
 }
 
-// Ping asks the database for a sign of life, and whether the service's tables are there.
+// Ping checks that the database answers and has the service's tables.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.db.from(ctx).query(ctx, func(pgx.Rows) error { return nil }, `SELECT count(*) FROM (SELECT 1 FROM consumer_offsets LIMIT 1) AS any_row`)
 }
@@ -71,7 +71,7 @@ func one[T any](ctx context.Context, from reader, scan func(pgx.Rows) (T, error)
 	return list[0], nil
 }
 
-// mustChange writes one row, or says that there is none.
+// mustChange changes a row, and fails with problem.NotFound when there is none.
 func (s *Store) mustChange(ctx context.Context, what, sql string, args ...any) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		n, err := tx.Exec(ctx, sql, args...)
@@ -121,7 +121,7 @@ func jsonText(item any) (string, error) {
 	return string(text), err
 }
 
-// laneArrays are the array parameters of a set of lanes.
+// laneArrays are the array parameters for a set of lanes.
 func laneArrays(lanes []dispatch.Lane) (tenants, subscriptions []string) {
 	tenants, subscriptions = make([]string, len(lanes)), make([]string, len(lanes))
 	for i, lane := range lanes {

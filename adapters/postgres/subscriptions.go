@@ -19,10 +19,10 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// anySubscription picks what waits of subscriptions.
+// anySubscription picks pending records of subscriptions.
 func anySubscription(a appended) bool { return a.Topic == records.TopicSubscriptions }
 
-// A stream begins with no row, and moves on from the version that its changes were decided on.
+// A new stream has no row yet; a later change requires the version that it was decided on.
 const (
 	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
@@ -54,7 +54,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if n == 0 {
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
-		// Behind the row, as where an outcome disables: who takes the two in another order meets the one who has them in this.
+		// The row first, then the lock, as where an outcome disables a subscription: in different orders the two would deadlock.
 		if err := tx.moveLanes(ctx); err != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 	})
 }
 
-// follow does what a change asks for beside its record: it notes the end of a rotation and a sweep, and forgets secrets that ended.
+// follow applies a change's side effects: it notes the end of a rotation and a sweep, and deletes secrets that have ended.
 func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscription, c subscription.Change) error {
 	if err := tx.noteRotation(ctx, after, c); err != nil {
 		return err
@@ -161,7 +161,7 @@ const subscriptionsAt = `SELECT ` + recordColumns + ` FROM records
 WHERE week = 0 AND tenant_id = $1 AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < $2
 ORDER BY stream, version`
 
-// SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.
+// SubscriptionsAt folds the tenant's streams up to the position (exclusive), and leaves out what was deleted by then.
 func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
 	from, err := s.db.fromLog(ctx, anySubscription)
 	if err != nil {
@@ -174,7 +174,7 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 	return records.Subscriptions(ctx, streams, s.now)
 }
 
-// Endpoint is where the subscription's deliveries go now, and whether it takes any. In a transaction it stays so until its end.
+// Endpoint is where the subscription's deliveries go now, and its status. In a transaction both stay so until its end.
 func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
 	lanes := []dispatch.Lane{lane}
 	b := &pgx.Batch{}

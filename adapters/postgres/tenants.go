@@ -53,7 +53,7 @@ func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant,
 		` ORDER BY created_at DESC, tenant_id DESC LIMIT `+w.next(), append(w.args, page.Limit)...)
 }
 
-// ChangeTenant answers the tenant as it is then.
+// ChangeTenant returns the changed tenant.
 func (s *Store) ChangeTenant(ctx context.Context, id tenant.ID, change access.TenantChange) (changed access.Tenant, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, `UPDATE tenants SET name = coalesce($2, name), weight = coalesce($3, weight) WHERE tenant_id = $1`,
@@ -66,7 +66,7 @@ func (s *Store) ChangeTenant(ctx context.Context, id tenant.ID, change access.Te
 	return changed, err
 }
 
-// SetFeature books a feature or ends it.
+// SetFeature turns a feature on or off.
 func (s *Store) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := s.Tenant(ctx, id); err != nil {
@@ -128,7 +128,7 @@ func scanKey(r pgx.Rows) (k keys.Key, err error) {
 	return k, json.Unmarshal([]byte(scopes), &k.Scopes)
 }
 
-// KeyByHash finds the key that a caller showed.
+// KeyByHash finds the key that a caller presented.
 func (s *Store) KeyByHash(ctx context.Context, hash access.Hash) (keys.Key, error) {
 	k, err := one(ctx, s.db.from(ctx), scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE hash = $1`, hash[:])
 	return k, notFound(err, "key")
@@ -149,7 +149,7 @@ func (s *Store) RevokeKey(ctx context.Context, owner tenant.ID, id string, now t
 		stamp(now), id, owner)
 }
 
-// TouchKeys notes when keys were used last.
+// TouchKeys notes when keys were last used.
 func (s *Store) TouchKeys(ctx context.Context, used map[string]time.Time) error {
 	ids, times := make([]string, 0, len(used)), make([]int64, 0, len(used))
 	for id, at := range used {

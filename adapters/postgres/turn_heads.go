@@ -12,8 +12,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// turnHeads is where what waits of a tenant begins. The log is read in its order and turns take the oldest, so it only ever begins
-// later; unless the server itself goes back in time, to a backup or a standby that was behind.
+// turnHeads holds where each tenant's waiting events begin. The log is read in order and turns take the oldest, so that place only ever
+// moves forward; unless the server itself goes back in time, to a backup or a standby that was behind.
 type turnHeads struct{ heads[tenant.ID] }
 
 func newTurnHeads() turnHeads { return turnHeads{newHeads[tenant.ID](longTurn)} }
@@ -22,7 +22,7 @@ func (h *turnHeads) longest() []longHead[tenant.ID] {
 	return h.heads.longest(func(tenant.ID) bool { return true }, cmp.Compare[tenant.ID])
 }
 
-// taken notes where what waits begins after a turn that is committed.
+// taken notes where the waiting events begin after a turn that was committed.
 func (h *turnHeads) taken(taken, deferred []fanout.Deferred, now time.Time) {
 	next, n := map[tenant.ID]int64{}, map[tenant.ID]int{}
 	for _, d := range taken {
@@ -39,7 +39,7 @@ func (h *turnHeads) taken(taken, deferred []fanout.Deferred, now time.Time) {
 	}
 }
 
-// looked notes the first that was found of a tenant, NULL for none, in a search that began now, at its beginning or not.
+// looked notes the first event that a search found for a tenant, nil for none. The search began at now; start says whether at the beginning.
 func (h *turnHeads) looked(owner tenant.ID, first *int64, now time.Time, start bool) {
 	var took time.Duration
 	if start {
@@ -53,12 +53,12 @@ func (h *turnHeads) looked(owner tenant.ID, first *int64, now time.Time, start b
 	}
 }
 
-// turnWalk looks for the next tenant of which events wait: in a circle, that begins behind another. The part of a tenant that is long to
-// walk over is entered where its events begin.
+// turnWalk looks for the next tenant with waiting events, in a circle that starts behind a given tenant. A tenant that is long to walk over
+// is entered where its events begin.
 type turnWalk struct {
 	began   time.Time
 	entries []turnEntry
-	found   []turnFound // from each of them; empty for none
+	found   []turnFound // one for each entry; empty for none
 }
 
 type turnFound struct {
@@ -67,13 +67,13 @@ type turnFound struct {
 }
 
 type turnEntry struct {
-	owner, end tenant.ID // from the one up to the other
+	owner, end tenant.ID // from owner on, before end
 	from       int64
-	start      bool // it is the beginning of a tenant that is long to walk over
+	start      bool // whether a long tenant is searched from its beginning
 }
 
 func newTurnWalk(after tenant.ID, long []longHead[tenant.ID], now time.Time) *turnWalk {
-	behind := after + " " // and before each other ID that is
+	behind := after + " " // and before every later ID
 	list := []turnEntry{{owner: "", from: fromTheStart}, {owner: behind, from: fromTheStart}}
 	for _, l := range long {
 		from, start := l.from(now)
@@ -97,7 +97,7 @@ func (w *turnWalk) queue(b *pgx.Batch) {
 	}
 }
 
-// next is the first that was found.
+// next is the first tenant that was found.
 func (w *turnWalk) next() tenant.ID { return cmp.Or(w.found...).owner }
 
 // moveHeads keeps what was learned of the tenants that were searched from their beginning.

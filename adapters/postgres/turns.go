@@ -13,12 +13,12 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// turnClass names the locks of those who have a tenant's turn, one for each tenant ("ORDT").
+// turnClass names the locks held by whoever has a tenant's turn, one per tenant ("ORDT").
 const turnClass = 0x4F524454
 
 const (
-	// deferring is where what waits begins of each tenant by itself. To join would have the planner read all that waits when it takes
-	// that for nothing; see sameDelivery, as for takeDeferred.
+	// deferring finds where each tenant's waiting events begin, tenant by tenant. With a join, a planner that believes the table empty would
+	// read everything that waits; see sameDelivery. The same goes for takeDeferred.
 	deferring = `SELECT k.tenant_id, (SELECT d.sequence FROM deferred_events d WHERE d.tenant_id = k.tenant_id AND d.sequence >= k.sequence
     ORDER BY d.sequence LIMIT 1) FROM unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)`
 
@@ -30,7 +30,7 @@ const (
 
 	beforeDeferred = `SELECT least($2::bigint, (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`
 
-	// takeDeferred fails when something of it is gone.
+	// takeDeferred fails when some of it is gone.
 	takeDeferred = `WITH taken AS (
     DELETE FROM deferred_events d USING unnest($1::text[], $2::bigint[]) AS k (tenant_id, sequence)
     WHERE d.tenant_id = ANY(ARRAY[k.tenant_id]) AND d.sequence = k.sequence RETURNING 1
@@ -38,12 +38,12 @@ const (
 
 	insertDeferred = `INSERT INTO deferred_events (tenant_id, sequence, events) SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[])`
 
-	// mayDefer takes a process without a listening connection for alive by its heartbeat.
+	// mayDefer judges a process without a listening connection by its heartbeat.
 	mayDefer = `SELECT NOT EXISTS (SELECT 1 FROM incarnations i WHERE NOT knows_turns AND CASE WHEN session IS NULL THEN heartbeat_at >= $1
     ELSE EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.application_name = i.session) END)`
 )
 
-// waitingFrom walks the tenants by the index, from one to the next, and looks at the oldest record of each.
+// waitingFrom walks the index from one tenant to the next, and looks at the record of each one's oldest event.
 var waitingFrom = `WITH RECURSIVE waiting AS (
     (SELECT tenant_id, sequence FROM deferred_events WHERE tenant_id > '' ORDER BY tenant_id, sequence LIMIT 1)
     UNION ALL
@@ -56,7 +56,7 @@ var waitingFrom = `WITH RECURSIVE waiting AS (
 var fannedOut = `least((1 + coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), -1)) * ` + perRecord + `,
     (SELECT min(sequence) FROM deferred_events WHERE tenant_id = $1))`
 
-// queueDeferring asks of which of the tenants events wait for their turn.
+// queueDeferring finds which of the tenants have events waiting for their turn.
 func (s *Store) queueDeferring(b *pgx.Batch, owners []tenant.ID) map[tenant.ID]bool {
 	of := map[tenant.ID]bool{}
 	if len(owners) == 0 {
@@ -82,7 +82,7 @@ func (s *Store) queueDeferring(b *pgx.Batch, owners []tenant.ID) map[tenant.ID]b
 	return of
 }
 
-// NextTurn is the tenant whose turn is next after another's; see fanout.TurnStore.
+// NextTurn is the tenant whose turn comes after another's; see fanout.TurnStore.
 func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {
 	w, b := newTurnWalk(after, s.turns.longest(), time.Now()), &pgx.Batch{}
 	w.queue(b)
@@ -93,8 +93,8 @@ func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error
 	return w.next(), nil
 }
 
-// DeferredOf lists what waits of the tenant, oldest first, unless another transaction has the tenant's turn. The lock is
-// there before the statement that lists, which so sees what the last one left.
+// DeferredOf lists what waits for the tenant, oldest first, unless another transaction has the tenant's turn. The lock is taken before the
+// statement that lists, which therefore sees what the last turn left.
 func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (parts []fanout.Deferred, err error) {
 	mine, now := false, time.Now()
 	from, start := s.turns.from(owner, now)
@@ -173,7 +173,7 @@ func deferredKeys(list []fanout.Deferred) (owners []string, sequences []int64) {
 	return owners, sequences
 }
 
-// WaitingFrom is of what time the oldest of each tenant's deferred events are; see intake.BacklogStore.
+// WaitingFrom is when each tenant's oldest deferred events were recorded; see intake.BacklogStore.
 func (s *Store) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error) {
 	of := map[tenant.ID]time.Time{}
 	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {

@@ -16,8 +16,8 @@ import (
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
 
-// Tx is a transaction, for one user at a time. Rollback alone may come from elsewhere while a
-// statement runs; what the user tries after it is refused with pgx.ErrTxClosed.
+// Tx is a transaction, for one user at a time. Only Rollback may be called from elsewhere while a statement runs; what the user tries
+// after it is refused with pgx.ErrTxClosed.
 //
 // What is appended to the log waits in the Tx until just before the commit; see flush.
 type Tx struct {
@@ -27,7 +27,7 @@ type Tx struct {
 	begun   bool // on the server
 	done    bool
 	broken  error              // what a statement failed with; PostgreSQL refuses all that come after it
-	xid     string             // its ID, once it is known that it has one
+	xid     string             // its ID, once known
 	sent    bool               // COMMIT was
 	queued  []*pgx.QueuedQuery // for the next round trip
 	last    []*pgx.QueuedQuery // for that of the commit
@@ -39,22 +39,22 @@ type Tx struct {
 
 type txKey struct{}
 
-// WithTx makes Update calls under the context join tx instead of beginning their own.
+// WithTx makes calls of Update under the context join tx instead of beginning their own transaction.
 func WithTx(ctx context.Context, tx *Tx) context.Context {
 	return context.WithValue(ctx, txKey{}, tx)
 }
 
-// Bounds of what is tried again.
+// How often something is tried, and the pause before the first repetition.
 const (
 	maxRepeats  = 5
 	firstRepeat = 2 * time.Millisecond
 	maxBegins   = 3
 )
 
-// rollbackTimeout bounds what happens after a request's own context is gone.
+// rollbackTimeout bounds what is done after a request's own context has ended.
 const rollbackTimeout = 10 * time.Second
 
-// Begin begins a transaction; end it with Commit or Rollback. The server hears of it together with its first statement.
+// Begin begins a transaction; end it with Commit or Rollback. BEGIN is sent together with its first statement.
 func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 	conn, err := db.acquire(ctx)
 	if err != nil {
@@ -63,9 +63,9 @@ func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 	return &Tx{db: db, conn: conn}, nil
 }
 
-// Update runs fn in a transaction: the one that the context carries, else one of its own that commits when fn
-// returns nil and rolls back when it does not. One that met another transaction (a serialization failure, a
-// deadlock, the same event) is run anew, at most five times, so fn must not keep what it computed before.
+// Update runs fn in a transaction: the one that the context carries, else one of its own that commits when fn returns nil and rolls back
+// when it does not. One that collided with another (a serialization failure, a deadlock, the same event) is run again, at most five
+// times, so fn must not keep what it computed before.
 func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return fn(ctx, tx)
@@ -86,7 +86,7 @@ func (db *DB) update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit; on a panic it frees the connection
+	defer func() { _ = tx.Rollback() }() // no effect after Commit; on a panic it frees the connection
 	if err := fn(WithTx(ctx, tx), tx); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (tx *Tx) rollback() error {
 	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
 	defer cancel()
 	if tx.begun && !tx.conn.Conn().IsClosed() {
-		// When this fails the pool drops the connection, and the server undoes the transaction by itself.
+		// If this fails the pool drops the connection, and the server undoes the transaction by itself.
 		_, _ = tx.conn.Exec(ctx, "ROLLBACK")
 	}
 	tx.release()
@@ -120,7 +120,7 @@ func (tx *Tx) release() {
 	tx.conn.Release()
 }
 
-// Exec runs a statement and says how many rows it changed.
+// Exec runs a statement and returns how many rows it changed.
 func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (changed int64, err error) {
 	b := &pgx.Batch{}
 	b.Queue(sql, args...).Exec(func(tag pgconn.CommandTag) error {
@@ -131,15 +131,15 @@ func (tx *Tx) Exec(ctx context.Context, sql string, args ...any) (changed int64,
 	return changed, err
 }
 
-// Require has the server ask, ahead of what is sent next, whether a condition holds: that fails with refused when it does not.
+// Require makes the server check a condition ahead of what is sent next, which fails with refused when the condition does not hold.
 func (tx *Tx) Require(refused error, condition string, args ...any) {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	tx.queued = append(tx.queued, deciding(refused, `SELECT 1 / ((`+condition+`) IS TRUE)::int`, args...))
 }
 
-// writeLater has a batch sent ahead of what is sent next, the commit at the latest, which fails when the batch does. COMMIT may go with it:
-// the server alone can refuse; see deciding.
+// writeLater sends a batch ahead of what is sent next, at the latest with the commit, which fails when the batch does. COMMIT may be sent
+// along with it, so only the server can refuse; see deciding.
 func (tx *Tx) writeLater(ctx context.Context, b *pgx.Batch) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -157,8 +157,8 @@ func (tx *Tx) ExecLast(refused error, sql string, args ...any) {
 	tx.last = append(tx.last, deciding(refused, `WITH changed AS (`+sql+` RETURNING 1) SELECT 1 / count(*) FROM changed`, args...))
 }
 
-// deciding is a query that divides by zero when the transaction is to fail with refused. COMMIT may be sent together with it, so that the
-// server has to refuse and not who reads the answer.
+// deciding is a query that divides by zero when the transaction is to fail with refused. COMMIT may be sent along with it, so the server
+// must refuse, and not whoever reads the answer.
 func deciding(refused error, sql string, args ...any) *pgx.QueuedQuery {
 	return &pgx.QueuedQuery{SQL: sql, Arguments: args, Fn: func(results pgx.BatchResults) error {
 		_, err := results.Exec()
@@ -188,7 +188,7 @@ func (w writer) query(ctx context.Context, each func(pgx.Rows) error, sql string
 	return w.write(ctx, batchOf(each, sql, args))
 }
 
-// send runs a batch of reads in one round trip; write is for those that change something.
+// send runs a batch of reads in one round trip; write is for batches that change something.
 func (tx *Tx) send(ctx context.Context, b *pgx.Batch) error {
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
@@ -210,7 +210,7 @@ func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
 	}
 	for try := 1; ; try++ {
 		err := tx.beginWith(ctx, b)
-		// A connection that broke while it was idle is found out now, and nothing has happened yet.
+		// A connection that broke while idle shows now, before anything has happened.
 		if err == nil || tx.begun || ctx.Err() != nil || !lostConnection(err) || try == maxBegins {
 			return err
 		}
@@ -223,14 +223,14 @@ func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
 	}
 }
 
-// beginWith has the transaction begun when BEGIN has its answer; no answer of the batch was read before that.
+// beginWith counts the transaction as begun once BEGIN is answered; no answer of the batch was read before that.
 func (tx *Tx) beginWith(ctx context.Context, b *pgx.Batch) error {
 	first := &pgx.Batch{}
 	first.Queue("BEGIN")
 	if tx.conn.Conn().PgConn().CustomData()[idleTimeout] == nil { // behind a PgBouncer each transaction has to say so
 		first.Queue("SET LOCAL " + idleTimeout + " = '" + longestIdle + "'")
 	}
-	for _, q := range b.QueuedQueries { // a copy, since the driver notes in it how one connection knows the statement
+	for _, q := range b.QueuedQueries { // a copy, since the driver notes in it how this connection knows the statement
 		first.QueuedQueries = append(first.QueuedQueries, &pgx.QueuedQuery{SQL: q.SQL, Arguments: q.Arguments, Fn: q.Fn})
 	}
 	makeRoom(tx.conn.Conn(), first)
@@ -248,13 +248,13 @@ func (tx *Tx) write(ctx context.Context, b *pgx.Batch) error {
 	return tx.send(ctx, b)
 }
 
-// writes has a batch that changes something ask for the transaction's ID at its end. Once that is known COMMIT can be sent together with
-// what comes before it: when the answer is lost, the ID tells what became of both.
+// writes makes a batch that changes something fetch the transaction's ID at its end. Once that is known, COMMIT can be sent together with
+// what precedes it: when the answer is lost, the ID tells what became of both.
 func (tx *Tx) writes(b *pgx.Batch) {
 	tx.queueID(b, `SELECT pg_current_xact_id_if_assigned()::text`)
 }
 
-// willWrite has a batch of reads give the transaction its ID.
+// willWrite makes a batch of reads assign the transaction its ID.
 func (tx *Tx) willWrite(b *pgx.Batch) { tx.queueID(b, `SELECT pg_current_xact_id()::text`) }
 
 func (tx *Tx) queueID(b *pgx.Batch, sql string) {
@@ -271,7 +271,7 @@ func (tx *Tx) queueID(b *pgx.Batch, sql string) {
 	})
 }
 
-// usable refuses what comes after the end of the transaction, and what is cancelled.
+// usable refuses use after the end of the transaction, and under a cancelled context.
 func (tx *Tx) usable(ctx context.Context) error {
 	switch {
 	case tx.done:
@@ -297,5 +297,5 @@ func (tx *Tx) failed(ctx context.Context, err error) error {
 	return err
 }
 
-// errUnknown says that nobody knows yet whether the transaction was committed.
+// errUnknown says that it is not known yet whether the transaction was committed.
 var errUnknown = errors.New("the answer to a commit was lost")

@@ -9,37 +9,37 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// The queue's rows come and go at the rate of deliveries. Autovacuum looks once a minute by default: until then the room of
-// all that was delivered in between stays lost, and searches walk over it. So who has made so many rows dead has the queue
-// vacuumed, for no more than this part of the time, however large a backlog makes it.
+// The queue's rows come and go at the rate of deliveries. Autovacuum looks once a minute by default: until then the space of everything
+// delivered in between is wasted, and searches walk over it. So the process that has made vacuumAfter rows dead has the queue vacuumed,
+// for at most 1/vacuumShare of the time, however long a backlog makes it.
 const (
 	vacuumAfter = 2000
 	vacuumShare = 20
-	// While an old snapshot is held open, what is dead has to stay, and each vacuum reads more in vain. One that left so many dead rows
-	// is followed by so much longer a rest, but for this at most.
-	mostLeft = 5 * vacuumAfter // more than dies during one
+	// While an old snapshot is held open, dead rows have to stay, and each vacuum reads more in vain. One that left at least mostLeft of
+	// them is followed by a rest inVain times as long, but no longer than vainRest on that account.
+	mostLeft = 5 * vacuumAfter // more than die during one
 	inVain   = 20
 	vainRest = time.Minute
-	// vacuumTimeout bounds one that waits for its table.
+	// vacuumTimeout bounds a vacuum that waits for its table.
 	vacuumTimeout = 5 * time.Minute
 )
 
-// Another that works on the table is reason enough to leave it. The end of the table is kept: to cut it off takes a lock
-// that everybody would wait for.
+// If another vacuum works on the table, this one is skipped. The end of the table is not truncated: that takes a lock for which
+// everybody would wait.
 const vacuumQueue = `VACUUM (SKIP_LOCKED, TRUNCATE false, PARALLEL 0) open_deliveries`
 
-// leftDead is how many dead rows the last vacuum had to leave, and those of since then.
+// leftDead is how many dead rows the last vacuum had to leave, plus those since then.
 const leftDead = `SELECT n_dead_tup FROM pg_stat_user_tables WHERE relid = 'open_deliveries'::regclass`
 
-// vacuums is when the queue is vacuumed by this process.
+// vacuums decides when this process vacuums the queue.
 type vacuums struct {
 	mu      sync.Mutex
-	dead    int // rows, by this process, since the last one
+	dead    int // rows made dead by this process since the last vacuum
 	running bool
-	next    time.Time // before it none is begun
+	next    time.Time // none begins earlier
 }
 
-// begin counts dead rows, and reports whether it is time for one. Then end is to be called.
+// begin counts dead rows, and reports whether it is time to vacuum. If so, end is to be called.
 func (v *vacuums) begin(dead int, now time.Time) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -74,7 +74,7 @@ func (db *DB) died(rows int) {
 	}
 }
 
-// vacuum says how many dead rows it left. It does nothing but for room and speed: what fails is tried again when it is time for the next.
+// vacuum returns how many dead rows it left. It only saves space and time: what fails is tried again when the next is due.
 func (db *DB) vacuum(ctx context.Context) (left int) {
 	ctx, cancel := context.WithTimeout(ctx, vacuumTimeout)
 	defer cancel()

@@ -17,7 +17,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// WalkDeliveries lists oldest first; see jobs.DeliveryStore. Each part goes by an index, and ends with the limit.
+// WalkDeliveries lists oldest first; see jobs.DeliveryStore. Each part uses an index, and stops at the limit.
 func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Delivery, error) {
 	sql, args := walkDeliveries(w)
 	if sql == "" {
@@ -33,7 +33,7 @@ func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 	upTo := all.add(true, "delivery_id <= %s", w.UpTo)
 	rare := slices.Clone(all.conditions)
 	open, closed := w.Statuses()
-	byStatus := w.Filter.EventID == "" && !slices.Contains(closed, delivery.StatusSucceeded) // the others are rare, and have an index of their own
+	byStatus := w.Filter.EventID == "" && !slices.Contains(closed, delivery.StatusSucceeded) // all others are rare, and have their own index
 	event := all.add(w.Filter.EventID != "", "event_id = %s", w.Filter.EventID)
 	sub := all.add(w.Filter.EventID == "" && w.Filter.SubscriptionID != "" && (open || !byStatus), "subscription_id = %s", w.Filter.SubscriptionID)
 	var parts []string
@@ -70,7 +70,7 @@ var newestDeliveries = `SELECT k.event_id, greatest(
     (SELECT max(d.delivery_id) FROM closed_deliveries d WHERE d.tenant_id = $1 AND d.event_id = k.event_id AND d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5))
 FROM unnest($4::text[]) AS k (event_id)`
 
-// NewestDeliveries names each event's newest delivery in the lane; see jobs.DeliveryStore.
+// NewestDeliveries finds each event's newest delivery in the lane; see jobs.DeliveryStore.
 func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
 	before := int64(math.MaxInt64)
 	if !until.IsZero() {
@@ -89,7 +89,7 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 	return newest, err
 }
 
-// bodiesClass names the locks under which bodies are added to events that have some ("ORDB").
+// bodiesClass names the lock under which bodies are added to events that already have some ("ORDB").
 const bodiesClass = 0x4F524442
 
 const eventBodies = `SELECT event_id, number, body FROM bodies WHERE tenant_id = $1 AND event_id = ANY($2::text[]) ORDER BY event_id, number`

@@ -13,10 +13,10 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// What grows old is in a part of its table for each week, counted from 1970, which is made ahead and dropped as a whole:
-// records by when they were appended, deliveries by when they were closed, and events, with what fan-out makes of them beside
-// deliveries, by when they were accepted. Week 0 has what stays for longer: the subscriptions' log, what was set aside, dead
-// letters, and what belongs to deliveries that are kept although its week is dropped.
+// Tables whose rows grow old have a part for each week, counted from 1970, which is made ahead and dropped as a whole: records by when
+// they were appended, deliveries by when they were closed, and events, with what fan-out makes of them besides deliveries, by when they
+// were accepted. Week 0 holds what stays longer: the subscriptions' log, what was set aside, dead letters, and what belongs to
+// deliveries that outlive its week.
 const (
 	week       = 7 * 24 * time.Hour
 	weeksAhead = 2
@@ -28,14 +28,14 @@ const (
 	inEvents  = "events"
 )
 
-// byTheWeek is every table that has a part for each week, and one for what came when there was none for it.
+// byTheWeek lists the tables that have a part for each week, and a default part for rows whose week had none.
 var byTheWeek = []string{inRecords, inClosed, inEvents, inBodies, inGated}
 
 func weekOf(at time.Time) int16 {
 	return int16(min(max(at.UnixMicro()/week.Microseconds(), 0), math.MaxInt16-1))
 }
 
-// week is the part of the table that the record goes to.
+// week is the part that the record goes to.
 func (a appended) week() int16 {
 	switch a.Topic {
 	case records.TopicEvents, records.TopicDeliveries, records.TopicTests:
@@ -45,7 +45,7 @@ func (a appended) week() int16 {
 }
 
 const (
-	// weekMicros is a week in microseconds, in a statement.
+	// weekMicros is the microseconds of a week, for statements.
 	weekMicros = `604800000000`
 
 	// weekAccepted is an event's week.
@@ -54,22 +54,22 @@ const (
 	// weekClosed is the part that a delivery goes to when it is closed.
 	weekClosed = `CASE status WHEN '` + string(delivery.StatusDeadLetter) + `' THEN 0 ELSE least(greatest(updated_at / ` + weekMicros + `, 0), 32766) END`
 
-	// missingWeeks and lockWhole have the table's name to be filled in.
+	// missingWeeks and lockWhole are formats for a table's name.
 	missingWeeks = `SELECT w FROM (SELECT generate_series($1::int, $2::int) AS w UNION SELECT DISTINCT week FROM %[1]s_default) AS wanted
 WHERE to_regclass('%[1]s_w' || w) IS NULL ORDER BY w`
 
 	oldestWeek = `SELECT substr(c.relname, length($1) + 3)::smallint AS w FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = $1::text::regclass AND c.relname ~ ('^' || $1 || '_w[0-9]+$') ORDER BY w LIMIT 1`
 
-	// Whoever waits for a table's lock keeps all others from the table.
+	// Waiting for a table's lock blocks everybody else from the table.
 	waitBriefly = `SET LOCAL lock_timeout = '200ms'`
 	lockWhole   = `LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE`
 
-	// leftAlone is for how long this process asks for no table that others use: a backup does for hours. Weeks are made two ahead.
+	// leftAlone is how long this process leaves tables alone that others use: a backup uses them for hours. Weeks are made two ahead.
 	leftAlone = 10 * time.Minute
 )
 
-// makeWeeks makes room for what is to come, and for what came when there was none for it.
+// makeWeeks makes the parts that are to come, and those for rows that came when there was none for them.
 func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 	if now.IsZero() {
 		return nil
@@ -97,7 +97,7 @@ func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 
 func scanWeek(r pgx.Rows) (w int16, err error) { return w, r.Scan(&w) }
 
-// unlessUsed runs what takes tables for itself, up to the first that others use, and not again while they are left alone.
+// unlessUsed runs fn, which needs tables for itself and stops at the first one in use; then not again for leftAlone.
 func (s *Store) unlessUsed(ctx context.Context, now time.Time, fn func() error) error {
 	if used := s.usedAt.Load(); used != nil && !now.Before(*used) && now.Sub(*used) < leftAlone {
 		return nil

@@ -24,7 +24,7 @@ const (
 	namedFrom = `SELECT sequence, event_id FROM events WHERE tenant_id = ? AND sequence >= ? AND sequence < ? ORDER BY sequence`
 )
 
-// perRecord is in a statement what an event's sequence is of its record's position.
+// perRecord is how many sequence numbers each position of the log has, for statements.
 var perRecord = strconv.Itoa(records.MaxEventsPerRecord)
 
 var (

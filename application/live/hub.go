@@ -16,19 +16,19 @@ import (
 const (
 	readEvery  = 50 * time.Millisecond // while somebody listens
 	readAtOnce = 1000                  // records
-	checkEvery = 2 * time.Second       // whether the listeners' keys are still good
+	checkEvery = 2 * time.Second       // whether the listeners' keys are still valid
 	beatEvery  = 15 * time.Second
 )
 
-// nowhere is the position of a log that is not read.
+// nowhere is the position while the log is not read.
 const nowhere int64 = -1
 
 // Limits bound the listeners of this process, and what they can resume from; zero values mean the defaults.
 type Limits struct {
 	Listeners int           // default 4096
-	PerTenant int           // default 1024, so that one which makes many keys leaves room for others
+	PerTenant int           // default 1024, so that a tenant with many keys leaves room for others
 	PerKey    int           // default 200
-	Kept      time.Duration // for how long nothing of the log is deleted; default for ever
+	Kept      time.Duration // how long the log keeps everything; default for ever
 }
 
 func (l Limits) withDefaults() Limits {
@@ -57,8 +57,8 @@ type Hub struct {
 	listeners map[tenant.ID]map[*Listener]struct{}
 	perKey    map[string]int
 	total     int
-	at        int64     // what is read and handed on; nowhere while nobody listens
-	checked   time.Time // when the keys were
+	at        int64     // up to here the log is read and handed on; nowhere while nobody listens
+	checked   time.Time // when the keys were last checked
 	beaten    time.Time // when the last beat was
 	closed    bool
 }
@@ -72,7 +72,7 @@ func New(log Log, keys KeyReader, now func() time.Time, limits Limits) *Hub {
 // Loop is the hub's step.
 func (h *Hub) Loop() loop.Loop { return loop.Loop{Name: "live", Step: h.Step, Wake: h.wake} }
 
-// Step reads what was recorded and hands it on. It asks to be woken when nobody listens.
+// Step reads what was recorded and hands it on. While nobody listens it waits to be woken.
 func (h *Hub) Step(ctx context.Context) (time.Time, error) {
 	at := h.reading()
 	if at == nowhere {
@@ -93,7 +93,7 @@ func (h *Hub) Step(ctx context.Context) (time.Time, error) {
 			l.hear(&c)
 		}
 	})
-	if err != nil { // nobody reads them again, so those who were to hear of them resume
+	if err != nil { // they are not read again, so those who should have heard of them must resume
 		for _, listeners := range audience {
 			for _, l := range listeners {
 				l.end(ErrInterrupted)
@@ -109,7 +109,7 @@ func (h *Hub) Step(ctx context.Context) (time.Time, error) {
 	return h.now().Add(readEvery), nil
 }
 
-// reading is how far the log is read; nowhere when nobody listens.
+// reading is how far the log is read; nowhere while nobody listens.
 func (h *Hub) reading() int64 {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -119,7 +119,7 @@ func (h *Hub) reading() int64 {
 	return h.at
 }
 
-// advance notes what was read, and says who is to hear of it: who comes later begins behind it.
+// advance notes what was read, and returns who is to hear of it: a listener that comes later begins after it.
 func (h *Hub) advance(records []Record) map[tenant.ID][]*Listener {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +135,7 @@ func (h *Hub) advance(records []Record) map[tenant.ID][]*Listener {
 	return audience
 }
 
-// beat tells every listener, from time to time, how far it has heard all.
+// beat tells every listener, every beatEvery, up to where it has heard everything.
 func (h *Hub) beat() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -151,12 +151,12 @@ func (h *Hub) beat() {
 	}
 }
 
-// passed reports whether so much time has passed since then; it has when the clock was set back, since nobody knows how much.
+// passed reports whether d has passed since then. It has when the clock was set back, since nobody knows by how much.
 func passed(since, now time.Time, d time.Duration) bool {
 	return now.Sub(since) >= d || now.Before(since)
 }
 
-// endRevoked lets those go whose key has ended.
+// endRevoked dismisses listeners whose key has ended.
 func (h *Hub) endRevoked(ctx context.Context) error {
 	now := h.now()
 	h.mu.Lock()
@@ -186,7 +186,7 @@ func (h *Hub) endRevoked(ctx context.Context) error {
 	return nil
 }
 
-// Close lets every listener go; there will be no others.
+// Close dismisses every listener; no others are admitted.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -198,8 +198,8 @@ func (h *Hub) Close() {
 	}
 }
 
-// Listen begins to hear of the tenant's changes that the filter picks, on behalf of an API key; Leave ends it. It
-// refuses with problem.RateLimited what is too much for the key, and with problem.Unavailable what is for the process.
+// Listen begins to hear of the tenant's changes that the filter picks, on behalf of an API key; Leave ends it. It fails with
+// problem.RateLimited when the key or the tenant has too many listeners, and with problem.Unavailable when the process has.
 func (h *Hub) Listen(ctx context.Context, owner tenant.ID, keyID string, filter Filter) (*Listener, error) {
 	l := &Listener{hub: h, owner: owner, keyID: keyID, filter: filter, changes: make(chan *Change, buffered), ended: make(chan struct{})}
 	added, err := h.add(l, nowhere)
@@ -214,7 +214,7 @@ func (h *Hub) Listen(ctx context.Context, owner tenant.ID, keyID string, filter 
 	return l, err
 }
 
-// add takes a listener in. When nobody reads yet, reading begins at the head; without one it is not added.
+// add admits a listener. When nobody reads yet, reading begins at head; if that is nowhere, the listener is not added.
 func (h *Hub) add(l *Listener, head int64) (bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -252,7 +252,7 @@ func (h *Hub) admit(owner tenant.ID, keyID string) error {
 	return nil
 }
 
-// forget takes a listener out; a second call does nothing.
+// forget removes a listener; a second call does nothing.
 func (h *Hub) forget(l *Listener) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

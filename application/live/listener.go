@@ -9,9 +9,9 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Why a listener is let go.
+// Why a listener is dismissed.
 var (
-	// ErrSlow says that it did not take what it was told. It can resume.
+	// ErrSlow says that it did not take what it was sent in time. It can resume.
 	ErrSlow = errors.New("the listener did not keep up")
 	// ErrRevoked says that its API key is revoked or has expired.
 	ErrRevoked = errors.New("the API key is revoked or has expired")
@@ -21,7 +21,7 @@ var (
 	ErrInterrupted = errors.New("the log could not be read")
 )
 
-// buffered is how many changes wait for a listener at most.
+// buffered is how many changes may wait for a listener.
 const buffered = 256
 
 // Listener hears of changes of one tenant's deliveries. It is for one goroutine.
@@ -38,17 +38,17 @@ type Listener struct {
 	reason error // set when ended is closed
 }
 
-// Since is the mark behind which the listener hears of everything.
+// Since is the mark after which the listener hears of everything.
 func (l *Listener) Since() Mark { return l.since }
 
-// Changes are those that the filter picks, oldest first, and a beat now and then: a change without a delivery, which
-// tells by its position how far the listener has heard all.
+// Changes are those that the filter picks, oldest first, and a beat now and then: a change without a delivery, whose position tells up to
+// where the listener has heard everything.
 func (l *Listener) Changes() <-chan *Change { return l.changes }
 
-// Ended is closed when the listener was let go; Reason says why.
+// Ended is closed when the listener is dismissed; Reason says why.
 func (l *Listener) Ended() <-chan struct{} { return l.ended }
 
-// Reason is why the listener was let go; for after Ended.
+// Reason is why the listener was dismissed; only valid after Ended.
 func (l *Listener) Reason() error { return l.reason }
 
 // Leave ends the listening. It may be called more than once.
@@ -63,7 +63,7 @@ func (l *Listener) hear(c *Change) {
 		return
 	}
 	select {
-	case <-l.ended: // what comes behind a gap is not told
+	case <-l.ended: // nothing is sent after a gap
 	default:
 		select {
 		case l.changes <- c:
@@ -80,19 +80,19 @@ func (l *Listener) end(reason error) {
 	})
 }
 
-// Bounds of a replay: it reads whatever was recorded since, of all tenants.
+// Bounds of a replay, which reads what was recorded since for all tenants.
 const (
-	replaysAtOnce = 4 // that read; none of them waits for its client meanwhile
+	replaysAtOnce = 4 // that are reading; none waits for its client while it does
 	// MaxReplay is how many records a replay reads at most.
 	MaxReplay  = 200_000
-	replayPart = 1_000 // of them at once, which are held until the client has them
+	replayPart = 1_000 // records at once, held in memory until the client has them
 )
 
 // ErrTooOld says that too much was recorded since the mark, that some of it may be deleted, or that the log has no such mark.
 var ErrTooOld = errors.New("what was recorded since cannot be replayed")
 
-// Replay gives emit the changes behind a mark that the listener was not told: those up to Since. Then
-// Changes goes on. It fails with ErrTooOld before the first, and with what emit fails.
+// Replay passes to emit the changes between a mark and Since, of which the listener was not told; Changes then goes on from there. It
+// fails with ErrTooOld before the first, and with the error of emit.
 func (l *Listener) Replay(ctx context.Context, seen Mark, emit func(Change) error) error {
 	if err := l.mustReach(ctx, seen); err != nil {
 		return err
@@ -116,7 +116,7 @@ func (l *Listener) Replay(ctx context.Context, seen Mark, emit func(Change) erro
 	return nil
 }
 
-// part reads what the filter picks of a stretch of the log, in its turn.
+// part reads what the filter picks from a stretch of the log, once one of the replaysAtOnce slots is free.
 func (l *Listener) part(ctx context.Context, after, upTo int64) (changes []Change, err error) {
 	select {
 	case l.hub.replay <- struct{}{}:
@@ -128,7 +128,7 @@ func (l *Listener) part(ctx context.Context, after, upTo int64) (changes []Chang
 	if err != nil {
 		return nil, fmt.Errorf("read the changes of deliveries: %w", err)
 	}
-	_, err = show(ctx, l.hub.log, records, func(c Change) { // the step told of what was odd
+	_, err = show(ctx, l.hub.log, records, func(c Change) { // what is odd is reported by Step
 		if l.filter.Matches(c.Delivery) {
 			changes = append(changes, c)
 		}
@@ -136,7 +136,7 @@ func (l *Listener) part(ctx context.Context, after, upTo int64) (changes []Chang
 	return changes, err
 }
 
-// mustStop is why nothing more is to be told. A listener that is behind goes on, so that it gets somewhere.
+// mustStop is why the replay must end. A listener that is merely slow goes on, so that it makes progress.
 func (l *Listener) mustStop() error {
 	select {
 	case <-l.ended:

@@ -1,7 +1,7 @@
-// Package live shows deliveries to those who listen, as they change, whichever process did it.
+// Package live shows deliveries to listeners as they change, whichever process changes them.
 //
-// One reader for the whole process looks at the log while anybody listens, and hands each change on to the listeners of
-// its tenant. Nobody waits for a listener: one that does not keep up is let go, and resumes from the log.
+// One reader per process follows the log while anybody listens, and hands each change to the listeners of its tenant.
+// Nobody waits for a listener: one that does not keep up is dismissed, and resumes from the log.
 package live
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Mark is a place in the log of which somebody has heard. What is recorded behind it is not older than At.
+// Mark is a place in the log up to which somebody has heard. What is recorded after it is not older than At.
 type Mark struct {
 	Position int64
 	At       time.Time
@@ -47,15 +47,15 @@ type Log interface {
 	DeliveryHead(ctx context.Context) (int64, error)
 	// DeliveryRecords lists at most limit records beyond a position, oldest first.
 	DeliveryRecords(ctx context.Context, after int64, limit int) ([]Record, error)
-	// TenantDeliveryRecords lists the tenant's records with after < position <= upTo, oldest first. It reads
-	// whatever lies between them, so they are not to be far apart.
+	// TenantDeliveryRecords lists the tenant's records with after < position <= upTo, oldest first. It reads everything
+	// between them, so they must not be far apart.
 	TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]Record, error)
-	// DeliveryStreams reads the changes of deliveries, oldest first, each up to the version that is given with it, or to
-	// where it is damaged.
+	// DeliveryStreams reads the changes of deliveries, oldest first, each up to the given version, or to where it is
+	// damaged.
 	DeliveryStreams(ctx context.Context, upTo map[Key]int64) (map[Key][]delivery.Change, error)
 }
 
-// KeyReader tells which API keys have ended.
+// KeyReader knows which API keys have ended.
 type KeyReader interface {
 	// EndedKeys lists those of the keys that are revoked or have expired.
 	EndedKeys(ctx context.Context, ids []string, now time.Time) ([]string, error)

@@ -8,12 +8,11 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// foldedAtOnce bounds the streams that are held in memory: a stream has answers of receivers in it, 4 KiB each.
+// foldedAtOnce bounds the streams held in memory: a stream contains receivers' answers, 4 KiB each.
 const foldedAtOnce = 100
 
-// show folds the streams of the records' deliveries and gives emit each record's delivery as its change left it. What
-// was recorded together is shown once, as the last of it left the delivery. It leaves out, and names by odd, what cannot
-// be folded.
+// show folds the streams of the records' deliveries and passes each record's delivery to emit as its change left it. Changes recorded
+// together are shown once, as the last of them left the delivery. What cannot be folded is left out, and named by odd.
 func show(ctx context.Context, log Log, records []Record, emit func(Change)) (odd, err error) {
 	for len(records) > 0 {
 		part := records[:min(foldedAtOnce, len(records))]
@@ -43,7 +42,7 @@ func show(ctx context.Context, log Log, records []Record, emit func(Change)) (od
 	return odd, nil
 }
 
-// fold gives the state after each change.
+// fold returns the state after each change.
 func fold(changes []delivery.Change) (states []delivery.Delivery, err error) {
 	var d delivery.Delivery
 	for _, c := range changes {

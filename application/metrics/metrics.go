@@ -1,5 +1,5 @@
-// Package metrics counts attempts over time: a projection of the log of deliveries, kept up in the background. And it
-// says how much waits.
+// Package metrics counts attempts over time, in a projection of the log of deliveries that is kept up in the background. It
+// also reports how much is waiting.
 package metrics
 
 import (
@@ -15,10 +15,10 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Grain is the shortest interval that is kept apart.
+// Grain is the shortest interval that is counted separately.
 const Grain = time.Minute
 
-// Attempt is what the log says of one.
+// Attempt is an attempt as the log has it.
 type Attempt struct {
 	Tenant         tenant.ID
 	SubscriptionID string
@@ -39,16 +39,16 @@ type Key struct {
 // Generation numbers the copies of the counts. Each has its own offset in the log, and readers see one: the live one.
 type Generation int64
 
-// Live asks for the generation that is live, whichever it is.
+// Live stands for whichever generation is live.
 const Live Generation = 0
 
 // Store keeps the counts, and how far the log is counted.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// MetricsOffset is how far the log of deliveries is counted in a generation, and which one that is.
+	// MetricsOffset is up to where the log of deliveries is counted in a generation, and which generation that is.
 	MetricsOffset(ctx context.Context, of Generation) (Generation, int64, error)
-	// NextAttempts reads at most limit records beyond a position, oldest first. It gives the attempts among
-	// them whose delivery is kept and whose record can be read, the last record's position, and how many records there were.
+	// NextAttempts reads at most limit records beyond a position, oldest first. It returns the attempts among them whose
+	// delivery still exists and whose record can be read, the last record's position, and how many records there were.
 	NextAttempts(ctx context.Context, after int64, limit int) (attempts []Attempt, last int64, read int, err error)
 	// MoveMetricsOffset is false when somebody else has moved it, or the generation is neither live nor the newest.
 	MoveMetricsOffset(ctx context.Context, of Generation, from, to int64) (moved bool, err error)
@@ -58,7 +58,7 @@ type Store interface {
 
 const (
 	readAtOnce = 2000
-	restFor    = 2 * time.Second  // when there is little to count, so that many attempts share a row
+	restFor    = 2 * time.Second  // when little is left to count, so that many attempts share a row
 	standBy    = 15 * time.Second // when another process counts
 )
 
@@ -77,8 +77,8 @@ func (p *Projection) Loop() loop.Loop { return loop.Loop{Name: "metrics", Step: 
 // errOvertaken says that another process has counted the same records first.
 var errOvertaken = errors.New("the records were counted by another process")
 
-// Step counts the next records. They are read and decoded outside of any transaction; the counts
-// and the offset commit together, so that nothing is counted twice.
+// Step counts the next records. They are read and decoded outside any transaction; the counts and the offset commit together, so
+// nothing is counted twice.
 func (p *Projection) Step(ctx context.Context) (time.Time, error) {
 	live, offset, err := p.store.MetricsOffset(ctx, Live)
 	if err != nil {
@@ -99,7 +99,7 @@ func (p *Projection) Step(ctx context.Context) (time.Time, error) {
 	return p.now().Add(restFor), nil
 }
 
-// span is what was read at once.
+// span is what was read in one go.
 type span struct {
 	from, to int64
 	read     int // records
@@ -135,10 +135,10 @@ func (s span) count(ctx context.Context, in Store, to Generation) error {
 
 func minuteOf(at time.Time) int64 { return at.Unix() / int64(Grain/time.Second) }
 
-// perOctave is how many buckets a doubling of the duration has: a bucket's middle is within 4.5% of what is in it.
+// perOctave is how many buckets each doubling of the duration has: the middle of a bucket is within 4.5% of every duration in it.
 const perOctave = 8
 
-// BucketOf is the histogram's bucket for a duration, 0 for what took no time.
+// BucketOf is the histogram bucket of a duration; 0 up to a microsecond.
 func BucketOf(d time.Duration) int {
 	if d <= time.Microsecond {
 		return 0

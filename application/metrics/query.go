@@ -35,7 +35,7 @@ type Reader interface {
 	AttemptCells(ctx context.Context, q Query, limit int) ([]Cell, error)
 }
 
-// Point is what one interval has of one subscription, type and outcome.
+// Point is what one interval has for one subscription, type and outcome.
 type Point struct {
 	Start          time.Time
 	SubscriptionID string
@@ -45,7 +45,7 @@ type Point struct {
 	P50, P95, P99  time.Duration // within 4.5%
 }
 
-// MaxCells bounds what a query sums up.
+// MaxCells bounds how many cells a query sums up.
 const MaxCells = 50_000
 
 // Read gives the points, oldest first. It fails with problem.InvalidRequest when there are too many.
@@ -85,7 +85,7 @@ func pointOf(q Query, buckets []Cell) Point {
 	return p
 }
 
-// percentile is the duration that so many of a hundred attempts did not exceed.
+// percentile is the duration that of percent of the attempts did not exceed.
 func percentile(buckets []Cell, count, of int64) time.Duration {
 	rank := (count*of + 99) / 100
 	for _, b := range buckets {

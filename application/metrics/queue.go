@@ -12,7 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// QueueStore knows what waits.
+// QueueStore knows what is waiting.
 type QueueStore interface {
 	QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error)
 	CountSetAside(ctx context.Context) (int, error)
@@ -22,13 +22,13 @@ type QueueStore interface {
 
 // Queue is the open deliveries at one moment.
 type Queue struct {
-	// Depth is the number of them by status; a status that is not there has none.
+	// Depth is the number of deliveries by status; a missing status has none.
 	Depth map[delivery.Status]int
-	// OldestDue is how long the delivery that has been due the longest has waited; 0 when none is due.
+	// OldestDue is how long the longest due delivery has been due; 0 when none is due.
 	OldestDue time.Duration
-	// OldestUnrouted is how long the accepted event that has waited the longest for its deliveries has waited; 0 when none does.
+	// OldestUnrouted is how long the oldest accepted event without its deliveries has waited; 0 when there is none.
 	OldestUnrouted time.Duration
-	// Deferring is how many tenants have events that wait for the tenant's turn.
+	// Deferring is how many tenants have events waiting for the tenant's turn.
 	Deferring int
 	// SetAside is how many events could not be handled, and wait to be retried.
 	SetAside int
@@ -36,8 +36,7 @@ type Queue struct {
 	Circuits map[circuit.State]int
 }
 
-// QueueWatch reads the queue again and again, so that no scrape counts a long one: with a million deliveries open that takes
-// seconds.
+// QueueWatch reads the queue periodically, so that no scrape has to count a long one: with a million open deliveries that takes seconds.
 type QueueWatch struct {
 	store    QueueStore
 	circuits func() map[circuit.State]int
@@ -50,7 +49,7 @@ type reading struct {
 	took time.Duration
 }
 
-// How often the queue is read. The more there is to count, the less often: counting takes no more than a thirtieth of the time.
+// How often the queue is read: the more there is to count, the less often, so that counting takes at most a thirtieth of the time.
 const (
 	shortestWatch = 5 * time.Second
 	longestWatch  = 5 * time.Minute
@@ -91,7 +90,7 @@ func (w *QueueWatch) Last(ctx context.Context) (Queue, bool) {
 	if last != nil && last.took < quick {
 		ctx, cancel := context.WithTimeout(ctx, longestScrape)
 		defer cancel()
-		_, _ = w.Step(ctx) // what goes wrong is told by the loop
+		_, _ = w.Step(ctx) // the loop reports what goes wrong
 		last = w.last.Load()
 	}
 	if last == nil {
@@ -124,7 +123,7 @@ func (w *QueueWatch) read(ctx context.Context, at time.Time) (Queue, error) {
 	return Queue{Depth: depth, OldestDue: age(oldestDue, at), OldestUnrouted: age(unrouted, at), Deferring: len(waiting), SetAside: aside}, err
 }
 
-// age is 0 for nothing.
+// age is 0 when there is nothing.
 func age(since, at time.Time) time.Duration {
 	if since.IsZero() {
 		return 0

@@ -16,17 +16,17 @@ var ErrSuperseded = problem.New(problem.Conflict, "Another rebuild has begun; th
 // RebuildStore keeps a second generation of the counts beside the live one.
 type RebuildStore interface {
 	Store
-	// BeginGeneration makes a new one, empty. One that was begun before and is not live is given up.
+	// BeginGeneration makes a new, empty one. One that was begun before and is not live is given up.
 	BeginGeneration(ctx context.Context) (Generation, error)
-	// GoLive makes the generation live when it is counted as far as the live one, and true says that it is. It fails
+	// GoLive makes the generation live if it is counted as far as the live one, and reports whether it is live. It fails
 	// with ErrSuperseded when another was begun after it.
 	GoLive(ctx context.Context, g Generation) (bool, error)
 	// DeliveryHead is the newest position in the log of deliveries; 0 when it is empty.
 	DeliveryHead(ctx context.Context) (int64, error)
 }
 
-// Rebuild counts the whole log anew into a generation of its own, and makes that one live once it has caught up. The
-// live one is counted and read meanwhile. It may be broken off at any time, and begun anew.
+// Rebuild counts the whole log again into a generation of its own, and makes that one live once it has caught up. Meanwhile the live
+// one goes on being counted and read. It may be broken off at any time, and begun again.
 type Rebuild struct {
 	store RebuildStore
 	now   func() time.Time
@@ -45,7 +45,7 @@ type Progress struct {
 	Done              bool
 }
 
-// NewRebuild makes a Rebuild. Attempts are kept for so long: what ended before is not counted.
+// NewRebuild makes a Rebuild. kept is how long attempts are kept: older ones are not counted.
 func NewRebuild(store RebuildStore, now func() time.Time, kept time.Duration) *Rebuild {
 	return &Rebuild{store: store, now: now, kept: kept}
 }
@@ -53,8 +53,8 @@ func NewRebuild(store RebuildStore, now func() time.Time, kept time.Duration) *R
 // Progress says how far it has come.
 func (r *Rebuild) Progress() Progress { return r.progress }
 
-// Step counts the next records, until Progress says that it is done. After an error it may be called again. It fails
-// with ErrSuperseded when another rebuild has begun.
+// Step counts the next records, until Progress says that it is done. It may be called again after an error. It fails with ErrSuperseded
+// when another rebuild has begun.
 func (r *Rebuild) Step(ctx context.Context) error {
 	switch {
 	case r.progress.Done:
@@ -84,7 +84,7 @@ func (r *Rebuild) begin(ctx context.Context) error {
 	return r.beginRound(ctx)
 }
 
-// beginRound notes how far the live one is: up to there everything can be read, or is deleted.
+// beginRound notes how far the live generation is: everything up to there can be read, or is deleted.
 func (r *Rebuild) beginRound(ctx context.Context) (err error) {
 	if _, r.counted, err = r.store.MetricsOffset(ctx, Live); err != nil {
 		return fmt.Errorf("find how far attempts are counted: %w", err)

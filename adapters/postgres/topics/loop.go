@@ -14,16 +14,16 @@ import (
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 )
 
-// What watermill-sql's loop runs for a batch.
+// The queries that watermill-sql's loop runs for a batch.
 const (
 	readBatch = "read the next batch"
 	keepBatch = "keep the batch"
 )
 
-// errUnexpected says that watermill-sql asked for something that its version 4.1.2 does not.
+// errUnexpected says that watermill-sql ran a query that its version 4.1.2 does not.
 var errUnexpected = errors.New("an unexpected query of watermill-sql")
 
-// loop steps a reader from batch to batch by watermill-sql's. Its state belongs to the goroutine of that; the relay uses it
+// loop steps a reader from batch to batch, driven by watermill-sql's loop. Its state belongs to that loop's goroutine; the relay uses it
 // while that goroutine waits for its answer.
 type loop struct {
 	ctx    context.Context // of the subscription
@@ -31,18 +31,18 @@ type loop struct {
 	reader *eventlog.Reader
 
 	batch  *eventlog.Batch
-	failed error // what became of its delivery
+	failed error // the outcome of its delivery
 }
 
-// Run has watermill-sql's loop and the relay behind it work until ctx ends.
+// Run runs watermill-sql's loop, with the relay behind it, until ctx ends.
 func (s *source) Run(ctx context.Context, r *eventlog.Reader) {
-	// The loop is ended between two batches, so its context outlives that of the subscription.
+	// The loop is ended between two batches, so its context outlives the subscription's.
 	outliving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	l := &loop{ctx: ctx, end: end, reader: r}
 	subscriber, err := wsql.NewSubscriber(beginner{l}, wsql.SubscriberConfig{
 		ConsumerGroup: s.key.Group, SchemaAdapter: schema{l}, OffsetsAdapter: offsets{l}, BackoffManager: l,
-		AckDeadline: new(time.Duration), // the reader has its own
+		AckDeadline: new(time.Duration), // off: the reader has its own
 	}, watermill.NopLogger{})
 	var batches <-chan *message.Message
 	if err == nil {
@@ -58,7 +58,7 @@ func (s *source) Run(ctx context.Context, r *eventlog.Reader) {
 	_ = subscriber.Close()
 }
 
-// HandleError is where the loop waits between two batches, behind the commit. It never asks the loop to sleep, since nothing wakes it.
+// HandleError is where the loop waits between two batches, after the commit. It never lets the loop sleep, since nothing could wake it.
 func (l *loop) HandleError(_ watermill.LoggerAdapter, noMsg bool, err error) time.Duration {
 	l.reader.Settle(l.ctx, noMsg, err)
 	if l.ctx.Err() != nil {
@@ -70,7 +70,7 @@ func (l *loop) HandleError(_ watermill.LoggerAdapter, noMsg bool, err error) tim
 // beginner gives watermill-sql a session for each batch.
 type beginner struct{ *loop }
 
-// BeginTx begins nothing in the database yet.
+// BeginTx does not begin anything in the database yet.
 func (b beginner) BeginTx(context.Context, *sql.TxOptions) (wsql.Tx, error) {
 	if b.ctx.Err() != nil {
 		return nil, context.Cause(b.ctx)
@@ -79,17 +79,17 @@ func (b beginner) BeginTx(context.Context, *sql.TxOptions) (wsql.Tx, error) {
 	return session(b), nil
 }
 
-// ExecContext is not asked for outside a session.
+// ExecContext is never called outside a session.
 func (beginner) ExecContext(context.Context, string, ...any) (wsql.Result, error) {
 	return nil, errUnexpected
 }
 
-// QueryContext is not asked for outside a session.
+// QueryContext is never called outside a session.
 func (beginner) QueryContext(context.Context, string, ...any) (wsql.Rows, error) {
 	return nil, errUnexpected
 }
 
-// session is what watermill-sql takes for a transaction: one batch from its reading to its acknowledgement.
+// session stands in for watermill-sql's transaction: one batch from its reading to its acknowledgement.
 type session struct{ *loop }
 
 // QueryContext reads the batch.
@@ -102,7 +102,7 @@ func (s session) QueryContext(_ context.Context, query string, _ ...any) (wsql.R
 	return &row{there: s.batch != nil}, err
 }
 
-// ExecContext makes what the handlers wrote durable, with the offset. Its error is that of the commit, too.
+// ExecContext makes what the handlers wrote durable, together with the offset. Its error is also that of the commit.
 func (s session) ExecContext(_ context.Context, query string, _ ...any) (wsql.Result, error) {
 	if query != keepBatch {
 		return nil, errUnexpected
@@ -110,13 +110,13 @@ func (s session) ExecContext(_ context.Context, query string, _ ...any) (wsql.Re
 	return kept{}, s.reader.Keep(s.ctx, s.batch)
 }
 
-// Commit comes behind the acknowledgement, which has committed.
+// Commit follows the acknowledgement, which has committed already.
 func (session) Commit() error { return nil }
 
-// Rollback comes behind what failed, which was undone.
+// Rollback follows a failure, which was undone already.
 func (session) Rollback() error { return nil }
 
-// kept is one batch.
+// kept is the result of keeping one batch.
 type kept struct{}
 
 // RowsAffected is 1.

@@ -11,7 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 )
 
-// Read finds what comes next for the group, nothing when it is another process's turn.
+// Read finds what comes next for the group; nothing when it is another process's turn.
 func (s *source) Read(ctx context.Context, look eventlog.Look) (eventlog.Found, error) {
 	seen, err := s.see(ctx, look, false)
 	if err != nil {
@@ -20,7 +20,7 @@ func (s *source) Read(ctx context.Context, look eventlog.Look) (eventlog.Found, 
 	if s.othersTurn(seen) && !s.db.Gone(ctx, seen.holder) {
 		return eventlog.Found{From: seen.From, Standby: true}, nil
 	}
-	if !seen.mine && len(seen.Records) > 0 && seen.holder != s.db.Name() { // nobody gets on with these
+	if !seen.mine && len(seen.Records) > 0 && seen.holder != s.db.Name() { // nobody makes progress with these
 		if seen, err = s.see(ctx, look, true); err != nil {
 			return seen.Found, err
 		}
@@ -29,7 +29,7 @@ func (s *source) Read(ctx context.Context, look eventlog.Look) (eventlog.Found, 
 	return seen.Found, nil
 }
 
-// othersTurn respects the process that acknowledged last, as long as it gets on with what there is.
+// othersTurn leaves the turn to the process that acknowledged last, as long as it makes progress with what there is.
 func (s *source) othersTurn(seen seen) bool {
 	if seen.holder == "" || seen.holder == s.db.Name() || len(seen.Records) == 0 {
 		s.seenSince = time.Time{}
@@ -41,14 +41,14 @@ func (s *source) othersTurn(seen seen) bool {
 	return time.Since(s.seenSince) < s.patience
 }
 
-// seen is what a look at the log gave: where the group's offset is, who moved it last, and what comes behind it.
+// seen is the result of one look at the log: where the group's offset is, who moved it last, and what comes after it.
 type seen struct {
 	eventlog.Found
 	mine   bool // this process had the group's lock when it looked
 	holder string
 }
 
-// see looks by one statement of its own; who takes over tries the lock in any case.
+// see looks by a statement of its own; with takesOver it tries the lock in any case.
 func (s *source) see(ctx context.Context, look eventlog.Look, takesOver bool) (found seen, err error) {
 	err = s.db.Query(ctx, func(rows pgx.Rows) error {
 		var r eventlog.Record

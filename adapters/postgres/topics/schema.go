@@ -8,10 +8,10 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 )
 
-// schema gives watermill-sql what it asks for of the records: a batch is one message to it.
+// schema gives watermill-sql its queries for records: to it, a batch is one message.
 type schema struct{ *loop }
 
-// InsertQuery is a publisher's.
+// InsertQuery is for watermill-sql's publisher, which is not used.
 func (schema) InsertQuery(wsql.InsertQueryParams) (wsql.Query, error) {
 	return wsql.Query{}, errUnexpected
 }
@@ -35,7 +35,7 @@ func (schema) SchemaInitializingQueries(wsql.SchemaInitializingQueriesParams) ([
 // SubscribeIsolationLevel is that of every transaction here.
 func (schema) SubscribeIsolationLevel() sql.IsolationLevel { return sql.LevelReadCommitted }
 
-// offsets gives watermill-sql what it asks for of the offsets.
+// offsets gives watermill-sql its queries for offsets.
 type offsets struct{ *loop }
 
 // AckMessageQuery keeps the batch, unless a message of it was not acknowledged.

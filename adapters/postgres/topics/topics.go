@@ -1,7 +1,7 @@
 // Package topics stores the log's topics, and how far each group has read them, in PostgreSQL.
 //
-// They are read by watermill-sql, whose loop asks for a transaction, selects, hands over and acknowledges, through
-// adapters of ours (loop.go). One message of its is a whole batch. They keep what its loop alone would not:
+// They are read by watermill-sql, whose loop begins a transaction, selects, hands over and acknowledges, through
+// adapters of ours (loop.go). One of its messages is a whole batch. The adapters ensure what its loop alone would not:
 //
 //   - No transaction is open while there is nothing to read, nor while a message waits for somebody who receives it:
 //     it begins with the first Join, or else with the acknowledgement.
@@ -12,7 +12,7 @@
 //   - Rows are read to their end before the first is handed over, since the loop does not see an error there.
 //   - Waiting is done where a wake-up, or closing, ends it.
 //
-// Of several processes the one that acknowledged last goes on with a topic of a group while the others stand by.
+// When several processes read a topic for a group, the one that acknowledged last goes on while the others stand by.
 package topics
 
 import (
@@ -54,20 +54,21 @@ func (t Topics) Source(key eventlog.GroupTopic, options eventlog.Options) eventl
 type source struct {
 	db       *postgres.DB
 	key      eventlog.GroupTopic
-	patience time.Duration // with another process that does not get on with what there is
+	patience time.Duration // with another process that makes no progress with what there is
 
 	seenFrom  int64 // the offset at which another process's turn was first respected,
 	seenSince time.Time
 }
 
-// lock is the group's among the advisory locks of the database.
+// lock is the key of the group's advisory lock.
 func (s *source) lock() int64 {
 	hash := fnv.New64a()
 	_, _ = hash.Write([]byte(s.key.Group + "\x00" + s.key.Topic))
 	return int64(hash.Sum64())
 }
 
-// Begin claims the group's turn for the transaction, in the round trip of what its user sends first: that is refused when it is another's.
+// Begin claims the group's turn for the transaction, in the round trip of what its user sends first, which is refused when the turn is
+// another process's.
 func (s *source) Begin(ctx context.Context, from, to int64) (eventlog.Tx, error) {
 	tx, err := s.db.Begin(ctx)
 	if err != nil {
@@ -84,10 +85,10 @@ type batchTx struct {
 	from, to int64
 }
 
-// Context has postgres.DB.Update take part in the transaction.
+// Context makes postgres.DB.Update join the transaction.
 func (t batchTx) Context(ctx context.Context) context.Context { return postgres.WithTx(ctx, t.Tx) }
 
-// Commit moves the offset in the round trip of the log.
+// Commit moves the offset in the round trip that writes the log.
 func (t batchTx) Commit() error {
 	move := moveOffset
 	if t.from == 0 {
