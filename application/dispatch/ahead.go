@@ -10,26 +10,26 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// A lane may have more leased than it may have out: what waits in memory starts as soon as an attempt ends, without a round
-// trip, and a lease brings many at once. It is held for a short time only, since it is sent by the subscription as it was
-// then, and since no other process can send it meanwhile; and only for a receiver that is well.
+// A lane may lease more than it may have out: what waits in memory starts as soon as an attempt ends, without a round trip, and
+// one lease brings many. It is held only briefly, since it is sent as the subscription was when it was leased and no other
+// process can send it meanwhile, and only for a receiver that is well.
 const (
-	// holdFor is how long a delivery waits for its turn before it is given back: a small part of HeartbeatTimeout, so
-	// that nothing is sent whose lease may be over.
+	// holdFor is how long a delivery waits for a slot before it is given back: a small part of HeartbeatTimeout, so that
+	// nothing is sent whose lease may have run out.
 	holdFor = HeartbeatTimeout / 10
-	// aheadOfSlots is how many times its slots a process may hold.
+	// aheadOfSlots is how many deliveries a process may hold for each of its slots.
 	aheadOfSlots = 4
-	// maxHeldBytes bounds the bodies that are held, but for what one lease brings.
+	// maxHeldBytes bounds the bodies that are held; one lease may go beyond it.
 	maxHeldBytes = 16 << 20
 
-	// A lane's credit is how many it may hold. Each success that began soon after its lease adds one, up to most, each that
-	// waited long takes one, so that a lane holds what it sends in an eighth to a quarter of a second.
+	// A lane's credit is how many deliveries it may hold. Each success that began soon after its lease adds one, up to
+	// mostCredit; each that waited long takes one away. So a lane holds what it sends in an eighth to a quarter of a second.
 	firstCredit = 64
 	mostCredit  = 1024
-	// mostHanded is how many deliveries of a tenant may wait that fan-out has handed over, where there are as many slots: what it
-	// schedules in one go.
+	// mostHanded is how many deliveries that fan-out has handed over may wait for each tenant, or the number of slots where
+	// that is less: about what fan-out schedules in one go (500).
 	mostHanded = 512
-	// lostCredit is what a failure leaves: so many successes have to follow before anything is held again.
+	// lostCredit is the credit after a failure: that many successes have to follow before anything is held again.
 	lostCredit = -64
 )
 
@@ -38,8 +38,8 @@ func (l Leased) compare(other Leased) int {
 	return cmp.Or(l.Delivery.DueAt.Compare(other.Delivery.DueAt), cmp.Compare(l.Delivery.ID, other.Delivery.ID))
 }
 
-// holds reports whether anything is held of the lane's. When slots are short nothing is, so that tenants get them by their shares; a
-// receiver that is being spared gets what it may have and no more.
+// holds reports whether the lane may hold anything. It may not when slots are short, so that tenants get them by their shares,
+// nor when its receiver is being spared, which gets what it may have and no more.
 func (s *slots) holds(l *lane) bool {
 	return l.allowed > 0 && !l.circuit.Known() && 2*s.out <= s.limit && s.heldBytes < maxHeldBytes
 }
@@ -52,8 +52,9 @@ func (s *slots) spare(l *lane) int {
 	return min(l.credit-l.ahead(), s.most-s.leased)
 }
 
-// room is how many deliveries of the tenant fan-out may hand over: none until half of what it may has begun, so that it hands
-// over many together. It is math.MaxInt when it is not the tenant's own that are in its way: to wait for others would help nobody.
+// room is how many of the tenant's deliveries fan-out may hand over: none until half of those it may have has begun, so that
+// many are handed over together. It is math.MaxInt when others are in the tenant's way, since waiting for them would help
+// nobody.
 func (s *slots) room(owner tenant.ID) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,16 +72,16 @@ func (s *slots) room(owner tenant.ID) int {
 	return most - handed
 }
 
-// mayHand reports whether fan-out may hand over one more of the lane that waits for its slot. Of a receiver that is slow the lane
-// holds no more than it does of what is leased.
+// mayHand reports whether fan-out may hand over one more of the lane's deliveries that has to wait for its slot. A lane with a
+// slow receiver holds no more of these than its credit allows of what is leased.
 func (s *slots) mayHand(l *lane) bool {
 	return s.holds(l) && (l.ahead() < l.credit || l.credit >= firstCredit && s.shareOf(l.id.Tenant).handed < min(mostHanded, s.limit))
 }
 
-// ahead is how many are held, or are to come and will be.
+// ahead is how many are held or about to be.
 func (l *lane) ahead() int { return len(l.held) + l.coming }
 
-// promise counts one that is to be leased; with a slot, or ahead of one.
+// promise counts one that is to be leased, with a slot or ahead of one.
 func (s *slots) promise(l *lane, slot bool) {
 	s.leased++
 	if slot {
@@ -92,7 +93,7 @@ func (s *slots) promise(l *lane, slot bool) {
 	l.coming++
 }
 
-// unpromise takes back what did not come of so many.
+// unpromise takes back n promises of which nothing came.
 func (s *slots) unpromise(l *lane, n int) {
 	s.leased -= n
 	ahead := min(l.coming, n)
@@ -103,7 +104,7 @@ func (s *slots) unpromise(l *lane, n int) {
 	l.clear()
 }
 
-// arrive holds what came of so many that were promised, and begins what may begin.
+// arrive holds what came of the promised number, and begins what may begin.
 func (s *slots) arrive(l *lane, came []Leased, promised int, now time.Time, since time.Time) []Leased {
 	s.unpromise(l, promised-len(came))
 	slots := min(l.promised, len(came))
@@ -119,7 +120,7 @@ func (s *slots) arrive(l *lane, came []Leased, promised int, now time.Time, sinc
 	return s.begin(l, slots, now)
 }
 
-// change makes sure that nothing is sent that was leased until now, unless its attempt has begun.
+// change makes sure that nothing leased so far is sent, unless its attempt has begun.
 func (l *lane) change() {
 	l.changes++
 	l.suspect = true
@@ -140,8 +141,8 @@ func (s *slots) hold(l *lane, w Leased) {
 	l.held = slices.Insert(l.held, at, w)
 }
 
-// begin takes what is held as far as there is room: for so many a slot was promised, for others one must be free that
-// nobody waits for.
+// begin starts what is held as far as there is room: first on the slots that were promised, then only on slots that nobody
+// waits for.
 func (s *slots) begin(l *lane, promised int, now time.Time) (begun []Leased) {
 	for s.mayBegin(l, now) && (promised > 0 || !l.circuit.Known() && 2*s.out <= s.limit) {
 		begun = append(begun, s.pop(l, now))
@@ -156,7 +157,7 @@ func (s *slots) mayBegin(l *lane, now time.Time) bool {
 	return len(l.held) > 0 && l.left(s.limit, now) > 0 && !s.closed && !l.suspect && l.held[0].fresh(now)
 }
 
-// fresh reports whether it may still be sent; by a clock that was set back it may not.
+// fresh reports whether it may still be sent; if the clock was set back it may not.
 func (l Leased) fresh(now time.Time) bool {
 	waited := now.Sub(l.since)
 	return waited >= 0 && waited <= holdFor
@@ -213,8 +214,8 @@ func (s *slots) spoiled(l *lane, now time.Time) bool {
 	return len(l.held) > 0 && (s.closed || l.suspect || l.circuit.Known() || !l.held[0].fresh(now))
 }
 
-// giveBack takes out what is not to be sent by this process: all that a lane holds, since nothing may overtake what is given
-// back. Until it was, nothing else of the lane is leased.
+// giveBack takes out what this process is not to send: all that the lane holds, since nothing may overtake what is given back.
+// Nothing else of the lane is leased until that is done.
 func (s *slots) giveBack(now time.Time) []Leased {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -244,7 +245,7 @@ func (s *slots) takeOut(l *lane, now time.Time) {
 	l.clear()
 }
 
-// notGivenBack keeps what could not be given back, for another time.
+// notGivenBack keeps what could not be given back for another try.
 func (s *slots) notGivenBack(list []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,7 +296,7 @@ func (s *slots) isClosed() bool {
 	return s.closed
 }
 
-// putBack holds again what was begun and not attempted, as what it would be had it never been begun.
+// putBack holds again what was begun and not attempted, as if it had never been begun.
 func (s *slots) putBack(begun Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -306,7 +307,7 @@ func (s *slots) putBack(begun Leased) {
 	s.count(l, -1)
 }
 
-// outdated reports whether what was begun is not to be sent any more: its subscription has changed, or its lease may be over.
+// outdated reports whether what was begun must no longer be sent: its subscription has changed, or its lease may have run out.
 func (s *slots) outdated(begun Leased, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

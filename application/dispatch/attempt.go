@@ -11,19 +11,19 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Attempter makes one attempt: sign with a fresh time and live secrets, send, tell.
-// It holds no transaction, and keeps nothing of the attempt.
+// Attempter makes one attempt: sign with a fresh time and the live secrets, send, report. It holds no transaction and keeps
+// nothing.
 type Attempter struct {
 	Sender    Sender
 	Secrets   Secrets
 	Observer  Observer
 	Now       func() time.Time
 	UserAgent string
-	// Trouble hears why a request could not be signed, which is the operator's to know alone; nil for nobody.
+	// Trouble hears why a request could not be signed, which only the operator may know; nil for nobody.
 	Trouble func(ctx context.Context, l Leased, err error)
 }
 
-// Attempt sends one leased delivery and says what came of it.
+// Attempt sends one leased delivery and returns the outcome.
 func (a *Attempter) Attempt(ctx context.Context, l Leased) delivery.Outcome {
 	ctx, span := a.Observer.AttemptStarted(ctx, l, l.Delivery.Attempts+1)
 	outcome := a.send(ctx, l, span)
@@ -39,8 +39,8 @@ func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan) delive
 	}
 	headers, err := a.Headers(ctx, l, now, span.TraceParent)
 	if err != nil {
-		// Nothing left the house; the retry schedule gives the operator time to mend it. Tenants see the outcome, and the
-		// error may name the database's host and user.
+		// Nothing left the house; the retry schedule gives the operator time to mend it. Tenants see the outcome, so the error
+		// stays out of it: it may name the database's host and user.
 		if a.Trouble != nil {
 			a.Trouble(ctx, l, err)
 		}

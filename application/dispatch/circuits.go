@@ -7,7 +7,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/circuit"
 )
 
-// forget closes the lane's circuit, and what its subscription allows is to be seen anew: until then nothing that is held begins.
+// forget closes the lane's circuit. Nothing held begins until it is seen again what the subscription allows.
 func (s *slots) forget(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -19,7 +19,7 @@ func (s *slots) forget(id Lane, now time.Time) {
 	s.drop(l)
 }
 
-// toTell notes whether something is to be told of the lane's circuit.
+// toTell notes whether there is news of the lane's circuit.
 func (s *slots) toTell(l *lane) {
 	if l.circuit.Report() == l.told {
 		delete(s.untold, l)
@@ -28,7 +28,7 @@ func (s *slots) toTell(l *lane) {
 	}
 }
 
-// reports is what is to be told, in the order of the lanes.
+// reports is the news to publish, in the order of the lanes.
 func (s *slots) reports() (list []CircuitReport) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -39,7 +39,7 @@ func (s *slots) reports() (list []CircuitReport) {
 	return list
 }
 
-// told notes what was told; meanwhile it may have changed again.
+// told notes what was published; the circuits may have changed again meanwhile.
 func (s *slots) told(reports []CircuitReport) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -47,24 +47,25 @@ type Leased struct {
 	Lease      string
 	// Test marks a sample that an admin asked for.
 	Test bool
-	// Unanswered marks one whose receiver left the last attempt without an answer: those are begun one after the other, and not together.
+	// Unanswered marks one whose receiver did not answer the last attempt: such attempts begin one after the other, not
+	// together.
 	Unanswered bool
-	// since is when it was leased, and waited for how long it was held until it got its slot.
+	// since is when it was leased, and waited how long it was held before it got its slot.
 	since  time.Time
 	waited time.Duration
 	handed bool // over by fan-out, and not begun
 	// changes is how often its subscription had changed when it got its slot.
 	changes int
-	// Unreadable is why it cannot be sent, since something that is stored is damaged; nil when it can. It fails then, and
-	// its retries give an operator time to mend what is stored.
+	// Unreadable is why it cannot be sent: something stored is damaged; nil when it can. Its attempts then fail, and the
+	// retries give an operator time to mend it.
 	Unreadable error
 }
 
-// ErrUnreadable says that what is stored is not there, or is damaged, or was written by a newer version.
+// ErrUnreadable says that something stored is missing, is damaged, or was written by a newer version.
 var ErrUnreadable = errors.New("what is stored cannot be read")
 
-// CheckStatus is ErrUnreadable for a delivery whose status nobody here knows. It is leased as others are, so that it is in nobody's way,
-// and stays with who leased it: no outcome may follow.
+// CheckStatus fails with ErrUnreadable for a delivery with an unknown status. It is leased like others, so that it is in
+// nobody's way, and stays with its holder: no outcome may follow.
 func CheckStatus(d delivery.Delivery) error {
 	if _, err := delivery.ParseStatus(string(d.Status)); err != nil {
 		return fmt.Errorf("%w: delivery %s: %w", ErrUnreadable, d.ID, err)
@@ -78,27 +79,27 @@ func (l Leased) Lane() Lane { return LaneOf(l.Delivery) }
 // LookRequest asks what is ready: due, and held by nobody.
 type LookRequest struct {
 	Now time.Time
-	// After is the lane to look behind, in the order of subscription IDs; empty to begin with the first.
+	// After is the subscription ID to look behind; empty to begin with the first lane.
 	After string
-	// Lanes is how many lanes to look at; 0 when only what falls due is asked for.
+	// Lanes is how many lanes to look at; 0 to look only for what has fallen due.
 	Lanes int
 }
 
 // LookAnswer is what was found.
 type LookAnswer struct {
-	// Fallen is the lanes in which deliveries fell due by now; they may name a lane more than once.
+	// Fallen is the lanes in which deliveries have fallen due; it may name a lane more than once.
 	Fallen []Lane
-	// Ready is the lanes behind LookRequest.After in which something is ready, in order; fewer than asked for at the end.
+	// Ready is the lanes behind LookRequest.After with something ready, in order; fewer than asked for at the end.
 	Ready []Lane
-	// NextDue is when the next delivery falls due; zero for none. It has passed when there was too much for one look.
+	// NextDue is when the next delivery falls due; zero for none. It is in the past when there was too much for one look.
 	NextDue time.Time
 }
 
-// Asked is a lane that something is to be leased from.
+// Asked is a lane to lease from.
 type Asked struct {
 	Lane
 	Slots int // how many at most
-	Out   int // how many count towards what the subscription allows at once; below zero when so many more than that may be leased
+	Out   int // how many of what the subscription allows at once are in use; below zero when that many more may be leased
 }
 
 // LeaseRequest asks for deliveries that are ready.
@@ -111,18 +112,18 @@ type LeaseRequest struct {
 // LeaseAnswer is what was leased.
 type LeaseAnswer struct {
 	Leased []Leased
-	// Lanes tells of those that were asked; a lane that is being swept, or is not active, is not in it.
+	// Lanes has an entry for each lane asked; a lane that is being swept or is not active is left out.
 	Lanes map[Lane]LaneRest
 }
 
-// LaneRest is what a lane has besides what was leased.
+// LaneRest is the state of a lane beside what was leased.
 type LaneRest struct {
 	MaxInFlight int  // of its subscription
 	Weight      int  // of its tenant
 	More        bool // something else is ready in it
 }
 
-// Saved is a delivery that moved by some changes while this process held it.
+// Saved is a delivery moved by changes.
 type Saved struct {
 	// Before is the state that the changes were decided on; its version and the lease fence the write.
 	Before  delivery.Delivery
@@ -146,59 +147,59 @@ type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	Queue
 	Circuits
-	// Save writes changes and the state they lead to. It skips, and returns the IDs of, those
-	// whose lease or version is no longer the one they were decided on.
+	// Save writes changes and the state they lead to. It skips those whose lease or version has changed since, and returns
+	// their IDs.
 	Save(ctx context.Context, saved []Saved) (stale []string, err error)
-	// NoteHealth remembers for how long each lane has done nothing but fail, and tells it of those that still do.
+	// NoteHealth tracks since when each lane has done nothing but fail, and returns the health of those that still do.
 	NoteHealth(ctx context.Context, lanes map[Lane]Ended, now time.Time) (map[Lane]Health, error)
 	operational.Store
 }
 
-// Ended is what the attempts of a lane came to that ended in one step.
+// Ended sums up the attempts of a lane that ended in one step.
 type Ended struct {
-	Succeeded bool // one of them, which makes up for those that failed
-	// Failures counts those that failed, without operational events: the trouble with these is not told by others.
+	Succeeded bool // at least one did, which makes up for those that failed
+	// Failures counts those that failed, except of operational events: nobody is told of the trouble with these.
 	Failures int
 }
 
-// Health is that of a lane whose last attempt failed.
+// Health is the state of a lane whose last attempt failed.
 type Health struct {
 	FailingSince time.Time
-	// Failures counts those in a row, as far as subscription.FailuresUntilFailing at least.
+	// Failures counts those in a row, at least up to subscription.FailuresUntilFailing.
 	Failures int
-	// Reached says that they have reached subscription.FailuresUntilFailing just now.
+	// Reached says that they have just reached subscription.FailuresUntilFailing.
 	Reached bool
 }
 
-// Queue is what waits to be attempted. What each call costs does not depend on how much waits.
+// Queue holds what waits to be attempted. The cost of a call does not depend on how much waits.
 type Queue interface {
 	// Look makes ready what has fallen due, and says in which lanes something is ready.
 	Look(ctx context.Context, request LookRequest) (LookAnswer, error)
-	// LeaseReady leases by lanes: of each lane its oldest ready, none of a lane that is being swept. What of it cannot be
-	// read is leased and says so, since one damaged row must not keep the others from being sent.
+	// LeaseReady leases each lane's oldest ready deliveries, and none of a lane that is being swept. One that cannot be read is
+	// leased and marked so, since one damaged row must not keep the others from being sent.
 	LeaseReady(ctx context.Context, request LeaseRequest) (LeaseAnswer, error)
-	// GiveBack ends leases of deliveries that were not attempted.
+	// GiveBack ends the leases of deliveries that were not attempted.
 	GiveBack(ctx context.Context, lease string, leased []Leased) error
 }
 
-// CircuitReport is what a process makes of a lane's receiver.
+// CircuitReport is a process's view of a lane's receiver.
 type CircuitReport struct {
 	Lane
 	circuit.Report
 }
 
-// Circuits is where processes tell what they make of receivers, for whoever asks; each goes by what it saw itself.
+// Circuits is where processes publish their view of receivers for whoever asks; each acts on its own view alone.
 type Circuits interface {
-	// NoteCircuits replaces what the incarnation told of these lanes. It may name a lane once.
+	// NoteCircuits replaces the incarnation's reports on these lanes, each of which may be named once.
 	NoteCircuits(ctx context.Context, incarnation string, reports []CircuitReport) error
 }
 
-// Incarnations is who lives: leases belong to one incarnation of a process.
+// Incarnations tracks which processes live: a lease belongs to one incarnation of a process.
 type Incarnations interface {
 	// Heartbeat says that the incarnation lives.
 	Heartbeat(ctx context.Context, incarnation string, now time.Time) error
-	// Orphans lists deliveries held by incarnations without a heartbeat since the time. One whose subscription is not there, or
-	// cannot be read, has no schedule, and keeps no other from being listed.
+	// Orphans lists deliveries held by incarnations without a heartbeat since the time. One whose subscription is missing or
+	// cannot be read has no schedule, and keeps no other from being listed.
 	Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]Orphan, error)
 }
 
@@ -209,16 +210,16 @@ type Secrets interface {
 
 // Disabler takes a subscription out of service.
 type Disabler interface {
-	// Disable returns the subscription as it is after it; nil when there was nothing to disable. It fails with ErrUnreadable,
-	// and has changed nothing then, when the subscription cannot be read.
+	// Disable returns the subscription as it is afterwards; nil when there was nothing to disable. It fails with ErrUnreadable,
+	// having changed nothing, when the subscription cannot be read.
 	Disable(ctx context.Context, lane Lane, reason string) (*subscription.Subscription, error)
 }
 
 // Observer follows each attempt.
 type Observer interface {
-	// AttemptStarted begins the attempt's span; end it with what came of it.
+	// AttemptStarted begins the attempt's span; end it with the outcome.
 	AttemptStarted(ctx context.Context, l Leased, number int) (spanContext context.Context, span AttemptSpan)
-	// StaleLease tells that an outcome was refused, since somebody else had taken the delivery over.
+	// StaleLease tells that an outcome was refused because another process had taken the delivery over.
 	StaleLease(ctx context.Context, deliveryID string)
 	// DeliveriesEnded tells how many deliveries reached a terminal status.
 	DeliveriesEnded(ctx context.Context, status delivery.Status, n int)

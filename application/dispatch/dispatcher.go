@@ -12,14 +12,14 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Bounds of one step; what is more follows in the next, at once.
+// Bounds of one step; the rest follows at once in the next.
 const (
 	maxLeasedAtOnce   = 256
 	maxLookedAtOnce   = 256 // lanes
 	maxRecordedAtOnce = 500
 )
 
-// maxKnownLanes bounds what a process remembers: while so many lanes have something to do, it looks for no others.
+// maxKnownLanes bounds what a process remembers: while that many lanes have something to do, it looks for no others.
 const maxKnownLanes = 50_000
 
 // Dispatcher keeps the slots of this process filled with what is due, and records what came of it.
@@ -37,11 +37,11 @@ type Dispatcher struct {
 	wake    loop.Signal
 	asked   atomic.Bool // somebody knows of something that is due
 
-	// Of the step alone.
-	unsaved []Result  // taken from done by a step that has not succeeded yet
+	// Only the step uses these.
+	unsaved []Result  // taken from done, and not committed yet
 	round   round     // over all lanes
-	nextDue time.Time // of what waits; zero for none
-	// undisabled is why subscriptions were not disabled by the last step, though they should be.
+	nextDue time.Time // the next that falls due; zero for none
+	// undisabled is why the last step could not disable subscriptions that should be.
 	undisabled error
 }
 
@@ -79,17 +79,17 @@ func (d *Dispatcher) Wake() {
 // Started is the deliveries to attempt; each must end in Finish, Abandon or PutBack. It never holds more than there are slots.
 func (d *Dispatcher) Started() <-chan Leased { return d.started }
 
-// Outdated reports whether a delivery that came out of Started is to be put back and not to be attempted: its subscription has changed
-// since, or it has waited for so long that others may have taken it over.
+// Outdated reports whether a delivery that came out of Started is to be put back instead of attempted: its subscription has
+// changed since, or it has waited so long that another process may have taken it over.
 func (d *Dispatcher) Outdated(l Leased) bool { return d.slots.outdated(l, d.now()) }
 
-// PutBack takes a delivery back of which no attempt was begun.
+// PutBack takes back a delivery whose attempt was not begun.
 func (d *Dispatcher) PutBack(l Leased) {
 	d.slots.putBack(l)
 	d.wake.Send()
 }
 
-// Forget gives a receiver another chance at once: its endpoint was changed, or somebody has resumed it.
+// Forget gives a receiver another chance at once, because its endpoint was changed or the subscription was resumed.
 func (d *Dispatcher) Forget(lane Lane) {
 	d.slots.forget(lane, d.now())
 	d.Wake()
@@ -98,7 +98,7 @@ func (d *Dispatcher) Forget(lane Lane) {
 // Circuits counts the receivers that are being spared, by state.
 func (d *Dispatcher) Circuits() map[circuit.State]int { return d.slots.states(d.now()) }
 
-// Changed makes sure that nothing of the lane is sent as its subscription was before.
+// Changed makes sure that nothing of the lane is sent by its subscription's earlier state.
 func (d *Dispatcher) Changed(lane Lane) {
 	d.slots.changed(lane)
 	d.wake.Send()
@@ -112,10 +112,10 @@ func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool)
 	return d.incarnation, d.slots.reserve(lane, maxInFlight, d.now())
 }
 
-// Room is how many deliveries of the tenant Reserve may take now; math.MaxInt when it helps nobody to wait until it takes more.
+// Room is how many of the tenant's deliveries Reserve may take now; math.MaxInt when waiting for more room would help nobody.
 func (d *Dispatcher) Room(owner tenant.ID) int { return d.slots.room(owner) }
 
-// Waiting tells of lanes in which deliveries were scheduled that got no slot.
+// Waiting notes lanes in which deliveries were scheduled that got no slot.
 func (d *Dispatcher) Waiting(lanes []Lane) {
 	d.slots.ready(lanes, d.now())
 	d.wake.Send()
@@ -134,12 +134,12 @@ func (d *Dispatcher) begin(deliveries []Leased) {
 	}
 }
 
-// Finish hands in what came of an attempt, and begins another in its place. It never blocks.
+// Finish hands in the outcome of an attempt, and begins another in its place. It never blocks.
 func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
 	d.FinishTogether([]Result{{l, outcome}})
 }
 
-// FinishTogether is Finish for many, which one step records: it hears of them when all are handed in.
+// FinishTogether is Finish for many, to be recorded by one step: it is woken once all are handed in.
 func (d *Dispatcher) FinishTogether(results []Result) {
 	for _, r := range results {
 		d.done <- r
@@ -150,13 +150,12 @@ func (d *Dispatcher) FinishTogether(results []Result) {
 	d.wake.Send()
 }
 
-// Abandon frees the slot of an attempt that was cut off by the end of the process. Its
-// delivery stays leased: whoever takes it over knows that nobody knows how it ended.
+// Abandon frees the slot of an attempt that was cut off by the end of the process. Its delivery stays leased: whoever takes it
+// over knows that the outcome is unknown.
 func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane(), d.now()) }
 
-// Step, in one transaction, writes what came of the attempts that ended, looks for what is
-// ready, and leases for the slots that are free. When it fails the outcomes are kept and written by a
-// later step: what was sent is not sent again.
+// Step writes the outcomes of attempts that ended, looks for what is ready, and leases for the free slots, all in one
+// transaction. When it fails the outcomes are kept and written by a later step, so that nothing that was sent is sent again.
 func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
 		d.unsaved = append(d.unsaved, <-d.done)
@@ -195,7 +194,7 @@ func (d *Dispatcher) next() time.Time {
 	return earlier(next, d.round.next(now, d.slots.mayKnowMore()))
 }
 
-// earlier is the earlier of two times, of which zero is none.
+// earlier is the earlier of two times; zero means none.
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -22,8 +22,8 @@ type laneEnd struct {
 	goneToEvent  bool // the receiver said so to an event that is not operational
 }
 
-// tell disables subscriptions whose receiver is gone or has only failed for days, and accepts the operational
-// events of the step. Attempts of operational events make none, lest the service talk to itself.
+// tell disables subscriptions whose receiver is gone or has only failed for days, and accepts the operational events of the
+// step. Attempts at operational events make none, lest the service talk to itself.
 func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, now time.Time) error {
 	lanes := map[Lane]*laneEnd{}
 	outcomes := map[string]Result{}
@@ -74,8 +74,7 @@ func deadLetterReason(changes []delivery.Change) string {
 	return ""
 }
 
-// noteHealth goes through the lanes in one order for all processes, so that two that disable the same do not wait
-// for each other.
+// noteHealth takes the lanes in the same order in all processes, so that two that disable the same ones cannot deadlock.
 func (d *Dispatcher) noteHealth(ctx context.Context, lanes map[Lane]*laneEnd, now time.Time) (told []intake.Accepted, err error) {
 	ended := make(map[Lane]Ended, len(lanes))
 	for lane, l := range lanes {
@@ -95,7 +94,7 @@ func (d *Dispatcher) noteHealth(ctx context.Context, lanes map[Lane]*laneEnd, no
 	return told, nil
 }
 
-// react does what a lane's health asks for, and says what its tenant's admins are to be told.
+// react does what a lane's health calls for, and returns what to tell its tenant's admins.
 func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health, now time.Time) (told []intake.Accepted, err error) {
 	if h.Reached {
 		e, err := operational.Failing(*l.subscription, h.Failures, h.FailingSince, now)

@@ -15,30 +15,31 @@ type lane struct {
 	id      Lane
 	out     int  // attempts, and slots that are promised
 	ready   bool // something in it is due, and nobody holds it
-	renewed bool // it was said to be ready while it was asked
+	renewed bool // it became ready again while it was asked
 	asked   bool // a lease of it is under way
 	queued  bool // it stands in its tenant's line
-	behind  bool // more was due in it than its last lease brought
-	allowed int  // what its subscription allows at once, as it was seen last; 0 when it was not
+	behind  bool // its last lease left something due
+	allowed int  // in flight, by its subscription when last seen; 0 before that
 	circuit circuit.Circuit
-	told    circuit.Report // what is stored of it
-	again   time.Time      // when it is looked at again, since its circuit is open or somebody else leases from it
+	told    circuit.Report // what was last stored of the circuit
+	again   time.Time      // when to look at it again: its circuit is open, or another process leases from it
 
 	promised  int      // slots for what is being leased
-	coming    int      // what is being leased ahead
+	coming    int      // how many are being leased ahead
 	held      []Leased // leased ahead, the oldest first
-	returning int      // taken out of what was held, and not given back yet
-	credit    int      // how many may be held; below zero while that has to be earned
-	filling   bool     // more are leased ahead until its credit is used up
-	suspect   bool     // its subscription has changed since what is held, or to come, was leased
+	returning int      // taken out of held, and not given back yet
+	credit    int      // how many may be held; below zero it has to be earned first
+	filling   bool     // it is being leased ahead until its credit is used up
+	suspect   bool     // its subscription has changed since what it holds or awaits was leased
 
 	changes int  // of its subscription
 	silent  bool // the last attempt brought no answer
 
-	idle *list.Element // nil when it was not found idle
+	idle *list.Element // its place in slots.idle; nil when it has none
 }
 
-// left is how many more may be out; below zero when its subscription has come to allow less. A circuit holds back a backlog alone: without one, what is due is sent when it is due.
+// left is how many more may be out; below zero when its subscription has come to allow less. A circuit holds back only a
+// backlog: without one, what is due is sent when it is due.
 func (l *lane) left(processLimit int, now time.Time) int {
 	allowed := processLimit
 	if l.allowed > 0 {
@@ -54,20 +55,20 @@ func (l *lane) left(processLimit int, now time.Time) int {
 	return allowed - l.out
 }
 
-// share is one tenant's part of the slots. It is kept while the tenant has something out or ready.
+// share is one tenant's part of the slots, kept while it has something out or ready.
 type share struct {
 	tenant tenant.ID
 	weight int
 	out    int
-	ahead  int     // leased, or to be, beyond what is out
-	handed int     // of what fan-out hands over, what has not begun
+	ahead  int     // leased or being leased, beyond what is out
+	handed int     // by fan-out, and not begun yet
 	ready  int     // lanes
-	line   []*lane // those that may have more out, the one that waits longest first
-	turn   int     // the last one that it had; it had one by coming
+	line   []*lane // lanes that may have more out, the longest waiting first
+	turn   int     // when it last had one; arriving counts as one
 }
 
-// byNeed is a heap of tenants, the one with the least for its weight first; of equals, the one whose last turn is
-// longer ago.
+// byNeed is a heap of tenants, the one with the least for its weight first; among equals, the one whose last turn is longer
+// ago.
 type byNeed []*share
 
 func (t *share) has() int { return t.out + t.ahead }
@@ -84,8 +85,8 @@ func (h *byNeed) Pop() any {
 	return last
 }
 
-// byTime is a heap of lanes that are to be looked at again, the soonest first. A lane may be in it
-// more than once; its own time says which entry counts.
+// byTime is a heap of lanes to look at again, the soonest first. A lane may be in it more than once; its own time says which
+// entry counts.
 type byTime []timed
 
 type timed struct {
@@ -105,7 +106,7 @@ func (h *byTime) Pop() any {
 	return last
 }
 
-// of is the lane, known from now on until it is dropped.
+// of is the lane, which is known from now on until it is dropped.
 func (s *slots) of(id Lane) *lane {
 	l := s.lanes[id]
 	if l == nil {
@@ -138,8 +139,8 @@ func (s *slots) weightOf(id tenant.ID) int {
 	return tenant.DefaultWeight
 }
 
-// weigh notes the tenant's weight. Who has no lane that was leased from since the start counts with the default: weights
-// matter only when slots are short, and then there are leases.
+// weigh notes the tenant's weight. A tenant with no lane leased from since the start counts with the default: weights matter
+// only when slots are short, and then there are leases.
 func (s *slots) weigh(id tenant.ID, weight int) {
 	if s.weights[id] = weight; weight == tenant.DefaultWeight {
 		delete(s.weights, id)
@@ -150,14 +151,14 @@ func (s *slots) weigh(id tenant.ID, weight int) {
 	}
 }
 
-// count adds to what is out of a lane; n may be negative.
+// count adds n, which may be negative, to what the lane has out.
 func (s *slots) count(l *lane, n int) {
 	t := s.shareOf(l.id.Tenant)
 	l.out, t.out, s.out = l.out+n, t.out+n, s.out+n
 	s.drop(l)
 }
 
-// addAhead adds to what the lane's tenant has leased beyond what is out; n may be negative.
+// addAhead adds n, which may be negative, to what the lane's tenant has leased beyond what is out.
 func (s *slots) addAhead(l *lane, n int) {
 	s.shareOf(l.id.Tenant).ahead += n
 }
@@ -176,7 +177,7 @@ func (s *slots) setReady(l *lane, ready bool, now time.Time) {
 	s.drop(l)
 }
 
-// move is what is to be done next for a lane.
+// move is what to do next for a lane.
 type move int
 
 const (
@@ -202,7 +203,7 @@ func (s *slots) next(l *lane, now time.Time) move {
 	}
 }
 
-// line puts a lane for which there is something to do into its tenant's line, or notes when to look at it again.
+// line puts a lane with something to do into its tenant's line, or notes when to look at it again.
 func (s *slots) line(l *lane, now time.Time) {
 	if l.queued || l.asked {
 		return
@@ -238,7 +239,7 @@ func (s *slots) dueAgain(now time.Time) {
 	}
 }
 
-// drop forgets a lane, and a tenant, of whom there is nothing to know.
+// drop forgets a lane, and a tenant, once there is nothing to remember.
 func (s *slots) drop(l *lane) {
 	if l.isIdle() {
 		s.rest(l)
@@ -257,7 +258,7 @@ func (l *lane) isIdle() bool {
 	return l.out+l.ahead()+l.returning == 0 && !l.ready && !l.asked
 }
 
-// rest forgets a lane in which there is nothing, unless its receiver is remembered: then it is the last to be forgotten for others.
+// rest forgets an empty lane, unless its receiver is remembered: then it becomes the last to make room for others.
 func (s *slots) rest(l *lane) {
 	s.awake(l)
 	if !l.circuit.Known() && !l.silent && l.told == (circuit.Report{}) {
@@ -274,8 +275,9 @@ func (s *slots) awake(l *lane) {
 	}
 }
 
-// forgetLongest forgets receivers that got nothing for longest, while more lanes are known than may be: one whose last attempt failed would be
-// remembered for ever where none follows, and at last no other lane be found. Of whom something was told, that is taken back first.
+// forgetLongest forgets the receivers that have been idle longest while too many lanes are known. A lane whose last attempt
+// failed would otherwise be remembered for ever if none followed, and in the end no other lane could be found. What was
+// reported of it is taken back first.
 func (s *slots) forgetLongest() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

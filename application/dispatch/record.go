@@ -15,13 +15,13 @@ type Result struct {
 	Outcome delivery.Outcome
 }
 
-// recorded is what is told of outcomes once they are committed.
+// recorded is what to tell of outcomes once they are committed.
 type recorded struct {
 	ended map[delivery.Status]int // terminal ones
 	stale []string                // deliveries of which the outcome was refused
 }
 
-// record writes what came of the attempts that ended, and tells the tenants' admins of what went wrong.
+// record writes the outcomes of attempts, and tells the tenants' admins what went wrong.
 func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 	d.undisabled = nil
 	if len(d.unsaved) == 0 {
@@ -62,7 +62,7 @@ func (d *Dispatcher) decide(r Result, now time.Time) (Saved, error) {
 	return s, err
 }
 
-// Move is the delivery moved by changes that were decided on it, held by nobody and without a trace.
+// Move is the delivery moved by changes decided on it, held by nobody and without a trace.
 func Move(before delivery.Delivery, changes []delivery.Change) (Saved, error) {
 	after := before
 	for _, c := range changes {

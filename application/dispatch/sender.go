@@ -15,7 +15,7 @@ type Request struct {
 	// Headers are the contract's (section 4), complete but for Host and Content-Length.
 	Headers map[string]string
 	Body    []byte
-	// Timeout covers everything up to the last byte that is read of the answer.
+	// Timeout covers everything up to the last byte read of the answer.
 	Timeout time.Duration
 }
 

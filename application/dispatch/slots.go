@@ -11,35 +11,35 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// slots shares out the attempts that this process makes at once: over the tenants by their weights, and
-// within a tenant over its lanes in turn.
+// slots shares out the attempts that this process makes at once: among tenants by their weights, and within a tenant among its
+// lanes in turn.
 //
-// What a tenant does not use is lent to the others. A loan is not called back, since an attempt cannot be: instead
-// the last slots are never lent: they go to tenants that have less than their share beside a newcomer's.
+// What a tenant does not use is lent to the others. A running attempt cannot be called back, and so neither can a loan. Instead
+// a few slots are never lent: they go only to tenants with less than their share, counted as if one more tenant had come.
 type slots struct {
 	mu        sync.Mutex
 	limit     int
 	out       int
-	leased    int // by this process, from when it is asked for until its outcome is recorded or it is given back
-	most      int // of leased
+	leased    int // by this process, from the request until the outcome is recorded or the lease given back
+	most      int // the bound on leased
 	lanes     map[Lane]*lane
-	known     int        // of them, at most
-	idle      *list.List // of lanes of which nothing but their receiver is remembered, the longest first; some have something again
+	known     int        // the bound on lanes
+	idle      *list.List // lanes kept for what is known of their receiver alone, the longest idle first; some are idle no more
 	tenants   map[tenant.ID]*share
-	lined     map[*share]bool   // those with somebody in line
+	lined     map[*share]bool   // tenants with lanes in line
 	weights   map[tenant.ID]int // other than the default, as the last lease saw them
 	weight    int               // of all tenants that have something leased or ready
-	turns     int               // that tenants had
+	turns     int               // that tenants have had
 	later     byTime
-	waited    time.Time      // until when, by the step's clock
-	untold    map[*lane]bool // those of whose circuits something is to be told
-	holding   map[*lane]bool // those that hold something
+	waited    time.Time      // up to when pauses have been ended, by the step's clock
+	untold    map[*lane]bool // lanes with circuit news to report
+	holding   map[*lane]bool // lanes that hold something
 	heldBytes int            // of bodies
 	returning []Leased       // taken out of what was held, to be given back
-	closed    bool           // nothing is leased any more, and nothing that is held begun
+	closed    bool           // nothing more is leased, and nothing held is begun
 }
 
-// keptBack is the part of the slots that are never lent: few, since a tenant whose receivers answer needs few.
+// 1/keptBack of the slots is never lent: few, since a tenant whose receivers answer needs few.
 const keptBack = 64
 
 func newSlots(limit int) *slots {
@@ -56,8 +56,8 @@ func (s *slots) may(t *share) bool {
 	return s.out < s.limit && t.out < max(1, s.limit*t.weight/withNewcomer)
 }
 
-// reserve promises a slot or a place ahead, unless older ones of the lane wait, or there is none. A lane that gets none is
-// known to have something ready.
+// reserve promises a slot, or a place ahead of one, unless older deliveries of the lane wait or there is no room. A lane that
+// is refused is noted as having something ready.
 func (s *slots) reserve(id Lane, maxInFlight int, now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,9 +90,9 @@ func (s *slots) found(l *lane, now time.Time) {
 	s.setReady(l, true, now)
 }
 
-// shareOut shares out the slots that are free over lanes that hold something or have something ready, one at a time to the
-// tenant that has least for its weight; then lanes that may hold more are asked for that. What is to be leased is promised
-// until asked ends.
+// shareOut shares the free slots among lanes that hold something or have something ready, one at a time to the tenant with the
+// least for its weight. Then it asks lanes that may hold more for that. What is to be leased stays promised until answered or
+// notAnswered.
 func (s *slots) shareOut(now time.Time) (asked []Asked, begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +102,7 @@ func (s *slots) shareOut(now time.Time) (asked []Asked, begun []Leased) {
 	return g.asked, g.begun
 }
 
-// wait ends the pauses that are over. When the clock was set back nobody knows which are: then all are.
+// wait ends the pauses that are over; all of them when the clock was set back, since nobody knows which are.
 func (s *slots) wait(now time.Time) {
 	if now.Before(s.waited) {
 		paused := s.later
@@ -122,7 +122,7 @@ func (s *slots) wait(now time.Time) {
 type giving struct {
 	*slots
 	now   time.Time
-	left  int // how many may be asked for or begun still
+	left  int // how many more may be asked for or begun
 	asked []Asked
 	place map[*lane]int // in asked
 	begun []Leased
@@ -156,11 +156,11 @@ func (g *giving) give() {
 	}
 }
 
-// inARow is how many a lane is asked for in its turn while slots are plenty and more is due in it than its last lease
-// brought. To look into a lane costs a store as much as some deliveries of it do, and what is of one lane lies together.
+// inARow is how many deliveries a lane is asked for in its turn while slots are plenty and its last lease left some behind.
+// Looking into a lane costs a store as much as several of its deliveries, and deliveries of one lane lie together.
 const inARow = 8
 
-// askFor asks the lane for its next, and for what may follow it in a row.
+// askFor asks the lane for its next delivery, and for those that may follow it in a row.
 func (g *giving) askFor(l *lane, move move) {
 	for n := 0; move == leaseForSlot || move == leaseAhead; move = g.next(l, g.now) {
 		g.left--
@@ -186,7 +186,7 @@ func (g *giving) request(l *lane, move move) {
 	g.promise(l, move == leaseForSlot)
 }
 
-// first is the first of the tenant's line for which there is something to do; the others leave it.
+// first is the first lane in the tenant's line that has something to do; those before it leave the line.
 func (s *slots) first(t *share, now time.Time) (*lane, move) {
 	for len(t.line) > 0 {
 		l := t.line[0]
@@ -213,11 +213,11 @@ func (s *slots) canAsk(now time.Time) bool {
 	return found
 }
 
-// retryLane is how long a lane is left alone that gave nothing of what is ready in it: another process is leasing from it right now, or
-// more of it is out than its subscription allows by now.
+// retryLane is how long a lane is left alone that gave nothing though something is ready in it: another process is leasing from
+// it, or more of it is out than its subscription now allows.
 const retryLane = 20 * time.Millisecond
 
-// answered counts what the lanes that were asked gave, takes back what was promised in vain, and says what begins.
+// answered takes in what the lanes that were asked gave, takes back what was promised in vain, and returns what begins.
 func (s *slots) answered(asked []Asked, answer LeaseAnswer, leasedAt, now time.Time) (begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -241,7 +241,7 @@ func (s *slots) answered(asked []Asked, answer LeaseAnswer, leasedAt, now time.T
 	return begun
 }
 
-// notAnswered takes back what a lease that failed was promised.
+// notAnswered takes back what was promised to a lease that failed.
 func (s *slots) notAnswered(asked []Asked, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -253,7 +253,7 @@ func (s *slots) notAnswered(asked []Asked, now time.Time) {
 	}
 }
 
-// take holds what was reserved, and says what of it begins; when it was not committed there is nothing to hold.
+// take holds what was reserved and returns what of it begins; when it was not committed there is nothing to hold.
 func (s *slots) take(deliveries []Leased, committed bool, now time.Time) (begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -274,7 +274,7 @@ func (s *slots) take(deliveries []Leased, committed bool, now time.Time) (begun 
 	return begun
 }
 
-// byLane gathers what is of one lane, in its order. Neighbours are not copied.
+// byLane groups deliveries by lane and keeps their order. Runs of one lane are not copied.
 func byLane(deliveries []Leased) map[Lane][]Leased {
 	of := map[Lane][]Leased{}
 	for len(deliveries) > 0 {
@@ -292,7 +292,7 @@ func byLane(deliveries []Leased) map[Lane][]Leased {
 	return of
 }
 
-// ended frees the slot of an attempt, learns from what came of it, and says what begins in its place.
+// ended frees the slot of an attempt, learns from its outcome, and returns what begins in its place.
 func (s *slots) ended(r Result, now time.Time) []Leased {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -314,7 +314,7 @@ func (s *slots) settled(n int) {
 	s.leased -= n
 }
 
-// free frees the slot of an attempt of which nothing is to be recorded.
+// free frees the slot of an attempt with nothing to record.
 func (s *slots) free(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -343,7 +343,7 @@ func (s *slots) inFlight() int {
 	return s.out
 }
 
-// mayKnowMore reports whether lanes that are not known may be got to know, now or once others are forgotten.
+// mayKnowMore reports whether there is room for lanes not known yet, now or once others are forgotten.
 func (s *slots) mayKnowMore() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

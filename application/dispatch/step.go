@@ -10,7 +10,7 @@ import (
 type step struct {
 	*Dispatcher
 	look     *LookRequest  // nil for none
-	looked   time.Duration // how long that took
+	looked   time.Duration // how long the look took
 	back     []Leased      // to be given back
 	toLease  []Asked
 	leasedAt time.Time
@@ -37,7 +37,7 @@ func (s *step) hasWork() bool {
 	return s.look != nil || len(s.toLease) > 0
 }
 
-// takeSlots begins what is held as far as there are slots, and takes what else there is for the lease.
+// takeSlots begins what is held as far as there are slots, and reserves the others for the lease.
 func (s *step) takeSlots(now time.Time) {
 	asked, begun := s.slots.shareOut(now)
 	s.toLease = asked
@@ -50,7 +50,7 @@ func (s *step) undo() {
 	s.slots.notGivenBack(s.back)
 }
 
-// run is done anew when the store finds that it met somebody else's transaction.
+// run is repeated when the store finds that it conflicted with another transaction.
 func (s *step) run(ctx context.Context) (err error) {
 	now := s.now()
 	if s.recorded, err = s.record(ctx); err != nil {
@@ -120,20 +120,20 @@ func (s *step) end(ctx context.Context) {
 	s.round.looked(now, s.looked)
 }
 
-// round is a walk over all lanes that have something ready, a bounded part of it a step. It finds what other
-// processes, sweeps and requests made ready. While there is room for no more lanes it stands still, and what falls due is looked
-// for all the same.
+// round is a walk over all lanes that have something ready, a bounded part of it in each step. It finds what other processes,
+// sweeps and requests made ready. While there is no room for more lanes it stands still, and what falls due is looked for all
+// the same.
 type round struct {
 	running bool
-	wanted  bool          // another one is to follow
-	asked   bool          // since the last look
-	after   string        // where this one has come to
-	took    time.Duration // this one, so far
-	rested  time.Time     // before it no other is begun
+	wanted  bool          // another one is to begin after this one
+	asked   bool          // for a look, since the last one
+	after   string        // how far this one has come
+	took    time.Duration // by this one so far
+	rested  time.Time     // no other begins before
 }
 
-// restShare keeps the walks to a small part of the time. A rest is never longer than longestRest: where it seems to be, the
-// clock was set, during a look or since.
+// A round rests restShare times as long as it took, which keeps the walks to a small part of the time, but never longer than
+// longestRest: where a rest seems to be longer, the clock was set, during a look or since.
 const (
 	restShare   = 10
 	longestRest = time.Minute
@@ -142,7 +142,7 @@ const (
 // want asks for a round that begins from now on.
 func (r *round) want() { r.wanted, r.asked = true, true }
 
-// mayLook reports whether a look was asked for and is due, were it no part of a round.
+// mayLook reports whether a look was asked for and is due, even outside a round.
 func (r *round) mayLook(now time.Time) bool { return r.asked && !r.rests(now) }
 
 func (r *round) due(now time.Time) bool {
@@ -157,7 +157,7 @@ func (r *round) rests(now time.Time) bool {
 	return left > 0 && left <= longestRest
 }
 
-// next is when the next look is due, whether more lanes may be known or not; zero when none is wanted.
+// next is when the next look is due, given whether more lanes may be known; zero when none is wanted.
 func (r *round) next(now time.Time, mayKnowMore bool) time.Time {
 	switch {
 	case r.running && mayKnowMore:
@@ -171,7 +171,7 @@ func (r *round) next(now time.Time, mayKnowMore bool) time.Time {
 	}
 }
 
-// looked notes that nothing has fallen due that is not known. What was asked for rests as a round does.
+// looked notes that everything due is known. A look that was asked for is followed by a rest, as a round is.
 func (r *round) looked(now time.Time, took time.Duration) {
 	if r.mayLook(now) {
 		r.rest(now, took)

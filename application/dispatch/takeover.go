@@ -11,21 +11,21 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 )
 
-// How often a process says that it lives, and after which silence its leases are taken over.
+// How often a process says that it lives, and the silence after which its leases are taken over.
 const (
 	HeartbeatInterval = time.Second
 	HeartbeatTimeout  = 5 * time.Second
 )
 
-// longestBeat is how long it is from one beat to the next at most, unless something kept the process from beating.
+// longestBeat is the longest time between two beats of a process that nothing kept from beating.
 const longestBeat = HeartbeatTimeout / 2
 
 const maxTakenOverAtOnce = 500
 
 // Takeover keeps this process's heartbeat and takes over what dead ones held.
 //
-// What kept this process from beating, such as a database that was away, may have kept the others as well. So it takes over
-// only once its own heart has beaten for as long as the others' silence has to last: by then they beat again, if they live.
+// Whatever kept this process from beating, such as a database that was away, may have kept the others as well. So it takes over
+// only once it has itself beaten for as long as the others have to be silent: by then they beat again, if they live.
 type Takeover struct {
 	store        Store
 	incarnations Incarnations
@@ -33,11 +33,11 @@ type Takeover struct {
 	incarnation  string
 
 	mu    sync.Mutex
-	since time.Time // the first beat behind which there was no gap; zero from the process's beginning on
+	since time.Time // the first beat with no gap after it; zero while there was none since the process began
 	last  time.Time // zero after a beat that failed
 }
 
-// NewTakeover makes a Takeover for one incarnation of a process, which has just begun. waited says that the database was away then.
+// NewTakeover makes a Takeover for an incarnation that has just begun; waited says that it had to wait for the database.
 func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string, waited bool) *Takeover {
 	t := &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation}
 	if !waited {
@@ -51,7 +51,7 @@ func (t *Takeover) Heartbeat() loop.Loop {
 	return loop.Loop{Name: "heartbeat", Step: t.HeartbeatStep}
 }
 
-// Loop takes over, where deliveries are sent.
+// Loop takes over, in processes that send deliveries.
 func (t *Takeover) Loop() loop.Loop { return loop.Loop{Name: "takeover", Step: t.TakeOverStep} }
 
 // HeartbeatStep says that this process lives.
@@ -80,12 +80,12 @@ func (t *Takeover) beat(now time.Time) {
 	t.last = now
 }
 
-// follows is false as well when the clock was set.
+// follows is also false when the clock was set.
 func (t *Takeover) follows(now time.Time) bool {
 	return !t.last.IsZero() && !now.Before(t.last) && now.Sub(t.last) <= longestBeat
 }
 
-// steady reports whether this process's heart has beaten without a gap for long enough.
+// steady reports whether this process has beaten without a gap for long enough.
 func (t *Takeover) steady(now time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -118,7 +118,7 @@ func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 	return now, nil
 }
 
-// takeOver abandons what holders held that have been silent since before a beat of this process's own heart.
+// takeOver abandons the attempts of holders that were silent for too long before a beat of this process's own heart.
 func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
 	orphans, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), maxTakenOverAtOnce)
 	if err != nil {

@@ -18,25 +18,25 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// batch is events of one or more records on their way: what matched, what was resolved, what comes of it.
+// batch is the events of one or more records while they are fanned out: what matched, what was resolved, what comes of it.
 type batch struct {
 	*work
 	now      time.Time
-	position int64                 // of the record whose events are matched
-	rosters  map[tenant.ID]*roster // as they were there, and at the other records
+	position int64                 // of the record whose events are being matched
+	rosters  map[tenant.ID]*roster // as they were at position, and at the other records
 	cost     int                   // deliveries, at most
-	billing  map[tenant.ID]bool    // who has the feature, asked once a batch
+	billing  map[tenant.ID]bool    // who has the feature; asked once in a batch
 	lanes    map[dispatch.Lane]LaneState
 
 	matched []*matched
 	views   []*view
 	plan    Plan
-	left    map[tenant.ID]int  // of which events were left: where the last of them are in the plan
-	tallied map[tenantHour]int // where they are in the plan
+	left    map[tenant.ID]int  // tenants with events left: the place of the last ones in plan.Deferred
+	tallied map[tenantHour]int // places in plan.Tallies
 	leased  []dispatch.Leased
-	waiting map[dispatch.Lane]bool // those that got no slot
-	spans   []func(committed bool) // that end with the transaction
-	room    map[tenant.ID]int      // that is left for deliveries that are handed over
+	waiting map[dispatch.Lane]bool // lanes in which a delivery got no slot
+	spans   []func(committed bool) // called when the transaction ends
+	room    map[tenant.ID]int      // left for deliveries to hand over
 }
 
 // matched is an event with the views that its subscriptions have of it.
@@ -44,7 +44,8 @@ type matched struct {
 	event    intake.Accepted
 	position int64
 	views    []*view
-	// Of the tenant's subscriptions that governed the event, how many wanted it, and were kept from it.
+	// Counts of the tenant's subscriptions: that governed the event, that wanted it, and that were kept from it by a missing
+	// feature.
 	governing, wanting, gated int
 }
 
@@ -56,7 +57,7 @@ type view struct {
 	context       payload.Context
 }
 
-// governed counts for whom an event is, without a look at its content.
+// governed counts whom an event is for, without looking at its content.
 func (b *batch) governed(e intake.Accepted) *matched {
 	r := b.rosters[e.TenantID]
 	return &matched{event: e, position: b.position, governing: r.governing(), wanting: r.cost(e.Type)}
@@ -67,7 +68,7 @@ func (w *work) newBatch(position int64, rosters map[tenant.ID]*roster) *batch {
 		left: map[tenant.ID]int{}, tallied: map[tenantHour]int{}, waiting: map[dispatch.Lane]bool{}, room: map[tenant.ID]int{}}
 }
 
-// finish makes of the events that were matched what is scheduled of them.
+// finish schedules what comes of the events that were matched.
 func (b *batch) finish(ctx context.Context) error {
 	if err := b.resolve(ctx); err != nil {
 		return err
@@ -86,13 +87,13 @@ func (b *batch) leave(key intake.EventKey, place int) {
 	b.plan.Deferred[i].Events = append(b.plan.Deferred[i].Events, Named{place, key.ID})
 }
 
-// leaves says whether an event of the tenant was left.
+// leaves reports whether an event of the tenant was left.
 func (b *batch) leaves(owner tenant.ID) bool {
 	_, any := b.left[owner]
 	return any
 }
 
-// match finds who gets the event, and gathers those who see the same of it. One that cannot be read is set aside.
+// match finds who gets the event, and groups those who see the same of it. An event that cannot be read is set aside.
 func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 	if e.Unreadable != nil {
 		b.setAside(b.governed(e), e.Unreadable)
@@ -135,7 +136,7 @@ func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 	return nil
 }
 
-// hasBilling asks the gate, at most once a batch and tenant, and only where the answer matters.
+// hasBilling asks the gate, at most once in a batch for each tenant, and only where the answer matters.
 func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type, s *subscription.Subscription) (bool, error) {
 	if t.Family() != event.FamilyBilling && !s.Options.BillingDetails {
 		return false, nil
@@ -151,7 +152,8 @@ func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type, s
 	return has, nil
 }
 
-// resolve looks up what all views need, in one go, and holds the subscriptions that governed the events against what they are by now.
+// resolve looks up what all views need in one go, and compares the subscriptions that governed the events with their present
+// state.
 func (b *batch) resolve(ctx context.Context) error {
 	lookups, governed := make([]Lookup, len(b.views)), map[dispatch.Lane]subscription.Status{}
 	for i, v := range b.views {
@@ -171,8 +173,8 @@ func (b *batch) resolve(ctx context.Context) error {
 	return b.noteSweeps(ctx, governed)
 }
 
-// noteSweeps notes sweeps of lanes whose subscription is not as it was when it governed the events: they do to what is scheduled now what was
-// asked for since.
+// noteSweeps notes sweeps of lanes whose subscription is no longer as it was when it governed the events: they do to what is
+// scheduled now what has been asked for since.
 func (b *batch) noteSweeps(ctx context.Context, governed map[dispatch.Lane]subscription.Status) error {
 	for _, lane := range slices.SortedFunc(maps.Keys(governed), dispatch.Lane.Compare) {
 		now := b.lanes[lane].Status
@@ -182,7 +184,7 @@ func (b *batch) noteSweeps(ctx context.Context, governed map[dispatch.Lane]subsc
 		action := sweep.ActionForStatus(now)
 		if action == sweep.Release {
 			s, err := b.Store.LoadSubscription(ctx, lane)
-			if err != nil && !errors.Is(err, dispatch.ErrUnreadable) { // else nobody can say that it is to be skipped
+			if err != nil && !errors.Is(err, dispatch.ErrUnreadable) { // one that cannot be read is released: nobody can say that it is to be skipped
 				return fmt.Errorf("read how subscription %s was resumed: %w", lane.SubscriptionID, err)
 			}
 			if err == nil && s.SkippedParked {
@@ -194,8 +196,7 @@ func (b *batch) noteSweeps(ctx context.Context, governed map[dispatch.Lane]subsc
 	return nil
 }
 
-// commit schedules what matched. Whatever goes wrong, a panic too, the slots that were reserved
-// for the handover are freed.
+// commit schedules what matched. Whatever goes wrong, even a panic, frees the slots that were reserved for the handover.
 func (b *batch) commit(ctx context.Context) error {
 	handed := false
 	defer func() {
@@ -211,8 +212,8 @@ func (b *batch) commit(ctx context.Context) error {
 	return nil
 }
 
-// schedule renders each view once and begins a delivery for each of its subscriptions. An event
-// that cannot be handled is set aside with the reason, and the rest goes on.
+// schedule renders each view once and begins a delivery for each of its subscriptions. An event that cannot be handled is set
+// aside with the reason, and the rest goes on.
 func (b *batch) schedule(ctx context.Context) {
 	for _, m := range b.matched {
 		before := b.plan
@@ -228,7 +229,7 @@ func (b *batch) schedule(ctx context.Context) {
 	}
 }
 
-// giveUp sets an event aside of which nobody knows who wants it.
+// giveUp sets an event aside without knowing who wants it.
 func (b *batch) giveUp(m *matched, reason error) {
 	m.wanting = m.governing
 	b.setAside(m, reason)
@@ -279,7 +280,7 @@ func (b *batch) scheduleDelivery(e intake.Accepted, body Body, warnings []string
 		return fmt.Errorf("schedule a delivery of %s: %w", e.ID, err)
 	}
 	lease := ""
-	// Handed over is only what goes to the endpoint of now, signed with the secret of now.
+	// Only what goes to the present endpoint, signed with the present secret, is handed over.
 	if state := b.lanes[dispatch.LaneOfSubscription(s)]; b.Handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
 		if held, ok := b.Handover.Reserve(dispatch.LaneOfSubscription(s), s.MaxInFlight); ok {
 			lease = held
@@ -292,7 +293,8 @@ func (b *batch) scheduleDelivery(e intake.Accepted, body Body, warnings []string
 	return nil
 }
 
-// ended tells what came of the events and hands over what was leased, once: as soon as the transaction has committed, or not.
+// ended reports what came of the events and hands over what was leased, once, as soon as the transaction has committed or
+// failed.
 func (b *batch) ended(ctx context.Context, committed bool) {
 	spans := b.spans
 	b.spans = nil

@@ -1,7 +1,6 @@
-// Package fanout turns accepted events into scheduled deliveries: match, gate, resolve,
-// render once for each distinct view, schedule. It runs inside the transaction that
-// consumes the log, so that its effects and the group's offset commit together; what would
-// keep other tenants waiting there is left for turns, in which each tenant gets as much as the next.
+// Package fanout turns accepted events into scheduled deliveries: match, gate, resolve, render once for each distinct view,
+// schedule. It runs inside the transaction that consumes the log, so that its effects and the group's offset commit together.
+// Whatever would keep other tenants waiting there is deferred to turns, in which each tenant gets as much as the next.
 package fanout
 
 import (
@@ -22,7 +21,7 @@ const (
 	Group = "fanout"
 	// TopicEvents is the topic of the log that fan-out handles.
 	TopicEvents = "events"
-	// TopicPoison is where goes what cannot be handled.
+	// TopicPoison is where events go that cannot be handled.
 	TopicPoison = "poison"
 )
 
@@ -30,16 +29,17 @@ const (
 type Store interface {
 	// Events loads accepted events, in the order of the keys.
 	Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error)
-	// NamedBy lists the events of the record at the position, in their order there, by what is kept with the events themselves.
+	// NamedBy lists the events of the record at the position, in the record's order, from what is kept with the events
+	// themselves.
 	NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error)
-	// Governing reads the subscriptions topic, oldest first: after < position <= upTo. One that cannot be read says so, and keeps
-	// no other from being read. It also says of which of the tenants events wait for their turn.
+	// Governing reads the subscriptions topic, oldest first: after < position <= upTo. A change that cannot be read says so,
+	// and keeps no other from being read. It also returns which of the tenants have events waiting for their turn.
 	Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) (changes []SubscriptionChange, deferring map[tenant.ID]bool, err error)
-	// ResolveFor looks up directory records and external IDs, one answer for each lookup, in their order, and how the lanes'
-	// subscriptions are now, which may be later than the events that are handled.
+	// ResolveFor looks up directory records and external IDs, one answer for each lookup, in their order. It also returns the
+	// present state of the lanes' subscriptions, which may be later than the events that are handled.
 	ResolveFor(ctx context.Context, lookups []Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]LaneState, error)
-	// LoadSubscription is the subscription as its stream tells, in which there may be later changes than the events that are handled;
-	// dispatch.ErrUnreadable when it is damaged.
+	// LoadSubscription folds the subscription's stream, which may hold changes later than the events that are handled; it fails
+	// with dispatch.ErrUnreadable when the stream is damaged.
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// Schedule stores the plan, and calls ended when the transaction has ended.
 	Schedule(ctx context.Context, plan Plan, ended func(committed bool)) error
@@ -54,9 +54,9 @@ type Gate interface {
 type Handover interface {
 	// Reserve takes a slot for a delivery of the lane and names the lease; false when there is none.
 	Reserve(lane dispatch.Lane, maxInFlight int) (lease string, ok bool)
-	// Room is how many deliveries of the tenant are taken now; math.MaxInt when it would not help to wait for more room.
+	// Room is how many of the tenant's deliveries are taken now; math.MaxInt when waiting for more room would not help.
 	Room(owner tenant.ID) int
-	// Waiting tells, once they are committed, of lanes in which deliveries got no slot.
+	// Waiting names lanes in which deliveries got no slot, once these are committed.
 	Waiting(lanes []dispatch.Lane)
 	// Take starts the attempts once they are committed, or frees their slots when they were not.
 	Take(deliveries []dispatch.Leased, committed bool)
@@ -64,12 +64,13 @@ type Handover interface {
 
 // Observer follows the fan-out of each event.
 type Observer interface {
-	// FanOut begins the event's span, as a child of the request that brought it, which ends with the transaction. The trace
-	// parent is what its deliveries carry on.
+	// FanOut begins the event's span, a child of the request that brought the event, which ends with the transaction. The
+	// event's deliveries carry the trace parent on.
 	FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error))
-	// SubscriptionUnreadable tells, once in a process, of a change for which the subscription as it is now stands in.
+	// SubscriptionUnreadable reports, once in a process, a change that cannot be read: the subscription's present state stands
+	// in for it.
 	SubscriptionUnreadable(ctx context.Context, c SubscriptionChange)
-	// RecordUnreadable tells of a record whose names of events are damaged, and of the events that were found without it.
+	// RecordUnreadable reports a record whose event names are damaged, with the events that were found without it.
 	RecordUnreadable(ctx context.Context, r Record)
 }
 
@@ -84,7 +85,7 @@ type Lookup struct {
 type LaneState struct {
 	Status   subscription.Status
 	Version  int64
-	Sweeping bool // its deliveries are being moved, and none is leased until that is done
+	Sweeping bool // its deliveries are being moved; none is leased until that is done
 }
 
 // DefaultAtOnce is how many deliveries are scheduled in one go: some 20 ms of work, while others wait.
@@ -98,13 +99,13 @@ type Config struct {
 	Observer Observer
 	Now      func() time.Time
 	NewID    func(prefix string) string
-	// AtOnce is how many deliveries are scheduled in one go, unless one event alone comes to more; 0 for DefaultAtOnce.
+	// AtOnce is how many deliveries are scheduled in one go, unless a single event comes to more; 0 for DefaultAtOnce.
 	AtOnce int
-	// MaxLag is for how long an accepted event may wait for its deliveries until others are refused; 0 for as long as it takes.
+	// MaxLag is how long an accepted event may wait for its deliveries before new events are refused; 0 for no bound.
 	MaxLag time.Duration
 }
 
-// work is a Config in use, by a FanOut and the Turns of what it defers.
+// work is a Config in use, shared by a FanOut and the Turns of what it defers.
 type work struct {
 	Config
 	wake loop.Signal // something was deferred
@@ -115,16 +116,16 @@ type FanOut struct {
 	*work
 	index *index
 	patience
-	// refused is how often the index stopped before the change at a position, since it cannot be read. It keeps all positions:
-	// after each stop the index starts anew and meets those again that were given up.
+	// refused is how often the index stopped before the change at a position because it cannot be read. It keeps all positions:
+	// after each stop the index starts anew and meets again those that were given up.
 	refused map[int64]int
-	// mayDefer is false as long as a process of an older version may run; see TurnStore.
+	// mayDefer is false as long as a process of an older version may be running; see TurnStore.
 	mayDefer bool
-	// spent is how many deliveries each tenant's events have come to since the log was last read as soon as it was written.
+	// spent is how many deliveries each tenant's events have come to since the log was last read as fast as it was written.
 	spent map[tenant.ID]int
 }
 
-// New makes a FanOut. It is for one goroutine: a consumer group has one reader at a time.
+// New makes a FanOut for use by one goroutine: a consumer group has one reader at a time.
 func New(c Config) *FanOut {
 	if c.AtOnce == 0 {
 		c.AtOnce = DefaultAtOnce
@@ -135,23 +136,24 @@ func New(c Config) *FanOut {
 }
 
 const (
-	// late is for how long a record has waited when others are likely to wait behind it.
+	// late is how long a record has waited when others are likely to be waiting behind it.
 	late = 100 * time.Millisecond
-	// goneAfter is after which silence of an older process it is taken to have ended.
+	// goneAfter is the silence after which a process of an older version is taken to have ended.
 	goneAfter = 30 * time.Second
 )
 
-// Record is what the log says of events that were accepted together: where it stands, and their names.
+// Record is a log record of events that were accepted together: its position and their names.
 type Record struct {
 	Position int64
 	Keys     []intake.EventKey
-	// Unreadable says that the names cannot be read: the events themselves know their record.
+	// Unreadable says that the names cannot be read; the events themselves know their record.
 	Unreadable error
 }
 
-// Handle fans out the events of records of the log, oldest first, inside the transaction that consumes them. What would keep
-// other tenants waiting is deferred: too much at once, the events of a tenant that has had much while the log was behind, and
-// what there is no room for yet, and those of one of which others wait already. So the order of a tenant's events stays.
+// Handle fans out the events of log records, oldest first, inside the transaction that consumes them. It defers events that
+// would keep other tenants waiting: those beyond what is scheduled at once, those of a tenant that has had its share while the
+// log lagged, and those there is no room for yet. Once any of a tenant's events wait, later ones wait behind them, so that each
+// tenant's order is kept.
 func (f *FanOut) Handle(ctx context.Context, records []Record) error {
 	if !f.mayDefer {
 		may, err := f.Store.MayDefer(ctx, f.Now().Add(-goneAfter))
@@ -191,7 +193,7 @@ func (f *FanOut) name(ctx context.Context, records []Record) (err error) {
 	return nil
 }
 
-// fanOutGoverned fans out records that the same subscriptions govern, as many in one go as it would leave nothing of for turns.
+// fanOutGoverned fans out records that are governed by the same subscriptions, as many in one go as leave nothing for turns.
 func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring map[tenant.ID]bool) error {
 	parts, err := f.load(ctx, records, deferring)
 	if err != nil {
@@ -219,7 +221,7 @@ func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring
 	return nil
 }
 
-// part is a record with its events, but those of tenants of which others wait, and those that are gone.
+// part is a record with its events, without those that are gone and those of tenants that have others waiting.
 type part struct {
 	Record
 	events []intake.Accepted
@@ -256,14 +258,14 @@ func (f *FanOut) load(ctx context.Context, records []Record, deferring map[tenan
 	return parts, nil
 }
 
-// together is how many of the parts are handled in one go, and each tenant's share of it: the first, and of those behind it
-// as many as leave nothing for turns. So a record that others stand behind is treated as one that is alone.
+// together is how many of the parts are handled in one go, and each tenant's share of it: the first, and as many after it as
+// leave nothing for turns. So a record with others behind it is treated as if it were alone.
 func (f *FanOut) together(parts []part) (n, share int) {
 	total, most, costs := 0, 0, map[tenant.ID]int{}
 	for n, p := range parts {
 		before := share
 		for _, key := range p.Keys {
-			costs[key.Tenant] += 0 // known, though all of its events may wait
+			costs[key.Tenant] += 0 // so that it counts, though all of its events may wait
 		}
 		for _, e := range p.events {
 			cost := f.index.rosters[e.TenantID].cost(e.Type)
@@ -271,7 +273,7 @@ func (f *FanOut) together(parts []part) (n, share int) {
 			costs[e.TenantID] += cost
 			most = max(most, f.spent[e.TenantID]+costs[e.TenantID])
 		}
-		if share = f.AtOnce; len(costs) > 1 { // no one of them takes all
+		if share = f.AtOnce; len(costs) > 1 { // none of them takes all
 			share /= 2
 		}
 		if n > 0 && (total > f.AtOnce || most > share) {
@@ -281,7 +283,7 @@ func (f *FanOut) together(parts []part) (n, share int) {
 	return len(parts), share
 }
 
-// matchOrDefer matches the part's events, and leaves those for their tenant's turn that are not to be handled now.
+// matchOrDefer matches the part's events, and leaves for their tenant's turn those that are not to be handled now.
 func (f *FanOut) matchOrDefer(ctx context.Context, b *batch, p part, deferring map[tenant.ID]bool, share int) error {
 	b.position = p.Position
 	for place, key := range p.Keys {
@@ -301,8 +303,8 @@ func (f *FanOut) matchOrDefer(ctx context.Context, b *batch, p part, deferring m
 	return nil
 }
 
-// affords says whether the event is handled now, and counts what it comes to. A tenant has its share, all together no more
-// than is scheduled at once, and nothing is handled now that there is no room for.
+// affords reports whether the event is handled now, and counts what it comes to. A tenant gets its share, all of them together
+// no more than is scheduled at once, and nothing is handled now that there is no room for.
 func (f *FanOut) affords(b *batch, e intake.Accepted, share int) bool {
 	cost := b.rosters[e.TenantID].cost(e.Type)
 	if f.mayDefer && (b.leaves(e.TenantID) || b.cost+cost > f.AtOnce || f.spent[e.TenantID]+cost > share || !b.takes(e.TenantID, cost)) {

@@ -19,8 +19,8 @@ type SubscriptionChange struct {
 	SubscriptionID string
 	Version        int64 // of the subscription after it
 	Change         subscription.Change
-	// Unreadable says why there is no Change. What follows the record cannot be known then, so the subscription as it is now
-	// stands in for it; nil when that cannot be read either.
+	// Unreadable says why there is no Change. What follows the record cannot be known then, so Now, the subscription's present
+	// state, stands in for it; nil when that cannot be read either.
 	Unreadable error
 	Now        *subscription.Subscription
 }
@@ -29,19 +29,18 @@ type SubscriptionChange struct {
 // meets exactly the subscriptions that governed it when it was accepted.
 type index struct {
 	position int64
-	changed  int64 // where the last change up to there is
+	changed  int64 // position of the last change up to there
 	rosters  map[tenant.ID]*roster
-	// giveUp is asked before a subscription is taken as it is now for a change that cannot be read; an error puts that off.
+	// giveUp is asked before a subscription's present state replaces a change that cannot be read; an error postpones that.
 	giveUp func(ctx context.Context, c SubscriptionChange) error
 }
 
-// roster is one tenant's subscriptions. They are never changed in place: deliveries under way
-// hold on to what they were given.
+// roster is one tenant's subscriptions. They are never changed in place, since deliveries under way hold on to them.
 type roster struct {
 	byID map[string]*subscription.Subscription
-	// wanted remembers who wants a type, so that an event's cost does not grow with those who do not.
+	// wanted caches who wants a type, so that an event's cost does not grow with the subscriptions that do not.
 	wanted map[event.Type][]*subscription.Subscription
-	// ahead is the versions of subscriptions up to which their changes are in byID already, or are to be left out.
+	// ahead maps subscriptions to the version up to which changes are already in byID, or are to be left out.
 	ahead map[string]int64
 }
 
@@ -56,9 +55,9 @@ func newIndex(giveUp func(ctx context.Context, c SubscriptionChange) error) *ind
 // changesPerRead bounds what one read of the log brings into memory.
 const changesPerRead = 1000
 
-// advance moves the index to the first of the records, and further to the last that the same subscriptions govern: it says
-// how many records that are, one at least. It goes back to what it has passed, which comes again when a transaction was rolled back,
-// and starts anew for what is before the last change. It finds out of which of the records' tenants events wait on the way.
+// advance moves the index to the first of the records, and on to the last that the same subscriptions govern; n, at least one,
+// is how many records that is. It takes back what it has passed, which comes again after a rollback, and starts anew for a
+// record before the last change. On the way it finds which of the records' tenants have events waiting.
 func (ix *index) advance(ctx context.Context, store Store, records []Record) (n int, deferring map[tenant.ID]bool, err error) {
 	first, last, owners := records[0].Position, records[len(records)-1].Position, ownersOf(records)
 	if first < ix.changed {
@@ -130,8 +129,8 @@ func (r *roster) apply(c SubscriptionChange) error {
 	return nil
 }
 
-// standIn takes the subscription as it is now for what cannot be read. Where that is not known either it gets nothing
-// any more, rather than what it may have asked not to get.
+// standIn replaces what cannot be read by the subscription's present state. Where that is unknown too it gets nothing any more,
+// rather than what it may have asked not to get.
 func (r *roster) standIn(c SubscriptionChange) {
 	if c.Now == nil {
 		clear(r.wanted)
@@ -160,10 +159,10 @@ func (r *roster) governing() int {
 	return len(r.byID)
 }
 
-// cost is how many deliveries an event of the type comes to, at most.
+// cost is how many deliveries an event of the type comes to at most.
 func (r *roster) cost(t event.Type) int { return len(r.matching(t)) }
 
-// matching is the tenant's subscriptions that want the type, in the order of their IDs.
+// matching is the tenant's subscriptions that want the type, ordered by ID.
 func (r *roster) matching(t event.Type) []*subscription.Subscription {
 	if r == nil {
 		return nil

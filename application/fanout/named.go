@@ -15,7 +15,7 @@ type Named struct {
 // DecodeNamed reads a list of them as encoding/json writes it.
 func DecodeNamed(text []byte) ([]Named, error) { return stored.DecodeList(text, (*Named).read) }
 
-// DecodeDeferred reads the names of what waits, the first of which has the place.
+// DecodeDeferred reads the names of what waits; the first must have the given place.
 func DecodeDeferred(text []byte, first int) ([]Named, error) {
 	names, err := DecodeNamed(text)
 	if err == nil && (len(names) == 0 || names[0].Place != first) {
@@ -27,7 +27,8 @@ func DecodeDeferred(text []byte, first int) ([]Named, error) {
 	return names, nil
 }
 
-// FromPlace are names of which the first has the place, by which what waits is taken: an event that is gone by now has none.
+// FromPlace is the names, beginning with the given place, by which what waits is taken: an event that is gone by now leaves the
+// place without a name.
 func FromPlace(first int, names []Named) []Named {
 	if len(names) > 0 && names[0].Place == first {
 		return names

@@ -7,22 +7,22 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// What is handed over leased need not be leased later, and never waits in the queue: a row that is written twice, not three times. So
-// while the attempts are behind, events wait for room, many in one row, and not their deliveries. That they wait for each other's
-// subscriptions is bounded: those of a lane that does not get on go to the queue.
+// What is handed over leased never waits in the queue and need not be leased later, so its row is written twice instead of
+// three times. So while attempts lag, it is events that wait for room, many in one row, and not their deliveries. The time that
+// a tenant's subscriptions make each other wait is bounded: deliveries of a lane that makes no progress go to the queue.
 const (
-	// roomPause is for how long turns rest when there is room for none of those that wait.
+	// roomPause is how long turns rest when there is room for no waiting tenant.
 	roomPause = 10 * time.Millisecond
-	// roomPatience is for how long a turn waits for room.
+	// roomPatience is how long a turn waits for room.
 	roomPatience = 100 * time.Millisecond
-	// passedOn is how many turns are passed on in a row for want of room before turns rest.
+	// passedOn is how many turns in a row are passed on for want of room before turns rest.
 	passedOn = 8
-	// maxPaced is for how long an event may have waited when its turn waits for room still, or lagShare of MaxLag where that is less.
+	// maxPaced is how long an event may have waited while its turn still waits for room; MaxLag/lagShare where that is less.
 	maxPaced = 15 * time.Second
 	lagShare = 20
 )
 
-// takes says whether there is room for so many deliveries more of the tenant, and counts them.
+// takes reports whether there is room for that many more deliveries of the tenant, and counts them.
 func (b *batch) takes(owner tenant.ID, deliveries int) bool {
 	room, asked := b.room[owner]
 	if !asked {
@@ -43,13 +43,13 @@ func (w *work) roomFor(owner tenant.ID) int {
 	return w.Handover.Room(owner)
 }
 
-// pace is how a tenant's turns get on.
+// pace is how a tenant's turns progress.
 type pace struct {
-	full   time.Time // since when the next waits for room; zero when it does not
-	oldest time.Time // when the first event of the last one was accepted
+	full   time.Time // since when the next turn has waited for room; zero when it does not
+	oldest time.Time // when the first event of the last turn was accepted
 }
 
-// waits says whether the tenant's turn waits for room.
+// waits reports whether the tenant's turn waits for room.
 func (t *Turns) waits(owner tenant.ID) bool {
 	p, now := t.paces[owner], t.Now()
 	if t.late(p, now) {
@@ -67,7 +67,7 @@ func (t *Turns) waits(owner tenant.ID) bool {
 	return waited >= 0 && waited < roomPatience
 }
 
-// late says whether the tenant's events have waited for too long to wait for room.
+// late reports whether the tenant's events have waited too long to wait for room.
 func (t *Turns) late(p pace, now time.Time) bool {
 	most := maxPaced
 	if t.MaxLag > 0 {
@@ -76,7 +76,8 @@ func (t *Turns) late(p pace, now time.Time) bool {
 	return !p.oldest.IsZero() && now.Sub(p.oldest) > most
 }
 
-// atOnce is how many deliveries the tenant's turn comes to: as many as there is room for, or as may be when it has waited in vain.
+// atOnce is how many deliveries the tenant's turn may come to: as many as there is room for, or AtOnce once it has waited in
+// vain.
 func (t *Turns) atOnce(owner tenant.ID) int {
 	if p := t.paces[owner]; t.late(p, t.Now()) || !p.full.IsZero() {
 		return t.AtOnce

@@ -8,17 +8,18 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 )
 
-// refusals is how often a record is refused for an event that cannot be read: one of a newer version is for a process of that
-// version, which takes over from one that does not get on. After them, some seconds later, such an event is set aside.
+// refusals is how often a record is refused because of an event that cannot be read: an event of a newer version is for a
+// process of that version, which takes over from one that makes no progress. After that, some seconds later, the event is set
+// aside.
 const refusals = 6
 
-// patience counts how often in a row the record at a position was refused for an event that cannot be read.
+// patience counts how often in a row the record at a position was refused because of an event that cannot be read.
 type patience struct {
 	position int64
 	times    int
 }
 
-// unreadable refuses the events when one of them cannot be read, as often as there is patience for.
+// unreadable refuses the events when one of them cannot be read, for as long as the patience lasts.
 func (p *patience) unreadable(position int64, events []intake.Accepted) error {
 	at := slices.IndexFunc(events, func(e intake.Accepted) bool { return e.Unreadable != nil })
 	if at < 0 {
@@ -33,7 +34,7 @@ func (p *patience) unreadable(position int64, events []intake.Accepted) error {
 	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
 }
 
-// giveUp refuses a change of a subscription that cannot be read as often as there is patience for: see refusals.
+// giveUp refuses a subscription change that cannot be read for as long as the patience lasts: see refusals.
 func (f *FanOut) giveUp(ctx context.Context, c SubscriptionChange) error {
 	switch f.refused[c.Position]++; {
 	case f.refused[c.Position] <= refusals:

@@ -14,12 +14,12 @@ type Plan struct {
 	Scheduled []Scheduled
 	Gated     []Gated
 	SetAside  []SetAside
-	// Sweeps are of lanes whose subscription has changed since the events were accepted, and whose own sweep
-	// may be over: what is scheduled in them now would be forgotten.
+	// Sweeps are of lanes whose subscription has changed since the events were accepted. Their own sweep may be over, and would
+	// miss what is scheduled in them now.
 	Sweeps []sweep.Sweep
 	// Tallies count the dispositions, one for each tenant and hour of acceptance.
 	Tallies []Tally
-	// Taken are deferred events whose turn is now: they wait no more, but for those that Deferred has again.
+	// Taken are deferred events whose turn is now: they stop waiting, except those that Deferred lists again.
 	Taken, Deferred []Deferred
 }
 
@@ -29,7 +29,7 @@ type Body struct {
 	EventID string
 	Number  int // from 1, within the event
 	Bytes   []byte
-	// Unreadable says, of a body that a store gave back, that what is stored is damaged.
+	// Unreadable says of a body that the store returned that what is stored is damaged.
 	Unreadable error
 }
 
@@ -42,7 +42,7 @@ type Scheduled struct {
 	Lease       string // empty when nobody holds it yet
 }
 
-// SetAside is an event that no repetition can handle. It is kept, with the reason, and what its tally counted of it.
+// SetAside is an event that cannot be handled however often it is tried, kept with the reason and what its tally counted of it.
 type SetAside struct {
 	Tenant       tenant.ID `json:"-"`
 	EventID      string    `json:"eventId"`

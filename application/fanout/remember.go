@@ -6,7 +6,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 )
 
-// remembering is a store that gives what this process has just accepted without reading it back.
+// remembering is a store that does not read back what this process has just accepted.
 type remembering struct {
 	TurnStore
 	recent *intake.Recent
@@ -27,7 +27,7 @@ func (r remembering) Events(ctx context.Context, keys []intake.EventKey) ([]inta
 	}
 	events := taken[:0]
 	for i, e := range taken {
-		if e.Key() != keys[i] { // what was read has the same order, and lacks what is not stored
+		if e.Key() != keys[i] { // what was read is in the same order, without what is not stored
 			if len(read) == 0 || read[0].Key() != keys[i] {
 				continue
 			}

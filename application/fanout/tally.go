@@ -16,13 +16,13 @@ type Tally struct {
 	FirstDelivery, LastDelivery string // by ID; empty when there is none
 }
 
-// tenantHour is what has one Tally.
+// tenantHour identifies a Tally.
 type tenantHour struct {
 	owner  tenant.ID
 	begins time.Time
 }
 
-// count adds an event whose deliveries are the last of the plan from the number on.
+// count adds an event whose deliveries are those of the plan from the index on.
 func (b *batch) count(m *matched, from int) {
 	t := b.tally(m)
 	scheduled := b.plan.Scheduled[from:]
@@ -36,7 +36,7 @@ func (b *batch) count(m *matched, from int) {
 	}
 }
 
-// setAside keeps an event that cannot be handled, with what is counted of it.
+// setAside notes an event that cannot be handled, with what is counted of it.
 func (b *batch) setAside(m *matched, reason error) {
 	p := SetAside{Tenant: m.event.TenantID, EventID: m.event.ID, Reason: reason.Error(), At: b.now,
 		NotMatched: m.governing - m.wanting, FeatureGated: m.gated, SetAside: m.wanting - m.gated}
@@ -46,7 +46,7 @@ func (b *batch) setAside(m *matched, reason error) {
 	t.SetAside += p.SetAside
 }
 
-// tally adds an event to that of its tenant and hour, with what was found out whatever became of it.
+// tally adds an event to the tally of its tenant and hour, with what was found out whatever became of it.
 func (b *batch) tally(m *matched) *Tally {
 	of := tenantHour{m.event.TenantID, reconciliation.HourOf(m.event.At)}
 	at, known := b.tallied[of]

@@ -13,17 +13,17 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Deferred is events of one tenant and record that wait for the tenant's turn. There are no more than the record names.
+// Deferred is events of one tenant and one record that wait for the tenant's turn; never more than the record names.
 type Deferred struct {
 	Tenant   tenant.ID
 	Position int64 // of the record
 	Events   []Named
-	// Unreadable says that the names that were stored cannot be read: Events are then the tenant's of that record from the
-	// first on, by what is kept with the events themselves. As they wait together, that is the same.
+	// Unreadable says that the stored names cannot be read. Events are then all of the tenant's events of that record from the
+	// first one that waits, from what is kept with the events; since they wait together, that is the same.
 	Unreadable error
 }
 
-// record is what is told of it when it is damaged.
+// record is what to report of it when it is damaged.
 func (d Deferred) record() Record {
 	r := Record{Position: d.Position, Unreadable: d.Unreadable}
 	for _, n := range d.Events {
@@ -39,29 +39,29 @@ type TurnStore interface {
 	Store
 	// InTx runs fn in a transaction that its context carries. fn may run more than once.
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// NextTurn is the tenant whose turn is next after another's, in a circle, of those of which events wait; empty for none.
+	// NextTurn is the next tenant after the given one, in a circle, that has events waiting; empty for none.
 	NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error)
-	// DeferredOf lists what waits of the tenant, oldest first. It belongs to the transaction until that ends: nothing is
-	// listed while it belongs to another.
+	// DeferredOf lists what waits of the tenant, oldest first, and holds it until the transaction ends: while another
+	// transaction holds it, nothing is listed.
 	DeferredOf(ctx context.Context, owner tenant.ID, limit int) ([]Deferred, error)
-	// MayDefer says whether every process that was seen since then knows of turns: one of an older version would show
-	// what waits for its turn as fanned out.
+	// MayDefer reports whether every process seen since then knows of turns: one of an older version would show what waits for
+	// its turn as fanned out.
 	MayDefer(ctx context.Context, since time.Time) (bool, error)
-	// OldestUnrouted is when the oldest record was written to which fan-out has not come yet; zero when there is none.
+	// OldestUnrouted is when the oldest record was written that fan-out has not reached yet; zero when there is none.
 	OldestUnrouted(ctx context.Context) (time.Time, error)
 	// SubscriptionsAt is the tenant's subscriptions as they were at the position, without deleted ones. One with a change that
-	// cannot be read is as it is now; it is left out when that cannot be read either.
+	// cannot be read is given as it is now, or left out when that cannot be read either.
 	SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error)
 }
 
-// Turns fans out what was deferred: of one tenant after the other, of each as much as is scheduled at once. Any number
-// of processes may have them.
+// Turns fans out what was deferred, one tenant after the other, each time as much of it as is scheduled at once. Any number of
+// processes may run it.
 type Turns struct {
 	*work
 	last    tenant.ID // whose turn was last
 	yields  time.Time // until then the log goes first
 	rosters map[tenant.ID]*rosterAt
-	careful map[tenant.ID]int // events that are tried alone, since one among them panicked
+	careful map[tenant.ID]int // how many more events to try alone, since one of them panicked
 	refused map[tenant.ID]*patience
 	paces   map[tenant.ID]pace
 }
@@ -71,14 +71,14 @@ type rosterAt struct {
 	position int64
 }
 
-// Turns makes those of what f defers; they are for one goroutine.
+// Turns makes the Turns of what f defers, for use by one goroutine.
 func (f *FanOut) Turns() *Turns {
 	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, refused: map[tenant.ID]*patience{}, paces: map[tenant.ID]pace{}}
 }
 
 // Pauses, and bounds of what is read ahead and kept.
 const (
-	turnEvery   = 2 * time.Second        // for what a process left that died
+	turnEvery   = 2 * time.Second        // for what a dead process left
 	turnPause   = 100 * time.Millisecond // when another process has the turn
 	yieldTimes  = 4                      // as long as a turn took
 	yieldPause  = 10 * time.Millisecond
@@ -91,8 +91,8 @@ const (
 // Loop is the step that gives turns.
 func (t *Turns) Loop() loop.Loop { return loop.Loop{Name: "turns", Step: t.Step, Wake: t.wake} }
 
-// Step gives one tenant its turn. Between two of them the log is read first: where there is one writer, each of its
-// records would wait for a turn otherwise. A log that is never read to its end leaves turns a fifth of the time.
+// Step gives one tenant its turn. The log is read first between two turns: where there is only one writer, each of its records
+// would otherwise wait for a turn. A log that is never read to its end leaves a fifth of the time to turns.
 func (t *Turns) Step(ctx context.Context) (time.Time, error) {
 	began := t.Now()
 	if left := t.yields.Sub(began); left > 0 && left <= maxYield { // the clock may have been set back
@@ -145,7 +145,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	return t.Now(), nil
 }
 
-// next is the tenant whose turn is next, of those whose turns do not wait for room; empty for none, and for how long to rest then.
+// next is the tenant whose turn is next, among those not waiting for room; empty for none, with how long to rest then.
 func (t *Turns) next(ctx context.Context) (owner tenant.ID, rest time.Duration, err error) {
 	var first tenant.ID
 	for range passedOn {
@@ -173,7 +173,7 @@ func (t *Turns) next(ctx context.Context) (owner tenant.ID, rest time.Duration, 
 	return "", roomPause, nil
 }
 
-// panicked is how many events were tried together when handling them panicked, and which was the first.
+// panicked says how many events were tried together when handling them panicked, and which was the first.
 type panicked struct {
 	events int
 	first  string
@@ -182,7 +182,7 @@ type panicked struct {
 
 func (p *panicked) Error() string { return p.reason }
 
-// turn fans out as many of the parts' events as are scheduled at once, and one at least. The rest waits on.
+// turn fans out as many of the parts' events as are scheduled at once, at least one. The rest keeps waiting.
 func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
 	tried := 0
 	defer func() {
@@ -228,8 +228,7 @@ type placed struct {
 	position int64
 }
 
-// load begins a batch with the first events of the parts: those for which there could be room, and that the same
-// subscriptions govern, so that they are handled together.
+// load begins a batch with the first events of the parts that there could be room for and that the same subscriptions govern.
 func (t *Turns) load(ctx context.Context, parts []Deferred, atOnce int) (*batch, []placed, []intake.Accepted, error) {
 	owner := parts[0].Tenant
 	r, parts, err := t.governed(ctx, parts)
@@ -270,7 +269,7 @@ func (b *batch) take(parts []Deferred, n int) {
 	}
 }
 
-// governed is the subscriptions that govern the first part, with the parts that they govern.
+// governed is the subscriptions that govern the first part, with the parts that these govern.
 func (t *Turns) governed(ctx context.Context, parts []Deferred) (*roster, []Deferred, error) {
 	r, err := t.roster(ctx, parts[0])
 	if err != nil || len(parts) == 1 {
@@ -321,8 +320,8 @@ func (t *Turns) roster(ctx context.Context, part Deferred) (*roster, error) {
 	return &r.roster, nil
 }
 
-// advance applies those of the changes that are the tenant's. One that cannot follow, since its subscription could not be
-// read, leaves the roster to be read anew.
+// advance applies the tenant's own changes. When one cannot follow, because its subscription could not be read, the roster has
+// to be read anew.
 func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) error {
 	for _, c := range changes {
 		if c.Tenant != part.Tenant {
@@ -336,8 +335,8 @@ func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) error {
 	return nil
 }
 
-// setAside gives up on the tenant's first event, with the reason. What panicked with others is tried alone first, and what
-// panicked before any was tried says nothing of one.
+// setAside sets the tenant's first event aside, with the reason. Events that panicked together are first tried alone, and a
+// panic before any was tried says nothing about any one of them.
 func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *panicked) error {
 	if bad.events == 0 {
 		return bad
