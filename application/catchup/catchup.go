@@ -1,5 +1,5 @@
-// Package catchup gives by pull what a receiver was to get by push: for one that was away for longer than retries go on,
-// or that cannot be called at all.
+// Package catchup lets a receiver pull what it was to get by push: one that was away for longer than retries last, or cannot be
+// called at all.
 package catchup
 
 import (
@@ -19,11 +19,11 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Reader reads events in the order in which they were accepted, which is the one that has no gaps: IDs are drawn by
-// several processes with clocks of their own.
+// Reader reads events in the order in which they were accepted, the only one without gaps: IDs are drawn by several processes,
+// each with its own clock.
 type Reader interface {
-	// EventsAfter lists the tenant's events beyond a sequence, oldest first, as far as fan-out has come: their deliveries
-	// are all there.
+	// EventsAfter lists the tenant's events beyond a sequence, oldest first, as far as fan-out has come: all of their
+	// deliveries exist.
 	EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error)
 	// NewestOf is each event's newest delivery in the lane, by the event's ID; events without one are left out.
 	NewestOf(ctx context.Context, lane dispatch.Lane, eventIDs []string) (map[string]delivery.Delivery, error)
@@ -35,7 +35,7 @@ type Subscriptions interface {
 	Get(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 }
 
-// Signer builds the headers of a request that is made at a time.
+// Signer builds the headers of a request made at the given time.
 type Signer interface {
 	Headers(ctx context.Context, l dispatch.Leased, now time.Time, traceParent string) (map[string]string, error)
 }
@@ -47,59 +47,59 @@ type Service struct {
 	Signer        Signer
 	Hub           *live.Hub // wakes those who wait
 	Now           func() time.Time
-	// Kept is how long everything is kept for sure; a cursor that is older may have lost what came behind it. 0 is for ever.
+	// Kept is how long everything is certain to be kept; what follows an older cursor may be incomplete. 0 is for ever.
 	Kept time.Duration
 }
 
-// ErrTooOld says that what came behind the cursor may be deleted.
+// ErrTooOld says that what follows the cursor may have been deleted.
 var ErrTooOld = errors.New("what came behind the cursor may be deleted by now")
 
-// ErrRestored says that the log does not have the event that the cursor is behind: it was put back to an older backup,
-// and what is accepted since may come before the cursor.
+// ErrRestored says that the log lacks the event that the cursor stands behind: it was restored from an older backup, and events
+// accepted since may come before the cursor.
 var ErrRestored = errors.New("the cursor is not of this log")
 
-// Cursor says how far a receiver has read. The zero Cursor is before everything that is kept. What is set aside is no place for
-// one if another is there: a retry takes it to the log's end.
+// Cursor says how far a receiver has read. The zero Cursor is before everything that is kept. An event that is set aside is not
+// a place to stand behind if there is another: a retry moves it to the end of the log.
 type Cursor struct {
 	Sequence int64     // of the last event that was looked at
-	Accepted time.Time // when that one was: no other log has one there of the same microsecond
-	// Anchor is the sequence of the event that Accepted is about instead, when the last ones that were looked at are set aside:
-	// a retry takes these away from there. Without an Accepted there is none, since all from the beginning on are set aside.
+	Accepted time.Time // when that event was: no other log has one of the same microsecond there
+	// Anchor is the sequence of the event that Accepted is about when the last ones looked at are set aside, since a retry
+	// moves these away. Without an Accepted there is none: everything from the beginning on is set aside.
 	Anchor int64
-	At     time.Time // what came behind it was accepted after this
+	At     time.Time // what follows was accepted after this
 }
 
 // Query asks for the next events of a subscription.
 type Query struct {
 	Lane  dispatch.Lane
-	KeyID string // whose waiting it is
+	KeyID string // whose waiting counts
 	After Cursor
 	Limit int
-	Wait  time.Duration // for the first that comes, when there is none
+	Wait  time.Duration // for the first event to come, when there is none
 }
 
-// Item is one event as the receiver was to get it, signed anew.
+// Item is one event as the receiver was to get it, freshly signed.
 type Item struct {
 	delivery.Delivery
 	Headers map[string]string
 	Body    []byte
 }
 
-// Page is what comes behind a cursor, oldest first.
+// Page is what follows a cursor, oldest first.
 type Page struct {
 	Items []Item
 	Next  Cursor
 	More  bool // there may be others right behind
 }
 
-// A page looks through a tenant's events in parts, for those that its subscription got. What goes on for long is cut off
-// by the bound on parts, and goes on with the next page.
+// A page looks through a tenant's events in parts for those that its subscription got. maxParts cuts off a long search, and the
+// next page goes on with it.
 const (
-	partExtra = 200 // events, beside as many as are wanted
+	partExtra = 200 // events, beyond as many as are wanted
 	maxParts  = 20
 )
 
-// Read gives the next page. It may be empty; the next cursor is further on nevertheless.
+// Read returns the next page. It may be empty, and its cursor is further on nevertheless.
 func (s *Service) Read(ctx context.Context, q Query) (Page, error) {
 	if s.Kept > 0 && !q.After.At.IsZero() && s.Now().Sub(q.After.At) > s.Kept {
 		return Page{}, ErrTooOld
@@ -126,7 +126,7 @@ func (s *Service) Read(ctx context.Context, q Query) (Page, error) {
 	}
 }
 
-// known looks whether the event that the cursor is behind is in the log, or may be deleted.
+// known checks that the event that the cursor stands behind is in the log, or may have been deleted.
 func (s *Service) known(ctx context.Context, q Query) error {
 	anchored, at := !q.After.Accepted.IsZero(), cmp.Or(q.After.Anchor, q.After.Sequence)
 	if at == 0 || anchored && s.Kept > 0 && s.Now().Sub(q.After.Accepted) > s.Kept {
@@ -142,7 +142,7 @@ func (s *Service) known(ctx context.Context, q Query) error {
 	return nil
 }
 
-// comes waits until a delivery is made, and holds nothing meanwhile.
+// comes waits until a delivery is made, holding nothing meanwhile.
 func comes(ctx context.Context, listener *live.Listener) bool {
 	for {
 		select {
@@ -195,13 +195,13 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 		}
 	}
 	if page.More && page.Next == q.After {
-		page.Next = looked.anchoredBy(q.After) // all of so many are set aside
+		page.Next = looked.anchoredBy(q.After) // all that were looked at are set aside
 	}
 	page.Items, err = s.signed(ctx, sub, found)
 	return page, err
 }
 
-// behind is the cursor that has read e, too. An event that was set aside and retried comes later than it was accepted.
+// behind is the cursor after e. An event that was set aside and retried comes later in the log than it was accepted.
 func (c Cursor) behind(e queries.Event) Cursor {
 	if e.AcceptedAt.After(c.At) {
 		c.At = e.AcceptedAt
@@ -209,7 +209,7 @@ func (c Cursor) behind(e queries.Event) Cursor {
 	return Cursor{Sequence: e.Sequence, Accepted: e.AcceptedAt, At: c.At}
 }
 
-// anchoredBy is the cursor, known by the event that the one before it was known by.
+// anchoredBy is the cursor, identified by the same event as the one before it.
 func (c Cursor) anchoredBy(before Cursor) Cursor {
 	c.Accepted, c.Anchor = before.Accepted, 0
 	if !before.Accepted.IsZero() {
@@ -226,7 +226,7 @@ func idsOf(events []queries.Event) []string {
 	return ids
 }
 
-// signed gives the deliveries with their stored bodies and fresh signatures.
+// signed returns the deliveries with their stored bodies and fresh signatures.
 func (s *Service) signed(ctx context.Context, sub subscription.Subscription, found []delivery.Delivery) ([]Item, error) {
 	if len(found) == 0 {
 		return nil, nil
@@ -243,10 +243,10 @@ func (s *Service) signed(ctx context.Context, sub subscription.Subscription, fou
 	for _, d := range found {
 		n := slices.IndexFunc(bodies[d.EventID], func(b fanout.Body) bool { return b.Number == d.BodyNumber })
 		if n < 0 {
-			continue // retention took it between two reads
+			continue // retention deleted it between the two reads
 		}
 		body, unreadable := bodies[d.EventID][n].Bytes, bodies[d.EventID][n].Unreadable
-		if unreadable != nil { // without gaps: it is not left out
+		if unreadable != nil { // leaving it out would make a gap
 			return nil, fmt.Errorf("read the body of delivery %s: %w", d.ID, unreadable)
 		}
 		headers, err := s.Signer.Headers(ctx, dispatch.Leased{Delivery: d, Subscription: &sub, Body: body}, s.Now(), "")

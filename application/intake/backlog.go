@@ -11,69 +11,69 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Limits bound what intake takes while what it took before is not dealt with; 0 is no bound.
+// Limits bound what intake accepts while earlier events are not dealt with; 0 is no bound.
 type Limits struct {
-	// EventsPerDay is how many events of a tenant are accepted on a day of UTC. Duplicates do not count.
+	// EventsPerDay is how many events of a tenant are accepted on a UTC day. Duplicates do not count.
 	EventsPerDay int
-	// TenantOpen and Open are deliveries that are not finished: a tenant's, and everybody's.
+	// TenantOpen and Open bound unfinished deliveries: of one tenant, and of all together.
 	TenantOpen, Open int
-	// FanOutLag is for how long the oldest accepted event may have waited for its deliveries to be scheduled.
+	// FanOutLag is how long the oldest accepted event may have waited for its deliveries to be scheduled.
 	FanOutLag time.Duration
 }
 
-// BacklogStore says what waits. Each answer costs no more than what it is asked for.
+// BacklogStore says what waits. The cost of an answer is bounded by what is asked for.
 type BacklogStore interface {
-	// CountOpen counts the tenant's open deliveries, or all of them when it is empty, and stops at upTo.
+	// CountOpen counts the tenant's open deliveries, or everybody's when it is empty, and stops at upTo.
 	CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error)
-	// OldestUnrouted is when the oldest record was written to which fan-out has not come yet; zero when there is none.
+	// OldestUnrouted is when the oldest record was written that fan-out has not reached yet; zero when there is none.
 	OldestUnrouted(ctx context.Context) (time.Time, error)
-	// WaitingFrom is when the oldest record was written of which events wait for their turn at fan-out, of each tenant of
-	// which any do.
+	// WaitingFrom maps each tenant with events waiting for their turn at fan-out to when the oldest of their records was
+	// written.
 	WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error)
-	// DeliveriesPerEvent is what an event of each tenant came to on average in the last hour that has any; for a tenant of
-	// which nothing was fanned out yet, how many subscriptions it has, or MostAssumed.
+	// DeliveriesPerEvent is how many deliveries an event of each tenant came to on average in the last hour that has any; for a
+	// tenant of which nothing has been fanned out yet, its number of subscriptions, at most MostAssumed.
 	DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error)
-	// CountProcesses counts those that have said since then that they live.
+	// CountProcesses counts the processes that have said since then that they live.
 	CountProcesses(ctx context.Context, since time.Time) (int, error)
 }
 
-// MostAssumed is how many deliveries an event is taken to come to at most, while nobody knows: a tenant with thousands of
-// subscriptions, each with its filter, would be refused before its first event was fanned out.
+// MostAssumed is how many deliveries an event is assumed to come to at most while nobody knows: otherwise a tenant with
+// thousands of subscriptions, each with its filter, would be refused before its first event was fanned out.
 const MostAssumed = 100
 
 const (
 	lookEvery  = time.Second
-	weighEvery = 10 * time.Second // how often it is asked what a tenant's events come to, sooner at first
-	// sharesFor is for how long a process that has fallen silent keeps its share.
+	weighEvery = 10 * time.Second // how often to ask what a tenant's events come to; sooner at first
+	// sharesFor is how long a process that has fallen silent keeps its share.
 	sharesFor = 30 * time.Second
 )
 
-// Backlog looks now and then at what waits behind intake, so that a request is refused by what was seen last and costs
-// no count of its own. Between two counts each process takes no more than its share of what was free, by what events come
-// to, so that all of them together stay within the bound.
+// Backlog looks now and then at what waits behind intake, so that a request is refused by what was last seen and costs no count
+// of its own. Between two counts each process takes no more than its share of what was free, by what events come to, so that
+// all of them together stay within the bound.
 type Backlog struct {
 	store  BacklogStore
 	limits Limits
 	now    func() time.Time
 	wake   loop.Signal
 
-	restUntil time.Time // of the step alone
+	restUntil time.Time // only the step uses it
 
 	mu        sync.Mutex
 	late      bool               // fan-out lags
-	lateOf    map[tenant.ID]bool // events of these wait too long for their turn
+	lateOf    map[tenant.ID]bool // tenants whose events wait too long for their turn
 	processes int
 	all       room
 	emitters  map[tenant.ID]*emitter
 }
 
-// emitter is a tenant that has emitted of late.
+// emitter is a tenant that has emitted lately.
 type emitter struct {
 	room
-	waiting    int     // requests that hold some of the room
+	waiting    int     // parts of requests that hold some of the room
 	perEvent   float64 // deliveries that an event comes to
 	weighedAt  time.Time
-	weighAfter time.Duration // the pause until it is asked again
+	weighAfter time.Duration // how long until it is asked again
 	acceptedAt time.Time
 }
 
@@ -87,7 +87,7 @@ func (b *Backlog) Loop() loop.Loop { return loop.Loop{Name: "backlog", Step: b.S
 
 func (b *Backlog) isBounded() bool { return b.limits.Open > 0 || b.limits.TenantOpen > 0 }
 
-// hold is the deliveries that events will come to which wait to be accepted.
+// hold is how many deliveries a tenant's events that wait to be accepted will come to.
 type hold struct {
 	owner      tenant.ID
 	deliveries float64
@@ -123,7 +123,7 @@ func (b *Backlog) admit(events []event.Event) ([]hold, Reason, error) {
 	return b.hold(events), "", nil
 }
 
-// hold takes room for what the events come to, for a tenant after the other as they are in the request.
+// hold takes room for what the events come to, tenant by tenant in the order of the request.
 func (b *Backlog) hold(events []event.Event) (holds []hold) {
 	for i := range events {
 		owner := events[i].TenantID
@@ -150,7 +150,7 @@ func (b *Backlog) hold(events []event.Event) (holds []hold) {
 	return holds
 }
 
-// ask wakes the loop, once, for a room that wants a count.
+// ask wakes the loop once for a room that wants a count.
 func (b *Backlog) ask(r *room) {
 	if !r.asked && r.wantsCount(b.processes) {
 		r.asked = true
@@ -158,7 +158,7 @@ func (b *Backlog) ask(r *room) {
 	}
 }
 
-// settle lets go of what was held for the submissions, of which the fresh events were accepted.
+// settle releases what was held for the submissions; the fresh events among them were accepted.
 func (b *Backlog) settle(group []*Submission, fresh []Accepted) {
 	if !b.isBounded() {
 		return
@@ -180,14 +180,14 @@ func (b *Backlog) settle(group []*Submission, fresh []Accepted) {
 	}
 }
 
-// release lets go of what was held for events that were not submitted.
+// release releases what was held for events that were not submitted.
 func (b *Backlog) release(holds []hold) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.letGo(holds)
 }
 
-// letGo forgets a tenant of which nothing was accepted: it may not exist.
+// letGo forgets a tenant of which nothing was ever accepted: it may not exist.
 func (b *Backlog) letGo(holds []hold) {
 	for _, h := range holds {
 		e := b.emitters[h.owner]

@@ -112,8 +112,8 @@ func (in *Intake) known(ctx context.Context, group []*Submission) (known, error)
 	return known{found, sent}, err
 }
 
-// decide sorts the submission's events into new ones and duplicates and keeps its answer, or refuses it
-// whole. What it accepts is known to those that are decided after it.
+// decide sorts the submission's events into new ones and duplicates and keeps its answer, or refuses all of it. What it accepts
+// is known to those decided after it.
 func (in *Intake) decide(ctx context.Context, s *Submission, k known) error {
 	mine := s.sort(k)
 	if s.err == nil {
@@ -135,7 +135,7 @@ func (in *Intake) decide(ctx context.Context, s *Submission, k known) error {
 	return nil
 }
 
-// add is for what is accepted.
+// add notes what is accepted.
 func (k known) add(events map[EventKey][32]byte) {
 	maps.Copy(k.Fingerprints, events)
 	if k.sent == nil {
@@ -146,7 +146,7 @@ func (k known) add(events map[EventKey][32]byte) {
 	}
 }
 
-// sort gives the fingerprints of the new events.
+// sort returns the fingerprints of the new events.
 func (s *Submission) sort(k known) (mine map[EventKey][32]byte) {
 	s.results, s.fresh, s.err, s.why = make([]Result, len(s.events)), nil, nil, ""
 	missing := problem.Collect("")

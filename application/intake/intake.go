@@ -38,14 +38,14 @@ type Accepted struct {
 	// TraceParent is the W3C trace context of the request that brought it; it outlives a restart.
 	TraceParent string
 	At          time.Time
-	// Unreadable says, of an event that a store gave back, that its content is damaged or of a newer version: all that is
-	// known of it is its ID, tenant and type.
+	// Unreadable says, of an event that a store returned, that its content is damaged or of a newer version: only its ID,
+	// tenant and type are known.
 	Unreadable error
 
-	encoded []byte // if it is at hand; see Encoded
+	encoded []byte // if at hand; see Encoded
 }
 
-// NewAccepted makes of an event what a store takes, which is not to be changed any more.
+// NewAccepted makes of an event what a store takes. The event must not be changed any more.
 func NewAccepted(e event.Event, traceParent string, at time.Time) (Accepted, error) {
 	encoded, print, err := event.Seal(e)
 	if err != nil {
@@ -54,7 +54,7 @@ func NewAccepted(e event.Event, traceParent string, at time.Time) (Accepted, err
 	return Accepted{Event: e.Canonical(), Fingerprint: print, TraceParent: traceParent, At: at, encoded: encoded}, nil
 }
 
-// Encoded is the event's stored form: that which the fingerprint was taken of, where this process has just taken it.
+// Encoded is the event's stored form: the one the fingerprint was taken of, if this process has just done so.
 func (a Accepted) Encoded() ([]byte, error) {
 	if a.encoded != nil {
 		return a.encoded, nil
@@ -80,7 +80,7 @@ type Store interface {
 	AppendEvents(ctx context.Context, events []Accepted) error
 }
 
-// Observer is told what was accepted, and what was not for want of room.
+// Observer is told what was accepted, and what was refused for want of room.
 type Observer interface {
 	EventsAccepted(ctx context.Context, accepted []event.Type, duplicates int)
 	EventsRefused(ctx context.Context, why Reason, events int)
@@ -91,7 +91,7 @@ type Reason string
 
 // The reasons.
 const (
-	ReasonWaiting      Reason = "waiting"        // more wait to be accepted than the process can hold
+	ReasonWaiting      Reason = "waiting"        // more events wait to be accepted than the process can hold
 	ReasonFanOutLag    Reason = "fanout_lag"     // see Limits
 	ReasonOpen         Reason = "open"           // see Limits
 	ReasonTenantOpen   Reason = "tenant_open"    // see Limits
@@ -116,8 +116,8 @@ type Result struct {
 	Duplicate bool
 }
 
-// Keep writes the answer to a request in the transaction, which its context carries, that accepts the events: there is
-// never the one without the other. A problem.Conflict refuses the request alone, which somebody has given up meanwhile.
+// Keep writes the answer to a request in the transaction (carried by its context) that accepts the events, so that there is
+// never the one without the other. A problem.Conflict refuses this request alone, which has been given up meanwhile.
 type Keep func(ctx context.Context, results []Result) error
 
 // Intake gathers the requests that wait and commits them together.
@@ -157,9 +157,9 @@ func New(c Config) *Intake {
 		queue: make(chan *Submission, maxQueued), wake: loop.NewSignal(), Recent: newRecent()}
 }
 
-// Accept returns once the events are durable. All or none of them are accepted: an unknown tenant
-// or an ID that is taken by other content refuses the whole request, with the path of
-// the field as events[i].field. The events must be valid. keep is nil for nothing to keep.
+// Accept returns once the events are durable. All or none of them are accepted: an unknown tenant, or an ID that is taken by
+// other content, refuses the whole request and names the field as events[i].field. The events must be valid. keep is nil for
+// nothing to keep.
 func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string, keep Keep) ([]Result, error) {
 	s, err := in.Submit(ctx, events, traceParent, keep)
 	if err != nil {

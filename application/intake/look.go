@@ -9,7 +9,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Step looks at the lag, and counts what is to be counted. It takes no more than half of one connection's time.
+// Step looks at the lag and counts what is due. It takes at most half of one connection's time.
 func (b *Backlog) Step(ctx context.Context) (time.Time, error) {
 	began := b.now()
 	if isAhead(b.restUntil, began) {
@@ -42,7 +42,7 @@ func (b *Backlog) lookAtSharers(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// weigh asks what the events of those come to who have emitted since they were asked about, and forgets who is idle.
+// weigh asks what the events of tenants come to that have emitted since they were last asked about, and forgets idle tenants.
 func (b *Backlog) weigh(ctx context.Context, now time.Time) error {
 	owners := b.toWeigh(now)
 	if len(owners) == 0 {
@@ -76,14 +76,15 @@ func (b *Backlog) toWeigh(now time.Time) (owners []tenant.ID) {
 	return owners
 }
 
-// counting is a room that is about to be counted.
+// counting is a room about to be counted.
 type counting struct {
 	*room
 	owner  tenant.ID // empty for all
-	before int       // of what was accepted recently
+	before int       // entries of recent that precede the count
 }
 
-// lookAtQueue asks first what was not fanned out, and counts then: what is fanned out between the two counts twice.
+// lookAtQueue looks at what is not fanned out before it counts, so that what is fanned out in between counts twice rather than
+// not at all.
 func (b *Backlog) lookAtQueue(ctx context.Context, now time.Time) error {
 	due := b.due(now)
 	if b.limits.FanOutLag == 0 && len(due) == 0 {
@@ -112,7 +113,7 @@ func (b *Backlog) lookAtQueue(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// lags notes whose events wait too long: everybody's behind the log, a tenant's for its turn.
+// lags notes whose events wait too long: everybody's behind the log, or one tenant's for its turn.
 func (b *Backlog) lags(now, oldest time.Time, waiting map[tenant.ID]time.Time) {
 	isLate := func(since time.Time) bool {
 		return b.limits.FanOutLag > 0 && !since.IsZero() && now.Sub(since) > b.limits.FanOutLag
@@ -154,7 +155,7 @@ func (b *Backlog) due(now time.Time) (due []counting) {
 	return due
 }
 
-// nextLook is after a while, or as soon as a count that is wanted may be made.
+// nextLook is after a while, or as soon as a wanted count may be made.
 func (b *Backlog) nextLook(now time.Time) time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -11,15 +11,15 @@ import (
 
 // QuotaStore counts what tenants send on a day. A context from InTx carries its transaction.
 type QuotaStore interface {
-	// CountDay adds to what each of the tenants sent on the day (midnight, UTC) and says how much that is then. Until
-	// the transaction ends nobody else counts for them. A tenant's count of an earlier day is forgotten, and what is
-	// counted for an earlier day than its last one counts for that.
+	// CountDay adds to what each of the tenants sent on the day (midnight, UTC) and returns the new totals. Nobody else counts
+	// for them until the transaction ends. A tenant's count of an earlier day is forgotten, and what is counted for an earlier
+	// day than its last one counts for that.
 	CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error)
 }
 
 const day = 24 * time.Hour
 
-// sentToday is how much each tenant has sent so far, which nobody changes before the transaction ends; nil without a quota.
+// sentToday is how much each tenant has sent so far, which nobody changes until the transaction ends; nil without a quota.
 func (in *Intake) sentToday(ctx context.Context, tenants map[tenant.ID]bool) (map[tenant.ID]int, error) {
 	if in.limits.EventsPerDay == 0 {
 		return nil, nil
@@ -57,7 +57,7 @@ func (in *Intake) countDay(ctx context.Context, sent map[tenant.ID]int) (map[ten
 	return counted, nil
 }
 
-// withinQuota refuses a submission whole whose new events are more than what is left of the day.
+// withinQuota refuses a whole submission whose new events exceed what is left of the day.
 func (in *Intake) withinQuota(s *Submission, sent map[tenant.ID]int) error {
 	if in.limits.EventsPerDay == 0 {
 		return nil

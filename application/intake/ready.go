@@ -6,7 +6,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
-// troubleFor is for how long a commit that failed tells of those to come. It ends by itself, since who is not ready may be
+// troubleFor is how long a failed commit counts for those to come. It ends by itself, since a process that is not ready may be
 // sent nothing that would show that the trouble is over.
 const troubleFor = 5 * time.Second
 
@@ -16,7 +16,7 @@ type trouble struct {
 	at  time.Time
 }
 
-// Ready says why events cannot be accepted now, by what became of the last commit; nil when they can.
+// Ready says why events cannot be accepted now, going by the last commit; nil when they can.
 func (in *Intake) Ready() error {
 	if last := in.trouble.Load(); last != nil && isAhead(last.at.Add(troubleFor), in.now()) {
 		return last.err

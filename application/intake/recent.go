@@ -5,17 +5,18 @@ import (
 	"time"
 )
 
-// Bounds of what is remembered, which is 60 MB at most: a report's summary, in bytes, is all of an event that may be long.
+// Bounds of what is remembered, 60 MB at most: of an event only the report's summary may be long, and maxSummary bounds it, in
+// bytes.
 const (
 	maxRecent  = 2000
 	maxSummary = 4 << 10
-	// recentFor is for how long older events keep their places: fan-out that is behind takes the oldest next. What it has
-	// not taken by then is handled by another process.
+	// recentFor is how long older events keep their places: fan-out that lags takes the oldest next. What it has not taken by
+	// then is handled by another process.
 	recentFor = time.Second
 )
 
-// Recent is events that this process accepted lately, so that its own fan-out need not read back what was
-// in memory a moment ago. It is as they would be read: what is not in it, is in the store.
+// Recent holds events that this process accepted lately, so that its own fan-out need not read back what was in memory a moment
+// ago. They are as they would be read, and what is not in it is in the store.
 type Recent struct {
 	mu     sync.Mutex
 	events map[EventKey]Accepted
@@ -46,8 +47,8 @@ func (r *Recent) add(events []Accepted) {
 	}
 }
 
-// Take gives the events in the order of the keys, and forgets them. In the place of one that it does not have is none,
-// and its key is missing.
+// Take returns the events in the order of the keys and forgets them. Where it does not have one the place is empty and the key
+// missing.
 func (r *Recent) Take(keys []EventKey) (taken []Accepted, missing []EventKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

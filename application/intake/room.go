@@ -2,37 +2,37 @@ package intake
 
 import "time"
 
-// Pacing of the counts: one of a long queue takes long, so it may take a fiftieth of one connection's time.
+// Pacing of the counts: counting a long queue takes long, so it may take 1/50 of one connection's time.
 const (
-	countPause    = 50 // times as long as counting took
+	countPause    = 50 // times as long as the count took
 	shortestPause = 20 * time.Millisecond
 	longestPause  = time.Minute
-	// unseen is the part of its share, 1/unseen, that a process takes before it wants to count again.
+	// 1/unseen of its share is what a process takes before it wants another count.
 	unseen = 8
-	// besideOthers is the part of its share, 1/besideOthers, that a process beside others takes at most by one count.
+	// 1/besideOthers of its share is the most that a process takes by one count while there are other processes.
 	besideOthers = 4
-	// together is for how long what is accepted is remembered as one.
+	// together is the time within which accepted events are remembered as one entry.
 	together = 100 * time.Millisecond
 )
 
-// room is what a bound on open deliveries leaves for this process: an even share of what was free at the last count, less
-// what it has accepted that may not be in that count.
+// room is what a bound on open deliveries leaves to this process: an even share of what was free at the last count, less what
+// it has accepted that may not be in that count.
 type room struct {
 	limit     int // 0 is no bound
 	open      int // at the last count, no more than limit
 	countedAt time.Time
-	countAt   time.Time // no count before that
-	asked     bool      // for a count, since the last one
+	countAt   time.Time // no count before then
+	asked     bool      // a count has been asked for since the last one
 
 	held   float64 // deliveries of events that wait to be accepted
-	recent []taken // of events that were accepted since, or before and not fanned out then
-	taken  float64 // of all recent
-	sealed bool    // the last of recent takes no more
+	recent []taken // events accepted since then, or earlier and not fanned out by then
+	taken  float64 // sum of recent
+	sealed bool    // the last entry of recent takes no more
 	// uncounted is the part of taken that was accepted since the last count began.
 	uncounted float64
 }
 
-// taken is deliveries to come of events that were accepted within a short while.
+// taken is the deliveries to come of events that were accepted within a short while.
 type taken struct {
 	from, to   time.Time
 	deliveries float64
@@ -40,23 +40,24 @@ type taken struct {
 
 func (r *room) isFull() bool { return r.limit > 0 && r.open >= r.limit }
 
-// share is an even part, for each of so many processes, of what was free at the last count.
+// share is an equal part, for each of that many processes, of what was free at the last count.
 func (r *room) share(processes int) float64 { return float64(r.limit-r.open) / float64(processes) }
 
-// hasSpace says whether there is room for another request. Others may have counted since this process has, and taken what it saw
-// as free: so beside others a count is good for a part of the share alone, which bounds by how much all of them exceed the limit.
+// hasSpace reports whether there is room for another request. Other processes may have counted later than this one and taken
+// what it saw as free. So while there are others a count is good for only a part of the share, which bounds how far all of them
+// together can exceed the limit.
 func (r *room) hasSpace(processes int) bool {
 	share := r.share(processes)
 	return r.limit == 0 || r.held+r.taken < share && (processes == 1 || r.held+r.uncounted < share/besideOthers)
 }
 
-// wantsCount says that one would tell something new: nobody has counted yet, or so much of the share is used that others,
+// wantsCount reports whether a count would tell something new: there was none yet, or so much of the share is used that others,
 // who may have counted since, could have used up the rest.
 func (r *room) wantsCount(processes int) bool {
 	return r.limit > 0 && !r.isFull() && (r.countedAt.IsZero() || r.held+r.taken > r.share(processes)/unseen)
 }
 
-// isDue says that it is time to count: at once when that is wanted, else now and then for what has become free.
+// isDue reports whether it is time to count: at once when a count is wanted, otherwise now and then for what has become free.
 func (r *room) isDue(now time.Time, processes int) bool {
 	if isAhead(r.countAt, now) {
 		return false
@@ -64,7 +65,7 @@ func (r *room) isDue(now time.Time, processes int) bool {
 	return r.wantsCount(processes) || r.isFull() || r.limit > 0 && r.taken > 0 && !isAhead(r.countedAt.Add(longestPause), now)
 }
 
-// isAhead says that a pause is not over. One that is longer than any is over: the clock was set back.
+// isAhead reports whether a pause is not over yet. One longer than any real pause counts as over: the clock was set back.
 func isAhead(end, now time.Time) bool {
 	left := end.Sub(now)
 	return left > 0 && left <= longestPause
@@ -85,7 +86,7 @@ func (r *room) accept(now time.Time, deliveries float64) {
 	r.uncounted += deliveries
 }
 
-// comeAgain is when it is worth to try again: soon, unless the last count found it full.
+// comeAgain is how long to wait before trying again: briefly, unless the last count found it full.
 func (r *room) comeAgain() time.Duration {
 	if r.isFull() {
 		return 30 * time.Second
@@ -93,14 +94,14 @@ func (r *room) comeAgain() time.Duration {
 	return time.Second
 }
 
-// seal is for before a count: what is accepted from now on may not be in it.
+// seal is called before a count, which may miss what is accepted from now on.
 func (r *room) seal() (before int) {
 	r.sealed = true
 	return len(r.recent)
 }
 
-// counted takes a count. Of what was accepted before it, only what was not fanned out by then is kept: the rest is among
-// the open deliveries, or done. oldest is when the oldest event that was not fanned out had been accepted; zero for none.
+// counted takes in a count. Of what was accepted before it, only what was not fanned out by then is kept: the rest is among the
+// open deliveries, or done. oldest is when the oldest event not fanned out had been accepted; zero for none.
 func (r *room) counted(open, before int, oldest, began, ended time.Time) {
 	r.open, r.countedAt, r.asked = open, ended, false
 	r.countAt = ended.Add(min(max(countPause*ended.Sub(began), shortestPause), longestPause))

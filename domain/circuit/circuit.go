@@ -27,8 +27,8 @@ const (
 	lastCooldown   = time.Minute
 )
 
-// How long the backlog of a circuit that is still closed pauses after failures in a row: nothing after one, then twice as
-// long after each. Until the circuit opens a receiver that is down would else be asked as fast as it refuses.
+// How long the backlog of a still closed circuit pauses after failures in a row: not at all after one, then twice as long after
+// each. Until the circuit opens, a receiver that is down would otherwise be called as fast as it refuses.
 const (
 	firstPause = 10 * time.Millisecond
 	lastPause  = time.Second
@@ -37,19 +37,19 @@ const (
 // Circuit is what is known of one receiver; the zero value knows nothing, and is closed.
 type Circuit struct {
 	window   int       // attempts at once; 0 for as many as the subscription allows
-	answered int       // successes since the window grew last
+	answered int       // successes since the window last grew
 	failures int       // in a row
 	since    time.Time // of the first of them
 	openings int       // in a row, without a success between them
-	paused   time.Time // until when, with a circuit that is closed
-	until    time.Time // a probe is let through, with one that is not
+	paused   time.Time // end of the pause of a closed circuit
+	until    time.Time // when a circuit that is not closed lets a probe through
 	spared   time.Time // since when; zero while the receiver gets all that its subscription allows
 	pace     pace
 }
 
-// Report is what others are told of a circuit; the zero value tells that the receiver gets all that its subscription allows.
+// Report is what others are told of a circuit; in the zero value the receiver gets all that its subscription allows.
 type Report struct {
-	Since  time.Time // since when it does not
+	Since  time.Time // since when it gets less
 	Until  time.Time // when a probe is let through; zero for a closed circuit
 	Window int       // attempts at once of a closed circuit
 }
@@ -77,8 +77,8 @@ func (r Report) State(now time.Time) State {
 	}
 }
 
-// Wait is for how long the receiver gets nothing of its backlog: a pause between failures, or until a probe. What is longer than
-// that may be was noted before the clock was set back, and is over.
+// Wait is how long the receiver gets nothing of its backlog: a pause between failures, or until a probe. A longer wait than
+// there can be was noted before the clock was set back, and is over.
 func (c Circuit) Wait(now time.Time) time.Duration {
 	until, most := c.paused, lastPause
 	if !c.until.IsZero() {
@@ -90,16 +90,16 @@ func (c Circuit) Wait(now time.Time) time.Duration {
 	return 0
 }
 
-// Known reports whether there is anything to remember while nothing is sent; how quick the receiver was is not.
+// Known reports whether there is anything to remember while nothing is sent; how fast the receiver was does not count.
 func (c Circuit) Known() bool {
 	c.pace = pace{}
 	return c != Circuit{}
 }
 
-// Limit is how many attempts at once the receiver gets, of the at most maxInFlight that the subscription allows.
+// Limit is how many attempts at once the receiver gets, out of the maxInFlight that the subscription allows.
 func (c Circuit) Limit(maxInFlight int, now time.Time) int { return c.Report().Limit(maxInFlight, now) }
 
-// Limit is how many attempts at once the receiver gets, of the at most maxInFlight that the subscription allows.
+// Limit is how many attempts at once the receiver gets, out of the maxInFlight that the subscription allows.
 func (r Report) Limit(maxInFlight int, now time.Time) int {
 	switch r.State(now) {
 	case Open:
@@ -145,8 +145,8 @@ func overloaded(o delivery.Outcome) bool {
 	return o.Status == 429 || o.Status == 503 || o.Kind == delivery.KindTimeout
 }
 
-// succeeded lets the window grow: it doubles with each windowful of successes, so that a receiver
-// that comes back gets its backlog at a ramp and not as a herd. One whose answers take longer than they did gets less.
+// succeeded lets the window grow: it doubles with each windowful of successes, so that a receiver that comes back gets its
+// backlog at a ramp and not as a herd. A receiver whose answers have become slow gets less.
 func (c Circuit) succeeded(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
 	if !c.until.IsZero() {
 		return Circuit{window: 1, spared: c.spared, pace: c.pace}.grown(maxInFlight)
@@ -199,7 +199,7 @@ func (c Circuit) limitOf(maxInFlight int) int {
 	return c.window
 }
 
-// opened waits longer each time; attempts that were out when it opened do not make it wait longer.
+// opened waits longer each time; attempts that were already out when it opened do not prolong it.
 func (c Circuit) opened(o delivery.Outcome, now time.Time) Circuit {
 	if c.State(now) == Open {
 		return c

@@ -2,22 +2,23 @@ package circuit
 
 import "time"
 
-// When a receiver is slow: its answers take so many times what they usually do, and that is worth a word.
+// A receiver is slow when its answers take slowTimes as long as they usually do, and at least slowFrom, which is worth a word.
 const (
 	slowTimes = 4
 	slowFrom  = 500 * time.Millisecond
-	// judgedBy is how many answers are looked at together, at most: one that is slow says nothing.
+	// judgedBy is how many answers at most are judged together: a single slow one says nothing.
 	judgedBy = 16
-	// usualOver is how many times a receiver is judged until what it takes by then is what it usually takes: it may be slow for good.
+	// usualOver is how many judgements it takes until what a receiver takes by then counts as usual (each moves the usual time
+	// by 1/usualOver of the difference): it may be slow for good.
 	usualOver = 256
-	// slowShare is the part of what its subscription allows that a slow receiver gets at least: it answers.
+	// A slow receiver gets at least 1/slowShare of what its subscription allows: it does answer.
 	slowShare = 4
 )
 
-// pace is how long a receiver takes for its answers.
+// pace is how long a receiver takes to answer.
 type pace struct {
 	usual   time.Duration // zero until it is known
-	took    time.Duration // all of them since it was judged last
+	took    time.Duration // in all, since it was last judged
 	answers int
 }
 
@@ -35,7 +36,7 @@ func (p pace) answered(took time.Duration, window int) (_ pace, slow bool) {
 	return pace{usual: p.usual + (mean-p.usual)/usualOver}, slow
 }
 
-// slowed gives a receiver half of what it got, down to its share.
+// slowed halves what a receiver gets, down to its share.
 func (c Circuit) slowed(maxInFlight int, now time.Time) Circuit {
 	had := c.limitOf(maxInFlight)
 	c.window, c.answered = min(had, max(1, maxInFlight/slowShare, had/2)), 0
