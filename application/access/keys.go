@@ -17,7 +17,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Hash is the SHA-256 of a key, which is all that is kept of it.
+// Hash is the SHA-256 of a key, the only form in which it is stored.
 type Hash [sha256.Size]byte
 
 // HashOf hashes a key as it was shown.
@@ -25,21 +25,20 @@ func HashOf(key string) Hash { return sha256.Sum256([]byte(key)) }
 
 // KeyStore keeps the API keys.
 type KeyStore interface {
-	// SaveKey refuses a hash that is taken (problem.Conflict), and a tenant or a subscription of it that does not exist
+	// SaveKey refuses a hash that is taken (problem.Conflict), and a tenant that does not exist or has no such subscription
 	// (problem.NotFound).
 	SaveKey(ctx context.Context, k access.Key, hash Hash) error
 	// KeyByHash answers problem.NotFound when no key has the hash.
 	KeyByHash(ctx context.Context, hash Hash) (access.Key, error)
 	// Keys lists keys of the tenant, or all of them when it is empty.
 	Keys(ctx context.Context, owner tenant.ID, page Page) ([]access.Key, error)
-	// RevokeKey answers problem.NotFound when the tenant (any, when it is empty) has no such key. One that was revoked
-	// already stays as it is.
+	// RevokeKey answers problem.NotFound when the tenant (any, when empty) has no such key. One already revoked stays as it is.
 	RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error
 	// TouchKeys notes when keys were used last.
 	TouchKeys(ctx context.Context, used map[string]time.Time) error
 }
 
-// What a key's text is like. A platform key that an operator gives is held to it too.
+// The form of a key's text, also required of a platform key that an operator sets.
 const (
 	KeyPrefix    = "ord_live_"
 	MinKeyLength = 20 // characters
@@ -53,7 +52,7 @@ const (
 	touchPrecision = time.Minute
 )
 
-// Keys manages API keys and tells whom a request comes from.
+// Keys manages API keys and finds the key behind a request.
 type Keys struct {
 	store  KeyStore
 	now    func() time.Time
@@ -62,7 +61,7 @@ type Keys struct {
 
 	mu     sync.Mutex
 	cached map[Hash]cachedKey
-	ended  int                  // revocations: what was looked up before the last one may have been revoked by it
+	ended  int                  // counts revocations: a key looked up before the last one may be the one it revoked
 	used   map[string]time.Time // not stored yet
 }
 
@@ -76,7 +75,7 @@ func NewKeys(store KeyStore, now func() time.Time, newID func(string) string, ra
 	return &Keys{store: store, now: now, newID: newID, random: random, cached: map[Hash]cachedKey{}, used: map[string]time.Time{}}
 }
 
-// Create makes a key with 256 random bits; the text is shown this once.
+// Create makes a key with 256 random bits; its text is shown only this once.
 func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (access.Key, string, error) {
 	if err := s.mayCreate(by, wanted); err != nil {
 		return access.Key{}, "", err
@@ -138,7 +137,7 @@ func (s *Keys) mayCreate(by, wanted access.Key) error {
 	return nil
 }
 
-// Authenticate tells whose key it is; problem.Unauthorized when it is nobody's, revoked or expired.
+// Authenticate finds the key; problem.Unauthorized when it is unknown, revoked or expired.
 func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error) {
 	refused := problem.New(problem.Unauthorized, "The key is unknown, revoked or expired.")
 	if len(text) < MinKeyLength || len(text) > MaxKeyLength {
@@ -158,7 +157,7 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 	if !key.Live(now) {
 		return access.Key{}, refused
 	}
-	if !cached { // once for as long as it is cached
+	if !cached { // noted once for as long as the key is cached
 		s.noteUse(key, now)
 	}
 	return key, nil
@@ -183,7 +182,7 @@ func (s *Keys) remember(hash Hash, key access.Key, ended int, now time.Time) {
 	}
 }
 
-// noteUse remembers a use until it is stored; a key that is refused is not used.
+// noteUse remembers a use until it is stored; a refused key is not used.
 func (s *Keys) noteUse(key access.Key, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -214,7 +213,7 @@ func (s *Keys) List(ctx context.Context, by access.Key, owner tenant.ID, page Pa
 	return s.store.Keys(ctx, owner, page)
 }
 
-// Revoke ends a key at once in this process, and within a second in every other. One that was revoked already stays so.
+// Revoke ends a key at once in this process, and within a second in every other. One already revoked stays as it is.
 func (s *Keys) Revoke(ctx context.Context, by access.Key, id string) error {
 	if err := s.store.RevokeKey(ctx, by.Tenant, id, s.now()); err != nil {
 		return err
@@ -226,9 +225,8 @@ func (s *Keys) Revoke(ctx context.Context, by access.Key, id string) error {
 	return nil
 }
 
-// FirstKey makes sure that there is a platform key: the given one, or when none is given and
-// none exists a new one, whose text it returns to be shown once. The given one may have been
-// revoked: then it stays so, and is refused.
+// FirstKey makes sure that there is a platform key: the given one, or if none is given and none exists a new one, whose text it
+// returns to be shown once. A given key that was revoked stays revoked, and is refused.
 func (s *Keys) FirstKey(ctx context.Context, given string) (shown string, refused bool, err error) {
 	first := access.Key{Name: "first platform key", Scopes: access.Scopes()}
 	if given != "" {
@@ -256,5 +254,5 @@ func (s *Keys) FirstKey(ctx context.Context, given string) (shown string, refuse
 	return shown, false, err
 }
 
-// firstKeyID is that of the key which is made when there is none: of processes that find none at once it lets one make it.
+// firstKeyID is the ID of the key made when there is none, so that only one of several processes that find none makes it.
 const firstKeyID = "key_00000000000000000000000000"

@@ -16,11 +16,11 @@ type Tenant struct {
 	Name      string
 	Weight    int // 1 to tenant.MaxWeight
 	CreatedAt time.Time
-	// Features holds what was ever switched; a feature that is not there is off.
+	// Features holds every feature that was ever switched; one that is missing is off.
 	Features map[tenant.Feature]bool
 }
 
-// TenantChange is what is to be changed of a tenant; nil leaves it as it is.
+// TenantChange is what to change of a tenant; nil leaves a value as it is.
 type TenantChange struct {
 	Name   *string
 	Weight *int
@@ -28,7 +28,7 @@ type TenantChange struct {
 
 // Page asks for a part of a list, newest first.
 type Page struct {
-	After string // the ID that the last page ended with; empty for the first page
+	After string // the ID that ended the last page; empty for the first page
 	Limit int
 }
 
@@ -38,7 +38,7 @@ type TenantStore interface {
 	CreateTenant(ctx context.Context, t Tenant) error
 	Tenant(ctx context.Context, id tenant.ID) (Tenant, error)
 	Tenants(ctx context.Context, page Page) ([]Tenant, error)
-	// ChangeTenant answers the tenant as it is then, or problem.NotFound.
+	// ChangeTenant returns the changed tenant, or problem.NotFound.
 	ChangeTenant(ctx context.Context, id tenant.ID, change TenantChange) (Tenant, error)
 	// SetFeature answers problem.NotFound for a tenant that does not exist.
 	SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, now time.Time) error
@@ -68,7 +68,7 @@ func (s *Tenants) Create(ctx context.Context, id tenant.ID, name string, weight 
 	return t, nil
 }
 
-// Change renames a tenant or weighs it anew. Processes go by the new weight with the tenant's next lease.
+// Change renames a tenant or sets its weight, which takes effect in each process with the tenant's next lease.
 func (s *Tenants) Change(ctx context.Context, id tenant.ID, change TenantChange) (Tenant, error) {
 	fields := problem.Collect("")
 	if change.Name != nil {

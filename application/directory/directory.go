@@ -1,5 +1,5 @@
-// Package directory keeps what the rendering of bodies looks up: customers, locations, contacts,
-// and the external ID that each source system of a tenant knows an entity by.
+// Package directory keeps what rendering looks up: customers, locations, contacts, and the external ID by which each source
+// system of a tenant knows an entity.
 package directory
 
 import (

@@ -18,10 +18,10 @@ import (
 const (
 	// Kept is for how long an answer is given again (contract, section 5).
 	Kept = 24 * time.Hour
-	// TakenOver is after which time a reservation without an answer counts as left by a crash. It must
-	// be longer than any request may take.
+	// TakenOver is the age at which a reservation without an answer counts as left by a crash. It must be longer than any
+	// request may take.
 	TakenOver = time.Minute
-	// MaxAnswer is the largest body that is kept, in bytes. A longer answer is given once, and frees the key.
+	// MaxAnswer is the largest body that is kept, in bytes. A longer answer is given once and frees the key.
 	MaxAnswer = 1 << 20
 	// MaxKeyLength bounds the Idempotency-Key, in bytes.
 	MaxKeyLength = 255
@@ -59,8 +59,8 @@ type Store interface {
 	//   - the row has no answer and its ReservedAt is not after takeOver;
 	// the new row replaces the old one. Else it changes nothing and returns what it found.
 	Reserve(ctx context.Context, r Reservation, takeOver time.Time) (*Found, error)
-	// Answer adds the sealed answer to the row of the key, if it still has the token and no answer. Else it does nothing,
-	// and held is false: the key was released, or somebody else has taken it over.
+	// Answer adds the sealed answer to the row of the key, if it still has the token and no answer. Otherwise it does nothing
+	// and held is false: the key was released, or taken over by another request.
 	Answer(ctx context.Context, key Key, token string, sealed []byte) (held bool, err error)
 	// Release deletes the row of the key, if it still has the token and no answer; else nothing.
 	Release(ctx context.Context, key Key, token string) error
@@ -68,14 +68,14 @@ type Store interface {
 	DeleteExpired(ctx context.Context, now time.Time, limit int) (int, error)
 }
 
-// Sealer keeps what answers hold (secrets, keys that are shown once) unreadable at rest. What was
-// sealed with other associated texts does not open.
+// Sealer keeps what answers hold (secrets, keys that are shown once) unreadable at rest. A value sealed with other associated
+// texts does not open.
 type Sealer interface {
 	Seal(plain []byte, associated ...string) ([]byte, error)
 	Open(sealed []byte, associated ...string) ([]byte, error)
 }
 
-// Answer is an HTTP answer as far as it is given again.
+// Answer is the part of an HTTP answer that is given again.
 type Answer struct {
 	Status int               `json:"status"`
 	Header map[string]string `json:"header"`
@@ -117,11 +117,11 @@ func digest(parts ...[]byte) [sha256.Size]byte {
 	return [sha256.Size]byte(hash.Sum(nil))
 }
 
-// Answers remembers answers. Those to emitted events, and to what makes or changes subscriptions, deliveries, events, tenants,
-// keys and jobs, or deletes from the directory, are kept in the transaction of the write. Others are kept after the write that
-// they tell of is durable, not with it: a process that dies in between leaves a reservation without an answer, and once that is
-// taken over (TakenOver) the write is made again. These set things to what they are already (the directory, a tenant's name,
-// weight and features, a job's end, a key's), or are a test, which is sent once more.
+// Answers remembers answers. Those to emitted events, and to requests that make or change subscriptions, deliveries, events,
+// tenants, keys and jobs or delete from the directory, are kept in the transaction of the write. The others are kept once their
+// write is durable: a process that dies in between leaves a reservation without an answer, and once that is taken over
+// (TakenOver) the write is made again. That is harmless, since these set things to what they already are (the directory, a
+// tenant's name, weight and features, a job's or a key's end), or are a test, which is sent once more.
 type Answers struct {
 	store    Store
 	sealer   Sealer
@@ -155,17 +155,17 @@ func (a *Answers) Begin(ctx context.Context, r Request) (*Reservation, *Answer, 
 	return nil, answer, err
 }
 
-// Finish keeps the answer of a reserved request, or frees the key when the same request may well get
-// another answer next time: after a failure of the service, when it was too fast, and when it is too large.
-// A nil answer says that there was none.
+// Finish keeps the answer of a reserved request, or frees the key when the same request may well get another answer next time:
+// after a failure of the service, when it came too fast, and when the answer is too large. A nil answer says that there was
+// none.
 func (a *Answers) Finish(ctx context.Context, r *Reservation, answer *Answer) error {
 	_, err := a.finish(ctx, r, answer)
 	return err
 }
 
-// Keep is Finish inside of the transaction of the write that the answer tells of: there is never the one without the other.
-// It fails with problem.Conflict when the key is no longer reserved for the request, which was given up then, or answered for:
-// its write must not be made any more, since the same request may have come again.
+// Keep is Finish inside the transaction of the write that the answer tells of, so that there is never the one without the
+// other. It fails with problem.Conflict when the key is no longer reserved for the request (it was given up) or is answered
+// for: its write must not be made any more, since the same request may have come again.
 func (a *Answers) Keep(ctx context.Context, r *Reservation, answer *Answer) error {
 	held, err := a.finish(ctx, r, answer)
 	if err == nil && !held {

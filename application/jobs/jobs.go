@@ -1,5 +1,5 @@
-// Package jobs sends many deliveries again, a bounded batch at a time: bulk retries and replays. What a step
-// does and how far it has come are one transaction, so that a job goes on where it stood, whatever ends its process.
+// Package jobs sends many deliveries again, a bounded batch at a time: bulk retries and replays. A step's work and the job's
+// progress are one transaction, so that a job goes on where it stood, whatever ends its process.
 package jobs
 
 import (
@@ -21,27 +21,27 @@ import (
 type Store interface {
 	// CreateJob answers problem.Conflict when the tenant has maxOpen open jobs already.
 	CreateJob(ctx context.Context, j job.Job, maxOpen int) error
-	// Job answers problem.NotFound when the tenant has no such job. In a transaction it stays as it is until the end.
+	// Job answers problem.NotFound when the tenant has no such job. Within a transaction the job stays as it is until the end.
 	Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error)
 	// Jobs lists newest first; before is the ID that the last page ended with, empty for the first.
 	Jobs(ctx context.Context, owner tenant.ID, before string, limit int) ([]job.Job, error)
-	// NextJob is the open job that has waited longest for its turn, of those that no other process works on. Without
-	// one it says when the next turn is; zero for none. One that is damaged has failed, see job.Read.
+	// NextJob is the open job that has waited longest for its turn, among those that no other process works on. If there is
+	// none it returns when the next turn is; zero for never. One that is damaged has failed, see job.Read.
 	NextJob(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error)
-	// SaveJob writes the job. An open one has its next turn at the time.
+	// SaveJob writes the job; turn is the next turn of an open one.
 	SaveJob(ctx context.Context, j job.Job, turn time.Time) error
 }
 
 // Walk is a stretch of a tenant's deliveries, by their IDs.
 type Walk struct {
 	Tenant tenant.ID
-	// Filter says which index to walk by; what it picks must be asked of it still.
+	// Filter says which index to walk by; what that yields must still be checked against it.
 	Filter      job.Filter
-	After, UpTo string // the first is exclusive
+	After, UpTo string // After is exclusive
 	Limit       int
 }
 
-// Statuses is those that the filter wants: whether it wants open deliveries, and which closed ones.
+// Statuses says what the filter wants: whether open deliveries, and which closed ones.
 func (w Walk) Statuses() (open bool, closed []delivery.Status) {
 	for _, status := range w.Filter.Statuses {
 		if status.IsTerminal() {
@@ -58,12 +58,12 @@ type DeliveryStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	// Deliveries lists newest first.
 	Deliveries(ctx context.Context, filter queries.DeliveryFilter) ([]delivery.Delivery, error)
-	// WalkDeliveries lists oldest first whatever the filter may pick, and reads no more than a few times the limit.
+	// WalkDeliveries lists oldest first, however few the filter picks, and reads no more than a few times the limit.
 	WalkDeliveries(ctx context.Context, walk Walk) ([]delivery.Delivery, error)
-	// NewestDeliveries names each event's newest delivery in the lane, of those up to the ID that were made before
-	// the time; zero for any.
+	// NewestDeliveries maps each event to its newest delivery in the lane, up to the ID and made before the time; zero for any
+	// time.
 	NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error)
-	// LaneStates says how the lanes' subscriptions are now; in a transaction they stay so until its end.
+	// LaneStates returns the present state of the lanes' subscriptions; within a transaction it stays so until the end.
 	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error)
 	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
 }
@@ -90,7 +90,7 @@ type Request struct {
 	By     job.Requester
 }
 
-// Begin takes a job, to be worked on soon.
+// Begin accepts a job, to be worked on soon.
 func (s *Service) Begin(ctx context.Context, r Request) (job.Job, error) {
 	j, err := s.prepare(ctx, r)
 	if err != nil {
@@ -105,8 +105,8 @@ func (s *Service) Begin(ctx context.Context, r Request) (job.Job, error) {
 // maxLookedAt bounds a dry run.
 const maxLookedAt = 100_000
 
-// DryRun counts what a job would find now, and changes nothing. The job that it returns is not kept; it has succeeded when
-// all there is was looked at.
+// DryRun counts what a job would find now, and changes nothing. The job that it returns is not stored; it has succeeded when
+// everything was looked at.
 func (s *Service) DryRun(ctx context.Context, r Request) (job.Job, error) {
 	j, err := s.prepare(ctx, r)
 	if err != nil {

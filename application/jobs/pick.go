@@ -15,10 +15,10 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// maxPicked bounds one step by default, and with it the transaction that it is.
+// maxPicked bounds one step, and with it its transaction, by default.
 const maxPicked = 250
 
-// Picker finds what a job is about. What it leaves alone, and why, is the same for a dry run.
+// Picker finds the deliveries of a job. What it leaves alone, and why, is the same for a dry run.
 type Picker struct {
 	Deliveries DeliveryStore
 	Gate       Gate
@@ -58,7 +58,7 @@ func (p *Picker) pick(ctx context.Context, j job.Job) (next picked, err error) {
 	return next, p.leaveAlone(ctx, j, found, &next)
 }
 
-// newest keeps those that are their events' newest in the job's range. So an event is sent once by a job, however many
+// newest keeps the deliveries that are their events' newest in the job's range, so that a job sends an event once, however many
 // deliveries earlier replays have made of it.
 func (p *Picker) newest(ctx context.Context, j job.Job, found []delivery.Delivery) (kept []delivery.Delivery, err error) {
 	ids := make([]string, len(found))
@@ -87,7 +87,7 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 	if err != nil {
 		return err
 	}
-	billing := true // the stored bytes are of billing as well as new ones
+	billing := true // stored bytes hold billing data as much as new ones
 	if slices.ContainsFunc(found, ofBilling) {
 		if billing, err = p.Gate.Enabled(ctx, j.Tenant, tenant.BillingWebhooks); err != nil {
 			return err

@@ -17,18 +17,18 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// RenderStore is what it takes to render anew, and to schedule what comes of it.
+// RenderStore is what it takes to render anew and to schedule the result.
 type RenderStore interface {
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// Events loads accepted events; see fanout.Store.
 	Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error)
-	// EventBodies loads all bodies of the events. In a transaction nobody else adds any of the tenant's until its end.
+	// EventBodies loads all bodies of the events. Within a transaction nobody else adds any of the tenant's until the end.
 	EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error)
 	Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
 	Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error
 }
 
-// rendering is one step's deliveries on their way to new ones.
+// rendering is the state of one step that makes new deliveries.
 type rendering struct {
 	sub    subscription.Subscription
 	view   payload.View
@@ -133,7 +133,7 @@ func (r *rendering) schedule(e intake.Accepted, found payload.Context) (err erro
 	return nil
 }
 
-// number is that of the body among those of the event; the same bytes are kept once.
+// number is the body's number among those of the event; equal bytes are stored once.
 func (r *rendering) number(e intake.Accepted, rendered []byte) (number int) {
 	for _, body := range r.bodies[e.ID] {
 		if body.Unreadable == nil && bytes.Equal(body.Bytes, rendered) {

@@ -15,8 +15,8 @@ import (
 // lookAgain is how soon a worker asks again for jobs that it cannot work on now.
 const lookAgain = time.Second
 
-// Worker works on the jobs, one step of one job at a time, in turns. What it makes due goes through the
-// ordinary lanes: maxInFlight, circuits and order are those of any delivery.
+// Worker works on the jobs in turns, one step of one job at a time. What it makes due goes through the ordinary lanes, with the
+// maxInFlight, circuits and order of any delivery.
 type Worker struct {
 	service *Service
 	render  RenderStore
@@ -34,7 +34,8 @@ func (w *Worker) Wake() { w.wake.Send() }
 // Loop is the worker's step.
 func (w *Worker) Loop() loop.Loop { return loop.Loop{Name: "jobs", Step: w.Step, Wake: w.wake} }
 
-// Step takes one job one step further. It is woken by each change of the queue, so it looks for a job before it takes the writer from others.
+// Step takes one job one step further. It is woken by each change of the queue, so it looks for a job before it takes the
+// writer from others.
 func (w *Worker) Step(ctx context.Context) (next time.Time, err error) {
 	now := w.service.Now()
 	_, found, turn, err := w.next(ctx, now)
@@ -76,7 +77,7 @@ func (w *Worker) work(ctx context.Context) (next time.Time, err error) {
 	return time.Time{}, errors.Join(fmt.Errorf("work on %s: %w", current.ID, err), w.stumble(ctx, current))
 }
 
-// next is the store's next job. A turn that is further off than any pause was set by a clock that was ahead, and has come.
+// next is the store's next job. A turn farther off than any pause was set by a clock that was ahead, and counts as due.
 func (w *Worker) next(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error) {
 	j, found, turn, err = w.service.Store.NextJob(ctx, now)
 	if err != nil || found || turn.Sub(now) <= job.LongestPause {
@@ -85,7 +86,7 @@ func (w *Worker) next(ctx context.Context, now time.Time) (j job.Job, found bool
 	return w.service.Store.NextJob(ctx, turn)
 }
 
-// later is when to ask for the next turn. One that has come already is another process's to take.
+// later is when to ask for the next turn. One that is due already is being taken by another process.
 func later(turn, now time.Time) time.Time {
 	if left := turn.Sub(now); turn.IsZero() || left > 0 && left <= job.LongestPause {
 		return turn
@@ -96,7 +97,7 @@ func later(turn, now time.Time) time.Time {
 // advance does one step, and notes how far the job has come in the same transaction.
 func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) error {
 	if j.Mode == job.Rerender && w.service.NewID("dlv_") <= j.UpTo() {
-		// This process's clock is behind: what it made now would count as made before the job, and be found by it.
+		// This process's clock is behind: what it made now would count as made before the job, and the job would find it.
 		j.Await(now)
 		return w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
 	}
@@ -143,7 +144,7 @@ func (w *Worker) sendAgain(ctx context.Context, next *picked, now time.Time) err
 	return nil
 }
 
-// settle counts what was done. Others were faster with those that are stale: they are on their way.
+// settle counts what was done. Stale ones are on their way already: another process was faster.
 func (next *picked) settle(stale []string) {
 	for _, d := range next.deliveries {
 		if slices.Contains(stale, d.ID) {
@@ -154,7 +155,7 @@ func (next *picked) settle(stale []string) {
 	}
 }
 
-// stumble notes that a step could not be done, so that one job that cannot go on does not hold up the others.
+// stumble notes that a step failed, so that one job that is stuck does not hold up the others.
 func (w *Worker) stumble(ctx context.Context, current job.Job) error {
 	return w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
 		j, err := w.service.Store.Job(ctx, current.Tenant, current.ID)

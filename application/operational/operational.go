@@ -1,6 +1,6 @@
-// Package operational accepts the events by which the service tells a tenant's admins about their own subscriptions. They
-// are accepted in the transaction that decides what they tell of, under an ID that follows from it, and from
-// there on are events like all others.
+// Package operational accepts the events by which the service tells a tenant's admins about their own subscriptions. They are
+// accepted in the transaction that decides what they tell of, under an ID derived from it, and from then on are events like all
+// others.
 package operational
 
 import (
@@ -22,7 +22,7 @@ type Store interface {
 	AppendEvents(ctx context.Context, events []intake.Accepted) error
 }
 
-// Accept stores the events that are not there yet.
+// Accept stores the events that are not stored yet.
 func Accept(ctx context.Context, store Store, events []intake.Accepted) error {
 	if len(events) == 0 {
 		return nil
@@ -59,7 +59,7 @@ func Failing(s subscription.Subscription, failures int, since, now time.Time) (i
 	return intake.NewAccepted(e, "", now)
 }
 
-// DeadLettered tells that the delivery, as it is now, was given up after an attempt that came to last.
+// DeadLettered tells that the delivery, given as it is now, was given up after an attempt whose outcome was last.
 func DeadLettered(s subscription.Subscription, d delivery.Delivery, reason string, last delivery.Outcome, traceParent string) (intake.Accepted, error) {
 	e := about(event.DeliveryDeadLettered, s, d.UpdatedAt, d.ID, strconv.FormatInt(d.Version, 10))
 	e.Delivery = &event.Delivery{
@@ -72,7 +72,7 @@ func DeadLettered(s subscription.Subscription, d delivery.Delivery, reason strin
 	return intake.NewAccepted(e, traceParent, d.UpdatedAt)
 }
 
-// RotationEnding tells that the overlap of the subscription's rotation soon ends.
+// RotationEnding tells that the overlap of the subscription's rotation is about to end.
 func RotationEnding(s subscription.Subscription, now time.Time) (intake.Accepted, error) {
 	e := about(event.SecretRotationEnding, s, now, s.Secrets.Current)
 	e.SecretRotation = &event.SecretRotation{OverlapEnd: s.Secrets.OverlapEnd}

@@ -22,11 +22,11 @@ type Doctor struct {
 type Complaint struct {
 	Headers map[string]string
 	Body    []byte
-	// Secret is the receiver's, as it keeps it; empty when it does not say.
+	// Secret is the receiver's, as it keeps it; empty when it is not given.
 	Secret string
-	// Lane is of the subscription; without an ID it is not known.
+	// Lane is the subscription's; without an ID the subscription is unknown.
 	Lane       dispatch.Lane
-	ReceivedAt time.Time // zero when it is not known
+	ReceivedAt time.Time // zero when unknown
 }
 
 // Examine fails with problem.NotFound when there is no such subscription.
@@ -50,7 +50,7 @@ func (d *Doctor) Examine(ctx context.Context, c Complaint) ([]signature.Finding,
 		received.Secrets = withGiven(received.Secrets, given)
 	}
 	if len(received.Secrets) == 0 && len(findings) > 0 {
-		// The secret is there, but cannot be read: that is said already, the headers are still worth a look.
+		// The secret was given but cannot be read. That is reported already, and the headers are still worth a look.
 		findings = append(findings, withoutCode(signature.Diagnose(received), signature.CodeSecretMissing)...)
 		return findings, nil
 	}
@@ -66,7 +66,7 @@ func withoutCode(findings []signature.Finding, code signature.Code) (left []sign
 	return left
 }
 
-// known opens what the service remembers of the subscription's secrets.
+// known opens the subscription's secrets that the service still has.
 func (d *Doctor) known(ctx context.Context, lane dispatch.Lane, now time.Time) ([]signature.Known, error) {
 	sub, err := d.Service.Get(ctx, lane)
 	if err != nil {
@@ -99,7 +99,7 @@ func roles(s subscription.Secrets, now time.Time) []namedSecret {
 	return append(list, namedSecret{signature.Known{Role: role, Held: true, Until: s.OverlapEnd}, s.Previous})
 }
 
-// withGiven notes that of all known secrets the receiver has the given one alone.
+// withGiven marks the given secret as the only known one that the receiver has.
 func withGiven(known []signature.Known, given secret.Secret) []signature.Known {
 	if given.IsZero() {
 		return known

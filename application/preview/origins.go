@@ -9,14 +9,14 @@ import (
 // Source says where a value of a body comes from.
 type Source string
 
-// The sources. What the body has besides comes from the event itself.
+// The sources. Everything else in the body comes from the event itself.
 const (
 	SourceDirectory Source = "directory"
 	SourceMapping   Source = "mapping"
 	SourceNone      Source = "none" // nothing was found, and the value is null
 )
 
-// Origin is where one value of the body comes from that the event does not carry.
+// Origin says where a value of the body comes from that the event does not carry.
 type Origin struct {
 	Path   string // in the body, like customer.externalId
 	Value  any    // a string, a bool, or nil

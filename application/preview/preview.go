@@ -1,5 +1,4 @@
-// Package preview shows what would be sent before it is, and finds out what was wrong with what was: it
-// stores nothing and sends nothing.
+// Package preview shows what would be sent before it is, and finds what was wrong with what was. It stores and sends nothing.
 package preview
 
 import (
@@ -82,8 +81,8 @@ func (p *Previewer) All(ctx context.Context, owner tenant.ID) ([]subscription.Su
 	return p.Store.ListSubscriptions(ctx, owner, "", subscriptions.MaxPerTenant)
 }
 
-// Subscription shows what the subscription gets of the event whether its filter wants it or not, with other
-// options than its own if edit changes them. It is refused when the tenant lacks the feature that the event needs.
+// Subscription shows what the subscription gets of the event whether its filter wants it or not, with options changed by edit
+// if that changes them. It is refused when the tenant lacks the feature that the event needs.
 func (p *Previewer) Subscription(ctx context.Context, lane dispatch.Lane, e event.Event, edit func(*payload.Options), traceParent string) (Preview, error) {
 	sub, err := p.Service.Get(ctx, lane)
 	if err != nil {
@@ -111,7 +110,7 @@ func (p *Previewer) Sample(kind event.Type, owner tenant.ID) event.Event {
 	return e
 }
 
-// Stored is the event as it would be read back once it was accepted.
+// Stored is the event as it would be read back after being accepted.
 func (p *Previewer) Stored(e event.Event) (event.Event, error) {
 	if e.ID == "" {
 		e.ID = p.Service.NewID("evt_")
@@ -123,7 +122,7 @@ func (p *Previewer) Stored(e event.Event) (event.Event, error) {
 	return event.Decode(encoded)
 }
 
-// draft is a preview on its way.
+// draft is a preview in the making.
 type draft struct {
 	event   event.Event
 	sub     subscription.Subscription
@@ -146,7 +145,7 @@ func (p *Previewer) drafts(ctx context.Context, e event.Event, subs []subscripti
 	return drafts, nil
 }
 
-// gated is as fan-out has it, for events that match.
+// gated decides as fan-out does, for events that match.
 func (d *draft) gated() bool { return d.event.Type.Family() == event.FamilyBilling && !d.view.Billing }
 
 // decide finds the outcome, and the reason in words.
@@ -170,7 +169,7 @@ func (d *draft) decide() {
 	}
 }
 
-// fill resolves what all drafts need, in one go, and renders and signs each.
+// fill resolves what all drafts need in one go, then renders and signs each.
 func (p *Previewer) fill(ctx context.Context, drafts []*draft, traceParent string) error {
 	lookups := make([]fanout.Lookup, len(drafts))
 	for i, d := range drafts {

@@ -35,7 +35,7 @@ type DeliveryDetail struct {
 	URL      string
 	Body     []byte
 	Attempts []delivery.Attempt
-	// Test says that it is a sample that somebody asked for, and no delivery of an event.
+	// Test says that it is a sample sent on request, not a delivery of an event.
 	Test bool
 }
 
@@ -52,7 +52,7 @@ type DeliveryReader interface {
 	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
 }
 
-// TestReader finds what admins have tried.
+// TestReader finds the tests that admins have sent.
 type TestReader interface {
 	// FindTest answers problem.NotFound when the tenant has no such test.
 	FindTest(ctx context.Context, owner tenant.ID, deliveryID string) (subscriptions.Exchange, error)
@@ -145,7 +145,7 @@ type Gate interface {
 	Enabled(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
 }
 
-// Retries asks for attempts by hand.
+// Retries requests attempts by hand.
 type Retries struct {
 	Store DeliveryStore
 	Gate  Gate

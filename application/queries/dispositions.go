@@ -34,16 +34,16 @@ type Disposition struct {
 // Detail is an event with all that became of it.
 type Detail struct {
 	Event
-	// Dispositions is exactly one for each subscription that the tenant had when the event was accepted, or retried.
-	// They are empty until the event is fanned out.
+	// Dispositions is exactly one for each subscription that the tenant had when the event was accepted or retried. It is empty
+	// until the event is fanned out.
 	Dispositions []Disposition
 	// Replays are deliveries that somebody asked for later.
 	Replays []Disposition
-	// Later are subscriptions of now that were created after the event was accepted, which is why they did not get it.
+	// Later are present subscriptions that were created after the event was accepted, which is why they did not get it.
 	Later []subscription.Subscription
 }
 
-// maxDeliveriesPerEvent bounds a detail. An event has one delivery for each of its tenant's subscriptions, which are its oldest; what is
+// maxDeliveriesPerEvent bounds a detail. An event's oldest deliveries are one for each of its tenant's subscriptions; what is
 // cut off are replays.
 const maxDeliveriesPerEvent = subscriptions.MaxPerTenant + 5000
 
@@ -64,7 +64,7 @@ func (q *Events) Detail(ctx context.Context, owner tenant.ID, id string) (Detail
 	return detail, nil
 }
 
-// facts is what is known about an event's way to the subscriptions that there were.
+// facts is what is known about an event's way to the subscriptions of its time.
 type facts struct {
 	event      Event
 	deliveries map[string][]delivery.Delivery // by subscription, oldest first
@@ -117,7 +117,7 @@ func (q *Events) facts(ctx context.Context, e Event) (facts, error) {
 	return f, nil
 }
 
-// later is what there is now and was not there then.
+// later lists the present subscriptions that did not exist then.
 func (q *Events) later(ctx context.Context, e Event, there []subscription.Subscription) ([]subscription.Subscription, error) {
 	known := map[string]bool{}
 	for _, s := range there {
@@ -127,8 +127,8 @@ func (q *Events) later(ctx context.Context, e Event, there []subscription.Subscr
 	return slices.DeleteFunc(now, func(s subscription.Subscription) bool { return known[s.ID] }), err
 }
 
-// dispose finds the one disposition, and says whether it is the oldest of the subscription's deliveries. What was sent
-// to a subscription that the event was not for, somebody has asked for later.
+// dispose finds the one disposition, and reports whether it is the oldest of the subscription's deliveries. A delivery to a
+// subscription that the event was not for was asked for later.
 func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery bool) {
 	pattern, matches := s.EventTypes.Matching(f.event.Type)
 	wants := WhyMatched(pattern, f.event.Type)

@@ -44,11 +44,11 @@ type EventFilter struct {
 	Type         event.Type
 	Since, Until time.Time // of acceptance; until is exclusive
 	SetAside     bool      // only those that fan-out could not handle
-	Before       int64     // the sequence that the last page ended with; 0 for the first page
+	Before       int64     // the sequence that ended the last page; 0 for the first page
 	Limit        int
 }
 
-// Gated is a disposition that a missing feature decided.
+// Gated is a disposition decided by a missing feature.
 type Gated struct {
 	SubscriptionID string
 	Feature        tenant.Feature
@@ -68,11 +68,11 @@ type EventReader interface {
 	SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error)
 	// ListSubscriptions is those of now, newest first, without deleted ones; after is empty for the first page.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
-	// DeliveriesOf lists deliveries of each of the events, oldest first, at most so many of one.
+	// DeliveriesOf lists deliveries of each of the events, oldest first, at most the given number of each.
 	DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error)
 }
 
-// ShownDeliveries is how many deliveries the list of events shows of each.
+// ShownDeliveries is how many deliveries of each event the list of events shows.
 const ShownDeliveries = 20
 
 // Listed is an accepted event with its deliveries, oldest first.

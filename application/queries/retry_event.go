@@ -12,10 +12,10 @@ import (
 // EventRetryStore gives an event to fan-out again.
 type EventRetryStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// HoldEvent is Event, which stays as it is until the transaction's end.
+	// HoldEvent is Event, and keeps it as it is until the end of the transaction.
 	HoldEvent(ctx context.Context, owner tenant.ID, id string) (Event, error)
-	// FanOutAgain names an event that was set aside in a record of the log anew, which becomes its place there. What was
-	// counted of it is taken back, and what was gated is forgotten, so that fan-out finds it as if it had just come.
+	// FanOutAgain names an event that was set aside in a new record of the log, which becomes its place there. What was counted
+	// of it is taken back and what was gated is forgotten, so that fan-out finds it as if it had just come.
 	FanOutAgain(ctx context.Context, e Event, retried Retried) error
 }
 
@@ -25,8 +25,8 @@ type EventRetries struct {
 	Now   func() time.Time
 }
 
-// Retry has one event fanned out to the subscriptions as they are now. It answers problem.NotFound when the tenant has no
-// such event, and problem.Conflict when it is not set aside: another retry may have been faster.
+// Retry has one event fanned out to the present subscriptions. It fails with problem.NotFound when the tenant has no such
+// event, and with problem.Conflict when it is not set aside: another retry may have been faster.
 func (r *EventRetries) Retry(ctx context.Context, owner tenant.ID, id string, by subscriptions.Actor) error {
 	return r.Store.InTx(ctx, func(ctx context.Context) error {
 		e, err := r.Store.HoldEvent(ctx, owner, id)

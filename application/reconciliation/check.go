@@ -11,7 +11,7 @@ import (
 
 // How often an hour is checked.
 const (
-	recently    = 2 * Span        // for so long it counts as recent
+	recently    = 2 * Span        // how long an hour counts as recent
 	recentEvery = 5 * time.Minute // a recent one
 	every       = 24 * time.Hour  // others
 	idle        = 30 * time.Second
@@ -26,8 +26,8 @@ type Checked struct {
 // CheckStore keeps the turns of the checks.
 type CheckStore interface {
 	Reader
-	// NextCheck gives the hour that is due for the longest to the caller, and makes it due again at retry, so that of
-	// several processes one checks it; false when none is due at now.
+	// NextCheck gives the caller the hour that has been due longest, and makes it due again at retry, so that only one of
+	// several processes checks it; false when none is due at now.
 	NextCheck(ctx context.Context, now, retry time.Time) (Checked, bool, error)
 	// EndCheck notes the result.
 	EndCheck(ctx context.Context, c Checked, unbalanced bool, now, next time.Time) error

@@ -1,5 +1,5 @@
-// Package reconciliation shows that nothing went missing: what fan-out counted when it disposed of events is
-// held against what is there (contract, section 5).
+// Package reconciliation shows that nothing went missing: it compares what fan-out counted when it disposed of events with what
+// is there (contract, section 5).
 package reconciliation
 
 import (
@@ -13,14 +13,14 @@ import (
 // Span is what is counted together: the events that were accepted within it.
 const Span = time.Hour
 
-// HourOf is the beginning of the span that something was accepted in.
+// HourOf is the beginning of the span in which something was accepted.
 func HourOf(accepted time.Time) time.Time { return accepted.UTC().Truncate(Span) }
 
-// Counted is what fan-out wrote down, with the dispositions themselves.
+// Counted is what fan-out wrote down together with the dispositions themselves.
 type Counted struct {
 	Events   int
 	Expected int // for each event the subscriptions that its tenant had
-	// Deliveries, NotMatched, FeatureGated and SetAside are what it made of Expected.
+	// Deliveries, NotMatched, FeatureGated and SetAside are what became of Expected.
 	Deliveries, NotMatched, FeatureGated, SetAside int
 }
 
@@ -39,10 +39,10 @@ type Hour struct {
 	There   There
 }
 
-// Missing is by how much there is less than was counted; a negative number is by how much there is more.
+// Missing is by how much there is less than was counted; negative where there is more.
 type Missing struct{ Events, Dispositions, Deliveries, FeatureGated int }
 
-// Missing compares. An hour without anything missing is balanced.
+// Missing compares what was counted with what is there. An hour with nothing missing is balanced.
 func (h Hour) Missing() Missing {
 	c := h.Counted
 	return Missing{

@@ -16,17 +16,17 @@ const (
 	MaxPeriod = 31 * 24 * time.Hour
 	// MaxDeliveries is how many are counted at most: a second or two of work.
 	MaxDeliveries = 500_000
-	// MaxUnsettled is how many of what is not settled are listed.
+	// MaxUnsettled is how many unsettled deliveries are listed.
 	MaxUnsettled = 200
 )
 
 // Reader reads what was counted and what is there.
 type Reader interface {
-	// DeliveriesWithin is how many deliveries fan-out has counted of what was accepted from since on and before until.
+	// DeliveriesWithin is how many deliveries fan-out has counted of events accepted from since up to, not including, until.
 	DeliveriesWithin(ctx context.Context, owner tenant.ID, since, until time.Time) (int, error)
-	// Hours lists the hours that begin from since on and before until, the first one first, all as of one moment.
+	// Hours lists the hours that begin from since up to, not including, until, in order, all as of one moment.
 	Hours(ctx context.Context, owner tenant.ID, since, until time.Time) ([]Hour, error)
-	// Unsettled lists open deliveries of what was accepted then, in the order of their IDs.
+	// Unsettled lists open deliveries of events accepted then, ordered by ID.
 	Unsettled(ctx context.Context, owner tenant.ID, since, until time.Time, limit int) ([]delivery.Delivery, error)
 }
 
@@ -42,12 +42,12 @@ type Report struct {
 type Service struct {
 	Reader Reader
 	Now    func() time.Time
-	// Kept is for how long everything that is counted is kept; what was accepted before cannot be held against anything.
+	// Kept is how long everything that is counted is kept; for what was accepted before that there is nothing to compare.
 	Kept time.Duration
 }
 
-// Report reconciles what was accepted from since on and before until. Both are widened to whole hours, and since
-// is moved to what is still kept. The zero times stand for the last 24 hours.
+// Report reconciles what was accepted from since up to, not including, until. Both are widened to whole hours, and since is
+// moved up to what is still kept. Zero times stand for the last 24 hours.
 func (s *Service) Report(ctx context.Context, owner tenant.ID, since, until time.Time) (Report, error) {
 	now := s.Now()
 	if until.IsZero() || until.After(now) {
@@ -93,7 +93,7 @@ func (s *Service) fill(ctx context.Context, owner tenant.ID, r *Report) error {
 	return nil
 }
 
-// KeptSince is the first whole hour of which nothing was deleted for its age.
+// KeptSince is the first whole hour of which nothing has been deleted for its age.
 func KeptSince(now time.Time, kept time.Duration) time.Time {
 	return now.Add(-kept).Add(Span).Truncate(Span)
 }

@@ -9,8 +9,8 @@ import (
 // checked is how many secrets are tried. Several, since one that is damaged must not keep the others from being used.
 const checked = 10
 
-// Check fails when there are signing secrets and none of those that are tried opens: with such a master key no delivery could
-// be signed, and what is sealed with it opens in no other process.
+// Check fails when there are signing secrets and none of those tried opens: with such a master key no delivery could be signed,
+// and what is sealed with it would open in no other process.
 func Check(ctx context.Context, store Store, sealer Sealer) error {
 	found, err := store.Sealed(ctx, Secret, Key{}, checked)
 	if err != nil {

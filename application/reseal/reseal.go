@@ -1,4 +1,4 @@
-// Package reseal seals what is sealed at rest anew, so that an old master key can be given up.
+// Package reseal seals anew what is sealed at rest, so that an old master key can be given up.
 package reseal
 
 import (
@@ -46,9 +46,9 @@ func (s Sealed) place() []string {
 
 // Store keeps sealed values.
 type Store interface {
-	// Sealed lists values of a kind in the order of their keys, those behind after.
+	// Sealed lists values of a kind in the order of their keys, beginning behind after.
 	Sealed(ctx context.Context, kind Kind, after Key, limit int) ([]Sealed, error)
-	// Replace puts fresh in the place of the value, unless that has gone or is another by now.
+	// Replace replaces the value by fresh, unless it is gone or has changed.
 	Replace(ctx context.Context, s Sealed, fresh []byte) error
 }
 
@@ -71,9 +71,9 @@ const (
 	maxWalks = 5
 )
 
-// All seals everything with the newest key, a little at a time, beside processes that work with the same keys. It walks
-// again until it finds nothing to do, for what they sealed meanwhile. It may be interrupted and repeated at any moment.
-// A value that does not open stays as it is, and is an error in the end: its key must not be given up.
+// All seals everything with the newest key, a little at a time, while other processes work with the same keys. It walks again
+// until it finds nothing to do, to catch what they sealed meanwhile. It may be interrupted and repeated at any moment. A value
+// that does not open stays as it is and is reported as an error at the end: its key must not be given up.
 func All(ctx context.Context, store Store, sealer Sealer) (total Counts, err error) {
 	for range maxWalks {
 		walked, err := walk(ctx, store, sealer)
@@ -119,7 +119,7 @@ func walk(ctx context.Context, store Store, sealer Sealer) (c Counts, err error)
 	return c, nil
 }
 
-// renew seals the value with the newest key; nil when it is.
+// renew seals the value with the newest key; nil when it is sealed so already.
 func renew(sealer Sealer, s Sealed) ([]byte, error) {
 	plain, err := sealer.Open(s.Value, s.place()...)
 	if err != nil {

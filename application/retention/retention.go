@@ -1,4 +1,4 @@
-// Package retention deletes what is old enough, a little at a time.
+// Package retention deletes what has grown too old, a little at a time.
 package retention
 
 import (
@@ -9,17 +9,17 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 )
 
-// Ages say for how long things are kept.
+// Ages says how long things are kept.
 type Ages struct {
 	Events      time.Duration // accepted events, once none of their deliveries is kept
 	Attempts    time.Duration // closed deliveries with their attempts
 	DeadLetters time.Duration
 }
 
-// Shortest is for how long everything is kept.
+// Shortest is how long everything is kept.
 func (a Ages) Shortest() time.Duration { return min(a.Events, a.Attempts, a.DeadLetters) }
 
-// Cutoffs are the times before which things are deleted, and now, for a store that makes room ahead.
+// Cutoffs are the times before which things are deleted; Now is for a store that makes room ahead.
 type Cutoffs struct {
 	Now         time.Time
 	Events      time.Time
@@ -27,7 +27,8 @@ type Cutoffs struct {
 	DeadLetters time.Time
 }
 
-// Counted is the time before which something that was counted may have been deleted: no count can be held against it.
+// Counted is the time before which something that was counted may have been deleted, so that counts cannot be compared any
+// more.
 func (c Cutoffs) Counted() time.Time {
 	if c.Events.After(c.Attempts) {
 		return c.Events
@@ -35,17 +36,17 @@ func (c Cutoffs) Counted() time.Time {
 	return c.Attempts
 }
 
-// Store deletes in small transactions, so that nobody waits for long.
+// Store deletes in small transactions, so that nobody has to wait long.
 type Store interface {
-	// Purge deletes at most about limit rows of what is older than the cutoffs, and says how many.
-	// What is open, or not fanned out yet, stays whatever its age.
+	// Purge deletes about limit rows at most of what is older than the cutoffs, and returns how many. What is open, or not
+	// fanned out yet, stays whatever its age.
 	Purge(ctx context.Context, before Cutoffs, limit int) (deleted int, err error)
 }
 
 const (
 	purgedAtOnce = 500
 	pause        = time.Minute            // when nothing is left to delete
-	breath       = 100 * time.Millisecond // between two deletions, for those who wait to write
+	breath       = 100 * time.Millisecond // between two deletions, for others that wait to write
 )
 
 // Retention is the step that deletes.

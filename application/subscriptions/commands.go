@@ -21,7 +21,7 @@ func (s *Service) Update(ctx context.Context, lane dispatch.Lane, version int64,
 	return update(ctx)
 }
 
-// PrepareUpdate is the part of Update that comes before any transaction; see canonicalURL. What is left may be part of one.
+// PrepareUpdate is the part of Update before any transaction; see canonicalURL. The update that it returns may be part of one.
 func (s *Service) PrepareUpdate(ctx context.Context, lane dispatch.Lane, version int64, by Actor, edit func(*subscription.Settings), then ...Decision) (
 	update func(context.Context) (subscription.Subscription, error), err error) {
 	before, err := s.Get(ctx, lane)
@@ -59,8 +59,8 @@ func (s *Service) PrepareUpdate(ctx context.Context, lane dispatch.Lane, version
 	}, nil
 }
 
-// touchesBilling reports whether a change may need the billing feature; others pass
-// without it, so that an admin can still rename what was made while the tenant had it.
+// touchesBilling reports whether a change may need the billing feature. Others pass without it, so that an admin can still
+// rename what was made while the tenant had it.
 func touchesBilling(changes []subscription.Change) bool {
 	for _, c := range changes {
 		switch c.(type) {
@@ -113,7 +113,7 @@ func (s *Service) CompleteRotation(ctx context.Context, lane dispatch.Lane, vers
 	})
 }
 
-// Disable takes the subscription out of service, and returns it as it is then; nil when it was so already, or is gone.
+// Disable takes the subscription out of service and returns it as it is then; nil when it was disabled already, or is gone.
 func (s *Service) Disable(ctx context.Context, lane dispatch.Lane, reason string) (*subscription.Subscription, error) {
 	var changes []subscription.Change
 	after, err := s.change(ctx, lane, AnyVersion, Actor{KeyName: "service"}, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {

@@ -19,7 +19,7 @@ type Recorded struct {
 	At     time.Time
 }
 
-// Gated counts the events that a missing feature kept from a subscription while one version of it was in force.
+// Gated counts the events withheld from a subscription by a missing feature while one of its versions was in force.
 type Gated struct {
 	Version     int64
 	Feature     tenant.Feature
@@ -39,7 +39,7 @@ type HistoryStore interface {
 type Entry struct {
 	Recorded
 	Before, After subscription.Subscription
-	// Gated is what was not sent while After was in force.
+	// Gated is what was withheld while After was in force.
 	Gated []Gated
 }
 
@@ -92,7 +92,7 @@ func (h *History) At(ctx context.Context, lane dispatch.Lane, at time.Time) (sub
 	return h.asOf(ctx, lane, func(c Recorded, _ int64) bool { return !c.At.After(at) })
 }
 
-// Version is the subscription as its first changes left it, that many; problem.NotFound when it has not had so many.
+// Version is the subscription after its first version changes; problem.NotFound when it has not had that many.
 func (h *History) Version(ctx context.Context, lane dispatch.Lane, version int64) (subscription.Subscription, error) {
 	then, err := h.asOf(ctx, lane, func(_ Recorded, number int64) bool { return number <= version })
 	if err == nil && then.Version != version {
@@ -101,7 +101,7 @@ func (h *History) Version(ctx context.Context, lane dispatch.Lane, version int64
 	return then, err
 }
 
-// asOf folds the changes for which until holds, up to the first for which it does not.
+// asOf folds the changes up to the first for which until does not hold.
 func (h *History) asOf(ctx context.Context, lane dispatch.Lane, until func(c Recorded, number int64) bool) (then subscription.Subscription, err error) {
 	changes, err := h.Store.SubscriptionHistory(ctx, lane)
 	if err != nil {

@@ -14,18 +14,17 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// Notice is due at a time: the overlap of the lane's rotation is then to be announced to end.
+// Notice is due when the end of the overlap of the lane's rotation is to be announced.
 type Notice struct {
 	dispatch.Lane
 	At time.Time
 }
 
-// NoticeStore keeps the notices. They are noted by the transaction that begins a rotation, and forgotten by the one
-// that ends it early.
+// NoticeStore keeps the notices. The transaction that begins a rotation notes one, and the one that ends it early forgets it.
 type NoticeStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
-	// NextNotices lists those that are due first behind one, by time, tenant and subscription.
+	// NextNotices lists those due first behind the given one, by time, tenant and subscription.
 	NextNotices(ctx context.Context, after Notice, limit int) ([]Notice, error)
 	// EndNotice forgets a notice; false when it is not there any more.
 	EndNotice(ctx context.Context, n Notice) (ended bool, err error)
@@ -36,8 +35,8 @@ type NoticeStore interface {
 type Notices struct {
 	store NoticeStore
 	now   func() time.Time
-	after Notice // where the next step goes on: what could not be announced may be more than a step takes
-	// told is of which lanes it was said that their subscription cannot be read: once is enough, until it can.
+	after Notice // where the next step goes on, since more may fail to be announced than a step takes
+	// told is the lanes whose subscription was reported as unreadable: once is enough, until it can be read.
 	told map[dispatch.Lane]bool
 }
 
@@ -48,14 +47,14 @@ func NewNotices(store NoticeStore, now func() time.Time) *Notices {
 
 const (
 	maxNotices = 100
-	// noticesEvery bounds how late a notice is that another process notes meanwhile.
+	// noticesEvery bounds the delay of a notice that another process notes meanwhile.
 	noticesEvery = time.Minute
 )
 
 // Loop is the step.
 func (n *Notices) Loop() loop.Loop { return loop.Loop{Name: "notices", Step: n.Step} }
 
-// Step announces what is due. A notice that cannot be announced is tried again once all others had their turn.
+// Step announces what is due. A notice that cannot be announced is tried again after all others have had their turn.
 func (n *Notices) Step(ctx context.Context) (time.Time, error) {
 	notices, err := n.store.NextNotices(ctx, n.after, maxNotices)
 	if err != nil {
@@ -88,10 +87,10 @@ func (n *Notices) Step(ctx context.Context) (time.Time, error) {
 	return next, nil
 }
 
-// maxTold bounds what is remembered; beyond it some are told of once more.
+// maxTold bounds what is remembered; beyond it some are reported once more.
 const maxTold = 10_000
 
-// tells says whether the failure is news: what is damaged stays so until somebody mends it.
+// tells reports whether the failure is news: what is damaged stays so until somebody mends it.
 func (n *Notices) tells(of dispatch.Lane, failure error) bool {
 	if !errors.Is(failure, dispatch.ErrUnreadable) {
 		delete(n.told, of)
@@ -107,8 +106,8 @@ func (n *Notices) tells(of dispatch.Lane, failure error) bool {
 	return true
 }
 
-// announce forgets the notice in the transaction that accepts the event, so that it is told once. A process that
-// was away until the overlap was over tells nothing.
+// announce forgets the notice in the transaction that accepts the event, so that it is announced once. A process that was away
+// until the overlap was over announces nothing.
 func (n *Notices) announce(ctx context.Context, notice Notice, now time.Time) error {
 	ended, err := n.store.EndNotice(ctx, notice)
 	if err != nil || !ended {

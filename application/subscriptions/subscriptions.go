@@ -20,11 +20,11 @@ type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	// LoadSubscription folds the stream; problem.NotFound when there is none, dispatch.ErrUnreadable when it is damaged.
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
-	// AppendSubscription appends the changes, with the state that they lead to, and notes the sweep that
-	// they ask for; problem.Conflict when the stream has moved past before's version.
+	// AppendSubscription appends the changes, with the state they lead to, and notes the sweep they ask for; problem.Conflict
+	// when the stream has moved past before's version.
 	AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by Actor) error
-	// CountSubscriptions counts those that were not deleted. In a transaction nobody else creates any of the tenant's until
-	// its end.
+	// CountSubscriptions counts those that are not deleted. Within a transaction nobody else creates any of the tenant's until
+	// the end.
 	CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error)
 	// SaveSecret keeps a signing secret, sealed.
 	SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, s secret.Secret, now time.Time) error
@@ -48,7 +48,7 @@ type Actor struct {
 	TraceParent string
 }
 
-// MaxPerTenant is the highest quota of subscriptions that can be set; what lists a tenant's is bounded by it.
+// MaxPerTenant is the highest quota of subscriptions that can be set; it bounds lists of a tenant's subscriptions.
 const MaxPerTenant = 10_000
 
 // Service changes subscriptions.
@@ -60,20 +60,20 @@ type Service struct {
 	NewID func(prefix string) string
 	// NewSecret makes a signing secret of fresh randomness.
 	NewSecret func() secret.Secret
-	// DefaultSchedule is for subscriptions that set none.
+	// DefaultSchedule is used by subscriptions that set none.
 	DefaultSchedule []time.Duration
-	// Quota is how many subscriptions a tenant may have, 1 to MaxPerTenant; 0 is as many as can be set.
+	// Quota is how many subscriptions a tenant may have, 1 to MaxPerTenant; 0 means MaxPerTenant.
 	Quota int
-	// Forget hears of lanes whose endpoint was changed, or which were resumed or deleted: what their receivers did counts no more. It is nil
-	// where nobody asks.
+	// Forget hears of lanes whose endpoint was changed, or which were resumed or deleted: what their receivers did before
+	// counts no more. It is nil where nobody needs it.
 	Forget func(lane dispatch.Lane)
 }
 
-// Decision is what a change goes on with, in the same transaction: nothing is done by halves, and what comes before a
+// Decision is a further decision in the same transaction as a change, so that nothing is done by halves; what comes before a
 // transaction (see canonicalURL) stays outside of it.
 type Decision func(now subscription.Subscription, at time.Time) ([]subscription.Change, error)
 
-// Checked is the settings of a new subscription that are valid, with a URL that may be called.
+// Checked is the valid settings of a new subscription, with a URL that may be called.
 type Checked struct{ settings subscription.Settings }
 
 // Check is the part of Create that comes before any transaction; see canonicalURL.
@@ -117,7 +117,7 @@ func (s *Service) Create(ctx context.Context, owner tenant.ID, checked Checked, 
 	return created, signing, nil
 }
 
-// goOn adds to the changes what is decided after them; now is the subscription that all of them lead to.
+// goOn adds what is decided after the changes; now becomes the subscription that all of them lead to.
 func (s *Service) goOn(now *subscription.Subscription, changes []subscription.Change, then []Decision) ([]subscription.Change, error) {
 	for _, decide := range then {
 		more, err := decide(*now, s.Now())
@@ -155,7 +155,7 @@ func (s *Service) mayCreate(ctx context.Context, owner tenant.ID, settings subsc
 	return nil
 }
 
-// check validates the settings; refusal is what the URL's guard said of their URL.
+// check validates the settings; refusal is what the URL guard said of their URL.
 func (s *Service) check(settings subscription.Settings, ownSchedule bool, refusal error) error {
 	fields := problem.Collect("")
 	settings.Validate(fields, ownSchedule)
@@ -199,7 +199,7 @@ func (s *Service) Get(ctx context.Context, lane dispatch.Lane) (subscription.Sub
 	return got, cmp.Or(err, got.MustExist())
 }
 
-// AnyVersion is for changes that do not mind what changed before them.
+// AnyVersion is for changes that hold whatever was changed before.
 const AnyVersion = 0
 
 // change loads, decides and appends in one transaction. With a version other than

@@ -37,13 +37,13 @@ type Exchange struct {
 	Body                []byte     `json:"body"`
 	Warnings            []string   `json:"warnings,omitempty"`
 	At                  time.Time  `json:"at"`
-	// Outcome is nil while the receiver has not answered, and for ever when the process died meanwhile. Its
-	// RequestHeaders are what was sent.
+	// Outcome is nil until the receiver has answered, and stays nil when the process died meanwhile. Its RequestHeaders are
+	// what was sent.
 	Outcome *delivery.Outcome `json:"-"`
 }
 
-// MaxTests is how many tests of a tenant may be out at once in a process: each holds a request of the API until its receiver
-// has answered, and goes by no other bound.
+// MaxTests is how many tests of a tenant a process may have out at once: each holds an API request until its receiver has
+// answered, and no other bound applies to it.
 const MaxTests = 16
 
 // Tester sends samples.
@@ -78,9 +78,8 @@ func (t *Tester) begin(owner tenant.ID) (end func(), err error) {
 	}, nil
 }
 
-// Test sends a signed sample of the type to the subscription's URL, once, marked by the header
-// X-Ordinavo-Test. It is no delivery: nothing is retried, and nothing waits for it; only who knows its ID is shown it
-// as one.
+// Test sends a signed sample of the type to the subscription's URL, once, marked by the header X-Ordinavo-Test. It is not a
+// delivery: nothing is retried, and nothing waits for it; only a caller who knows its ID is shown it as one.
 func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, by Actor) (Exchange, error) {
 	end, err := t.begin(lane.Tenant)
 	if err != nil {
@@ -109,11 +108,11 @@ func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, 
 	return exchange, nil
 }
 
-// noteTimeout is how long noting an outcome may take; the caller's own deadline may be over by then.
+// noteTimeout is how long noting an outcome may take; the caller's own deadline may have passed by then.
 const noteTimeout = 5 * time.Second
 
-// attempt outlasts the caller's deadline by what the subscription's own timeout, which bounds it, ends later: a receiver that hangs is
-// what a test is to show. When the caller goes before the deadline it ends.
+// attempt goes on beyond the caller's deadline, bounded by the subscription's own timeout: a receiver that hangs is just what a
+// test is to show. When the caller leaves before the deadline it ends.
 func (t *Tester) attempt(ctx context.Context, leased dispatch.Leased) delivery.Outcome {
 	outlasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()

@@ -44,8 +44,9 @@ func ActionFor(c subscription.Change) (Action, bool) {
 	}
 }
 
-// ErrSkipping refuses to pause a subscription whose skip is not done: what is parked then could not be told from what was to be skipped,
-// and would be sent when it is resumed. Nothing is sent meanwhile. What a receiver or its failures bring about does not wait.
+// ErrSkipping refuses to pause a subscription while its skip is not done: what is parked then could not be told from what was
+// to be skipped, and would be sent on resuming. Nothing is sent meanwhile. Changes that a receiver or its failures bring about
+// do not wait.
 var ErrSkipping = problem.New(problem.Conflict, "What was parked is still being skipped; pause the subscription when that is done, in a few seconds.")
 
 // WaitsForSkip reports whether a change is refused with ErrSkipping while a skip is noted.
@@ -54,7 +55,7 @@ func WaitsForSkip(c subscription.Change) bool {
 	return pauses
 }
 
-// ActionForStatus is the sweep that makes a lane's deliveries what its subscription is.
+// ActionForStatus is the sweep that brings a lane's deliveries in line with its subscription's status.
 func ActionForStatus(status subscription.Status) Action {
 	switch status {
 	case subscription.StatusActive:
@@ -68,7 +69,7 @@ func ActionForStatus(status subscription.Status) Action {
 	}
 }
 
-// Sweep is a lane with what is to be done to its deliveries.
+// Sweep is a lane and what to do to its deliveries.
 type Sweep struct {
 	dispatch.Lane
 	Action Action
@@ -77,13 +78,13 @@ type Sweep struct {
 // Store keeps the sweeps and the deliveries they move.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// NextSweep is the sweep that waits longest; false for none.
+	// NextSweep is the sweep that has waited longest; false for none.
 	NextSweep(ctx context.Context) (Sweep, bool, error)
-	// Swept lists open deliveries of the lane in one of the statuses that nobody holds, oldest
-	// first, and says how many of the lane are held by a dispatcher.
+	// Swept lists open deliveries of the lane in one of the statuses that nobody holds, oldest first, and counts those of the
+	// lane that a dispatcher holds.
 	Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error)
 	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
-	// EndSweep forgets the sweep, or puts it behind the others when it is not done.
+	// EndSweep forgets the sweep when it is done, or else puts it behind the others.
 	EndSweep(ctx context.Context, s Sweep, done bool, now time.Time) error
 }
 
@@ -93,12 +94,12 @@ const maxSwept = 500
 // waitForHeld is how soon a sweep looks again for deliveries that are being attempted.
 const waitForHeld = 100 * time.Millisecond
 
-// Sweeper works off the sweeps.
+// Sweeper carries out the sweeps.
 type Sweeper struct {
 	store Store
 	now   func() time.Time
 	wake  loop.Signal
-	// waiting is the lanes that were found waiting for attempts since the last pause, or since something moved.
+	// waiting is the lanes found waiting for attempts since the last pause, or since something moved.
 	waiting map[dispatch.Lane]bool
 }
 
@@ -147,7 +148,7 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 	return next, nil
 }
 
-// pause comes after a round in which nothing moved: a lane that waits for its attempts does not hold up the others.
+// pause follows a round in which nothing moved, so that a lane that waits for its attempts does not hold up the others.
 func (s *Sweeper) pause(lane dispatch.Lane, now time.Time) time.Time {
 	if !s.waiting[lane] {
 		s.waiting[lane] = true

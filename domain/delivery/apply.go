@@ -67,7 +67,7 @@ func (d *Delivery) begin(c Scheduled) error {
 	return nil
 }
 
-// mayTake holds a change against what the commands decide, as far as the statuses' table does not.
+// mayTake checks a change against what the commands decide, as far as the table of statuses does not.
 func (d *Delivery) mayTake(c Change) bool {
 	// An attempt that failed without a next one is followed by the dead letter, and by nothing else.
 	spent := d.Status == StatusRetrying && d.DueAt.IsZero()

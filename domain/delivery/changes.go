@@ -49,7 +49,7 @@ type (
 		Attempt Attempt   `json:"attempt"`
 		NextAt  time.Time `json:"nextAt,omitzero"`
 	}
-	// AttemptAbandoned is an attempt of which nobody knows how it ended.
+	// AttemptAbandoned is an attempt whose end nobody knows.
 	AttemptAbandoned struct {
 		At        time.Time `json:"at"`
 		Number    int       `json:"number"`
@@ -138,7 +138,7 @@ func decode[C Change](name string, data []byte) (Change, error) {
 	return c, nil
 }
 
-// Unknown is the abandoned attempt as one that nobody knows the end of.
+// Unknown is the abandoned attempt as one with an unknown end.
 func (c AttemptAbandoned) Unknown() Attempt {
 	return Attempt{Number: c.Number, Outcome: Outcome{
 		Kind: KindLeaseExpired, StartedAt: c.StartedAt,

@@ -7,8 +7,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/stored"
 )
 
-// Encode gives a change's stored name and data, which are the JSON of the change's type. The changes that every delivery
-// has are encoded by hand: a field that is added to their types must be added there.
+// Encode returns a change's stored name and its data, the JSON of the change's type. The changes that every delivery has are
+// encoded by hand: a field added to their types must be added there.
 func Encode(c Change) (name string, data []byte, err error) {
 	switch c := c.(type) {
 	case Scheduled:

@@ -13,7 +13,7 @@ type End struct {
 	Duration time.Duration
 }
 
-// EndOf is what a change says of an attempt, and false for a change that is about none.
+// EndOf is what a change says of an attempt; false for a change that is not about one.
 func EndOf(c Change) (e End, ok bool) {
 	switch c := c.(type) {
 	case AttemptSucceeded:
@@ -31,7 +31,8 @@ func EndTypes() []string {
 	return []string{typeAttemptSucceeded, typeAttemptFailed, typeAttemptAbandoned}
 }
 
-// DecodeEnd is EndOf what Decode gives. It stops reading behind what it needs, since who counts attempts reads them all.
+// DecodeEnd is EndOf of what Decode returns. It stops reading after what it needs, since whoever counts attempts reads them
+// all.
 func DecodeEnd(name string, data []byte) (e End, ok bool, err error) {
 	if e, ok = scanEnd(data); ok && (name == typeAttemptSucceeded || name == typeAttemptFailed) {
 		return e, true, nil
@@ -44,7 +45,7 @@ func DecodeEnd(name string, data []byte) (e End, ok bool, err error) {
 	return e, ok, nil
 }
 
-// scanEnd reads the form that Encode writes of an attempt with an outcome, and is false for any other.
+// scanEnd reads the form in which Encode writes an attempt with an outcome; false for any other form.
 func scanEnd(data []byte) (e End, ok bool) {
 	s := scanner{rest: data}
 	at := s.between(`{"at":"`, `"`)

@@ -1,5 +1,5 @@
-// Package job is work on many deliveries that an admin has asked for: bulk retries and replays. A job walks
-// the deliveries that its filter picks, oldest first, and remembers how far it has come.
+// Package job is work on many deliveries that an admin has asked for: bulk retries and replays. A job walks the deliveries that
+// its filter picks, oldest first, and remembers how far it has come.
 package job
 
 import (
@@ -51,7 +51,7 @@ type Filter struct {
 	SubscriptionID string              `json:"subscriptionId,omitempty"`
 	EventID        string              `json:"eventId,omitempty"`
 	EventTypes     subscription.Filter `json:"eventTypes,omitempty"`
-	// Statuses are those a delivery may be sent again in; see delivery.Status.IsRetryable.
+	// Statuses are those in which a delivery may be sent again; see delivery.Status.IsRetryable.
 	Statuses []delivery.Status `json:"statuses"`
 	// Since and Until are about the delivery's creation; until is exclusive.
 	Since time.Time `json:"since,omitzero"`
@@ -72,7 +72,7 @@ type Requester struct {
 	TraceParent string `json:"traceparent,omitempty"`
 }
 
-// Job is a piece of such work. What was found so far is what was done, was skipped and has failed together.
+// Job is one such piece of work. What was found so far is the sum of what was done, was skipped and has failed.
 type Job struct {
 	ID          string    `json:"id"`
 	Tenant      tenant.ID `json:"tenantId"`
@@ -83,7 +83,7 @@ type Job struct {
 	Reason      string    `json:"reason,omitempty"` // why it failed, or stands still
 	RequestedBy Requester `json:"requestedBy"`
 	Tally
-	// Newest is the last delivery that there was when the job was asked for: behind the job's own ID when a clock was ahead.
+	// Newest is the last delivery that existed when the job was asked for: beyond the job's own ID when a clock was ahead.
 	Newest string `json:"newest,omitempty"`
 	// After is the ID of the last delivery that was looked at.
 	After string `json:"after,omitempty"`
@@ -102,7 +102,7 @@ type Tally struct {
 	Failed  map[string]int `json:"failed,omitempty"`
 }
 
-// Found is how many there were.
+// Found is how many deliveries were found.
 func (t Tally) Found() int { return t.Done + Sum(t.Skipped) + Sum(t.Failed) }
 
 // Sum adds up the counts of all reasons.
@@ -113,13 +113,13 @@ func Sum(byReason map[string]int) (n int) {
 	return n
 }
 
-// Skip notes one that was left alone.
+// Skip notes a delivery that was left alone.
 func (t *Tally) Skip(reason string) { t.Skipped = count(t.Skipped, reason, 1) }
 
 // Fail notes one that could not be done.
 func (t *Tally) Fail(reason string) { t.Failed = count(t.Failed, reason, 1) }
 
-// Add takes over what another tally has.
+// Add adds another tally.
 func (t *Tally) Add(other Tally) {
 	t.Done += other.Done
 	for reason, n := range other.Skipped {
@@ -147,11 +147,11 @@ func New(id string, owner tenant.ID, kind Kind, mode Mode, filter Filter, by Req
 	return j
 }
 
-// idSlack is how much later than its delivery an ID may have been made, and then some.
+// idSlack is how much later than its delivery an ID may have been made, with a margin.
 const idSlack = time.Hour
 
-// ReachTo takes in what was made while a clock was ahead. One that renders anew must wait until the clock has passed it, lest
-// it finds what it makes: at most for an hour.
+// ReachTo includes what was made while a clock was ahead. A job that renders anew must wait until the clock has passed it, lest
+// it find what it makes itself: an hour at most.
 func (j *Job) ReachTo(newest string) {
 	if j.Mode == Rerender {
 		newest = min(newest, idsFrom(j.CreatedAt.Add(idSlack)))
@@ -164,7 +164,7 @@ func (j *Job) Await(now time.Time) {
 	j.Reason, j.UpdatedAt = "it waits until the clock has passed the newest delivery, which was made by a clock that was ahead", now
 }
 
-// UpTo is the last ID that a delivery of the job may have. It was made before the job, so what the job makes is behind it.
+// UpTo is the last ID that a delivery of the job may have. It was made before the job, so what the job makes lies beyond it.
 func (j Job) UpTo() string {
 	last := max("dlv_"+strings.TrimPrefix(j.ID, "job_"), j.Newest)
 	if j.Filter.Until.IsZero() {
@@ -176,8 +176,8 @@ func (j Job) UpTo() string {
 // digits are those of a ULID (github.com/ulid/spec).
 const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-// idsFrom is what the IDs of deliveries begin with that are made in this millisecond: a ULID has the time in its first
-// ten characters, so IDs sort by time.
+// idsFrom is the beginning of the IDs of deliveries made in this millisecond: the first ten characters of a ULID are the time,
+// so that IDs sort by time.
 func idsFrom(at time.Time) string {
 	var text [10]byte
 	for i, millis := len(text)-1, max(0, at.UnixMilli()); i >= 0; i, millis = i-1, millis/32 {
@@ -189,7 +189,7 @@ func idsFrom(at time.Time) string {
 // Open reports whether the job is still to be worked on.
 func (j Job) Open() bool { return j.Status == Pending || j.Status == Running }
 
-// Advance takes over one step: what it came to, and the delivery that it ended with.
+// Advance adds one step: its tally, and the delivery that it ended with.
 func (j *Job) Advance(done Tally, after string, now time.Time) {
 	if j.StartedAt.IsZero() {
 		j.StartedAt = now
@@ -198,13 +198,13 @@ func (j *Job) Advance(done Tally, after string, now time.Time) {
 	j.Add(done)
 }
 
-// Finish ends a job that has come to the end of its deliveries.
+// Finish ends a job that has reached the end of its deliveries.
 func (j *Job) Finish(now time.Time) { j.end(Succeeded, "", now) }
 
 // GiveUp ends a job that cannot go on.
 func (j *Job) GiveUp(reason string, now time.Time) { j.end(Failed, reason, now) }
 
-// Cancel ends a job where it stands; what it has done stays done. One that was cancelled already stays as it is.
+// Cancel ends a job where it stands; what it has done stays done. One already cancelled stays as it is.
 func (j *Job) Cancel(now time.Time) error {
 	switch {
 	case j.Status == Cancelled:
@@ -223,11 +223,11 @@ func (j *Job) end(status Status, reason string, now time.Time) {
 const (
 	maxStumbles = 10
 	firstPause  = time.Second
-	// LongestPause is between two turns of a job at most.
+	// LongestPause is the longest time between two turns of a job.
 	LongestPause = time.Minute
 )
 
-// Stumble notes a step that could not be done, and says when to try again; after ten in a row the job gives up.
+// Stumble notes a failed step and returns when to try again; after ten in a row the job gives up.
 func (j *Job) Stumble(now time.Time) (again time.Time) {
 	j.Stumbles++
 	j.UpdatedAt = now

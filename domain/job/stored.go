@@ -8,8 +8,8 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Read reads what is stored of the tenant's job with the ID. What is damaged, or another's, is a job that has failed and says
-// so: it holds up no other, and can be listed beside them. Its kind and mode are not known, and the first of each.
+// Read reads what is stored of the tenant's job with the ID. If it is damaged, or another's, the result is a failed job that
+// says so: it holds up no other and can be listed beside them. Its kind and mode are unknown, and set to the first of each.
 func Read(owner tenant.ID, id string, stored []byte) Job {
 	var j Job
 	if json.Unmarshal(stored, &j) == nil && j.Tenant == owner && j.ID == id {

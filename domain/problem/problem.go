@@ -41,7 +41,7 @@ type Error struct {
 	Fields map[string][]string
 	// RequiredScope is set with MissingScope.
 	RequiredScope string
-	// RetryAfter is in how long it makes sense to try again, with RateLimited and Unavailable; 0 when nobody knows.
+	// RetryAfter is how long to wait before it makes sense to try again, with RateLimited and Unavailable; 0 when unknown.
 	RetryAfter time.Duration
 }
 

@@ -11,9 +11,9 @@ import (
 	"github.com/ordinavo/webhooks/domain/secret"
 )
 
-// Diagnose finds out what is right and what is wrong about the signatures of a request, and where it can,
-// what happened to it: it undoes the changes that frameworks and proxies are known for, one by one, until a
-// signature is right. It is a pure function.
+// Diagnose finds out what is right and what is wrong about the signatures of a request and, where it can, what happened to it:
+// it undoes the changes that frameworks and proxies are known for, one by one, until a signature is right. It is a pure
+// function.
 func Diagnose(r Received) []Finding {
 	d := &diagnosis{Received: r}
 	d.readHeaders()
@@ -22,7 +22,7 @@ func Diagnose(r Received) []Finding {
 	return d.findings
 }
 
-// diagnosis is Diagnose on its way.
+// diagnosis is the state of a Diagnose.
 type diagnosis struct {
 	Received
 	findings []Finding
@@ -160,8 +160,7 @@ func (d *diagnosis) reportOldSecretInUse() {
 	}
 }
 
-// explainTheOther is for a request whose one signature is right and whose other one is not. The one that is
-// right proves body and secret.
+// explainTheOther explains a request with one right signature and one wrong one. The right one proves body and secret.
 func (d *diagnosis) explainTheOther(c claim) {
 	switch {
 	case d.misused(c):
@@ -176,12 +175,12 @@ func (d *diagnosis) explainTheOther(c claim) {
 	}
 }
 
-// knowsSubscription reports whether all secrets of the subscription are there to compare with.
+// knowsSubscription reports whether all secrets of the subscription are known, to compare with.
 func (d *diagnosis) knowsSubscription() bool {
 	return slices.ContainsFunc(d.Secrets, func(s Known) bool { return s.Role == RoleCurrent })
 }
 
-// explain is for a request none of whose signatures is right.
+// explain explains a request with no right signature.
 func (d *diagnosis) explain(claims []claim) {
 	var left []claim
 	for _, c := range claims {

@@ -1,6 +1,6 @@
-// Package stored writes the JSON of what is stored as encoding/json writes it of a struct with the same members, byte for
-// byte, and reads that form. It is written by hand because each delivery stores and reads several such objects, and reflection
-// cost more than all else about them; tests of those who use it hold it against their structs.
+// Package stored writes the JSON of what is stored byte for byte as encoding/json writes a struct with the same members, and
+// reads that form. It is written by hand because each delivery stores and reads several such objects, and reflection cost more
+// than everything else about them; tests of its users compare it with their structs.
 package stored
 
 import (
@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Object is a JSON object whose members are appended in their order. The name of a member must need no escaping, and is not
-// checked. The zero value is not of use: see Begin.
+// Object is a JSON object to which members are appended in order. A member's name must need no escaping, which is not checked.
+// The zero value is not usable: see Begin.
 type Object struct {
 	text []byte
 	err  error

@@ -8,9 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Reader takes the members of an object, in their order, from the form that is written of it: no white space, no
-// null. Whatever it meets else it takes for no such form, see End; encoding/json reads it then.
-// A member that does not come next is taken for one that was left out.
+// Reader reads the members of an object, in their order, from the form in which it is written: without white space or null. It
+// rejects any other form, see End, which is then for encoding/json. A member that does not come next is taken to be left out.
 type Reader struct {
 	rest   string
 	first  bool // nothing of the innermost object has been read
@@ -24,8 +23,8 @@ func Read(text string) *Reader {
 	return r
 }
 
-// DecodeList reads a list of objects as encoding/json does, and without it where the list has the form that is written. What
-// it returns may share memory.
+// DecodeList reads a list of objects as encoding/json does, but without it where the list has the written form. The result may
+// share memory.
 func DecodeList[T any](text []byte, read func(to *T, r *Reader)) (list []T, err error) {
 	r := &Reader{rest: string(text)}
 	r.expect('[')

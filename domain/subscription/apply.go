@@ -56,7 +56,7 @@ func (s *Subscription) Apply(c Change) error {
 	return nil
 }
 
-// mayTake holds a change against what the commands decide.
+// mayTake checks a change against what the commands decide.
 func (s *Subscription) mayTake(c Change) bool {
 	if s.Version == 0 || s.Status == StatusDeleted {
 		return false

@@ -11,8 +11,8 @@ import (
 // MaxPatterns bounds a filter.
 const MaxPatterns = 50
 
-// Filter is the list of event types a subscription wants: exact ones, family.*, or *, which is all that product
-// services emit: operational events come to who asks for them by name, or by ordinavo.*.
+// Filter is the list of event types that a subscription wants: exact ones, family.*, or *, which is everything that product
+// services emit. Operational events go only to those that ask for them by name or by ordinavo.*.
 type Filter []string
 
 // Matches reports whether the filter wants the type.
@@ -25,8 +25,8 @@ func (f Filter) Matches(t event.Type) bool {
 	return false
 }
 
-// WantsBilling reports whether a pattern names billing events; * does not name them, it
-// takes them where the tenant has the feature.
+// WantsBilling reports whether a pattern names billing events. * does not name them: it includes them where the tenant has the
+// feature.
 func (f Filter) WantsBilling() bool {
 	return slices.ContainsFunc(f, func(pattern string) bool {
 		return strings.HasPrefix(pattern, string(event.FamilyBilling)+".")

@@ -17,8 +17,8 @@ func (f Filter) Matching(t event.Type) (pattern string, ok bool) {
 	return "", false
 }
 
-// Nearest is the pattern that is the least different from the type; the first of equals. A pattern of
-// another family is farther than any of the same.
+// Nearest is the pattern that differs least from the type, the first of equals. A pattern of another family is farther than any
+// of the same.
 func (f Filter) Nearest(t event.Type) (pattern string) {
 	least := -1
 	for _, candidate := range f {

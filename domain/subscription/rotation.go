@@ -37,8 +37,9 @@ func (s Secrets) ForStandard(now time.Time) []string {
 	return []string{s.Current}
 }
 
-// KeptAfter is which secrets are needed after a change of what s was until then: at a rotation those that were valid before, too, since
-// attempts that have begun sign with them, and none of what is deleted. Concerned is false for a change that leaves them all.
+// KeptAfter is which secrets are still needed after a change to s, its state before: at a rotation also those that were valid
+// until then, since attempts that have begun sign with them, and none after a deletion. concerned is false for a change that
+// leaves them all.
 func (s Secrets) KeptAfter(c Change) (ids []string, concerned bool) {
 	switch c := c.(type) {
 	case SecretRotationStarted:
@@ -50,12 +51,11 @@ func (s Secrets) KeptAfter(c Change) (ids []string, concerned bool) {
 	}
 }
 
-// maxNotice is how long before its end an overlap is announced at the most.
+// maxNotice is how long at most before its end an overlap is announced.
 const maxNotice = 24 * time.Hour
 
-// NoticeOf is when admins are to be told that the overlap of a rotation ends: with a quarter of it left, and no earlier
-// than a day before its end. It is zero when a change ends what there was to tell; concerned is false for
-// a change that has nothing to do with it.
+// NoticeOf is when admins are to be told that a rotation's overlap ends: with a quarter of it left, and at most a day before
+// its end. It is zero when a change leaves nothing to tell; concerned is false for a change that has nothing to do with it.
 func NoticeOf(c Change) (at time.Time, concerned bool) {
 	switch c := c.(type) {
 	case SecretRotationStarted:
@@ -71,8 +71,8 @@ func NoticeOf(c Change) (at time.Time, concerned bool) {
 	}
 }
 
-// RotateSecret begins a rotation whose overlap is 0 to MaxOverlap. While one is under way another is refused, unless it has no
-// overlap: then all older secrets end at once.
+// RotateSecret begins a rotation with an overlap of 0 to MaxOverlap. While one is under way another is refused, unless it has
+// no overlap: then all older secrets end at once.
 func (s Subscription) RotateSecret(newSecretID string, overlap time.Duration, now time.Time) ([]Change, error) {
 	if err := s.MustExist(); err != nil {
 		return nil, err

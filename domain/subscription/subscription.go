@@ -28,7 +28,7 @@ type Subscription struct {
 	Tenant tenant.ID `json:"tenantId"`
 	Status Status    `json:"status"`
 	Reason string    `json:"reason,omitempty"` // why it is paused or disabled
-	// SkippedParked says that it was resumed, and that what was accepted before is not sent as far as it was parked.
+	// SkippedParked says that it was resumed, and that of what was accepted before nothing that was parked is sent.
 	SkippedParked bool    `json:"skippedParked,omitempty"`
 	Secrets       Secrets `json:"secrets"`
 	// Version is the number of changes in the stream: the ETag.
@@ -42,7 +42,7 @@ func Create(id string, owner tenant.ID, settings Settings, secretID string, now 
 	return []Change{Created{At: now, ID: id, Tenant: owner, Settings: settings, SecretID: secretID}}
 }
 
-// Update changes what differs between the settings and those in force; nothing when nothing does.
+// Update changes what differs between the settings and those in force; no changes when nothing does.
 func (s Subscription) Update(to Settings, now time.Time) ([]Change, error) {
 	if err := s.MustExist(); err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (s Subscription) Delete(now time.Time) ([]Change, error) {
 	return []Change{Deleted{At: now}}, nil
 }
 
-// MustExist answers for a deleted subscription as if it had never been.
+// MustExist refuses a deleted subscription as if it had never existed.
 func (s Subscription) MustExist() error {
 	if s.Version == 0 || s.Status == StatusDeleted {
 		return problem.New(problem.NotFound, "There is no such subscription.")
@@ -112,10 +112,10 @@ func (s Subscription) MustExist() error {
 	return nil
 }
 
-// FailingTooLong is for how long a receiver may do nothing but fail until the service disables it (contract, section 5).
+// FailingTooLong is how long a receiver may do nothing but fail before the service disables it (contract, section 5).
 const FailingTooLong = 5 * 24 * time.Hour
 
-// FailuresUntilFailing is how many attempts in a row have to fail until the tenant's admins are told.
+// FailuresUntilFailing is how many attempts in a row have to fail before the tenant's admins are told.
 const FailuresUntilFailing = 10
 
 // Why the service disables a subscription.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Word is what a change is called where people read it: created, endpoint_changed, paused …
+// Word is a change's name for people: created, endpoint_changed, paused …
 func Word(c Change) string {
 	name, _, err := Encode(c)
 	if err != nil {

@@ -23,7 +23,7 @@ const BillingWebhooks Feature = "billing_webhooks"
 // KnownFeature reports whether the platform knows the feature.
 func KnownFeature(f Feature) bool { return f == BillingWebhooks }
 
-// A tenant's weight is its part of what processes do at once, in proportion to the weights of the others.
+// A tenant's weight is its part of what processes do at once, in proportion to the other tenants' weights.
 const (
 	DefaultWeight = 1
 	MaxWeight     = 100
