@@ -18,6 +18,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/simulation"
 	"github.com/ordinavo/webhooks/tests/simulation/memory"
@@ -43,6 +44,8 @@ type store struct {
 	openSecret   func(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error)
 	swept        func(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) ([]delivery.Delivery, int, error)
 	endSweep     func(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error
+	nextSweep    func(ctx context.Context) (sweep.Sweep, bool, error)
+	appendSub    func(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error
 	purge        func(ctx context.Context, before retention.Cutoffs, limit int) (int, error)
 	holdEvent    func(ctx context.Context, owner tenant.ID, id string) (queries.Event, error)
 	fanOutAgain  func(ctx context.Context, e queries.Event, retried queries.Retried) error
@@ -60,7 +63,7 @@ type store struct {
 func replaced(s simulation.Store) *store {
 	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, known: s.Known, appendEvents: s.AppendEvents,
 		governing: s.Governing, resolveFor: s.ResolveFor, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
-		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge,
+		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge, nextSweep: s.NextSweep, appendSub: s.AppendSubscription,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
 		eventBodies: s.EventBodies, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice}
 }
@@ -113,6 +116,10 @@ func (s *store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 }
 func (s *store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error {
 	return s.endSweep(ctx, w, done, now)
+}
+func (s *store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) { return s.nextSweep(ctx) }
+func (s *store) AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
+	return s.appendSub(ctx, before, after, changes, by)
 }
 func (s *store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
 	return s.purge(ctx, before, limit)

@@ -64,6 +64,12 @@ var found = map[string]uint64{
 	"a notice is told and not forgotten":                             0,   // notice
 	"an old secret is valid beyond its overlap":                      0,   // signed
 	"an old secret ends with the rotation's beginning":               1,   // signed
+	"a resumption cancels what was parked":                           1,   // I1
+	"a pause cancels whatever is open":                               1,   // I1
+	"what is to be skipped is released":                              25,  // I1
+	"the first failure is the last":                                  1,   // I1
+	"a 410 disables nothing":                                         1,   // I1
+	"the schedule is not heard":                                      1,   // I5
 }
 
 // within is how many seeds a bug may stay hidden from.

@@ -92,6 +92,7 @@ func (w *world) checkAll() {
 	w.counts.Deliveries = len(rows)
 	for _, row := range rows {
 		w.checkRow(row)
+		w.checkEnds(row)
 		w.checkKept(row)
 		w.checkAttempts(row, recorded)
 	}
@@ -106,6 +107,7 @@ func (w *world) checkAll() {
 	w.checkWork()
 	w.checkCounts()
 	w.checkNotices()
+	w.countChanges()
 }
 
 // checkRow is I1 for a delivery: it is closed, or waits for a reason that can be read.
@@ -146,8 +148,8 @@ func (w *world) checkAttempts(row memory.Row, recorded map[string]bool) {
 			w.violate("I3", "%s records an attempt of %s, or one twice", row.ID, sent.delivery)
 		case sent.version != int64(i):
 			w.violate("I3", "%s: an attempt that was leased at version %d was recorded behind version %d", row.ID, sent.version, i)
-		case sent.outcome.Kind != attempt.Kind:
-			w.violate("I3", "%s: an attempt that ended as %s was recorded as %s", row.ID, sent.outcome.Kind, attempt.Kind)
+		case sent.outcome.Kind != attempt.Kind || sent.outcome.Status != attempt.Status || sent.outcome.RetryAfter != attempt.RetryAfter:
+			w.violate("I3", "%s: an attempt that ended as %s was recorded as %s (%+v)", row.ID, sent.outcome.Kind, attempt.Kind, attempt)
 		}
 		recorded[attempt.TraceID] = true
 	}

@@ -25,6 +25,7 @@ type Result struct {
 // Counts says how much happened.
 type Counts struct {
 	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, SetAside, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom int
+	Pauses, Skips, Released, Gated, Gone, PurgedEvents, PurgedDeliveries                                                                            int
 	Simulated                                                                                                                                       time.Duration
 }
 
@@ -46,12 +47,20 @@ func (c *Counts) Add(other Counts) {
 	c.Rerendered += other.Rerendered
 	c.PutBack += other.PutBack
 	c.NoRoom += other.NoRoom
+	c.Pauses += other.Pauses
+	c.Skips += other.Skips
+	c.Released += other.Released
+	c.Gated += other.Gated
+	c.Gone += other.Gone
+	c.PurgedEvents += other.PurgedEvents
+	c.PurgedDeliveries += other.PurgedDeliveries
 	c.Simulated += other.Simulated
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts",
-		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.SetAside, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack, c.NoRoom)
+	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts, %d pauses, %d skips, %d deliveries released, %d gated, %d receivers gone, %d events and %d deliveries purged",
+		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.SetAside, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack, c.NoRoom,
+		c.Pauses, c.Skips, c.Released, c.Gated, c.Gone, c.PurgedEvents, c.PurgedDeliveries)
 }
 
 // Violation is an invariant that did not hold.

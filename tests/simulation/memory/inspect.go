@@ -4,14 +4,14 @@ import (
 	"context"
 
 	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
-
-	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // What a simulation looks at behind the back of the processes; between transactions alone.
@@ -32,6 +32,30 @@ func (s *Store) Rows() (rows []Row) {
 		rows = append(rows, Row{q.Delivery, q.lease, true})
 	}
 	return rows
+}
+
+// Placed is a change with its place in the log.
+type Placed[C any] struct {
+	Position int64
+	Change   C
+}
+
+// DeliveryStream is what is kept of the delivery's stream.
+func (s *Store) DeliveryStream(owner tenant.ID, id string) (list []Placed[delivery.Change]) {
+	stream, _ := s.streams.get(keyOf(owner, deliveryStream+id))
+	for _, r := range stream {
+		list = append(list, Placed[delivery.Change]{r.position, r.delivery})
+	}
+	return list
+}
+
+// SubscriptionStream is the subscription's stream.
+func (s *Store) SubscriptionStream(lane dispatch.Lane) (list []Placed[subscription.Change]) {
+	stream, _ := s.streams.get(keyOf(lane.Tenant, subscriptionStream+lane.SubscriptionID))
+	for _, r := range stream {
+		list = append(list, Placed[subscription.Change]{r.position, r.subscription})
+	}
+	return list
 }
 
 // AtRest reports whether nothing is left to do: all is fanned out, no sweep is noted, and what is open is parked.

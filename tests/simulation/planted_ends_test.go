@@ -1,0 +1,77 @@
+package simulation_test
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/tests/simulation"
+)
+
+// bugsOfEnds come to rest, and in a place that nobody asked for.
+func bugsOfEnds() []simulation.Bug {
+	return []simulation.Bug{
+		bug("a resumption cancels what was parked", sweeping(sweep.Release, sweep.Skip)),
+		bug("a pause cancels whatever is open", sweeping(sweep.Park, sweep.Cancel)),
+		bug("what is to be skipped is released", sweeping(sweep.Skip, sweep.Release)),
+		bug("the first failure is the last", failing(func(failed *delivery.AttemptFailed) { failed.NextAt = time.Time{} })),
+		bug("a 410 disables nothing", func(s *store) {
+			s.appendSub = func(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
+				if slices.ContainsFunc(changes, func(c subscription.Change) bool { _, is := c.(subscription.Disabled); return is }) {
+					return nil
+				}
+				return s.Store.AppendSubscription(ctx, before, after, changes, by)
+			}
+		}),
+		bug("the schedule is not heard", failing(func(failed *delivery.AttemptFailed) { failed.NextAt = failed.At.Add(time.Millisecond) })),
+	}
+}
+
+// sweeping does another thing than was asked for.
+func sweeping(asked, done sweep.Action) func(s *store) {
+	return func(s *store) {
+		s.nextSweep = func(ctx context.Context) (sweep.Sweep, bool, error) {
+			next, found, err := s.Store.NextSweep(ctx)
+			if next.Action == asked {
+				next.Action = done
+			}
+			return next, found, err
+		}
+		s.endSweep = func(ctx context.Context, w sweep.Sweep, over bool, now time.Time) error {
+			if noted, found, err := s.Store.NextSweep(ctx); err != nil || found && noted.Lane == w.Lane {
+				w.Action = noted.Action
+			}
+			return s.Store.EndSweep(ctx, w, over, now)
+		}
+	}
+}
+
+// failing changes what a failed attempt leads to that is not the last.
+func failing(change func(failed *delivery.AttemptFailed)) func(s *store) {
+	return func(s *store) {
+		s.save = func(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+			for i, d := range saved {
+				failed, ok := d.Changes[0].(delivery.AttemptFailed)
+				if !ok || failed.NextAt.IsZero() {
+					continue
+				}
+				change(&failed)
+				changes := []delivery.Change{failed}
+				if failed.NextAt.IsZero() {
+					changes = append(changes, delivery.DeadLettered{At: failed.At, Reason: delivery.ReasonExhausted})
+				}
+				after, err := dispatch.Apply(d.Before, changes)
+				if err != nil {
+					return nil, err
+				}
+				saved[i].Changes, saved[i].After = changes, after
+			}
+			return s.Store.Save(ctx, saved)
+		}
+	}
+}
