@@ -40,19 +40,27 @@ type lease struct {
 }
 
 type holder struct {
-	process   *process
-	at        time.Time
-	givenBack bool
+	process      *process
+	at           time.Time
+	subscription int64 // its version then
+	givenBack    bool
 }
 
 // leases notes who holds what; it may be rolled back.
-func (w *world) leases(p *process, d delivery.Delivery) {
-	w.journal.leased[lease{d.ID, d.Version}] = holder{process: p, at: w.now}
+func (w *world) leases(ctx context.Context, p *process, d delivery.Delivery) {
+	lane := dispatch.Lane{Tenant: d.Tenant, SubscriptionID: d.SubscriptionID}
+	states, err := w.store.LaneStates(ctx, []dispatch.Lane{lane})
+	must(err)
+	w.journal.leased[lease{d.ID, d.Version}] = holder{process: p, at: w.now, subscription: states[lane].Version}
 }
 
 func (w *world) givesBack(d delivery.Delivery) {
 	at := lease{d.ID, d.Version}
-	if held, known := w.journal.leased[at]; known {
+	held, known := w.journal.leased[at]
+	switch {
+	case known && held.at.Equal(w.now): // nobody held it at any time
+		delete(w.journal.leased, at)
+	case known:
 		held.givenBack = true
 		w.journal.leased[at] = held
 	}
@@ -110,15 +118,10 @@ func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	if !w.clocks && s.due.After(p.now()) {
 		w.violate("I5", "%s was sent %s before it was due", s.delivery, s.due.Sub(p.now()))
 	}
-	bound := soon
-	if w.clocks {
-		bound += 2 * furthest // when a receiver is to be spared until was said by a clock that was wrong
-	}
-	if since := later(s.due, w.calm); w.quiet && !w.receiverOf(r.URL).stubborn && w.now.Sub(since) > bound {
-		w.violate("I5", "%s was sent %s after it was due", s.delivery, w.now.Sub(since))
-	}
+	w.checkSoon(s, l, r)
 	w.checkRendered(s)
 	w.checkOwner(s, r)
+	w.checkFresh(s, l, r)
 	w.checkSigned(s, l, r)
 	w.checkAsked(s, earlier)
 	w.checkRoom(s, l.Subscription.MaxInFlight)
@@ -182,10 +185,6 @@ func (w *world) releasedAt(owner tenant.ID, id string, version int64) (time.Time
 	c, ok := changes[version-1].(delivery.Released)
 	return c.At, ok
 }
-
-// soon is what may pass between the time when something is due and its attempt, once nothing fails: for a receiver that
-// was sick the next probe may be a minute away. One that stays sick is spared for longer.
-const soon = 90 * time.Second
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {

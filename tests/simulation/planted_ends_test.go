@@ -28,6 +28,26 @@ func bugsOfEnds() []simulation.Bug {
 				return s.Store.AppendSubscription(ctx, before, after, changes, by)
 			}
 		}),
+		bug("a lane's subscription stays what it was at its first lease", func(s *store) {
+			first := map[dispatch.Lane]*subscription.Subscription{}
+			s.leaseReady = func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
+				answer, err := s.Store.LeaseReady(ctx, r)
+				for i, l := range answer.Leased {
+					if first[l.Lane()] == nil {
+						first[l.Lane()] = l.Subscription
+					}
+					answer.Leased[i].Subscription = first[l.Lane()]
+				}
+				return answer, err
+			}
+		}),
+		bug("a lane is leased from its end", backwards),
+		bug("what is due is looked for a minute late", func(s *store) {
+			s.look = func(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error) {
+				r.Now = r.Now.Add(-time.Minute)
+				return s.Store.Look(ctx, r)
+			}
+		}),
 		bug("the schedule is not heard", failing(func(failed *delivery.AttemptFailed) { failed.NextAt = failed.At.Add(time.Millisecond) })),
 	}
 }
@@ -73,5 +93,35 @@ func failing(change func(failed *delivery.AttemptFailed)) func(s *store) {
 			}
 			return s.Store.Save(ctx, saved)
 		}
+	}
+}
+
+// backwards leases all that is ready in a lane, keeps the newest of it, and gives the rest back.
+func backwards(s *store) {
+	s.leaseReady = func(ctx context.Context, r dispatch.LeaseRequest) (answer dispatch.LeaseAnswer, err error) {
+		const many = 1 << 20
+		whole := r
+		whole.Lanes = slices.Clone(r.Lanes)
+		for i := range whole.Lanes {
+			whole.Lanes[i].Slots, whole.Lanes[i].Out = many, -many
+		}
+		err = s.InTx(ctx, func(ctx context.Context) error {
+			if answer, err = s.Store.LeaseReady(ctx, whole); err != nil {
+				return err
+			}
+			var kept, rest []dispatch.Leased
+			for _, asked := range r.Lanes {
+				ready := slices.DeleteFunc(slices.Clone(answer.Leased), func(l dispatch.Leased) bool { return l.Lane() != asked.Lane })
+				of := answer.Lanes[asked.Lane]
+				most := min(len(ready), max(0, min(asked.Slots, of.MaxInFlight-asked.Out)))
+				if of.More = len(ready) > most; of.MaxInFlight > 0 {
+					answer.Lanes[asked.Lane] = of
+				}
+				rest, kept = append(rest, ready[:len(ready)-most]...), append(kept, ready[len(ready)-most:]...)
+			}
+			answer.Leased = kept
+			return s.Store.GiveBack(ctx, r.Lease, rest)
+		})
+		return answer, err
 	}
 }

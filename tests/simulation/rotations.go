@@ -36,15 +36,7 @@ func (w *world) rotate(a *activity) {
 
 // checkSigned holds a request to the secrets that were valid when it was signed, by the version of the subscription that was leased.
 func (w *world) checkSigned(s *send, l *dispatch.Leased, r dispatch.Request) {
-	ctx := context.Background()
-	history, err := w.store.SubscriptionHistory(ctx, s.lane)
-	must(err)
-	var changes []subscription.Change
-	for _, h := range history[:min(int64(len(history)), l.Subscription.Version)] {
-		changes = append(changes, h.Change)
-	}
-	sub, err := subscription.Fold(changes)
-	must(err)
+	sub := w.subscriptionAt(s.lane, l.Subscription.Version)
 	unix, err := strconv.ParseInt(r.Headers[signature.HeaderTimestamp], 10, 64)
 	must(err)
 	known := w.store.SecretsOf(s.lane) // also those that were forgotten meanwhile
@@ -60,6 +52,29 @@ func (w *world) checkSigned(s *send, l *dispatch.Leased, r dispatch.Request) {
 		}
 	}
 	w.violate("signed", "%s is not signed with what was valid for %s at %s: %+v", s.delivery, sub.ID, second.Sub(epoch), sub.Secrets)
+}
+
+// subscriptionAt is the subscription at a version, by its stream.
+func (w *world) subscriptionAt(lane dispatch.Lane, version int64) (sub subscription.Subscription) {
+	for i, placed := range w.store.SubscriptionStream(lane) {
+		if int64(i) < version {
+			must(sub.Apply(placed.Change))
+		}
+	}
+	return sub
+}
+
+// checkFresh holds a request to the subscription that there was when the delivery was leased: checkHeld says how long ago that
+// may be. What the lease itself claims proves nothing.
+func (w *world) checkFresh(s *send, l *dispatch.Leased, r dispatch.Request) {
+	held, known := w.journal.leased[lease{s.delivery, s.version}]
+	if !known || held.process != s.process {
+		return
+	}
+	sub := w.subscriptionAt(s.lane, held.subscription)
+	if l.Subscription.Version != sub.Version || r.URL != sub.URL || r.Timeout != sub.Timeout {
+		w.violate("I2", "%s was sent to %s by version %d of %s, which was at %d when it was leased: %s", s.delivery, r.URL, l.Subscription.Version, sub.ID, sub.Version, sub.URL)
+	}
 }
 
 // checkNotices is what must be true of rotations in the end: each was announced once at the most, and none was forgotten

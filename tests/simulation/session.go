@@ -227,7 +227,7 @@ func (s *session) Schedule(ctx context.Context, plan fanout.Plan, ended func(com
 		}
 		for _, d := range plan.Scheduled {
 			if d.Lease != "" {
-				s.p.world.leases(s.p, d.Delivery)
+				s.p.world.leases(ctx, s.p, d.Delivery)
 			}
 		}
 		return s.Store.Schedule(ctx, plan, func(committed bool) {
@@ -252,7 +252,7 @@ func (s *session) LeaseReady(ctx context.Context, request dispatch.LeaseRequest)
 		answer, err := s.Store.LeaseReady(ctx, request)
 		if err == nil {
 			for _, l := range answer.Leased {
-				s.p.world.leases(s.p, l.Delivery)
+				s.p.world.leases(ctx, s.p, l.Delivery)
 			}
 			c := ctx.Value(commitKey{}).(*commit)
 			c.late = append(c.late, func(ctx context.Context) { s.giveBackLate(ctx, request.Lease, answer.Leased) })
