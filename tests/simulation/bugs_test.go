@@ -34,6 +34,8 @@ type store struct {
 	appendEvents func(ctx context.Context, events []intake.Accepted) error
 	governing    func(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) ([]fanout.SubscriptionChange, map[tenant.ID]bool, error)
 	resolveFor   func(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error)
+	resolve      func(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
+	hasFeature   func(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
 	schedule     func(ctx context.Context, plan fanout.Plan, ended func(bool)) error
 	look         func(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error)
 	leaseReady   func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error)
@@ -62,7 +64,7 @@ type store struct {
 // replaced makes a store with the real calls, for a bug to replace some.
 func replaced(s simulation.Store) *store {
 	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, known: s.Known, appendEvents: s.AppendEvents,
-		governing: s.Governing, resolveFor: s.ResolveFor, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
+		governing: s.Governing, resolveFor: s.ResolveFor, resolve: s.Resolve, hasFeature: s.TenantHasFeature, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge, nextSweep: s.NextSweep, appendSub: s.AppendSubscription,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
 		eventBodies: s.EventBodies, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice}
@@ -86,6 +88,12 @@ func (s *store) Governing(ctx context.Context, after, upTo int64, limit int, own
 }
 func (s *store) ResolveFor(ctx context.Context, lookups []fanout.Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]fanout.LaneState, error) {
 	return s.resolveFor(ctx, lookups, lanes)
+}
+func (s *store) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
+	return s.resolve(ctx, lookups)
+}
+func (s *store) TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
+	return s.hasFeature(ctx, id, feature)
 }
 func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool)) error {
 	return s.schedule(ctx, plan, ended)

@@ -241,6 +241,9 @@ func (w *world) checkEvent(e intake.Accepted) {
 		}
 	}
 	for _, d := range detail.Dispositions {
+		if d.Outcome == queries.OutcomeFeatureGated {
+			w.counts.Gated++
+		}
 		if d.Outcome == queries.OutcomeFeatureGated && !strings.HasPrefix(string(e.Type), "billing.") {
 			w.violate("I10", "%s (%s) was gated", e.ID, e.Type)
 		}

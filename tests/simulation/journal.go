@@ -30,6 +30,9 @@ type journal struct {
 	resent       map[lease]resent
 	rendered     map[string]rendered                // by delivery
 	jobs         map[string]job.Job                 // as they were seen last
+	accepted     map[intake.EventKey]time.Time      // last; it may have been rolled back
+	featureSet   map[tenant.ID]time.Time            // last; it may have been rolled back
+	billing      map[string]feature                 // by delivery, while its body was rendered
 	noticed      map[subscriptions.Notice]time.Time // when they were ended; it may have been rolled back
 }
 
@@ -68,7 +71,8 @@ func (w *world) givesBack(d delivery.Delivery) {
 
 func newJournal() journal {
 	return journal{acknowledged: map[intake.EventKey]bool{}, bySpan: map[string]*send{}, byDelivery: map[string][]*send{}, leased: map[lease]holder{},
-		resent: map[lease]resent{}, rendered: map[string]rendered{}, jobs: map[string]job.Job{}, noticed: map[subscriptions.Notice]time.Time{}}
+		resent: map[lease]resent{}, rendered: map[string]rendered{}, jobs: map[string]job.Job{}, noticed: map[subscriptions.Notice]time.Time{},
+		accepted: map[intake.EventKey]time.Time{}, featureSet: map[tenant.ID]time.Time{}, billing: map[string]feature{}}
 }
 
 // send is a request that left a process.
@@ -121,6 +125,7 @@ func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	w.checkSoon(s, l, r)
 	w.checkRendered(s)
 	w.checkOwner(s, r)
+	w.checkContent(s, r, first)
 	w.checkFresh(s, l, r)
 	w.checkSigned(s, l, r)
 	w.checkAsked(s, earlier)

@@ -155,7 +155,12 @@ func (s *session) Known(ctx context.Context, keys []intake.EventKey) (intake.Kno
 }
 
 func (s *session) AppendEvents(ctx context.Context, events []intake.Accepted) error {
-	return do(ctx, s, "AppendEvents", func(ctx context.Context) error { return s.Store.AppendEvents(ctx, events) })
+	return do(ctx, s, "AppendEvents", func(ctx context.Context) error {
+		for _, e := range events {
+			s.p.world.journal.accepted[e.Key()] = s.p.world.now
+		}
+		return s.Store.AppendEvents(ctx, events)
+	})
 }
 
 // Of fan-out.
@@ -222,9 +227,11 @@ func (s *session) SubscriptionsAt(ctx context.Context, owner tenant.ID, position
 func (s *session) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
 	return do(ctx, s, "Schedule", func(ctx context.Context) error {
 		c := ctx.Value(commitKey{}).(*commit)
-		if s.p.working != "" && s.p.world.current.name == s.p.name+"/jobs" {
+		job := s.p.working != "" && s.p.world.current.name == s.p.name+"/jobs"
+		if job {
 			s.p.world.renders(ctx, s.p.working, plan)
 		}
+		s.p.world.gates(ctx, plan, job)
 		for _, d := range plan.Scheduled {
 			if d.Lease != "" {
 				s.p.world.leases(ctx, s.p, d.Delivery)
@@ -380,14 +387,6 @@ func (s *session) Endpoint(ctx context.Context, lane dispatch.Lane) (url string,
 		return url, err
 	})
 	return url, status, err
-}
-
-func (s *session) TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
-	return read(ctx, s, "TenantHasFeature", func(ctx context.Context) (bool, error) { return s.Store.TenantHasFeature(ctx, id, feature) })
-}
-
-func (s *session) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, now time.Time) error {
-	return do(ctx, s, "SetFeature", func(ctx context.Context) error { return s.Store.SetFeature(ctx, id, feature, enabled, now) })
 }
 
 func (s *session) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {

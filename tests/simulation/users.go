@@ -75,6 +75,11 @@ func (everything) Enabled(context.Context, tenant.ID, tenant.Feature) (bool, err
 
 func (w *world) anyTenant() tenant.ID { return tenants[w.people.IntN(w.tenants)] }
 
+var sourceSystems = []string{"sap", "datev"}
+
+// externalID begins with a text that no other source system's has.
+func externalID(system, text string) string { return "known to " + system + " as " + text }
+
 func entries(owner tenant.ID, edition int) directory.Batch {
 	text := fmt.Sprintf("edition %d %s", edition, marker(owner))
 	b := directory.Batch{
@@ -82,8 +87,8 @@ func entries(owner tenant.ID, edition int) directory.Batch {
 		Locations: []payload.Location{{ID: 34, Name: &text, City: &text}},
 		Contacts:  []payload.Contact{{ID: 56, DisplayName: &text}},
 	}
-	for _, system := range []string{"sap", "datev"} {
-		b.ExternalIDs = append(b.ExternalIDs, directory.ExternalID{SourceSystem: system, EntityType: payload.KindCustomer, OrdinavoID: 12, ExternalID: system + " " + text})
+	for _, system := range sourceSystems {
+		b.ExternalIDs = append(b.ExternalIDs, directory.ExternalID{SourceSystem: system, EntityType: payload.KindCustomer, OrdinavoID: 12, ExternalID: externalID(system, text)})
 	}
 	return b
 }
@@ -92,12 +97,16 @@ var filters = []subscription.Filter{{"*"}, {"visit_report.*"}, {"target.imported
 
 // wanted is the settings of a new subscription.
 func (w *world) wanted(owner tenant.ID) subscription.Settings {
-	options := payload.DefaultOptions()
-	options.ContactDetails = w.people.IntN(2) == 0
 	return subscription.Settings{
-		Name: "sub", URL: w.receiverAt(owner), EventTypes: filters[w.people.IntN(len(filters))], SourceSystem: []string{"sap", "datev"}[w.people.IntN(2)],
-		Options: options, Timeout: time.Duration(1+w.people.IntN(10)) * time.Second, MaxInFlight: 1 + w.people.IntN(8),
+		Name: "sub", URL: w.receiverAt(owner), EventTypes: filters[w.people.IntN(len(filters))], SourceSystem: sourceSystems[w.people.IntN(2)],
+		Options: w.options(), Timeout: time.Duration(1+w.people.IntN(10)) * time.Second, MaxInFlight: 1 + w.people.IntN(8),
 	}
+}
+
+func (w *world) options() payload.Options {
+	options := payload.DefaultOptions()
+	options.ContactDetails, options.SummaryPreview, options.BillingDetails = w.people.IntN(2) == 0, w.people.IntN(2) == 0, w.people.IntN(3) == 0
+	return options
 }
 
 func (w *world) pause(longest time.Duration) time.Time {
@@ -264,7 +273,7 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 	states := w.store.States()
 	s := states[w.people.IntN(len(states))]
 	lane := laneOf(s)
-	switch w.people.IntN(17) {
+	switch w.people.IntN(18) {
 	case 0:
 		owner := w.anyTenant()
 		return "create", create(ctx, p.subs, owner, w.wanted(owner), by)
@@ -272,7 +281,7 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 		_, err = p.subs.Pause(ctx, lane, subscriptions.AnyVersion, "maintenance", by)
 		return "pause " + s.ID, err
 	case 4, 5, 6:
-		_, err = p.subs.Resume(ctx, lane, subscriptions.AnyVersion, w.people.IntN(5) == 0, by)
+		_, err = p.subs.Resume(ctx, lane, subscriptions.AnyVersion, w.people.IntN(3) == 0, by)
 		return "resume " + s.ID, err
 	case 7:
 		target := w.receiverAt(s.Tenant)
@@ -297,6 +306,10 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 	case 12:
 		owner := w.anyTenant()
 		return "directory of " + string(owner), p.store.Upsert(ctx, owner, entries(owner, i+1))
+	case 16:
+		options, system := w.options(), sourceSystems[w.people.IntN(2)]
+		_, err = p.subs.Update(ctx, lane, subscriptions.AnyVersion, by, func(to *subscription.Settings) { to.Options, to.SourceSystem = options, system })
+		return "new options of " + s.ID, err
 	default:
 		rows := w.store.Rows()
 		if len(rows) == 0 {
