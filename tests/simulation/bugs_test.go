@@ -54,6 +54,7 @@ type store struct {
 	nextJob      func(ctx context.Context, now time.Time) (job.Job, bool, time.Time, error)
 	saveJob      func(ctx context.Context, j job.Job, turn time.Time) error
 	walk         func(ctx context.Context, walk jobs.Walk) ([]delivery.Delivery, error)
+	newest       func(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error)
 	eventBodies  func(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error)
 	goLive       func(ctx context.Context, g metrics.Generation) (bool, error)
 	addAttempts  func(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error
@@ -67,7 +68,7 @@ func replaced(s simulation.Store) *store {
 		governing: s.Governing, resolveFor: s.ResolveFor, resolve: s.Resolve, hasFeature: s.TenantHasFeature, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge, nextSweep: s.NextSweep, appendSub: s.AppendSubscription,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
-		eventBodies: s.EventBodies, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice}
+		eventBodies: s.EventBodies, newest: s.NewestDeliveries, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice}
 }
 
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -149,6 +150,9 @@ func (s *store) WalkDeliveries(ctx context.Context, walk jobs.Walk) ([]delivery.
 	return s.walk(ctx, walk)
 }
 
+func (s *store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
+	return s.newest(ctx, lane, eventIDs, upTo, until)
+}
 func (s *store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
 	return s.eventBodies(ctx, owner, eventIDs)
 }

@@ -54,6 +54,14 @@ func bugsOfJobs() []simulation.Bug {
 				return list[:max(0, len(list)-1)], err
 			}
 		}),
+		bug("the last of a replay's stretch is left out", func(s *store) {
+			s.newest = func(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
+				if len(eventIDs) > 0 {
+					eventIDs = eventIDs[:len(eventIDs)-1]
+				}
+				return s.Store.NewestDeliveries(ctx, lane, eventIDs, upTo, until)
+			}
+		}),
 		bug("the last of what is rendered anew is lost", rendering(func(plan *fanout.Plan) { plan.Scheduled = plan.Scheduled[:len(plan.Scheduled)-1] })),
 		bug("a replay that renders anew sends what was rendered before", rendering(func(plan *fanout.Plan) {
 			plan.Bodies = nil

@@ -16,7 +16,6 @@ import (
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
-	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -177,6 +176,10 @@ func (s *session) Events(ctx context.Context, keys []intake.EventKey) ([]intake.
 	return read(ctx, s, "Events", func(ctx context.Context) ([]intake.Accepted, error) { return s.Store.Events(ctx, keys) })
 }
 
+func (s *session) NamedBy(ctx context.Context, position int64) ([]intake.EventKey, error) {
+	return read(ctx, s, "NamedBy", func(ctx context.Context) ([]intake.EventKey, error) { return s.Store.NamedBy(ctx, position) })
+}
+
 func (s *session) Governing(ctx context.Context, after, upTo int64, limit int, owners []tenant.ID) ([]fanout.SubscriptionChange, map[tenant.ID]bool, error) {
 	if err := s.enter(ctx, "Governing"); err != nil {
 		return nil, nil, err
@@ -321,6 +324,10 @@ func (s *session) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionI
 	})
 }
 
+func (s *session) NoteCircuits(ctx context.Context, incarnation string, reports []dispatch.CircuitReport) error {
+	return do(ctx, s, "NoteCircuits", func(ctx context.Context) error { return s.Store.NoteCircuits(ctx, incarnation, reports) })
+}
+
 // Of sweeps and retention.
 
 func (s *session) NextSweep(ctx context.Context) (next sweep.Sweep, found bool, err error) {
@@ -391,31 +398,4 @@ func (s *session) Endpoint(ctx context.Context, lane dispatch.Lane) (url string,
 
 func (s *session) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {
 	return do(ctx, s, "Upsert", func(ctx context.Context) error { return s.Store.Upsert(ctx, owner, b) })
-}
-
-// Of jobs.
-
-func (s *session) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
-	return do(ctx, s, "CreateJob", func(ctx context.Context) error { return s.Store.CreateJob(ctx, j, maxOpen) })
-}
-
-func (s *session) Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error) {
-	return read(ctx, s, "Job", func(ctx context.Context) (job.Job, error) { return s.Store.Job(ctx, owner, id) })
-}
-
-func (s *session) NextJob(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error) {
-	if err = s.enter(ctx, "NextJob"); err != nil {
-		return j, false, turn, err
-	}
-	j, found, turn, err = s.Store.NextJob(ctx, now)
-	s.p.working = j.ID
-	return j, found, turn, err
-}
-
-func (s *session) SaveJob(ctx context.Context, j job.Job, turn time.Time) error {
-	return do(ctx, s, "SaveJob", func(ctx context.Context) error { return s.Store.SaveJob(ctx, j, turn) })
-}
-
-func (s *session) WalkDeliveries(ctx context.Context, walk jobs.Walk) ([]delivery.Delivery, error) {
-	return read(ctx, s, "WalkDeliveries", func(ctx context.Context) ([]delivery.Delivery, error) { return s.Store.WalkDeliveries(ctx, walk) })
 }
