@@ -22,7 +22,7 @@ const checkEvery = 256
 // checkStore is what must be true at any time.
 func (w *world) checkStore() {
 	for _, row := range w.store.Rows() {
-		w.checkFold(row)
+		w.checkFold(context.Background(), row)
 	}
 	for _, s := range w.store.States() {
 		folded, err := w.store.LoadSubscription(context.Background(), laneOf(s))
@@ -39,8 +39,8 @@ func (w *world) checkStore() {
 }
 
 // checkFold is I8 for a delivery.
-func (w *world) checkFold(row memory.Row) []delivery.Change {
-	changes, err := w.store.DeliveryChanges(context.Background(), row.Tenant, row.ID)
+func (w *world) checkFold(ctx context.Context, row memory.Row) {
+	changes, err := w.store.DeliveryChanges(ctx, row.Tenant, row.ID)
 	if err != nil {
 		w.violate("I8", "read the stream of %s: %v", row.ID, err)
 	}
@@ -51,7 +51,6 @@ func (w *world) checkFold(row memory.Row) []delivery.Change {
 	if row.Closed != row.Status.IsTerminal() {
 		w.violate("I8", "delivery %s is %s, and closed: %t", row.ID, row.Status, row.Closed)
 	}
-	return changes
 }
 
 // atRest reports whether nothing is going to happen any more but the beating of hearts.
@@ -87,16 +86,12 @@ func (w *world) restless() string {
 // checkAll is what must be true in the end.
 func (w *world) checkAll() {
 	w.checkStore()
-	recorded := map[string]bool{}
 	rows := w.store.Rows()
 	w.counts.Deliveries = len(rows)
 	for _, row := range rows {
-		w.checkRow(row)
-		w.checkEnds(row)
-		w.checkKept(row)
-		w.checkAttempts(row, recorded)
+		w.checkWay(context.Background(), row)
 	}
-	w.checkDuplicates(recorded)
+	w.checkDuplicates()
 	w.checkEvents()
 	for _, p := range w.processes {
 		if out := p.dispatcher.InFlight(); out != 0 {
@@ -108,11 +103,20 @@ func (w *world) checkAll() {
 	w.checkCounts()
 	w.checkNotices()
 	w.countChanges()
+	w.countPurged()
+}
+
+// checkWay is what must be true of a delivery in the end, or before it is deleted.
+func (w *world) checkWay(ctx context.Context, row memory.Row) {
+	w.checkRow(ctx, row)
+	w.checkEnds(row)
+	w.checkKept(ctx, row)
+	w.checkAttempts(row)
 }
 
 // checkRow is I1 for a delivery: it is closed, or waits for a reason that can be read.
-func (w *world) checkRow(row memory.Row) {
-	_, status, err := w.store.Endpoint(context.Background(), laneOfRow(row))
+func (w *world) checkRow(ctx context.Context, row memory.Row) {
+	_, status, err := w.store.Endpoint(ctx, laneOfRow(row))
 	if err != nil {
 		w.violate("I1", "%s belongs to no subscription", row.ID)
 	}
@@ -123,12 +127,10 @@ func (w *world) checkRow(row memory.Row) {
 
 // checkAttempts is I3: between the lease of an attempt and its record nothing came, so that who recorded it
 // held it. Each attempt is recorded once, and is the delivery's.
-func (w *world) checkAttempts(row memory.Row, recorded map[string]bool) {
-	changes, err := w.store.DeliveryChanges(context.Background(), row.Tenant, row.ID)
-	must(err)
-	for i, c := range changes {
+func (w *world) checkAttempts(row memory.Row) {
+	for i, placed := range w.store.DeliveryStream(row.Tenant, row.ID) {
 		var attempt delivery.Attempt
-		switch c := c.(type) {
+		switch c := placed.Change.(type) {
 		case delivery.AttemptSucceeded:
 			attempt = c.Attempt
 		case delivery.AttemptFailed:
@@ -140,18 +142,20 @@ func (w *world) checkAttempts(row memory.Row, recorded map[string]bool) {
 			continue
 		}
 		sent, known := w.journal.bySpan[attempt.TraceID]
+		at := lease{row.ID, int64(i)}
+		before, twice := w.journal.recorded[attempt.TraceID]
 		switch {
 		case !known && strings.HasPrefix(attempt.Error, "the request could not be signed"):
 		case !known:
 			w.violate("I2", "%s records attempt %d, which was never made", row.ID, attempt.Number)
-		case sent.delivery != row.ID || recorded[attempt.TraceID]:
+		case sent.delivery != row.ID || twice && before != at:
 			w.violate("I3", "%s records an attempt of %s, or one twice", row.ID, sent.delivery)
 		case sent.version != int64(i):
 			w.violate("I3", "%s: an attempt that was leased at version %d was recorded behind version %d", row.ID, sent.version, i)
 		case sent.outcome.Kind != attempt.Kind || sent.outcome.Status != attempt.Status || sent.outcome.RetryAfter != attempt.RetryAfter:
 			w.violate("I3", "%s: an attempt that ended as %s was recorded as %s (%+v)", row.ID, sent.outcome.Kind, attempt.Kind, attempt)
 		}
-		recorded[attempt.TraceID] = true
+		w.journal.recorded[attempt.TraceID] = at
 	}
 }
 
@@ -173,9 +177,9 @@ const disturbed = 20 * time.Second
 
 // checkDuplicates is I4: an attempt that the log does not tell of, and that was therefore made again,
 // was disturbed by a fault.
-func (w *world) checkDuplicates(recorded map[string]bool) {
+func (w *world) checkDuplicates() {
 	for _, s := range w.journal.sends {
-		if recorded[s.span] {
+		if _, recorded := w.journal.recorded[s.span]; recorded {
 			continue
 		}
 		w.counts.Unrecorded++
@@ -189,7 +193,8 @@ func (w *world) checkDuplicates(recorded map[string]bool) {
 // its tenant had, and it is the right one.
 func (w *world) checkEvents() {
 	for _, key := range w.journal.told {
-		if _, err := w.store.Event(context.Background(), key.Tenant, key.ID); err != nil {
+		_, purged := w.journal.purged.events[key]
+		if _, err := w.store.Event(context.Background(), key.Tenant, key.ID); err != nil && !purged {
 			w.violate("I1", "acknowledged event %s is lost: %v", key.ID, err)
 		}
 	}
@@ -200,7 +205,7 @@ func (w *world) checkEvents() {
 		hours, err := w.store.Hours(context.Background(), owner, time.Time{}, w.now.Add(24*time.Hour))
 		must(err)
 		for _, h := range hours {
-			if !h.Balanced() || h.Waiting > 0 {
+			if !h.Balanced() && !w.purges || h.Waiting > 0 {
 				w.violate("I10", "%s does not balance at %s: %s, and %d wait", owner, h.Begins, h.Missing(), h.Waiting)
 			}
 		}
@@ -228,6 +233,7 @@ func (w *world) checkEvent(e intake.Accepted) {
 		switch {
 		case len(mine) != 1:
 			w.violate("I10", "%s has %d dispositions for %s", e.ID, len(mine), s.ID)
+		case matches && w.journal.purged.deliveriesOf[e.Key()]:
 		case matches == (mine[0].Outcome == queries.OutcomeNotMatched):
 			w.violate("I1", "%s is %s for %s, whose filter is %v", e.ID, mine[0].Outcome, s.ID, s.EventTypes)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/retention"
 )
 
 // Options describe a run. All but the seed serve to make a run smaller: the fewer of them are set, the more
@@ -87,6 +88,8 @@ type settings struct {
 	rates       [faultKinds]int // of 10,000 occasions
 	clocks      bool            // clocks jump, so what they say is not compared
 	mended      time.Duration   // until when fan-out panics at some events; 0 for never
+	ages        retention.Ages
+	purges      bool // they are short, so that much is deleted while the run lasts
 }
 
 func (o Options) settle() settings {
@@ -108,6 +111,12 @@ func (o Options) settle() settings {
 	s.atOnce = []int{1, 3, 8, fanout.DefaultAtOnce}[r.IntN(4)]
 	if s.jobs = r.IntN(6); o.Changes >= 0 {
 		s.jobs = min(s.jobs, o.Changes)
+	}
+	s.ages = retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}
+	if s.purges = r.IntN(5) == 0; s.purges {
+		for _, age := range []*time.Duration{&s.ages.Events, &s.ages.Attempts, &s.ages.DeadLetters} {
+			*age = time.Duration(20+r.IntN(41)) * time.Second
+		}
 	}
 	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
 		if *l.limit >= 0 {

@@ -6,11 +6,14 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/simulation"
+	"github.com/ordinavo/webhooks/tests/simulation/memory"
 )
 
 // bugsOfEnds come to rest, and in a place that nobody asked for.
@@ -48,6 +51,10 @@ func bugsOfEnds() []simulation.Bug {
 				return s.Store.Look(ctx, r)
 			}
 		}),
+		bug("an event is deleted that is still to be delivered", deleting(func(ctx context.Context, s damaged, of delivery.Delivery) error {
+			return s.DropEvent(ctx, of.Tenant, of.EventID)
+		})),
+		bug("a body is deleted that is still to be sent", deleting(func(ctx context.Context, s damaged, of delivery.Delivery) error { return s.DropBody(ctx, of) })),
 		bug("the schedule is not heard", failing(func(failed *delivery.AttemptFailed) { failed.NextAt = failed.At.Add(time.Millisecond) })),
 	}
 }
@@ -67,6 +74,35 @@ func sweeping(asked, done sweep.Action) func(s *store) {
 				w.Action = noted.Action
 			}
 			return s.Store.EndSweep(ctx, w, over, now)
+		}
+	}
+}
+
+// damaged is a store of which somebody takes away what is needed.
+type damaged interface {
+	Rows() []memory.Row
+	DropBody(ctx context.Context, d delivery.Delivery) error
+	DropEvent(ctx context.Context, owner tenant.ID, id string) error
+}
+
+// deleting deletes for each open delivery of an event that is old.
+func deleting(drop func(ctx context.Context, s damaged, of delivery.Delivery) error) func(s *store) {
+	return func(s *store) {
+		s.purge = func(ctx context.Context, before retention.Cutoffs, limit int) (n int, err error) {
+			err = s.InTx(ctx, func(ctx context.Context) error {
+				below := s.Store.(damaged)
+				for _, row := range below.Rows() {
+					if row.Closed || !row.CreatedAt.Before(before.Events) {
+						continue
+					}
+					if err := drop(ctx, below, row.Delivery); err != nil {
+						return err
+					}
+				}
+				n, err = s.Store.Purge(ctx, before, limit)
+				return err
+			})
+			return n, err
 		}
 	}
 }

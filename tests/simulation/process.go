@@ -138,7 +138,7 @@ func (p *process) boot(a *activity) {
 	}
 	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation, waited)
 	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(), p.worker.Loop(),
-		retention.New(p.store, retention.Ages{Events: 30 * 24 * time.Hour, Attempts: 30 * 24 * time.Hour, DeadLetters: 90 * 24 * time.Hour}, p.now).Loop(),
+		retention.New(p.store, p.world.ages, p.now).Loop(),
 		takeover.Heartbeat(), takeover.Loop(), metrics.NewProjection(p.store, p.now).Loop(), subscriptions.NewNotices(p.store, p.now).Loop()}
 	for _, l := range loops {
 		p.loops = append(p.loops, p.world.begin(p, p.name+"/"+l.Name, func(a *activity) { p.repeat(a, l) }))

@@ -48,9 +48,11 @@ func (w *world) checkRendered(s *send) {
 }
 
 // checkKept is I2 for what was sent: in the end the bytes are kept that each attempt sent, whatever was rendered anew since.
-func (w *world) checkKept(row memory.Row) {
-	body, err := w.store.Body(context.Background(), row.Delivery)
-	must(err)
+func (w *world) checkKept(ctx context.Context, row memory.Row) {
+	body, err := w.store.Body(ctx, row.Delivery)
+	if err != nil {
+		w.violate("I1", "%s is %s, and its body is gone: %v", row.ID, row.Status, err)
+	}
 	for _, s := range w.journal.byDelivery[row.ID] {
 		if s.body != sha256.Sum256(body) {
 			w.violate("I2", "%s was sent with bytes that are kept no more", row.ID)

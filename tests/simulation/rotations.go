@@ -82,7 +82,7 @@ func (w *world) checkFresh(s *send, l *dispatch.Leased, r dispatch.Request) {
 func (w *world) checkNotices() {
 	ctx := context.Background()
 	told := map[subscriptions.Notice]int{} // by the end of the overlap
-	for _, e := range w.store.Accepted() {
+	for _, e := range w.everAccepted() {
 		if e.Type == event.SecretRotationEnding {
 			told[subscriptions.Notice{Lane: dispatch.Lane{Tenant: e.TenantID, SubscriptionID: e.Subscription.ID}, At: e.SecretRotation.OverlapEnd.UTC()}]++
 			w.counts.Announced++

@@ -328,7 +328,7 @@ func (s *session) NoteCircuits(ctx context.Context, incarnation string, reports 
 	return do(ctx, s, "NoteCircuits", func(ctx context.Context) error { return s.Store.NoteCircuits(ctx, incarnation, reports) })
 }
 
-// Of sweeps and retention.
+// Of sweeps.
 
 func (s *session) NextSweep(ctx context.Context) (next sweep.Sweep, found bool, err error) {
 	next, err = read(ctx, s, "NextSweep", func(ctx context.Context) (next sweep.Sweep, err error) {
@@ -348,10 +348,6 @@ func (s *session) Swept(ctx context.Context, lane dispatch.Lane, statuses []deli
 
 func (s *session) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error {
 	return do(ctx, s, "EndSweep", func(ctx context.Context) error { return s.Store.EndSweep(ctx, w, done, now) })
-}
-
-func (s *session) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
-	return write(ctx, s, "Purge", func(ctx context.Context) (int, error) { return s.Store.Purge(ctx, before, limit) })
 }
 
 // Of what users ask for.

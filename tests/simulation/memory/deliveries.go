@@ -101,6 +101,14 @@ func (s *Store) DropBody(ctx context.Context, d delivery.Delivery) error {
 	})
 }
 
+// DropEvent takes the event away, with its bodies.
+func (s *Store) DropEvent(ctx context.Context, owner tenant.ID, id string) error {
+	return s.update(ctx, func(_ context.Context, tx *tx) error {
+		s.dropEvent(tx, keyOf(owner, id))
+		return nil
+	})
+}
+
 // DropSubscription takes the row of the delivery's subscription away, as somebody with access to the tables could.
 func (s *Store) DropSubscription(ctx context.Context, d delivery.Delivery) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
