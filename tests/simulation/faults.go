@@ -170,7 +170,7 @@ func (f *faults) disturb(a *activity) {
 			p.pausedUntil = f.lasts(100*time.Millisecond, 25*time.Second)
 		}
 		if f.strikes(clockJumps, p) {
-			p.offset = f.span(-furthest, furthest)
+			p.offset = f.span(-w.furthest, w.furthest)
 		}
 		if f.strikes(stopped, p) {
 			p.shutDown()
@@ -180,9 +180,6 @@ func (f *faults) disturb(a *activity) {
 		}
 	}
 }
-
-// furthest is how far a clock is set from the true time.
-const furthest = 40 * time.Second
 
 // endTrouble lets nothing fail from now on: who stands goes on, who is gone comes back, clocks are right.
 func (w *world) endTrouble() {

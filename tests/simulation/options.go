@@ -87,6 +87,7 @@ type settings struct {
 	schedule    []time.Duration
 	rates       [faultKinds]int // of 10,000 occasions
 	clocks      bool            // clocks jump, so what they say is not compared
+	furthest    time.Duration   // how far a clock is set from the true time
 	mended      time.Duration   // until when fan-out panics at some events; 0 for never
 	ages        retention.Ages
 	purges      bool // they are short, so that much is deleted while the run lasts
@@ -117,6 +118,9 @@ func (o Options) settle() settings {
 		for _, age := range []*time.Duration{&s.ages.Events, &s.ages.Attempts, &s.ages.DeadLetters} {
 			*age = time.Duration(20+r.IntN(41)) * time.Second
 		}
+	}
+	if s.furthest = 40 * time.Second; r.IntN(4) == 0 {
+		s.furthest = time.Hour
 	}
 	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
 		if *l.limit >= 0 {

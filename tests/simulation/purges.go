@@ -74,7 +74,7 @@ func (w *world) takeStock(ctx context.Context, before retention.Cutoffs) stock {
 func (w *world) checkPurged(ctx context.Context, p *process, was stock) {
 	now := p.now()
 	if w.clocks { // it may have been set since the time was taken
-		now = now.Add(2 * furthest)
+		now = now.Add(2 * w.furthest)
 	}
 	there, needed := map[string]bool{}, map[intake.EventKey]string{}
 	for _, row := range w.store.Rows() {

@@ -160,7 +160,7 @@ func (w *world) run() {
 			w.checkAll()
 			return
 		}
-		if w.counts.Steps > maxStepsOf || w.quiet && w.now.Sub(w.calm) > maxQuiet {
+		if w.counts.Steps > maxStepsOf || w.quiet && w.now.Sub(w.calm) > maxQuiet+2*w.furthest {
 			w.violate("I1", "nothing comes to rest: %s", w.restless())
 		}
 	}

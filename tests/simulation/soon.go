@@ -22,7 +22,7 @@ func (w *world) checkSoon(s *send, l *dispatch.Leased, r dispatch.Request) {
 	}
 	bound := soon
 	if w.clocks {
-		bound += 2 * furthest // when a receiver is to be spared until was said by a clock that was wrong
+		bound += 2 * w.furthest // when a receiver is to be spared until was said by a clock that was wrong
 	}
 	if late := w.now.Sub(later(s.due, w.calm)); late > bound {
 		w.violate("I5", "%s was sent %s after it was due", s.delivery, late)
