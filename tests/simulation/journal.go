@@ -102,7 +102,7 @@ func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 
 	// I2: nothing is sent that the log does not know.
 	stored, err := w.store.DeliveryChanges(context.Background(), r.Tenant, s.delivery)
-	if err == nil && len(stored) == 0 && w.journal.purged.deliveries[s.delivery] {
+	if err == nil && len(stored) == 0 && w.hasPurged(s.delivery) {
 		return s // by one that stood still while others did this and it grew old
 	}
 	if err != nil || len(stored) == 0 {

@@ -14,15 +14,14 @@ import (
 // purged is what was deleted since it was old enough; some of it may be there again, or still.
 type purged struct {
 	events       map[intake.EventKey]intake.Accepted
-	keys         []intake.EventKey // of events, in their order
-	deliveries   map[string]bool
-	deliveriesOf map[intake.EventKey]bool // events of which deliveries were deleted
-	attempts     map[metrics.Key]int64    // of the deliveries
-	before       time.Time                // the latest time up to which counts were deleted
+	keys         []intake.EventKey                // of events, in their order
+	deliveries   map[string]map[metrics.Key]int64 // with the attempts that the log knew of
+	deliveriesOf map[intake.EventKey]bool         // events of which deliveries were deleted
+	before       time.Time                        // the latest time up to which counts were deleted
 }
 
 func newPurged() purged {
-	return purged{events: map[intake.EventKey]intake.Accepted{}, deliveries: map[string]bool{}, deliveriesOf: map[intake.EventKey]bool{}, attempts: map[metrics.Key]int64{}}
+	return purged{events: map[intake.EventKey]intake.Accepted{}, deliveries: map[string]map[metrics.Key]int64{}, deliveriesOf: map[intake.EventKey]bool{}}
 }
 
 // Purge checks what is deleted, and that nothing else was.
@@ -115,14 +114,14 @@ func (w *world) forget(row memory.Row, now time.Time, attempts map[metrics.Key]i
 	if !row.Closed || now.Sub(row.UpdatedAt) < age {
 		w.violate("I1", "%s was deleted while it was %s, %s after its end", row.ID, row.Status, now.Sub(row.UpdatedAt))
 	}
-	gone := &w.journal.purged
-	if gone.deliveriesOf[eventOf(row)] = true; gone.deliveries[row.ID] {
-		return
-	}
-	gone.deliveries[row.ID] = true
-	for k, n := range attempts {
-		gone.attempts[k] += n
-	}
+	w.journal.purged.deliveriesOf[eventOf(row)] = true
+	w.journal.purged.deliveries[row.ID] = attempts
+}
+
+// hasPurged reports whether the delivery was deleted.
+func (w *world) hasPurged(id string) bool {
+	_, purged := w.journal.purged.deliveries[id]
+	return purged
 }
 
 // everAccepted lists every event that is stored, or was.
@@ -145,7 +144,7 @@ func (w *world) countPurged() {
 	w.counts.PurgedEvents = len(w.everAccepted()) - len(w.store.Accepted())
 	w.counts.PurgedDeliveries = len(w.journal.purged.deliveries)
 	for _, row := range w.store.Rows() {
-		if w.journal.purged.deliveries[row.ID] {
+		if w.hasPurged(row.ID) {
 			w.counts.PurgedDeliveries--
 		}
 	}

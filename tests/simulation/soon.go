@@ -37,9 +37,21 @@ func (w *world) checkSoon(s *send, l *dispatch.Leased, r dispatch.Request) {
 			since = later(since, later(other.began, other.ended))
 		}
 	}
+	since = later(since, w.faults.rested())
 	if late := w.now.Sub(since); late > promptly {
 		w.violate("I5", "%s was sent %s after it could have been, at %s", s.delivery, late, since.Sub(epoch))
 	}
+}
+
+// rested is when nobody rests any more since a call was slow that held up everybody: a dispatcher whose look for what is due took
+// long looks for nothing new for ten times as long, at most a minute.
+func (f *faults) rested() (until time.Time) {
+	for _, h := range f.happened {
+		if h.kind == callIsSlow && h.process == nil {
+			until = later(until, h.until.Add(min(10*h.until.Sub(h.at), time.Minute)))
+		}
+	}
+	return until
 }
 
 // spares reports whether somebody may spare the lane's receiver: by what they tell, or since it did not take what it got last.
