@@ -47,11 +47,12 @@ type Error struct {
 
 // Error is the code, the detail and the fields in the order of their paths.
 func (e *Error) Error() string {
-	text := string(e.Code) + ": " + e.Detail
+	var text strings.Builder // which grows by doubling: there may be as many fields as a body has values
+	text.WriteString(string(e.Code) + ": " + e.Detail)
 	for _, path := range slices.Sorted(maps.Keys(e.Fields)) {
-		text += fmt.Sprintf("; %s: %s", path, strings.Join(e.Fields[path], ", "))
+		text.WriteString("; " + path + ": " + strings.Join(e.Fields[path], ", "))
 	}
-	return text
+	return text.String()
 }
 
 // New makes an Error with a formatted detail.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -68,6 +69,23 @@ func TestTheTextIsAlwaysTheSame(t *testing.T) {
 		if got := fields.Err().Error(); got != want {
 			t.Fatalf("got  %s\nwant %s", got, want)
 		}
+	}
+}
+
+// A body may have a million fields that no route knows, and somebody may log the refusal.
+func TestTheTextOfManyFieldsIsWrittenOnce(t *testing.T) {
+	fields := problem.Collect("")
+	for i := range 5_000 {
+		fields.Add("entries"+problem.Index(i), "is not a field that this route knows")
+	}
+	err := fields.Err()
+	var text string
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	text = err.Error()
+	runtime.ReadMemStats(&after)
+	if n := after.TotalAlloc - before.TotalAlloc; n > 32*uint64(len(text)) {
+		t.Errorf("%d bytes for a text of %d", n, len(text))
 	}
 }
 

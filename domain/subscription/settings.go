@@ -67,6 +67,7 @@ func (s Settings) Validate(into problem.Fields, ownSchedule bool) {
 func validateSchedule(into problem.Fields, schedule []time.Duration) {
 	if len(schedule) < 1 || len(schedule) > MaxRetryDelays {
 		into.Add("retrySchedule", "must have 1 to %d delays", MaxRetryDelays)
+		return
 	}
 	for i, delay := range schedule {
 		if delay < MinRetryDelay || delay > MaxRetryDelay {

@@ -197,6 +197,7 @@ func init() {
 }
 
 // joinFields adds another refusal's messages to one, for the fields that concerns picks and that it does not refuse already.
+// It adds nothing to a refusal that names more fields than an answer lists.
 func joinFields(refused, more error, concerns func(path string) bool) error {
 	var first, second *problem.Error
 	if !errors.As(more, &second) {
@@ -204,14 +205,15 @@ func joinFields(refused, more error, concerns func(path string) bool) error {
 	}
 	joined := problem.Error{Code: second.Code, Detail: second.Detail, Fields: map[string][]string{}}
 	if errors.As(refused, &first) {
+		if len(first.Fields) > maxFieldErrors {
+			return refused
+		}
 		joined = *first
 		joined.Fields = maps.Clone(first.Fields)
 	}
+	known := refusedPaths(first, second)
 	for path, messages := range second.Fields {
-		within := func(known string) bool {
-			return known == path || strings.HasPrefix(known, path+"[") || strings.HasPrefix(known, path+".")
-		}
-		if concerns(path) && !slices.ContainsFunc(slices.Collect(maps.Keys(joined.Fields)), within) {
+		if concerns(path) && !known[path] {
 			joined.Fields[path] = messages
 		}
 	}
@@ -219,6 +221,27 @@ func joinFields(refused, more error, concerns func(path string) bool) error {
 		return refused
 	}
 	return &joined
+}
+
+// refusedPaths are the paths of the second refusal at or beneath which the first one names a field; nil is no refusal.
+func refusedPaths(first, second *problem.Error) map[string]bool {
+	known, longest := map[string]bool{}, 0
+	if first == nil {
+		return known
+	}
+	for path := range second.Fields {
+		longest = max(longest, len(path))
+	}
+	for path := range first.Fields {
+		known[path] = true
+		// A caller may make a name up of a million dots: none of the paths that are asked for is as long.
+		for i := 0; i < len(path) && i <= longest; i++ {
+			if path[i] == '.' || path[i] == '[' {
+				known[path[:i]] = true
+			}
+		}
+	}
+	return known
 }
 
 // humaRefusal gives huma's own refusals the contract's form.

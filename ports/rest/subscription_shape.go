@@ -144,6 +144,10 @@ func (o optional[T]) durations(fields problem.Fields) []time.Duration {
 	if !o.set || o.null || o.wrong {
 		return nil
 	}
+	if len(texts) > subscription.MaxRetryDelays {
+		fields.Add("retrySchedule", "must have 1 to %d delays", subscription.MaxRetryDelays) // and none of them is looked at
+		return nil
+	}
 	delays := make([]time.Duration, 0, len(texts))
 	for i, text := range texts {
 		delay, err := time.ParseDuration(text)
