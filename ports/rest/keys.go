@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	domain "github.com/ordinavo/webhooks/domain/access"
@@ -39,9 +42,28 @@ type KeyOutput struct{ Body KeyWithText }
 type NewKey struct {
 	Name           string     `json:"name" minLength:"1" maxLength:"200" example:"ERP"`
 	TenantID       string     `json:"tenantId,omitempty" minLength:"1" maxLength:"64" doc:"Absent for a platform key. A tenant's key makes keys for its own tenant."`
-	Scopes         []string   `json:"scopes" minItems:"1" maxItems:"8" uniqueItems:"true" enum:"events.write,events.read,directory.write,webhooks.read,webhooks.manage,webhook_deliveries.read,webhook_deliveries.retry,platform.admin"`
+	Scopes         []string   `json:"scopes" minItems:"1" maxItems:"8" enum:"events.write,events.read,directory.write,webhooks.read,webhooks.manage,webhook_deliveries.read,webhook_deliveries.retry,platform.admin"`
 	SubscriptionID string     `json:"subscriptionId,omitempty" minLength:"1" maxLength:"64" doc:"Binds the key to one subscription."`
 	ExpiresAt      *time.Time `json:"expiresAt,omitempty"`
+}
+
+// TransformSchema says of the scopes that none may be there twice, in words that huma does not act upon: it hashes the items,
+// whatever was sent, and an object or a list would make it panic.
+func (NewKey) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	s.Properties["scopes"].Extensions = map[string]any{"uniqueItems": true}
+	return s
+}
+
+// Resolve refuses a scope that is there twice.
+func (k NewKey) Resolve(_ huma.Context, at *huma.PathBuffer) []error {
+	once := map[string]bool{}
+	for _, scope := range k.Scopes {
+		once[scope] = true
+	}
+	if len(once) == len(k.Scopes) {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Location: at.With("scopes"), Message: validation.MsgExpectedArrayItemsUnique, Value: k.Scopes}}
 }
 
 type newKeyInput struct {
