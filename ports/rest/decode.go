@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"iter"
 	"strconv"
 	"strings"
 	"unicode"
@@ -18,6 +19,10 @@ import (
 const (
 	// maxDepth is how deep objects and lists may be nested; what the service understands needs five.
 	maxDepth = 32
+	// maxValues bounds the objects, lists, strings, numbers and so on of a body that is validated by its schema, which keeps
+	// an error of about 500 bytes for each that is wrong. What needs most of them is a full batch of the directory: 5,000
+	// records of five values, within four lists in an object, are 25,005. Batches of events have a decoder of their own.
+	maxValues = 30_000
 	// maxNumber is the largest whole number that every JSON reader keeps exact.
 	maxNumber = 1<<53 - 1
 	// maxPathLength bounds how much of a name that a caller made up an answer repeats, in bytes.
@@ -39,6 +44,9 @@ func writeJSON(w io.Writer, v any) error {
 func readJSON(data []byte, v any) error {
 	if tooDeep(data) {
 		return errTooDeep
+	}
+	if tooManyValues(data) {
+		return errTooManyValues
 	}
 	into, isAny := v.(*any)
 	if !isAny {
@@ -87,6 +95,8 @@ func (e *decodeError) problem() *problem.Error {
 }
 
 var errTooDeep = &decodeError{problem.InvalidRequest, wholeBody, "is nested deeper than " + strconv.Itoa(maxDepth) + " levels"}
+
+var errTooManyValues = &decodeError{problem.InvalidRequest, wholeBody, "has more than " + strconv.Itoa(maxValues) + " values"}
 
 // asDecodeError names where a decoder stopped; paths begin with prefix.
 func asDecodeError(err error, prefix string) error {
@@ -155,28 +165,53 @@ func printable(name string) string {
 
 // tooDeep only counts brackets outside strings, so that ten thousand levels are refused before anything recurses into them.
 func tooDeep(data []byte) bool {
-	depth, inString := 0, false
-	for i := 0; i < len(data); i++ {
-		switch data[i] {
-		case '\\':
-			if inString {
-				i++
-			}
-		case '"':
-			inString = !inString
+	depth := 0
+	for mark := range marks(data) {
+		switch mark {
 		case '{', '[':
-			if !inString {
-				if depth++; depth > maxDepth {
-					return true
-				}
+			if depth++; depth > maxDepth {
+				return true
 			}
 		case '}', ']':
-			if !inString {
-				depth--
+			depth--
+		}
+	}
+	return false
+}
+
+// tooManyValues counts before anything is kept of them: a value stands at the beginning, or behind a bracket that opens or a comma.
+func tooManyValues(data []byte) bool {
+	values := 1
+	for mark := range marks(data) {
+		switch mark {
+		case '{', '[', ',':
+			if values++; values > maxValues {
+				return true
 			}
 		}
 	}
 	return false
+}
+
+// marks are the brackets and commas that stand outside strings.
+func marks(data []byte) iter.Seq[byte] {
+	return func(yield func(byte) bool) {
+		inString := false
+		for i := 0; i < len(data); i++ {
+			switch data[i] {
+			case '\\':
+				if inString {
+					i++
+				}
+			case '"':
+				inString = !inString
+			case '{', '[', '}', ']', ',':
+				if !inString && !yield(data[i]) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // endOf refuses data after the value.

@@ -1,0 +1,63 @@
+package rest_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// allocated is how many bytes do takes from the heap, also those that it gives back.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
+// Each wrong value costs an error: the four million of 8 MiB took 2 GB.
+func TestManyWrongValuesTakeLittleMemory(t *testing.T) {
+	h := newHarness(t)
+	list := func(entry string, n int) string { return "[" + strings.Repeat(entry+",", n-1) + entry + "]" }
+	var members strings.Builder
+	for i := range 600_000 {
+		fmt.Fprintf(&members, `"%d":1,`, i)
+	}
+	for name, c := range map[string]struct {
+		route, body, code, field string
+		most                     uint64 // MiB
+	}{
+		"numbers":               {"POST /v1/directory", `{"customers":` + list("1", 4_000_000) + `}`, "invalid_request", "body", 100},
+		"objects":               {"POST /v1/directory", `{"externalIds":` + list("{}", 2_500_000) + `}`, "invalid_request", "body", 100},
+		"to a route without":    {"DELETE /v1/directory/customers/12", "{" + members.String() + `"a":1}`, "invalid_request", "body", 100},
+		"most numbers to check": {"POST /v1/directory", `{"customers":` + list("1", 29_000) + `}`, "validation_failed", "customers", 200},
+		"most objects to check": {"POST /v1/directory", `{"externalIds":` + list("{}", 14_500) + `}`, "validation_failed", "externalIds", 200},
+	} {
+		method, path, _ := strings.Cut(c.route, " ")
+		var got answer
+		if n := allocated(func() { got = h.call(h.admin, method, path, c.body) }); n > c.most<<20 {
+			t.Errorf("%s: %d MiB", name, n>>20)
+		}
+		if got.expect(400).refused(c.code, c.field); c.field == "body" && !strings.Contains(got.body, "has more than 30000 values") {
+			t.Errorf("%s: %s", name, got.body)
+		}
+	}
+}
+
+func TestTheLargestDirectoryBatchIsTaken(t *testing.T) {
+	h := newHarness(t)
+	text := strings.Repeat("{,[", 66)
+	records := func(n int, format string, args ...any) string {
+		var list strings.Builder
+		for i := range n {
+			fmt.Fprintf(&list, format+",", append([]any{i + 1}, args...)...)
+		}
+		return strings.TrimSuffix(list.String(), ",")
+	}
+	locations := records(5000, `{"ordinavoLocationId":%d,"name":%q,"city":%q,"hasCoordinates":true}`, text, text)
+	h.call(h.admin, "POST", "/v1/directory", `{"customers":[],"locations":[`+locations+`],"contacts":[],"externalIds":[]}`).expect(200)
+	external := records(5000, `{"ordinavoId":%d,"sourceSystem":"sap","entityType":"customer","externalId":%q}`, text)
+	h.call(h.admin, "POST", "/v1/directory", `{"externalIds":[`+external+`]}`).expect(200)
+	h.call(h.admin, "POST", "/v1/directory", `{"externalIds":[`+external+`],"contacts":[{"ordinavoContactId":1}]}`).expect(400).refused("validation_failed", "body")
+}
