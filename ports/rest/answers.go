@@ -125,7 +125,7 @@ func describeSuccess(o *huma.Operation) {
 			own.Required = true
 		}
 		refer(response, rateHeaders()...)
-		if len(o.Security) > 0 && o.Method != http.MethodGet {
+		if slices.ContainsFunc(o.Parameters, func(p *huma.Param) bool { return p.Name == headerIdempotencyKey }) {
 			refer(response, headerReplayed)
 		}
 	}

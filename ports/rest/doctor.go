@@ -51,7 +51,7 @@ type complaintInput struct{ Body Complaint }
 
 func (a *API) routeDoctor() {
 	register(a, operation{id: "examineSignature", method: http.MethodPost, path: "/v1/signature-doctor", tag: tagDeliveries, scope: access.WebhooksRead,
-		perTenant: true, forBound: true, maxBody: 2 << 20,
+		perTenant: true, forBound: true, changesNothing: true, maxBody: 2 << 20,
 		summary: "Find out what is wrong with a signature that a receiver refused",
 		description: "Takes headers and body as the receiver saw them, and its secret or the subscription. It names another or an old secret, a body that was written anew, " +
 			"white space, line endings or a charset that were changed, a timestamp that is too old, headers that are missing or malformed, and keys and encodings that were mixed up.",

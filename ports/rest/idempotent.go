@@ -90,7 +90,9 @@ func (a *API) answerOnce(ctx huma.Context, c *fiber.Ctx, reservation *idempotenc
 	}()
 	r.reservation = reservation
 	next(ctx)
-	answer = captured(c)
+	if !r.changedNothing {
+		answer = captured(c)
+	}
 }
 
 func captured(c *fiber.Ctx) *idempotency.Answer {

@@ -187,6 +187,7 @@ func (a *API) takeJob(ctx context.Context, r jobs.Request, dryRun bool) (*TakenJ
 		if err != nil {
 			return nil, err
 		}
+		recordFrom(ctx).changedNothing = true
 		view := viewJob(would)
 		view.ID, view.DryRun = nil, true
 		return &TakenJobOutput{Status: http.StatusOK, Body: view}, nil

@@ -166,6 +166,29 @@ func TestAnswersAreKeptWithWhatIsNotToBeMadeTwice(t *testing.T) {
 	}
 }
 
+// What only looks keeps nothing for a day: an answer may be of 277 KB, and asking again does no harm.
+func TestNothingIsKeptOfWhatChangesNothing(t *testing.T) {
+	h := newHarness(t)
+	sub := h.subscribe()
+	h.dead(sub, 1)
+	complaint := `{"subscriptionId":"` + sub + `","headers":{},"body":"{}"}`
+	for path, body := range map[string]string{
+		"/v1/events/preview": oneEvent, "/v1/subscriptions/" + sub + "/preview": `{"eventType":"visit_report.approved"}`, "/v1/signature-doctor": complaint,
+		"/v1/deliveries/retry": `{"dryRun":true}`, "/v1/subscriptions/" + sub + "/replay": `{"mode":"original","dryRun":true}`,
+	} {
+		for range 2 {
+			if got := h.call(h.admin, "POST", path, body, "Idempotency-Key", "k").expect(200); got.header.Get("Idempotency-Replayed") != "" || len(h.store.answers) != 0 {
+				t.Errorf("%s: %d answers are kept, %v", path, len(h.store.answers), got.header)
+			}
+		}
+	}
+	// The key of a dry run is free for the real one.
+	h.call(h.admin, "POST", "/v1/deliveries/retry", `{}`, "Idempotency-Key", "k").expect(202)
+	if len(h.store.answers) != 1 {
+		t.Errorf("%d answers are kept", len(h.store.answers))
+	}
+}
+
 func TestIdempotency(t *testing.T) {
 	h := newHarness(t)
 	post := func(key, idempotencyKey, body string) answer {

@@ -29,6 +29,8 @@ type record struct {
 	// reservation is that of the request's Idempotency-Key; nil for none. kept says that the handler kept the answer.
 	reservation *idempotency.Reservation
 	kept        bool
+	// changedNothing says that the answer need not be kept: asking again does no harm.
+	changedNothing bool
 }
 
 type recordKey struct{}

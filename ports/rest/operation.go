@@ -32,6 +32,8 @@ type operation struct {
 	perTenant bool
 	// forBound routes may be called with a key that is bound to one subscription.
 	forBound bool
+	// changesNothing routes only look: their answers are not kept with an Idempotency-Key, since asking again does no harm.
+	changesNothing bool
 	// statuses are further errors that the route may answer.
 	statuses []int
 	// example is a body that the route takes.
@@ -50,7 +52,7 @@ const metadataRules = "rules"
 func (o operation) writes() bool { return o.method != http.MethodGet }
 
 // keeps reports whether answers are kept with their Idempotency-Key.
-func (o operation) keeps() bool { return o.writes() && !o.public }
+func (o operation) keeps() bool { return o.writes() && !o.public && !o.changesNothing }
 
 // describe is the operation as huma knows it.
 func (o operation) describe(a *API) huma.Operation {

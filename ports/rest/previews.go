@@ -108,7 +108,7 @@ type previewInput struct {
 func (a *API) routePreviews() {
 	a.routePreviewEvent()
 	register(a, operation{id: "previewSubscription", method: http.MethodPost, path: "/v1/subscriptions/{subscriptionId}/preview", tag: tagSubscriptions,
-		scope: access.WebhooksManage, perTenant: true, forBound: true, statuses: []int{http.StatusNotFound},
+		scope: access.WebhooksManage, perTenant: true, forBound: true, changesNothing: true, statuses: []int{http.StatusNotFound},
 		summary: "Show what the subscription would get of an event",
 		description: "The exact body and headers of an event, or of a sample, with the origin of every value that was looked up; also of one that its filter does not want. " +
 			"Nothing is stored, and nothing is sent. payloadOptions are tried in place of the subscription's own, before they are saved; what they leave out is as it is. " +
@@ -117,7 +117,7 @@ func (a *API) routePreviews() {
 }
 
 func (a *API) routePreviewEvent() {
-	o := operation{id: "previewEvent", method: http.MethodPost, path: pathEvents + "/preview", tag: tagEvents, scope: access.WebhooksRead, forBound: true,
+	o := operation{id: "previewEvent", method: http.MethodPost, path: pathEvents + "/preview", tag: tagEvents, scope: access.WebhooksRead, forBound: true, changesNothing: true,
 		summary: "Show what every subscription would get of an event", statuses: []int{http.StatusNotFound},
 		description: "One event as POST /v1/events takes it; nothing is stored, and nothing is sent. For each subscription of the tenant: whether it matches and why, " +
 			"and the exact headers and body that it would get, with the origin of every value that was looked up."}
