@@ -30,6 +30,8 @@ type Previewer struct {
 	Service   *subscriptions.Service
 	Store     Store
 	Attempter *dispatch.Attempter
+
+	turns turns
 }
 
 // Preview is what one subscription would get of an event.
@@ -53,27 +55,35 @@ type Request struct {
 	Body       []byte
 }
 
-// Event shows what each of the subscriptions would get of the event, in their order. The event is valid and
-// has its ID.
-func (p *Previewer) Event(ctx context.Context, e event.Event, subs []subscription.Subscription, traceParent string) ([]Preview, error) {
+// Event shows what each of the subscriptions would get of the event, in their order, and keeps none of it. The event is valid
+// and has its ID.
+func (p *Previewer) Event(ctx context.Context, e event.Event, subs []subscription.Subscription, traceParent string, show func(Preview) error) error {
 	drafts, err := p.drafts(ctx, e, subs)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	var sending []*draft
 	for _, d := range drafts {
-		if d.shown.Outcome == queries.OutcomeDelivery {
+		if d.sends() {
 			sending = append(sending, d)
 		}
 	}
-	if err := p.fill(ctx, sending, traceParent); err != nil {
-		return nil, err
+	if err := p.resolve(ctx, sending); err != nil {
+		return err
 	}
-	previews := make([]Preview, len(drafts))
 	for i, d := range drafts {
-		previews[i] = d.shown
+		if d.sends() {
+			err = p.render(ctx, d, traceParent)
+		}
+		if err == nil {
+			err = show(d.shown)
+		}
+		if err != nil {
+			return fmt.Errorf("show what %s would get: %w", d.sub.ID, err)
+		}
+		drafts[i] = nil
 	}
-	return previews, nil
+	return nil
 }
 
 // All is the tenant's subscriptions.
@@ -97,8 +107,11 @@ func (p *Previewer) Subscription(ctx context.Context, lane dispatch.Lane, e even
 	if d.gated() {
 		return Preview{}, subscriptions.NoBilling()
 	}
-	if err := p.fill(ctx, drafts, traceParent); err != nil {
+	if err := p.resolve(ctx, drafts); err != nil {
 		return Preview{}, err
+	}
+	if err := p.render(ctx, d, traceParent); err != nil {
+		return Preview{}, fmt.Errorf("sign a preview for %s: %w", d.sub.ID, err)
 	}
 	return d.shown, nil
 }
@@ -169,8 +182,10 @@ func (d *draft) decide() {
 	}
 }
 
-// fill resolves what all drafts need in one go, then renders and signs each.
-func (p *Previewer) fill(ctx context.Context, drafts []*draft, traceParent string) error {
+func (d *draft) sends() bool { return d.shown.Outcome == queries.OutcomeDelivery }
+
+// resolve looks up what all drafts need, in one go.
+func (p *Previewer) resolve(ctx context.Context, drafts []*draft) error {
 	lookups := make([]fanout.Lookup, len(drafts))
 	for i, d := range drafts {
 		lookups[i] = fanout.Lookup{Tenant: d.event.TenantID, SourceSystem: d.sub.SourceSystem, References: payload.References(d.event, d.sub.Options)}
@@ -181,13 +196,11 @@ func (p *Previewer) fill(ctx context.Context, drafts []*draft, traceParent strin
 	}
 	for i, d := range drafts {
 		d.context = contexts[i]
-		if err := p.render(ctx, d, traceParent); err != nil {
-			return fmt.Errorf("sign a preview for %s: %w", d.sub.ID, err)
-		}
 	}
 	return nil
 }
 
+// render makes and signs what the draft's subscription would get.
 func (p *Previewer) render(ctx context.Context, d *draft, traceParent string) error {
 	now := p.Service.Now()
 	body, warnings := payload.Render(d.event, d.view, d.context)

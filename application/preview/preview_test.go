@@ -64,6 +64,18 @@ func (w *world) previewer() *Previewer {
 	return &Previewer{Service: w.service(), Store: w, Attempter: &dispatch.Attempter{Secrets: w, UserAgent: "test"}}
 }
 
+func (w *world) previews(t *testing.T, e event.Event, subs []subscription.Subscription) (all []Preview) {
+	t.Helper()
+	err := w.previewer().Event(t.Context(), e, subs, "", func(p Preview) error {
+		all = append(all, p)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
 func newWorld() *world {
 	return &world{
 		billing: true,
@@ -81,10 +93,7 @@ func newWorld() *world {
 func TestOriginsAreThoseOfTheBody(t *testing.T) {
 	for _, kind := range event.Types() {
 		w := newWorld()
-		previews, err := w.previewer().Event(t.Context(), event.Sample(kind, "t"), []subscription.Subscription{w.sub}, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		previews := w.previews(t, event.Sample(kind, "t"), []subscription.Subscription{w.sub})
 		var body map[string]any
 		if err := json.Unmarshal(previews[0].Request.Body, &body); err != nil {
 			t.Fatal(err)
@@ -133,10 +142,7 @@ func TestOutcomes(t *testing.T) {
 	} {
 		w := newWorld()
 		w.sub.EventTypes, w.sub.Status, w.sub.Reason, w.billing = c.filter, c.status, "why", c.billing
-		previews, err := w.previewer().Event(t.Context(), event.Sample(c.kind, "t"), []subscription.Subscription{w.sub}, "")
-		if err != nil {
-			t.Fatal(err)
-		}
+		previews := w.previews(t, event.Sample(c.kind, "t"), []subscription.Subscription{w.sub})
 		got := previews[0]
 		sent := c.outcome == queries.OutcomeDelivery
 		if got.Outcome != c.outcome || got.Status != c.becomes || !strings.Contains(got.Reason, c.reason) || (got.Request != nil) != sent || (w.resolved > 0) != sent {

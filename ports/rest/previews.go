@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 
@@ -120,7 +121,8 @@ func (a *API) routePreviewEvent() {
 	o := operation{id: "previewEvent", method: http.MethodPost, path: pathEvents + "/preview", tag: tagEvents, scope: access.WebhooksRead, forBound: true, changesNothing: true,
 		summary: "Show what every subscription would get of an event", statuses: []int{http.StatusNotFound},
 		description: "One event as POST /v1/events takes it; nothing is stored, and nothing is sent. For each subscription of the tenant: whether it matches and why, " +
-			"and the exact headers and body that it would get, with the origin of every value that was looked up."}
+			"and the exact headers and body that it would get, with the origin of every value that was looked up. " +
+			fmt.Sprintf("429 also says that %d previews of the tenant are under way, 503 that %d of all tenants are.", preview.MaxAtOnceForTenant, preview.MaxAtOnce)}
 	described := o.describe(a)
 	schemas := a.huma.OpenAPI().Components.Schemas
 	described.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{contentTypeJSON: {
@@ -150,12 +152,35 @@ func (a *API) previewEvent(ctx huma.Context) error {
 		return err
 	}
 	recordFrom(ctx.Context()).owner = e.TenantID
+	end, err := a.Previews.Begin(e.TenantID)
+	if err != nil {
+		return err
+	}
+	handedOver := false
+	defer func() {
+		if !handedOver {
+			end()
+		}
+	}()
 	shown, err := a.showEvent(ctx.Context(), e)
 	if err != nil {
 		return err
 	}
+	handedOver = true
 	c.Status(http.StatusOK).Set(fiber.HeaderContentType, contentTypeJSON)
-	return writeJSON(c, shown)
+	c.Context().SetBodyStream(written{bytes.NewReader(shown), end}, len(shown))
+	return nil
+}
+
+// written is an answer that counts as under way until the server has written it, or has given it up.
+type written struct {
+	*bytes.Reader
+	end func()
+}
+
+func (w written) Close() error {
+	w.end()
+	return nil
 }
 
 // decodeEvent reads exactly one event, as POST /v1/events does.
@@ -183,7 +208,8 @@ func (a *API) mustHaveTenant(ctx context.Context, id tenant.ID) error {
 	return err
 }
 
-func (a *API) showEvent(ctx context.Context, e event.Event) (*EventPreview, error) {
+// showEvent writes an EventPreview, a subscription at a time: the previews of thousands would take several times their text.
+func (a *API) showEvent(ctx context.Context, e event.Event) ([]byte, error) {
 	e, err := a.Previews.Stored(e)
 	if err != nil {
 		return nil, err
@@ -192,15 +218,22 @@ func (a *API) showEvent(ctx context.Context, e event.Event) (*EventPreview, erro
 	if err != nil {
 		return nil, err
 	}
-	previews, err := a.Previews.Event(ctx, e, subs, a.TraceParent(ctx))
-	if err != nil {
+	var shown bytes.Buffer
+	head := EventPreview{EventID: e.ID, EventType: string(e.Type), TenantID: string(e.TenantID), Notes: previewNotes(), Subscriptions: []SubscriptionPreview{}}
+	if err := writeJSON(&shown, head); err != nil {
 		return nil, err
 	}
-	shown := &EventPreview{EventID: e.ID, EventType: string(e.Type), TenantID: string(e.TenantID), Notes: previewNotes(), Subscriptions: []SubscriptionPreview{}}
-	for _, p := range previews {
-		shown.Subscriptions = append(shown.Subscriptions, viewPreview(p))
-	}
-	return shown, nil
+	shown.Truncate(shown.Len() - len("]}")) // the list is the last field
+	first := true
+	err = a.Previews.Event(ctx, e, subs, a.TraceParent(ctx), func(p preview.Preview) error {
+		if !first {
+			shown.WriteByte(',')
+		}
+		first = false
+		return writeJSON(&shown, viewPreview(p))
+	})
+	shown.WriteString("]}")
+	return shown.Bytes(), err
 }
 
 // subscriptionsToPreview is what the caller may see: for a bound key its one subscription.

@@ -1,13 +1,19 @@
 package rest_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/valyala/fasthttp"
+
+	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/signature"
+	"github.com/ordinavo/webhooks/ports/rest"
 )
 
 const somethingMapped = `{"customers":[{"ordinavoCustomerId":12,"customerNumber":"RRM-001"}],
@@ -154,6 +160,42 @@ func TestAKeyThatIsBoundPreviewsItsOwnSubscription(t *testing.T) {
 	h.call(bound, "POST", "/v1/subscriptions/"+id+"/preview", `{"eventType":"target.imported"}`).expect(200)
 	h.call(bound, "POST", "/v1/subscriptions/"+other+"/preview", `{"eventType":"target.imported"}`).expect(404).refused("not_found")
 	h.call(bound, "POST", "/v1/signature-doctor", `{"headers":{},"body":"","subscriptionId":"`+other+`"}`).expect(404).refused("not_found")
+}
+
+// An answer of many megabytes counts until it is written, not until the handler has made it.
+func TestPreviewsOfATenantAtOnceAreBounded(t *testing.T) {
+	var previews *preview.Previewer
+	h := newHarness(t, func(d *rest.Dependencies) { previews = d.Previews })
+	h.subscribe()
+	const path = "/v1/events/preview"
+	for range 2 * preview.MaxAtOnceForTenant { // one after the other
+		h.call(h.reader, "POST", path, oneEvent).expect(200)
+		h.call(h.reader, "POST", path, `{}`).expect(400)
+	}
+	raw := "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + h.reader + "\r\nContent-Length: " + strconv.Itoa(len(oneEvent)) + "\r\n\r\n" + oneEvent
+	var made fasthttp.Request
+	if err := made.Read(bufio.NewReader(strings.NewReader(raw))); err != nil {
+		t.Fatal(err)
+	}
+	var waiting fasthttp.RequestCtx
+	waiting.Init(&made, nil, nil)
+	h.api.App().Handler()(&waiting) // which nobody has read yet
+	if status := waiting.Response.StatusCode(); status != 200 {
+		t.Fatalf("status %d", status)
+	}
+	for range preview.MaxAtOnceForTenant - 1 {
+		end, err := previews.Begin(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer end()
+	}
+	if got := h.call(h.reader, "POST", path, oneEvent).expect(429).refused("rate_limited"); got.header.Get("Retry-After") != "1" {
+		t.Error(got.header)
+	}
+	h.call(h.other, "POST", path, strings.Replace(oneEvent, own, alien, 1)).expect(200)
+	waiting.Response.Reset() // the connection is gone
+	h.call(h.reader, "POST", path, oneEvent).expect(200)
 }
 
 func TestPreviewOfASubscription(t *testing.T) {
