@@ -75,7 +75,7 @@ func NewKeys(store KeyStore, now func() time.Time, newID func(string) string, ra
 	return &Keys{store: store, now: now, newID: newID, random: random, cached: map[Hash]cachedKey{}, used: map[string]time.Time{}}
 }
 
-// Create makes a key with 256 random bits; its text is shown only this once.
+// Create makes a key with 256 random bits, which may do no more than its maker and lives no longer; its text is shown only this once.
 func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (access.Key, string, error) {
 	if err := s.mayCreate(by, wanted); err != nil {
 		return access.Key{}, "", err
@@ -122,6 +122,9 @@ func (s *Keys) mayCreate(by, wanted access.Key) error {
 	}
 	if !wanted.ExpiresAt.IsZero() && !wanted.ExpiresAt.After(s.now()) {
 		fields.Add("expiresAt", "is in the past")
+	}
+	if last := by.ExpiresAt; !last.IsZero() && (wanted.ExpiresAt.IsZero() || wanted.ExpiresAt.After(last)) {
+		fields.Add("expiresAt", "must not be later than %s, when the key ends that makes this one", last.UTC().Format(time.RFC3339))
 	}
 	if err := fields.Err(); err != nil {
 		return err

@@ -174,6 +174,30 @@ func TestCreateRefuses(t *testing.T) {
 	}
 }
 
+// Or whoever gets hold of a key for an hour has one for ever.
+func TestAKeyMakesNoneThatOutlivesIt(t *testing.T) {
+	w := newWorld(t)
+	makers := []domain.Key{{Tenant: "acme", Scopes: []domain.Scope{domain.WebhooksManage, domain.WebhooksRead}}, operator}
+	for _, maker := range makers {
+		maker.ExpiresAt = start.Add(time.Hour)
+		for _, c := range []struct {
+			expiresAt time.Time
+			allowed   bool
+		}{{time.Time{}, false}, {maker.ExpiresAt.Add(time.Microsecond), false}, {maker.ExpiresAt, true}, {start.Add(time.Minute), true}} {
+			wanted := reading("acme")
+			wanted.ExpiresAt = c.expiresAt
+			made, text, err := w.here.Create(t.Context(), maker, wanted)
+			var p *problem.Error
+			switch {
+			case c.allowed && (err != nil || !made.ExpiresAt.Equal(c.expiresAt)):
+				t.Errorf("%v: %+v, %v", c.expiresAt, made, err)
+			case !c.allowed && (!errors.As(err, &p) || p.Code != problem.ValidationFailed || len(p.Fields["expiresAt"]) != 1 || text != ""):
+				t.Errorf("%v: %+v, %v", c.expiresAt, made, err)
+			}
+		}
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	w := newWorld(t)
 	wanted := reading("acme")

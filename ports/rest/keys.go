@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -83,7 +84,7 @@ const keyScopes = "Needs platform.admin, or a tenant's key with webhooks.manage 
 
 func (a *API) routeKeys() {
 	register(a, operation{id: "createKey", method: http.MethodPost, path: "/v1/api-keys", tag: tagKeys, status: http.StatusCreated, summary: "Make a key",
-		description: keyScopes + " A key never gets more scopes than the one that makes it.",
+		description: keyScopes + " A key never gets more scopes than the one that makes it, and never lives longer.",
 		example:     map[string]any{"name": "ERP", "tenantId": "tenant-123", "scopes": []string{"webhooks.read"}}}, a.createKey)
 	register(a, operation{id: "listKeys", method: http.MethodGet, path: "/v1/api-keys", tag: tagKeys, summary: "List the keys", description: keyScopes,
 		statuses: []int{http.StatusNotFound}}, a.listKeys)
@@ -115,7 +116,7 @@ func (a *API) createKey(ctx context.Context, in *newKeyInput) (*KeyOutput, error
 	if err := a.checkBinding(ctx, caller, wanted); err != nil {
 		return nil, err
 	}
-	return once(ctx, a, http.StatusCreated, func(ctx context.Context) (*KeyOutput, error) {
+	out, err := once(ctx, a, http.StatusCreated, func(ctx context.Context) (*KeyOutput, error) {
 		made, text, err := a.Keys.Create(ctx, caller, wanted)
 		if problem.Is(err, problem.NotFound) {
 			err = invalid("tenantId", "names a tenant that does not exist")
@@ -125,6 +126,10 @@ func (a *API) createKey(ctx context.Context, in *newKeyInput) (*KeyOutput, error
 		}
 		return &KeyOutput{KeyWithText{viewKey(made), text}}, nil
 	})
+	if err == nil {
+		a.Log.InfoContext(ctx, "API key made", slog.String("keyId", caller.ID), slog.String("newKeyId", out.Body.ID), slog.String("tenantId", string(wanted.Tenant)))
+	}
+	return out, err
 }
 
 func wantedKey(body NewKey) domain.Key {

@@ -96,6 +96,22 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
+// Whoever looks for the keys that a stolen one has made finds them in the log.
+func TestTheLogTellsWhoMadeAKey(t *testing.T) {
+	h := newHarness(t)
+	made := h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(201)
+	maker := strings.TrimPrefix(h.admin, "ord_live_")
+	if log := h.log.String(); !strings.Contains(log, `"level":"INFO","msg":"API key made","keyId":"`+maker+`","newKeyId":"`+made.text("id")+`","tenantId":"tenant-123"`) ||
+		strings.Contains(log, made.text("key")) {
+		t.Error(log)
+	}
+	h.log.Reset()
+	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["platform.admin"]}`).expect(400)
+	if log := h.log.String(); strings.Contains(log, "API key made") {
+		t.Error(log)
+	}
+}
+
 func TestScopesAreThereOnce(t *testing.T) {
 	h := newHarness(t)
 	make := func(scopes string) answer {
