@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 
@@ -136,7 +137,19 @@ func (c Config) conflicts() (problems []string) {
 	if c.Database.Kind != PostgreSQL && !c.DirectURL.IsZero() {
 		problems = append(problems, "ORDINAVO_DATABASE_DIRECT_URL is for PostgreSQL: ORDINAVO_DATABASE_URL names a file")
 	}
+	if c.PlatformKey.Reveal() == publishedKey && !loopback(c.Listen) {
+		problems = append(problems, "ORDINAVO_PLATFORM_KEY is the one of the README, which everybody knows: it is for a service that listens on 127.0.0.1; ord_live_$(openssl rand -hex 32) makes another")
+	}
 	return problems
+}
+
+// publishedKey is what the README shows for a service on one's own machine.
+const publishedKey = "ord_live_choose_a_long_random_one"
+
+// loopback reports whether an address is this machine's alone; no host stands for all addresses.
+func loopback(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
 func variables(table []setting) (names []string) {

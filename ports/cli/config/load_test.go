@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -213,6 +216,32 @@ func TestPostgreSQLNeedsAMasterKey(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	load(t, nil, append(environ, "ORDINAVO_MASTER_KEY=gcp-kms://projects/p/key"))
+}
+
+// Who takes the README's key along to a server gives it to everybody.
+func TestAKeyThatIsPublishedIsForOnesOwnMachine(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := regexp.MustCompile(`(?:ORDINAVO_PLATFORM_KEY|KEY)=(ord_live_\w+)`).FindAllStringSubmatch(string(readme), -1)
+	if len(published) == 0 {
+		t.Fatal("checked nothing: the README shows no key")
+	}
+	for _, found := range published {
+		for listen, allowed := range map[string]bool{
+			"127.0.0.1:8080": true, "127.1.2.3:0": true, "[::1]:8080": true, "localhost:8080": true,
+			"0.0.0.0:8080": false, ":8080": false, "[::]:8080": false, "10.1.2.3:8080": false, "ordinavo.internal:8080": false,
+		} {
+			_, _, err := config.Load(nil, []string{"ORDINAVO_PLATFORM_KEY=" + found[1], "ORDINAVO_LISTEN=" + listen})
+			if (err == nil) != allowed || err != nil && (!strings.Contains(err.Error(), "ORDINAVO_PLATFORM_KEY") || strings.Contains(err.Error(), found[1])) {
+				t.Errorf("%s on %s: %v", found[1], listen, err)
+			}
+		}
+	}
+	if !strings.Contains(string(readme), "export ORDINAVO_PLATFORM_KEY=ord_live_$(openssl rand -hex 32)") {
+		t.Error("the README makes no key for production")
+	}
 }
 
 func TestHelp(t *testing.T) {
