@@ -38,6 +38,9 @@ func (a *API) refuse(ctx huma.Context, err error) {
 }
 
 func (a *API) admit(ctx context.Context, c *fiber.Ctx, o operation) error {
+	if err := plainlyRouted(c); err != nil {
+		return err
+	}
 	text, err := bearer(c.Get(fiber.HeaderAuthorization))
 	if err == nil {
 		recordFrom(ctx).caller, err = a.Keys.Authenticate(ctx, text)

@@ -22,6 +22,9 @@ func (a *API) guard(c *fiber.Ctx) error {
 	if err := checkFraming(c); err != nil {
 		return err
 	}
+	if err := checkPath(c); err != nil {
+		return err
+	}
 	if length := max(c.Request().Header.ContentLength(), len(c.Request().Body())); length > maxBody {
 		return problem.New(problem.PayloadTooLarge, "The body has %d bytes, at most %d are allowed.", length, maxBody)
 	}
@@ -38,6 +41,35 @@ func (a *API) guard(c *fiber.Ctx) error {
 		c.Request().Header.Set(fiber.HeaderAccept, contentTypeJSON) // it is JSON whatever the caller would rather have
 	}
 	return c.Next()
+}
+
+// checkPath refuses a spelling that only this service would read as one of its routes: a proxy's rule for /metrics or /v1/tenants
+// does not match %6detrics or v1%2Ftenants. Ids may be percent-encoded; see plainlyRouted.
+func checkPath(c *fiber.Ctx) error {
+	path := string(c.Request().URI().PathOriginal())
+	if !strings.Contains(path, "%") {
+		return nil
+	}
+	if !strings.HasPrefix(path, "/v1/") || strings.Contains(strings.ToLower(path), "%2f") {
+		return fiber.ErrNotFound
+	}
+	recordFrom(c.UserContext()).encodedPath = path
+	return nil
+}
+
+// plainlyRouted refuses a path whose route is spelled with percent-encoding, other than in its parameters.
+func plainlyRouted(c *fiber.Ctx) error {
+	path := recordFrom(c.UserContext()).encodedPath
+	if path == "" {
+		return nil
+	}
+	sent := strings.Split(path, "/")
+	for i, segment := range strings.Split(c.Route().Path, "/") {
+		if !strings.HasPrefix(segment, ":") && (i >= len(sent) || sent[i] != segment) {
+			return fiber.ErrNotFound
+		}
+	}
+	return nil
 }
 
 // contentType is the body's media type; a body without one counts as JSON.

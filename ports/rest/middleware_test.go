@@ -232,6 +232,24 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
+// A proxy's rule for a path must hold for the route, however the path is spelled.
+func TestARouteHasOneSpelling(t *testing.T) {
+	h := newHarness(t)
+	id := h.subscribe()
+	for _, path := range []string{
+		"/%6detrics", "/metric%73", "/%2Fmetrics", "/healthz%20", "/open%61pi.json", "/doc%73", "/v1%2Ftenants", "/v1%2ftenants", "/%76%31/tenants", "/%761/tenants",
+		"/v1/tenants%2F", "/v1/%74enants", "/v1/subscriptions%2F" + id, "/v1/subscriptions/" + id + "%2Fhistory", "/v1/subscriptions/" + id + "/histor%79",
+		"/v1/subscription%73/" + id, "/v1/deliveries/strea%6d",
+	} {
+		h.call(h.platform, "GET", path, "", "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
+	}
+	h.call(h.platform, "POST", "/v1/event%73", oneEvent).expect(404).refused("not_found")
+	for _, path := range []string{"/v1/subscriptions/" + strings.Replace(id, "_", "%5F", 1), "/v1/subscriptions/" + strings.Replace(id, "_", "%5f", 1) + "/history", "/v1/event-types/visit_report%2Eapproved"} {
+		h.call(h.admin, "GET", path, "").expect(200)
+	}
+	h.call("", "GET", "/metrics", "").expect(200)
+}
+
 func TestIdempotencyAfterFailures(t *testing.T) {
 	h := newHarness(t)
 	post := func() answer { return h.call(h.admin, "POST", "/v1/events", oneEvent, "Idempotency-Key", "k") }

@@ -31,6 +31,8 @@ type record struct {
 	kept        bool
 	// changedNothing says that the answer need not be kept: asking again does no harm.
 	changedNothing bool
+	// encodedPath is the path as it was sent, when it is percent-encoded: reading the request's URI decodes it. Else it is empty.
+	encodedPath string
 }
 
 type recordKey struct{}
