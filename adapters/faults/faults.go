@@ -2,6 +2,8 @@
 // the tag faults; then the environment says what is to happen:
 //
 //   - FAULTS_KILL=hop:n,…  the process kills itself, as by kill -9, when it passes the hop for the n-th time.
+//   - FAULTS_STOP=hop:n,…  the process stands still, as by SIGSTOP, when it passes the hop for the n-th time, with what it has written at
+//     a server and its transaction open: at FanOutHalf and RecordBeforeCommit alone. The transaction then fails.
 //   - FAULTS_DISK=path     SQLite's file operations fail as ordered at the unix socket of that path.
 //   - FAULTS_AT_ONCE=n     fan-out schedules no more than n deliveries at once, so that events wait for their tenant's turn.
 //   - SIGUSR1, SIGUSR2     the service's clock goes an hour forward, or back.
@@ -9,7 +11,7 @@
 //     FAULTS_POISON names is there.
 package faults
 
-// The hops of an event's way at which a process can be killed.
+// The hops of an event's way at which a process can be killed, or stopped.
 const (
 	AcceptBeforeCommit = "accept.before_commit" // the events are written
 	AcceptAfterCommit  = "accept.after_commit"  // they are durable, but the sender has no answer

@@ -5,6 +5,7 @@ package faults
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net/http/httptrace"
 	"os"
 	"os/signal"
@@ -21,16 +22,19 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// left counts down the passages of each hop that kills.
-var left = hopsToKill(os.Getenv("FAULTS_KILL"))
+// passages counts down those of each hop.
+type passages map[string]*atomic.Int64
 
-func hopsToKill(text string) map[string]*atomic.Int64 {
-	hops := map[string]*atomic.Int64{}
-	for part := range strings.SplitSeq(text, ",") {
+// deadly are the hops that kill, and still those that stop.
+var deadly, still = passagesIn("FAULTS_KILL"), passagesIn("FAULTS_STOP")
+
+func passagesIn(variable string) passages {
+	hops := passages{}
+	for part := range strings.SplitSeq(os.Getenv(variable), ",") {
 		if hop, n, ok := strings.Cut(part, ":"); ok {
 			count, err := strconv.ParseInt(n, 10, 64)
 			if err != nil {
-				panic("FAULTS_KILL: " + err.Error())
+				panic(variable + ": " + err.Error())
 			}
 			hops[hop] = &atomic.Int64{}
 			hops[hop].Store(count)
@@ -39,14 +43,14 @@ func hopsToKill(text string) map[string]*atomic.Int64 {
 	return hops
 }
 
-// due counts a passage of the hop, and says whether it is the fatal one.
-func due(hop string) bool {
-	n := left[hop]
+// due counts a passage of the hop, and says whether it is the fateful one.
+func (p passages) due(hop string) bool {
+	n := p[hop]
 	return n != nil && n.Add(-1) == 0
 }
 
 func pass(hop string) {
-	if due(hop) {
+	if deadly.due(hop) {
 		die()
 	}
 }
@@ -101,6 +105,9 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 			return err
 		}
 		w.pass(AcceptBeforeCommit, RecordBeforeCommit, "")
+		if w.outcomes && still.due(RecordBeforeCommit) {
+			return s.standStill(ctx)
+		}
 		return nil
 	})
 	if err == nil {
@@ -138,10 +145,10 @@ func (s *store) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispat
 }
 
 func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
-	if len(plan.Scheduled) > 1 && due(FanOutHalf) {
-		plan.Scheduled = plan.Scheduled[:len(plan.Scheduled)/2]
-		_ = s.Store.Schedule(ctx, plan, func(bool) {})
-		s.dieSent(ctx)
+	if len(plan.Scheduled) > 1 {
+		if dies, stops := deadly.due(FanOutHalf), still.due(FanOutHalf); dies || stops {
+			return s.scheduleHalf(ctx, plan, dies)
+		}
 	}
 	err := s.Store.Schedule(ctx, plan, func(committed bool) {
 		if committed && len(plan.Scheduled) > 0 {
@@ -152,16 +159,37 @@ func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		}
 		ended(committed)
 	})
-	if err == nil && (len(plan.Scheduled) > 0 && due(FanOutBeforeCommit) || len(plan.Taken) > 0 && due(TurnBeforeCommit)) {
+	if err == nil && (len(plan.Scheduled) > 0 && deadly.due(FanOutBeforeCommit) || len(plan.Taken) > 0 && deadly.due(TurnBeforeCommit)) {
 		s.dieSent(ctx)
 	}
 	return err
+}
+
+func (s *store) scheduleHalf(ctx context.Context, plan fanout.Plan, dies bool) error {
+	plan.Scheduled = plan.Scheduled[:len(plan.Scheduled)/2]
+	_ = s.Store.Schedule(ctx, plan, func(bool) {})
+	if dies {
+		s.dieSent(ctx)
+	}
+	return s.standStill(ctx)
 }
 
 // dieSent first makes a query, since what was written goes to a server no sooner than that.
 func (s *store) dieSent(ctx context.Context) {
 	_, _ = s.Store.MayDefer(ctx, time.Time{})
 	die()
+}
+
+var errStoodStill = errors.New("the process stood still in this transaction, which is there still")
+
+// standStill does as dieSent, but the process can go on, by SIGCONT. It fails as the transaction does then, in any case.
+func (s *store) standStill(ctx context.Context) error {
+	if _, err := s.Store.MayDefer(ctx, time.Time{}); err != nil {
+		return err
+	}
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	_, err := s.Store.MayDefer(ctx, time.Time{})
+	return cmp.Or(err, errStoodStill)
 }
 
 // Sender is the sender with the hops.

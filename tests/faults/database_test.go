@@ -74,6 +74,7 @@ func away(leave func(*pgtest.Server), comeBack func(*pgtest.Server) error) func(
 		s := open(t, d, nil).prepare()
 		stop := s.load(20 * time.Millisecond)
 		eventually(t, "deliveries move", func() bool { return s.receiver.count() >= 50 })
+		over := s.strike()
 		leave(server)
 		during(awayFor())
 		before := s.receiver.count()
@@ -83,25 +84,31 @@ func away(leave func(*pgtest.Server), comeBack func(*pgtest.Server) error) func(
 		back := time.Now()
 		eventually(t, "deliveries move again", func() bool { return s.receiver.count() > before })
 		moved := time.Since(back)
+		over()
 		stop()
 		if *full && moved > movesWithin {
 			t.Errorf("deliveries moved again after %s", moved)
 		}
-		return fmt.Sprintf("away for %s, deliveries moved again after %.1f s; %s", awayFor(), moved.Seconds(), s.check(0))
+		return fmt.Sprintf("away for %s, deliveries moved again after %.1f s; %s", awayFor(), moved.Seconds(), s.check())
 	}
 }
+
+const slowAnswer = 500 * time.Millisecond
 
 func slowAnswers(t *testing.T, _ kind) string {
 	proxy, d := behindProxy(t)
 	s := open(t, d, nil).prepare()
-	proxy.Delay(500 * time.Millisecond)
+	proxy.Delay(slowAnswer)
 	s.emit(inFull(40, 400))
 	slowest := time.Duration(0)
 	for _, e := range s.events() {
 		slowest = max(slowest, e.took)
 	}
 	proxy.Delay(0)
-	return fmt.Sprintf("slowest 202 after %.1f s; %s", slowest.Seconds(), s.check(0))
+	if slowest < slowAnswer {
+		t.Errorf("the slowest 202 came after %s: no answer was late", slowest)
+	}
+	return fmt.Sprintf("slowest 202 after %.1f s; %s", slowest.Seconds(), s.check())
 }
 
 func cut(forward bool) func(*testing.T, kind) string {
@@ -115,23 +122,29 @@ func cut(forward bool) func(*testing.T, kind) string {
 			eventually(t, "the cut comes", func() bool { return !proxy.Armed() })
 		}
 		stop()
-		return fmt.Sprintf("%d cuts: %s", cuts, s.check(0))
+		return fmt.Sprintf("%d cuts: %s", cuts, s.check())
 	}
 }
 
+// shutOff cuts the connections for LISTEN, too. Nobody is let through until somebody who emits is told to come again.
 func shutOff(t *testing.T, _ kind) string {
 	proxy, d := behindProxy(t)
+	d.direct = proxy.URL
 	s := open(t, d, nil).prepare()
 	stop := s.load(20 * time.Millisecond)
-	times := inFull(3, 20)
+	times, longest := inFull(3, 20), time.Duration(0)
 	for range times {
 		during(time.Duration(200+rand.IntN(300)) * time.Millisecond)
+		over, began, before := s.strike(), time.Now(), s.refusals.Load()
 		proxy.Shut(true)
 		during(time.Duration(200+rand.IntN(800)) * time.Millisecond)
+		eventually(t, "somebody is told to come again", func() bool { return s.refusals.Load() > before })
+		longest = max(longest, time.Since(began))
 		proxy.Shut(false)
+		over()
 	}
 	stop()
-	return fmt.Sprintf("shut off %d times: %s", times, s.check(0))
+	return fmt.Sprintf("shut off %d times, for %.1f s at most, and %d requests told to come again: %s", times, longest.Seconds(), s.refusals.Load(), s.check())
 }
 
 // refusals makes inserts into a table fail; a sequence counts them, since it is not undone with the transaction.
@@ -155,7 +168,7 @@ func conflicts(t *testing.T, k kind) string {
 			s.emit(batchSize) // for what is read, sent or closed as one is one insert, however much it is
 			return s.value(`SELECT last_value FROM refused`) >= 8
 		})
-		figures = fmt.Sprintf("on each of 3 tables: %s", s.check(0))
+		figures = fmt.Sprintf("on each of 3 tables: %s", s.check())
 	}
 	return figures
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,49 +75,86 @@ func (d hookedDisk) failed() (failures int, first string) {
 	return failures, first
 }
 
+// leastFailures is of how many calls each must fail in its turn, at the very least: where fewer are made, the hooks do not see them all.
+const leastFailures = 50
+
 // failingDisk brings an event through for each call that can fail on its way, until none is left that does.
 func failingDisk(lasting bool) func(*testing.T, kind) string {
 	return func(t *testing.T, k kind) string {
 		d := fresh(t, k)
 		disk, variable := newHookedDisk(t)
 		s := open(t, d, nil, variable).prepare()
-		kinds := map[string]int{}
+		kinds, long := map[string]int{}, 0
 		for n := 1; ; n++ {
+			lasts := lasting && (*full || n%8 == 0)
 			disk.arm(n, lasting)
-			what := s.throughTrouble(disk, n)
+			what := s.throughTrouble(disk, n, lasts)
 			if what == "" {
 				break
 			}
 			kinds[what]++
+			if lasts {
+				long++
+			}
 		}
-		figures := s.check(0)
+		all := 0
+		for _, n := range kinds {
+			all += n
+		}
+		if all < leastFailures || kinds["read"] == 0 || kinds["write"] == 0 || kinds["sync"] == 0 || lasting && long == 0 {
+			t.Errorf("%d calls failed, of which these: %v, and %d for longer", all, kinds, long)
+		}
+		figures := s.check()
 		s.kill(0)
 		intact(t, strings.TrimPrefix(d.url, "sqlite:"))
-		return fmt.Sprintf("%d calls failed (%d reads, %d writes, %d syncs): %s", kinds["read"]+kinds["write"]+kinds["sync"], kinds["read"], kinds["write"], kinds["sync"], figures)
+		text := fmt.Sprintf("%d calls failed (%d reads, %d writes, %d syncs)", all, kinds["read"], kinds["write"], kinds["sync"])
+		if lasting {
+			text += fmt.Sprintf(", with %d of them all for %s, when nothing was accepted", long, beyondRetry)
+		}
+		return text + ": " + figures.String()
 	}
 }
 
-// throughTrouble emits an event, mends the disk a little after it began to fail, and waits until the event is settled.
-// It says what failed, if anything did.
-func (s *site) throughTrouble(disk hookedDisk, n int) (what string) {
+// beyondRetry is longer than anybody waits who tries for the first time again.
+const beyondRetry = 300 * time.Millisecond
+
+// throughTrouble emits an event, mends the disk a little after it began to fail, and waits until the event is settled. While the disk
+// fails for long nothing else is accepted. It says what failed, if anything did.
+func (s *site) throughTrouble(disk hookedDisk, n int, long bool) (what string) {
 	s.Helper()
-	before, failures := len(s.events()), 0
-	emitted := make(chan error, 1)
-	go func() { emitted <- s.emitBatch(tenants[n%len(tenants)], 1, n) }()
+	before, failures, tenant := len(s.events()), 0, tenants[n%len(tenants)]
+	var emitters sync.WaitGroup
+	emit := func(id string) {
+		emitters.Go(func() {
+			if err := s.emitThese(tenant, []string{id}, s.turn); err != nil {
+				s.Error(err)
+			}
+		})
+	}
+	first, second := newEventID(), newEventID()
+	emit(first)
 	eventually(s.T, "the disk fails, or the event is settled", func() bool {
 		failures, what = disk.failed()
 		all := s.events()
 		return failures > 0 || len(all) > before && s.settledNow(all[before])
 	})
-	if failures > 0 {
-		during([]time.Duration{10 * time.Millisecond, 300 * time.Millisecond}[n%16/15])
+	long = long && failures > 0
+	switch {
+	case long:
+		emit(second)
+		during(beyondRetry)
+	case failures > 0:
+		during(10 * time.Millisecond)
 	}
+	mended := time.Now()
 	disk.arm(0, false)
-	if err := <-emitted; err != nil {
-		s.Fatal(err)
+	emitters.Wait()
+	for _, e := range s.events()[before:] {
+		if e.id == second && e.at.Before(mended) {
+			s.Errorf("I1: an event was accepted %s before the disk was mended, which could write nothing", mended.Sub(e.at))
+		}
+		eventually(s.T, "the event is settled", func() bool { return s.settledNow(e) })
 	}
-	e := s.events()[before]
-	eventually(s.T, "the event is settled", func() bool { return s.settledNow(e) })
 	if failures == 0 {
 		return ""
 	}

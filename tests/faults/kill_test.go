@@ -23,6 +23,10 @@ var killScenarios = slices.Concat(hopScenarios(), []scenario{{
 }, {
 	name: "SIGSTOP past the lease", does: "a process stands still with attempts out for longer than its lease, others take over, and it goes on",
 	invariants: "I3", on: []kind{onPostgreSQL}, run: stopPastTheLease,
+}, {
+	name: "SIGSTOP inside a transaction", does: "a process stands still with its transaction open on the server, once at fanout.half and once at record.before_commit, " +
+		"for longer than idle_in_transaction_session_timeout, which the database's URL sets to 5 s; the others go on meanwhile, and then it does",
+	on: []kind{onPostgreSQL}, run: stopInTransaction,
 }})
 
 // hopScenarios is a kill at each hop of an event's way.
@@ -76,7 +80,7 @@ func killAt(t *testing.T, k kind, hop string) string {
 		s.start(n)
 	}
 	times := s.killed()
-	return killed(times, s.check(0))
+	return killed(times, s.check())
 }
 
 func killAtRandom(t *testing.T, k kind) string {
@@ -89,7 +93,7 @@ func killAtRandom(t *testing.T, k kind) string {
 		s.kill(rand.IntN(len(s.slots)))
 	}
 	stop()
-	return killed(times, s.check(0))
+	return killed(times, s.check())
 }
 
 // killRoles lets deliveries move after each death: who is alone with its work leaves it to the one that is started in its place.
@@ -112,7 +116,7 @@ func killRoles(t *testing.T, k kind) string {
 		}
 	}
 	stop()
-	return killed(rounds*len(s.slots), s.check(0))
+	return killed(rounds*len(s.slots), s.check())
 }
 
 func stopPastTheLease(t *testing.T, k kind) string {
@@ -131,13 +135,18 @@ func stopPastTheLease(t *testing.T, k kind) string {
 		return n
 	}
 	eventually(t, "another process has seen them", func() bool { return queued() > 0 })
+	over := s.strike()
 	victim.signal(syscall.SIGSTOP)
 	s.receiver.answers(nil)
 	eventually(t, "others have taken over", func() bool { return queued() == 0 })
 	victim.signal(syscall.SIGCONT)
+	over()
 	close(held)
-	f := s.check(0)
-	stale, _ := s.metric(victim, "ordinavo_attempt_stale_leases_total")
+	f := s.check()
+	stale, err := s.metric(victim, "ordinavo_attempt_stale_leases_total")
+	if err != nil || stale == 0 || f.expired == 0 {
+		t.Errorf("I3: %d leases ran out, and %.0f late outcomes were refused (%v)", f.expired, stale, err)
+	}
 	return fmt.Sprintf("%s; %.0f late outcomes refused", f, stale)
 }
 

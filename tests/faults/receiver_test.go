@@ -20,6 +20,7 @@ type arrival struct {
 	text            []byte
 	header          http.Header
 	status          int // that it was answered with
+	answered        time.Time
 }
 
 // receiver is the systems of all tenants, one for each path. It keeps what arrives.
@@ -50,6 +51,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 	a := arrival{at: time.Now(), path: q.URL.Path, event: q.Header.Get("X-Ordinavo-Event-Id"), delivery: q.Header.Get("X-Ordinavo-Delivery-Id"),
 		body: sha256.Sum256(body), text: body, header: q.Header, status: http.StatusOK}
+	a.answered = a.at
 	r.mu.Lock()
 	at, answer := len(r.arrivals), r.answer
 	kept := r.tally == nil || sampled(a.event)
@@ -66,7 +68,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	status := answer(a)
 	if kept {
 		r.mu.Lock()
-		r.arrivals[at].status = status
+		r.arrivals[at].status, r.arrivals[at].answered = status, time.Now()
 		r.mu.Unlock()
 	}
 	w.WriteHeader(status)
@@ -101,6 +103,9 @@ func (r *receiver) forget(events []accepted) {
 	}
 	r.arrivals = slices.DeleteFunc(r.arrivals, func(a arrival) bool { return gone[a.event] })
 }
+
+// taken is how many requests came, or events to paths where they are counted.
+func (r *receiver) taken() int { return max(r.count(), r.distinct()) }
 
 // distinct is how many events came to paths, however often.
 func (r *receiver) distinct() int {

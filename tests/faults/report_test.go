@@ -146,7 +146,7 @@ runs was on %d cores with %s, and some ran beside other work. %s
 | I4 | duplicates only where a fault overlapped an attempt, with the same ids and bytes |
 | I5 | attempts happen at or after their due time |
 | I6 | other endpoints' latency holds |
-| I7 | memory, goroutines and connections stay bounded |
+| I7 | memory, disk, goroutines and connections stay bounded |
 | I8 | what the API shows is the fold of the log |
 | I9 | nothing crosses tenants |
 | I10 | dispositions sum up |

@@ -75,7 +75,7 @@ func restoreBackup(t *testing.T, k kind) string {
 	began := time.Now()
 	s.emitAgain(kept, "duplicate")
 	s.emitAgain(gone, "accepted")
-	f := s.check(0)
+	f := s.check()
 	return fmt.Sprintf("%d accepted after the backup were accepted again and delivered under new delivery IDs, all settled after %.1f s; %s", len(gone), time.Since(began).Seconds(), f)
 }
 

@@ -44,9 +44,13 @@ type site struct {
 
 	mu       sync.Mutex
 	accepted []accepted
+	troubles []trouble
 	restarts int
 	again    func() []string // the variables of a process that is started again; nil when none is
 	halting  atomic.Bool
+	refusals atomic.Int64   // answers that said to come again
+	idle     float64        // goroutines of a process that has done nothing yet
+	many     map[string]int // deliveries that each tenant's events came to, where no more than samples of them are accepted above
 	watchers sync.WaitGroup
 }
 
@@ -92,13 +96,29 @@ func openAs(t *testing.T, d database, roles []string, first func(n int) []string
 func (s *site) prepare() *site {
 	s.Helper()
 	for _, id := range tenants {
-		s.post("", "/v1/tenants", object{"tenantId": id, "name": id}, nil)
+		s.tenant(id)
 		s.subscribe(id, "all", true, "visit_report.*", nil)
 	}
 	s.subscribe("acme", "too", true, "visit_report.approved", nil)
 	s.subscribe("acme", "never", false, "target.imported", nil)
+	s.noteIdle()
 	return s
 }
+
+// tenant makes one whose directory has its mark on the customer of all events.
+func (s *site) tenant(id string) {
+	s.Helper()
+	own := mark(id)
+	s.post("", "/v1/tenants", object{"tenantId": id, "name": id}, nil)
+	s.post(id, "/v1/directory", object{"customers": []object{{"ordinavoCustomerId": customer, "customerNumber": own, "name": own}},
+		"externalIds": []object{{"sourceSystem": "sap", "entityType": "customer", "ordinavoId": customer, "externalId": own}}}, nil)
+}
+
+// customer is the ID of one customer in each tenant.
+const customer = 12
+
+// mark is in whatever is the tenant's alone.
+func mark(tenant string) string { return "of " + tenant }
 
 func (s *site) subscribe(tenant, name string, wants bool, types string, more object) subscription {
 	s.Helper()
@@ -167,6 +187,7 @@ func (s *site) adopt(n int, p *process) {
 	s.slots[n].Store(p)
 	s.watchers.Go(func() {
 		<-p.ended
+		s.died(p)
 		if err := p.log.trouble(); err != nil {
 			s.Error(err)
 		}
@@ -327,8 +348,8 @@ func (s *site) want(tenant, method, path string, body, into any) {
 
 // visit is an event that the subscriptions want.
 func visit(tenant, id string) object {
-	return object{"eventId": id, "eventType": "visit_report.approved", "occurredAt": "2026-06-18T16:40:00Z", "tenantId": tenant, "customerId": 12,
-		"visitReport": object{"id": 901, "title": "Maintenance visit", "status": "Approved", "result": "Successful", "summary": "All well."}}
+	return object{"eventId": id, "eventType": "visit_report.approved", "occurredAt": "2026-06-18T16:40:00Z", "tenantId": tenant, "customerId": customer,
+		"visitReport": object{"id": 901, "title": mark(tenant), "status": "Approved", "result": "Successful", "summary": "All well."}}
 }
 
 func newEventID() string { return "evt_" + ulid.MustNew(ulid.Now(), rand.Reader).String() }
@@ -382,17 +403,26 @@ func (s *site) emitWhile(stop <-chan struct{}, every time.Duration) {
 }
 
 func (s *site) emitBatch(tenant string, n, turn int) error {
-	events := make([]object, n)
-	for i := range events {
-		events[i] = visit(tenant, newEventID())
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = newEventID()
+	}
+	return s.emitThese(tenant, ids, func(try int) *process { return s.turn(turn + try) })
+}
+
+// emitThese sends events in one request, again and again until it is acknowledged, each time to the process that to says.
+func (s *site) emitThese(tenant string, ids []string, to func(try int) *process) error {
+	events, try := make([]object, len(ids)), 0
+	for i, id := range ids {
+		events[i] = visit(tenant, id)
 	}
 	began := time.Now()
 	err := poll(patience, func() bool {
 		if s.halting.Load() {
 			return true
 		}
-		status, header, text, err := s.call(context.Background(), s.turn(turn), tenant, http.MethodPost, "/v1/events", object{"events": events})
-		turn++
+		status, header, text, err := s.call(context.Background(), to(try), tenant, http.MethodPost, "/v1/events", object{"events": events})
+		try++
 		if err == nil && status != http.StatusAccepted {
 			err = s.excuse(status, header, text)
 			if err != nil {
@@ -408,8 +438,8 @@ func (s *site) emitBatch(tenant string, n, turn int) error {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, e := range events {
-		s.accepted = append(s.accepted, accepted{e["eventId"].(string), tenant, now, now.Sub(began)})
+	for _, id := range ids {
+		s.accepted = append(s.accepted, accepted{id, tenant, now, now.Sub(began)})
 	}
 	return nil
 }
@@ -417,6 +447,7 @@ func (s *site) emitBatch(tenant string, n, turn int) error {
 // excuse is nil for what a service in trouble may say: that it is unavailable, and when to come again.
 func (s *site) excuse(status int, header http.Header, text []byte) error {
 	if (status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests) && header.Get("Retry-After") != "" && strings.Contains(string(text), `"code"`) {
+		s.refusals.Add(1)
 		return nil
 	}
 	return fmt.Errorf("got %d, Retry-After %q: %s", status, header.Get("Retry-After"), text)

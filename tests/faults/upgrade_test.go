@@ -79,7 +79,7 @@ func upgrade(t *testing.T, k kind) string {
 		}
 	}
 	stop()
-	return s.check(0).String()
+	return s.check().String()
 }
 
 // retire asks a process to end, and waits for it.

@@ -1,0 +1,107 @@
+package faults_test
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/faults"
+)
+
+// How long a transaction may stand still with the server, and how soon the others go on then.
+const (
+	idleInTransaction = 5 * time.Second
+	goOnWithin        = 15 * time.Second
+)
+
+// stopInTransaction stops a process at each hop that is within a transaction and can stop.
+func stopInTransaction(t *testing.T, k kind) string {
+	return stopAt(t, k, faults.FanOutHalf) + "; " + stopAt(t, k, faults.RecordBeforeCommit)
+}
+
+func stopAt(t *testing.T, k kind, hop string) string {
+	d := fresh(t, k)
+	d.url += fmt.Sprintf("&idle_in_transaction_session_timeout=%ds", int(idleInTransaction.Seconds()))
+	s := open(t, d, func(n int) []string {
+		if n > 0 {
+			return nil
+		}
+		return []string{"FAULTS_STOP=" + hop + ":2"}
+	}).prepare()
+	victim := s.slots[0].Load()
+	turn := 0
+	others := func(int) *process { turn++; return s.slots[1+turn%(len(s.slots)-1)].Load() }
+	eventually(t, "a process stands still at "+hop, func() bool {
+		if victim.stands() {
+			return true
+		}
+		s.emitTo(others)
+		return victim.stands()
+	})
+	over, began := s.strike(), time.Now()
+	eventually(t, "its transaction is open on the server", func() bool { return s.inTransaction() > 0 })
+	arrived := s.receiver.arriving(s.emitTo(others))
+	if err := poll(goOnWithin, arrived); err != nil {
+		t.Errorf("while a process stands still at %s the others do not go on: %v", hop, err)
+		eventually(t, "the others go on", arrived)
+	}
+	moved := time.Since(began)
+	eventually(t, "the server ends the transaction", func() bool { return s.inTransaction() == 0 })
+	victim.signal(syscall.SIGCONT)
+	over()
+	eventually(t, "the process is ready again", func() bool { return s.probe(victim, "/readyz") == http.StatusOK })
+	eventually(t, "what it accepts is delivered", s.receiver.arriving(s.emitTo(func(int) *process { return victim })))
+	if victim.hasEnded() || victim.stands() {
+		t.Error("the process did not go on")
+	}
+	return fmt.Sprintf("at %s the others delivered again after %.1f s: %s", hop, moved.Seconds(), s.check())
+}
+
+// emitTo has a batch accepted by one of the processes, and gives the IDs of its events.
+func (s *site) emitTo(to func(try int) *process) (ids []string) {
+	s.Helper()
+	for range batchSize {
+		ids = append(ids, newEventID())
+	}
+	if err := s.emitThese(tenants[0], ids, to); err != nil {
+		s.Fatal(err)
+	}
+	return ids
+}
+
+// arriving asks whether each of the events has arrived somewhere.
+func (r *receiver) arriving(events []string) func() bool {
+	return func() bool {
+		came := map[string]bool{}
+		for _, a := range r.all() {
+			came[a.event] = true
+		}
+		for _, id := range events {
+			if !came[id] {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+// inTransaction is how many sessions of the service wait for its next word within a transaction.
+func (s *site) inTransaction() int64 {
+	s.Helper()
+	return s.value(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+		AND state_change < now() - interval '1 second'`)
+}
+
+// stands reports whether the process is stopped.
+func (p *process) stands() bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.command.Process.Pid))
+	if err != nil {
+		return false
+	}
+	_, state, _ := strings.Cut(string(text), ") ") // behind the name
+	return strings.HasPrefix(state, "T")
+}
