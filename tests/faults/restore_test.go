@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,13 +51,15 @@ func restoreBackup(t *testing.T, k kind) string {
 	s.emit(n)
 	s.settle()
 	held := make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(letGo)
 	s.receiver.answers(func(arrival) int { <-held; return http.StatusOK })
 	before, out := s.receiver.count(), inFull(40, 100) // no more than their lanes take at once
 	s.emit(out)
 	eventually(t, "attempts are out", func() bool { return s.receiver.count() == before+out*3/2 })
 	kept := s.events()
 	restore := s.backup(k)
-	close(held)
+	letGo()
 	s.receiver.answers(nil)
 	s.emit(n)
 	s.settle()

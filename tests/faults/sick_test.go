@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -45,6 +46,8 @@ func aFifthHangs(t *testing.T, k kind) string {
 		earlier := len(s.events())
 		before := s.latencies(all[hanging:], s.pace(all, 2*time.Second))
 		held := make(chan struct{})
+		letGo := sync.OnceFunc(func() { close(held) })
+		t.Cleanup(letGo)
 		s.receiver.answers(func(a arrival) int {
 			if slices.ContainsFunc(sick, func(tenant string) bool { return strings.HasPrefix(a.path, "/"+tenant+"/") }) {
 				<-held
@@ -56,7 +59,7 @@ func aFifthHangs(t *testing.T, k kind) string {
 			t.Errorf("I6: the healthy waited until %s was given up and tried again", again)
 		}
 		s.receiver.answers(nil)
-		close(held)
+		letGo()
 		s.settleThese(s.events()[earlier:]) // of the others it is known
 		well, beside = append(well, before...), append(beside, during...)
 		ratios = append(ratios, float64(slowest(during))/float64(slowest(before)))

@@ -39,7 +39,7 @@ func terminate(t *testing.T, k kind) string {
 		}
 	}
 	out, letGo := s.receiver.holding("held")
-	defer letGo()
+	t.Cleanup(letGo)
 	victim := s.withOut(out)
 	victim.signal(syscall.SIGTERM)
 	eventually(t, "the drain begins", func() bool { return victim.log.says(`"draining"`) })
