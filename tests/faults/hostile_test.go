@@ -136,14 +136,19 @@ var leastOut = map[int]int{1: 600, hostileTenants: 250}
 // kindOf is of the subscription with this number.
 func (h *crowd) kindOf(i int) int { return i / hostileTenants % len(h.ports) }
 
-// meet waits until each kind has been called, with the outcome that it is there for, and says how often at least.
+// meet waits until each kind has been called, with the outcome that it is there for, and says how often at least. What came to another
+// one, since the machine was too busy, is called again now that little else goes on.
 func (h *crowd) meet() (least int) {
 	h.Helper()
-	unmet := ""
+	unmet, called, again := "", time.Now(), 0
 	if err := poll(patience, func() bool {
 		met := h.met()
 		least = slices.Min(met)
 		unmet = hostile.Kinds()[slices.Index(met, least)].Name
+		if least == 0 && time.Since(called) > 2*hostileTimeout*time.Second {
+			h.provokeOne(h.tenants[again%len(h.tenants)])
+			called, again = time.Now(), again+1
+		}
 		return least > 0
 	}); err != nil {
 		h.Errorf("no attempt at %q came to %s: %v", unmet, hostile.Outcomes[unmet], err)
@@ -193,11 +198,8 @@ func (h *crowd) provoke(stop <-chan struct{}) {
 	defer again.Stop()
 	for part := 0; ; part++ {
 		for i, tenant := range h.tenants {
-			if i%h.parts != part%h.parts {
-				continue
-			}
-			if status, text, err := h.any(tenant, http.MethodPost, "/v1/events", visit(tenant, newEventID())); err != nil || status != http.StatusAccepted {
-				h.Errorf("emit: %d %s %v", status, text, err)
+			if i%h.parts == part%h.parts {
+				h.provokeOne(tenant)
 			}
 		}
 		select {
@@ -205,6 +207,13 @@ func (h *crowd) provoke(stop <-chan struct{}) {
 		case <-stop:
 			return
 		}
+	}
+}
+
+// provokeOne has all hostile receivers of the tenant called.
+func (h *crowd) provokeOne(tenant string) {
+	if status, text, err := h.any(tenant, http.MethodPost, "/v1/events", visit(tenant, newEventID())); err != nil || status != http.StatusAccepted {
+		h.Errorf("emit: %d %s %v", status, text, err)
 	}
 }
 
