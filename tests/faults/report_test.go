@@ -143,13 +143,13 @@ runs was on %d cores with %s, and some ran beside other work. %s
 | I1 | each acknowledged event reaches a terminal state for each matching subscription |
 | I2 | nothing is sent that the log does not know |
 | I3 | a stale lease never writes |
-| I4 | duplicates only where a fault overlapped an attempt, with the same ids and bytes |
+| I4 | duplicates, and attempts whose end nobody knows, only where a fault overlapped the attempt, by when the run noted that it hit; with the same ids and bytes |
 | I5 | attempts happen at or after their due time |
 | I6 | other endpoints' latency holds |
 | I7 | memory, disk, goroutines and connections stay bounded |
-| I8 | what the API shows is the fold of the log |
-| I9 | nothing crosses tenants |
-| I10 | dispositions sum up |
+| I8 | what the API shows is the fold of the log, and the metrics count the same attempts |
+| I9 | nothing crosses tenants: each has marks of its own in its events and its directory |
+| I10 | dispositions sum up, and the reconciliation has the same |
 
 | scenario | on | form | day | what it does | invariants | figures | took |
 | --- | --- | --- | --- | --- | --- | --- | --- |

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/faults"
+	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // processScenarios are about what surrounds a process: its clock, its disk, its collector, its end.
@@ -113,10 +114,13 @@ func setClocks(t *testing.T, k kind) string {
 		return []int{http.StatusOK, http.StatusServiceUnavailable}[int(a.body[0])%8/7]
 	})
 	stop := s.load(20 * time.Millisecond)
-	s.alive(func(_ int, p *process) { // the others' clocks stay as they are meanwhile
-		for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGUSR2, syscall.SIGUSR1} {
+	s.alive(func(n int, p *process) { // the others' clocks stay as they are meanwhile
+		for i, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGUSR2, syscall.SIGUSR1} {
 			before := s.receiver.count()
 			p.signal(sig)
+			if k == onPostgreSQL && i%2 == 0 && (*full || n == 0) { // long enough to take the others for dead, or be taken for it
+				during(dispatch.HeartbeatTimeout + 2*time.Second)
+			}
 			eventually(t, "deliveries move", func() bool { return s.receiver.count() >= before+inFull(50, 1000/len(s.slots)) })
 		}
 	})
