@@ -121,11 +121,11 @@ func failing(change func(failed *delivery.AttemptFailed)) func(s *store) {
 				if failed.NextAt.IsZero() {
 					changes = append(changes, delivery.DeadLettered{At: failed.At, Reason: delivery.ReasonExhausted})
 				}
-				after, err := dispatch.Apply(d.Before, changes)
+				moved, err := dispatch.Move(d.Before, changes)
 				if err != nil {
 					return nil, err
 				}
-				saved[i].Changes, saved[i].After = changes, after
+				saved[i].Changes, saved[i].After = changes, moved.After
 			}
 			return s.Store.Save(ctx, saved)
 		}
