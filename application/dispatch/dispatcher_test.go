@@ -285,6 +285,31 @@ func TestFiveDaysOfOnlyFailuresDisable(t *testing.T) {
 	}
 }
 
+// TestARetryIsInTimeAfterASlowLook: a database that stood still for some seconds has looks rest for a minute.
+func TestARetryIsInTimeAfterASlowLook(t *testing.T) {
+	w := newWorld(t, 2)
+	lane := w.subscribe("sub_1", 1)
+	s := w.lane[lane]
+	s.RetrySchedule = []time.Duration{5 * time.Second}
+	w.lane[lane] = s
+	w.schedule(lane, "")
+	w.step()
+	l := w.take()[0]
+	w.duringLook = func() { w.now, w.duringLook = w.now.Add(7*time.Second), nil }
+	w.Wake()
+	w.step()
+	w.Finish(l, answered(503))
+	next, due := w.step(), w.rows[l.Delivery.ID].DueAt
+	if !due.Equal(w.now.Add(5*time.Second)) || next.After(due) {
+		t.Fatalf("due at %s, wants to be called at %s", due, next)
+	}
+	w.now = due
+	w.step()
+	if next := w.step(); len(w.take()) != 1 {
+		t.Errorf("it is due and not sent, but looked for at %s", next)
+	}
+}
+
 func TestAFailureIsRetriedWhenItIsDue(t *testing.T) {
 	w := newWorld(t, 2)
 	w.schedule(w.subscribe("sub_1", 1), "")

@@ -19,6 +19,7 @@ type Result struct {
 type recorded struct {
 	ended map[delivery.Status]int // terminal ones
 	stale []string                // deliveries of which the outcome was refused
+	due   time.Time               // of the earliest retry; zero for none
 }
 
 // record writes the outcomes of attempts, and tells the tenants' admins what went wrong.
@@ -41,11 +42,13 @@ func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 	if err != nil {
 		return r, fmt.Errorf("save outcomes: %w", err)
 	}
-	r = recorded{map[delivery.Status]int{}, append(stale, refused...)}
+	r = recorded{ended: map[delivery.Status]int{}, stale: append(stale, refused...)}
 	saved = slices.DeleteFunc(saved, func(s Saved) bool { return slices.Contains(r.stale, s.Before.ID) })
 	for _, s := range saved {
 		if s.After.Status.IsTerminal() {
 			r.ended[s.After.Status]++
+		} else if !s.After.DueAt.IsZero() {
+			r.due = earlier(r.due, s.After.DueAt)
 		}
 	}
 	return r, d.tell(ctx, saved, r.stale, now)

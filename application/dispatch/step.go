@@ -107,9 +107,13 @@ func (s *step) end(ctx context.Context) {
 	s.back = nil
 	s.begin(s.slots.answered(s.toLease, s.leased, s.leasedAt, now))
 	s.toLease = nil
-	if s.look == nil {
-		return
+	if s.look != nil {
+		s.endLook(now)
 	}
+	s.nextDue = earlier(s.nextDue, s.recorded.due) // which comes in time although looks may rest for a minute
+}
+
+func (s *step) endLook(now time.Time) {
 	s.nextDue = s.found.NextDue
 	if !s.nextDue.IsZero() && !s.nextDue.After(now) && len(s.found.Fallen) == 0 {
 		s.nextDue = now.Add(retryLane) // another process is making it ready
