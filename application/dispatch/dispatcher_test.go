@@ -285,28 +285,57 @@ func TestFiveDaysOfOnlyFailuresDisable(t *testing.T) {
 	}
 }
 
-// TestARetryIsInTimeAfterASlowLook: a database that stood still for some seconds has looks rest for a minute.
+// TestARetryIsInTimeAfterASlowLook: looks rest then, for a minute at most.
 func TestARetryIsInTimeAfterASlowLook(t *testing.T) {
 	w := newWorld(t, 2)
 	lane := w.subscribe("sub_1", 1)
 	s := w.lane[lane]
-	s.RetrySchedule = []time.Duration{5 * time.Second}
+	s.RetrySchedule = []time.Duration{time.Second}
 	w.lane[lane] = s
 	w.schedule(lane, "")
 	w.step()
 	l := w.take()[0]
-	w.duringLook = func() { w.now, w.duringLook = w.now.Add(7*time.Second), nil }
+	w.duringLook = func() { w.now, w.duringLook = w.now.Add(20*time.Second), nil }
 	w.Wake()
 	w.step()
 	w.Finish(l, answered(503))
 	next, due := w.step(), w.rows[l.Delivery.ID].DueAt
-	if !due.Equal(w.now.Add(5*time.Second)) || next.After(due) {
+	if !due.Equal(w.now.Add(time.Second)) || next.After(due) {
 		t.Fatalf("due at %s, wants to be called at %s", due, next)
 	}
 	w.now = due
 	w.step()
 	if next := w.step(); len(w.take()) != 1 {
 		t.Errorf("it is due and not sent, but looked for at %s", next)
+	}
+}
+
+// TestAfterAStallOthersWorkIsFoundSoon, while looks that are always slow go on resting for ten times as long.
+func TestAfterAStallOthersWorkIsFoundSoon(t *testing.T) {
+	for name, c := range map[string]struct {
+		looks int
+		soon  bool
+	}{"once": {1, true}, "always": {5, false}} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			lane := w.subscribe("sub_1", 1)
+			for range c.looks {
+				w.now = w.now.Add(time.Hour)
+				w.duringLook = func() { w.now, w.duringLook = w.now.Add(20*time.Second), nil }
+				w.Wake()
+				w.step()
+			}
+			w.schedule(lane, "") // by another process
+			w.Wake()
+			next := w.step()
+			if rest := next.Sub(w.now); (rest <= 5*time.Second) != c.soon || rest > time.Minute {
+				t.Errorf("looks again after %s", rest)
+			}
+			w.now = next
+			if w.step(); len(w.take()) != 1 {
+				t.Error("it is not sent then")
+			}
+		})
 	}
 }
 

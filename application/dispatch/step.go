@@ -118,10 +118,11 @@ func (s *step) endLook(now time.Time) {
 	if !s.nextDue.IsZero() && !s.nextDue.After(now) && len(s.found.Fallen) == 0 {
 		s.nextDue = now.Add(retryLane) // another process is making it ready
 	}
+	took := s.round.work(s.looked)
 	if s.look.Lanes > 0 {
-		s.round.walked(s.found.Ready, now, s.looked)
+		s.round.walked(s.found.Ready, now, took)
 	}
-	s.round.looked(now, s.looked)
+	s.round.looked(now, took)
 }
 
 // round is a walk over all lanes that have something ready, a bounded part of it in each step. It finds what other processes,
@@ -133,6 +134,7 @@ type round struct {
 	asked   bool          // for a look, since the last one
 	after   string        // how far this one has come
 	took    time.Duration // by this one so far
+	usual   time.Duration // of the last look, as far as it was work
 	rested  time.Time     // no other begins before
 }
 
@@ -141,7 +143,17 @@ type round struct {
 const (
 	restShare   = 10
 	longestRest = time.Minute
+	// A look that takes longer than stall, and stallTimes as long as the one before, waited for a database that stood still: only so much of
+	// it is work, or all that others made ready would wait for a minute more.
+	stall      = 500 * time.Millisecond
+	stallTimes = 4
 )
+
+// work is how much of the time that a look took it may have worked.
+func (r *round) work(took time.Duration) time.Duration {
+	r.usual = min(took, max(stall, stallTimes*r.usual))
+	return r.usual
+}
 
 // want asks for a round that begins from now on.
 func (r *round) want() { r.wanted, r.asked = true, true }
@@ -151,7 +163,7 @@ func (r *round) mayLook(now time.Time) bool { return r.asked && !r.rests(now) }
 
 func (r *round) due(now time.Time) bool {
 	if !r.running && r.wanted && !r.rests(now) {
-		*r = round{running: true, asked: r.asked}
+		*r = round{running: true, asked: r.asked, usual: r.usual}
 	}
 	return r.running
 }
