@@ -2,8 +2,8 @@
 // the tag faults; then the environment says what is to happen:
 //
 //   - FAULTS_KILL=hop:n,…  the process kills itself, as by kill -9, when it passes the hop for the n-th time.
-//   - FAULTS_STOP=hop:n,…  the process stands still, as by SIGSTOP, when it passes the hop for the n-th time, with what it has written at
-//     a server and its transaction open: at FanOutHalf and RecordBeforeCommit alone. The transaction then fails.
+//   - FAULTS_STOP=path     the first process to pass the hop that the file of that path names removes the file and stands still, as by SIGSTOP,
+//     with what it has written at a server and its transaction open: at FanOutHalf and RecordBeforeCommit alone. The transaction then fails.
 //   - FAULTS_DISK=path     SQLite's file operations fail as ordered at the unix socket of that path.
 //   - FAULTS_AT_ONCE=n     fan-out schedules no more than n deliveries at once, so that events wait for their tenant's turn.
 //   - SIGUSR1, SIGUSR2     the service's clock goes an hour forward, or back.

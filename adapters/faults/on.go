@@ -25,8 +25,18 @@ import (
 // passages counts down those of each hop.
 type passages map[string]*atomic.Int64
 
-// deadly are the hops that kill, and still those that stop.
-var deadly, still = passagesIn("FAULTS_KILL"), passagesIn("FAULTS_STOP")
+// deadly are the hops that kill.
+var deadly = passagesIn("FAULTS_KILL")
+
+// isToStop reports whether this process is the one that is to stand still at the hop: of those that pass it, who takes the order away.
+func isToStop(hop string) bool {
+	order := os.Getenv("FAULTS_STOP")
+	if order == "" {
+		return false
+	}
+	at, err := os.ReadFile(order)
+	return err == nil && string(at) == hop && os.Remove(order) == nil
+}
 
 func passagesIn(variable string) passages {
 	hops := passages{}
@@ -105,7 +115,7 @@ func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 			return err
 		}
 		w.pass(AcceptBeforeCommit, RecordBeforeCommit, "")
-		if w.outcomes && still.due(RecordBeforeCommit) {
+		if w.outcomes && isToStop(RecordBeforeCommit) {
 			return s.standStill(ctx)
 		}
 		return nil
@@ -146,7 +156,7 @@ func (s *store) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispat
 
 func (s *store) Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error {
 	if len(plan.Scheduled) > 1 {
-		if dies, stops := deadly.due(FanOutHalf), still.due(FanOutHalf); dies || stops {
+		if dies, stops := deadly.due(FanOutHalf), isToStop(FanOutHalf); dies || stops {
 			return s.scheduleHalf(ctx, plan, dies)
 		}
 	}

@@ -352,6 +352,13 @@ func visit(tenant, id string) object {
 		"visitReport": object{"id": 901, "title": mark(tenant), "status": "Approved", "result": "Successful", "summary": "All well."}}
 }
 
+func newEventIDs(n int) (ids []string) {
+	for range n {
+		ids = append(ids, newEventID())
+	}
+	return ids
+}
+
 func newEventID() string { return "evt_" + ulid.MustNew(ulid.Now(), rand.Reader).String() }
 
 // batchSize is how many events a request of emit brings.
@@ -403,11 +410,7 @@ func (s *site) emitWhile(stop <-chan struct{}, every time.Duration) {
 }
 
 func (s *site) emitBatch(tenant string, n, turn int) error {
-	ids := make([]string, n)
-	for i := range ids {
-		ids[i] = newEventID()
-	}
-	return s.emitThese(tenant, ids, func(try int) *process { return s.turn(turn + try) })
+	return s.emitThese(tenant, newEventIDs(n), func(try int) *process { return s.turn(turn + try) })
 }
 
 // emitThese sends events in one request, again and again until it is acknowledged, each time to the process that to says.

@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -26,22 +28,33 @@ func stopInTransaction(t *testing.T, k kind) string {
 func stopAt(t *testing.T, k kind, hop string) string {
 	d := fresh(t, k)
 	d.url += fmt.Sprintf("&idle_in_transaction_session_timeout=%ds", int(idleInTransaction.Seconds()))
-	s := open(t, d, func(n int) []string {
-		if n > 0 {
-			return nil
+	order := filepath.Join(t.TempDir(), "stop")
+	s := open(t, d, nil, "FAULTS_STOP="+order).prepare()
+	if err := os.WriteFile(order, []byte(hop), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var emitting sync.WaitGroup // for longer than the process stands still, when it is the one that is asked
+	emitting.Go(func() {
+		if err := s.emitThese(tenants[0], newEventIDs(batchSize), s.turn); err != nil {
+			t.Error(err)
 		}
-		return []string{"FAULTS_STOP=" + hop + ":2"}
-	}).prepare()
-	victim := s.slots[0].Load()
-	turn := 0
-	others := func(int) *process { turn++; return s.slots[1+turn%(len(s.slots)-1)].Load() }
-	eventually(t, "a process stands still at "+hop, func() bool {
-		if victim.stands() {
-			return true
-		}
-		s.emitTo(others)
-		return victim.stands()
 	})
+	var victim *process
+	eventually(t, "a process stands still at "+hop, func() bool {
+		for _, slot := range s.slots {
+			if p := slot.Load(); p.stands() {
+				victim = p
+			}
+		}
+		return victim != nil
+	})
+	others := func(try int) *process {
+		p := s.slots[try%len(s.slots)].Load()
+		if p == victim {
+			p = s.slots[(try+1)%len(s.slots)].Load()
+		}
+		return p
+	}
 	over, began := s.strike(), time.Now()
 	eventually(t, "its transaction is open on the server", func() bool { return s.inTransaction() > 0 })
 	arrived := s.receiver.arriving(s.emitTo(others))
@@ -55,6 +68,7 @@ func stopAt(t *testing.T, k kind, hop string) string {
 	over()
 	eventually(t, "the process is ready again", func() bool { return s.probe(victim, "/readyz") == http.StatusOK })
 	eventually(t, "what it accepts is delivered", s.receiver.arriving(s.emitTo(func(int) *process { return victim })))
+	emitting.Wait()
 	if victim.hasEnded() || victim.stands() {
 		t.Error("the process did not go on")
 	}
@@ -64,9 +78,7 @@ func stopAt(t *testing.T, k kind, hop string) string {
 // emitTo has a batch accepted by one of the processes, and gives the IDs of its events.
 func (s *site) emitTo(to func(try int) *process) (ids []string) {
 	s.Helper()
-	for range batchSize {
-		ids = append(ids, newEventID())
-	}
+	ids = newEventIDs(batchSize)
 	if err := s.emitThese(tenants[0], ids, to); err != nil {
 		s.Fatal(err)
 	}
