@@ -2,19 +2,11 @@ package rest_test
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
-)
 
-// allocated is how many bytes do takes from the heap, also those that it gives back.
-func allocated(do func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	do()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
+	"github.com/ordinavo/webhooks/ports/rest"
+)
 
 // Each wrong value costs an error: the four million of 8 MiB took 2 GB. The race detector takes a quarter more than the service.
 func TestManyWrongValuesTakeLittleMemory(t *testing.T) {
@@ -36,7 +28,7 @@ func TestManyWrongValuesTakeLittleMemory(t *testing.T) {
 	} {
 		method, path, _ := strings.Cut(c.route, " ")
 		var got answer
-		if n := allocated(func() { got = h.call(h.admin, method, path, c.body) }); n > c.most<<20 {
+		if n := rest.Allocated(func() { got = h.call(h.admin, method, path, c.body) }); n > c.most<<20 {
 			t.Errorf("%s: %d MiB", name, n>>20)
 		}
 		if got.expect(400).refused(c.code, c.field); c.field == "body" && !strings.Contains(got.body, "has more than 30000 values") {

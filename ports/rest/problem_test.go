@@ -4,22 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ordinavo/webhooks/domain/problem"
 )
-
-// allocated is how many bytes do takes from the heap, also those that it gives back.
-func allocated(do func()) uint64 {
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	do()
-	runtime.ReadMemStats(&after)
-	return after.TotalAlloc - before.TotalAlloc
-}
 
 func refusing(paths ...string) error {
 	fields := problem.Collect("")
@@ -65,7 +55,7 @@ func TestManyRefusedFieldsAreJoinedInLinearTime(t *testing.T) {
 	} {
 		first, second := refusing(c.first...), refusing(c.second...)
 		var joined error
-		if n := allocated(func() { joined = joinFields(first, second, all) }); n > 16<<20 {
+		if n := Allocated(func() { joined = joinFields(first, second, all) }); n > 16<<20 {
 			t.Errorf("%s: %d bytes", name, n)
 		}
 		if len(fieldsOf(joined)) == 0 {
