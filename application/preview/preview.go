@@ -31,7 +31,7 @@ type Previewer struct {
 	Store     Store
 	Attempter *dispatch.Attempter
 
-	turns turns
+	underway subscriptions.Underway
 }
 
 // Preview is what one subscription would get of an event.

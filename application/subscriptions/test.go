@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -52,36 +51,18 @@ type Tester struct {
 	Store     TestStore
 	Attempter *dispatch.Attempter
 
-	mu  sync.Mutex
-	out map[tenant.ID]int
-}
-
-// begin counts a test as out until end, or refuses it.
-func (t *Tester) begin(owner tenant.ID) (end func(), err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.out[owner] >= MaxTests {
-		refused := problem.New(problem.RateLimited, "%d tests of the tenant wait for their receivers' answers already.", MaxTests)
-		refused.RetryAfter = time.Second
-		return nil, refused
-	}
-	if t.out == nil {
-		t.out = map[tenant.ID]int{}
-	}
-	t.out[owner]++
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		if t.out[owner]--; t.out[owner] == 0 {
-			delete(t.out, owner)
-		}
-	}, nil
+	out Underway
 }
 
 // Test sends a signed sample of the type to the subscription's URL, once, marked by the header X-Ordinavo-Test. It is not a
 // delivery: nothing is retried, and nothing waits for it; only a caller who knows its ID is shown it as one.
 func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, by Actor) (Exchange, error) {
-	end, err := t.begin(lane.Tenant)
+	end, err := t.out.Begin(lane.Tenant, func(ofTenant, _ int) *problem.Error {
+		if ofTenant < MaxTests {
+			return nil
+		}
+		return problem.New(problem.RateLimited, "%d tests of the tenant wait for their receivers' answers already.", MaxTests)
+	})
 	if err != nil {
 		return Exchange{}, err
 	}
