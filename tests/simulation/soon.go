@@ -43,12 +43,15 @@ func (w *world) checkSoon(s *send, l *dispatch.Leased, r dispatch.Request) {
 	}
 }
 
-// rested is when nobody rests any more since a call was slow that held up everybody: a dispatcher whose look for what is due took
-// long looks for nothing new for ten times as long, at most a minute.
+// longestRest is for how long a dispatcher looks for nothing new after a call that held up everybody: ten times the half second of a stall
+// that it takes for work.
+const longestRest = 5 * time.Second
+
+// rested is when nobody rests any more.
 func (f *faults) rested() (until time.Time) {
 	for _, h := range f.happened {
 		if h.kind == callIsSlow && h.process == nil {
-			until = later(until, h.until.Add(min(10*h.until.Sub(h.at), time.Minute)))
+			until = later(until, h.until.Add(min(10*h.until.Sub(h.at), longestRest)))
 		}
 	}
 	return until
