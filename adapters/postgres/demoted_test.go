@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -56,4 +57,24 @@ func param(url string) string {
 		return "&"
 	}
 	return "?"
+}
+
+// TestOfSeveralHostsTheOneThatTakesWrites is what a connection leads to, behind one that is away and one that was demoted.
+func TestOfSeveralHostsTheOneThatTakesWrites(t *testing.T) {
+	t.Parallel()
+	hosts := []string{"127.0.0.1:1"} // where nobody listens
+	var primary *pgtest.Server
+	for _, readOnly := range []string{"on", "off"} {
+		server, err := pgtest.Start("fsync=off", "default_transaction_read_only="+readOnly)
+		pgtest.Check(t, err)
+		t.Cleanup(func() { _ = server.Stop() })
+		hosts, primary = append(hosts, fmt.Sprintf("127.0.0.1:%d", server.Port)), server
+	}
+	db, err := Open(Config{URL: strings.Replace(primary.URL, hosts[2], strings.Join(hosts, ","), 1)})
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	pgtest.Check(t, db.Await(t.Context(), func(err error) { t.Error(err) }))
+	if port := countOf(t, db, `SELECT inet_server_port()`); port != int64(primary.Port) {
+		t.Errorf("it leads to port %d, want %d of %v", port, primary.Port, hosts)
+	}
 }
