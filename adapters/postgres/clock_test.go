@@ -79,3 +79,38 @@ func TestATakeoverThatWaitsKeepsItsHeartBeating(t *testing.T) {
 		t.Errorf("%d deliveries are not taken over", left)
 	}
 }
+
+// TestAClockThatIsSetLeavesTheLivingWhatTheyHold: the first heartbeat after it already says when it was, to the others and by itself.
+func TestAClockThatIsSetLeavesTheLivingWhatTheyHold(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Empty(t)
+	ahead := map[string]time.Duration{}
+	clock := func(of string) func() time.Time {
+		return func() time.Time { return time.Now().Add(ahead[of]).UTC().Truncate(time.Microsecond) }
+	}
+	open := func(of string) *Store {
+		db, err := Open(Config{URL: url, Now: clock(of)})
+		pgtest.Check(t, err)
+		t.Cleanup(func() { _ = db.Close() })
+		pgtest.Check(t, db.Migrate())
+		return NewStore(db, nil)
+	}
+	set, still := open("set"), open("still")
+	runs(t, still.db)(ofLane, "sub_1", 1, 2)
+	runs(t, still.db)(`UPDATE open_deliveries SET lease = CASE event_id WHEN 'evt_1' THEN 'inc_set' ELSE 'inc_still' END, leased_at = 0`)
+	pgtest.Check(t, set.BeginIncarnation(t.Context(), "inc_set", clock("set")()))
+	for _, by := range []time.Duration{-time.Hour, time.Hour} {
+		ahead["set"] += by
+		pgtest.Check(t, set.Heartbeat(t.Context(), "inc_set", clock("set")()))
+		pgtest.Check(t, still.Heartbeat(t.Context(), "inc_still", clock("still")()))
+		for of, judge := range map[string]*Store{"set": set, "still": still} {
+			for wait, want := range map[time.Duration]int{0: 0, dispatch.HeartbeatTimeout + time.Second: 2} {
+				orphans, err := judge.Orphans(t.Context(), clock(of)().Add(wait-dispatch.HeartbeatTimeout), 10)
+				pgtest.Check(t, err)
+				if len(orphans) != want {
+					t.Errorf("%v after one was set by %v, the one that is %s takes over %d deliveries, want %d: %+v", wait, by, of, len(orphans), want, orphans)
+				}
+			}
+		}
+	}
+}

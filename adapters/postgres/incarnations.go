@@ -9,17 +9,21 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-const beat = `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) VALUES ($1, $2, $2, $3, true)
-ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session
-RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+// beat corrects the time by what this process's clock said when it was asked for: what was learnt before may be of a clock that was set since.
+const beat = `WITH server AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now), beat AS (
+    INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) SELECT $1, by.server, by.server, $3, true
+    FROM (SELECT $2::bigint + CASE WHEN abs(now - $4) < $5 THEN 0 ELSE now - $4 END AS server FROM server) by
+    ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session)
+SELECT now FROM server`
 
 // Heartbeat notes that the incarnation is alive, by the server's clock.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
+	asked := s.db.config.Now().UnixMicro()
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		asked := s.db.config.Now()
-		server, err := one(ctx, writer{tx}, func(r pgx.Rows) (at int64, err error) { return at, r.Scan(&at) }, beat, incarnation, s.db.onServer(now), s.db.session())
+		server, err := one(ctx, writer{tx}, func(r pgx.Rows) (at int64, err error) { return at, r.Scan(&at) },
+			beat, incarnation, now.UnixMicro(), s.db.session(), asked, sameClock.Microseconds())
 		if err == nil {
-			s.db.learnSkew(asked, server)
+			s.db.learnSkew(server)
 		}
 		return err
 	})

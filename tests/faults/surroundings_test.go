@@ -110,7 +110,10 @@ func (r *receiver) holding(word string) (out *atomic.Int64, letGo func()) {
 func setClocks(t *testing.T, k kind) string {
 	s := open(t, fresh(t, k), nil).prepare()
 	s.clockMoves = true
-	s.receiver.answers(func(a arrival) int { // some are retried while the clocks move
+	s.receiver.answers(func(a arrival) int { // some are retried while the clocks move, and some are out whenever one is set
+		if a.body[0]%8 == 1 {
+			<-time.After(dispatch.HeartbeatInterval / 2)
+		}
 		return []int{http.StatusOK, http.StatusServiceUnavailable}[int(a.body[0])%8/7]
 	})
 	stop := s.load(20 * time.Millisecond)
