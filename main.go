@@ -62,8 +62,8 @@ func main() {
 	}))
 }
 
-// now is the service's clock: what is stored has microseconds, so nothing has more.
-var now = faults.Clock(func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) })
+// machine is this machine's clock: what is stored has microseconds, so nothing has more. All goes by the database's, which may be another.
+var machine = faults.Clock(func() time.Time { return time.Now().UTC().Truncate(time.Microsecond) })
 
 // serve runs the service until ctx ends, then drains it in the order in which an event goes through it. It listens from the start: while
 // the database is away, callers are told so.
@@ -83,7 +83,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	announce := sync.OnceFunc(func() { log.Info("listening", "address", listener.Addr().String(), "version", version) })
 	waiting := rest.NewWaiting(rest.Dependencies{
 		Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
-		Log: log, Now: now, RateLimit: c.RateLimit, Version: version,
+		Log: log, Now: machine, RateLimit: c.RateLimit, Version: version,
 	})
 	var s *service
 	err = process.While(listener, waiting, func() (err error) {
@@ -131,9 +131,9 @@ func begin(ctx context.Context, c config.Config, address net.Addr, tel *telemetr
 
 func openDatabase(ctx context.Context, c config.Config, log *slog.Logger, report func(error)) (database.Database, error) {
 	if c.Database.Kind == config.PostgreSQL {
-		return database.OpenPostgres(ctx, database.Postgres{URL: c.Database.URL.Reveal(), DirectURL: c.DirectURL.Reveal(), Now: now, Logger: log, Waiting: report})
+		return database.OpenPostgres(ctx, database.Postgres{URL: c.Database.URL.Reveal(), DirectURL: c.DirectURL.Reveal(), Now: machine, Logger: log, Waiting: report})
 	}
-	return database.OpenSQLite(ctx, c.Database.Path)
+	return database.OpenSQLite(ctx, c.Database.Path, machine)
 }
 
 // keyFile is where the master key is unless ORDINAVO_MASTER_KEY has it.
@@ -174,6 +174,7 @@ type assembly struct {
 	observer    *telemetry.Observer
 	log         *slog.Logger
 	newID       func(prefix string) string
+	now         func() time.Time
 	incarnation string
 	gate        *features.Gate
 	sender      *egress.Client
@@ -193,7 +194,7 @@ type assembly struct {
 }
 
 func assemble(ctx context.Context, c config.Config, address net.Addr, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
-	a := &assembly{Config: c, db: db, telemetry: tel, observer: tel.Observer(now), log: log, newID: ids.New(now, rand.Reader).New}
+	a := &assembly{Config: c, db: db, telemetry: tel, observer: tel.Observer(db.Now), log: log, newID: ids.New(db.Now, rand.Reader).New, now: db.Now}
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -206,7 +207,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	a.makeUseCases()
 	a.gauge()
 	s := &service{telemetry: tel, sender: a.sender, Process: process.Process{
-		Log: log, Now: now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
+		Log: log, Now: a.now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
 			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed)
 		},
@@ -224,9 +225,9 @@ func (a *assembly) openStore(ctx context.Context) error {
 	if err := reseal.Check(ctx, a.store, sealer); err != nil {
 		return err
 	}
-	a.answers = idempotency.New(a.store, sealer, now, func() string { return a.newID("") })
+	a.answers = idempotency.New(a.store, sealer, a.now, func() string { return a.newID("") })
 	a.incarnation = a.newID("inc_")
-	if err := a.store.BeginIncarnation(ctx, a.incarnation, now()); err != nil {
+	if err := a.store.BeginIncarnation(ctx, a.incarnation, a.now()); err != nil {
 		return fmt.Errorf("begin an incarnation: %w", err)
 	}
 	return nil
@@ -234,7 +235,7 @@ func (a *assembly) openStore(ctx context.Context) error {
 
 // prepareKeys shows the platform key if one was made: at once, since it is not made again, and at any log level.
 func (a *assembly) prepareKeys(ctx context.Context) error {
-	a.keys = access.NewKeys(a.store, now, a.newID, rand.Reader)
+	a.keys = access.NewKeys(a.store, a.now, a.newID, rand.Reader)
 	firstKey, refused, err := a.keys.FirstKey(ctx, a.PlatformKey.Reveal())
 	switch {
 	case err != nil:
@@ -242,7 +243,7 @@ func (a *assembly) prepareKeys(ctx context.Context) error {
 	case refused:
 		a.log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
 	case firstKey != "":
-		line := slog.NewRecord(now(), slog.LevelWarn, "a platform key was made; it is not shown again", 0)
+		line := slog.NewRecord(a.now(), slog.LevelWarn, "a platform key was made; it is not shown again", 0)
 		line.AddAttrs(slog.String("key", firstKey))
 		return a.log.Handler().Handle(ctx, line)
 	}
@@ -258,62 +259,62 @@ func (a *assembly) reachOut(ctx context.Context, address net.Addr) (err error) {
 	if err != nil {
 		return err
 	}
-	a.sender = egress.New(egress.Config{Allow: a.Egress.Allow, Ports: portRanges(a.Config), Own: own, Clock: now, MaxIdleConns: a.MaxInFlight})
+	a.sender = egress.New(egress.Config{Allow: a.Egress.Allow, Ports: portRanges(a.Config), Own: own, Clock: a.now, MaxIdleConns: a.MaxInFlight})
 	return nil
 }
 
 func (a *assembly) makeUseCases() {
 	limits := intake.Limits{EventsPerDay: a.Quotas.EventsPerDay, TenantOpen: a.Quotas.Open, Open: a.MaxOpen, FanOutLag: a.MaxFanOutLag}
-	a.backlog = intake.NewBacklog(a.store, limits, now)
+	a.backlog = intake.NewBacklog(a.store, limits, a.now)
 	a.intake = intake.New(intake.Config{
-		Store: a.store, Quotas: a.store, Limits: limits, Backlog: a.backlog, Observer: a.observer, Now: now, NewID: a.newID,
+		Store: a.store, Quotas: a.store, Limits: limits, Backlog: a.backlog, Observer: a.observer, Now: a.now, NewID: a.newID,
 	})
 	a.subscriptions = &subscriptions.Service{
-		Store: a.store, Gate: a.gate, URLs: a.sender, Now: now, NewID: a.newID, NewSecret: seal.NewSecret,
+		Store: a.store, Gate: a.gate, URLs: a.sender, Now: a.now, NewID: a.newID, NewSecret: seal.NewSecret,
 		DefaultSchedule: a.RetrySchedule, Quota: a.Quotas.Subscriptions,
 	}
 	a.attempter = &dispatch.Attempter{
-		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: now,
+		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: a.now,
 		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: telemetry.Unsigned(a.log),
 	}
 	a.dispatcher = dispatch.New(dispatch.Config{
-		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: now, Jitter: mathrand.Float64,
+		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: a.now, Jitter: mathrand.Float64,
 		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight,
 	})
 	a.subscriptions.Forget = a.dispatcher.Forget
-	a.sweeper = sweep.New(a.store, now)
-	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: now, NewID: a.newID}
+	a.sweeper = sweep.New(a.store, a.now)
+	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: a.now, NewID: a.newID}
 	a.jobWorker = jobs.NewWorker(a.jobs, a.store)
-	a.hub = live.New(a.store, a.store, now, live.Limits{Kept: retention.Ages(a.Retention).Shortest()})
+	a.hub = live.New(a.store, a.store, a.now, live.Limits{Kept: retention.Ages(a.Retention).Shortest()})
 }
 
 // gauge lets the metrics read what is not counted as it happens.
 func (a *assembly) gauge() {
 	a.telemetry.Metrics().ReadReconciliation(a.store.CheckResult)
-	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, now)
+	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, a.now)
 	a.telemetry.Metrics().ShowQueue(a.queueWatch.Last)
 }
 
 // takeRoles gives the process the work that every process does, and that of its roles.
 func (a *assembly) takeRoles(p *process.Process) (err error) {
-	takeover := dispatch.NewTakeover(a.store, a.store, now, a.incarnation, a.db.Waited())
+	takeover := dispatch.NewTakeover(a.store, a.store, a.now, a.incarnation, a.db.Waited())
 	p.Loops = []loop.Loop{
-		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), now).Loop(),
+		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), a.now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
-		reconciliation.NewChecker(a.store, now, telemetry.Unbalanced(a.log)).Loop(), a.queueWatch.Loop(),
+		reconciliation.NewChecker(a.store, a.now, telemetry.Unbalanced(a.log)).Loop(), a.queueWatch.Loop(),
 	}
 	var handover fanout.Handover
 	if a.Roles.Dispatcher {
 		p.Dispatcher, p.Attempter, handover = a.dispatcher, a.attempter, a.dispatcher
-		p.Loops = append(p.Loops, a.dispatcher.Loop(), a.sweeper.Loop(), a.jobWorker.Loop(), subscriptions.NewNotices(a.store, now).Loop(), takeover.Loop())
+		p.Loops = append(p.Loops, a.dispatcher.Loop(), a.sweeper.Loop(), a.jobWorker.Loop(), subscriptions.NewNotices(a.store, a.now).Loop(), takeover.Loop())
 	}
 	if a.Roles.Router {
 		fan := fanout.New(fanout.Config{
 			Store: fanout.Remember(a.store, a.intake.Recent), Gate: a.gate, Handover: handover, Observer: faults.FanOut(a.observer),
-			Now: now, NewID: a.newID, AtOnce: faults.AtOnce(), MaxLag: a.MaxFanOutLag,
+			Now: a.now, NewID: a.newID, AtOnce: faults.AtOnce(), MaxLag: a.MaxFanOutLag,
 		})
-		p.Loops = append(p.Loops, fan.Turns().Loop(), metrics.NewProjection(a.store, now).Loop())
-		if p.Router, err = messages.NewRouter(a.log, a.db.Log(a.log, now), fan); err != nil {
+		p.Loops = append(p.Loops, fan.Turns().Loop(), metrics.NewProjection(a.store, a.now).Loop())
+		if p.Router, err = messages.NewRouter(a.log, a.db.Log(a.log), fan); err != nil {
 			return err
 		}
 	}
@@ -328,9 +329,9 @@ func (a *assembly) api() *rest.API {
 		Intake: a.intake,
 
 		Events:       &queries.Events{Reader: a.store},
-		EventRetries: &queries.EventRetries{Store: a.store, Now: now},
+		EventRetries: &queries.EventRetries{Store: a.store, Now: a.now},
 		Deliveries:   &queries.Deliveries{Reader: a.store, Tests: a.store},
-		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: now},
+		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: a.now},
 		Jobs:         a.jobs,
 
 		Subscriptions:    a.subscriptions,
@@ -340,15 +341,15 @@ func (a *assembly) api() *rest.API {
 		Tester:           &subscriptions.Tester{Service: a.subscriptions, Store: a.store, Attempter: a.attempter},
 		Previews:         &preview.Previewer{Service: a.subscriptions, Store: a.store, Attempter: a.attempter},
 		Doctor:           &preview.Doctor{Service: a.subscriptions, Secrets: a.attempter.Secrets},
-		CatchUp: &catchup.Service{Reader: a.store, Subscriptions: a.subscriptions, Signer: a.attempter, Hub: a.hub, Now: now,
+		CatchUp: &catchup.Service{Reader: a.store, Subscriptions: a.subscriptions, Signer: a.attempter, Hub: a.hub, Now: a.now,
 			Kept: retention.Ages(a.Retention).Shortest()},
 
 		Live:            a.hub,
 		DeliveryMetrics: a.store,
-		Reconciliation:  &reconciliation.Service{Reader: a.store, Now: now, Kept: min(a.Retention.Events, a.Retention.Attempts)},
+		Reconciliation:  &reconciliation.Service{Reader: a.store, Now: a.now, Kept: min(a.Retention.Events, a.Retention.Attempts)},
 
 		Directory:   a.store,
-		Tenants:     &access.Tenants{Store: a.store, Now: now},
+		Tenants:     &access.Tenants{Store: a.store, Now: a.now},
 		Keys:        a.keys,
 		Idempotency: a.answers,
 
@@ -357,7 +358,7 @@ func (a *assembly) api() *rest.API {
 		Tracer:      a.telemetry.Tracer(),
 		TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
 		Log:     a.log,
-		Now:     now,
+		Now:     a.now,
 		Version: version,
 
 		RateLimit:       a.RateLimit,
@@ -430,7 +431,7 @@ func rebuildMetrics(ctx context.Context, c config.Config, run func(context.Conte
 		if err := database.Prepare(db, false); err != nil {
 			return err
 		}
-		return run(ctx, metrics.NewRebuild(db.Store(nil), now, c.Retention.Attempts))
+		return run(ctx, metrics.NewRebuild(db.Store(nil), db.Now, c.Retention.Attempts))
 	})
 }
 
@@ -440,7 +441,7 @@ func withKeys(ctx context.Context, c config.Config, run func(context.Context, *a
 		if err := database.Prepare(db, false); err != nil {
 			return err
 		}
-		return run(ctx, access.NewKeys(db.Store(nil), now, ids.New(now, rand.Reader).New, rand.Reader))
+		return run(ctx, access.NewKeys(db.Store(nil), db.Now, ids.New(db.Now, rand.Reader).New, rand.Reader))
 	})
 }
 

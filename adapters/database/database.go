@@ -88,8 +88,10 @@ type Database interface {
 	Lock() (unlock func() error, err error)
 	// Waited reports whether the database was away when this process opened it.
 	Waited() bool
+	// Now is the clock that all processes of the database go by: the server's, or for an SQLite file that of its one process.
+	Now() time.Time
 	Store(sealer records.Sealer) Store
-	Log(logger *slog.Logger, now func() time.Time) *eventlog.Log
+	Log(logger *slog.Logger) *eventlog.Log
 	// Watch calls due at once and after commits that made deliveries due, and subscription for each one that a commit changed,
 	// until ctx ends. subscription must not block, and may miss what another process changed.
 	Watch(ctx context.Context, due func(), subscription func(dispatch.Lane))

@@ -15,8 +15,9 @@ import (
 type Postgres struct {
 	// URL leads to the server, or to a PgBouncer in front of it; DirectURL then leads to the server itself.
 	URL, DirectURL string
-	Now            func() time.Time
-	Logger         *slog.Logger
+	// Now is this machine's clock.
+	Now    func() time.Time
+	Logger *slog.Logger
 	// Waiting is called with the reason why the server cannot be used yet.
 	Waiting func(error)
 }
@@ -43,7 +44,7 @@ func (s postgresServer) Lock() (unlock func() error, err error) {
 
 func (s postgresServer) Store(sealer records.Sealer) Store { return postgres.NewStore(s.DB, sealer) }
 
-func (s postgresServer) Log(logger *slog.Logger, now func() time.Time) *eventlog.Log {
+func (s postgresServer) Log(logger *slog.Logger) *eventlog.Log {
 	// 8 KiB name some 400 events: that many share a transaction, however many records they came in.
-	return eventlog.New(topics.Of(s.DB), eventlog.Options{Batch: 32, Bytes: 8 << 10, AckDeadline: handledWithin}, logger, now)
+	return eventlog.New(topics.Of(s.DB), eventlog.Options{Batch: 32, Bytes: 8 << 10, AckDeadline: handledWithin}, logger, s.Now)
 }

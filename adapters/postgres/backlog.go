@@ -19,10 +19,12 @@ const (
     (SELECT h.deliveries::float8 / h.events FROM disposition_hours h WHERE h.tenant_id = k.tenant_id AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
     (SELECT count(*) FROM (SELECT 1 FROM subscriptions s WHERE s.tenant_id = k.tenant_id AND s.status <> 'deleted' LIMIT $2) AS s)) FROM unnest($1::text[]) AS k (tenant_id)`
 	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= $1`
+	// Somebody may count for a day that has just ended. A day later than tomorrow was of a clock that was wrong.
+	ofDay = `d.day BETWEEN excluded.day AND excluded.day + 86400000000`
 	// Rows are locked in key order, so that transactions cannot deadlock.
 	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events)
 SELECT tenant_id, $1, sent FROM unnest($2::text[], $3::bigint[]) AS k (tenant_id, sent) ORDER BY tenant_id COLLATE "C"
-ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN d.day < excluded.day THEN 0 ELSE d.events END + excluded.events, day = greatest(d.day, excluded.day)
+ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN ` + ofDay + ` THEN d.events ELSE 0 END + excluded.events, day = CASE WHEN ` + ofDay + ` THEN d.day ELSE excluded.day END
 RETURNING tenant_id, events`
 )
 
@@ -56,7 +58,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 
 // CountProcesses counts the live processes; see intake.BacklogStore.
 func (s *Store) CountProcesses(ctx context.Context, since time.Time) (int, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, s.db.onServer(since))
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, stamp(since))
 }
 
 // CountDay adds to the day's counts; see intake.QuotaStore.

@@ -66,6 +66,6 @@ func (s *Store) Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs [
 		report.Since, report.Until = moment(since), moment(until)
 		found[id] = report
 		return err
-	}, findCircuits, owner, subscriptionIDs, s.db.onServer(heartbeatSince))
+	}, findCircuits, owner, subscriptionIDs, stamp(heartbeatSince))
 	return found, err
 }

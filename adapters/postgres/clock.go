@@ -1,20 +1,64 @@
 package postgres
 
-import "time"
+import (
+	"context"
+	"sync/atomic"
+	"time"
 
-// sameClock is how far this process's clock may be from the server's and still pass for the same.
-const sameClock = 500 * time.Millisecond
+	"github.com/jackc/pgx/v5"
+)
 
-// onServer is a time of this process's clock by that of the server, in microseconds: who lives is judged by one clock, however far those
-// of the processes are apart. It is never later than the server has it by more than sameClock.
-func (db *DB) onServer(t time.Time) int64 { return t.UnixMicro() + db.skew.Load() }
+const serverTime = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
-// learnSkew takes the server's time from an answer that has just come. An answer that was long on its way makes this clock seem further
-// ahead than it is, and nobody seem dead who lives.
-func (db *DB) learnSkew(server int64) {
-	skew := server - db.config.Now().UnixMicro()
-	if (time.Duration(skew) * time.Microsecond).Abs() < sameClock {
-		skew = 0
+// mostOff is how far a clock may be from what the server says before it follows.
+const mostOff = 100 * time.Millisecond
+
+// clock is the server's, as far as it is known here. It goes by the monotonic clock, which nobody sets, from one answer to the next.
+type clock struct{ known atomic.Pointer[reading] }
+
+type reading struct {
+	server time.Time
+	at     time.Time // by the monotonic clock
+}
+
+func (r reading) when(at time.Time) time.Time {
+	return r.server.Add(at.Sub(r.at)).Truncate(time.Microsecond)
+}
+
+func (c *clock) set(server, at time.Time) { c.known.Store(&reading{server.Round(0).UTC(), at}) }
+
+func (c *clock) now() time.Time { return c.known.Load().when(time.Now()) }
+
+// learn takes an answer that has just come. It was right at some time since it was asked for, so one that was long on its way moves nothing
+// that it may agree with.
+func (c *clock) learn(asked time.Time, server time.Time) {
+	known, answered := c.known.Load(), time.Now()
+	switch {
+	case server.Before(known.when(asked).Add(-mostOff)):
+		c.set(server, asked)
+	case server.After(known.when(answered).Add(mostOff)):
+		c.set(server, answered)
 	}
-	db.skew.Store(skew)
+}
+
+// Now is the server's time, in UTC and to the microsecond. All processes go by it, however far the clocks of their machines are apart: what
+// one of them puts off is due for all at the same time, and who lives is judged by one clock. Until the server has answered it is that of
+// this machine.
+func (db *DB) Now() time.Time { return db.clock.now() }
+
+// learnClock asks for the server's time.
+func (db *DB) learnClock(ctx context.Context) error {
+	asked := time.Now()
+	var server int64
+	if err := db.pool.QueryRow(ctx, serverTime).Scan(&server); err != nil {
+		return err
+	}
+	db.clock.learn(asked, moment(&server))
+	return nil
+}
+
+func scanTime(r pgx.Rows) (at time.Time, err error) {
+	var micros int64
+	err = r.Scan(&micros)
+	return moment(&micros), err
 }

@@ -3,41 +3,41 @@ package postgres
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
-// TestWhoLivesIsJudgedByOneClock: two processes whose clocks are ten seconds apart leave each other what they hold.
-func TestWhoLivesIsJudgedByOneClock(t *testing.T) {
+// TestAllProcessesGoByTheServersClock: two machines' clocks are hours apart.
+func TestAllProcessesGoByTheServersClock(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
-	open := func(ahead time.Duration) (*Store, func() time.Time) {
-		now := func() time.Time { return time.Now().Add(ahead).UTC().Truncate(time.Microsecond) }
-		db, err := Open(Config{URL: url, Now: now})
+	open := func(ahead time.Duration) *Store {
+		db, err := Open(Config{URL: url, Now: func() time.Time { return time.Now().Add(ahead) }})
 		pgtest.Check(t, err)
 		t.Cleanup(func() { _ = db.Close() })
+		if off := db.Now().Sub(time.Now()) - ahead; off.Abs() > time.Minute {
+			t.Errorf("before the server has answered it is off by %s from the machine's", off)
+		}
+		pgtest.Check(t, db.Await(t.Context(), func(error) {}))
 		pgtest.Check(t, db.Migrate())
-		return NewStore(db, nil), now
+		return NewStore(db, nil)
 	}
-	behind, behindNow := open(-6 * time.Second)
-	ahead, aheadNow := open(4 * time.Second)
+	behind, ahead := open(-6*time.Hour), open(4*time.Hour)
 	runs(t, ahead.db)(ofLane, "sub_1", 1, 2)
 	runs(t, ahead.db)(`UPDATE open_deliveries SET lease = CASE event_id WHEN 'evt_1' THEN 'inc_behind' ELSE 'inc_ahead' END, leased_at = 0`)
-	pgtest.Check(t, behind.BeginIncarnation(t.Context(), "inc_behind", behindNow()))
-	pgtest.Check(t, ahead.BeginIncarnation(t.Context(), "inc_ahead", aheadNow()))
-	for name, judge := range map[string]struct {
-		*Store
-		now func() time.Time
-	}{"ahead": {ahead, aheadNow}, "behind": {behind, behindNow}} {
-		orphans, err := judge.Orphans(t.Context(), judge.now().Add(-dispatch.HeartbeatTimeout), 10)
+	pgtest.Check(t, behind.BeginIncarnation(t.Context(), "inc_behind", behind.db.Now()))
+	pgtest.Check(t, ahead.BeginIncarnation(t.Context(), "inc_ahead", ahead.db.Now()))
+	for name, judge := range map[string]*Store{"ahead": ahead, "behind": behind} {
+		orphans, err := judge.Orphans(t.Context(), judge.db.Now().Add(-dispatch.HeartbeatTimeout), 10)
 		pgtest.Check(t, err)
 		if len(orphans) > 0 {
 			t.Errorf("the one %s takes over from %s, which has just been heard of", name, orphans[0].Lease)
 		}
 		// Nor does anybody live for longer.
-		orphans, err = judge.Orphans(t.Context(), judge.now().Add(time.Second), 10)
+		orphans, err = judge.Orphans(t.Context(), judge.db.Now().Add(time.Second), 10)
 		pgtest.Check(t, err)
 		if len(orphans) != 2 {
 			t.Errorf("a second from now the one %s would take over %d deliveries, want both", name, len(orphans))
@@ -45,12 +45,62 @@ func TestWhoLivesIsJudgedByOneClock(t *testing.T) {
 	}
 }
 
+// TestAHeartbeatTellsTheTime: the server's clock was set, or another server is there.
+func TestAHeartbeatTellsTheTime(t *testing.T) {
+	t.Parallel()
+	s := NewStore(openEmpty(t), nil)
+	for _, off := range []time.Duration{time.Hour, -time.Hour, 2 * mostOff} {
+		s.db.clock.set(time.Now().Add(off), time.Now())
+		pgtest.Check(t, s.Heartbeat(t.Context(), "inc_1", s.db.Now()))
+		if by := s.db.Now().Sub(time.Now()); by.Abs() > off.Abs()/2 {
+			t.Errorf("it was off by %s, and is by %s", off, by)
+		}
+	}
+}
+
+// TestTheClock is read at times that are as far apart as they are here.
+func TestTheClock(t *testing.T) {
+	for name, c := range map[string]struct {
+		ahead   time.Duration // of this one before the answer
+		took    time.Duration // by the answer
+		at      time.Duration // when it was given, after it was asked for
+		off, by time.Duration // how far ahead this one is then, give or take
+	}{
+		"in step":                                {0, 10 * time.Millisecond, 5 * time.Millisecond, 0, 0},
+		"nearly":                                 {-mostOff, 10 * time.Millisecond, 5 * time.Millisecond, -mostOff, 0},
+		"an hour ahead":                          {time.Hour, 10 * time.Millisecond, 5 * time.Millisecond, 0, 10 * time.Millisecond},
+		"an hour behind":                         {-time.Hour, 10 * time.Millisecond, 5 * time.Millisecond, 0, 10 * time.Millisecond},
+		"in step, and the server stood still":    {0, time.Minute, 59 * time.Second, 0, 0},
+		"in step, and the answer stood still":    {0, time.Minute, time.Second, 0, 0},
+		"ahead, which a late answer cannot tell": {30 * time.Second, time.Minute, 45 * time.Second, 30 * time.Second, 0},
+		"an hour ahead, and a late answer":       {time.Hour, time.Minute, 30 * time.Second, 0, time.Minute},
+		"an hour behind, and a late answer":      {-time.Hour, time.Minute, 30 * time.Second, 0, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var clock clock
+				start := time.Now()
+				clock.set(start.Add(c.ahead), start)
+				<-time.After(c.took)
+				clock.learn(start, start.Add(c.at))
+				if off := clock.now().Sub(time.Now()); (off - c.off).Abs() > c.by {
+					t.Errorf("it is ahead by %s, want %s give or take %s", off, c.off, c.by)
+				}
+				<-time.After(time.Hour)
+				if off := clock.now().Sub(time.Now()); (off - c.off).Abs() > c.by {
+					t.Errorf("an hour later it is ahead by %s", off)
+				}
+			})
+		})
+	}
+}
+
 // TestATakeoverThatWaitsKeepsItsHeartBeating: a process that stands still in a transaction has locked the rows that are to be taken over.
 func TestATakeoverThatWaitsKeepsItsHeartBeating(t *testing.T) {
 	t.Parallel()
 	db := openEmpty(t)
-	s, ahead := NewStore(db, nil), time.Duration(0)
-	takeover := dispatch.NewTakeover(s, s, func() time.Time { return time.Now().Add(ahead).UTC().Truncate(time.Microsecond) }, "inc_here", false)
+	s, began, ahead := NewStore(db, nil), db.Now(), time.Duration(0)
+	takeover := dispatch.NewTakeover(s, s, func() time.Time { return began.Add(ahead) }, "inc_here", false)
 	for ; ahead < dispatch.HeartbeatTimeout+time.Second; ahead += dispatch.HeartbeatInterval {
 		_, err := takeover.HeartbeatStep(t.Context())
 		pgtest.Check(t, err)
@@ -77,40 +127,5 @@ func TestATakeoverThatWaitsKeepsItsHeartBeating(t *testing.T) {
 	pgtest.Check(t, <-ended)
 	if left := countOf(t, db, `SELECT count(*) FROM open_deliveries WHERE lease = 'inc_still'`); left > 0 {
 		t.Errorf("%d deliveries are not taken over", left)
-	}
-}
-
-// TestAClockThatIsSetLeavesTheLivingWhatTheyHold: the first heartbeat after it already says when it was, to the others and by itself.
-func TestAClockThatIsSetLeavesTheLivingWhatTheyHold(t *testing.T) {
-	t.Parallel()
-	url := pgtest.Empty(t)
-	ahead := map[string]time.Duration{}
-	clock := func(of string) func() time.Time {
-		return func() time.Time { return time.Now().Add(ahead[of]).UTC().Truncate(time.Microsecond) }
-	}
-	open := func(of string) *Store {
-		db, err := Open(Config{URL: url, Now: clock(of)})
-		pgtest.Check(t, err)
-		t.Cleanup(func() { _ = db.Close() })
-		pgtest.Check(t, db.Migrate())
-		return NewStore(db, nil)
-	}
-	set, still := open("set"), open("still")
-	runs(t, still.db)(ofLane, "sub_1", 1, 2)
-	runs(t, still.db)(`UPDATE open_deliveries SET lease = CASE event_id WHEN 'evt_1' THEN 'inc_set' ELSE 'inc_still' END, leased_at = 0`)
-	pgtest.Check(t, set.BeginIncarnation(t.Context(), "inc_set", clock("set")()))
-	for _, by := range []time.Duration{-time.Hour, time.Hour} {
-		ahead["set"] += by
-		pgtest.Check(t, set.Heartbeat(t.Context(), "inc_set", clock("set")()))
-		pgtest.Check(t, still.Heartbeat(t.Context(), "inc_still", clock("still")()))
-		for of, judge := range map[string]*Store{"set": set, "still": still} {
-			for wait, want := range map[time.Duration]int{0: 0, dispatch.HeartbeatTimeout + time.Second: 2} {
-				orphans, err := judge.Orphans(t.Context(), clock(of)().Add(wait-dispatch.HeartbeatTimeout), 10)
-				pgtest.Check(t, err)
-				if len(orphans) != want {
-					t.Errorf("%v after one was set by %v, the one that is %s takes over %d deliveries, want %d: %+v", wait, by, of, len(orphans), want, orphans)
-				}
-			}
-		}
 	}
 }

@@ -35,7 +35,7 @@ type Config struct {
 	MaxConns int
 	// Recheck is how often watchers look without having been notified (default 1 s).
 	Recheck time.Duration
-	// Now is this process's clock (default time.Now).
+	// Now is this machine's clock (default time.Now); see DB.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -71,9 +71,9 @@ type DB struct {
 	wakeup.Signals
 	vacuums vacuums
 
-	skew      atomic.Int64 // see onServer
-	listening atomic.Bool  // the listening connection is up
-	waited    atomic.Bool  // the server was away when this process began
+	clock     clock
+	listening atomic.Bool // the listening connection is up
+	waited    atomic.Bool // the server was away when this process began
 
 	closing context.Context // ends with Close
 	cancel  context.CancelFunc
@@ -117,6 +117,7 @@ func Open(config Config) (*DB, error) {
 		return nil, fmt.Errorf("prepare the connections: %w", err)
 	}
 	db := &DB{config: config, pool: pool, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
+	db.clock.set(config.Now(), time.Now())
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	db.close = sync.OnceFunc(db.shut)
 	db.running.Go(db.listen)
@@ -136,7 +137,7 @@ func (db *DB) shut() {
 	db.pool.Close()
 }
 
-// Await returns when the database answers. It reports each failure, and gives up on errors that waiting cannot fix.
+// Await returns when the database answers, and has said what time it is there. It reports each failure, and gives up on errors that waiting cannot fix.
 func (db *DB) Await(ctx context.Context, report func(error)) error {
 	for {
 		err := db.ping(ctx)
@@ -160,7 +161,7 @@ func (db *DB) Waited() bool { return db.waited.Load() }
 func (db *DB) ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	return db.pool.Ping(ctx)
+	return db.learnClock(ctx)
 }
 
 // pause is false when ctx ended first.

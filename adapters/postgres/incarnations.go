@@ -4,26 +4,20 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
-// beat corrects the time by what this process's clock said when it was asked for: what was learnt before may be of a clock that was set since.
-const beat = `WITH server AS MATERIALIZED (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS now), beat AS (
-    INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) SELECT $1, by.server, by.server, $3, true
-    FROM (SELECT $2::bigint + CASE WHEN abs(now - $4) < $5 THEN 0 ELSE now - $4 END AS server FROM server) by
-    ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session)
-SELECT now FROM server`
+const beat = `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) VALUES ($1, $2, $2, $3, true)
+ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session
+RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
 
-// Heartbeat notes that the incarnation is alive, by the server's clock.
+// Heartbeat notes that the incarnation is alive, and what time it is at the server.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
-	asked := s.db.config.Now().UnixMicro()
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		server, err := one(ctx, writer{tx}, func(r pgx.Rows) (at int64, err error) { return at, r.Scan(&at) },
-			beat, incarnation, now.UnixMicro(), s.db.session(), asked, sameClock.Microseconds())
+		asked := time.Now()
+		server, err := one(ctx, writer{tx}, scanTime, beat, incarnation, stamp(now), s.db.session())
 		if err == nil {
-			s.db.learnSkew(server)
+			s.db.clock.learn(asked, server)
 		}
 		return err
 	})
@@ -41,10 +35,7 @@ OR NOT $2 AND session IS NOT NULL AND NOT EXISTS (SELECT 1 FROM pg_stat_activity
 // BeginIncarnation registers this process.
 func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if err := s.Heartbeat(ctx, incarnation, now); err != nil { // from which it learns the server's time
-			return err
-		}
-		if _, err := tx.Exec(ctx, forgetDead, s.db.onServer(now.Add(-forgottenAfter)), s.db.Waited()); err != nil {
+		if _, err := tx.Exec(ctx, forgetDead, stamp(now.Add(-forgottenAfter)), s.db.Waited()); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, forgetCircuits); err != nil {
@@ -85,7 +76,7 @@ LIMIT $3`
 // Orphans lists deliveries whose holder's heartbeat has stopped; see dispatch.Incarnations.
 func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
 	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans,
-		s.db.onServer(heartbeatBefore), s.db.onServer(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session())
+		stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session())
 	if err != nil {
 		return nil, err
 	}

@@ -29,7 +29,7 @@ func TestStoreBehindPgBouncer(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			direct := migrated.Copy(t)
 			db := openURL(t, postgres.Config{URL: bouncer.URL(direct), DirectURL: direct})
-			for _, found := range storetest.Probe(t.Context(), name, storetest.Database{Store: postgres.NewStore(db, tagging{}).AnyTime(), Close: db.Close}) {
+			for _, found := range storetest.Probe(t, name, storetest.Database{Store: postgres.NewStore(db, tagging{}), Close: db.Close}) {
 				t.Error(found)
 			}
 		})

@@ -48,26 +48,20 @@ var oldEvents = `WITH old AS (
     DELETE FROM gated_events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
 ) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
 
-const serverTime = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
-
-// clockErrs is by how much a process's clock may differ from the server's for it to decide what is old.
+// clockErrs is by how much this machine's clock may differ from the server's for either to decide what is old.
 const clockErrs = 24 * time.Hour
 
-// checkClock keeps a process whose clock was set wrong from deleting what all others still need.
-func (s *Store) checkClock(ctx context.Context, now time.Time) error {
-	server, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (micros int64, err error) { return micros, r.Scan(&micros) }, serverTime)
-	if err != nil {
-		return err
-	}
-	if off := now.Sub(moment(&server)); off.Abs() > s.clockErrs {
-		return fmt.Errorf("this process's clock differs by %s from the database's: nothing is deleted", off.Round(time.Second))
+// checkClock keeps a clock that was set wrong, be it the server's, from having deleted what is still needed.
+func (s *Store) checkClock() error {
+	if off := s.db.config.Now().Sub(s.db.Now()); off.Abs() > clockErrs {
+		return fmt.Errorf("this machine's clock differs by %s from the database's: nothing is deleted", off.Round(time.Second))
 	}
 	return nil
 }
 
 // Purge deletes what is old; see retention.Store. One process does so at a time.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
-	if err := s.checkClock(ctx, before.Now); err != nil {
+	if err := s.checkClock(); err != nil {
 		return 0, err
 	}
 	if err := s.unlessUsed(ctx, before.Now, func() error { return s.makeWeeks(ctx, before.Now) }); err != nil {

@@ -54,7 +54,7 @@ func migratedStore(t *testing.T) storetest.Database {
 	t.Helper()
 	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
 	return storetest.Database{
-		Store: postgres.NewStore(db, tagging{}).AnyTime(),
+		Store: postgres.NewStore(db, tagging{}),
 		ReachFanOut: func(ctx context.Context, position int64) error {
 			return execute(ctx, db, `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ($1, $2, $3)
 				ON CONFLICT (consumer_group, topic) DO UPDATE SET position = excluded.position`, fanout.Group, records.TopicEvents, position)

@@ -24,13 +24,12 @@ type Store struct {
 	heads  laneHeads
 	turns  turnHeads
 
-	clockErrs time.Duration
-	usedAt    atomic.Pointer[time.Time] // when others were last found using a table that retention needed for itself
+	usedAt atomic.Pointer[time.Time] // when others were last found using a table that retention needed for itself
 }
 
 // NewStore makes the store on a migrated database.
 func NewStore(db *DB, sealer records.Sealer) *Store {
-	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newLaneHeads(), turns: newTurnHeads(), clockErrs: clockErrs}
+	return &Store{Streams: db.stream, db: db, sealer: sealer, heads: newLaneHeads(), turns: newTurnHeads()}
 }
 
 // InTx runs fn in a transaction that its context carries. fn may run more than once; see DB.Update.

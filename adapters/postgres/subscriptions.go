@@ -97,6 +97,16 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 	return err
 }
 
+// CurrentSubscription is the state that the last change left; see subscriptions.Store.
+func (s *Store) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	state, err := one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+		`SELECT state FROM subscriptions WHERE tenant_id = $1 AND subscription_id = $2`, lane.Tenant, lane.SubscriptionID)
+	if err != nil {
+		return subscription.Subscription{}, fmt.Errorf("read subscription %s: %w", lane.SubscriptionID, notFound(err, "subscription"))
+	}
+	return s.StoredSubscription(ctx, lane, state)
+}
+
 // CountSubscriptions counts those that were not deleted; see subscriptions.Store.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
 	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {

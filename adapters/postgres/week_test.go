@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"context"
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -29,4 +31,31 @@ func TestWeeksAreCountedAlike(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestAWeekThatSomebodyHasJustMadeIsFound by a connection that found none before, in a transaction that had begun by then.
+func TestAWeekThatSomebodyHasJustMadeIsFound(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	connect := func() *pgx.Conn {
+		conn, err := pgx.Connect(t.Context(), db.config.URL)
+		pgtest.Check(t, err)
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		return conn
+	}
+	const table, week = "records", 7000
+	late, other := connect(), connect()
+	does := func(by *pgx.Conn, sql string, args ...any) {
+		t.Helper()
+		_, err := by.Exec(t.Context(), sql, args...)
+		pgtest.Check(t, err)
+	}
+	does(late, makeWeek, table, week-1) // and knows its way from then on
+	does(late, fmt.Sprintf(missingWeeks, table), week, week)
+	does(late, `BEGIN`)
+	does(late, `SELECT 1`)
+	does(other, makeWeek, table, week)
+	does(late, fmt.Sprintf(hearOfParts, table))
+	does(late, makeWeek, table, week)
+	does(late, `COMMIT`)
 }

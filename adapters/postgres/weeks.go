@@ -61,6 +61,11 @@ WHERE to_regclass('%[1]s_w' || w) IS NULL ORDER BY w`
 	oldestWeek = `SELECT substr(c.relname, length($1) + 3)::smallint AS w FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
 WHERE i.inhparent = $1::text::regclass AND c.relname ~ ('^' || $1 || '_w[0-9]+$') ORDER BY w LIMIT 1`
 
+	// hearOfParts is a format for a table's name. A connection that has found no part of some name finds none, in a transaction that it has
+	// begun before somebody made the part, until it locks some table.
+	hearOfParts = `LOCK TABLE ONLY %s_default IN ACCESS SHARE MODE`
+	makeWeek    = `SELECT make_week($1, $2)`
+
 	// Waiting for a table's lock blocks everybody else from the table.
 	waitBriefly = `SET LOCAL lock_timeout = '200ms'`
 	lockWhole   = `LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE`
@@ -81,10 +86,12 @@ func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 		}
 		for _, w := range missing {
 			err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
-				if _, err := tx.Exec(ctx, waitBriefly); err != nil {
-					return err
+				for _, sql := range []string{waitBriefly, fmt.Sprintf(hearOfParts, table)} {
+					if _, err := tx.Exec(ctx, sql); err != nil {
+						return err
+					}
 				}
-				_, err := tx.Exec(ctx, `SELECT make_week($1, $2)`, table, w)
+				_, err := tx.Exec(ctx, makeWeek, table, w)
 				return err
 			})
 			if err != nil {

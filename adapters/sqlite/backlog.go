@@ -21,9 +21,11 @@ const (
 		(SELECT CAST(h.deliveries AS REAL) / h.events FROM disposition_hours h WHERE h.tenant_id = k.value AND h.events > 0 ORDER BY h.hour DESC LIMIT 1),
 		(SELECT count(*) FROM (SELECT 1 FROM subscriptions s WHERE s.tenant_id = k.value AND s.status <> 'deleted' LIMIT ?2))) FROM json_each(?1) k`
 	countProcesses = `SELECT count(*) FROM incarnations WHERE heartbeat_at >= ?`
-	addToDay       = `INSERT INTO daily_events AS d (tenant_id, day, events) SELECT k.key, ?1, k.value FROM json_each(?2) k WHERE true
-		ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN d.day < excluded.day THEN 0 ELSE d.events END + excluded.events,
-			day = max(d.day, excluded.day) RETURNING tenant_id, events`
+	// Somebody may count for a day that has just ended. A day later than tomorrow was of a clock that was wrong.
+	ofDay    = `d.day BETWEEN excluded.day AND excluded.day + 86400000000`
+	addToDay = `INSERT INTO daily_events AS d (tenant_id, day, events) SELECT k.key, ?1, k.value FROM json_each(?2) k WHERE true
+		ON CONFLICT (tenant_id) DO UPDATE SET events = CASE WHEN ` + ofDay + ` THEN d.events ELSE 0 END + excluded.events,
+			day = CASE WHEN ` + ofDay + ` THEN d.day ELSE excluded.day END RETURNING tenant_id, events`
 )
 
 // CountOpen counts open deliveries; see intake.BacklogStore.

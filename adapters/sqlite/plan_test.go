@@ -97,11 +97,9 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.SubscriptionHistory(ctx, aLane)
 		return err
 	},
-	"GatedEvents": func(ctx context.Context, s *Store) error { _, err := s.GatedEvents(ctx, aLane, 1, 9); return err },
-	"LoadSubscription": func(ctx context.Context, s *Store) error {
-		_, err := s.LoadSubscription(ctx, aLane)
-		return err
-	},
+	"GatedEvents":         func(ctx context.Context, s *Store) error { _, err := s.GatedEvents(ctx, aLane, 1, 9); return err },
+	"CurrentSubscription": func(ctx context.Context, s *Store) error { _, err := s.CurrentSubscription(ctx, aLane); return err },
+	"LoadSubscription":    func(ctx context.Context, s *Store) error { _, err := s.LoadSubscription(ctx, aLane); return err },
 	"SubscriptionsAt": func(ctx context.Context, s *Store) error {
 		_, err := s.SubscriptionsAt(ctx, "t1", 0)
 		return err

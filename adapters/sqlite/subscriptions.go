@@ -92,6 +92,12 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 	return err
 }
 
+// CurrentSubscription is the state that the last change left; see subscriptions.Store.
+func (s *Store) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	sub, _, err := s.state(ctx, lane)
+	return sub, err
+}
+
 // CountSubscriptions counts the subscriptions that are not deleted.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
 	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },

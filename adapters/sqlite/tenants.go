@@ -116,7 +116,7 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 			}
 		}
 		if k.SubscriptionID != "" {
-			sub, err := s.LoadSubscription(ctx, dispatch.Lane{Tenant: k.Tenant, SubscriptionID: k.SubscriptionID})
+			sub, err := s.CurrentSubscription(ctx, dispatch.Lane{Tenant: k.Tenant, SubscriptionID: k.SubscriptionID})
 			if err := cmp.Or(err, sub.MustExist()); err != nil {
 				return err
 			}

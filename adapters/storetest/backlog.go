@@ -105,7 +105,10 @@ var backlogChecks = []Check{
 		counts(day, map[tenant.ID]int{acme: 2}, map[tenant.ID]int{acme: 2})
 		counts(day, map[tenant.ID]int{acme: 5, other: 0}, map[tenant.ID]int{acme: 7, other: 3})
 		counts(day.Add(24*time.Hour), map[tenant.ID]int{acme: 1}, map[tenant.ID]int{acme: 1})
-		counts(day, map[tenant.ID]int{acme: 1, other: 1}, map[tenant.ID]int{acme: 2, other: 4}) // by a clock that is behind
+		counts(day, map[tenant.ID]int{acme: 1, other: 1}, map[tenant.ID]int{acme: 2, other: 4}) // as somebody may who began before midnight
+		counts(day.Add(9*24*time.Hour), map[tenant.ID]int{acme: 5}, map[tenant.ID]int{acme: 5})
+		counts(day, map[tenant.ID]int{acme: 1}, map[tenant.ID]int{acme: 1}) // the clock was days ahead
+		counts(day, map[tenant.ID]int{acme: 1}, map[tenant.ID]int{acme: 2})
 	}},
 	{"quota/what is undone does not count", func(w *world) {
 		day, failed := at(0).Truncate(24*time.Hour), errors.New("no")

@@ -45,6 +45,8 @@ var isolationChecks = []Check{
 		lane := dispatch.Lane{Tenant: other, SubscriptionID: s.ID}
 		_, err := w.LoadSubscription(w.ctx, lane)
 		w.refused(err, problem.NotFound, "load another tenant's subscription")
+		_, err = w.CurrentSubscription(w.ctx, lane)
+		w.refused(err, problem.NotFound, "read the state of another tenant's subscription")
 		_, _, err = w.Endpoint(w.ctx, lane)
 		w.refused(err, problem.NotFound, "read another tenant's endpoint")
 		if _, err := w.OpenSecret(w.ctx, other, s.ID, "sec_a"); err == nil {

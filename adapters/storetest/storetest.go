@@ -74,13 +74,14 @@ func Run(t *testing.T, open func(t *testing.T) Database) {
 	}
 }
 
-// Probe runs the check with this name and returns what it found wrong.
-func Probe(ctx context.Context, name string, db Database) []string {
+// Probe runs the check with this name, which must be there, and returns what it found wrong.
+func Probe(t *testing.T, name string, db Database) []string {
+	t.Helper()
 	i := slices.IndexFunc(Checks(), func(c Check) bool { return c.Name == name })
 	if i < 0 {
-		return []string{"there is no check " + name}
+		t.Fatalf("there is no check %q", name)
 	}
-	return probe.Findings(name, func(t T) { Checks()[i].run(newWorld(ctx, t, db)) })
+	return probe.Findings(name, func(found T) { Checks()[i].run(newWorld(t.Context(), found, db)) })
 }
 
 // start is when every check begins.

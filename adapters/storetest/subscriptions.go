@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -67,6 +68,23 @@ var subscriptionChecks = []Check{
 		equal(w, "winners", won, 1)
 		w.subscriptionStands(after)
 	}},
+	{"subscriptions/a transaction reads the state that it has left", func(w *world) {
+		s := w.subscribe(acme, nil)
+		rolledBack := errors.New("rolled back")
+		err := w.InTx(w.ctx, func(ctx context.Context) error {
+			changes, err := s.Pause("", at(1))
+			w.ok(err, "decide to pause")
+			after := s
+			w.ok(after.Apply(changes[0]), "apply it")
+			w.ok(w.AppendSubscription(ctx, s, after, changes, anActor), "append it")
+			current, err := w.CurrentSubscription(ctx, laneOf(s))
+			w.ok(err, "read the state")
+			equal(w, "the state in the transaction", current, after)
+			return rolledBack
+		})
+		equal(w, "it was rolled back", errors.Is(err, rolledBack), true)
+		w.subscriptionStands(s)
+	}},
 	{"subscriptions/a stream cannot begin in its middle", func(w *world) {
 		s := w.subscribe(acme, nil)
 		s.Tenant = other
@@ -76,6 +94,8 @@ var subscriptionChecks = []Check{
 		w.refused(err, problem.Conflict, "append to a stream that is not there")
 		_, err = w.LoadSubscription(w.ctx, laneOf(s))
 		w.refused(err, problem.NotFound, "load what was not begun")
+		_, err = w.CurrentSubscription(w.ctx, laneOf(s))
+		w.refused(err, problem.NotFound, "read the state of what was not begun")
 		equal(w, "subscriptions of the other tenant", w.listed(other), nil)
 	}},
 	{"subscriptions/list and count", func(w *world) {
@@ -257,6 +277,9 @@ func (w *world) subscriptionStands(want subscription.Subscription) {
 	folded, err := w.LoadSubscription(w.ctx, laneOf(want))
 	w.ok(err, "fold the stream")
 	equal(w, "the fold of the stream", folded, want)
+	current, err := w.CurrentSubscription(w.ctx, laneOf(want))
+	w.ok(err, "read the state")
+	equal(w, "the state beside the stream", current, want)
 	list, err := w.ListSubscriptions(w.ctx, want.Tenant, "", 10)
 	w.ok(err, "list subscriptions")
 	if want.Status == subscription.StatusDeleted {

@@ -124,6 +124,22 @@ var unreadableChecks = []Check{
 			return err
 		}), "go on in the transaction")
 	}},
+	{"unreadable/a subscription is as its state says, or its stream where that is damaged", func(w *world) {
+		s, second := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		s = w.pause(s, at(1))
+		of, ofSecond := w.schedule(s, at(2), ""), w.schedule(second, at(2), "")
+		if !w.damage(of, Stream) || !w.damage(ofSecond, State) {
+			return
+		}
+		for _, want := range []subscription.Subscription{s, second} {
+			got, err := w.CurrentSubscription(w.ctx, laneOf(want))
+			w.ok(err, "read what is damaged in one place")
+			equal(w, "the subscription", got, want)
+		}
+		w.damage(of, State)
+		_, err := w.CurrentSubscription(w.ctx, laneOf(s))
+		equal(w, "it is unreadable", errors.Is(err, dispatch.ErrUnreadable), true)
+	}},
 	{"unreadable/a change that is damaged keeps no other from being read, and the row stands in for it", func(w *world) {
 		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
 		s = w.pause(s, at(1))

@@ -283,6 +283,23 @@ func TestWhatEventsComeToIsAskedSoonAtFirst(t *testing.T) {
 	})
 }
 
+// What an event comes to is asked although the clock was set back since it was last.
+func TestWhatEventsComeToIsAskedAfterTheClockWasSetBack(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{TenantOpen: 1000})
+		w.store.later = time.Hour
+		w.accepts("acme", 1)
+		w.after(time.Second)
+		w.store.later = 0
+		before := w.store.weighed
+		w.accepts("acme", 1)
+		w.after(time.Second)
+		if w.store.weighed == before {
+			t.Error("it is not asked before the clock has caught up")
+		}
+	})
+}
+
 func TestWhoIsIdleIsForgotten(t *testing.T) {
 	within(t, func(w *world) {
 		w.open(intake.Limits{TenantOpen: 10})

@@ -69,7 +69,7 @@ func (b *Backlog) toWeigh(now time.Time) (owners []tenant.ID) {
 		return e.waiting == 0 && e.taken == 0 && !e.isFull() && !isAhead(e.acceptedAt.Add(longestPause), now)
 	})
 	for owner, e := range b.emitters {
-		if e.weighedAt.IsZero() || e.acceptedAt.After(e.weighedAt) && !isAhead(e.weighedAt.Add(e.weighAfter), now) {
+		if e.weighedAt.IsZero() || (e.acceptedAt.After(e.weighedAt) || e.weighedAt.After(now)) && !isAhead(e.weighedAt.Add(e.weighAfter), now) {
 			owners = append(owners, owner)
 		}
 	}

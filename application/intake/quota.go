@@ -12,8 +12,8 @@ import (
 // QuotaStore counts what tenants send on a day. A context from InTx carries its transaction.
 type QuotaStore interface {
 	// CountDay adds to what each of the tenants sent on the day (midnight, UTC) and returns the new totals. Nobody else counts
-	// for them until the transaction ends. A tenant's count of an earlier day is forgotten, and what is counted for an earlier
-	// day than its last one counts for that.
+	// for them until the transaction ends. A tenant's count of an earlier day is forgotten, and so is that of a day later
+	// than the next one, which a wrong clock has left; what is counted for the day before the last one counts for that.
 	CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error)
 }
 

@@ -24,7 +24,7 @@ var now = time.Date(2026, 6, 18, 17, 0, 0, 0, time.UTC)
 
 // world is what a preview reads: a directory, a feature, secrets by their IDs.
 type world struct {
-	subscriptions.Store // nothing of it is called but LoadSubscription
+	subscriptions.Store // nothing of it is called but CurrentSubscription
 	sub                 subscription.Subscription
 	context             payload.Context
 	billing             bool
@@ -48,7 +48,7 @@ func (w *world) Enabled(context.Context, tenant.ID, tenant.Feature) (bool, error
 	return w.billing, nil
 }
 
-func (w *world) LoadSubscription(context.Context, dispatch.Lane) (subscription.Subscription, error) {
+func (w *world) CurrentSubscription(context.Context, dispatch.Lane) (subscription.Subscription, error) {
 	return w.sub, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -397,3 +398,29 @@ func (w *world) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (c
 }
 func (w *world) StaleLease(context.Context, string)                    {}
 func (w *world) DeliveriesEnded(context.Context, delivery.Status, int) {}
+
+// A tenant that changes one of its subscriptions all day makes neither reading nor changing it slow: on SQLite a change holds the
+// one writer that everybody's events wait for.
+func TestASubscriptionOfManyChangesIsReadAsFast(t *testing.T) {
+	w := newWorld(t)
+	s := w.create(nil)
+	read := func() {
+		_, err := w.service.Get(t.Context(), laneOf(s))
+		w.ok(err)
+	}
+	once := testing.AllocsPerRun(20, read)
+	for i := range 200 {
+		_, err := w.service.Update(t.Context(), laneOf(s), subscriptions.AnyVersion, by, func(to *subscription.Settings) { to.Name = fmt.Sprint(i) })
+		w.ok(err)
+	}
+	if many := testing.AllocsPerRun(20, read); many > 2*once {
+		t.Errorf("%v allocations, %v after the first change", many, once)
+	}
+	got, err := w.service.Get(t.Context(), laneOf(s))
+	w.ok(err)
+	folded, err := w.LoadSubscription(t.Context(), laneOf(s))
+	w.ok(err)
+	if !reflect.DeepEqual(got, folded) || got.Version != 201 {
+		t.Errorf("got %+v, the stream says %+v", got, folded)
+	}
+}

@@ -18,8 +18,9 @@ import (
 // Store keeps the streams of subscriptions. A context from InTx carries its transaction.
 type Store interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
-	// LoadSubscription folds the stream; problem.NotFound when there is none, dispatch.ErrUnreadable when it is damaged.
-	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
+	// CurrentSubscription is the state that the last change left, which AppendSubscription wrote with it: as long as its stream is,
+	// reading it takes no longer. problem.NotFound when there is none, dispatch.ErrUnreadable when state and stream are damaged.
+	CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// AppendSubscription appends the changes, with the state they lead to, and notes the sweep they ask for; problem.Conflict
 	// when the stream has moved past before's version.
 	AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by Actor) error
@@ -195,7 +196,7 @@ func NoBilling() error {
 
 // Get is the subscription as it is now; problem.NotFound when it is not there or was deleted.
 func (s *Service) Get(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
-	got, err := s.Store.LoadSubscription(ctx, lane)
+	got, err := s.Store.CurrentSubscription(ctx, lane)
 	return got, cmp.Or(err, got.MustExist())
 }
 

@@ -174,7 +174,7 @@ func (c Circuit) grown(maxInFlight int) Circuit {
 }
 
 func (c Circuit) failed(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
-	if c.failures++; c.failures == 1 {
+	if c.failures++; c.failures == 1 || c.since.After(now) { // or the clock was set back
 		c.since = now
 	}
 	c.answered = 0

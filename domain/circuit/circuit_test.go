@@ -63,6 +63,14 @@ func TestItOpensAfterFailuresInARowOverSomeTimeAndProbesOnce(t *testing.T) {
 	expect(t, c, c.Report().Until, circuit.HalfOpen, 1)
 }
 
+// A clock that is set back keeps nobody from being spared until it has caught up.
+func TestItOpensAlthoughTheClockWasSetBackBetweenTheFailures(t *testing.T) {
+	c := times(5, circuit.Circuit{}, answer(500), noon.Add(time.Hour))
+	c = times(circuit.FailuresToOpen, c, answer(500), noon)
+	expect(t, c, noon, circuit.Closed, allowed)
+	expect(t, c.Record(answer(500), allowed, noon.Add(circuit.FailingToOpen)), noon.Add(circuit.FailingToOpen), circuit.Open, 0)
+}
+
 func TestEachProbeThatFailsMakesItWaitLongerUpToAMinute(t *testing.T) {
 	c, now := opened(answer(500)), noon
 	for _, want := range []time.Duration{5, 10, 20, 40, 60, 60} {

@@ -16,11 +16,15 @@ import (
 func TestAClockThatIsSetStopsNoLoop(t *testing.T) {
 	for name, c := range map[string]struct {
 		set  time.Duration // after 90 seconds
+		by   time.Duration // how long a step takes, the second of which is under way then
 		want []time.Duration
 	}{
-		"left alone":                {0, []time.Duration{0, 60, 120, 180}},
-		"an hour back":              {-time.Hour, []time.Duration{0, 60, 120, 180}},
-		"forward over what was due": {time.Hour, []time.Duration{0, 60, 90, 150}},
+		"left alone":                        {0, 0, []time.Duration{0, 60, 120, 180}},
+		"an hour back":                      {-time.Hour, 0, []time.Duration{0, 60, 120, 180}},
+		"forward over what was due":         {time.Hour, 0, []time.Duration{0, 60, 90, 150}},
+		"an hour back during a step":        {-time.Hour, 40 * time.Second, []time.Duration{0, 60, 120, 180}},
+		"an hour forward during a step":     {time.Hour, 40 * time.Second, []time.Duration{0, 60, 100, 160}},
+		"left alone by steps that are long": {0, 40 * time.Second, []time.Duration{0, 60, 120, 180}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -29,7 +33,9 @@ func TestAClockThatIsSetStopsNoLoop(t *testing.T) {
 				began, steps := time.Now(), []time.Duration{}
 				step := func(context.Context) (time.Time, error) {
 					steps = append(steps, time.Since(began)/time.Second)
-					return wall().Add(time.Minute), nil
+					next := wall().Add(time.Minute)
+					<-time.After(c.by)
+					return next, nil
 				}
 				ctx, stop := context.WithCancel(t.Context())
 				done := make(chan struct{})

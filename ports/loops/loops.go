@@ -53,6 +53,7 @@ func repeat(ctx, steps context.Context, log *slog.Logger, l loop.Loop, wall func
 				continue
 			}
 		}
+		began := reading{wall().Round(0), time.Now()}
 		next, err := l.Step(steps)
 		switch {
 		case err != nil:
@@ -69,7 +70,7 @@ func repeat(ctx, steps context.Context, log *slog.Logger, l loop.Loop, wall func
 			pause, failures = firstPause, 0
 			timer.Stop()
 		default:
-			pause, failures, due = firstPause, 0, sleepUntil(next, wall())
+			pause, failures, due = firstPause, 0, began.sleepUntil(next)
 			timer.Reset(min(due.left(wall()), longestSleep))
 		}
 	}
@@ -82,9 +83,12 @@ type sleep struct {
 	latest time.Time // by the monotonic clock, which nobody sets
 }
 
-func sleepUntil(next, wall time.Time) sleep {
+// reading is both clocks before a step: the step reads the wall clock, which may be set before the step ends.
+type reading struct{ wall, monotonic time.Time }
+
+func (r reading) sleepUntil(next time.Time) sleep {
 	due := next.Round(0)
-	return sleep{due, time.Now().Add(due.Sub(wall.Round(0)))}
+	return sleep{due, r.monotonic.Add(due.Sub(r.wall))}
 }
 
 func (s sleep) left(wall time.Time) time.Duration {

@@ -117,7 +117,7 @@ func (f *fake) accept(events []event.Event, traceParent string) ([]intake.Result
 	return results, f.write()
 }
 
-func (f *fake) LoadSubscription(_ context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+func (f *fake) CurrentSubscription(_ context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.fail != nil {

@@ -22,7 +22,8 @@ import (
 // processScenarios are about what surrounds a process: its clock, its disk, its collector, its end.
 var processScenarios = []scenario{
 	{name: "SIGTERM", does: "a process with 500 attempts out is asked to end, and another one goes on", on: both, run: terminate},
-	{name: "clock set", does: "one process's clock after the other goes an hour forward and back, and back and forward, while events come in", clocksMove: true, on: both, run: setClocks},
+	{name: "clock set", does: "the clock goes an hour forward and back, and back and forward, while events come in", clocksMove: true, on: []kind{onSQLite}, run: setClock},
+	{name: "clocks apart", does: "one machine's clock is an hour ahead, one right and one an hour behind, and each is set while events come in", on: []kind{onPostgreSQL}, run: partClocks},
 	{name: "no collector", does: "traces and metrics are exported to where nobody listens", on: []kind{onSQLite}, run: collector(nobodyListens)},
 	{name: "silent collector", does: "traces and metrics are exported to one that takes connections and never answers", on: []kind{onSQLite}, run: collector(neverAnswers)},
 	{name: "poisoned events", does: "the handler that fans an event out panics at some events", on: both, run: poison},
@@ -107,30 +108,57 @@ func (r *receiver) holding(word string) (out *atomic.Int64, letGo func()) {
 	return out, sync.OnceFunc(func() { close(held) })
 }
 
-func setClocks(t *testing.T, k kind) string {
+func setClock(t *testing.T, k kind) string {
 	s := open(t, fresh(t, k), nil).prepare()
 	s.clockMoves = true
-	s.receiver.answers(func(a arrival) int { // some are retried while the clocks move, and some are out whenever one is set
+	s.turnClocks()
+	s.alive(func(_ int, p *process) { p.signal(syscall.SIGUSR1) }) // what was put off while they were ahead is due then
+	return s.check().String()
+}
+
+// partClocks asks for what one clock gives: no attempt begins before it is due, whoever makes it, and each when it did.
+func partClocks(t *testing.T, k kind) string {
+	began := time.Now()
+	s := open(t, fresh(t, k), func(n int) []string { return []string{"FAULTS_CLOCK=" + []string{"1h", "0", "-1h"}[n]} }).prepare()
+	s.turnClocks()
+	f := s.check()
+	for _, e := range s.events() {
+		for _, d := range s.dispositions(e) {
+			var shown delivery
+			if d.DeliveryID == nil {
+				continue
+			}
+			s.get(e.tenant, "/v1/deliveries/"+*d.DeliveryID, &shown)
+			for _, a := range shown.Attempts {
+				if a.StartedAt.Before(began.Add(-time.Second)) || a.StartedAt.After(time.Now().Add(time.Second)) {
+					t.Fatalf("attempt %d of %s is said to have begun at %s, and this began at %s", a.Number, shown.ID, a.StartedAt, began)
+				}
+			}
+		}
+	}
+	return f.String()
+}
+
+// turnClocks sets each process's clock while some of its attempts are out, and some wait to be made again.
+func (s *site) turnClocks() {
+	s.Helper()
+	s.receiver.answers(func(a arrival) int {
 		if a.body[0]%8 == 1 {
 			<-time.After(dispatch.HeartbeatInterval / 2)
 		}
 		return []int{http.StatusOK, http.StatusServiceUnavailable}[int(a.body[0])%8/7]
 	})
-	stop := s.load(20 * time.Millisecond)
-	s.alive(func(n int, p *process) { // the others' clocks stay as they are meanwhile
-		for i, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGUSR2, syscall.SIGUSR1} {
+	stop := s.load(calmer(20 * time.Millisecond))
+	s.alive(func(_ int, p *process) {
+		for _, sig := range []syscall.Signal{syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGUSR2, syscall.SIGUSR1}[:inFull(2, 4)] {
 			before := s.receiver.count()
 			p.signal(sig)
-			if k == onPostgreSQL && i%2 == 0 && (*full || n == 0) { // long enough to take the others for dead, or be taken for it
-				during(dispatch.HeartbeatTimeout + 2*time.Second)
-			}
-			eventually(t, "deliveries move", func() bool { return s.receiver.count() >= before+inFull(50, 1000/len(s.slots)) })
+			during(inFull(2*dispatch.HeartbeatInterval, dispatch.HeartbeatTimeout+2*time.Second)) // for the others to take it for dead
+			eventually(s.T, "deliveries move", func() bool { return s.receiver.count() >= before+inFull(50, 1000/len(s.slots)) })
 		}
 	})
 	s.receiver.answers(nil)
 	stop()
-	s.alive(func(_ int, p *process) { p.signal(syscall.SIGUSR1) }) // what was put off while they were ahead is due then
-	return s.check().String()
 }
 
 // endpoint is where a collector should be, and what shows once that exports were tried and came to nothing.

@@ -358,6 +358,12 @@ func (s *session) LoadSubscription(ctx context.Context, lane dispatch.Lane) (sub
 	})
 }
 
+func (s *session) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return read(ctx, s, "CurrentSubscription", func(ctx context.Context) (subscription.Subscription, error) {
+		return s.Store.CurrentSubscription(ctx, lane)
+	})
+}
+
 func (s *session) AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
 	return do(ctx, s, "AppendSubscription", func(ctx context.Context) error {
 		return s.Store.AppendSubscription(ctx, before, after, changes, by)

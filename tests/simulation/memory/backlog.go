@@ -82,7 +82,7 @@ func (s *Store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]
 	err := s.update(ctx, func(_ context.Context, tx *tx) error {
 		for owner, n := range sent {
 			count, _ := s.days.get(keyOf(owner))
-			if count.day.Before(day) {
+			if ahead := count.day.Sub(day); ahead < 0 || ahead > 24*time.Hour {
 				count = dayCount{day: day}
 			}
 			count.events += n

@@ -33,6 +33,14 @@ func (s *Store) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subsc
 	return fold(stream)
 }
 
+// CurrentSubscription is the state that the last change left; see subscriptions.Store.
+func (s *Store) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	done, err := s.read(ctx)
+	defer done()
+	row, found := s.subscriptions.get(keyOf(lane.Tenant, lane.SubscriptionID))
+	return row.Subscription, orNotFound(err, found, "subscription")
+}
+
 func fold(stream []*record) (sub subscription.Subscription, err error) {
 	for _, r := range stream {
 		if err := sub.Apply(r.subscription); err != nil {
