@@ -41,7 +41,7 @@ func TestEachKindOfHostileReceiver(t *testing.T) {
 	for i, kind := range hostile.Kinds() {
 		sends.Go(func() {
 			request := post(receivers.URL(i, i))
-			request.Timeout = 5 * time.Second
+			request.Timeout = long
 			if hostile.Outcomes[kind.Name] == delivery.KindTimeout {
 				request.Timeout = time.Second
 			}

@@ -80,8 +80,9 @@ func TestAThousandThatHang(t *testing.T) {
 	var sends sync.WaitGroup
 	for i := range hanging {
 		sends.Go(func() {
-			client.Send(ctx, post(urls[i%len(urls)]))
-			ended.Add(1)
+			if got := client.Send(ctx, post(urls[i%len(urls)])); got.Duration < long { // it may have come to its end on a machine that does much else
+				ended.Add(1)
+			}
 		})
 	}
 	waitUntil(t, func() bool { return out.Load() == hanging })

@@ -147,7 +147,7 @@ func nackLeavesNothing(w *World) {
 
 func deadlineTakesBack(w *World) {
 	w.Publish("a")
-	_, messages := w.Subscribe(eventlog.Options{AckDeadline: 200 * time.Millisecond, MaxPause: time.Millisecond})
+	_, messages := w.Subscribe(eventlog.Options{AckDeadline: time.Second, MaxPause: time.Millisecond})
 	late := w.Receive(messages, "a")
 	w.Affect(late)
 	msg := w.Receive(messages, "a")

@@ -121,7 +121,7 @@ func uuids(messages []*message.Message) (list []string) {
 
 func nothingHeldByNotReceiving(w *World) {
 	w.Publish("a", "b")
-	_, messages := w.Subscribe(eventlog.Options{Batch: 2, AckDeadline: 200 * time.Millisecond})
+	_, messages := w.Subscribe(eventlog.Options{Batch: 2, AckDeadline: time.Second})
 	msg := w.Receive(messages, "a")
 	w.Affect(msg)
 	msg.Ack()

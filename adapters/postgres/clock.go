@@ -30,13 +30,10 @@ func (c *clock) set(server, at time.Time) { c.known.Store(&reading{server.Round(
 func (c *clock) now() time.Time { return c.known.Load().when(time.Now()) }
 
 // learn takes an answer that has just come. It was right at some time since it was asked for, so one that was long on its way moves nothing
-// that it may agree with.
-func (c *clock) learn(asked time.Time, server time.Time) {
+// that it may agree with; and where it does not, this clock is behind afterwards rather than ahead: whoever is to be taken for dead has time.
+func (c *clock) learn(asked, server time.Time) {
 	known, answered := c.known.Load(), time.Now()
-	switch {
-	case server.Before(known.when(asked).Add(-mostOff)):
-		c.set(server, asked)
-	case server.After(known.when(answered).Add(mostOff)):
+	if server.Before(known.when(asked).Add(-mostOff)) || server.After(known.when(answered).Add(mostOff)) {
 		c.set(server, answered)
 	}
 }
@@ -48,9 +45,14 @@ func (db *DB) Now() time.Time { return db.clock.now() }
 
 // learnClock asks for the server's time.
 func (db *DB) learnClock(ctx context.Context) error {
-	asked := time.Now()
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Release()
 	var server int64
-	if err := db.pool.QueryRow(ctx, serverTime).Scan(&server); err != nil {
+	asked := time.Now()
+	if err := conn.QueryRow(ctx, serverTime).Scan(&server); err != nil {
 		return err
 	}
 	db.clock.learn(asked, moment(&server))

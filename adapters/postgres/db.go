@@ -66,6 +66,7 @@ func (c Config) withDefaults() (Config, error) {
 type DB struct {
 	config  Config
 	pool    *pgxpool.Pool
+	places  *places
 	looking chan struct{} // a slot for each lookup for users that may run at once
 	name    string        // tells this process's notifications from those of others
 	wakeup.Signals
@@ -117,6 +118,7 @@ func Open(config Config) (*DB, error) {
 		return nil, fmt.Errorf("prepare the connections: %w", err)
 	}
 	db := &DB{config: config, pool: pool, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
+	db.places = newPlaces(config.MaxConns, func() bool { return pool.Stat().ConstructingConns() > 0 })
 	db.clock.set(config.Now(), time.Now())
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	db.close = sync.OnceFunc(db.shut)
@@ -177,10 +179,10 @@ func pause(ctx context.Context, d time.Duration) bool {
 }
 
 // acquire takes a connection from the pool.
-func (db *DB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+func (db *DB) acquire(ctx context.Context) (*lent, error) {
 	bounded, cancel := context.WithTimeout(ctx, acquireTimeout)
 	defer cancel()
-	conn, err := db.pool.Acquire(bounded)
+	conn, err := db.take(bounded)
 	switch {
 	case err == nil:
 		return conn, nil
@@ -192,6 +194,18 @@ func (db *DB) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 		return nil, unavailable(fmt.Errorf("wait for a connection: %w", err))
 	}
 	return nil, translate(ctx, err)
+}
+
+func (db *DB) take(ctx context.Context) (*lent, error) {
+	if err := db.places.enter(ctx); err != nil {
+		return nil, err
+	}
+	conn, err := db.pool.Acquire(ctx)
+	if err != nil {
+		db.places.leave()
+		return nil, err
+	}
+	return &lent{conn, db.places}, nil
 }
 
 // reader runs queries: in a transaction, or each by itself.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 )
@@ -23,7 +22,7 @@ import (
 type Tx struct {
 	db      *DB
 	mu      sync.Mutex // held while the connection is used
-	conn    *pgxpool.Conn
+	conn    *lent
 	begun   bool // on the server
 	done    bool
 	broken  error              // what a statement failed with; PostgreSQL refuses all that come after it

@@ -101,7 +101,7 @@ func TestAPauseSendsNothingTwice(t *testing.T) {
 func TestASilentConnectionCutsNoAttempts(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	s := start(t, dir, "ORDINAVO_SHUTDOWN_TIMEOUT=6s")
+	s := start(t, dir, "ORDINAVO_SHUTDOWN_TIMEOUT=9s")
 	acme := newTenant(t, s)
 	hook, letGo := holding(t)
 	sub := acme.subscribe(hook, "*", object{"timeoutSeconds": 30, "maxInFlight": 16})

@@ -46,6 +46,7 @@ type site struct {
 	accepted []accepted
 	troubles []trouble
 	restarts int
+	diedAt   map[string]int
 	again    func() []string // the variables of a process that is started again; nil when none is
 	halting  atomic.Bool
 	refusals atomic.Int64   // answers that said to come again
@@ -79,16 +80,28 @@ func open(t *testing.T, d database, first func(n int) []string, env ...string) *
 // openAs starts a service whose processes have a part of the work each.
 func openAs(t *testing.T, d database, roles []string, first func(n int) []string, env ...string) *site {
 	t.Helper()
-	s := &site{T: t, database: d, env: env, roles: roles, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	s := &site{T: t, database: d, diedAt: map[string]int{}, env: env, roles: roles, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	t.Cleanup(s.end)
-	for n := range d.processes {
-		var own []string
-		if first != nil {
-			own = first(n)
-		}
+	for range d.processes {
 		s.slots = append(s.slots, &slot{})
-		s.start(n, own...)
 	}
+	own := func(n int) []string {
+		if first == nil {
+			return nil
+		}
+		return first(n)
+	}
+	s.start(0, own(0)...) // which migrates
+	var starting sync.WaitGroup
+	errs := make([]error, d.processes)
+	for n := range s.slots[1:] {
+		starting.Go(func() { _, errs[n+1] = s.fill(n+1, own(n+1)) })
+	}
+	starting.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	s.alive(func(_ int, p *process) { s.ready(p) })
 	return s
 }
 
@@ -153,8 +166,13 @@ func (s *site) start(n int, more ...string) *process {
 	if err != nil {
 		s.Fatal(err)
 	}
-	eventually(s.T, "a process is ready", func() bool { return p.hasEnded() || s.probe(p, "/readyz") == http.StatusOK })
+	s.ready(p)
 	return p
+}
+
+func (s *site) ready(p *process) {
+	s.Helper()
+	eventually(s.T, "a process is ready", func() bool { return p.hasEnded() || s.probe(p, "/readyz") == http.StatusOK })
 }
 
 func (s *site) fill(n int, more []string) (*process, error) {

@@ -23,7 +23,12 @@ var both = []kind{onSQLite, onPostgreSQL}
 // TestFaults runs all scenarios but those that kill, of which there are the most.
 func TestFaults(t *testing.T) { run(t, otherScenarios) }
 
-func TestKills(t *testing.T) { run(t, killScenarios) }
+func TestKills(t *testing.T) {
+	run(t, killScenarios)
+	if !*full {
+		run(t, []scenario{{name: "kill -9 at each hop", on: both, run: killAtEach}})
+	}
+}
 
 var otherScenarios = slices.Concat(upgradeScenarios, databaseScenarios, connectionScenarios, edgeScenarios, diskScenarios, processScenarios, sickScenarios, hostileScenarios, overloadScenarios)
 

@@ -1,7 +1,9 @@
 package faults_test
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -35,6 +37,19 @@ func (s *site) died(p *process) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.troubles = append(s.troubles, trouble{now, now})
+	for _, v := range p.command.Env {
+		if at, armed := strings.CutPrefix(v, killVariable); armed {
+			hop, _, _ := strings.Cut(at, ":")
+			s.diedAt[hop]++
+		}
+	}
+}
+
+// killedAt is how many processes died that were to kill themselves at each hop.
+func (s *site) killedAt() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.diedAt)
 }
 
 func (s *site) troubled() []trouble {
