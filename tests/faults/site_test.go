@@ -85,17 +85,14 @@ func openAs(t *testing.T, d database, roles []string, first func(n int) []string
 	for range d.processes {
 		s.slots = append(s.slots, &slot{})
 	}
-	own := func(n int) []string {
-		if first == nil {
-			return nil
-		}
-		return first(n)
+	if first == nil {
+		first = func(int) []string { return nil }
 	}
-	s.start(0, own(0)...) // which migrates
+	s.start(0, first(0)...) // which migrates
 	var starting sync.WaitGroup
 	errs := make([]error, d.processes)
 	for n := range s.slots[1:] {
-		starting.Go(func() { _, errs[n+1] = s.fill(n+1, own(n+1)) })
+		starting.Go(func() { _, errs[n+1] = s.fill(n+1, first(n+1)) })
 	}
 	starting.Wait()
 	if err := errors.Join(errs...); err != nil {
