@@ -202,7 +202,7 @@ func (db *DB) take(ctx context.Context) (*lent, error) {
 	}
 	conn, err := db.pool.Acquire(ctx)
 	if err != nil {
-		db.places.leave()
+		db.places.holdBack()
 		return nil, err
 	}
 	return &lent{conn, db.places}, nil

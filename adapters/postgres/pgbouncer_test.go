@@ -28,7 +28,7 @@ func TestStoreBehindPgBouncer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			direct := migrated.Copy(t)
-			db := openURL(t, postgres.Config{URL: bouncer.URL(direct), DirectURL: direct})
+			db := openURL(t, postgres.Config{URL: bouncer.URL(direct), DirectURL: direct, Now: later})
 			for _, found := range storetest.Probe(t, name, storetest.Database{Store: postgres.NewStore(db, tagging{}), Close: db.Close}) {
 				t.Error(found)
 			}

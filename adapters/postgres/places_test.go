@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,18 +13,22 @@ import (
 func TestPlaces(t *testing.T) {
 	for name, c := range map[string]struct {
 		users  int
-		making bool
-		want   []int // how many are in at once, and after each wait of moreAfter
+		making time.Duration // how long the first connection that is made takes
+		want   []int         // how many are in at once, and after each wait of moreAfter
 	}{
-		"few wait for nobody":            {fewConns, false, []int{4, 4}},
-		"who has waited gets another":    {fewConns + 2, false, []int{4, 5, 6, 6}},
-		"as many as there may be":        {9, false, []int{4, 5, 6, 7, 8, 8}},
-		"but none while another is made": {9, true, []int{4, 4, 4}},
+		"few wait for nobody":                       {fewConns, 0, []int{4, 4}},
+		"who has waited gets another":               {fewConns + 2, 0, []int{4, 5, 6, 6}},
+		"as many as there may be":                   {9, 0, []int{4, 5, 6, 7, 8, 8}},
+		"but none while another is made":            {9, 12 * time.Millisecond, []int{4, 4, 4, 5, 6}},
+		"unless the server answers nobody who asks": {9, time.Hour, []int{4, 5, 5, 5, 5}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				making := c.making
-				p := newPlaces(8, func() bool { return making })
+				began := time.Now()
+				p := newPlaces(8, func() bool { return time.Since(began) < c.making })
+				if c.making < slowToMake {
+					p.gaveAt = began
+				}
 				ctx, cancel := context.WithCancel(t.Context())
 				answers := make(chan error, c.users)
 				for range c.users {
@@ -35,45 +40,88 @@ func TestPlaces(t *testing.T) {
 						t.Errorf("after %v there are %d in, want %d", time.Duration(i)*moreAfter, len(answers), want)
 					}
 					<-time.After(moreAfter)
+					synctest.Wait()
 				}
 				in := len(answers)
-				if waiting := c.users - in; waiting > 0 {
-					p.leave()
-					synctest.Wait()
-					if len(answers) != in+1 {
-						t.Error("who waits does not get the place of one who leaves")
-					}
-				}
 				cancel()
+				synctest.Wait()
 				for range c.users {
-					if err := <-answers; err == nil {
-						in--
-					} else if !errors.Is(err, context.Canceled) {
+					if err := <-answers; err != nil && !errors.Is(err, context.Canceled) {
 						t.Errorf("who gave up waiting has %v", err)
 					}
+				}
+				for range in {
+					p.leave()
+				}
+				if left := len(p.taken) - p.heldBack; left != 0 || p.waiting != 0 {
+					t.Errorf("%d places are taken by nobody, and nobody waits %d times", left, p.waiting)
+				}
+				<-time.After(time.Second)
+				if synctest.Wait(); p.timer != nil {
+					t.Error("a timer runs for nobody")
 				}
 			})
 		})
 	}
 }
 
-// TestAStartMakesFewConnections although a dozen ask at once, and each has one after the other.
+func TestWhoWaitsForAPlaceGetsItInTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces(fewConns, func() bool { return false })
+		for range fewConns {
+			_ = p.enter(t.Context())
+		}
+		var order []int
+		for i := range 20 {
+			go func() { _ = p.enter(t.Context()); order = append(order, i) }()
+			synctest.Wait()
+			<-time.After(7 * time.Millisecond)
+		}
+		for range 20 {
+			p.leave()
+			synctest.Wait()
+		}
+		if len(order) != 20 || !slices.IsSorted(order) {
+			t.Errorf("they got it in the order %v", order)
+		}
+	})
+}
+
+// TestWhenNoConnectionCanBeMadeAFewTryAgain: a server that comes back is not asked for all connections at once.
+func TestWhenNoConnectionCanBeMadeAFewTryAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPlaces(8, func() bool { return false })
+		var users [8]chan struct{}
+		for i := range users {
+			users[i] = make(chan struct{})
+			go func() { _ = p.enter(t.Context()); <-users[i]; p.holdBack() }()
+		}
+		<-time.After(time.Second)
+		if synctest.Wait(); p.heldBack != 0 {
+			t.Fatalf("%d are held back", p.heldBack)
+		}
+		for i := range users {
+			close(users[i])
+		}
+		if synctest.Wait(); p.heldBack != 8-fewConns || len(p.taken) != p.heldBack {
+			t.Errorf("%d are held back and %d taken when no connection could be made", p.heldBack, len(p.taken))
+		}
+	})
+}
+
+// TestAStartMakesFewConnections, and whoever ends a transaction gives its place back, once.
 func TestAStartMakesFewConnections(t *testing.T) {
 	t.Parallel()
 	db := openEmpty(t)
+	inUse := func() int { return len(db.places.taken) - db.places.heldBack }
 	if n := cap(db.places.taken); n != db.config.MaxConns || db.places.heldBack != n-fewConns {
 		t.Errorf("%d of %d connections are held back", db.places.heldBack, n)
-	}
-	for range 3 {
-		if err := db.ping(t.Context()); err != nil {
-			t.Fatal(err)
-		}
 	}
 	tx, err := db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(db.places.taken)-db.places.heldBack != 1 {
+	if inUse() != 1 {
 		t.Error("a transaction has no place")
 	}
 	for range 2 {
@@ -81,7 +129,12 @@ func TestAStartMakesFewConnections(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if left := len(db.places.taken) - db.places.heldBack; left != 0 {
+	if left := inUse(); left != 0 {
 		t.Errorf("%d places are taken by nobody", left)
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if _, err := db.Begin(ended); err == nil || inUse() != 0 {
+		t.Errorf("who has given up has %v, and %d places are taken", err, inUse())
 	}
 }

@@ -48,20 +48,19 @@ var oldEvents = `WITH old AS (
     DELETE FROM gated_events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
 ) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
 
-// clockErrs is by how much this machine's clock may differ from the server's for either to decide what is old.
+// clockErrs is by how much the server's clock may be ahead of this machine's for it to decide what is old: one of the two is wrong.
 const clockErrs = 24 * time.Hour
 
-// checkClock keeps a clock that was set wrong, be it the server's, from having deleted what is still needed.
-func (s *Store) checkClock() error {
-	if off := s.db.config.Now().Sub(s.db.Now()); off.Abs() > clockErrs {
-		return fmt.Errorf("this machine's clock differs by %s from the database's: nothing is deleted", off.Round(time.Second))
+func (s *Store) checkClock(now time.Time) error {
+	if ahead := now.Sub(s.db.config.Now()); ahead > clockErrs {
+		return fmt.Errorf("the database's clock is %s ahead of this machine's: nothing is deleted", ahead.Round(time.Second))
 	}
 	return nil
 }
 
 // Purge deletes what is old; see retention.Store. One process does so at a time.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
-	if err := s.checkClock(); err != nil {
+	if err := s.checkClock(before.Now); err != nil {
 		return 0, err
 	}
 	if err := s.unlessUsed(ctx, before.Now, func() error { return s.makeWeeks(ctx, before.Now) }); err != nil {

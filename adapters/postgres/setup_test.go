@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -50,9 +51,12 @@ func openStore(t *testing.T) storetest.Database {
 	return migratedStore(t)
 }
 
+// later is a machine's clock of which no time of a check is ahead.
+func later() time.Time { return time.Now().AddDate(10, 0, 0) }
+
 func migratedStore(t *testing.T) storetest.Database {
 	t.Helper()
-	db := openURL(t, postgres.Config{URL: migrated.Copy(t)})
+	db := openURL(t, postgres.Config{URL: migrated.Copy(t), Now: later})
 	return storetest.Database{
 		Store: postgres.NewStore(db, tagging{}),
 		ReachFanOut: func(ctx context.Context, position int64) error {

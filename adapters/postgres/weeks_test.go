@@ -59,8 +59,8 @@ func newWeeks(t *testing.T, through func(direct string) string) *weeks {
 	t.Helper()
 	direct := migrated.Copy(t)
 	w := &weeks{T: t, direct: openURL(t, postgres.Config{URL: direct})}
-	w.db = openURL(t, postgres.Config{URL: through(direct), DirectURL: direct, Logger: slog.New(slog.NewTextHandler(&w.waits, nil))})
 	w.now = time.UnixMicro(0).UTC().Add(time.Now().AddDate(1, 0, 0).Sub(time.UnixMicro(0)).Truncate(7 * day)).Add(time.Hour)
+	w.db = openURL(t, postgres.Config{URL: through(direct), DirectURL: direct, Logger: slog.New(slog.NewTextHandler(&w.waits, nil)), Now: func() time.Time { return w.now }})
 	w.Store = postgres.NewStore(w.db, tagging{})
 	w.retention = retention.New(w.Store, retention.Ages{Events: 20 * day, Attempts: 20 * day, DeadLetters: 90 * day}, func() time.Time { return w.now })
 	w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: "acme", Name: "Acme", Weight: 1, CreatedAt: w.now}))

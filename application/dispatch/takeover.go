@@ -107,7 +107,9 @@ func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 	}
 	// Whatever kept this process from beating, it never takes over what it holds itself. The beat is not part of the transaction, which may
 	// wait for rows that a process has locked that stands still: this one's heart goes on beating meanwhile.
-	now = t.now()
+	if now = t.now(); !t.steady(now) { // the clock was set meanwhile
+		return now.Add(HeartbeatInterval), nil
+	}
 	if err := t.incarnations.Heartbeat(ctx, t.incarnation, now); err != nil {
 		return time.Time{}, fmt.Errorf("heartbeat: %w", err)
 	}
