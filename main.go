@@ -174,7 +174,6 @@ type assembly struct {
 	observer    *telemetry.Observer
 	log         *slog.Logger
 	newID       func(prefix string) string
-	now         func() time.Time
 	incarnation string
 	gate        *features.Gate
 	sender      *egress.Client
@@ -194,7 +193,7 @@ type assembly struct {
 }
 
 func assemble(ctx context.Context, c config.Config, address net.Addr, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
-	a := &assembly{Config: c, db: db, telemetry: tel, observer: tel.Observer(db.Now), log: log, newID: ids.New(db.Now, rand.Reader).New, now: db.Now}
+	a := &assembly{Config: c, db: db, telemetry: tel, observer: tel.Observer(db.Now), log: log, newID: ids.New(db.Now, rand.Reader).New}
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -207,7 +206,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	a.makeUseCases()
 	a.gauge()
 	s := &service{telemetry: tel, sender: a.sender, Process: process.Process{
-		Log: log, Now: a.now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
+		Log: log, Now: a.db.Now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
 			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed)
 		},
@@ -225,9 +224,9 @@ func (a *assembly) openStore(ctx context.Context) error {
 	if err := reseal.Check(ctx, a.store, sealer); err != nil {
 		return err
 	}
-	a.answers = idempotency.New(a.store, sealer, a.now, func() string { return a.newID("") })
+	a.answers = idempotency.New(a.store, sealer, a.db.Now, func() string { return a.newID("") })
 	a.incarnation = a.newID("inc_")
-	if err := a.store.BeginIncarnation(ctx, a.incarnation, a.now()); err != nil {
+	if err := a.store.BeginIncarnation(ctx, a.incarnation, a.db.Now()); err != nil {
 		return fmt.Errorf("begin an incarnation: %w", err)
 	}
 	return nil
@@ -235,7 +234,7 @@ func (a *assembly) openStore(ctx context.Context) error {
 
 // prepareKeys shows the platform key if one was made: at once, since it is not made again, and at any log level.
 func (a *assembly) prepareKeys(ctx context.Context) error {
-	a.keys = access.NewKeys(a.store, a.now, a.newID, rand.Reader)
+	a.keys = access.NewKeys(a.store, a.db.Now, a.newID, rand.Reader)
 	firstKey, refused, err := a.keys.FirstKey(ctx, a.PlatformKey.Reveal())
 	switch {
 	case err != nil:
@@ -243,7 +242,7 @@ func (a *assembly) prepareKeys(ctx context.Context) error {
 	case refused:
 		a.log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
 	case firstKey != "":
-		line := slog.NewRecord(a.now(), slog.LevelWarn, "a platform key was made; it is not shown again", 0)
+		line := slog.NewRecord(a.db.Now(), slog.LevelWarn, "a platform key was made; it is not shown again", 0)
 		line.AddAttrs(slog.String("key", firstKey))
 		return a.log.Handler().Handle(ctx, line)
 	}
@@ -259,61 +258,61 @@ func (a *assembly) reachOut(ctx context.Context, address net.Addr) (err error) {
 	if err != nil {
 		return err
 	}
-	a.sender = egress.New(egress.Config{Allow: a.Egress.Allow, Ports: portRanges(a.Config), Own: own, Clock: a.now, MaxIdleConns: a.MaxInFlight})
+	a.sender = egress.New(egress.Config{Allow: a.Egress.Allow, Ports: portRanges(a.Config), Own: own, Clock: a.db.Now, MaxIdleConns: a.MaxInFlight})
 	return nil
 }
 
 func (a *assembly) makeUseCases() {
 	limits := intake.Limits{EventsPerDay: a.Quotas.EventsPerDay, TenantOpen: a.Quotas.Open, Open: a.MaxOpen, FanOutLag: a.MaxFanOutLag}
-	a.backlog = intake.NewBacklog(a.store, limits, a.now)
+	a.backlog = intake.NewBacklog(a.store, limits, a.db.Now)
 	a.intake = intake.New(intake.Config{
-		Store: a.store, Quotas: a.store, Limits: limits, Backlog: a.backlog, Observer: a.observer, Now: a.now, NewID: a.newID,
+		Store: a.store, Quotas: a.store, Limits: limits, Backlog: a.backlog, Observer: a.observer, Now: a.db.Now, NewID: a.newID,
 	})
 	a.subscriptions = &subscriptions.Service{
-		Store: a.store, Gate: a.gate, URLs: a.sender, Now: a.now, NewID: a.newID, NewSecret: seal.NewSecret,
+		Store: a.store, Gate: a.gate, URLs: a.sender, Now: a.db.Now, NewID: a.newID, NewSecret: seal.NewSecret,
 		DefaultSchedule: a.RetrySchedule, Quota: a.Quotas.Subscriptions,
 	}
 	a.attempter = &dispatch.Attempter{
-		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: a.now,
+		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: a.db.Now,
 		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: telemetry.Unsigned(a.log),
 	}
 	a.dispatcher = dispatch.New(dispatch.Config{
-		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: a.now, Jitter: mathrand.Float64,
+		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: a.db.Now, Jitter: mathrand.Float64,
 		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight,
 	})
 	a.subscriptions.Forget = a.dispatcher.Forget
-	a.sweeper = sweep.New(a.store, a.now)
-	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: a.now, NewID: a.newID}
+	a.sweeper = sweep.New(a.store, a.db.Now)
+	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: a.db.Now, NewID: a.newID}
 	a.jobWorker = jobs.NewWorker(a.jobs, a.store)
-	a.hub = live.New(a.store, a.store, a.now, live.Limits{Kept: retention.Ages(a.Retention).Shortest()})
+	a.hub = live.New(a.store, a.store, a.db.Now, live.Limits{Kept: retention.Ages(a.Retention).Shortest()})
 }
 
 // gauge lets the metrics read what is not counted as it happens.
 func (a *assembly) gauge() {
 	a.telemetry.Metrics().ReadReconciliation(a.store.CheckResult)
-	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, a.now)
+	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, a.db.Now)
 	a.telemetry.Metrics().ShowQueue(a.queueWatch.Last)
 }
 
 // takeRoles gives the process the work that every process does, and that of its roles.
 func (a *assembly) takeRoles(p *process.Process) (err error) {
-	takeover := dispatch.NewTakeover(a.store, a.store, a.now, a.incarnation, a.db.Waited())
+	takeover := dispatch.NewTakeover(a.store, a.store, a.db.Now, a.incarnation, a.db.Waited())
 	p.Loops = []loop.Loop{
-		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), a.now).Loop(),
+		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), a.db.Now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
-		reconciliation.NewChecker(a.store, a.now, telemetry.Unbalanced(a.log)).Loop(), a.queueWatch.Loop(),
+		reconciliation.NewChecker(a.store, a.db.Now, telemetry.Unbalanced(a.log)).Loop(), a.queueWatch.Loop(),
 	}
 	var handover fanout.Handover
 	if a.Roles.Dispatcher {
 		p.Dispatcher, p.Attempter, handover = a.dispatcher, a.attempter, a.dispatcher
-		p.Loops = append(p.Loops, a.dispatcher.Loop(), a.sweeper.Loop(), a.jobWorker.Loop(), subscriptions.NewNotices(a.store, a.now).Loop(), takeover.Loop())
+		p.Loops = append(p.Loops, a.dispatcher.Loop(), a.sweeper.Loop(), a.jobWorker.Loop(), subscriptions.NewNotices(a.store, a.db.Now).Loop(), takeover.Loop())
 	}
 	if a.Roles.Router {
 		fan := fanout.New(fanout.Config{
 			Store: fanout.Remember(a.store, a.intake.Recent), Gate: a.gate, Handover: handover, Observer: faults.FanOut(a.observer),
-			Now: a.now, NewID: a.newID, AtOnce: faults.AtOnce(), MaxLag: a.MaxFanOutLag,
+			Now: a.db.Now, NewID: a.newID, AtOnce: faults.AtOnce(), MaxLag: a.MaxFanOutLag,
 		})
-		p.Loops = append(p.Loops, fan.Turns().Loop(), metrics.NewProjection(a.store, a.now).Loop())
+		p.Loops = append(p.Loops, fan.Turns().Loop(), metrics.NewProjection(a.store, a.db.Now).Loop())
 		if p.Router, err = messages.NewRouter(a.log, a.db.Log(a.log), fan); err != nil {
 			return err
 		}
@@ -329,9 +328,9 @@ func (a *assembly) api() *rest.API {
 		Intake: a.intake,
 
 		Events:       &queries.Events{Reader: a.store},
-		EventRetries: &queries.EventRetries{Store: a.store, Now: a.now},
+		EventRetries: &queries.EventRetries{Store: a.store, Now: a.db.Now},
 		Deliveries:   &queries.Deliveries{Reader: a.store, Tests: a.store},
-		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: a.now},
+		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: a.db.Now},
 		Jobs:         a.jobs,
 
 		Subscriptions:    a.subscriptions,
@@ -341,15 +340,15 @@ func (a *assembly) api() *rest.API {
 		Tester:           &subscriptions.Tester{Service: a.subscriptions, Store: a.store, Attempter: a.attempter},
 		Previews:         &preview.Previewer{Service: a.subscriptions, Store: a.store, Attempter: a.attempter},
 		Doctor:           &preview.Doctor{Service: a.subscriptions, Secrets: a.attempter.Secrets},
-		CatchUp: &catchup.Service{Reader: a.store, Subscriptions: a.subscriptions, Signer: a.attempter, Hub: a.hub, Now: a.now,
+		CatchUp: &catchup.Service{Reader: a.store, Subscriptions: a.subscriptions, Signer: a.attempter, Hub: a.hub, Now: a.db.Now,
 			Kept: retention.Ages(a.Retention).Shortest()},
 
 		Live:            a.hub,
 		DeliveryMetrics: a.store,
-		Reconciliation:  &reconciliation.Service{Reader: a.store, Now: a.now, Kept: min(a.Retention.Events, a.Retention.Attempts)},
+		Reconciliation:  &reconciliation.Service{Reader: a.store, Now: a.db.Now, Kept: min(a.Retention.Events, a.Retention.Attempts)},
 
 		Directory:   a.store,
-		Tenants:     &access.Tenants{Store: a.store, Now: a.now},
+		Tenants:     &access.Tenants{Store: a.store, Now: a.db.Now},
 		Keys:        a.keys,
 		Idempotency: a.answers,
 
@@ -358,7 +357,7 @@ func (a *assembly) api() *rest.API {
 		Tracer:      a.telemetry.Tracer(),
 		TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
 		Log:     a.log,
-		Now:     a.now,
+		Now:     a.db.Now,
 		Version: version,
 
 		RateLimit:       a.RateLimit,
