@@ -6,7 +6,8 @@
 //     with what it has written at a server and its transaction open: at FanOutHalf and RecordBeforeCommit alone. The transaction then fails.
 //   - FAULTS_DISK=path     SQLite's file operations fail as ordered at the unix socket of that path.
 //   - FAULTS_AT_ONCE=n     fan-out schedules no more than n deliveries at once, so that events wait for their tenant's turn.
-//   - SIGUSR1, SIGUSR2     the service's clock goes an hour forward, or back.
+//   - FAULTS_CLOCK=1h      the machine's clock is that much ahead, or behind.
+//   - SIGUSR1, SIGUSR2     the machine's clock goes an hour forward, or back.
 //   - An event with a traceparent whose trace ID is Poison makes the handler that fans it out panic, while the file that
 //     FAULTS_POISON names is there.
 package faults

@@ -70,10 +70,13 @@ func die() {
 	select {}
 }
 
-// Clock is a clock that is FAULTS_CLOCK off, and that signals set.
+// Clock is a clock that is off, and that signals set.
 func Clock(now func() time.Time) func() time.Time {
+	off, err := time.ParseDuration(cmp.Or(os.Getenv("FAULTS_CLOCK"), "0"))
+	if err != nil {
+		panic("FAULTS_CLOCK: " + err.Error())
+	}
 	var ahead atomic.Int64
-	off, _ := time.ParseDuration(cmp.Or(os.Getenv("FAULTS_CLOCK"), "0"))
 	ahead.Store(int64(off))
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
