@@ -8,7 +8,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-const serverTime = `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+const (
+	microsNow  = `(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+	serverTime = `SELECT ` + microsNow
+)
 
 // mostOff is how far a clock may be from what the server says before it follows.
 const mostOff = 100 * time.Millisecond

@@ -9,7 +9,7 @@ import (
 
 const beat = `INSERT INTO incarnations (incarnation, started_at, heartbeat_at, session, knows_turns) VALUES ($1, $2, $2, $3, true)
 ON CONFLICT (incarnation) DO UPDATE SET heartbeat_at = excluded.heartbeat_at, session = excluded.session
-RETURNING (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+RETURNING ` + microsNow
 
 // Heartbeat notes that the incarnation is alive, and what time it is at the server.
 func (s *Store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
