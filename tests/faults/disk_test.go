@@ -75,11 +75,10 @@ func (d hookedDisk) failed() (failures int, first string) {
 	return failures, first
 }
 
-// leastFailures is of how many calls each must fail in its turn, at the very least: where fewer are made, the hooks do not see them all. A
-// machine that does each step of an event's way by itself makes some 45, others twice as many.
-const leastFailures = 30
+// leastFailures is of how many calls each must fail in its turn, at the very least: where fewer are made, the hooks do not see them all.
+const leastFailures = 50
 
-// triesOfCall is how many events pass before nobody is taken to make that many calls: no two events make the same.
+// triesOfCall is how many events have to pass, with no more calls than were failed already, until none of more is expected: no two make the same.
 const triesOfCall = 3
 
 // failingDisk brings an event through for each call that can fail on its way, until none is left that does.

@@ -49,7 +49,7 @@ func killsAt() int {
 	if *kills > 0 {
 		return *kills
 	}
-	return inFull(2, 100)
+	return inFull(3, 100)
 }
 
 // perKill is what a kill and the start after it may take on a busy machine.

@@ -154,7 +154,7 @@ func (s *site) turnClocks() {
 			before := s.receiver.count()
 			p.signal(sig)
 			during(inFull(2*dispatch.HeartbeatInterval, dispatch.HeartbeatTimeout+2*time.Second)) // for the others to take it for dead
-			eventually(s.T, "deliveries move", func() bool { return s.receiver.count() >= before+inFull(20, 1000/len(s.slots)) })
+			eventually(s.T, "deliveries move", func() bool { return s.receiver.count() >= before+inFull(50, 1000/len(s.slots)) })
 		}
 	})
 	s.receiver.answers(nil)
