@@ -37,20 +37,30 @@ func TestEachKindOfHostileReceiver(t *testing.T) {
 	receivers, roots := startHostile(t)
 	client, _ := newClient(t, Config{RootCAs: roots})
 	goroutines := runtime.NumGoroutine()
+	kinds := hostile.Kinds()
+	meet := func(i int) delivery.Outcome {
+		request := post(receivers.URL(i, i))
+		request.Timeout = 5 * time.Second
+		if hostile.Outcomes[kinds[i].Name] == delivery.KindTimeout {
+			request.Timeout = time.Second
+		}
+		return client.Send(t.Context(), request)
+	}
+	got := make([]delivery.Outcome, len(kinds))
 	var sends sync.WaitGroup
-	for i, kind := range hostile.Kinds() {
-		sends.Go(func() {
-			request := post(receivers.URL(i, i))
-			request.Timeout = long
-			if hostile.Outcomes[kind.Name] == delivery.KindTimeout {
-				request.Timeout = time.Second
-			}
-			if got := client.Send(t.Context(), request); got.Kind != hostile.Outcomes[kind.Name] || len(got.ResponseBody) > maxBodyKept || len(got.Error) > 100 {
-				t.Errorf("%s: got %s (%s), status %d, want %q", kind.Name, got.Kind, got.Error, got.Status, hostile.Outcomes[kind.Name])
-			}
-		})
+	for i := range kinds {
+		sends.Go(func() { got[i] = meet(i) })
 	}
 	sends.Wait()
+	for i, kind := range kinds {
+		want := hostile.Outcomes[kind.Name]
+		if got[i].Kind == delivery.KindTimeout && want != delivery.KindTimeout { // the machine may have had too much to do with the others
+			got[i] = meet(i)
+		}
+		if o := got[i]; o.Kind != want || len(o.ResponseBody) > maxBodyKept || len(o.Error) > 100 {
+			t.Errorf("%s: got %s (%s), status %d, want %q", kind.Name, o.Kind, o.Error, o.Status, want)
+		}
+	}
 	client.Close()
 	waitUntil(t, func() bool { return runtime.NumGoroutine() <= goroutines })
 }
