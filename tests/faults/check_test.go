@@ -237,11 +237,15 @@ func (s *site) checkDelivery(e accepted, sub subscription, d delivery, got []arr
 	}
 }
 
-// checkDue holds each attempt to the time at which the retry schedule allows it: from the end of the one before it on, since jitter and
-// Retry-After make it later only. Nothing here asks for an attempt before that. settle holds all to beginning in the end.
+// checkDue holds each attempt to the time of this run, and to that at which the retry schedule allows it: from the end of the one before
+// it on, since jitter and Retry-After make it later only. Nothing here asks for an attempt before that. settle holds all to beginning in
+// the end.
 func (s *site) checkDue(d delivery) {
-	failures, abandonments, due := 0, 0, time.Time{}
+	failures, abandonments, due, now := 0, 0, time.Time{}, time.Now()
 	for _, a := range d.Attempts {
+		if a.StartedAt.Before(s.opened.Add(-sameTime)) || a.StartedAt.After(now.Add(sameTime)) {
+			s.Errorf("I5: attempt %d of %s is said to have begun at %s, and it is %s, in a run from %s on", a.Number, d.ID, a.StartedAt, now, s.opened)
+		}
 		if early := due.Sub(a.StartedAt); early > rounded {
 			s.Errorf("I5: attempt %d of %s began %s before it was due: %+v", a.Number, d.ID, early, d.Attempts)
 		}
@@ -258,6 +262,9 @@ func (s *site) checkDue(d delivery) {
 		}
 	}
 }
+
+// sameTime is how far the database's clock may be from this one: a server's is followed when it is off by a tenth of a second.
+const sameTime = time.Second
 
 // rounded is what times lose on their way through the API and the database.
 const rounded = time.Millisecond

@@ -40,6 +40,7 @@ type site struct {
 	client     *http.Client
 	subs       []subscription
 	clockMoves bool // times of the service are no order
+	opened     time.Time
 	binary     string
 
 	mu       sync.Mutex
@@ -80,7 +81,7 @@ func open(t *testing.T, d database, first func(n int) []string, env ...string) *
 // openAs starts a service whose processes have a part of the work each.
 func openAs(t *testing.T, d database, roles []string, first func(n int) []string, env ...string) *site {
 	t.Helper()
-	s := &site{T: t, database: d, diedAt: map[string]int{}, env: env, roles: roles, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
+	s := &site{T: t, database: d, opened: time.Now(), diedAt: map[string]int{}, env: env, roles: roles, binary: binary, receiver: receive(t), client: &http.Client{Timeout: 60 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 32}}}
 	t.Cleanup(s.end)
 	for range d.processes {
 		s.slots = append(s.slots, &slot{})
@@ -88,7 +89,7 @@ func openAs(t *testing.T, d database, roles []string, first func(n int) []string
 	if first == nil {
 		first = func(int) []string { return nil }
 	}
-	s.start(0, first(0)...) // which migrates
+	s.start(0, first(0)...)
 	var starting sync.WaitGroup
 	errs := make([]error, d.processes)
 	for n := range s.slots[1:] {
