@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 // TestPlaces has users that come at once and stay, each of whom wants a connection.
@@ -109,32 +114,74 @@ func TestWhenNoConnectionCanBeMadeAFewTryAgain(t *testing.T) {
 	})
 }
 
-// TestAStartMakesFewConnections, and whoever ends a transaction gives its place back, once.
-func TestAStartMakesFewConnections(t *testing.T) {
+// TestAStartMakesNoMoreConnectionsThanAreGiven although a dozen ask at once.
+func TestAStartMakesNoMoreConnectionsThanAreGiven(t *testing.T) {
+	t.Parallel()
+	db, err := Open(Config{URL: pgtest.Empty(t)})
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	if given := db.given(); given != fewConns || cap(db.places.taken) != db.config.MaxConns {
+		t.Errorf("at first %d of %d connections are given", given, cap(db.places.taken))
+	}
+	var asking sync.WaitGroup
+	for range 12 {
+		asking.Go(func() {
+			if err := db.Query(t.Context(), func(pgx.Rows) error { return nil }, `SELECT pg_sleep(0.1)`); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	asking.Wait()
+	if made, given := int(db.pool.Stat().TotalConns()), db.given(); made > given {
+		t.Errorf("%d connections were made, and %d given", made, given)
+	}
+}
+
+// given is how many connections may be in use.
+func (db *DB) given() int {
+	db.places.mu.Lock()
+	defer db.places.mu.Unlock()
+	return cap(db.places.taken) - db.places.heldBack
+}
+
+// TestATransactionGivesItsPlaceBackOnce, however it ends.
+func TestATransactionGivesItsPlaceBackOnce(t *testing.T) {
 	t.Parallel()
 	db := openEmpty(t)
 	inUse := func() int { return len(db.places.taken) - db.places.heldBack }
-	if n := cap(db.places.taken); n != db.config.MaxConns || db.places.heldBack != n-fewConns {
-		t.Errorf("%d of %d connections are held back", db.places.heldBack, n)
-	}
-	tx, err := db.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if inUse() != 1 {
-		t.Error("a transaction has no place")
-	}
-	for range 2 {
-		if err := tx.Rollback(); err != nil {
-			t.Fatal(err)
+	for range 3 {
+		tx, err := db.Begin(t.Context())
+		pgtest.Check(t, err)
+		if inUse() != 1 {
+			t.Errorf("a transaction has %d places", inUse())
 		}
-	}
-	if left := inUse(); left != 0 {
-		t.Errorf("%d places are taken by nobody", left)
+		for range 2 {
+			pgtest.Check(t, tx.Rollback())
+		}
 	}
 	ended, end := context.WithCancel(t.Context())
 	end()
 	if _, err := db.Begin(ended); err == nil || inUse() != 0 {
 		t.Errorf("who has given up has %v, and %d places are taken", err, inUse())
+	}
+}
+
+// TestThePlaceOfAConnectionThatCannotBeMadeIsHeldBack at a server that is away, and was there before.
+func TestThePlaceOfAConnectionThatCannotBeMadeIsHeldBack(t *testing.T) {
+	t.Parallel()
+	db, err := Open(Config{URL: "postgres://nobody@127.0.0.1:1/away"})
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	for range 2 {
+		db.places.heldBack--
+		db.places.leave()
+	}
+	for _, want := range []int{fewConns + 1, fewConns, fewConns} {
+		if _, err := db.Begin(t.Context()); err == nil {
+			t.Fatal("there is a server")
+		}
+		if given := db.given(); given != want || len(db.places.taken) != db.places.heldBack {
+			t.Errorf("%d are given, want %d, and %d taken", given, want, len(db.places.taken)-db.places.heldBack)
+		}
 	}
 }
