@@ -104,6 +104,35 @@ func TestOrphansAreAbandonedOnce(t *testing.T) {
 	}
 }
 
+// A clock that is set forward between the look and the takeover makes all others seem silent.
+func TestNobodyIsTakenForDeadByAClockThatWasSetDuringTheStep(t *testing.T) {
+	v, _ := newTakeover(t)
+	lane := v.subscribe("sub_1", 4)
+	v.schedule(lane, "inc_dead")
+	living := v.schedule(lane, "inc_other")
+	takeover := dispatch.NewTakeover(v, clockIsSet{v, time.Hour}, func() time.Time { return v.now }, incarnation, false)
+	v.beating(dispatch.HeartbeatTimeout, takeover)
+	v.beats["inc_other"] = v.now
+	if next, err := takeover.TakeOverStep(t.Context()); err != nil || !next.After(v.now) {
+		t.Errorf("next %s, %v", next, err)
+	}
+	if v.rows[living.Delivery.ID].lease != "inc_other" {
+		t.Error("took from the living")
+	}
+}
+
+// clockIsSet sets the clock when somebody has looked for orphans.
+type clockIsSet struct {
+	living
+	by time.Duration
+}
+
+func (c clockIsSet) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
+	found, err := c.living.Orphans(ctx, before, limit)
+	c.now = c.now.Add(c.by)
+	return found, err
+}
+
 func TestAnOrphanWhoseStatusNobodyKnowsKeepsNoOther(t *testing.T) {
 	v, takeover := newTakeover(t)
 	lane := v.subscribe("sub_1", 4)
