@@ -111,7 +111,7 @@ func TestABackupIsWaitedForOnce(t *testing.T) {
 	}
 }
 
-// TestNothingIsDeletedByAClockThatIsADayAhead: of a machine that is as far behind the server as it says, or the server is ahead.
+// TestNothingIsDeletedByAClockThatIsADayAhead of the machine's: the server's is wrong, or the machine's, and nobody here can tell.
 func TestNothingIsDeletedByAClockThatIsADayAhead(t *testing.T) {
 	t.Parallel()
 	url := migrated.Copy(t)

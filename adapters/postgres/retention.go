@@ -51,6 +51,7 @@ var oldEvents = `WITH old AS (
 // clockErrs is by how much the server's clock may be ahead of this machine's for it to decide what is old: one of the two is wrong.
 const clockErrs = 24 * time.Hour
 
+// checkClock keeps a server whose clock was set wrong from having everything deleted.
 func (s *Store) checkClock(now time.Time) error {
 	if ahead := now.Sub(s.db.config.Now()); ahead > clockErrs {
 		return fmt.Errorf("the database's clock is %s ahead of this machine's: nothing is deleted", ahead.Round(time.Second))
