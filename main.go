@@ -80,7 +80,9 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 		return err
 	}
 	defer func() { _ = listener.Close() }()
-	announce := sync.OnceFunc(func() { log.Info("listening", "address", listener.Addr().String(), "version", version) })
+	announce := sync.OnceFunc(func() {
+		_ = show(log, slog.LevelInfo, "listening", slog.String("address", listener.Addr().String()), slog.String("version", version))
+	})
 	waiting := rest.NewWaiting(rest.Dependencies{
 		Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
 		Log: log, Now: machine, RateLimit: c.RateLimit, Version: version,
@@ -102,7 +104,17 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	}
 	defer s.close()
 	announce()
+	if err := s.prepareFirstKey(ctx, c.PlatformKey.Reveal()); err != nil {
+		return err
+	}
 	return s.run(ctx, listener)
+}
+
+// show logs at any log level what has to be seen: the address, which may have a port that nobody chose, and a key that is not made again.
+func show(log *slog.Logger, level slog.Level, message string, attrs ...slog.Attr) error {
+	line := slog.NewRecord(time.Now(), level, message, 0)
+	line.AddAttrs(attrs...)
+	return log.Handler().Handle(context.Background(), line)
 }
 
 // begin assembles the service on its database, once that is there; report is told why it is not there yet.
@@ -146,7 +158,22 @@ type service struct {
 	process.Process
 	telemetry *telemetry.Telemetry
 	sender    *egress.Client
+	keys      *access.Keys
 	close     func() // lets go of the database
+}
+
+// prepareFirstKey shows the platform key if one was made.
+func (s *service) prepareFirstKey(ctx context.Context, wanted string) error {
+	made, refused, err := s.keys.FirstKey(ctx, wanted)
+	switch {
+	case err != nil:
+		return fmt.Errorf("prepare the first platform key: %w", err)
+	case refused:
+		s.Log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
+	case made != "":
+		return show(s.Log, slog.LevelWarn, "a platform key was made; it is not shown again", slog.String("key", made))
+	}
+	return nil
 }
 
 // run serves until ctx ends, and closes what is left open after it.
@@ -197,15 +224,12 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
-	if err := a.prepareKeys(ctx); err != nil {
-		return nil, err
-	}
 	if err := a.reachOut(ctx, address); err != nil {
 		return nil, err
 	}
 	a.makeUseCases()
 	a.gauge()
-	s := &service{telemetry: tel, sender: a.sender, Process: process.Process{
+	s := &service{telemetry: tel, sender: a.sender, keys: a.keys, Process: process.Process{
 		Log: log, Now: a.db.Now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
 			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed)
@@ -224,27 +248,11 @@ func (a *assembly) openStore(ctx context.Context) error {
 	if err := reseal.Check(ctx, a.store, sealer); err != nil {
 		return err
 	}
+	a.keys = access.NewKeys(a.store, a.db.Now, a.newID, rand.Reader)
 	a.answers = idempotency.New(a.store, sealer, a.db.Now, func() string { return a.newID("") })
 	a.incarnation = a.newID("inc_")
 	if err := a.store.BeginIncarnation(ctx, a.incarnation, a.db.Now()); err != nil {
 		return fmt.Errorf("begin an incarnation: %w", err)
-	}
-	return nil
-}
-
-// prepareKeys shows the platform key if one was made: at once, since it is not made again, and at any log level.
-func (a *assembly) prepareKeys(ctx context.Context) error {
-	a.keys = access.NewKeys(a.store, a.db.Now, a.newID, rand.Reader)
-	firstKey, refused, err := a.keys.FirstKey(ctx, a.PlatformKey.Reveal())
-	switch {
-	case err != nil:
-		return fmt.Errorf("prepare the first platform key: %w", err)
-	case refused:
-		a.log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
-	case firstKey != "":
-		line := slog.NewRecord(a.db.Now(), slog.LevelWarn, "a platform key was made; it is not shown again", 0)
-		line.AddAttrs(slog.String("key", firstKey))
-		return a.log.Handler().Handle(ctx, line)
 	}
 	return nil
 }
