@@ -51,6 +51,9 @@ func Load(args, environ []string) (c Config, rest []string, err error) {
 			wrong.add("%s %s", from.source, err)
 		}
 	}
+	if c.Quotas.RateLimit == byKeyRate {
+		c.Quotas.RateLimit = 2 * c.RateLimit
+	}
 	wrong.Problems = append(wrong.Problems, c.conflicts()...)
 	if len(wrong.Problems) > 0 {
 		return Config{}, nil, &wrong

@@ -49,6 +49,14 @@ func TestDefaultsAreTheContracts(t *testing.T) {
 	}
 }
 
+func TestATenantsRateFollowsAKeys(t *testing.T) {
+	for key, want := range map[string]int{"0": 0, "5000": 10_000} {
+		if got, _ := load(t, nil, []string{"ORDINAVO_RATE_LIMIT=" + key}); got.Quotas.RateLimit != want {
+			t.Errorf("with %s for a key a tenant has %d", key, got.Quotas.RateLimit)
+		}
+	}
+}
+
 func TestEverySettingArrives(t *testing.T) {
 	environ := []string{
 		"ORDINAVO_LISTEN=:0", "ORDINAVO_DATABASE_URL=postgres://me:hush@bouncer/ordinavo", "ORDINAVO_DATABASE_DIRECT_URL=postgres://me:hush@db/ordinavo",

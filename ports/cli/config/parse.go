@@ -282,6 +282,16 @@ func whole(low, high int) func(string) (int, error) {
 	}
 }
 
+// byKeyRate stands for a tenant's rate that follows from that of a key.
+const byKeyRate = -1
+
+func parseTenantRate(text string) (int, error) {
+	if text == "" {
+		return byKeyRate, nil
+	}
+	return whole(0, maxRateLimit)(text)
+}
+
 // split cuts at commas; white space around the parts does not count. An empty part is refused: something may be missing there.
 func split(text string) ([]string, error) {
 	if text == "" {
