@@ -49,26 +49,14 @@ func (s *Service) PrepareUpdate(ctx context.Context, lane dispatch.Lane, version
 			settings.URL = canonical
 		}
 		changes, err := now.Update(settings, s.Now())
-		if err != nil || !touchesBilling(changes) {
+		if err != nil || !settings.NeedsBilling(now.Settings) {
 			return changes, err
 		}
-		return changes, s.mustHaveFeature(ctx, now.Tenant, settings)
+		return changes, s.mustHaveFeature(ctx, now.Tenant)
 	}
 	return func(ctx context.Context) (subscription.Subscription, error) {
 		return s.change(ctx, lane, version, by, decide, then...)
 	}, nil
-}
-
-// touchesBilling reports whether a change may need the billing feature. Others pass without it, so that an admin can still
-// rename what was made while the tenant had it.
-func touchesBilling(changes []subscription.Change) bool {
-	for _, c := range changes {
-		switch c.(type) {
-		case subscription.FilterChanged, subscription.OptionsChanged:
-			return true
-		}
-	}
-	return false
 }
 
 // Pause parks what comes.

@@ -201,7 +201,19 @@ func TestTheFeatureGate(t *testing.T) {
 	if err != nil || renamed.Name != "still mine" {
 		t.Errorf("without the feature it cannot even be renamed: %v", err)
 	}
+	for i, edit := range []func(*subscription.Settings){
+		func(s *subscription.Settings) { s.Options.ContactDetails = false },
+		func(s *subscription.Settings) { s.SourceSystem = "crm" },
+		func(s *subscription.Settings) { s.EventTypes = subscription.Filter{"target.*", "billing.*"} },
+		func(s *subscription.Settings) { s.EventTypes = subscription.Filter{"billing.event_failed"} },
+	} {
+		if _, err := w.update(s, edit); err != nil {
+			t.Errorf("edit %d asks for no more billing and is refused: %v", i, err)
+		}
+	}
 	_, err = w.update(s, func(s *subscription.Settings) { s.Options.BillingDetails = true })
+	w.refused(err, problem.FeatureNotEnabled)
+	_, err = w.update(s, billed) // all of them, after one was left
 	w.refused(err, problem.FeatureNotEnabled)
 	_, err = w.update(s, func(s *subscription.Settings) { s.EventTypes = subscription.Filter{"target.*"} })
 	w.ok(err)

@@ -143,8 +143,10 @@ func applyAll(to *subscription.Subscription, changes []subscription.Change) erro
 }
 
 func (s *Service) mayCreate(ctx context.Context, owner tenant.ID, settings subscription.Settings) error {
-	if err := s.mustHaveFeature(ctx, owner, settings); err != nil {
-		return err
+	if settings.NeedsBilling(subscription.Settings{}) {
+		if err := s.mustHaveFeature(ctx, owner); err != nil {
+			return err
+		}
 	}
 	count, err := s.Store.CountSubscriptions(ctx, owner)
 	if err != nil {
@@ -175,10 +177,7 @@ func (s *Service) canonicalURL(raw string) (string, error) {
 	return s.URLs.CheckURL(raw)
 }
 
-func (s *Service) mustHaveFeature(ctx context.Context, owner tenant.ID, settings subscription.Settings) error {
-	if !settings.NeedsBilling() {
-		return nil
-	}
+func (s *Service) mustHaveFeature(ctx context.Context, owner tenant.ID) error {
 	has, err := s.Gate.Enabled(ctx, owner, tenant.BillingWebhooks)
 	if err != nil {
 		return err

@@ -25,11 +25,12 @@ func (f Filter) Matches(t event.Type) bool {
 	return false
 }
 
-// WantsBilling reports whether a pattern names billing events. * does not name them: it includes them where the tenant has the
-// feature.
-func (f Filter) WantsBilling() bool {
-	return slices.ContainsFunc(f, func(pattern string) bool {
-		return strings.HasPrefix(pattern, string(event.FamilyBilling)+".")
+// NamesBilling reports whether a pattern names billing events that before did not name. * does not name them: it includes them where
+// the tenant has the feature.
+func (f Filter) NamesBilling(before Filter) bool {
+	const family = string(event.FamilyBilling) + "."
+	return !slices.Contains(before, family+"*") && slices.ContainsFunc(f, func(pattern string) bool {
+		return strings.HasPrefix(pattern, family) && !slices.Contains(before, pattern)
 	})
 }
 

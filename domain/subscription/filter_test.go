@@ -114,7 +114,7 @@ func FuzzFilter(f *testing.F) {
 				t.Fatalf("entry %d of %q is refused: %t", i, filter, refused)
 			}
 		}
-		if filter.WantsBilling() && len(refusals) == 0 && !slices.ContainsFunc(event.AllTypes(), func(is event.Type) bool {
+		if filter.NamesBilling(nil) && len(refusals) == 0 && !slices.ContainsFunc(event.AllTypes(), func(is event.Type) bool {
 			return is.Family() == event.FamilyBilling && filter.Matches(is)
 		}) {
 			t.Fatalf("%q wants billing and matches none of it", filter)

@@ -35,8 +35,11 @@ type Settings struct {
 	MaxInFlight int `json:"maxInFlight"`
 }
 
-// NeedsBilling reports whether the settings need the tenant's billing feature (contract, section 2).
-func (s Settings) NeedsBilling() bool { return s.EventTypes.WantsBilling() || s.Options.BillingDetails }
+// NeedsBilling reports whether the tenant must have the billing feature for these settings to follow before, which are empty for a new
+// subscription (contract, section 2). What was asked for while the tenant had it may stay, so that the rest can be changed.
+func (s Settings) NeedsBilling(before Settings) bool {
+	return s.Options.BillingDetails && !before.Options.BillingDetails || s.EventTypes.NamesBilling(before.EventTypes)
+}
 
 // Validate notes every field that is out of bounds; the URL's own check is the
 // egress guard's. ownSchedule says that the schedule is the admin's, not the

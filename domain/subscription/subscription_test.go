@@ -202,7 +202,24 @@ func TestBilling(t *testing.T) {
 		"nothing of it":           {subscription.Filter{"visit_report.*"}, false, false},
 	} {
 		s := subscription.Settings{EventTypes: c.filter, Options: payload.Options{BillingDetails: c.details}}
-		if s.NeedsBilling() != c.want {
+		if s.NeedsBilling(subscription.Settings{}) != c.want {
+			t.Errorf("%s: needs billing is %t", name, !c.want)
+		}
+		if s.NeedsBilling(s) {
+			t.Errorf("%s: is needed anew by what stays as it is", name)
+		}
+	}
+	for name, c := range map[string]struct {
+		before, after subscription.Filter
+		want          bool
+	}{
+		"one of the family that was there": {subscription.Filter{"billing.*"}, subscription.Filter{"billing.event_sent"}, false},
+		"the family of one":                {subscription.Filter{"billing.event_sent"}, subscription.Filter{"billing.*"}, true},
+		"another one":                      {subscription.Filter{"billing.event_sent"}, subscription.Filter{"billing.event_sent", "billing.event_failed"}, true},
+		"by name, of everything":           {subscription.Filter{"*"}, subscription.Filter{"billing.event_sent"}, true},
+	} {
+		before, after := subscription.Settings{EventTypes: c.before}, subscription.Settings{EventTypes: c.after}
+		if after.NeedsBilling(before) != c.want {
 			t.Errorf("%s: needs billing is %t", name, !c.want)
 		}
 	}
