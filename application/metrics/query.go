@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -57,6 +58,10 @@ func Read(ctx context.Context, from Reader, q Query) ([]Point, error) {
 	if len(cells) > MaxCells {
 		return nil, problem.New(problem.InvalidRequest, "That is too much for one answer: ask for a shorter time, a longer interval or one subscription.")
 	}
+	for i := range cells {
+		cells[i].Outcome = cells[i].Outcome.Public()
+	}
+	slices.SortFunc(cells, Cell.compare) // outcomes of one word share a point
 	points := []Point{}
 	for len(cells) > 0 {
 		n := slices.IndexFunc(cells, func(c Cell) bool { return !c.sharesPoint(cells[0]) })
@@ -67,6 +72,11 @@ func Read(ctx context.Context, from Reader, q Query) ([]Point, error) {
 		cells = cells[n:]
 	}
 	return points, nil
+}
+
+func (c Cell) compare(other Cell) int {
+	return cmp.Or(cmp.Compare(c.Slot, other.Slot), cmp.Compare(c.SubscriptionID, other.SubscriptionID), cmp.Compare(c.EventType, other.EventType),
+		cmp.Compare(c.Outcome, other.Outcome), cmp.Compare(c.Bucket, other.Bucket))
 }
 
 func (c Cell) sharesPoint(other Cell) bool {

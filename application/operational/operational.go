@@ -64,7 +64,7 @@ func DeadLettered(s subscription.Subscription, d delivery.Delivery, reason strin
 	e := about(event.DeliveryDeadLettered, s, d.UpdatedAt, d.ID, strconv.FormatInt(d.Version, 10))
 	e.Delivery = &event.Delivery{
 		ID: d.ID, EventID: d.EventID, EventType: d.EventType, Status: string(d.Status), Reason: reason, AttemptCount: int64(d.Attempts),
-		CreatedAt: d.CreatedAt, LastOutcome: string(last.Kind),
+		CreatedAt: d.CreatedAt, LastOutcome: string(last.Kind.Public()),
 	}
 	if last.Status > 0 {
 		e.Delivery.LastResponseStatus = new(int64(last.Status))

@@ -32,7 +32,9 @@ type DeliveryFilter struct {
 // DeliveryDetail is a delivery with all that was sent and answered.
 type DeliveryDetail struct {
 	delivery.Delivery
+	// URL and Headers are those of the last attempt that sent anything; before it, where the next one will go, and no headers.
 	URL      string
+	Headers  map[string]string
 	Body     []byte
 	Attempts []delivery.Attempt
 	// Test says that it is a sample sent on request, not a delivery of an event.
@@ -48,8 +50,9 @@ type DeliveryReader interface {
 	DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error)
 	// Body is the bytes that every attempt of the delivery sends, or dispatch.ErrUnreadable.
 	Body(ctx context.Context, d delivery.Delivery) ([]byte, error)
-	// Endpoint is where the subscription's deliveries go now, and whether it takes any.
-	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
+	// CurrentSubscription is as in subscriptions.Store.
+	CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
+	subscriptions.HistoryStore
 }
 
 // TestReader finds the tests that admins have sent.
@@ -84,11 +87,37 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 	if err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the body of %s: %w", id, err)
 	}
-	url, _, err := q.Reader.Endpoint(ctx, dispatch.LaneOf(d))
-	if err != nil {
-		return DeliveryDetail{}, fmt.Errorf("read the endpoint of %s: %w", id, err)
+	detail := DeliveryDetail{Delivery: d, Body: body, Attempts: attemptsOf(changes)}
+	if err := q.addRequest(ctx, &detail); err != nil {
+		return DeliveryDetail{}, fmt.Errorf("read where %s was sent: %w", id, err)
 	}
-	return DeliveryDetail{Delivery: d, URL: url, Body: body, Attempts: attemptsOf(changes)}, nil
+	return detail, nil
+}
+
+// addRequest tells where the last attempt that sent anything went. Attempts do not keep their URL: it is the subscription's of that time.
+func (q *Deliveries) addRequest(ctx context.Context, detail *DeliveryDetail) error {
+	lane := dispatch.LaneOf(detail.Delivery)
+	sub, err := q.Reader.CurrentSubscription(ctx, lane)
+	if err != nil {
+		return err
+	}
+	detail.URL = sub.URL
+	for _, last := range slices.Backward(detail.Attempts) {
+		if len(last.RequestHeaders) == 0 {
+			continue
+		}
+		detail.Headers = last.RequestHeaders
+		if !sub.UpdatedAt.After(last.StartedAt) {
+			return nil
+		}
+		then, err := (&subscriptions.History{Store: q.Reader}).At(ctx, lane, last.StartedAt)
+		if problem.Is(err, problem.NotFound) { // the attempt began as it was deleted
+			return nil
+		}
+		detail.URL = then.URL
+		return err
+	}
+	return nil
 }
 
 // test shows a test as a delivery that is attempted once.
@@ -108,7 +137,7 @@ func (q *Deliveries) test(ctx context.Context, owner tenant.ID, id string) (Deli
 	if e.Outcome == nil {
 		return detail, nil
 	}
-	detail.Attempts = append(detail.Attempts, delivery.Attempt{Number: 1, Outcome: *e.Outcome})
+	detail.Attempts, detail.Headers = append(detail.Attempts, delivery.Attempt{Number: 1, Outcome: *e.Outcome}), e.Outcome.RequestHeaders
 	detail.Delivery.Attempts, detail.UpdatedAt = 1, e.Outcome.StartedAt.Add(e.Outcome.Duration)
 	detail.Status = delivery.StatusDeadLetter
 	if e.Outcome.Succeeded() {

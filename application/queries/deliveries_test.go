@@ -50,6 +50,41 @@ func TestAttemptsComeFromTheStream(t *testing.T) {
 	}
 }
 
+func TestTheRequestIsTheOneThatWasSent(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	d := w.delivery(s)
+	ask := &queries.Deliveries{Reader: w.Store, Tests: w.Store}
+	shows := func(url, sent string) {
+		t.Helper()
+		if got, err := ask.Detail(t.Context(), "acme", d.ID); err != nil || got.URL != url || got.Headers["sent"] != sent {
+			t.Errorf("it shows %s with %v, %v", got.URL, got.Headers, err)
+		}
+	}
+	move := func(to string) {
+		w.now = w.now.Add(time.Minute)
+		settings := s.Settings
+		settings.URL = to
+		changes, err := s.Update(settings, w.now)
+		w.ok(err)
+		s = w.change(s, changes...)
+		w.now = w.now.Add(time.Minute)
+	}
+	move("https://example.com/second")
+	shows("https://example.com/second", "")
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: w.now, RequestHeaders: map[string]string{"sent": "1"}})
+	move("https://example.com/third")
+	shows("https://example.com/second", "1")
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindDNS, StartedAt: w.now}) // nothing was sent
+	shows("https://example.com/second", "1")
+	changes, err := d.RequestRetry(w.now)
+	d = w.move(d, "", changes, err)
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindSucceeded, StartedAt: w.now, RequestHeaders: map[string]string{"sent": "3"}})
+	shows("https://example.com/third", "3")
+	w.change(s, subscription.Deleted{At: w.now.Add(-time.Second)})
+	shows("https://example.com/third", "3") // although it was deleted by then
+}
+
 func TestADeliveryWithoutAttemptsHasAnEmptyList(t *testing.T) {
 	w := newWorld(t)
 	d := w.delivery(w.subscribe("acme", "*"))

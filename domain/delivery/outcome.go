@@ -20,6 +20,14 @@ const (
 	KindLeaseExpired      Kind = "lease_expired"
 )
 
+// Public is the word for it that leaves the service: the contract (section 7) has none for a lost connection, whose error says so.
+func (k Kind) Public() Kind {
+	if k == KindConnectionLost {
+		return KindConnectionRefused
+	}
+	return k
+}
+
 // Outcome is what one attempt, that is one HTTP exchange, came to.
 type Outcome struct {
 	Kind           Kind              `json:"outcome"`

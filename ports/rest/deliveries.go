@@ -193,23 +193,12 @@ func viewDelivery(d delivery.Delivery) Delivery {
 func viewDetail(d queries.DeliveryDetail) DeliveryDetail {
 	view := DeliveryDetail{
 		Delivery: viewDelivery(d.Delivery), RenderedBy: versionLink(d.SubscriptionID, d.SubscriptionVersion), Attempts: []Attempt{}, Test: d.Test,
-		Request: DeliveryRequest{URL: d.URL, Headers: map[string]string{}, Body: string(d.Body)},
+		Request: DeliveryRequest{URL: d.URL, Headers: notNil(d.Headers), Body: string(d.Body)},
 	}
 	for _, attempt := range d.Attempts {
 		view.Attempts = append(view.Attempts, viewAttempt(attempt.Number, attempt.Outcome))
-		if len(attempt.RequestHeaders) > 0 {
-			view.Request.Headers = attempt.RequestHeaders
-		}
 	}
 	return view
-}
-
-// shownOutcome shows a lost connection as a refused one, since the contract (section 7) has no word for it; the error says so.
-func shownOutcome(kind delivery.Kind) string {
-	if kind == delivery.KindConnectionLost {
-		kind = delivery.KindConnectionRefused
-	}
-	return string(kind)
 }
 
 // milliseconds keeps microseconds, as three decimals.
@@ -220,7 +209,7 @@ func milliseconds(d time.Duration) float64 {
 func viewAttempt(number int, o delivery.Outcome) Attempt {
 	view := Attempt{
 		Number: number, StartedAt: o.StartedAt.UTC(), DurationMs: milliseconds(o.Duration),
-		Outcome: shownOutcome(o.Kind), RequestHeaders: notNil(o.RequestHeaders), ResponseHeaders: notNil(o.ResponseHeaders),
+		Outcome: string(o.Kind.Public()), RequestHeaders: notNil(o.RequestHeaders), ResponseHeaders: notNil(o.ResponseHeaders),
 		ResponseBody: harmless(o.ResponseBody), Error: unlessEmpty(o.Error), TraceID: o.TraceID,
 	}
 	if o.Status != 0 {

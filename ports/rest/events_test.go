@@ -200,7 +200,7 @@ func withDeliveries(t *testing.T) *harness {
 		Status: subscription.StatusActive, Version: 1, Settings: subscription.Settings{EventTypes: subscription.Filter{"target.imported"}}}
 	for id, types := range map[string]string{"sub_bound": "*", "sub_gated": "billing.*", "sub_later": "*"} {
 		h.store.subscriptions[dispatch.Lane{Tenant: own, SubscriptionID: id}] = subscription.Subscription{ID: id, Tenant: own,
-			Status: subscription.StatusActive, Version: 1, CreatedAt: h.now, Settings: subscription.Settings{EventTypes: subscription.Filter{types}}}
+			Status: subscription.StatusActive, Version: 1, CreatedAt: h.now, Settings: subscription.Settings{URL: "https://a.example/hook", EventTypes: subscription.Filter{types}}}
 	}
 	for i := range 5 {
 		d := delivery.Delivery{ID: fmt.Sprintf("dlv_%d", i), Tenant: own, EventID: "evt_1", EventType: event.VisitReportApproved, SubscriptionID: "sub_bound",

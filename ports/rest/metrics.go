@@ -73,7 +73,7 @@ func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*D
 	}
 	view := DeliveryMetrics{Since: q.Since, Until: q.Until, Interval: q.Interval.String(), Data: []MetricPoint{}}
 	for _, p := range points {
-		view.Data = append(view.Data, MetricPoint{p.Start, p.SubscriptionID, string(p.EventType), shownOutcome(p.Outcome), p.Count,
+		view.Data = append(view.Data, MetricPoint{p.Start, p.SubscriptionID, string(p.EventType), string(p.Outcome), p.Count,
 			Latency{milliseconds(p.P50), milliseconds(p.P95), milliseconds(p.P99)}})
 	}
 	return &DeliveryMetricsOutput{view}, nil

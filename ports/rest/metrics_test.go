@@ -22,6 +22,7 @@ func (f *fake) AttemptCells(_ context.Context, q metrics.Query, limit int) ([]me
 	}
 	return []metrics.Cell{
 		{SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindConnectionLost, Count: 2},
+		{SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindConnectionRefused, Count: 3}, // the same word for callers
 		{Slot: 1, SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindSucceeded, Bucket: metrics.BucketOf(1e6), Count: 98},
 		{Slot: 1, SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindSucceeded, Bucket: metrics.BucketOf(1e9), Count: 2},
 	}, f.fail
@@ -33,7 +34,7 @@ func TestDeliveryMetrics(t *testing.T) {
 	got := h.call(h.admin, "GET", path+"?since=2026-07-01T10:00:30Z&until=2026-07-01T11:59:01Z&interval=30m", "").expect(http.StatusOK)
 	for _, want := range []string{
 		`"since":"2026-07-01T10:00:00Z"`, `"until":"2026-07-01T12:00:00Z"`, `"interval":"30m0s"`, `"start":"2026-07-01T10:30:00Z"`,
-		`"outcome":"connection_refused","count":2`, `"outcome":"succeeded","count":100`, `"p50":0.981`, `"p95":0.981`, `"p99":1004.12`,
+		`"outcome":"connection_refused","count":5`, `"outcome":"succeeded","count":100`, `"p50":0.981`, `"p95":0.981`, `"p99":1004.12`,
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("%s is not in %s", want, got.body)
