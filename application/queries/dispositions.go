@@ -26,8 +26,8 @@ const (
 type Disposition struct {
 	SubscriptionID string
 	Outcome        string
-	DeliveryID     string          // of a delivery
-	Status         delivery.Status // of a delivery
+	DeliveryID     string          // of a delivery, as long as that is kept
+	Status         delivery.Status // the same
 	Reason         string
 }
 
@@ -140,21 +140,17 @@ func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery b
 			Reason: fmt.Sprintf("%s, but the tenant did not have the feature %s when the event was fanned out", wants, feature)}, false
 	case !matches:
 		return Disposition{SubscriptionID: s.ID, Outcome: OutcomeNotMatched, Reason: WhyNotMatched(s.EventTypes, f.event.Type)}, false
+	case len(deliveries) == 0 && f.event.SetAside != nil:
+		return Disposition{SubscriptionID: s.ID, Outcome: OutcomeNotMatched,
+			Reason: wants + ", but the event could not be handled and was set aside: " + f.event.SetAside.Reason}, false
 	case len(deliveries) == 0:
-		return Disposition{SubscriptionID: s.ID, Outcome: OutcomeNotMatched, Reason: wants + ", but " + f.missing()}, false
+		return Disposition{SubscriptionID: s.ID, Outcome: OutcomeDelivery, Reason: wants + "; the delivery is not kept any more (ORDINAVO_RETENTION)"}, false
 	}
 	first := deliveries[0]
 	if s.Status != subscription.StatusActive {
 		wants += fmt.Sprintf("; the subscription was %s%s when the event came, so it was parked", s.Status, InBrackets(s.Reason))
 	}
 	return Disposition{s.ID, OutcomeDelivery, first.ID, first.Status, wants + progress(first)}, true
-}
-
-func (f facts) missing() string {
-	if f.event.SetAside == nil {
-		return "its delivery is not kept any more (ORDINAVO_RETENTION)"
-	}
-	return "the event could not be handled and was set aside: " + f.event.SetAside.Reason
 }
 
 // WhyMatched says in words that a pattern of a filter wants a type.

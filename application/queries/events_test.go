@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -110,6 +111,22 @@ func TestADetailHasRoomForEverySubscription(t *testing.T) {
 	w.ok(err)
 	if d := detail.Dispositions; len(d) != 2 || d[0].SubscriptionID != first.ID || d[0].DeliveryID != two[id][0].ID || d[1].DeliveryID != two[id][1].ID || len(detail.Replays) != 3 {
 		t.Errorf("dispositions are %+v, replays %+v; the oldest two are %+v", d, detail.Replays, two[id])
+	}
+}
+
+// That an event came to a delivery stays true when retention has deleted that.
+func TestADeliveryThatIsNotKeptIsNoMismatch(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	d := w.delivery(s)
+	w.record(d, delivery.Outcome{Kind: delivery.KindSucceeded, StartedAt: w.now})
+	w.now = w.now.Add(48 * time.Hour)
+	day := w.now.Add(-24 * time.Hour)
+	if n, err := w.Purge(t.Context(), retention.Cutoffs{Now: w.now, Events: day.Add(-240 * time.Hour), Attempts: day, DeadLetters: day}, 100); err != nil || n == 0 {
+		t.Fatalf("%d were deleted, %v", n, err)
+	}
+	if got := w.dispositions("acme", d.EventID)[s.ID]; got.Outcome != queries.OutcomeDelivery || got.DeliveryID != "" || got.Status != "" || !strings.Contains(got.Reason, "not kept any more") {
+		t.Errorf("%+v", got)
 	}
 }
 

@@ -66,7 +66,7 @@ type LaterSubscription struct {
 type Disposition struct {
 	SubscriptionID string  `json:"subscriptionId"`
 	Outcome        string  `json:"outcome" enum:"delivery,not_matched,feature_gated"`
-	DeliveryID     *string `json:"deliveryId"`
+	DeliveryID     *string `json:"deliveryId" doc:"Of a delivery, as long as that is kept."`
 	Status         *string `json:"status" doc:"The delivery's."`
 	Reason         string  `json:"reason"`
 }

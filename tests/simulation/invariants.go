@@ -233,7 +233,6 @@ func (w *world) checkEvent(e intake.Accepted) {
 		switch {
 		case len(mine) != 1:
 			w.violate("I10", "%s has %d dispositions for %s", e.ID, len(mine), s.ID)
-		case matches && w.journal.purged.deliveriesOf[e.Key()]:
 		case matches == (mine[0].Outcome == queries.OutcomeNotMatched):
 			w.violate("I1", "%s is %s for %s, whose filter is %v", e.ID, mine[0].Outcome, s.ID, s.EventTypes)
 		}

@@ -13,15 +13,14 @@ import (
 
 // purged is what was deleted since it was old enough; some of it may be there again, or still.
 type purged struct {
-	events       map[intake.EventKey]intake.Accepted
-	keys         []intake.EventKey                // of events, in their order
-	deliveries   map[string]map[metrics.Key]int64 // with the attempts that the log knew of
-	deliveriesOf map[intake.EventKey]bool         // events of which deliveries were deleted
-	before       time.Time                        // the latest time up to which counts were deleted
+	events     map[intake.EventKey]intake.Accepted
+	keys       []intake.EventKey                // of events, in their order
+	deliveries map[string]map[metrics.Key]int64 // with the attempts that the log knew of
+	before     time.Time                        // the latest time up to which counts were deleted
 }
 
 func newPurged() purged {
-	return purged{events: map[intake.EventKey]intake.Accepted{}, deliveries: map[string]map[metrics.Key]int64{}, deliveriesOf: map[intake.EventKey]bool{}}
+	return purged{events: map[intake.EventKey]intake.Accepted{}, deliveries: map[string]map[metrics.Key]int64{}}
 }
 
 // Purge checks what is deleted, and that nothing else was.
@@ -114,7 +113,6 @@ func (w *world) forget(row memory.Row, now time.Time, attempts map[metrics.Key]i
 	if !row.Closed || now.Sub(row.UpdatedAt) < age {
 		w.violate("I1", "%s was deleted while it was %s, %s after its end", row.ID, row.Status, now.Sub(row.UpdatedAt))
 	}
-	w.journal.purged.deliveriesOf[eventOf(row)] = true
 	w.journal.purged.deliveries[row.ID] = attempts
 }
 
