@@ -14,7 +14,7 @@ import (
 const (
 	// MaxPeriod is the longest that may be asked for.
 	MaxPeriod = 31 * 24 * time.Hour
-	// MaxDeliveries is how many are counted at most: a second or two of work.
+	// MaxDeliveries is how many of more than one span are counted at most: a second or two of work. One span is counted whatever it has.
 	MaxDeliveries = 500_000
 	// MaxUnsettled is how many unsettled deliveries are listed.
 	MaxUnsettled = 200
@@ -78,7 +78,7 @@ func (s *Service) fill(ctx context.Context, owner tenant.ID, r *Report) error {
 	if err != nil {
 		return fmt.Errorf("size a reconciliation: %w", err)
 	}
-	if size > MaxDeliveries {
+	if size > MaxDeliveries && r.Until.Sub(r.Since) > Span {
 		return refuse("since", "has %d deliveries up to until, at most %d are counted at once: ask for fewer hours", size, MaxDeliveries)
 	}
 	if r.Hours, err = s.Reader.Hours(ctx, owner, r.Since, r.Until); err != nil {

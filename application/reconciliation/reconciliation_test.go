@@ -92,6 +92,9 @@ func TestAReportIsBounded(t *testing.T) {
 	m.size = reconciliation.MaxDeliveries + 1
 	_, err = s.Report(t.Context(), "acme", time.Time{}, time.Time{})
 	refused("more than can be counted", err)
+	if _, err := s.Report(t.Context(), "acme", now.Truncate(time.Hour), now); err != nil {
+		t.Errorf("of one hour, which nobody can ask for less than: %v", err)
+	}
 }
 
 // sound is an hour of two events: one delivery, one gated, and two that did not match.

@@ -64,7 +64,7 @@ func (a *API) routeReconciliation() {
 	register(a, operation{id: "reconcile", method: http.MethodGet, path: "/v1/reconciliation", tag: tagEvents, scope: access.DeliveriesRead, perTenant: true,
 		summary: "Hold what was accepted against what became of it",
 		description: fmt.Sprintf("By hour of acceptance: accepted events times the subscriptions of the moment are the sum of dispositions. "+
-			"At most 31 days, and at most %d deliveries, at once.", reconciliation.MaxDeliveries)}, a.reconcile)
+			"At most 31 days at once, and of more than one hour at most %d deliveries.", reconciliation.MaxDeliveries)}, a.reconcile)
 }
 
 func (a *API) reconcile(ctx context.Context, in *reconciliationInput) (*ReconciliationOutput, error) {
