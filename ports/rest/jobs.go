@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -78,7 +79,7 @@ type BulkRetry struct {
 
 // Replay says which of a subscription's events to send again, and how.
 type Replay struct {
-	Mode       string     `json:"mode" enum:"original,rerender" doc:"original sends the stored bytes again under the same delivery id. rerender renders anew with today's options and directory, as a new delivery of the same eventId."`
+	Mode       string     `json:"mode,omitempty" enum:"original,rerender" doc:"Needed unless it is a dry run, which counts the same for both. original sends the stored bytes again under the same delivery id. rerender renders anew with today's options and directory, as a new delivery of the same eventId."`
 	DryRun     bool       `json:"dryRun,omitempty" doc:"Only counts."`
 	EventTypes []string   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or * for all that product services emit. Default: all, operational events too."`
 	Statuses   []string   `json:"statuses,omitempty" maxItems:"4" enum:"retrying,succeeded,dead_letter,cancelled" doc:"Of the event's newest delivery. Default: any of these. What is pending, delivering or parked is sent anyway."`
@@ -148,6 +149,9 @@ func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*TakenJo
 }
 
 func (a *API) replay(ctx context.Context, in *replayInput) (*TakenJobOutput, error) {
+	if in.Body.Mode == "" && !in.Body.DryRun {
+		return nil, invalid("mode", "is missing: original or rerender")
+	}
 	filter := job.Filter{SubscriptionID: in.ID, EventTypes: in.Body.EventTypes}
 	for _, status := range in.Body.Statuses {
 		filter.Statuses = append(filter.Statuses, delivery.Status(status))
@@ -165,7 +169,7 @@ func (a *API) replay(ctx context.Context, in *replayInput) (*TakenJobOutput, err
 	if err := within(&filter, in.Body.Since, in.Body.Until); err != nil {
 		return nil, err
 	}
-	return a.takeJob(ctx, jobs.Request{Kind: job.Replay, Mode: job.Mode(in.Body.Mode), Filter: filter}, in.Body.DryRun)
+	return a.takeJob(ctx, jobs.Request{Kind: job.Replay, Mode: job.Mode(cmp.Or(in.Body.Mode, string(job.Original))), Filter: filter}, in.Body.DryRun)
 }
 
 // within sets the time range.

@@ -70,6 +70,9 @@ func TestReplayIsAJob(t *testing.T) {
 	if dry := h.call(h.admin, "POST", path, `{"mode":"rerender","dryRun":true,"statuses":["succeeded"],"eventTypes":["visit_report.*"]}`).expect(200); dry.json()["done"] != 1.0 {
 		t.Errorf("a dry run: %s", dry.body)
 	}
+	if dry := h.call(h.admin, "POST", path, `{"dryRun":true}`).expect(200); dry.json()["done"] != 2.0 {
+		t.Errorf("a dry run that says no more: %s", dry.body)
+	}
 	h.call(h.admin, "POST", path, `{"mode":"rerender"}`).expect(202)
 	if got := h.store.jobs[0]; got.Kind != job.Replay || got.Mode != job.Rerender || got.Filter.SubscriptionID != sub || len(got.Filter.Statuses) != 4 {
 		t.Errorf("got %+v", got)

@@ -84,7 +84,7 @@ const keyScopes = "Needs platform.admin, or a tenant's key with webhooks.manage 
 
 func (a *API) routeKeys() {
 	register(a, operation{id: "createKey", method: http.MethodPost, path: "/v1/api-keys", tag: tagKeys, status: http.StatusCreated, summary: "Make a key",
-		description: keyScopes + " A key never gets more scopes than the one that makes it, and never lives longer.",
+		description: keyScopes + " A key never gets more scopes than the one that makes it, unless that is a platform key with platform.admin, and never lives longer.",
 		example:     map[string]any{"name": "ERP", "tenantId": "tenant-123", "scopes": []string{"webhooks.read"}}}, a.createKey)
 	register(a, operation{id: "listKeys", method: http.MethodGet, path: "/v1/api-keys", tag: tagKeys, summary: "List the keys", description: keyScopes,
 		statuses: []int{http.StatusNotFound}}, a.listKeys)

@@ -45,6 +45,41 @@ func TestIdempotencyKeys(t *testing.T) {
 	acme.with("Idempotency-Key", string(long)).post("/v1/events", event).refused(http.StatusBadRequest, "validation_failed")
 }
 
+// Writes that are made once although they are asked for twice, with one key for both.
+func TestWritesAreRepeatable(t *testing.T) {
+	t.Parallel()
+	acme, hook := newTenant(t, sharedService(t)), receive(t, nil)
+	sub := acme.subscribe(hook, "*", nil)
+	made := into[struct{ ID string }](acme.post("/v1/api-keys", object{"name": "ERP", "tenantId": acme.id, "scopes": []string{"webhooks.read"}}).want(http.StatusCreated))
+	one := "/v1/subscriptions/" + sub.ID
+	for _, c := range []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodPost, "/v1/directory", exampleDirectory()},
+		{http.MethodPatch, "/v1/tenants/" + acme.id, object{"name": "Essen Service GmbH"}},
+		{http.MethodPut, "/v1/tenants/" + acme.id + "/features/billing_webhooks", object{"enabled": true}},
+		{http.MethodPost, one + "/test", object{"eventType": "visit_report.approved"}},
+		{http.MethodPost, one + "/pause", object{"reason": "maintenance"}},
+		{http.MethodPost, one + "/resume", nil},
+		{http.MethodPost, one + "/rotate-secret", object{"overlapHours": 168}}, // as long as an overlap may be
+		{http.MethodPost, one + "/rotate-secret/complete", nil},
+		{http.MethodPatch, one, object{"name": "ERP"}},
+		{http.MethodDelete, "/v1/api-keys/" + made.ID, nil},
+	} {
+		keyed := acme.with("Idempotency-Key", "once")
+		first, again := keyed.do(c.method, c.path, c.body), keyed.do(c.method, c.path, c.body)
+		if first.status/100 != 2 || again.status != first.status || string(again.body) != string(first.body) ||
+			first.header.Get("Idempotency-Replayed") != "" || again.header.Get("Idempotency-Replayed") != "true" {
+			t.Errorf("%s %s: %d %s, then %d %v %s", c.method, c.path, first.status, first.body, again.status, again.header, again.body)
+		}
+	}
+	hook.exactly(1) // the test
+	if history := into[page[object]](acme.get(one + "/history").want(http.StatusOK)).Data; len(history) != 6 {
+		t.Errorf("it was created and changed five times, and has %d entries: %v", len(history), history)
+	}
+}
+
 // A key is its caller's: another tenant, and another key, have keys of their own.
 func TestIdempotencyKeysAreTheCallersOwn(t *testing.T) {
 	t.Parallel()
