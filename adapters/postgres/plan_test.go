@@ -146,7 +146,7 @@ func hot() map[string]hotQuery {
 		"note circuits":           {noteCircuits, []any{tenants, subs, "inc_9", ones, due, small}, false},
 		"drop circuits":           {dropCircuits, []any{tenants, subs, "inc_9"}, false},
 		"find circuits":           {findCircuits, []any{"t7", subs, int64(5)}, true},
-		"orphans":                 {orphans, []any{int64(5), int64(8), 500, "ordinavo 9"}, false},
+		"orphans":                 {orphans, []any{int64(5), int64(8), 500, "ordinavo 9", int64(1) << 60}, false},
 		"fingerprints":            {knownEvents, []any{tenants, ids, 5}, false},
 		"accepted beside":         {acceptedBeside, []any{tenants, ids, 5, 6}, false},
 		"open of a tenant":        {countOpenOf, []any{1000, "t7"}, false},

@@ -24,6 +24,11 @@ var takeoverChecks = []Check{
 		w.orphans(at(6), unknown)
 		w.orphans(at(6.000001), dead, unknown)
 		w.orphans(at(11), dead, unknown, live)
+		w.ok(w.Heartbeat(w.ctx, "inc_dead", at(3600)), "heartbeat of a clock that is set back then")
+		w.orphans(at(5), dead, unknown)
+		w.ok(w.Heartbeat(w.ctx, "inc_dead", at(15)), "heartbeat by the clock of now")
+		w.orphans(at(5), unknown)
+		w.orphans(at(4.999999), dead, unknown)
 		w.stands(free, false)
 	}},
 	{"takeover/an orphan carries what it takes to abandon it", func(w *world) {

@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,6 +17,12 @@ const (
 	HeartbeatInterval = time.Second
 	HeartbeatTimeout  = 5 * time.Second
 )
+
+// AliveFor is how long after the earliest time of a heartbeat that still counts the latest can be: a silence that is no death yet, and as long
+// as a look for the dead may take.
+const AliveFor = 2 * HeartbeatTimeout
+
+var errTooLate = errors.New("the look for orphans took too long to tell who lives")
 
 // longestBeat is the longest time between two beats of a process that nothing kept from beating.
 const longestBeat = HeartbeatTimeout / 2
@@ -125,6 +132,9 @@ func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
 	orphans, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), maxTakenOverAtOnce)
 	if err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
+	}
+	if t.now().Sub(now) > HeartbeatTimeout { // by now the living may have beaten more than AliveFor after what was asked for
+		return errTooLate
 	}
 	saved, unknown := make([]Saved, 0, len(orphans)), map[string][]Leased{}
 	for _, o := range orphans {

@@ -23,7 +23,8 @@ func (v living) Heartbeat(_ context.Context, incarnation string, now time.Time) 
 
 func (v living) Orphans(_ context.Context, before time.Time, limit int) (list []dispatch.Orphan, err error) {
 	for _, q := range v.inOrder() {
-		if q.lease != "" && v.beats[q.lease].Before(before) && len(list) < limit {
+		beat := v.beats[q.lease]
+		if q.lease != "" && (beat.Before(before) || beat.After(before.Add(dispatch.AliveFor))) && len(list) < limit {
 			list = append(list, dispatch.Orphan{Delivery: q.Delivery, Schedule: v.lane[dispatch.LaneOf(q.Delivery)].RetrySchedule, Lease: q.lease, LeasedAt: q.leasedAt})
 		}
 	}
@@ -104,6 +105,27 @@ func TestOrphansAreAbandonedOnce(t *testing.T) {
 	}
 }
 
+// The server's clock is set back after a process has died: the living beat anew, and its last beat is in the future.
+func TestWhoDiedBeforeTheClockWasSetBackIsDead(t *testing.T) {
+	v, takeover := newTakeover(t)
+	lane := v.subscribe("sub_1", 4)
+	orphan, held := v.schedule(lane, "inc_dead"), v.schedule(lane, "inc_other")
+	other := v.takeover("inc_other", false)
+	v.beating(dispatch.HeartbeatTimeout, takeover, other)
+	v.beats["inc_dead"] = v.now
+	v.now = v.now.Add(-time.Hour)
+	if got := v.takesOver(takeover, held); got != "inc_other" {
+		t.Errorf("before the other could beat by the new clock it is held by %q", got)
+	}
+	v.beating(dispatch.HeartbeatTimeout, takeover, other)
+	if got := v.takesOver(takeover, orphan); got != "" {
+		t.Errorf("then the orphan is still held by %q", got)
+	}
+	if got := v.takesOver(takeover, held); got != "inc_other" {
+		t.Errorf("what the other holds is held by %q", got)
+	}
+}
+
 // A clock that is set forward between the look and the takeover makes all others seem silent.
 func TestNobodyIsTakenForDeadByAClockThatWasSetDuringTheStep(t *testing.T) {
 	v, _ := newTakeover(t)
@@ -131,6 +153,37 @@ func (c clockIsSet) Orphans(ctx context.Context, before time.Time, limit int) ([
 	found, err := c.living.Orphans(ctx, before, limit)
 	c.now = c.now.Add(c.by)
 	return found, err
+}
+
+// A process that stands still while it looks knows the living's beats of then, which lie in the future of the time that it asked for.
+func TestNobodyIsTakenForDeadByALookThatTookLong(t *testing.T) {
+	v, _ := newTakeover(t)
+	lane := v.subscribe("sub_1", 4)
+	v.schedule(lane, "inc_dead")
+	living := v.schedule(lane, "inc_other")
+	takeover := dispatch.NewTakeover(v, &frozenInLook{living: v}, func() time.Time { return v.now }, incarnation, false)
+	v.beating(dispatch.HeartbeatTimeout, takeover)
+	v.beats["inc_other"] = v.now
+	if _, err := takeover.TakeOverStep(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	if v.rows[living.Delivery.ID].lease != "inc_other" {
+		t.Error("took from the living")
+	}
+}
+
+// frozenInLook stands still in the second look for orphans.
+type frozenInLook struct {
+	living
+	looks int
+}
+
+func (f *frozenInLook) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
+	if f.looks++; f.looks == 2 {
+		f.now = f.now.Add(3 * dispatch.HeartbeatTimeout)
+		f.beats["inc_other"] = f.now
+	}
+	return f.living.Orphans(ctx, before, limit)
 }
 
 func TestAnOrphanWhoseStatusNobodyKnowsKeepsNoOther(t *testing.T) {

@@ -101,7 +101,8 @@ func (f *faults) disturbedBy(p *process, from, to time.Time, counts func(fault) 
 		switch {
 		case h.kind == signalLost || !counts(h.kind):
 		case h.kind == clockJumps:
-			if !to.Before(h.at) && !from.After(f.world.calm.Add(dispatch.HeartbeatTimeout)) {
+			over := f.world.quiet && from.After(f.world.calm.Add(dispatch.HeartbeatTimeout))
+			if !to.Before(h.at) && !over {
 				return true
 			}
 		case (h.process == p || h.process == nil) && !h.until.Before(from) && !h.at.After(to):

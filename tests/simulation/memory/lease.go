@@ -165,7 +165,7 @@ func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit in
 	orphans := []dispatch.Orphan{}
 	for _, q := range s.open.all() {
 		beat, known := s.incarnations.get(keyOf("", q.lease))
-		if q.lease == "" || known && !beat.Before(heartbeatBefore) || len(orphans) == limit {
+		if q.lease == "" || known && !beat.Before(heartbeatBefore) && !beat.After(heartbeatBefore.Add(dispatch.AliveFor)) || len(orphans) == limit {
 			continue
 		}
 		orphans = append(orphans, dispatch.Orphan{Delivery: q.Delivery, Schedule: s.subscription(laneOf(q.Delivery)).RetrySchedule, Lease: q.lease, LeasedAt: q.leasedAt})
