@@ -134,12 +134,22 @@ func (d *Dispatcher) begin(deliveries []Leased) {
 	}
 }
 
-// Finish hands in the outcome of an attempt, and begins another in its place. It never blocks.
-func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) {
-	d.FinishTogether([]Result{{l, outcome}})
+// Finish hands in the outcome of an attempt. What begins in its place is the caller's to attempt next, if there is more; like all that comes
+// out of Started it must end in Finish, Abandon or PutBack. Finish never blocks.
+func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) (next Leased, more bool) {
+	r := Result{l, outcome}
+	d.done <- r
+	begun := d.slots.ended(r, d.now())
+	if more = len(begun) > 0 && !begun[0].Unanswered; more {
+		next, begun = begun[0], begun[1:]
+	}
+	d.begin(begun)
+	d.wake.Send()
+	return next, more
 }
 
-// FinishTogether is Finish for many, to be recorded by one step: it is woken once all are handed in.
+// FinishTogether hands in many, to be recorded by one step: it is woken once all are handed in. What begins in their place comes out of
+// Started.
 func (d *Dispatcher) FinishTogether(results []Result) {
 	for _, r := range results {
 		d.done <- r

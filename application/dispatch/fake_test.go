@@ -70,6 +70,11 @@ func newWorld(t testing.TB, maxInFlight int) *world {
 	return w
 }
 
+// Finish is that of several: what begins in its place is taken out of Started like all the rest.
+func (w *world) Finish(l dispatch.Leased, o delivery.Outcome) {
+	w.FinishTogether([]dispatch.Result{{Leased: l, Outcome: o}})
+}
+
 // subscribe makes a lane that allows so many attempts at once.
 func (w *world) subscribe(id string, maxInFlight int) dispatch.Lane {
 	return w.subscribeFor("acme", id, maxInFlight)

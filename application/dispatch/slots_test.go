@@ -98,7 +98,9 @@ func (p *process) attempt(rt *rapid.T) {
 	case 1:
 		p.Finish(l, answered(500))
 	default:
-		p.Finish(l, succeeded())
+		if next, more := p.Dispatcher.Finish(l, succeeded()); more {
+			p.out = append(p.out, next)
+		}
 	}
 }
 

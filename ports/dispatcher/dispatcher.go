@@ -71,15 +71,20 @@ func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.L
 	}
 }
 
+// attempt goes on with what begins in an attempt's place: its stack has grown by then, and need not grow again.
 func attempt(ctx context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter, l dispatch.Leased, failed chan<- dispatch.Result) {
-	outcome := attemptSafely(ctx, a, l)
-	switch {
-	case outcome.Succeeded():
-		d.Finish(l, outcome)
-	case ctx.Err() != nil:
-		d.Abandon(l)
-	default:
-		failed <- dispatch.Result{Leased: l, Outcome: outcome}
+	for more := true; more; {
+		outcome := attemptSafely(ctx, a, l)
+		switch {
+		case outcome.Succeeded():
+			l, more = d.Finish(l, outcome)
+		case ctx.Err() != nil:
+			d.Abandon(l)
+			return
+		default:
+			failed <- dispatch.Result{Leased: l, Outcome: outcome}
+			return
+		}
 	}
 }
 

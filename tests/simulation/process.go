@@ -327,7 +327,9 @@ func (p *process) attempt(l dispatch.Leased) {
 			p.dispatcher.Abandon(l)
 			return
 		}
-		p.dispatcher.Finish(l, outcome)
+		if next, more := p.dispatcher.Finish(l, outcome); more {
+			p.attempt(next)
+		}
 	})
 	a.leased = &l
 }
