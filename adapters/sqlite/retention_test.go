@@ -19,10 +19,7 @@ import (
 // aged is a store with one tenant, whose events were accepted so many days ago, in this order, and fanned out.
 func aged(t *testing.T, days ...int) (*sqlite.DB, *sqlite.Store, time.Time) {
 	t.Helper()
-	db, now := openDB(t), time.Now()
-	if err := db.Migrate(); err != nil {
-		t.Fatal(err)
-	}
+	db, now := openMigrated(t), time.Now()
 	s := sqlite.NewStore(db, tagging{})
 	if err := exec(t.Context(), db, `INSERT INTO tenants (tenant_id, name, created_at) VALUES ('acme', 'Acme', 1)`); err != nil {
 		t.Fatal(err)

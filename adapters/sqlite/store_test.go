@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -25,10 +27,7 @@ func TestSuiteFindsPlantedBugs(t *testing.T) { storetest.FindPlantedBugs(t, open
 // openStore makes a migrated store in a new file.
 func openStore(t *testing.T) storetest.Database {
 	t.Helper()
-	db := openDB(t)
-	if err := db.Migrate(); err != nil {
-		t.Fatal(err)
-	}
+	db := openMigrated(t)
 	return storetest.Database{
 		Store: sqlite.NewStore(db, tagging{}),
 		ReachFanOut: func(ctx context.Context, position int64) error {
@@ -73,7 +72,41 @@ func openStore(t *testing.T) storetest.Database {
 // openDB opens a new file, without tables.
 func openDB(t *testing.T) *sqlite.DB {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "store.db"))
+	return openFile(t, filepath.Join(t.TempDir(), "store.db"))
+}
+
+// openMigrated opens a new file with the schema.
+func openMigrated(t *testing.T) *sqlite.DB {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "store.db")
+	schema, err := migrated()
+	if err := errors.Join(err, os.WriteFile(file, schema, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return openFile(t, file)
+}
+
+// migrated is a file with the schema, which is made once: to migrate takes longer than most tests do afterwards.
+var migrated = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "ordinavo-migrated-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "store.db")
+	db, err := sqlite.Open(context.Background(), file)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(db.Migrate(), db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
+
+func openFile(t *testing.T, file string) *sqlite.DB {
+	t.Helper()
+	db, err := sqlite.Open(t.Context(), file)
 	if err != nil {
 		t.Fatal(err)
 	}
