@@ -30,14 +30,14 @@ MEMORY := $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -ge 8
 
 # The simulation runs one goroutine at a time. The race detector makes each seed take seven times as long, and gigabytes for its coroutines, so it
 # watches some of them, and all run without it. Packages that start whole services come last, one after the other: side by side they wait for
-# each other on a slow machine.
+# each other on a slow machine. Lint has vetted all of them, with all of vet's checks, where tests would make a few of these again.
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
 	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
-	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | $(if $(MEMORY),GOTMPDIR=$${TMPDIR:-/tmp} TMPDIR=$(MEMORY)) xargs $(GO) test $(RACE) -timeout 25m -p $(PACKAGES) -parallel $(PARALLEL)
-	$(GO) test ./tests/simulation
-	$(if $(RACE),SIMULATION_RUNS=30 $(GO) test $(RACE) -run '^TestSimulation$$' ./tests/simulation)
-	$(GO) test $(RACE) -timeout 25m -p 1 ./tests/e2e ./tests/faults
+	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | $(if $(MEMORY),GOTMPDIR=$${TMPDIR:-/tmp} TMPDIR=$(MEMORY)) xargs $(GO) test -vet=off $(RACE) -timeout 25m -p $(PACKAGES) -parallel $(PARALLEL)
+	$(GO) test -vet=off ./tests/simulation
+	$(if $(RACE),SIMULATION_RUNS=30 $(GO) test -vet=off $(RACE) -run '^TestSimulation$$' ./tests/simulation)
+	$(GO) test -vet=off $(RACE) -timeout 25m -p 1 ./tests/e2e ./tests/faults
 
 lint: ## go vet, staticcheck, exhaustive switches, formatting
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
