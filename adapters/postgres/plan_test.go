@@ -215,11 +215,13 @@ func hot() map[string]hotQuery {
 // week: the planner may take a table of few rows by another index.
 var seldom = []string{"a delivery", "purge: deliveries", "weeks: what stays", "weeks: what is lost", "reconciliation", "drop circuits", "accepted beside"}
 
-// TestPlans asks PostgreSQL how it runs each hot query over a million rows.
+// TestPlans asks PostgreSQL how it runs each hot query over a million rows. It is one test, so that of those that run side by side only
+// one waits for the rows.
 func TestPlans(t *testing.T) {
 	t.Parallel()
 	db := openMillion(t)
 	known := indexColumns(t, db, false)
+	t.Run("the check sees trouble", func(t *testing.T) { seeTrouble(t, db, known) })
 	for name, q := range hot() {
 		columns := known
 		if slices.Contains(seldom, name) {
@@ -228,20 +230,8 @@ func TestPlans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			hold(t, explain(t, db, q.sql, q.args...), q.sorts, columns)
 		})
-	}
-}
-
-// TestKeptPlans asks for the plans that a connection keeps, which are made before the arguments are known.
-func TestKeptPlans(t *testing.T) {
-	t.Parallel()
-	db := openMillion(t)
-	known := indexColumns(t, db, false)
-	for name, q := range hot() {
-		columns := known
-		if slices.Contains(seldom, name) {
-			columns = nil
-		}
-		t.Run(name, func(t *testing.T) {
+		// A connection keeps plans that are made before the arguments are known.
+		t.Run(name+", kept", func(t *testing.T) {
 			hold(t, explainKept(t, db, q.sql, len(q.args)), q.sorts, columns)
 		})
 	}

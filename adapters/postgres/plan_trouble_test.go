@@ -12,11 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestPlanCheckSeesTrouble proves that the check can fail.
-func TestPlanCheckSeesTrouble(t *testing.T) {
-	t.Parallel()
-	db := openMillion(t)
-	columns := indexColumns(t, db, false)
+// seeTrouble proves that the check can fail.
+func seeTrouble(t *testing.T, db *DB, columns map[string][]string) {
+	t.Helper()
 	if found := (node{Type: "Gather Merge"}).trouble(true, nil); len(found) == 0 {
 		t.Error("processes of its own are no trouble")
 	}
