@@ -21,7 +21,7 @@ const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
 // alone, and its place is not returned.
 const (
 	savedRows = `unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::int[], $10::int[], $11::bigint[], $12::bigint[], $13::int[])
-  AS s (tenant_id, subscription_id, delivery_id, expected, lease, status, version, attempts, failures, abandonments, updated_at, due_at, place)`
+  AS s (tenant_id, subscription_id, delivery_id, expected, lease, status, version, attempts, failures, abandonments, updated_at, due, place)`
 
 	// sameDelivery includes the subscription so that, for closed deliveries, the index with it serves as well as the key. Without it a planner
 	// that believes the table empty reads all of a tenant's rows, since to it that costs no more. For the same reason it might read a
@@ -32,7 +32,7 @@ const (
 	fencedOpen = sameDelivery + ` AND o.version = s.expected AND coalesce(o.lease, '') = s.lease`
 
 	moveOpen = `UPDATE open_deliveries o SET status = s.status, version = s.version, attempts = s.attempts, failures = s.failures,
-    abandonments = s.abandonments, updated_at = s.updated_at, due_at = s.due_at, waiting = coalesce(s.due_at > s.updated_at, false), lease = NULL, leased_at = NULL
+    abandonments = s.abandonments, updated_at = s.updated_at, due_at = nullif(s.due, 0), waiting = s.due > s.updated_at, lease = NULL, leased_at = NULL
 FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
 
 	closeOpen = `WITH moved AS (
@@ -46,10 +46,10 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
 	reopenClosed = `WITH moved AS (
     DELETE FROM closed_deliveries o USING ` + savedRows + `
     WHERE ` + sameDelivery + ` AND o.version = s.expected
-    RETURNING ` + movedColumns + `, s.due_at
+    RETURNING ` + movedColumns + `, s.due
 ), opened AS (
     INSERT INTO open_deliveries (` + deliveryColumns + `, accepted_at, traceparent, due_at, waiting)
-    SELECT ` + deliveryColumns + `, accepted_at, traceparent, due_at, coalesce(due_at > updated_at, false) FROM moved
+    SELECT ` + deliveryColumns + `, accepted_at, traceparent, nullif(due, 0), due > updated_at FROM moved
 ) SELECT place FROM moved`
 
 	// movedColumns are deliveryColumns: from the old row what never changes, the rest from the new state.
@@ -61,8 +61,7 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
 type savedBatch struct {
 	tenants, subscriptions, ids             []string
 	leases, statuses                        []string
-	expected, versions, updated             []int64
-	due                                     []*int64
+	expected, versions, updated, due        []int64
 	attempts, failures, abandonments, place []int32
 }
 
@@ -73,7 +72,7 @@ func (b *savedBatch) add(place int, d dispatch.Saved) {
 	b.statuses, b.versions = append(b.statuses, string(d.After.Status)), append(b.versions, d.After.Version)
 	b.attempts, b.failures = append(b.attempts, int32(d.After.Attempts)), append(b.failures, int32(d.After.Failures))
 	b.abandonments = append(b.abandonments, int32(d.After.Abandonments))
-	b.updated, b.due = append(b.updated, d.After.UpdatedAt.UnixMicro()), append(b.due, stamp(d.After.DueAt))
+	b.updated, b.due = append(b.updated, d.After.UpdatedAt.UnixMicro()), append(b.due, microsOrNone(d.After.DueAt))
 }
 
 func (b *savedBatch) queue(to *pgx.Batch, sql string, done []bool) {

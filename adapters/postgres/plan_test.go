@@ -99,7 +99,7 @@ type hotQuery struct {
 // hot is every query that runs for each batch, lease or page, with arguments as they are in life.
 func hot() map[string]hotQuery {
 	tenants, ids, subs := make([]string, 100), make([]string, 100), make([]string, 100)
-	ones, statuses, leases, due := make([]int64, 100), make([]string, 100), make([]string, 100), make([]*int64, 100)
+	ones, statuses, leases, due := make([]int64, 100), make([]string, 100), make([]string, 100), make([]int64, 100)
 	small := make([]int32, 100)
 	for i := range tenants {
 		tenants[i], subs[i], ones[i], small[i], statuses[i] = fmt.Sprintf("t%d", i), fmt.Sprintf("sub_%026d", i), 1, int32(i+1), "retrying"

@@ -33,9 +33,13 @@ SELECT *, ` + weekAccepted + ` FROM unnest($1::text[], $2::text[], $3::text[], $
 SELECT tenant_id, subscription_id, action, 0 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, subscription_id, action)
 ORDER BY tenant_id, subscription_id ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET turn_at = sweeps.turn_at`
 
-	insertOpen = `INSERT INTO open_deliveries (` + deliveryColumns + `, ` + queueColumns + `, waiting)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bigint[],
-    $11::int[], $12::int[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[], $18::text[], $19::text[], $20::bigint[], $21::bool[])`
+	insertOpen = `INSERT INTO open_deliveries (` + openedColumns + `, due_at, lease, leased_at, waiting)
+SELECT ` + openedColumns + `, nullif(due_at, 0), nullif(lease, ''), nullif(leased_at, 0), due_at > updated_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bigint[],
+    $11::int[], $12::int[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::bigint[], $19::text[], $20::bigint[])
+    AS r (` + openedColumns + `, due_at, lease, leased_at)`
+
+	openedColumns = deliveryColumns + `, accepted_at, traceparent`
 )
 
 // Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
@@ -136,9 +140,8 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 	n := len(scheduled)
 	tenants, ids, events, types, subs, warnings := make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 	statuses, traces := make([]string, n), make([]string, n)
-	leases, due, leasedAt := make([]*string, n), make([]*int64, n), make([]*int64, n)
+	leases, due, leasedAt := make([]string, n), make([]int64, n), make([]int64, n)
 	subVersions, versions, created, updated, accepted := make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-	waiting := make([]bool, n)
 	bodies, attempts, failures, abandonments := make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
 	for i, sch := range scheduled {
 		d := sch.Delivery
@@ -153,14 +156,13 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 		statuses[i], traces[i] = string(d.Status), sch.TraceParent
 		subVersions[i], versions[i] = d.SubscriptionVersion, d.Version
 		bodies[i], attempts[i], failures[i], abandonments[i] = int32(d.BodyNumber), int32(d.Attempts), int32(d.Failures), int32(d.Abandonments)
-		created[i], updated[i], accepted[i], due[i] = d.CreatedAt.UnixMicro(), d.UpdatedAt.UnixMicro(), sch.AcceptedAt.UnixMicro(), stamp(d.DueAt)
-		waiting[i] = d.DueAt.After(d.UpdatedAt)
-		if sch.Lease != "" {
-			leases[i], leasedAt[i] = &scheduled[i].Lease, stamp(d.CreatedAt)
+		created[i], updated[i], accepted[i], due[i] = d.CreatedAt.UnixMicro(), d.UpdatedAt.UnixMicro(), sch.AcceptedAt.UnixMicro(), microsOrNone(d.DueAt)
+		if leases[i] = sch.Lease; sch.Lease != "" {
+			leasedAt[i] = created[i]
 		}
 	}
 	b.Queue(insertOpen, tenants, ids, events, types, subs, subVersions, bodies, warnings, statuses, versions, attempts, failures, abandonments,
-		created, updated, due, accepted, traces, leases, leasedAt, waiting)
+		created, updated, accepted, traces, due, leases, leasedAt)
 	return nil
 }
 

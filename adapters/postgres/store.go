@@ -99,6 +99,14 @@ func stamp(at time.Time) *int64 {
 	return &micros
 }
 
+// microsOrNone is for columns of many, where NULL would take a pointer each: 0 is no time.
+func microsOrNone(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return at.UnixMicro()
+}
+
 func moment(micros *int64) time.Time {
 	if micros == nil {
 		return time.Time{}
