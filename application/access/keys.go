@@ -49,6 +49,7 @@ const (
 	shownPrefix    = len(KeyPrefix) + 6
 	cachedFor      = time.Second // so revocation takes effect within a second
 	maxCachedKeys  = 10_000
+	maxLookups     = 4 // at once: whoever tries keys takes no more connections from those who have one
 	touchPrecision = time.Minute
 )
 
@@ -58,6 +59,7 @@ type Keys struct {
 	now    func() time.Time
 	newID  func(prefix string) string
 	random io.Reader
+	lookUp chan struct{} // holds one for each that is under way
 
 	mu     sync.Mutex
 	cached map[Hash]cachedKey
@@ -72,7 +74,7 @@ type cachedKey struct {
 
 // NewKeys makes a Keys; random must be fit for secrets.
 func NewKeys(store KeyStore, now func() time.Time, newID func(string) string, random io.Reader) *Keys {
-	return &Keys{store: store, now: now, newID: newID, random: random, cached: map[Hash]cachedKey{}, used: map[string]time.Time{}}
+	return &Keys{store: store, now: now, newID: newID, random: random, lookUp: make(chan struct{}, maxLookups), cached: map[Hash]cachedKey{}, used: map[string]time.Time{}}
 }
 
 // Create makes a key with 256 random bits, which may do no more than its maker and lives no longer; its text is shown only this once.
@@ -150,7 +152,7 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 	key, ended, cached := s.lookInCache(hash, now)
 	if !cached {
 		var err error
-		if key, err = s.store.KeyByHash(ctx, hash); problem.Is(err, problem.NotFound) {
+		if key, err = s.find(ctx, hash); problem.Is(err, problem.NotFound) {
 			return access.Key{}, refused
 		} else if err != nil {
 			return access.Key{}, fmt.Errorf("look up a key: %w", err)
@@ -164,6 +166,16 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 		s.noteUse(key, now)
 	}
 	return key, nil
+}
+
+func (s *Keys) find(ctx context.Context, hash Hash) (access.Key, error) {
+	select {
+	case s.lookUp <- struct{}{}:
+		defer func() { <-s.lookUp }()
+		return s.store.KeyByHash(ctx, hash)
+	case <-ctx.Done():
+		return access.Key{}, ctx.Err()
+	}
 }
 
 func (s *Keys) lookInCache(hash Hash, now time.Time) (key access.Key, ended int, ok bool) {
