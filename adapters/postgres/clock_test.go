@@ -31,13 +31,13 @@ func TestAllProcessesGoByTheServersClock(t *testing.T) {
 	pgtest.Check(t, behind.BeginIncarnation(t.Context(), "inc_behind", behind.db.Now()))
 	pgtest.Check(t, ahead.BeginIncarnation(t.Context(), "inc_ahead", ahead.db.Now()))
 	for name, judge := range map[string]*Store{"ahead": ahead, "behind": behind} {
-		orphans, err := judge.Orphans(t.Context(), judge.db.Now().Add(-dispatch.HeartbeatTimeout), 10)
+		orphans, err := judge.Orphans(t.Context(), judge.db.Now().Add(-dispatch.HeartbeatTimeout), judge.db.Now().Add(time.Second), 10)
 		pgtest.Check(t, err)
 		if len(orphans) > 0 {
 			t.Errorf("the one %s takes over from %s, which has just been heard of", name, orphans[0].Lease)
 		}
 		// Nor does anybody live for longer.
-		orphans, err = judge.Orphans(t.Context(), judge.db.Now().Add(time.Second), 10)
+		orphans, err = judge.Orphans(t.Context(), judge.db.Now().Add(time.Second), time.Time{}, 10)
 		pgtest.Check(t, err)
 		if len(orphans) != 2 {
 			t.Errorf("a second from now the one %s would take over %d deliveries, want both", name, len(orphans))

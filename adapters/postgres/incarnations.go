@@ -58,7 +58,7 @@ WITH RECURSIVE listening AS MATERIALIZED (
         count(*) FILTER (WHERE application_name = $4 AND backend_start < now() - interval '3 s') > 0 AS lasting FROM pg_stat_activity
 ), alive AS MATERIALIZED (
     SELECT i.incarnation FROM incarnations i, listening l
-    WHERE i.heartbeat_at BETWEEN $1 AND $5 AND (i.session IS NULL OR i.heartbeat_at >= $2 OR NOT l.lasting OR i.session = ANY(l.names))
+    WHERE i.heartbeat_at BETWEEN $1 AND coalesce($5, i.heartbeat_at) AND (i.session IS NULL OR i.heartbeat_at >= $2 OR NOT l.lasting OR i.session = ANY(l.names))
 ), gap AS (
     SELECT b.lower, coalesce((SELECT min(a.incarnation) FROM alive a WHERE a.incarnation > b.lower), '` + afterAll + `') AS upper
     FROM (SELECT '' COLLATE "C" AS lower UNION ALL SELECT incarnation FROM alive) b
@@ -74,9 +74,9 @@ SELECT orphan.* FROM holder CROSS JOIN LATERAL (
 LIMIT $3`
 
 // Orphans lists deliveries whose holder's heartbeat has stopped; see dispatch.Incarnations.
-func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
+func (s *Store) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
 	found, err := all(ctx, s.db.from(ctx), queuedRows().scan, orphans,
-		stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session(), stamp(heartbeatBefore.Add(dispatch.AliveFor)))
+		stamp(from), stamp(from.Add(dispatch.HeartbeatTimeout-goneAfter)), limit, s.db.session(), stamp(to))
 	if err != nil {
 		return nil, err
 	}

@@ -115,7 +115,7 @@ func eventually(t *testing.T, is func() bool) {
 func takenFrom(t *testing.T, store *postgres.Store, now time.Time) func() []string {
 	return func() (held []string) {
 		t.Helper()
-		orphans, err := store.Orphans(t.Context(), now.Add(-dispatch.HeartbeatTimeout), 100)
+		orphans, err := store.Orphans(t.Context(), now.Add(-dispatch.HeartbeatTimeout), time.Time{}, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

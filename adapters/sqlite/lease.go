@@ -237,12 +237,12 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 const orphans = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
 WHERE lease IN (
     SELECT lease FROM (SELECT DISTINCT lease FROM open_deliveries WHERE lease IS NOT NULL)
-    WHERE lease NOT IN (SELECT incarnation FROM incarnations WHERE heartbeat_at BETWEEN ? AND ?)
+    WHERE lease NOT IN (SELECT incarnation FROM incarnations WHERE heartbeat_at BETWEEN ? AND coalesce(?, heartbeat_at))
 ) LIMIT ?`
 
 // Orphans lists deliveries whose holder's heartbeat has stopped.
-func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
-	found, err := all(ctx, s.db, scanQueued, orphans, stamp(heartbeatBefore), stamp(heartbeatBefore.Add(dispatch.AliveFor)), limit)
+func (s *Store) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
+	found, err := all(ctx, s.db, scanQueued, orphans, stamp(from), stamp(to), limit)
 	if err != nil {
 		return nil, err
 	}

@@ -47,7 +47,7 @@ type planted struct {
 	nextNotices         func(ctx context.Context, s Store, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error)
 	nextTurn            func(ctx context.Context, s Store, after tenant.ID) (tenant.ID, error)
 	openSecret          func(ctx context.Context, s Store, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error)
-	orphans             func(ctx context.Context, s Store, before time.Time, limit int) ([]dispatch.Orphan, error)
+	orphans             func(ctx context.Context, s Store, from, to time.Time, limit int) ([]dispatch.Orphan, error)
 	purge               func(ctx context.Context, s Store, before retention.Cutoffs, limit int) (int, error)
 	resolve             func(ctx context.Context, s Store, lookups []fanout.Lookup) ([]payload.Context, error)
 	revokeKey           func(ctx context.Context, s Store, owner tenant.ID, id string, now time.Time) error
@@ -204,11 +204,11 @@ func (p planted) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID
 	return p.Store.OpenSecret(ctx, owner, subscriptionID, secretID)
 }
 
-func (p planted) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
+func (p planted) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
 	if p.orphans != nil {
-		return p.orphans(ctx, p.Store, before, limit)
+		return p.orphans(ctx, p.Store, from, to, limit)
 	}
-	return p.Store.Orphans(ctx, before, limit)
+	return p.Store.Orphans(ctx, from, to, limit)
 }
 
 func (p planted) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {

@@ -198,10 +198,9 @@ type Circuits interface {
 type Incarnations interface {
 	// Heartbeat says that the incarnation lives.
 	Heartbeat(ctx context.Context, incarnation string, now time.Time) error
-	// Orphans lists deliveries held by incarnations without a heartbeat from the time on, and up to AliveFor after it: a later one is of a
-	// clock that was set back since, and whoever lives has beaten anew. One whose subscription is missing or cannot be read has no schedule,
-	// and keeps no other from being listed.
-	Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]Orphan, error)
+	// Orphans lists deliveries held by incarnations without a heartbeat between the two times, both included; a zero to is no bound. One whose
+	// subscription is missing or cannot be read has no schedule, and keeps no other from being listed.
+	Orphans(ctx context.Context, from, to time.Time, limit int) ([]Orphan, error)
 }
 
 // Secrets opens the signing secrets of a subscription.

@@ -134,8 +134,8 @@ func (d *Dispatcher) begin(deliveries []Leased) {
 	}
 }
 
-// Finish hands in the outcome of an attempt. What begins in its place is the caller's to attempt next, if there is more; like all that comes
-// out of Started it must end in Finish, Abandon or PutBack. Finish never blocks.
+// Finish hands in the outcome of an attempt. What begins in its place is the caller's to attempt next, if there is more, unless its receiver
+// does not answer; like all that comes out of Started it must end in Finish, Abandon or PutBack. Finish never blocks.
 func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) (next Leased, more bool) {
 	r := Result{l, outcome}
 	d.done <- r

@@ -34,6 +34,7 @@ type row struct {
 type world struct {
 	testing.TB
 	*dispatch.Dispatcher
+	next   []dispatch.Leased // began in an attempt's place
 	now    time.Time
 	made   int
 	lane   map[dispatch.Lane]subscription.Subscription
@@ -70,9 +71,11 @@ func newWorld(t testing.TB, maxInFlight int) *world {
 	return w
 }
 
-// Finish is that of several: what begins in its place is taken out of Started like all the rest.
+// Finish ends an attempt; what begins in its place is taken like all the rest.
 func (w *world) Finish(l dispatch.Leased, o delivery.Outcome) {
-	w.FinishTogether([]dispatch.Result{{Leased: l, Outcome: o}})
+	if next, more := w.Dispatcher.Finish(l, o); more {
+		w.next = append(w.next, next)
+	}
 }
 
 // subscribe makes a lane that allows so many attempts at once.
@@ -127,6 +130,7 @@ func (w *world) step() time.Time {
 
 // take receives what is to be attempted now.
 func (w *world) take() (list []dispatch.Leased) {
+	list, w.next = w.next, nil
 	for len(w.Started()) > 0 {
 		list = append(list, <-w.Started())
 	}

@@ -18,11 +18,7 @@ const (
 	HeartbeatTimeout  = 5 * time.Second
 )
 
-// AliveFor is how long after the earliest time of a heartbeat that still counts the latest can be: a silence that is no death yet, and as long
-// as a look for the dead may take.
-const AliveFor = 2 * HeartbeatTimeout
-
-var errTooLate = errors.New("the look for orphans took too long to tell who lives")
+var errLookTooLong = errors.New("the look for orphans took too long to tell who lives, or the clock was set meanwhile")
 
 // longestBeat is the longest time between two beats of a process that nothing kept from beating.
 const longestBeat = HeartbeatTimeout / 2
@@ -40,15 +36,16 @@ type Takeover struct {
 	incarnation  string
 
 	mu    sync.Mutex
+	began time.Time
 	since time.Time // the first beat with no gap after it; zero while there was none since the process began
 	last  time.Time // zero after a beat that failed
 }
 
 // NewTakeover makes a Takeover for an incarnation that has just begun; waited says that it had to wait for the database.
 func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string, waited bool) *Takeover {
-	t := &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation}
+	t := &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation, began: now()}
 	if !waited {
-		t.last = now()
+		t.last = t.began
 	}
 	return t
 }
@@ -99,13 +96,29 @@ func (t *Takeover) steady(now time.Time) bool {
 	return t.follows(now) && now.Sub(t.since) >= HeartbeatTimeout
 }
 
+// alive are the times from and up to which a heartbeat tells of a process that lives; a zero one is no bound. A later beat is of a clock that was
+// set back since, and of a dead process once those that live must have beaten anew: when this one has seen all of their silence itself.
+func (t *Takeover) alive(now time.Time) (from, to time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	from, beats := now.Add(-HeartbeatTimeout), t.since
+	if beats.IsZero() {
+		beats = t.began
+	}
+	if !beats.After(from) {
+		to = now.Add(HeartbeatTimeout)
+	}
+	return from, to
+}
+
 // TakeOverStep abandons attempts whose holder is dead and makes their deliveries due.
 func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 	now := t.now()
 	if !t.steady(now) {
 		return now.Add(HeartbeatInterval), nil
 	}
-	seen, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), 1)
+	from, to := t.alive(now)
+	seen, err := t.incarnations.Orphans(ctx, from, to, 1)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look for orphans: %w", err)
 	}
@@ -129,12 +142,13 @@ func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 
 // takeOver abandons the attempts of holders that were silent for too long before a beat of this process's own heart.
 func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
-	orphans, err := t.incarnations.Orphans(ctx, now.Add(-HeartbeatTimeout), maxTakenOverAtOnce)
+	from, to := t.alive(now)
+	orphans, err := t.incarnations.Orphans(ctx, from, to, maxTakenOverAtOnce)
 	if err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
 	}
-	if t.now().Sub(now) > HeartbeatTimeout { // by now the living may have beaten more than AliveFor after what was asked for
-		return errTooLate
+	if took := t.now().Sub(now); took < 0 || took > longestBeat { // the living may have beaten beyond the times that were asked for
+		return errLookTooLong
 	}
 	saved, unknown := make([]Saved, 0, len(orphans)), map[string][]Leased{}
 	for _, o := range orphans {

@@ -21,10 +21,10 @@ func (v living) Heartbeat(_ context.Context, incarnation string, now time.Time) 
 	return v.fail["Heartbeat"]
 }
 
-func (v living) Orphans(_ context.Context, before time.Time, limit int) (list []dispatch.Orphan, err error) {
+func (v living) Orphans(_ context.Context, from, to time.Time, limit int) (list []dispatch.Orphan, err error) {
 	for _, q := range v.inOrder() {
 		beat := v.beats[q.lease]
-		if q.lease != "" && (beat.Before(before) || beat.After(before.Add(dispatch.AliveFor))) && len(list) < limit {
+		if q.lease != "" && (beat.Before(from) || !to.IsZero() && beat.After(to)) && len(list) < limit {
 			list = append(list, dispatch.Orphan{Delivery: q.Delivery, Schedule: v.lane[dispatch.LaneOf(q.Delivery)].RetrySchedule, Lease: q.lease, LeasedAt: q.leasedAt})
 		}
 	}
@@ -149,41 +149,60 @@ type clockIsSet struct {
 	by time.Duration
 }
 
-func (c clockIsSet) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
-	found, err := c.living.Orphans(ctx, before, limit)
+func (c clockIsSet) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
+	found, err := c.living.Orphans(ctx, from, to, limit)
 	c.now = c.now.Add(c.by)
 	return found, err
 }
 
-// A process that stands still while it looks knows the living's beats of then, which lie in the future of the time that it asked for.
+// The living's beats of then lie outside of the times that it asked for.
 func TestNobodyIsTakenForDeadByALookThatTookLong(t *testing.T) {
-	v, _ := newTakeover(t)
-	lane := v.subscribe("sub_1", 4)
-	v.schedule(lane, "inc_dead")
-	living := v.schedule(lane, "inc_other")
-	takeover := dispatch.NewTakeover(v, &frozenInLook{living: v}, func() time.Time { return v.now }, incarnation, false)
-	v.beating(dispatch.HeartbeatTimeout, takeover)
-	v.beats["inc_other"] = v.now
-	if _, err := takeover.TakeOverStep(t.Context()); err == nil {
-		t.Error("no error")
-	}
-	if v.rows[living.Delivery.ID].lease != "inc_other" {
-		t.Error("took from the living")
+	for what, moves := range map[string]time.Duration{"it stands still": 3 * dispatch.HeartbeatTimeout, "the clock is set back": -time.Hour} {
+		v, _ := newTakeover(t)
+		lane := v.subscribe("sub_1", 4)
+		v.schedule(lane, "inc_dead")
+		living := v.schedule(lane, "inc_other")
+		takeover := dispatch.NewTakeover(v, &otherTimeInLook{living: v, moves: moves}, func() time.Time { return v.now }, incarnation, false)
+		v.beating(dispatch.HeartbeatTimeout, takeover)
+		v.beats["inc_other"] = v.now
+		if _, err := takeover.TakeOverStep(t.Context()); err == nil {
+			t.Errorf("%s: no error", what)
+		}
+		if v.rows[living.Delivery.ID].lease != "inc_other" {
+			t.Errorf("%s: took from the living", what)
+		}
 	}
 }
 
-// frozenInLook stands still in the second look for orphans.
-type frozenInLook struct {
+// otherTimeInLook is another time when the second look for orphans is made, and the living have beaten by then.
+type otherTimeInLook struct {
 	living
+	moves time.Duration
 	looks int
 }
 
-func (f *frozenInLook) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
-	if f.looks++; f.looks == 2 {
-		f.now = f.now.Add(3 * dispatch.HeartbeatTimeout)
-		f.beats["inc_other"] = f.now
+func (o *otherTimeInLook) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
+	if o.looks++; o.looks == 2 {
+		o.now = o.now.Add(o.moves)
+		o.beats["inc_other"] = o.now
 	}
-	return f.living.Orphans(ctx, before, limit)
+	return o.living.Orphans(ctx, from, to, limit)
+}
+
+// Who has just begun does not know whether the others have had the time to beat anew.
+func TestWhoHasJustBegunTakesNobodyForDeadByABeatOfTheFuture(t *testing.T) {
+	v, _ := newTakeover(t)
+	held := v.schedule(v.subscribe("sub_1", 4), "inc_other")
+	v.beats["inc_other"] = v.now
+	v.now = v.now.Add(-time.Hour)
+	begun := v.takeover(incarnation, false)
+	if got := v.takesOver(begun, held); got != "inc_other" {
+		t.Errorf("it is held by %q", got)
+	}
+	v.beating(dispatch.HeartbeatTimeout, begun)
+	if got := v.takesOver(begun, held); got != "" {
+		t.Errorf("after a silence that it has seen itself it is still held by %q", got)
+	}
 }
 
 func TestAnOrphanWhoseStatusNobodyKnowsKeepsNoOther(t *testing.T) {
@@ -214,7 +233,7 @@ func TestOrphansThatSomebodyElseTookAreSkipped(t *testing.T) {
 	lost, kept := v.schedule(lane, "inc_dead"), v.schedule(lane, "inc_dead")
 	v.now = v.now.Add(time.Minute)
 	// Between the look and the write the dead one's outcome arrives.
-	seen := frozen{v, must(v.Orphans(t.Context(), v.now, 10))}
+	seen := frozen{v, must(v.Orphans(t.Context(), v.now, time.Time{}, 10))}
 	moved, err := dispatch.Move(lost.Delivery, []delivery.Change{delivery.AttemptSucceeded{At: v.now, Attempt: delivery.Attempt{Number: 1, Outcome: succeeded()}}})
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +253,7 @@ type frozen struct {
 	seen []dispatch.Orphan
 }
 
-func (f frozen) Orphans(context.Context, time.Time, int) ([]dispatch.Orphan, error) {
+func (f frozen) Orphans(context.Context, time.Time, time.Time, int) ([]dispatch.Orphan, error) {
 	return f.seen, nil
 }
 

@@ -42,7 +42,7 @@ type store struct {
 	save         func(ctx context.Context, saved []dispatch.Saved) ([]string, error)
 	giveBack     func(ctx context.Context, lease string, leased []dispatch.Leased) error
 	heartbeat    func(ctx context.Context, incarnation string, now time.Time) error
-	orphans      func(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error)
+	orphans      func(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error)
 	openSecret   func(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error)
 	swept        func(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) ([]delivery.Delivery, int, error)
 	endSweep     func(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error
@@ -114,8 +114,8 @@ func (s *store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 func (s *store) Heartbeat(ctx context.Context, incarnation string, now time.Time) error {
 	return s.heartbeat(ctx, incarnation, now)
 }
-func (s *store) Orphans(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
-	return s.orphans(ctx, before, limit)
+func (s *store) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
+	return s.orphans(ctx, from, to, limit)
 }
 func (s *store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
 	return s.openSecret(ctx, owner, subscriptionID, secretID)

@@ -229,12 +229,12 @@ func bugsOfLeasing() []simulation.Bug {
 			}
 		}),
 		bug("a live process is taken over", func(s *store) {
-			s.orphans = func(ctx context.Context, before time.Time, limit int) ([]dispatch.Orphan, error) {
-				return s.Store.Orphans(ctx, before.Add(time.Minute), limit)
+			s.orphans = func(ctx context.Context, from, _ time.Time, limit int) ([]dispatch.Orphan, error) {
+				return s.Store.Orphans(ctx, from.Add(time.Minute), time.Time{}, limit)
 			}
 		}),
 		bug("nobody takes over", func(s *store) {
-			s.orphans = func(context.Context, time.Time, int) ([]dispatch.Orphan, error) { return nil, nil }
+			s.orphans = func(context.Context, time.Time, time.Time, int) ([]dispatch.Orphan, error) { return nil, nil }
 		}),
 		bug("the heart does not beat", func(s *store) {
 			s.heartbeat = func(context.Context, string, time.Time) error { return nil }

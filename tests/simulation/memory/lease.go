@@ -159,13 +159,13 @@ func (s *Store) BeginIncarnation(ctx context.Context, incarnation string, now ti
 }
 
 // Orphans lists deliveries whose holder's heartbeat stopped.
-func (s *Store) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
+func (s *Store) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
 	done, err := s.read(ctx)
 	defer done()
 	orphans := []dispatch.Orphan{}
 	for _, q := range s.open.all() {
 		beat, known := s.incarnations.get(keyOf("", q.lease))
-		if q.lease == "" || known && !beat.Before(heartbeatBefore) && !beat.After(heartbeatBefore.Add(dispatch.AliveFor)) || len(orphans) == limit {
+		if q.lease == "" || known && !beat.Before(from) && (to.IsZero() || !beat.After(to)) || len(orphans) == limit {
 			continue
 		}
 		orphans = append(orphans, dispatch.Orphan{Delivery: q.Delivery, Schedule: s.subscription(laneOf(q.Delivery)).RetrySchedule, Lease: q.lease, LeasedAt: q.leasedAt})
