@@ -46,7 +46,7 @@ const countWithin = `SELECT coalesce(sum(deliveries), 0)::bigint FROM dispositio
 
 // DeliveriesWithin is how many deliveries were counted; see reconciliation.Reader.
 func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, until time.Time) (int, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countWithin, owner, stamp(since), stamp(until))
+	return one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countWithin, owner, stamp(since), stamp(until))
 }
 
 // reconciled is one statement, so that it shows a single moment: a delivery that closes meanwhile is counted once. Of an event's deliveries
@@ -78,7 +78,7 @@ UNION ALL SELECT e.accepted_at - e.accepted_at % {hour}, 'waiting', count(*) FRO
 
 // Hours counts and compares; see reconciliation.Reader.
 func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Time) ([]reconciliation.Hour, error) {
-	figures, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (f reconciliation.Figure, err error) {
+	figures, err := all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (f reconciliation.Figure, err error) {
 		var hour *int64
 		err = r.Scan(&hour, &f.What, &f.Count)
 		f.Hour = moment(hour)
@@ -98,7 +98,7 @@ AND accepted_at >= $2 AND accepted_at < $3 ORDER BY delivery_id LIMIT $4`
 
 // Unsettled lists open deliveries; see reconciliation.Reader.
 func (s *Store) Unsettled(ctx context.Context, owner tenant.ID, since, until time.Time, limit int) ([]delivery.Delivery, error) {
-	return all(ctx, s.db.from(ctx), listed(), selectUnsettled, owner, stamp(since), stamp(until), limit)
+	return all(ctx, s.db.forUsers(ctx), listed(), selectUnsettled, owner, stamp(since), stamp(until), limit)
 }
 
 const takeCheck = `UPDATE disposition_hours SET due_at = $2 WHERE (tenant_id, hour) =

@@ -172,7 +172,7 @@ const (
 	longestAccept = 30 * time.Second
 	maxGrowth     = 1.25 // of the memory, from the second third of the flood to its last
 	maxOverloaded = 200  // MiB that a process may have resident at any time of it
-	minDrain      = 0.9  // of the throughput with no backlog: full speed, and a margin for two measurements of ten seconds
+	minDrain      = 0.8  // of the throughput with no backlog: full speed, and a margin for two measurements of some ten seconds
 )
 
 // overload bounds the deliveries that are not finished, unless that is 0.
