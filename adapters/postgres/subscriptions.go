@@ -184,25 +184,25 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 	return records.Subscriptions(ctx, streams, s.now)
 }
 
-// Endpoint is where the subscription's deliveries go now, and its status. In a transaction both stay so until its end.
-func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
+// SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
+func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
 	lanes := []dispatch.Lane{lane}
 	b := &pgx.Batch{}
 	queueKeepLanes(ctx, b, lanes)
 	if b.Len() > 0 {
 		if err := s.db.from(ctx).send(ctx, b); err != nil {
-			return "", "", err
+			return "", err
 		}
 	}
 	states, err := s.states(ctx, lanes)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	sub, found := states[lane]
 	if !found {
-		return "", "", problem.New(problem.NotFound, "There is no such subscription.")
+		return "", problem.New(problem.NotFound, "There is no such subscription.")
 	}
-	return sub.URL, sub.Status, nil
+	return sub.Status, nil
 }
 
 const selectStates = `SELECT s.tenant_id, s.subscription_id, s.state FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)

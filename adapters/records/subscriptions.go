@@ -41,9 +41,6 @@ func (r Record) lane() dispatch.Lane {
 // LoadSubscription folds the stream; see subscriptions.Store.
 func (read Streams) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
 	stream, err := read.subscription(ctx, lane)
-	if errors.Is(err, compact.ErrUnreadable) {
-		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
-	}
 	if err != nil {
 		return subscription.Subscription{}, err
 	}
@@ -68,16 +65,21 @@ func (read Streams) SubscriptionHistory(ctx context.Context, lane dispatch.Lane)
 func (r Record) recorded() (c subscriptions.Recorded, err error) {
 	var by metadata
 	if err = json.Unmarshal(r.Metadata, &by); err != nil {
-		return c, fmt.Errorf("decode metadata: %w", err)
+		return c, fmt.Errorf("%w: decode metadata: %w", dispatch.ErrUnreadable, err)
 	}
 	c.By, c.At = subscriptions.Actor{KeyID: by.KeyID, KeyName: by.KeyName, TraceParent: by.TraceParent}, r.At
-	c.Change, err = subscription.Decode(r.Type, r.Data)
+	if c.Change, err = subscription.Decode(r.Type, r.Data); err != nil {
+		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
+	}
 	return c, err
 }
 
-// subscription reads a subscription's stream; problem.NotFound when it is empty.
+// subscription reads a subscription's stream; problem.NotFound when it is empty, dispatch.ErrUnreadable when it is damaged.
 func (read Streams) subscription(ctx context.Context, lane dispatch.Lane) ([]Record, error) {
 	stream, err := read(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	if errors.Is(err, compact.ErrUnreadable) {
+		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
 	}

@@ -116,7 +116,7 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.ListSubscriptions(ctx, "t1", "sub_5", 10)
 		return err
 	},
-	"Endpoint": func(ctx context.Context, s *Store) error { _, _, err := s.Endpoint(ctx, aLane); return err },
+	"SubscriptionStatus": func(ctx context.Context, s *Store) error { _, err := s.SubscriptionStatus(ctx, aLane); return err },
 	"OpenSecret": func(ctx context.Context, s *Store) error {
 		_, err := s.OpenSecret(ctx, "t1", "sub_1", "sec_1")
 		return err
@@ -157,10 +157,11 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	"Save, closed to open": func(ctx context.Context, s *Store) error {
 		return saveAs(ctx, s, delivery.StatusSucceeded, delivery.StatusPending)
 	},
-	"GiveBack": func(ctx context.Context, s *Store) error {
-		return s.GiveBack(ctx, "inc_9", []dispatch.Leased{{}})
+	"GiveBack": func(ctx context.Context, s *Store) error { return s.GiveBack(ctx, "inc_9", []dispatch.Leased{{}}) },
+	"Orphans": func(ctx context.Context, s *Store) error {
+		_, err := s.Orphans(ctx, time.Now(), time.Now(), 1)
+		return err
 	},
-	"Orphans": func(ctx context.Context, s *Store) error { _, err := s.Orphans(ctx, time.Now(), 1); return err },
 	"NoteHealth": func(ctx context.Context, s *Store) error {
 		_, err := s.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{aLane: {Succeeded: true}, {Tenant: "t2", SubscriptionID: "sub_2"}: {Failures: 3}}, time.Now())
 		return err

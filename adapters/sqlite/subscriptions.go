@@ -153,8 +153,8 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 	return records.Subscriptions(ctx, streams, s.now)
 }
 
-// Endpoint is the subscription's present URL and status.
-func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
+// SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
+func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
 	sub, _, err := s.state(ctx, lane)
-	return sub.URL, sub.Status, err
+	return sub.Status, err
 }

@@ -241,11 +241,10 @@ var subscriptionChecks = []Check{
 			w.refused(err, problem.NotFound, "find another's test")
 		}
 	}},
-	{"subscriptions/endpoint", func(w *world) {
+	{"subscriptions/status", func(w *world) {
 		s := w.pause(w.subscribe(acme, nil), at(1))
-		url, status, err := w.Endpoint(w.ctx, laneOf(s))
-		w.ok(err, "read the endpoint")
-		equal(w, "url", url, s.URL)
+		status, err := w.SubscriptionStatus(w.ctx, laneOf(s))
+		w.ok(err, "read the status")
 		equal(w, "status", status, subscription.StatusPaused)
 	}},
 }
@@ -284,8 +283,8 @@ func (w *world) subscriptionStands(want subscription.Subscription) {
 	w.ok(err, "list subscriptions")
 	if want.Status == subscription.StatusDeleted {
 		equal(w, "the list without what was deleted", len(list), 0)
-		_, status, err := w.Endpoint(w.ctx, laneOf(want))
-		w.ok(err, "read the endpoint")
+		status, err := w.SubscriptionStatus(w.ctx, laneOf(want))
+		w.ok(err, "read the status")
 		equal(w, "the status", status, subscription.StatusDeleted)
 		return
 	}

@@ -56,7 +56,7 @@ var unreadableChecks = []Check{
 		equal(w, "leased", idsOf(leased), []string{bad.ID, good.ID})
 		equal(w, "the damaged one is unreadable", errors.Is(leased[0].Unreadable, dispatch.ErrUnreadable), true)
 		equal(w, "the other is unreadable", leased[1].Unreadable, nil)
-		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		orphans, err := w.Orphans(w.ctx, at(100), time.Time{}, 10)
 		w.ok(err, "look for orphans")
 		equal(w, "orphans", len(orphans), 2)
 		listed, err := w.Deliveries(w.ctx, queries.DeliveryFilter{Tenant: acme, Limit: 10})
@@ -75,10 +75,10 @@ var unreadableChecks = []Check{
 		equal(w, "leased", idsOf(leased), []string{d.ID})
 		equal(w, "the subscription", *leased[0].Subscription, s)
 		equal(w, "unreadable", leased[0].Unreadable, nil)
-		url, status, err := w.Endpoint(w.ctx, laneOf(s))
-		w.ok(err, "read the endpoint")
-		equal(w, "the endpoint", []string{url, string(status)}, []string{s.URL, "active"})
-		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		status, err := w.SubscriptionStatus(w.ctx, laneOf(s))
+		w.ok(err, "read the status")
+		equal(w, "the status", status, subscription.StatusActive)
+		orphans, err := w.Orphans(w.ctx, at(100), time.Time{}, 10)
 		w.ok(err, "look for orphans")
 		equal(w, "an orphan's schedule", orphans[0].Schedule, s.RetrySchedule)
 	}},
@@ -92,7 +92,7 @@ var unreadableChecks = []Check{
 		equal(w, "leased", idsOf(leased), []string{bad.ID, good.ID})
 		equal(w, "the damaged one is unreadable", errors.Is(leased[0].Unreadable, dispatch.ErrUnreadable), true)
 		equal(w, "the other is unreadable", leased[1].Unreadable, nil)
-		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		orphans, err := w.Orphans(w.ctx, at(100), time.Time{}, 10)
 		w.ok(err, "look for orphans")
 		equal(w, "orphans", len(orphans), 2)
 	}},
@@ -103,7 +103,7 @@ var unreadableChecks = []Check{
 			return
 		}
 		w.orphans(at(100), bad, good)
-		orphans, err := w.Orphans(w.ctx, at(100), 10)
+		orphans, err := w.Orphans(w.ctx, at(100), time.Time{}, 10)
 		w.ok(err, "look for orphans")
 		for _, o := range orphans {
 			w.stands(w.saved(w.moved(o.Delivery, o.Lease, func(d delivery.Delivery) ([]delivery.Change, error) {

@@ -88,13 +88,18 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 		return DeliveryDetail{}, fmt.Errorf("read the body of %s: %w", id, err)
 	}
 	detail := DeliveryDetail{Delivery: d, Body: body, Attempts: attemptsOf(changes)}
-	if err := q.addRequest(ctx, &detail); err != nil {
+	err = q.addRequest(ctx, &detail)
+	if errors.Is(err, dispatch.ErrUnreadable) {
+		detail.Warnings, err = append(slices.Clone(detail.Warnings), err.Error()), nil
+	}
+	if err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read where %s was sent: %w", id, err)
 	}
 	return detail, nil
 }
 
-// addRequest tells where the last attempt that sent anything went. Attempts do not keep their URL: it is the subscription's of that time.
+// addRequest tells where the last attempt that sent anything went. Attempts do not keep their URL: it is taken for the subscription's of the
+// time at which the attempt began.
 func (q *Deliveries) addRequest(ctx context.Context, detail *DeliveryDetail) error {
 	lane := dispatch.LaneOf(detail.Delivery)
 	sub, err := q.Reader.CurrentSubscription(ctx, lane)
@@ -166,7 +171,8 @@ type DeliveryStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
 	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
-	Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error)
+	// SubscriptionStatus says whether deliveries are sent. In a transaction it stays so until its end.
+	SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error)
 }
 
 // Gate asks whether a tenant has booked a feature.
@@ -188,7 +194,7 @@ func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after 
 		if err != nil {
 			return err
 		}
-		_, status, err := r.Store.Endpoint(ctx, dispatch.LaneOf(d))
+		status, err := r.Store.SubscriptionStatus(ctx, dispatch.LaneOf(d))
 		if err != nil {
 			return err
 		}

@@ -109,6 +109,22 @@ func TestADeliveryWhoseBodyCannotBeReadSaysSo(t *testing.T) {
 	}
 }
 
+// lost is a store that has lost what is known of subscriptions.
+type lost struct{ *sqlite.Store }
+
+func (lost) CurrentSubscription(context.Context, dispatch.Lane) (subscription.Subscription, error) {
+	return subscription.Subscription{}, fmt.Errorf("%w: it is lost", dispatch.ErrUnreadable)
+}
+
+func TestADeliveryWhoseSubscriptionCannotBeReadSaysSo(t *testing.T) {
+	w := newWorld(t)
+	d := w.delivery(w.subscribe("acme", "*"))
+	got, err := (&queries.Deliveries{Reader: lost{w.Store}}).Detail(t.Context(), "acme", d.ID)
+	if err != nil || got.ID != d.ID || len(got.Body) == 0 || !slices.ContainsFunc(got.Warnings, func(text string) bool { return strings.Contains(text, "it is lost") }) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 func TestRetryInEachStatus(t *testing.T) {
 	failed := delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: start}
 	for status, c := range map[delivery.Status]struct {

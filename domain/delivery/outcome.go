@@ -20,7 +20,7 @@ const (
 	KindLeaseExpired      Kind = "lease_expired"
 )
 
-// Public is the word for it that leaves the service: the contract (section 7) has none for a lost connection, whose error says so.
+// Public is the word for it that callers and receivers see: the contract (section 7) has none for a lost connection, whose error says so.
 func (k Kind) Public() Kind {
 	if k == KindConnectionLost {
 		return KindConnectionRefused

@@ -33,8 +33,8 @@ type Delivery struct {
 
 // DeliveryRequest is what is sent.
 type DeliveryRequest struct {
-	URL     string            `json:"url"`
-	Headers map[string]string `json:"headers" doc:"Of the last attempt; empty before the first."`
+	URL     string            `json:"url" doc:"Where the last attempt that sent anything went; before it, where the next one goes."`
+	Headers map[string]string `json:"headers" doc:"Of the last attempt that sent anything; empty before it."`
 	Body    string            `json:"body" doc:"The bytes that every attempt sends."`
 }
 

@@ -67,7 +67,7 @@ type Disposition struct {
 	SubscriptionID string  `json:"subscriptionId"`
 	Outcome        string  `json:"outcome" enum:"delivery,not_matched,feature_gated"`
 	DeliveryID     *string `json:"deliveryId" doc:"Of a delivery, as long as that is kept."`
-	Status         *string `json:"status" doc:"The delivery's."`
+	Status         *string `json:"status" doc:"The delivery's, as long as that is kept."`
 	Reason         string  `json:"reason"`
 }
 

@@ -265,6 +265,16 @@ func (h *harness) walk(path, id string) (ids []string) {
 	return nil
 }
 
+// Contract, section 5: a page has 50 unless its caller asks otherwise.
+func TestAPageHasFifty(t *testing.T) {
+	h := newHarness(t)
+	h.dead(h.subscribe(), 51)
+	page := h.call(h.admin, "GET", "/v1/deliveries", "").expect(200).json()
+	if rows := page["data"].([]any); len(rows) != 50 || page["nextCursor"] == nil {
+		t.Errorf("%d rows, and the next page is %v", len(rows), page["nextCursor"])
+	}
+}
+
 func TestDeliveries(t *testing.T) {
 	h := withDeliveries(t)
 	if ids := h.walk("/v1/deliveries?limit=2", "id"); strings.Join(ids, " ") != "dlv_4 dlv_3 dlv_2 dlv_1 dlv_0" {

@@ -470,8 +470,8 @@ func (f *fake) Body(context.Context, delivery.Delivery) ([]byte, error) {
 	return []byte(`{"a":1}`), nil
 }
 
-func (f *fake) Endpoint(context.Context, dispatch.Lane) (string, subscription.Status, error) {
-	return "https://a.example/hook", subscription.StatusActive, nil
+func (f *fake) SubscriptionStatus(context.Context, dispatch.Lane) (subscription.Status, error) {
+	return subscription.StatusActive, nil
 }
 
 func (f *fake) Save(context.Context, []dispatch.Saved) ([]string, error) {

@@ -116,7 +116,7 @@ func (w *world) checkWay(ctx context.Context, row memory.Row) {
 
 // checkRow is I1 for a delivery: it is closed, or waits for a reason that can be read.
 func (w *world) checkRow(ctx context.Context, row memory.Row) {
-	_, status, err := w.store.Endpoint(ctx, laneOfRow(row))
+	status, err := w.store.SubscriptionStatus(ctx, laneOfRow(row))
 	if err != nil {
 		w.violate("I1", "%s belongs to no subscription", row.ID)
 	}

@@ -312,9 +312,9 @@ func (s *session) Heartbeat(ctx context.Context, incarnation string, now time.Ti
 	return do(ctx, s, "Heartbeat", func(ctx context.Context) error { return s.Store.Heartbeat(ctx, incarnation, now) })
 }
 
-func (s *session) Orphans(ctx context.Context, heartbeatBefore time.Time, limit int) ([]dispatch.Orphan, error) {
+func (s *session) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
 	return read(ctx, s, "Orphans", func(ctx context.Context) ([]dispatch.Orphan, error) {
-		return s.Store.Orphans(ctx, heartbeatBefore, limit)
+		return s.Store.Orphans(ctx, from, to, limit)
 	})
 }
 
@@ -390,12 +390,8 @@ func (s *session) FanOutAgain(ctx context.Context, e queries.Event, retried quer
 	return do(ctx, s, "FanOutAgain", func(ctx context.Context) error { return s.Store.FanOutAgain(ctx, e, retried) })
 }
 
-func (s *session) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
-	url, err = read(ctx, s, "Endpoint", func(ctx context.Context) (url string, err error) {
-		url, status, err = s.Store.Endpoint(ctx, lane)
-		return url, err
-	})
-	return url, status, err
+func (s *session) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
+	return read(ctx, s, "SubscriptionStatus", func(ctx context.Context) (subscription.Status, error) { return s.Store.SubscriptionStatus(ctx, lane) })
 }
 
 func (s *session) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {

@@ -213,12 +213,12 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 	return list, err
 }
 
-// Endpoint is where the subscription's deliveries go now, and whether it takes any.
-func (s *Store) Endpoint(ctx context.Context, lane dispatch.Lane) (url string, status subscription.Status, err error) {
+// SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
+func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
 	done, err := s.read(ctx)
 	defer done()
 	row, found := s.subscriptions.get(laneKey(lane))
-	return row.URL, row.Status, orNotFound(err, found, "subscription")
+	return row.Status, orNotFound(err, found, "subscription")
 }
 
 // SaveSecret keeps a signing secret.
