@@ -18,10 +18,14 @@ const (
 	HeartbeatTimeout  = 5 * time.Second
 )
 
-var errLookTooLong = errors.New("the look for orphans took too long to tell who lives, or the clock was set meanwhile")
-
 // longestBeat is the longest time between two beats of a process that nothing kept from beating.
 const longestBeat = HeartbeatTimeout / 2
+
+// farAhead is how far in the future a beat is that counts as one by a clock that was set back since. It is longer than a look may take, in which
+// the living beat.
+const farAhead = 6 * HeartbeatTimeout
+
+var errLookTooLong = errors.New("the look for orphans took too long to tell who lives, or the clock was set meanwhile")
 
 const maxTakenOverAtOnce = 500
 
@@ -96,8 +100,8 @@ func (t *Takeover) steady(now time.Time) bool {
 	return t.follows(now) && now.Sub(t.since) >= HeartbeatTimeout
 }
 
-// alive are the times from and up to which a heartbeat tells of a process that lives; a zero one is no bound. A later beat is of a clock that was
-// set back since, and of a dead process once those that live must have beaten anew: when this one has seen all of their silence itself.
+// alive are the times from and up to which a heartbeat tells of a process that lives; a zero one is no bound. A later beat is of a clock
+// that was set back since, and of a dead process once the living must have beaten anew: when this one has itself seen their silence.
 func (t *Takeover) alive(now time.Time) (from, to time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -106,7 +110,7 @@ func (t *Takeover) alive(now time.Time) (from, to time.Time) {
 		beats = t.began
 	}
 	if !beats.After(from) {
-		to = now.Add(HeartbeatTimeout)
+		to = now.Add(farAhead)
 	}
 	return from, to
 }
@@ -147,7 +151,7 @@ func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
 	}
-	if took := t.now().Sub(now); took < 0 || took > longestBeat { // the living may have beaten beyond the times that were asked for
+	if took := t.now().Sub(now); took < 0 || took > farAhead-HeartbeatTimeout { // the living may have beaten beyond the times that were asked for
 		return errLookTooLong
 	}
 	saved, unknown := make([]Saved, 0, len(orphans)), map[string][]Leased{}
