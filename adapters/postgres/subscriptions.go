@@ -194,15 +194,9 @@ func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (sub
 			return "", err
 		}
 	}
-	states, err := s.states(ctx, lanes)
-	if err != nil {
-		return "", err
-	}
-	sub, found := states[lane]
-	if !found {
-		return "", problem.New(problem.NotFound, "There is no such subscription.")
-	}
-	return sub.Status, nil
+	status, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (status subscription.Status, err error) { return status, r.Scan(&status) },
+		`SELECT status FROM subscriptions WHERE tenant_id = $1 AND subscription_id = $2`, lane.Tenant, lane.SubscriptionID)
+	return status, notFound(err, "subscription")
 }
 
 const selectStates = `SELECT s.tenant_id, s.subscription_id, s.state FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)

@@ -155,6 +155,7 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position i
 
 // SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
 func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
-	sub, _, err := s.state(ctx, lane)
-	return sub.Status, err
+	status, err := one(ctx, s.db, func(r *sql.Rows) (status subscription.Status, err error) { return status, r.Scan(&status) },
+		`SELECT status FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
+	return status, notFound(err, "subscription")
 }

@@ -49,7 +49,7 @@ var plantedBugs = map[string]struct {
 	"end of a sweep always deletes":        {"sweep/one that was replaced meanwhile stays", planted{endSweep: endSweepDeletes}},
 	"nested transactions commit alone":     {"intake/a transaction in a transaction joins it", planted{inTx: nestedCommitsItself}},
 	"orphans without silence":              {"takeover/orphans are what dead holders held", planted{orphans: orphansWithoutSilence}},
-	"a beat of the future is one of life":  {"takeover/orphans are what dead holders held", planted{orphans: orphansUpToNow}},
+	"a beat of the future is one of life":  {"takeover/orphans are what dead holders held", planted{orphans: orphansWithoutEnd}},
 	"no orphan without a subscription":     {"unreadable/a subscription whose row is not there keeps nothing from being taken over", planted{orphans: orphansOfWhatIsThere}},
 	"circuits that dead processes told":    {"circuits/of several processes the one that spares most, of those that live", planted{circuits: circuitsOfTheDead}},
 	"deliveries of all tenants":            {"isolation/another tenant finds nothing of a delivery", planted{deliveries: deliveriesForAll}},
@@ -240,7 +240,7 @@ func orphansWithoutSilence(ctx context.Context, s Store, from, to time.Time, lim
 	return s.Orphans(ctx, from.Add(time.Hour), to, limit)
 }
 
-func orphansUpToNow(ctx context.Context, s Store, from, _ time.Time, limit int) ([]dispatch.Orphan, error) {
+func orphansWithoutEnd(ctx context.Context, s Store, from, _ time.Time, limit int) ([]dispatch.Orphan, error) {
 	return s.Orphans(ctx, from, time.Time{}, limit)
 }
 

@@ -112,14 +112,15 @@ func TestAlertsNameMetricsThatExist(t *testing.T) {
 	}
 }
 
-// Prometheus takes a counter that comes up as 1 for one that has not grown: an alert for the first would stay silent.
+// Prometheus takes a counter that comes up as 1 for one that has not grown: an alert for the first would stay silent. And what tells that a
+// process is there must be there from its start on.
 func TestWhatAlertsAskTheIncreaseOfBeginsAtZero(t *testing.T) {
 	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	shown := scrape(t, start(t, telemetry.Config{}, nil))
-	asked := regexp.MustCompile(`increase\((ordinavo_\w+(?:\{[^}]*\})?)`).FindAllStringSubmatch(string(rules), -1)
+	asked := regexp.MustCompile(`(?:increase|absent|count)\((ordinavo_\w+(?:\{[^}]*\})?)`).FindAllStringSubmatch(string(rules), -1)
 	for _, metric := range asked {
 		if !strings.Contains(shown, "\n"+metric[1]+" 0\n") {
 			t.Errorf("%s does not begin at 0", metric[1])

@@ -32,7 +32,7 @@ func (t *Telemetry) Observer(now func() time.Time) *Observer {
 	return &Observer{tracer: t.Tracer(), metrics: t.metrics, now: now}
 }
 
-// LinkAfter is the age of an event after which its attempts begin traces of their own, linked to the first:
+// LinkAfter is the age of an event after which its fan-out and its attempts begin traces of their own, linked to what they follow:
 // trace stores do not join spans that arrive hours apart.
 const LinkAfter = time.Hour
 
@@ -58,10 +58,11 @@ func (o *Observer) EventsRefused(ctx context.Context, why intake.Reason, events 
 	o.metrics.EventsRefused(ctx, string(why), events)
 }
 
-// FanOut begins the span of one event's fan-out, as a child of the request that brought the event. Its
+// FanOut begins the span of one event's fan-out, which follows the request that brought the event. Its
 // attributes follow the semantic conventions for messaging.
 func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error)) {
-	ctx, span := o.tracer.Start(WithTraceParent(ctx, e.TraceParent), "process events", trace.WithSpanKind(trace.SpanKindConsumer))
+	ctx, options := follow(ctx, e.TraceParent, o.now().Sub(e.At), trace.SpanKindConsumer)
+	ctx, span := o.tracer.Start(ctx, "process events", options...)
 	if span.IsRecording() {
 		span.SetAttributes(
 			semconv.MessagingSystemKey.String("ordinavo"), semconv.MessagingDestinationName(fanout.TopicEvents),
@@ -80,16 +81,20 @@ func (o *Observer) FanOut(ctx context.Context, e intake.Accepted) (traceParent s
 	}
 }
 
+// follow makes a span a child of the one that the trace parent names, or of an event as old as LinkAfter a root that is linked to it.
+func follow(ctx context.Context, traceParent string, age time.Duration, kind trace.SpanKind) (context.Context, []trace.SpanStartOption) {
+	origin := WithTraceParent(ctx, traceParent)
+	if age < LinkAfter {
+		return origin, []trace.SpanStartOption{trace.WithSpanKind(kind)}
+	}
+	return ctx, []trace.SpanStartOption{trace.WithSpanKind(kind), trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(origin))}
+}
+
 // AttemptStarted begins the span of one attempt. Its attributes follow the semantic conventions for HTTP
 // clients, without the URL's path and query, where receivers keep tokens.
 func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number int) (context.Context, dispatch.AttemptSpan) {
-	options := []trace.SpanStartOption{trace.WithSpanKind(trace.SpanKindClient)}
-	origin, now := WithTraceParent(ctx, l.TraceParent), o.now()
-	if now.Sub(l.AcceptedAt) < LinkAfter {
-		ctx = origin
-	} else {
-		options = append(options, trace.WithNewRoot(), trace.WithLinks(trace.LinkFromContext(origin)))
-	}
+	now := o.now()
+	ctx, options := follow(ctx, l.TraceParent, now.Sub(l.AcceptedAt), trace.SpanKindClient)
 	ctx, span := o.tracer.Start(ctx, "POST", options...)
 	if span.IsRecording() {
 		span.SetAttributes(requestAttributes(l, number)...)
@@ -153,7 +158,7 @@ func describeOutcome(span trace.Span, o delivery.Outcome) {
 func (o *Observer) SubscriptionUnreadable(ctx context.Context, c fanout.SubscriptionChange) {
 	o.metrics.SubscriptionUnreadable(ctx)
 	slog.ErrorContext(ctx, "a change of a subscription cannot be read, and the subscription as it is now stands in for it",
-		"tenant", c.Tenant, "subscription", c.SubscriptionID, "position", c.Position, "version", c.Version, "served", c.Now != nil, "error", c.Unreadable)
+		"tenantId", c.Tenant, "subscriptionId", c.SubscriptionID, "position", c.Position, "version", c.Version, "served", c.Now != nil, "error", c.Unreadable)
 }
 
 // RecordUnreadable counts a record of events that is damaged, and logs where it is.
@@ -161,6 +166,11 @@ func (o *Observer) RecordUnreadable(ctx context.Context, r fanout.Record) {
 	o.metrics.RecordUnreadable(ctx)
 	slog.ErrorContext(ctx, "a record of accepted events cannot be read, and they are found by what is kept with each of them",
 		"position", r.Position, "events", len(r.Keys), "error", r.Unreadable)
+}
+
+// EventSetAside logs an event that could not be handled. Why may quote what the emitter sent: the API says it to the tenant.
+func (o *Observer) EventSetAside(ctx context.Context, p fanout.SetAside) {
+	slog.ErrorContext(ctx, "an event could not be handled and is set aside: GET /v1/events/{eventId} says why", "tenantId", p.Tenant, "eventId", p.EventID)
 }
 
 // StaleLease counts an outcome that was refused.

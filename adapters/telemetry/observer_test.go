@@ -107,6 +107,16 @@ func TestAttemptsHoursLaterAreLinked(t *testing.T) {
 	}
 }
 
+func TestAFanOutHoursLaterIsLinked(t *testing.T) {
+	observer, spans, _ := observe(t)
+	_, end := observer.FanOut(t.Context(), intake.Accepted{Event: event.Event{ID: "evt_1"}, TraceParent: traceParent, At: now.Add(-telemetry.LinkAfter)})
+	end(1, nil)
+	span := spans.Ended()[0]
+	if links := span.Links(); span.Parent().IsValid() || len(links) != 1 || links[0].SpanContext.SpanID().String() != "b7ad6b7169203331" {
+		t.Errorf("it belongs to %v, and its links are %v", span.Parent(), links)
+	}
+}
+
 func TestFanOutIsAChildOfTheRequest(t *testing.T) {
 	observer, spans, running := observe(t)
 	accepted := intake.Accepted{Event: event.Event{ID: "evt_1", Type: event.TargetImported, TenantID: "tenant-123"}, TraceParent: traceParent, At: now.Add(-4 * time.Millisecond)}

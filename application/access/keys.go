@@ -50,6 +50,7 @@ const (
 	cachedFor      = time.Second // so revocation takes effect within a second
 	maxCachedKeys  = 10_000
 	maxLookups     = 4 // at once: whoever tries keys takes no more connections from those who have one
+	maxWait        = 5 * time.Second
 	touchPrecision = time.Minute
 )
 
@@ -149,15 +150,14 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 		return access.Key{}, refused
 	}
 	now, hash := s.now(), HashOf(text)
-	key, ended, cached := s.lookInCache(hash, now)
+	key, _, cached := s.lookInCache(hash, now)
 	if !cached {
 		var err error
-		if key, err = s.find(ctx, hash); problem.Is(err, problem.NotFound) {
+		if key, now, cached, err = s.find(ctx, hash); problem.Is(err, problem.NotFound) {
 			return access.Key{}, refused
 		} else if err != nil {
 			return access.Key{}, fmt.Errorf("look up a key: %w", err)
 		}
-		s.remember(hash, key, ended, now)
 	}
 	if !key.Live(now) {
 		return access.Key{}, refused
@@ -168,14 +168,25 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 	return key, nil
 }
 
-func (s *Keys) find(ctx context.Context, hash Hash) (access.Key, error) {
+// find looks a key up in its turn, unless somebody else has done so by then.
+func (s *Keys) find(ctx context.Context, hash Hash) (key access.Key, now time.Time, cached bool, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxWait, problem.New(problem.Unavailable, "Too many keys are being looked up."))
+	defer cancel()
 	select {
 	case s.lookUp <- struct{}{}:
 		defer func() { <-s.lookUp }()
-		return s.store.KeyByHash(ctx, hash)
-	case <-ctx.Done():
-		return access.Key{}, ctx.Err()
+	case <-ctx.Done(): // who asked may be gone, which nobody can tell
+		return key, now, false, context.Cause(ctx)
 	}
+	now = s.now()
+	key, ended, cached := s.lookInCache(hash, now)
+	if cached {
+		return key, now, true, nil
+	}
+	if key, err = s.store.KeyByHash(ctx, hash); err == nil {
+		s.remember(hash, key, ended, now)
+	}
+	return key, now, false, err
 }
 
 func (s *Keys) lookInCache(hash Hash, now time.Time) (key access.Key, ended int, ok bool) {

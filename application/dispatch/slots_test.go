@@ -96,7 +96,7 @@ func (p *process) attempt(rt *rapid.T) {
 		p.abandoned++
 		return
 	case 1:
-		p.Finish(l, answered(500))
+		p.FinishTogether([]dispatch.Result{{Leased: l, Outcome: answered(500)}})
 	default:
 		p.Finish(l, succeeded())
 	}

@@ -151,7 +151,7 @@ func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("look for orphans: %w", err)
 	}
-	if took := t.now().Sub(now); took < 0 || took > farAhead-HeartbeatTimeout { // the living may have beaten beyond the times that were asked for
+	if took := t.now().Sub(now); took < 0 || took > farAhead-HeartbeatTimeout || !t.steady(t.now()) { // the living may have beaten beyond the times that were asked for
 		return errLookTooLong
 	}
 	saved, unknown := make([]Saved, 0, len(orphans)), map[string][]Leased{}

@@ -312,10 +312,20 @@ func (b *batch) ended(ctx context.Context, committed bool) {
 	if committed && len(b.plan.Deferred) > 0 {
 		b.wake.Send()
 	}
+	if committed {
+		b.report(ctx)
+	}
+}
+
+// report tells of what could not be read or handled: nobody else does.
+func (b *batch) report(ctx context.Context) {
 	for _, d := range b.plan.Taken {
-		if committed && d.Unreadable != nil {
+		if d.Unreadable != nil {
 			b.Observer.RecordUnreadable(ctx, d.record())
 		}
+	}
+	for _, p := range b.plan.SetAside {
+		b.Observer.EventSetAside(ctx, p)
 	}
 }
 

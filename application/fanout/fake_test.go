@@ -69,6 +69,8 @@ type world struct {
 	unreadable []int64
 	// damaged is the records that were told of.
 	damaged []fanout.Record
+	// aside is the events of which it was told that they were set aside.
+	aside []string
 
 	room           map[tenant.ID]int // of those for whom it is bounded
 	free, inFlight int
@@ -350,6 +352,10 @@ type spans struct{ *world }
 
 func (s spans) SubscriptionUnreadable(_ context.Context, c fanout.SubscriptionChange) {
 	s.unreadable = append(s.unreadable, c.Position)
+}
+
+func (s spans) EventSetAside(_ context.Context, p fanout.SetAside) {
+	s.aside = append(s.aside, p.EventID)
 }
 
 func (s spans) RecordUnreadable(_ context.Context, r fanout.Record) { s.damaged = append(s.damaged, r) }

@@ -64,7 +64,7 @@ type Handover interface {
 
 // Observer follows the fan-out of each event.
 type Observer interface {
-	// FanOut begins the event's span, a child of the request that brought the event, which ends with the transaction. The
+	// FanOut begins the event's span, which follows the request that brought the event and ends with the transaction. The
 	// event's deliveries carry the trace parent on.
 	FanOut(ctx context.Context, e intake.Accepted) (traceParent string, end func(deliveries int, err error))
 	// SubscriptionUnreadable reports, once in a process, a change that cannot be read: the subscription's present state stands
@@ -72,6 +72,8 @@ type Observer interface {
 	SubscriptionUnreadable(ctx context.Context, c SubscriptionChange)
 	// RecordUnreadable reports a record whose event names are damaged, with the events that were found without it.
 	RecordUnreadable(ctx context.Context, r Record)
+	// EventSetAside reports an event that could not be handled, once that is committed.
+	EventSetAside(ctx context.Context, p SetAside)
 }
 
 // Lookup names what one event needs from the directory for one source system.

@@ -125,6 +125,9 @@ func TestAnEventThatPanicsIsSetAside(t *testing.T) {
 			if len(receivers(plan, "evt_bad")) != 0 || len(receivers(plan, "evt_good")) != 2 || len(plan.Bodies) != 1 || plan.Bodies[0].EventID != "evt_good" {
 				t.Errorf("planned %+v", plan)
 			}
+			if !slices.Equal(w.aside, []string{"evt_bad"}) {
+				t.Errorf("it was told that %v were set aside", w.aside)
+			}
 			if w.inFlight != 0 || len(w.taken) != 2 || w.taken[0].Delivery.EventID != "evt_good" {
 				t.Errorf("%d slots stay taken, handed over %+v", w.inFlight, w.taken)
 			}

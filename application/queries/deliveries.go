@@ -101,28 +101,24 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 // addRequest tells where the last attempt that sent anything went. Attempts do not keep their URL: it is taken for the subscription's of the
 // time at which the attempt began.
 func (q *Deliveries) addRequest(ctx context.Context, detail *DeliveryDetail) error {
+	var sent time.Time
+	for _, last := range slices.Backward(detail.Attempts) {
+		if len(last.RequestHeaders) > 0 {
+			detail.Headers, sent = last.RequestHeaders, last.StartedAt
+			break
+		}
+	}
 	lane := dispatch.LaneOf(detail.Delivery)
 	sub, err := q.Reader.CurrentSubscription(ctx, lane)
-	if err != nil {
+	if detail.URL = sub.URL; err != nil || sent.IsZero() || !sub.UpdatedAt.After(sent) {
 		return err
 	}
-	detail.URL = sub.URL
-	for _, last := range slices.Backward(detail.Attempts) {
-		if len(last.RequestHeaders) == 0 {
-			continue
-		}
-		detail.Headers = last.RequestHeaders
-		if !sub.UpdatedAt.After(last.StartedAt) {
-			return nil
-		}
-		then, err := (&subscriptions.History{Store: q.Reader}).At(ctx, lane, last.StartedAt)
-		if problem.Is(err, problem.NotFound) { // the attempt began as it was deleted
-			return nil
-		}
-		detail.URL = then.URL
-		return err
+	then, err := (&subscriptions.History{Store: q.Reader}).At(ctx, lane, sent)
+	if problem.Is(err, problem.NotFound) { // the attempt began as it was deleted
+		return nil
 	}
-	return nil
+	detail.URL = then.URL
+	return err
 }
 
 // test shows a test as a delivery that is attempted once.

@@ -119,8 +119,9 @@ func (lost) CurrentSubscription(context.Context, dispatch.Lane) (subscription.Su
 func TestADeliveryWhoseSubscriptionCannotBeReadSaysSo(t *testing.T) {
 	w := newWorld(t)
 	d := w.delivery(w.subscribe("acme", "*"))
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: w.now, RequestHeaders: map[string]string{"sent": "1"}})
 	got, err := (&queries.Deliveries{Reader: lost{w.Store}}).Detail(t.Context(), "acme", d.ID)
-	if err != nil || got.ID != d.ID || len(got.Body) == 0 || !slices.ContainsFunc(got.Warnings, func(text string) bool { return strings.Contains(text, "it is lost") }) {
+	if err != nil || got.ID != d.ID || len(got.Body) == 0 || got.Headers["sent"] != "1" || !slices.ContainsFunc(got.Warnings, func(text string) bool { return strings.Contains(text, "it is lost") }) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

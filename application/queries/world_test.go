@@ -91,6 +91,8 @@ func (w *world) SubscriptionUnreadable(context.Context, fanout.SubscriptionChang
 
 func (w *world) RecordUnreadable(context.Context, fanout.Record) {}
 
+func (w *world) EventSetAside(context.Context, fanout.SetAside) {}
+
 func (w *world) subscribe(owner tenant.ID, types ...string) subscription.Subscription {
 	w.Helper()
 	return w.change(subscription.Subscription{}, subscription.Create(w.id("sub_"), owner, subscription.Settings{Name: "n", URL: "https://example.com/hook", EventTypes: types,

@@ -33,7 +33,7 @@ type Delivery struct {
 
 // DeliveryRequest is what is sent.
 type DeliveryRequest struct {
-	URL     string            `json:"url" doc:"Where the last attempt that sent anything went; before it, where the next one goes."`
+	URL     string            `json:"url" doc:"Where the last attempt that sent anything went; before it, where the next one goes. Empty when the subscription cannot be read, which a warning says."`
 	Headers map[string]string `json:"headers" doc:"Of the last attempt that sent anything; empty before it."`
 	Body    string            `json:"body" doc:"The bytes that every attempt sends."`
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/gofiber/fiber/v2"
@@ -149,7 +150,7 @@ func (a *API) describe(span trace.Span, c *fiber.Ctx, r *record) {
 	}
 	if status >= http.StatusInternalServerError {
 		span.SetStatus(codes.Error, http.StatusText(status))
-		span.SetAttributes(attribute.Int("error.type", status))
+		span.SetAttributes(attribute.String("error.type", strconv.Itoa(status)))
 	}
 }
 

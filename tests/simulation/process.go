@@ -420,6 +420,8 @@ func (observer) SubscriptionUnreadable(context.Context, fanout.SubscriptionChang
 
 func (observer) RecordUnreadable(context.Context, fanout.Record) {}
 
+func (observer) EventSetAside(context.Context, fanout.SetAside) {}
+
 // AttemptStarted gives each attempt a trace ID, by which the recorded outcome is known again.
 func (o observer) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
 	w := o.p.world
