@@ -2,6 +2,7 @@ package sqlite_test
 
 import (
 	"context"
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,5 +55,36 @@ func TestAFullFileLeavesNoConnectionsOpen(t *testing.T) {
 	}
 	if after := open(); after > before+10 {
 		t.Errorf("%d files were open, now %d are", before, after)
+	}
+}
+
+// TestReadersHoldLittleMemory: there are several, and what one of them sorts may be millions of rows.
+func TestReadersHoldLittleMemory(t *testing.T) {
+	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "a.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	is := func(who string, query func(context.Context, string, ...any) (*sql.Rows, error), pragma string, want int) {
+		t.Helper()
+		rows, err := query(t.Context(), "PRAGMA "+pragma)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = rows.Close() }()
+		got := 1
+		if !rows.Next() || rows.Scan(&got) != nil || got != want {
+			t.Errorf("%s has %s = %d, want %d", who, pragma, got, want)
+		}
+	}
+	const inFiles, inMemory = 0, 2
+	is("a reader", db.Query, "cache_size", -2048)
+	is("a reader", db.Query, "temp_store", inFiles)
+	if err := db.Update(t.Context(), func(_ context.Context, tx *sqlite.Tx) error {
+		is("the writer", tx.Query, "cache_size", -16384)
+		is("the writer", tx.Query, "temp_store", inMemory)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

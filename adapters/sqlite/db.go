@@ -67,8 +67,9 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		"synchronous(FULL)", // as fast as NORMAL with group commits, and a commit survives a power cut
 		fmt.Sprintf("wal_autocheckpoint(%d)", logPagesAtMost),
 		"foreign_keys(1)",
-		"cache_size(-16384)",
-		"temp_store(MEMORY)",
+		// Readers get little: what they have cached is void with each commit, and what they sort beyond that goes to a file. An hour that is
+		// reconciled may have millions of rows.
+		"cache_size(-2048)",
 	}}
 	pool, err := sql.Open("sqlite", "file:"+escapePath(path)+"?"+pragmas.Encode())
 	if err != nil {
@@ -99,6 +100,10 @@ func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
 	conn, err := db.pool.Conn(ctx)
 	if err != nil {
 		return nil, err
+	}
+	// What it sorts, or may have to undo, is little.
+	if _, err := conn.ExecContext(ctx, "PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY"); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
 	return &writer{conn: conn, statements: map[string]*sql.Stmt{}}, nil
 }
