@@ -159,7 +159,7 @@ func (tx *Tx) take(ctx context.Context, query string, args ...any) (q queued, do
 	if err != nil {
 		return q, false, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, translate(rows.Close())) }()
 	for rows.Next() {
 		var accepted sql.NullInt64
 		if err := rows.Scan(&accepted, &q.TraceParent); err != nil {
@@ -167,5 +167,5 @@ func (tx *Tx) take(ctx context.Context, query string, args ...any) (q queued, do
 		}
 		q.AcceptedAt, done = moment(accepted), true
 	}
-	return q, done, rows.Err()
+	return q, done, translate(rows.Err())
 }

@@ -52,7 +52,7 @@ func all[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), qu
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+	defer func() { err = errors.Join(err, translate(rows.Close())) }()
 	for rows.Next() {
 		item, err := scan(rows)
 		if err != nil {

@@ -166,7 +166,11 @@ func (tx *Tx) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if err := tx.usable(); err != nil {
 		return nil, err
 	}
-	return tx.writer.prepare(ctx, query)
+	statement, err := tx.writer.prepare(ctx, query)
+	if err != nil { // a new connection reads the schema for it
+		return nil, tx.failed(ctx, err)
+	}
+	return statement, nil
 }
 
 // usable refuses whatever comes after the end of the transaction.
