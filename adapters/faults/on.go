@@ -202,7 +202,11 @@ func (s *store) standStill(ctx context.Context) error {
 	if _, err := s.Store.MayDefer(ctx, time.Time{}); err != nil {
 		return err
 	}
+	goOn := make(chan os.Signal, 1)
+	signal.Notify(goOn, syscall.SIGCONT)
+	defer signal.Stop(goOn)
 	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-goOn // another thread may be the first to stop, and this one would go on for a while
 	_, err := s.Store.MayDefer(ctx, time.Time{})
 	return cmp.Or(err, errStoodStill)
 }
