@@ -112,7 +112,7 @@ func (h *History) asOf(ctx context.Context, lane dispatch.Lane, until func(c Rec
 			break
 		}
 		if err := then.Apply(c.Change); err != nil {
-			return then, fmt.Errorf("%w: the history of %s: %w", dispatch.ErrUnreadable, lane.SubscriptionID, err)
+			return subscription.Subscription{}, fmt.Errorf("%w: the history of %s: %w", dispatch.ErrUnreadable, lane.SubscriptionID, err)
 		}
 	}
 	switch {
