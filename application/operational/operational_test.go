@@ -98,6 +98,10 @@ func TestWhatIsTold(t *testing.T) {
 	if err != nil || unanswered.Delivery.LastResponseStatus != nil {
 		t.Errorf("nothing was answered: %+v, %v", unanswered.Delivery, err)
 	}
+	lost, err := operational.DeadLettered(s, given, "", delivery.Outcome{Kind: delivery.KindConnectionLost}, "")
+	if err != nil || lost.Delivery.LastOutcome != "connection_refused" { // as the API says it
+		t.Errorf("a lost connection: %+v, %v", lost.Delivery, err)
+	}
 }
 
 // The ID is what keeps the same news from being told twice, and other news from being taken for it.

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
@@ -374,6 +376,11 @@ func TestTraces(t *testing.T) {
 	}
 	if want := "00-" + traceID + "-" + ended[0].SpanContext().SpanID().String(); !strings.HasPrefix(h.store.traceParents[0], want) {
 		t.Errorf("intake got %s, want %s", h.store.traceParents[0], want)
+	}
+	h.store.fail = errors.New("away")
+	h.call(h.admin, "GET", "/v1/subscriptions/sub_private", "", trace...).expect(500)
+	if failed := spans.Ended()[2].Attributes(); !slices.Contains(failed, attribute.String("error.type", "500")) { // text, as the conventions have it
+		t.Errorf("a failure has %v", failed)
 	}
 	for _, attribute := range ended[1].Attributes() {
 		if strings.Contains(attribute.Value.String(), "private") {
