@@ -46,7 +46,7 @@ CROSS JOIN LATERAL (
 SELECT $1::bigint, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::int[], $8::bigint[])
 ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = m.attempts + excluded.attempts`
 	attemptCells = `SELECT (minute - $2) / $4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts)::bigint FROM attempt_metrics
-WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute >= $2 AND minute < $3 AND ($5 = '' OR subscription_id = $5) GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5 LIMIT $6`
+WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute >= $2 AND minute < $3 AND ($5 = '' OR subscription_id = $5) GROUP BY 1, 2, 3, 4, 5 LIMIT $6`
 	// oldMetrics deletes old counts, and those of generations that are left over.
 	oldMetrics = `DELETE FROM attempt_metrics WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM attempt_metrics WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute < $2

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/metrics"
@@ -75,5 +76,6 @@ func (w *world) cells(owner tenant.ID, subscriptionID string, interval time.Dura
 	since := start.Truncate(time.Minute)
 	cells, err := w.AttemptCells(w.ctx, metrics.Query{Tenant: owner, SubscriptionID: subscriptionID, Since: since, Until: since.Add(time.Hour), Interval: interval}, 100)
 	w.ok(err, "sum up")
+	slices.SortFunc(cells, metrics.Cell.Compare)
 	return cells
 }

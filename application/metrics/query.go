@@ -32,7 +32,7 @@ type Cell struct {
 
 // Reader sums counts up.
 type Reader interface {
-	// AttemptCells lists by slot, subscription, type, outcome and bucket, in that order.
+	// AttemptCells lists at most limit cells, in any order.
 	AttemptCells(ctx context.Context, q Query, limit int) ([]Cell, error)
 }
 
@@ -61,7 +61,7 @@ func Read(ctx context.Context, from Reader, q Query) ([]Point, error) {
 	for i := range cells {
 		cells[i].Outcome = cells[i].Outcome.Public()
 	}
-	slices.SortFunc(cells, Cell.compare) // outcomes of one word share a point
+	slices.SortFunc(cells, Cell.Compare) // outcomes of one word share a point
 	points := []Point{}
 	for len(cells) > 0 {
 		n := slices.IndexFunc(cells, func(c Cell) bool { return !c.sharesPoint(cells[0]) })
@@ -74,7 +74,8 @@ func Read(ctx context.Context, from Reader, q Query) ([]Point, error) {
 	return points, nil
 }
 
-func (c Cell) compare(other Cell) int {
+// Compare orders cells by slot, subscription, type, outcome and bucket.
+func (c Cell) Compare(other Cell) int {
 	return cmp.Or(cmp.Compare(c.Slot, other.Slot), cmp.Compare(c.SubscriptionID, other.SubscriptionID), cmp.Compare(c.EventType, other.EventType),
 		cmp.Compare(c.Outcome, other.Outcome), cmp.Compare(c.Bucket, other.Bucket))
 }

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -139,9 +138,6 @@ func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) (c
 		cell.Count = n
 		cells = append(cells, cell)
 	}
-	slices.SortFunc(cells, func(a, b metrics.Cell) int {
-		return cmp.Or(cmp.Compare(a.Slot, b.Slot), strings.Compare(a.SubscriptionID, b.SubscriptionID), strings.Compare(string(a.EventType), string(b.EventType)),
-			strings.Compare(string(a.Outcome), string(b.Outcome)), a.Bucket-b.Bucket)
-	})
+	slices.SortFunc(cells, metrics.Cell.Compare) // so that a seed repeats
 	return cells[:min(len(cells), limit)], err
 }
