@@ -257,8 +257,8 @@ func (db *DB) from(ctx context.Context) reader {
 	return db
 }
 
-// forUsers is from, for what the API's users look up and list, and what is reconciled. However slow or numerous those reads get, connections are left for
-// accepting events, delivering, recording outcomes and this process's heartbeat.
+// forUsers is from, for what the API's users look up and list, and what is reconciled. However slow or numerous those reads get, connections
+// are left for accepting events, delivering, recording outcomes and this process's heartbeat.
 func (db *DB) forUsers(ctx context.Context) reader {
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return tx
