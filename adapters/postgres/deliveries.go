@@ -14,6 +14,9 @@ import (
 const deliveryColumns = `tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version,
 	body_number, warnings, status, version, attempts, failures, abandonments, created_at, updated_at`
 
+// movingColumns go along when a delivery moves between the two tables.
+const movingColumns = deliveryColumns + `, accepted_at, traceparent`
+
 // queueColumns are the further columns of an open delivery.
 const queueColumns = `due_at, accepted_at, traceparent, lease, leased_at`
 
@@ -39,8 +42,8 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
     DELETE FROM open_deliveries o USING ` + savedRows + ` WHERE ` + fencedOpen + `
     RETURNING ` + movedColumns + `
 ), closed AS (
-    INSERT INTO closed_deliveries (` + deliveryColumns + `, accepted_at, traceparent, week)
-    SELECT ` + deliveryColumns + `, accepted_at, traceparent, ` + weekClosed + ` FROM moved
+    INSERT INTO closed_deliveries (` + movingColumns + `, week)
+    SELECT ` + movingColumns + `, ` + weekClosed + ` FROM moved
 ) SELECT place FROM moved`
 
 	reopenClosed = `WITH moved AS (
@@ -48,8 +51,8 @@ FROM ` + savedRows + ` WHERE ` + fencedOpen + ` RETURNING s.place`
     WHERE ` + sameDelivery + ` AND o.version = s.expected
     RETURNING ` + movedColumns + `, s.due
 ), opened AS (
-    INSERT INTO open_deliveries (` + deliveryColumns + `, accepted_at, traceparent, due_at, waiting)
-    SELECT ` + deliveryColumns + `, accepted_at, traceparent, nullif(due, 0), due > updated_at FROM moved
+    INSERT INTO open_deliveries (` + movingColumns + `, due_at, waiting)
+    SELECT ` + movingColumns + `, nullif(due, 0), due > updated_at FROM moved
 ) SELECT place FROM moved`
 
 	// movedColumns are deliveryColumns: from the old row what never changes, the rest from the new state.

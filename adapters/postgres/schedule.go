@@ -33,13 +33,11 @@ SELECT *, ` + weekAccepted + ` FROM unnest($1::text[], $2::text[], $3::text[], $
 SELECT tenant_id, subscription_id, action, 0 FROM unnest($1::text[], $2::text[], $3::text[]) AS w (tenant_id, subscription_id, action)
 ORDER BY tenant_id, subscription_id ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET turn_at = sweeps.turn_at`
 
-	insertOpen = `INSERT INTO open_deliveries (` + openedColumns + `, due_at, lease, leased_at, waiting)
-SELECT ` + openedColumns + `, nullif(due_at, 0), nullif(lease, ''), nullif(leased_at, 0), due_at > updated_at
+	insertOpen = `INSERT INTO open_deliveries (` + movingColumns + `, due_at, lease, leased_at, waiting)
+SELECT ` + movingColumns + `, nullif(due_at, 0), nullif(lease, ''), nullif(leased_at, 0), due_at > updated_at
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::int[], $8::text[], $9::text[], $10::bigint[],
     $11::int[], $12::int[], $13::int[], $14::bigint[], $15::bigint[], $16::bigint[], $17::text[], $18::bigint[], $19::text[], $20::bigint[])
-    AS r (` + openedColumns + `, due_at, lease, leased_at)`
-
-	openedColumns = deliveryColumns + `, accepted_at, traceparent`
+    AS r (` + movingColumns + `, due_at, lease, leased_at)`
 )
 
 // Schedule stores a plan: bodies, open deliveries with their changes, gated dispositions.
