@@ -216,7 +216,18 @@ type reader interface {
 	send(ctx context.Context, b *pgx.Batch) error
 }
 
+// query asks again when it collided with others before the first row came: a statement gets its locks, or loses them, at its beginning.
 func (db *DB) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	for repeats := 0; ; repeats++ {
+		rows := 0
+		err := db.queryOnce(ctx, func(r pgx.Rows) error { rows++; return each(r) }, sql, args)
+		if rows > 0 || !again(ctx, err, repeats) {
+			return err
+		}
+	}
+}
+
+func (db *DB) queryOnce(ctx context.Context, each func(pgx.Rows) error, sql string, args []any) error {
 	conn, err := db.acquire(ctx)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -30,6 +31,7 @@ const (
 	codeIdleTooLong          = "25P03" // see longestIdle
 	codeDiskFull             = "53100"
 	codeDivisionByZero       = "22012" // see deciding
+	codeCanceled             = "57014" // by a migration; see givePrecedence
 	codeInFuture             = "22023" // pg_xact_status, for a transaction that has not begun
 )
 
@@ -39,8 +41,11 @@ func unavailable(err error) error {
 		return err
 	}
 	why := "does not answer"
-	if code(err) == codeDiskFull {
+	switch {
+	case code(err) == codeDiskFull:
 		why = "has no room on its disk"
+	case collided(err):
+		why = "is busy"
 	}
 	return fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The database %s; try again in a second.", why), err)
 }
@@ -54,7 +59,7 @@ func translate(ctx context.Context, err error) error {
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	case errors.Is(err, puddle.ErrClosedPool):
 		return ErrClosed
-	case lostConnection(err):
+	case lostConnection(err), collided(err):
 		return unavailable(err)
 	}
 	return err
@@ -94,17 +99,14 @@ func code(err error) string {
 // repeatable reports whether the same transaction may well succeed when run again, because it collided with another. Two processes
 // that accept the same event at once collide on its key; the second then finds the first's.
 func repeatable(err error) bool {
-	if errors.Is(err, errAcceptedBeside) {
-		return true
-	}
-	switch code(err) {
-	case codeSerializationFailure, codeDeadlock:
-		return true
-	case codeUniqueViolation:
-		var refused *pgconn.PgError
-		return errors.As(err, &refused) && strings.HasPrefix(refused.ConstraintName, "events_") && strings.HasSuffix(refused.ConstraintName, "_pkey")
-	}
-	return false
+	var refused *pgconn.PgError
+	return collided(err) || errors.Is(err, errAcceptedBeside) || errors.As(err, &refused) && refused.Code == codeUniqueViolation &&
+		strings.HasPrefix(refused.ConstraintName, "events_") && strings.HasSuffix(refused.ConstraintName, "_pkey")
+}
+
+// collided reports whether the server gave up a transaction so that others could go on.
+func collided(err error) bool {
+	return slices.Contains([]string{codeSerializationFailure, codeDeadlock, codeCanceled}, code(err))
 }
 
 // notFound turns the absence of a row into a problem.NotFound.

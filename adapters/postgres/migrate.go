@@ -116,7 +116,12 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = acquireTimeout
 	}
-	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(impatient))
+	var pid uint32 // of the one connection that golang-migrate uses
+	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
+		pid = conn.PgConn().PID()
+		return impatient(ctx, conn)
+	}))
+	session.SetMaxOpenConns(1)
 	m, err := newMigrate(files, session)
 	if err != nil {
 		return errors.Join(fmt.Errorf("prepare the migrations: %w", translate(db.closing, err)), session.Close())
@@ -132,6 +137,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	if version, _, err := m.Version(); err == nil && version > newest {
 		return fmt.Errorf("%w: version %d, newest known %d", schema.ErrNewer, version, newest)
 	}
+	defer db.givePrecedence(db.closing, pid)()
 	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
 		return fmt.Errorf("migrate: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/schema"
@@ -126,6 +127,53 @@ func TestAMigrationLetsOthersThrough(t *testing.T) {
 	}
 	if current, newest, err := db.SchemaVersion(); err != nil || current != 0 { // no more and no less than asked for
 		t.Errorf("version %d of %d, %v", current, newest, err)
+	}
+}
+
+// TestAMigrationWinsItsDeadlocks has it wait for one who waits for another who waits for the migration. PostgreSQL itself does not look.
+func TestAMigrationWinsItsDeadlocks(t *testing.T) {
+	t.Parallel()
+	url := migrated.Copy(t)
+	db := openURL(t, postgres.Config{URL: url})
+	pgtest.Check(t, execute(t.Context(), db, `DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET deadlock_timeout = %L', current_database(), '1h'); END $$`))
+	session := func(begin string) *pgx.Conn {
+		conn, err := pgx.Connect(t.Context(), url)
+		pgtest.Check(t, err)
+		t.Cleanup(func() { _ = conn.Close(context.Background()) })
+		_, err = conn.Exec(t.Context(), begin)
+		pgtest.Check(t, err)
+		return conn
+	}
+	blocks := session(`BEGIN; LOCK TABLE gated_events IN ACCESS SHARE MODE`)
+	closes := session(`BEGIN; SELECT pg_advisory_xact_lock(1); SAVEPOINT before`)
+	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
+	pgtest.Check(t, err)
+	down, passed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		// Migration 22 takes bodies first, then gated_events.
+		down <- db.MigrateDown(len(files) - slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "postgres/0022_") }))
+	}()
+	go func() {
+		_, err := blocks.Exec(t.Context(), `SELECT pg_advisory_xact_lock(1); COMMIT`)
+		passed <- err
+	}()
+	var canceled *pgconn.PgError
+	for try := 1; canceled == nil; try++ { // on a slow machine it may have given up first, and come again
+		for end := time.Now().Add(patience); count(t, db, `SELECT count(*) FROM pg_locks WHERE relation = 'gated_events'::regclass AND NOT granted`) == 0; {
+			if try == 10 || time.Now().After(end) {
+				t.Fatal("nobody gave way to the migration")
+			}
+		}
+		if _, err := closes.Exec(t.Context(), `SELECT count(*) FROM bodies; ROLLBACK TO before`); err != nil && !errors.As(err, &canceled) {
+			t.Fatal(err)
+		}
+	}
+	if canceled.Code != "57014" {
+		t.Errorf("who closed the circle got %v", canceled)
+	}
+	_, err = closes.Exec(t.Context(), `ROLLBACK`)
+	for _, err := range []error{err, <-passed, <-down} {
+		pgtest.Check(t, err)
 	}
 }
 

@@ -6,7 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -14,7 +17,7 @@ import (
 const refusesRecords = `DO $$ BEGIN
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $f$
 BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = NEW.topic; END $f$;
-CREATE TRIGGER refuse BEFORE INSERT ON records FOR EACH ROW WHEN (NEW.topic LIKE '40___') EXECUTE FUNCTION refuse();
+CREATE TRIGGER refuse BEFORE INSERT ON records FOR EACH ROW WHEN (NEW.topic ~ '^[45]') EXECUTE FUNCTION refuse();
 END $$`
 
 // TestATransactionIsRepeatedFiveTimes has it meet another one over and over, in a statement and at its commit.
@@ -39,6 +42,7 @@ func TestATransactionIsRepeatedFiveTimes(t *testing.T) {
 		}{
 			{"40001", 1000, 6, false},
 			{"40P01", 1000, 6, false},
+			{"57014", 1000, 6, false}, // as by a migration that goes first
 			{"40001", 5, 6, true},
 			{"40002", 1000, 1, false}, // which would be the same anew
 		} {
@@ -58,6 +62,35 @@ func TestATransactionIsRepeatedFiveTimes(t *testing.T) {
 			if (err == nil) != c.ends || err != nil && !strings.Contains(err.Error(), c.code) || late != nil || runs != c.runs {
 				t.Errorf("%s, %d times %s: %d runs, want %d, and then %v (%v)", where, c.failures, c.code, runs, c.runs, err, late)
 			}
+		}
+	}
+}
+
+// TestAReadIsRepeatedUntilARowCame has it collide each time, which a sequence counts.
+func TestAReadIsRepeatedUntilARowCame(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	pgtest.Check(t, execute(t.Context(), db, `DO $$ BEGIN
+CREATE SEQUENCE runs;
+CREATE FUNCTION collide(code text, times bigint) RETURNS boolean LANGUAGE plpgsql AS $f$
+BEGIN IF nextval('runs') <= times THEN RAISE EXCEPTION 'made up' USING ERRCODE = code; END IF; RETURN true; END $f$;
+END $$`))
+	for _, c := range []struct {
+		sql        string
+		rows, runs int
+		ends       bool // well
+	}{
+		{`SELECT collide('40P01', 5)`, 1, 6, true},
+		{`SELECT collide('57014', 5)`, 1, 6, true},
+		{`SELECT collide('57014', 1000)`, 0, 6, false},
+		{`SELECT true FROM generate_series(1, 2) AS i WHERE i = 1 OR collide('57014', 1)`, 1, 1, false}, // the caller has the row
+	} {
+		pgtest.Check(t, execute(t.Context(), db, `SELECT setval('runs', 1, false)`))
+		rows, runs := 0, 0
+		err := db.Query(t.Context(), func(r pgx.Rows) error { rows++; return nil }, c.sql)
+		pgtest.Check(t, db.Query(t.Context(), func(r pgx.Rows) error { return r.Scan(&runs) }, `SELECT last_value FROM runs`))
+		if rows != c.rows || runs != c.runs || (err == nil) != c.ends || err != nil && !problem.Is(err, problem.Unavailable) {
+			t.Errorf("%s: %d rows in %d runs, want %d in %d, and then %v", c.sql, rows, runs, c.rows, c.runs, err)
 		}
 	}
 }

@@ -69,15 +69,17 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return fn(ctx, tx)
 	}
-	for repeat := 0; ; repeat++ {
+	for repeats := 0; ; repeats++ {
 		err := db.update(ctx, fn)
-		if !repeatable(err) || repeat == maxRepeats {
+		if !again(ctx, err, repeats) {
 			return err
 		}
-		if !pause(ctx, time.Duration(float64(firstRepeat<<repeat)*(0.5+rand.Float64()))) {
-			return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		}
 	}
+}
+
+// again pauses and is true when what failed collided with others, and was not repeated too often yet.
+func again(ctx context.Context, err error, repeats int) bool {
+	return repeatable(err) && repeats < maxRepeats && pause(ctx, time.Duration(float64(firstRepeat<<repeats)*(0.5+rand.Float64())))
 }
 
 func (db *DB) update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
