@@ -45,7 +45,7 @@ func TestHostileReceivers(t *testing.T) {
 		want    delivery.Kind
 		status  int
 	}{
-		{"black hole", short, hold, delivery.KindTimeout, 0},
+		{"black hole", inTime, hold, delivery.KindTimeout, 0},
 		{"hangs up", long, func(net.Conn) {}, delivery.KindConnectionLost, 0},
 		{"resets before the answer", long, reset, delivery.KindConnectionLost, 0},
 		{"half a status line", long, func(c net.Conn) { say(c, "HTTP/1.1 2") }, delivery.KindConnectionLost, 0},

@@ -148,8 +148,7 @@ func nackLeavesNothing(w *World) {
 func deadlineTakesBack(w *World) {
 	w.Publish("a")
 	_, messages := w.Subscribe(eventlog.Options{AckDeadline: time.Second, MaxPause: time.Millisecond})
-	late := w.Receive(messages, "a")
-	w.Affect(late)
+	late := w.AffectInTime(messages, "a")
 	msg := w.Receive(messages, "a")
 	w.nothingKept()
 	if late.Context().Err() == nil {

@@ -122,8 +122,7 @@ func uuids(messages []*message.Message) (list []string) {
 func nothingHeldByNotReceiving(w *World) {
 	w.Publish("a", "b")
 	_, messages := w.Subscribe(eventlog.Options{Batch: 2, AckDeadline: time.Second})
-	msg := w.Receive(messages, "a")
-	w.Affect(msg)
+	msg := w.AffectInTime(messages, "a")
 	msg.Ack()
 	ctx, cancel := context.WithTimeout(w.ctx, w.patience)
 	defer cancel()

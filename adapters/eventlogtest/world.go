@@ -127,6 +127,24 @@ func (w *World) Affect(msg *message.Message) context.Context {
 	return ctx
 }
 
+// AffectInTime receives the message, however often it is taken back first, and does what a handler does.
+func (w *World) AffectInTime(messages <-chan *message.Message, uuid string) *message.Message {
+	w.Helper()
+	for {
+		msg := w.Receive(messages, uuid)
+		ctx, err := eventlog.Join(msg.Context())
+		if err == nil {
+			err = w.tryEffect(ctx, msg)
+		}
+		switch {
+		case err == nil:
+			return msg
+		case msg.Context().Err() == nil:
+			w.Fatal(err)
+		}
+	}
+}
+
 // Superseded does what a handler does, and reports a failure unless that is refused.
 func (w *World) Superseded(msg *message.Message) {
 	w.Helper()

@@ -36,7 +36,7 @@ func TestSlowListsLeaveConnections(t *testing.T) {
 		})
 	}
 	waiting := func() (n int) {
-		row := blocker.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass`)
+		row := blocker.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
 		if err := row.Scan(&n); err != nil {
 			t.Fatal(err)
 		}

@@ -219,9 +219,12 @@ type reader interface {
 // query asks again when it collided with others before the first row came: a statement gets its locks, or loses them, at its beginning.
 func (db *DB) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
 	for repeats := 0; ; repeats++ {
-		rows := 0
+		began, rows := time.Now(), 0
 		err := db.queryOnce(ctx, func(r pgx.Rows) error { rows++; return each(r) }, sql, args)
-		if rows > 0 || !again(ctx, err, repeats) {
+		if err == nil || rows > 0 {
+			return err
+		}
+		if err = again(ctx, err, repeats, time.Since(began)); err != nil {
 			return err
 		}
 	}

@@ -15,9 +15,8 @@ import (
 func TestWhoStandsStillInATransactionHoldsNobodyUpForGood(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
-	db, err := Open(Config{URL: url + param(url) + idleTimeout + "=200ms"})
-	pgtest.Check(t, err)
-	t.Cleanup(func() { _ = db.Close() })
+	db := openAt(t, url+param(url)+idleTimeout+"=200ms")
+	waits := openAt(t, url) // for as long as it takes, however slow this machine is
 	const locked = `SELECT pg_advisory_xact_lock(1)`
 	still, err := db.Begin(t.Context())
 	pgtest.Check(t, err)
@@ -25,7 +24,7 @@ func TestWhoStandsStillInATransactionHoldsNobodyUpForGood(t *testing.T) {
 	pgtest.Check(t, err)
 	goesOn, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	pgtest.Check(t, db.Update(goesOn, func(ctx context.Context, tx *Tx) error {
+	pgtest.Check(t, waits.Update(goesOn, func(ctx context.Context, tx *Tx) error {
 		_, err := tx.Exec(ctx, locked)
 		return err
 	}))

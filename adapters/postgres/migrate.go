@@ -116,14 +116,17 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = acquireTimeout
 	}
-	var pid uint32 // of the one connection that golang-migrate uses
+	var server *pgx.Conn
 	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
-		pid = conn.PgConn().PID()
+		server = conn
 		return impatient(ctx, conn)
 	}))
 	session.SetMaxOpenConns(1)
 	m, err := newMigrate(files, session)
 	if err != nil {
+		if server != nil { // golang-migrate may still hold it
+			_ = server.PgConn().Close(db.closing)
+		}
 		return errors.Join(fmt.Errorf("prepare the migrations: %w", translate(db.closing, err)), session.Close())
 	}
 	defer func() {
@@ -137,7 +140,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	if version, _, err := m.Version(); err == nil && version > newest {
 		return fmt.Errorf("%w: version %d, newest known %d", schema.ErrNewer, version, newest)
 	}
-	defer db.givePrecedence(db.closing, pid)()
+	defer db.givePrecedence(config, server.PgConn().PID())()
 	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
 		return fmt.Errorf("migrate: %w", err)
 	}

@@ -159,7 +159,7 @@ func TestAMigrationWinsItsDeadlocks(t *testing.T) {
 	}()
 	var canceled *pgconn.PgError
 	for try := 1; canceled == nil; try++ { // on a slow machine it may have given up first, and come again
-		for end := time.Now().Add(patience); count(t, db, `SELECT count(*) FROM pg_locks WHERE relation = 'gated_events'::regclass AND NOT granted`) == 0; {
+		for end := time.Now().Add(patience); count(t, db, `SELECT count(*) FROM pg_locks WHERE relation = 'gated_events'::regclass AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`) == 0; {
 			if try == 10 || time.Now().After(end) {
 				t.Fatal("nobody gave way to the migration")
 			}

@@ -129,7 +129,7 @@ func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tena
 
 // drop drops the tables' parts for a week, unless something was added to it or another process was faster.
 func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Context) (bool, error), tables ...string) (dropped int, err error) {
-	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+	led, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		dropped = 0
 		if _, err := tx.Exec(ctx, waitBriefly); err != nil {
 			return err
@@ -153,8 +153,11 @@ func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Co
 		dropped = len(tables)
 		return nil
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return 0, fmt.Errorf("drop week %d of %s: %w", w, strings.Join(tables, ", "), err)
+	case !led:
+		return 0, nil
 	}
 	return dropped, nil
 }
@@ -238,9 +241,7 @@ func (s *Store) loseStreams(ctx context.Context) error {
 func walk[Key any](ctx context.Context, s *Store, after Key, scan func(pgx.Rows) (Key, error), step func(after Key) (sql string, args []any)) (led bool, err error) {
 	for {
 		var found []Key
-		led = false
-		err := s.leading(ctx, func(ctx context.Context, tx *Tx) (err error) {
-			led = true
+		led, err = s.leading(ctx, func(ctx context.Context, tx *Tx) (err error) {
 			sql, args := step(after)
 			found, err = all(ctx, writer{tx}, scan, sql, args...)
 			return err

@@ -267,11 +267,7 @@ func TestPlansOfAQueueThatWasEmpty(t *testing.T) {
 
 func openEmpty(t *testing.T) *DB {
 	t.Helper()
-	db, err := Open(Config{URL: pgtest.Empty(t)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
+	db := openAt(t, pgtest.Empty(t))
 	if err := db.Migrate(); err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +290,12 @@ func holdEmpty(t *testing.T, db *DB) {
 
 func openMillion(t *testing.T) *DB {
 	t.Helper()
-	db, err := Open(Config{URL: million.Shared(t)})
+	return openAt(t, million.Shared(t))
+}
+
+func openAt(t *testing.T, url string) *DB {
+	t.Helper()
+	db, err := Open(Config{URL: url})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -101,15 +101,17 @@ func (s *Store) handled(ctx context.Context) (int64, error) {
 	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, `SELECT `+handledByFanOut)
 }
 
-// leading runs fn in a transaction unless another process is deleting right now.
-func (s *Store) leading(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		mine, err := one(ctx, tx, func(r pgx.Rows) (mine bool, err error) { return mine, r.Scan(&mine) }, `SELECT pg_try_advisory_xact_lock($1::bigint)`, retentionLock)
-		if err != nil || !mine {
+// leading runs fn in a transaction unless another process is deleting right now. Then it is false, also when fn has run in a transaction
+// that collided and was not repeated therefore: what fn computed holds only if it is true.
+func (s *Store) leading(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (led bool, err error) {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
+		led, err = one(ctx, tx, func(r pgx.Rows) (mine bool, err error) { return mine, r.Scan(&mine) }, `SELECT pg_try_advisory_xact_lock($1::bigint)`, retentionLock)
+		if err != nil || !led {
 			return err
 		}
 		return fn(ctx, tx)
 	})
+	return led && err == nil, err
 }
 
 func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, handled int64, limit int) (deleted int, err error) {
@@ -117,7 +119,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if before.DeadLetters.After(newest) {
 		newest = before.DeadLetters
 	}
-	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+	led, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, oldHours, owner, stamp(before.Counted())); err != nil {
 			return err
 		}
@@ -141,12 +143,15 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		deleted = int(deliveries + events + finished + counted)
 		return err
 	})
-	return deleted, err
+	if !led {
+		return 0, err
+	}
+	return deleted, nil
 }
 
 // purgeRecords deletes old records that belong to no stream.
 func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int64, limit int) (deleted int, err error) {
-	err = s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+	led, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		deleted = 0
 		purge := func(topic string, upTo int64) error {
 			n, err := tx.Exec(ctx, oldRecords, topic, upTo, stamp(before), limit)
@@ -164,5 +169,8 @@ func (s *Store) purgeRecords(ctx context.Context, before time.Time, handled int6
 		}
 		return nil
 	})
-	return deleted, err
+	if !led {
+		return 0, err
+	}
+	return deleted, nil
 }

@@ -116,8 +116,10 @@ func backUp(t *testing.T, db *DB) (end func()) {
 	}
 	end = func() { _ = backup.Rollback(context.Background()) }
 	t.Cleanup(end)
-	if _, err := backup.Exec(t.Context(), `SELECT count(*) FROM open_deliveries`); err != nil {
-		t.Fatal(err)
+	for _, sql := range []string{`SET LOCAL ` + idleTimeout + ` = 0`, `SELECT count(*) FROM open_deliveries`} {
+		if _, err := backup.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return end
 }

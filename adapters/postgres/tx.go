@@ -48,6 +48,7 @@ const (
 	maxRepeats  = 5
 	firstRepeat = 2 * time.Millisecond
 	maxBegins   = 3
+	maxCanceled = lockTimeout + time.Second
 )
 
 // rollbackTimeout bounds what is done after a request's own context has ended.
@@ -70,16 +71,27 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 		return fn(ctx, tx)
 	}
 	for repeats := 0; ; repeats++ {
+		began := time.Now()
 		err := db.update(ctx, fn)
-		if !again(ctx, err, repeats) {
+		if err == nil {
+			return nil
+		}
+		if err = again(ctx, err, repeats, time.Since(began)); err != nil {
 			return err
 		}
 	}
 }
 
-// again pauses and is true when what failed collided with others, and was not repeated too often yet.
-func again(ctx context.Context, err error, repeats int) bool {
-	return repeatable(err) && repeats < maxRepeats && pause(ctx, time.Duration(float64(firstRepeat<<repeats)*(0.5+rand.Float64())))
+// again is nil, after a pause, when what failed after so long collided with others and was not repeated too often yet. Else it is what the
+// caller fails with. What was canceled late met no migration, but a limit of the server's or of its operator's.
+func again(ctx context.Context, err error, repeats int, after time.Duration) error {
+	switch {
+	case !repeatable(err), repeats == maxRepeats, code(err) == codeCanceled && after > maxCanceled:
+		return err
+	case !pause(ctx, time.Duration(float64(firstRepeat<<repeats)*(0.5+rand.Float64()))):
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return nil
 }
 
 func (db *DB) update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {

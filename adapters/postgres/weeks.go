@@ -85,7 +85,7 @@ func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("look for the weeks of %s: %w", table, err)
 		}
 		for _, w := range missing {
-			err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
+			_, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 				for _, sql := range []string{waitBriefly, fmt.Sprintf(hearOfParts, table)} {
 					if _, err := tx.Exec(ctx, sql); err != nil {
 						return err

@@ -178,10 +178,10 @@ func (a *API) log(ctx context.Context, c *fiber.Ctx, r *record, more ...slog.Att
 	a.Log.LogAttrs(ctx, level, "request", attrs...)
 }
 
-// loggable is an error without what callers sent: a refusal's fields may quote them.
+// loggable is an error without what callers sent: a refusal's fields may quote them. Of what is not there for now the log says why.
 func loggable(err error) string {
 	var refused *problem.Error
-	if errors.As(err, &refused) {
+	if errors.As(err, &refused) && refused.Code != problem.Unavailable {
 		return string(refused.Code)
 	}
 	return err.Error()

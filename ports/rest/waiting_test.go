@@ -24,7 +24,7 @@ func TestTheAPIOfAServiceThatWaits(t *testing.T) {
 		if path == "/v1/events" {
 			method = http.MethodPost
 		}
-		got, err := a.App().Test(httptest.NewRequest(method, path, nil))
+		got, err := a.App().Test(httptest.NewRequest(method, path, nil), -1)
 		if err != nil {
 			t.Fatal(err)
 		}
