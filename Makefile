@@ -34,10 +34,10 @@ MEMORY := $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -ge 8
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
 	$(if $(ORDINAVO_TEST_WITHOUT_POSTGRES),@echo "no PostgreSQL here: its tests are left out; install Debian's postgresql and pgbouncer for them",)
-	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | $(if $(MEMORY),GOTMPDIR=$${TMPDIR:-/tmp} TMPDIR=$(MEMORY)) xargs $(GO) test -vet=off $(RACE) -timeout 25m -p $(PACKAGES) -parallel $(PARALLEL)
+	$(GO) list ./... | grep -vE '/tests/(e2e|faults|simulation)$$' | $(if $(MEMORY),GOTMPDIR=$${TMPDIR:-/tmp} TMPDIR=$(MEMORY)) xargs $(GO) test -vet=off $(RACE) -timeout 60m -p $(PACKAGES) -parallel $(PARALLEL)
 	$(GO) test -vet=off ./tests/simulation
 	$(if $(RACE),SIMULATION_RUNS=30 $(GO) test -vet=off $(RACE) -run '^TestSimulation$$' ./tests/simulation)
-	$(GO) test -vet=off $(RACE) -timeout 25m -p 1 ./tests/e2e ./tests/faults
+	$(GO) test -vet=off $(RACE) -timeout 60m -p 1 ./tests/e2e ./tests/faults
 
 lint: ## go vet, staticcheck, exhaustive switches, formatting
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }

@@ -166,7 +166,8 @@ func TestAnExpiredKeyIsRefused(t *testing.T) {
 	t.Parallel()
 	s := sharedService(t)
 	acme := newTenant(t, s)
-	_, text := newKey(acme.api, object{"name": "short", "tenantId": acme.id, "scopes": []string{"webhooks.read"}, "expiresAt": time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339Nano)})
-	caller := api{t: t, url: s.url, key: text}
-	eventually(t, "the key ends", func() bool { return caller.get("/v1/subscriptions").status == http.StatusUnauthorized })
+	endsAfterUse(t, func(after time.Duration) (api, bool) {
+		_, text := newKey(acme.api, object{"name": "short", "tenantId": acme.id, "scopes": []string{"webhooks.read"}, "expiresAt": time.Now().Add(after).UTC().Format(time.RFC3339Nano)})
+		return api{t: t, url: s.url, key: text}, true
+	})
 }

@@ -69,7 +69,9 @@ func TestMetrics(t *testing.T) {
 	sub := acme.subscribe(hook, "*", nil)
 	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
 	stuck := acme.subscribe(receive(t, answers(500)), "target.imported", object{"retrySchedule": []string{"1h"}})
-	acme.settled(acme.emit(acme.visit("target.imported", nil)), stuck.ID, "retrying")
+	imported := acme.emit(acme.visit("target.imported", nil))
+	acme.settled(imported, sub.ID, "succeeded")
+	acme.settled(imported, stuck.ID, "retrying")
 	text := ""
 	eventually(t, "the queue is read", func() bool {
 		text = scrape(t, s)

@@ -52,8 +52,15 @@ func killsAt() int {
 	return inFull(3, 100)
 }
 
-// perKill is what a kill and the start after it may take on a busy machine.
-const perKill = 5 * time.Second
+// whileKilled polls as long as processes go on to kill themselves.
+func (s *site) whileKilled(ok func() bool) error {
+	for {
+		before := s.killed()
+		if err := poll(patience, ok); err == nil || s.killed() == before {
+			return err
+		}
+	}
+}
 
 const killVariable = "FAULTS_KILL="
 
@@ -73,7 +80,7 @@ func killAt(t *testing.T, k kind, hop string) string {
 		})
 	}
 	stop := s.load(50 * time.Millisecond)
-	if err := poll(patience+time.Duration(atLeast)*perKill, func() bool { return s.killed() >= atLeast }); err != nil {
+	if err := s.whileKilled(func() bool { return s.killed() >= atLeast }); err != nil {
 		t.Fatalf("the hop was passed %d times of %d: %v", s.killed(), atLeast, err)
 	}
 	return s.afterKills(stop)
@@ -102,7 +109,7 @@ func killAtEach(t *testing.T, k kind) string {
 		dead := s.killedAt()
 		return slices.DeleteFunc(faults.Hops(), func(hop string) bool { return dead[hop] >= killsAt() })
 	}
-	if err := poll(patience+time.Duration(len(faults.Hops())*killsAt())*perKill, func() bool { return len(left()) == 0 }); err != nil {
+	if err := s.whileKilled(func() bool { return len(left()) == 0 }); err != nil {
 		t.Fatalf("%v killed too seldom: %v %v", left(), s.killedAt(), err)
 	}
 	return s.afterKills(stop)
@@ -157,6 +164,9 @@ func killRoles(t *testing.T, k kind) string {
 	return killed(rounds*len(s.slots), s.check())
 }
 
+// ranOut is how many attempts are counted whose lease ran out.
+const ranOut = `SELECT coalesce(sum(attempts), 0)::bigint FROM attempt_metrics WHERE outcome = 'lease_expired'`
+
 func stopPastTheLease(t *testing.T, k kind) string {
 	s := open(t, fresh(t, k), nil).prepare()
 	held := make(chan struct{})
@@ -169,7 +179,7 @@ func stopPastTheLease(t *testing.T, k kind) string {
 	over := s.strike()
 	victim.signal(syscall.SIGSTOP)
 	s.receiver.answers(nil)
-	eventually(t, "others have taken over", func() bool { return s.receiver.count() >= 90+out })
+	eventually(t, "others have taken over", func() bool { return s.receiver.count() >= 90+out && s.value(ranOut) >= int64(out) })
 	victim.signal(syscall.SIGCONT)
 	over()
 	letGo()

@@ -67,6 +67,7 @@ func terminate(t *testing.T, k kind) string {
 // withOut emits until a process has enough attempts out, all of which have come to their receivers and have no answer.
 func (s *site) withOut(out *atomic.Int64) (victim *process) {
 	s.Helper()
+	s.emit(attemptsOut * len(s.slots) / 6) // each has some six deliveries; what is out too long is no more when the last comes
 	eventually(s.T, "a process has enough attempts out", func() bool {
 		victim = nil
 		s.alive(func(_ int, p *process) {
