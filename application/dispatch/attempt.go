@@ -2,13 +2,13 @@ package dispatch
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/signature"
-	"github.com/ordinavo/webhooks/domain/subscription"
-	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // Attempter makes one attempt: sign with a fresh time and the live secrets, send, report. It holds no transaction and keeps
@@ -23,41 +23,57 @@ type Attempter struct {
 	Trouble func(ctx context.Context, l Leased, err error)
 }
 
-// Attempt sends one leased delivery and returns the outcome.
-func (a *Attempter) Attempt(ctx context.Context, l Leased) delivery.Outcome {
+// Attempt sends one leased delivery and returns the outcome. It fails with problem.Unavailable, and no attempt has begun, when the secrets
+// cannot be read for now: that is no fault of the receiver's, and to be no attempt of its schedule.
+func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, error) {
+	var by signers
+	var unsigned error
+	if l.Unreadable == nil {
+		if by, unsigned = a.signers(ctx, l, a.Now()); problem.Is(unsigned, problem.Unavailable) {
+			return delivery.Outcome{}, fmt.Errorf("begin an attempt: %w", unsigned)
+		}
+	}
 	ctx, span := a.Observer.AttemptStarted(ctx, l, l.Delivery.Attempts+1)
-	outcome := a.send(ctx, l, span)
+	outcome := a.send(ctx, l, span, by, unsigned)
 	outcome.TraceID = span.TraceID
 	span.End(outcome)
-	return outcome
+	return outcome, nil
 }
 
-func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan) delivery.Outcome {
+func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by signers, unsigned error) delivery.Outcome {
 	now := a.Now()
-	if l.Unreadable != nil {
+	switch {
+	case l.Unreadable != nil:
 		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: now, Error: "nothing could be sent: " + l.Unreadable.Error()}
-	}
-	headers, err := a.Headers(ctx, l, now, span.TraceParent)
-	if err != nil {
+	case unsigned != nil:
 		// Nothing left the house; the retry schedule gives the operator time to mend it. Tenants see the outcome, so the error
 		// stays out of it: it may name the database's host and user.
 		if a.Trouble != nil {
-			a.Trouble(ctx, l, err)
+			a.Trouble(ctx, l, unsigned)
 		}
-		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: now, Error: "the request could not be signed"}
+		return Unsigned(now)
 	}
 	return a.Sender.Send(ctx, Request{
-		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: headers, Body: l.Body, Timeout: l.Subscription.Timeout,
+		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: a.headers(l, now, span.TraceParent, by), Body: l.Body, Timeout: l.Subscription.Timeout,
 	})
+}
+
+// Unsigned is the outcome of what could not be signed.
+func Unsigned(at time.Time) delivery.Outcome {
+	return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: at, Error: "the request could not be signed"}
 }
 
 // Headers builds the headers of the contract's section 4.
 func (a *Attempter) Headers(ctx context.Context, l Leased, now time.Time, traceParent string) (map[string]string, error) {
-	forBody, standard, err := a.signingSecrets(ctx, l.Delivery.Tenant, l.Subscription, now)
+	by, err := a.signers(ctx, l, now)
 	if err != nil {
 		return nil, err
 	}
-	signatures := signature.Sign(l.Body, now, l.Delivery.EventID, forBody, standard...)
+	return a.headers(l, now, traceParent, by), nil
+}
+
+func (a *Attempter) headers(l Leased, now time.Time, traceParent string, by signers) map[string]string {
+	signatures := signature.Sign(l.Body, now, l.Delivery.EventID, by.body, by.standard...)
 	headers := map[string]string{
 		"Content-Type":               "application/json",
 		"User-Agent":                 a.UserAgent,
@@ -77,20 +93,27 @@ func (a *Attempter) Headers(ctx context.Context, l Leased, now time.Time, traceP
 	if traceParent != "" {
 		headers["traceparent"] = traceParent
 	}
-	return headers, nil
+	return headers
 }
 
-// signingSecrets opens the secrets that are valid now: for the header that has room for one, and all.
-func (a *Attempter) signingSecrets(ctx context.Context, owner tenant.ID, s *subscription.Subscription, now time.Time) (forBody secret.Secret, all []secret.Secret, err error) {
-	if forBody, err = a.Secrets.OpenSecret(ctx, owner, s.ID, s.Secrets.ForBody(now)); err != nil {
-		return forBody, nil, err
+// signers is the secrets that sign a request: the one for the header that has room for one, and all for the other.
+type signers struct {
+	body     secret.Secret
+	standard []secret.Secret
+}
+
+// signers opens the secrets that are valid now.
+func (a *Attempter) signers(ctx context.Context, l Leased, now time.Time) (by signers, err error) {
+	owner, s := l.Delivery.Tenant, l.Subscription
+	if by.body, err = a.Secrets.OpenSecret(ctx, owner, s.ID, s.Secrets.ForBody(now)); err != nil {
+		return signers{}, err
 	}
 	for _, id := range s.Secrets.ForStandard(now) {
 		opened, err := a.Secrets.OpenSecret(ctx, owner, s.ID, id)
 		if err != nil {
-			return forBody, nil, err
+			return signers{}, err
 		}
-		all = append(all, opened)
+		by.standard = append(by.standard, opened)
 	}
-	return forBody, all, nil
+	return by, nil
 }

@@ -1,6 +1,7 @@
 package dispatch_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/signature"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -26,6 +28,7 @@ type exchange struct {
 	numbers  []int
 	told     []delivery.Outcome
 	now      time.Time
+	fails    error // of opening a secret
 }
 
 func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
@@ -36,10 +39,10 @@ func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome 
 var errSealed = errors.New("the seal is broken")
 
 func (x *exchange) OpenSecret(_ context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
-	if found, ok := x.secrets[string(owner)+"/"+subscriptionID+"/"+secretID]; ok {
+	if found, ok := x.secrets[string(owner)+"/"+subscriptionID+"/"+secretID]; ok && x.fails == nil {
 		return found, nil
 	}
-	return secret.Secret{}, errSealed
+	return secret.Secret{}, cmp.Or(x.fails, errSealed)
 }
 
 func (x *exchange) AttemptStarted(ctx context.Context, _ dispatch.Leased, number int) (context.Context, dispatch.AttemptSpan) {
@@ -64,8 +67,8 @@ func newExchange() (*exchange, *dispatch.Attempter, dispatch.Leased) {
 
 func TestEveryHeaderOfTheContract(t *testing.T) {
 	x, a, l := newExchange()
-	outcome := a.Attempt(t.Context(), l)
-	if len(x.requests) != 1 || !slices.Equal(x.numbers, []int{3}) || len(x.told) != 1 {
+	outcome, err := a.Attempt(t.Context(), l)
+	if err != nil || len(x.requests) != 1 || !slices.Equal(x.numbers, []int{3}) || len(x.told) != 1 {
 		t.Fatalf("%d requests, attempts %v, %d told", len(x.requests), x.numbers, len(x.told))
 	}
 	r := x.requests[0]
@@ -100,7 +103,9 @@ func TestEveryHeaderOfTheContract(t *testing.T) {
 func TestASampleIsMarked(t *testing.T) {
 	x, a, l := newExchange()
 	l.Test = true
-	a.Attempt(t.Context(), l)
+	if _, err := a.Attempt(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
 	if x.requests[0].Headers["X-Ordinavo-Test"] != "true" {
 		t.Error("it is not marked")
 	}
@@ -157,8 +162,8 @@ func TestWhatCannotBeSignedIsAnOutcomeAndStaysHere(t *testing.T) {
 			l.Subscription.Secrets = secrets
 			var trouble error
 			a.Trouble = func(_ context.Context, _ dispatch.Leased, err error) { trouble = err }
-			outcome := a.Attempt(t.Context(), l)
-			if trouble == nil {
+			outcome, err := a.Attempt(t.Context(), l)
+			if trouble == nil || err != nil {
 				t.Error("the operator hears nothing of it")
 			}
 			// What the store says is not for tenants, who see the outcome.
@@ -172,12 +177,21 @@ func TestWhatCannotBeSignedIsAnOutcomeAndStaysHere(t *testing.T) {
 	}
 }
 
+// TestWhatCannotBeSignedForNowIsNoAttempt: the database is away, and the receiver is not to blame.
+func TestWhatCannotBeSignedForNowIsNoAttempt(t *testing.T) {
+	x, a, l := newExchange()
+	x.fails = problem.New(problem.Unavailable, "the database does not answer")
+	if _, err := a.Attempt(t.Context(), l); !errors.Is(err, x.fails) || len(x.requests)+len(x.numbers)+len(x.told) != 0 {
+		t.Errorf("%v with %d requests and the attempts %v", err, len(x.requests), x.numbers)
+	}
+}
+
 // What cannot be read is not sent: the attempt fails, says why, and its retries give time to mend it.
 func TestWhatCannotBeReadIsNotSent(t *testing.T) {
 	x, a, l := newExchange()
 	l.Unreadable, l.Body = fmt.Errorf("%w: event evt_1 has no body 1", dispatch.ErrUnreadable), nil
-	outcome := a.Attempt(t.Context(), l)
-	if len(x.requests) != 0 || outcome.Succeeded() || !strings.Contains(outcome.Error, "event evt_1 has no body 1") || outcome.TraceID == "" || len(x.told) != 1 {
+	outcome, err := a.Attempt(t.Context(), l)
+	if err != nil || len(x.requests) != 0 || outcome.Succeeded() || !strings.Contains(outcome.Error, "event evt_1 has no body 1") || outcome.TraceID == "" || len(x.told) != 1 {
 		t.Errorf("%d requests, outcome %+v", len(x.requests), outcome)
 	}
 }

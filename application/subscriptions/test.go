@@ -102,7 +102,11 @@ func (t *Tester) attempt(ctx context.Context, leased dispatch.Leased) delivery.O
 			cancel()
 		}
 	})()
-	return t.Attempter.Attempt(outlasting, leased)
+	outcome, err := t.Attempter.Attempt(outlasting, leased)
+	if err != nil { // it is noted already, so it needs an end
+		return dispatch.Unsigned(t.Service.Now())
+	}
+	return outcome
 }
 
 func (t *Tester) sample(ctx context.Context, lane dispatch.Lane, kind event.Type) (dispatch.Leased, error) {

@@ -74,8 +74,15 @@ func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.L
 // attempt goes on with what begins in an attempt's place: its stack has grown by then, and need not grow again.
 func attempt(ctx context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter, l dispatch.Leased, failed chan<- dispatch.Result) {
 	for more := true; more; {
-		outcome := attemptSafely(ctx, a, l)
+		outcome, err := attemptSafely(ctx, a, l)
 		switch {
+		case err != nil: // the database is away, and loops say so
+			select {
+			case <-time.After(together):
+			case <-ctx.Done():
+			}
+			d.PutBack(l)
+			return
 		case outcome.Succeeded():
 			l, more = d.Finish(l, outcome)
 		case ctx.Err() != nil:
@@ -115,7 +122,7 @@ func gather(ctx context.Context, d *dispatch.Dispatcher, failed <-chan dispatch.
 }
 
 // attemptSafely turns a panic into a failed attempt, so that one delivery cannot take the process down with it.
-func attemptSafely(ctx context.Context, a *dispatch.Attempter, l dispatch.Leased) (outcome delivery.Outcome) {
+func attemptSafely(ctx context.Context, a *dispatch.Attempter, l dispatch.Leased) (outcome delivery.Outcome, err error) {
 	began := a.Now()
 	defer func() {
 		if r := recover(); r != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -32,6 +33,7 @@ type world struct {
 	givenBack []dispatch.Leased
 	giveErr   error
 	locked    bool         // what is to be given back
+	unsigned  error        // why no secret can be read
 	looked    func()       // at the clock
 	stood     atomic.Int64 // for how long the process stood still, in nanoseconds
 
@@ -121,6 +123,19 @@ func TestAttemptsRunAtOnceAsFarAsThereAreSlots(t *testing.T) {
 		w.record()
 		if started := w.start(10); started != 3 || len(w.saved) != 3 || w.most != 3 {
 			t.Errorf("then %d, recorded %d, at most %d at once", started, len(w.saved), w.most)
+		}
+	})
+}
+
+// TestWhatCannotBeSignedForNowIsGivenBack, so that somebody leases it again once the database is back.
+func TestWhatCannotBeSignedForNowIsGivenBack(t *testing.T) {
+	within(t, 2, func(w *world) {
+		w.unsigned = problem.New(problem.Unavailable, "the database does not answer")
+		w.start(2)
+		<-time.After(time.Second)
+		w.record()
+		if w.begun != 0 || len(w.saved) != 0 || len(w.givenBack) != 2 || w.InFlight() != 0 {
+			t.Errorf("%d attempts, %d recorded, %d given back, %d out", w.begun, len(w.saved), len(w.givenBack), w.InFlight())
 		}
 	})
 }
@@ -443,7 +458,7 @@ func (w *world) Disable(context.Context, dispatch.Lane, string) (*subscription.S
 	return nil, nil
 }
 func (w *world) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {
-	return secret.FromBytes([32]byte{1}), nil
+	return secret.FromBytes([32]byte{1}), w.unsigned
 }
 func (w *world) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
 	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}}

@@ -2,10 +2,12 @@ package simulation
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // fault is a kind of trouble.
@@ -40,9 +42,9 @@ func (f fault) rate() int {
 
 // What a caller sees.
 var (
-	errCall    = errors.New("simulated: the database did not answer")
+	errCall    = fmt.Errorf("simulated: %w", problem.New(problem.Unavailable, "the database did not answer"))
 	errCommit  = errors.New("simulated: the commit failed")
-	errUnknown = errors.New("simulated: the answer to a commit was lost")
+	errUnknown = fmt.Errorf("simulated: %w", problem.New(problem.Unavailable, "the answer to a commit was lost"))
 	errKilled  = errors.New("simulated: the process is gone")
 )
 

@@ -145,7 +145,6 @@ func (w *world) checkAttempts(row memory.Row) {
 		at := lease{row.ID, int64(i)}
 		before, twice := w.journal.recorded[attempt.TraceID]
 		switch {
-		case !known && strings.HasPrefix(attempt.Error, "the request could not be signed"):
 		case !known:
 			w.violate("I2", "%s records attempt %d, which was never made", row.ID, attempt.Number)
 		case sent.delivery != row.ID || twice && before != at:

@@ -320,9 +320,15 @@ func (p *process) wait(l dispatch.Leased) {
 
 func (p *process) attempt(l dispatch.Leased) {
 	p.out++
-	a := p.world.begin(p, p.name+"/attempt", func(a *activity) {
-		outcome := p.attempter.Attempt(context.Background(), l)
+	w := p.world
+	a := w.begin(p, p.name+"/attempt", func(a *activity) {
+		outcome, err := p.attempter.Attempt(context.Background(), l)
 		p.out--
+		if err != nil {
+			w.counts.PutBack++
+			p.dispatcher.PutBack(l)
+			return
+		}
 		if a.cutOff && !outcome.Succeeded() {
 			p.dispatcher.Abandon(l)
 			return
