@@ -58,7 +58,7 @@ func TestAFullFileLeavesNoConnectionsOpen(t *testing.T) {
 	}
 }
 
-// TestReadersHoldLittleMemory: there are several, and what one of them sorts may be millions of rows.
+// TestReadersHoldLittleMemory: there are several.
 func TestReadersHoldLittleMemory(t *testing.T) {
 	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "a.db"))
 	if err != nil {

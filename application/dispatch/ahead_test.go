@@ -57,6 +57,16 @@ func TestAnAttemptThatEndsIsFollowedWithoutATurn(t *testing.T) {
 	}
 }
 
+func TestWhatEndsWhileATransactionWaitsToBeginIsRecordedByIt(t *testing.T) {
+	w, _, out := holding(t, 2, 10)
+	transactions := w.transactions
+	w.begins = func() { w.Finish(out[1], succeeded()) }
+	w.Finish(out[0], succeeded())
+	if w.step(); w.ended[delivery.StatusSucceeded] != 2 || w.transactions != transactions+1 {
+		t.Errorf("recorded %v in %d transactions", w.ended, w.transactions-transactions)
+	}
+}
+
 func TestWhatIsHeldIsBounded(t *testing.T) {
 	w, _, out := holding(t, 4, 800)
 	first := w.held()

@@ -167,9 +167,7 @@ func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane(), d.now()) }
 // Step writes the outcomes of attempts that ended, looks for what is ready, and leases for the free slots, all in one
 // transaction. When it fails the outcomes are kept and written by a later step, so that nothing that was sent is sent again.
 func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
-	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
-		d.unsaved = append(d.unsaved, <-d.done)
-	}
+	d.collect()
 	if d.asked.Swap(false) {
 		d.round.want()
 	}
@@ -187,6 +185,13 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 		return time.Time{}, d.undisabled
 	}
 	return d.next(), nil
+}
+
+// collect takes what was handed in.
+func (d *Dispatcher) collect() {
+	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
+		d.unsaved = append(d.unsaved, <-d.done)
+	}
 }
 
 // next is when there is something to do again.

@@ -46,6 +46,7 @@ type world struct {
 	inTx         bool
 	queueChanged bool
 	transactions int
+	begins       func() // while the next transaction waits to begin
 	leases       int
 	fail         map[string]error // of a call, or of the commit
 	duringLease  func()
@@ -148,6 +149,10 @@ func answered(status int) delivery.Outcome {
 func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if w.inTx {
 		return errors.New("a transaction in a transaction")
+	}
+	if begins := w.begins; begins != nil {
+		w.begins = nil
+		begins()
 	}
 	rows, health, disabled, told, circuits := maps.Clone(w.rows), maps.Clone(w.health), maps.Clone(w.disabled), slices.Clone(w.told), maps.Clone(w.circuits)
 	w.inTx, w.transactions = true, w.transactions+1

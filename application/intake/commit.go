@@ -33,15 +33,19 @@ func (in *Intake) Loop() loop.Loop {
 func (in *Intake) Step(ctx context.Context) (time.Time, error) {
 	select {
 	case first := <-in.queue:
-		in.commit(ctx, in.gather(first))
+		in.commit(ctx, in.gather([]*Submission{first}))
 		return in.now(), nil
 	default:
 		return time.Time{}, nil
 	}
 }
 
-func (in *Intake) gather(first *Submission) []*Submission {
-	group, events := []*Submission{first}, len(first.events)
+// gather adds what waits to the group, up to a commit's worth.
+func (in *Intake) gather(group []*Submission) []*Submission {
+	events := 0
+	for _, s := range group {
+		events += len(s.events)
+	}
 	for events < maxPerCommit {
 		select {
 		case s := <-in.queue:
@@ -59,7 +63,7 @@ func (in *Intake) gather(first *Submission) []*Submission {
 func (in *Intake) commit(ctx context.Context, group []*Submission) {
 	var fresh []Accepted
 	err := in.store.InTx(ctx, func(ctx context.Context) error {
-		fresh = nil
+		fresh, group = nil, in.gather(group) // SQLite's writer may have been waited for
 		known, err := in.known(ctx, group)
 		if err != nil {
 			return err

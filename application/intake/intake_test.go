@@ -27,6 +27,7 @@ type memory struct {
 	commits               [][]intake.Accepted
 	staged                []intake.Accepted
 	inTx                  bool
+	begins                func() // while the next transaction waits to begin
 	failCommit, failRead  error
 
 	days     map[tenant.ID]int // of the one day that there is
@@ -47,6 +48,10 @@ func (m *memory) now() time.Time { return time.Now().Add(m.later) }
 
 func (m *memory) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	m.transactions++
+	if begins := m.begins; begins != nil {
+		m.begins = nil
+		begins()
+	}
 	m.staged, m.undo, m.inTx = nil, maps.Clone(m.days), true
 	defer func() { m.inTx = false }()
 	if err := errors.Join(fn(ctx), m.failCommit); err != nil {
@@ -199,6 +204,17 @@ func TestRequestsThatWaitShareATransaction(t *testing.T) {
 		}
 		if w.seen.accepted[event.VisitReportApproved] != 50 || w.seen.duplicates != 0 {
 			t.Errorf("observed %+v", w.seen)
+		}
+	})
+}
+
+func TestWhoComesWhileACommitWaitsToBeginJoinsIt(t *testing.T) {
+	within(t, func(w *world) {
+		first, late := w.submit(w.Context(), sample("acme", "evt_1", "a")), (<-chan answer)(nil)
+		w.store.begins = func() { late = w.submit(w.Context(), sample("acme", "evt_2", "a")) }
+		w.step()
+		if a, b := <-first, <-late; a.err != nil || b.err != nil || w.store.transactions != 1 || len(w.store.events) != 2 {
+			t.Errorf("%v and %v in %d transactions", a.err, b.err, w.store.transactions)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package faults_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -192,23 +193,26 @@ func (h *crowd) subscribe(receivers hostile.Running) {
 	}
 }
 
-// provoke has each hostile receiver called every hostileTimeout, until stop is closed.
+// provoke has each hostile receiver called every hostileTimeout, until stop is closed. Of its share of that time each part takes any moment: at
+// the same one each time, all parts or none would meet an event of the healthy.
 func (h *crowd) provoke(stop <-chan struct{}) {
-	again := time.NewTicker(hostileTimeout * time.Second / time.Duration(h.parts))
-	defer again.Stop()
-	for part := 0; ; part++ {
+	share := hostileTimeout * time.Second / time.Duration(h.parts)
+	for part, began := 0, time.Now(); ; part++ {
+		select {
+		case <-time.After(time.Until(began.Add(time.Duration(part)*share + rand.N(min(share, mostOff))))):
+		case <-stop:
+			return
+		}
 		for i, tenant := range h.tenants {
 			if i%h.parts == part%h.parts {
 				h.provokeOne(tenant)
 			}
 		}
-		select {
-		case <-again.C:
-		case <-stop:
-			return
-		}
 	}
 }
+
+// mostOff is by how much a part's moment varies.
+const mostOff = hostileTimeout * time.Second / hostileTenants
 
 // provokeOne has all hostile receivers of the tenant called.
 func (h *crowd) provokeOne(tenant string) {
@@ -241,13 +245,11 @@ func (h *crowd) measure(well []string, length time.Duration, beside func(stop <-
 	return took, highWater(h.T, p), goroutines
 }
 
-// watch notes how many attempts are out at most.
+// watch notes how many attempts are out at most, once a second or so: what it asks takes the process ten milliseconds.
 func (h *crowd) watch(p *process, stop <-chan struct{}) {
-	again := time.NewTicker(200 * time.Millisecond)
-	defer again.Stop()
 	for {
 		select {
-		case <-again.C:
+		case <-time.After(rand.N(2 * time.Second)):
 			if out, err := h.metric(p, "ordinavo_attempts_in_flight"); err == nil {
 				h.most = max(h.most, int(out))
 			}
