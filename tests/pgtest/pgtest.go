@@ -164,15 +164,39 @@ func ask(admin, query string) (answer string, err error) {
 	return answer, err
 }
 
+// idle is connections that are kept for the next database that is made or dropped: a new one takes as long as that.
+var idle = make(chan *pgx.Conn, 4)
+
+func idleOrNew(ctx context.Context, admin string) (*pgx.Conn, error) {
+	for {
+		select {
+		case conn := <-idle:
+			if conn.Config().ConnString() == admin && conn.Ping(ctx) == nil {
+				return conn, nil
+			}
+			_ = conn.Close(ctx)
+		default:
+			return pgx.Connect(ctx, admin)
+		}
+	}
+}
+
 func connected(admin string, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
-	conn, err := pgx.Connect(ctx, admin)
+	conn, err := idleOrNew(ctx, admin)
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err)
 	}
-	defer func() { _ = conn.Close(ctx) }()
-	return do(ctx, conn)
+	if err := do(ctx, conn); err != nil {
+		return errors.Join(err, conn.Close(ctx))
+	}
+	select {
+	case idle <- conn:
+		return nil
+	default:
+		return conn.Close(ctx)
+	}
 }
 
 // Shared is the template itself, for tests that only read; it lives as long as the server.
