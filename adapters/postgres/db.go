@@ -8,6 +8,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -85,6 +86,9 @@ type DB struct {
 // ErrClosed is the answer after Close.
 var ErrClosed = errors.New("the database is closed")
 
+// applicationName is the parameter by which sessions are known in pg_stat_activity.
+const applicationName = "application_name"
+
 // acquireTimeout bounds the wait for a free connection.
 const acquireTimeout = 5 * time.Second
 
@@ -99,6 +103,7 @@ func Open(config Config) (*DB, error) {
 		return nil, fmt.Errorf("the database's URL: %w", err)
 	}
 	reachForPrimary(parsed.ConnConfig)
+	parsed.ConnConfig.RuntimeParams[applicationName] = cmp.Or(parsed.ConnConfig.RuntimeParams[applicationName], "ordinavo") // see cancelWaiting
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
 	parsed.BeforeConnect, parsed.PrepareConn = keepStatements, renewPlans
@@ -218,8 +223,9 @@ type reader interface {
 
 // query asks again when it collided with others before the first row came: a statement gets its locks, or loses them, at its beginning.
 func (db *DB) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
+	began := time.Now()
 	for repeats := 0; ; repeats++ {
-		began, rows := time.Now(), 0
+		rows := 0
 		err := db.queryOnce(ctx, func(r pgx.Rows) error { rows++; return each(r) }, sql, args)
 		if err == nil || rows > 0 {
 			return err

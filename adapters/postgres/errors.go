@@ -31,7 +31,7 @@ const (
 	codeIdleTooLong          = "25P03" // see longestIdle
 	codeDiskFull             = "53100"
 	codeDivisionByZero       = "22012" // see deciding
-	codeCanceled             = "57014" // by a migration; see givePrecedence
+	codeCanceled             = "57014" // by a migration, see givePrecedence, or by an operator's limit
 	codeInFuture             = "22023" // pg_xact_status, for a transaction that has not begun
 )
 

@@ -109,7 +109,7 @@ func (db *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	reachForPrimary(config)
-	config.RuntimeParams["application_name"] = sessionName(db.name)
+	config.RuntimeParams[applicationName] = sessionName(db.name)
 	return pgx.ConnectConfig(ctx, config)
 }
 

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -63,6 +64,22 @@ func TestATransactionIsRepeatedFiveTimes(t *testing.T) {
 				t.Errorf("%s, %d times %s: %d runs, want %d, and then %v (%v)", where, c.failures, c.code, runs, c.runs, err, late)
 			}
 		}
+	}
+}
+
+// TestALimitOfTheOperatorsIsNotMetSixTimes: a statement_timeout cancels with the same code as a migration.
+func TestALimitOfTheOperatorsIsNotMetSixTimes(t *testing.T) {
+	t.Parallel()
+	limited, err := url.Parse(migrated.Copy(t))
+	pgtest.Check(t, err)
+	query := limited.Query()
+	query.Set("statement_timeout", "1600ms")
+	limited.RawQuery = query.Encode()
+	db := openURL(t, postgres.Config{URL: limited.String()})
+	pgtest.Check(t, execute(t.Context(), db, `CREATE SEQUENCE runs`))
+	err = db.Query(t.Context(), func(pgx.Rows) error { return nil }, `SELECT nextval('runs'), pg_sleep(60)`)
+	if n := count(t, db, `SELECT last_value FROM runs`); !problem.Is(err, problem.Unavailable) || n > 2 {
+		t.Errorf("it was run %d times, and then %v", n, err)
 	}
 }
 

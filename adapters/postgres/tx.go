@@ -48,8 +48,11 @@ const (
 	maxRepeats  = 5
 	firstRepeat = 2 * time.Millisecond
 	maxBegins   = 3
-	maxCanceled = lockTimeout + time.Second
 )
+
+// maxCanceled is for how long what was canceled is repeated. Beyond that it was hardly for a migration, which cancels those that it waits for
+// at once, but for a limit that the operator has set, and repeating it would be load that nobody wants.
+const maxCanceled = lockTimeout + time.Second
 
 // rollbackTimeout bounds what is done after a request's own context has ended.
 const rollbackTimeout = 10 * time.Second
@@ -70,8 +73,8 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return fn(ctx, tx)
 	}
+	began := time.Now()
 	for repeats := 0; ; repeats++ {
-		began := time.Now()
 		err := db.update(ctx, fn)
 		if err == nil {
 			return nil
@@ -82,11 +85,11 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	}
 }
 
-// again is nil, after a pause, when what failed after so long collided with others and was not repeated too often yet. Else it is what the
-// caller fails with. What was canceled late met no migration, but a limit of the server's or of its operator's.
-func again(ctx context.Context, err error, repeats int, after time.Duration) error {
+// again is nil, after a pause, when what failed collided with others and was not repeated too often yet, nor for too long. Else it is what
+// the caller fails with.
+func again(ctx context.Context, err error, repeats int, took time.Duration) error {
 	switch {
-	case !repeatable(err), repeats == maxRepeats, code(err) == codeCanceled && after > maxCanceled:
+	case !repeatable(err), repeats == maxRepeats, code(err) == codeCanceled && took > maxCanceled:
 		return err
 	case !pause(ctx, time.Duration(float64(firstRepeat<<repeats)*(0.5+rand.Float64()))):
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)

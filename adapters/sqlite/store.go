@@ -18,13 +18,14 @@ import (
 // Store implements what the application needs from a database.
 type Store struct {
 	records.Streams
-	db     *DB
-	sealer records.Sealer
+	db        *DB
+	sealer    records.Sealer
+	reserving reservations
 }
 
 // NewStore makes the store on a migrated database.
 func NewStore(db *DB, sealer records.Sealer) *Store {
-	return &Store{Streams: db.stream, db: db, sealer: sealer}
+	return &Store{Streams: db.stream, db: db, sealer: sealer, reserving: reservations{turn: make(chan struct{}, 1)}}
 }
 
 // InTx runs fn in a transaction that its context carries.

@@ -3,9 +3,12 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/reconciliation"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // Unbalanced logs the hours in which accepted events are not the sum of their dispositions.
@@ -15,9 +18,16 @@ func Unbalanced(log *slog.Logger) func(context.Context, reconciliation.Checked, 
 	}
 }
 
-// Unsigned logs why requests could not be signed.
-func Unsigned(log *slog.Logger) func(context.Context, dispatch.Leased, error) {
+// Unsigned logs why requests could not be signed. While the database is away that is one line in ten seconds: it may be hundreds of deliveries.
+func Unsigned(log *slog.Logger, now func() time.Time) func(context.Context, dispatch.Leased, error) {
+	const seldom = 10 * time.Second
+	var told atomic.Int64 // when it was away, in nanoseconds
 	return func(ctx context.Context, l dispatch.Leased, err error) {
+		if last, at := told.Load(), now().UnixNano(); problem.Is(err, problem.Unavailable) {
+			if at < last+int64(seldom) && at >= last || !told.CompareAndSwap(last, at) {
+				return
+			}
+		}
 		log.ErrorContext(ctx, "a request could not be signed", "tenantId", l.Delivery.Tenant, "deliveryId", l.Delivery.ID, "error", err)
 	}
 }

@@ -23,13 +23,18 @@ type Attempter struct {
 	Trouble func(ctx context.Context, l Leased, err error)
 }
 
-// Attempt sends one leased delivery and returns the outcome. It fails with problem.Unavailable, and no attempt has begun, when the secrets
-// cannot be read for now: that is no fault of the receiver's, and to be no attempt of its schedule.
+// Attempt sends one leased delivery and returns the outcome. It fails, and no attempt has begun, when the secrets cannot be read for now
+// (problem.Unavailable) or ctx ended before they were: that is no fault of the receiver's, and to be no attempt of its schedule.
 func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, error) {
 	var by signers
 	var unsigned error
 	if l.Unreadable == nil {
-		if by, unsigned = a.signers(ctx, l, a.Now()); problem.Is(unsigned, problem.Unavailable) {
+		by, unsigned = a.signers(ctx, l, a.Now())
+		if unsigned != nil && ctx.Err() != nil {
+			return delivery.Outcome{}, fmt.Errorf("begin an attempt: %w", unsigned)
+		}
+		if problem.Is(unsigned, problem.Unavailable) {
+			a.trouble(ctx, l, unsigned)
 			return delivery.Outcome{}, fmt.Errorf("begin an attempt: %w", unsigned)
 		}
 	}
@@ -48,14 +53,18 @@ func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by sig
 	case unsigned != nil:
 		// Nothing left the house; the retry schedule gives the operator time to mend it. Tenants see the outcome, so the error
 		// stays out of it: it may name the database's host and user.
-		if a.Trouble != nil {
-			a.Trouble(ctx, l, unsigned)
-		}
+		a.trouble(ctx, l, unsigned)
 		return Unsigned(now)
 	}
 	return a.Sender.Send(ctx, Request{
 		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: a.headers(l, now, span.TraceParent, by), Body: l.Body, Timeout: l.Subscription.Timeout,
 	})
+}
+
+func (a *Attempter) trouble(ctx context.Context, l Leased, err error) {
+	if a.Trouble != nil {
+		a.Trouble(ctx, l, err)
+	}
 }
 
 // Unsigned is the outcome of what could not be signed.

@@ -71,14 +71,17 @@ func pace(ctx context.Context, d *dispatch.Dispatcher, waiting <-chan dispatch.L
 	}
 }
 
+// unsignedPause is how long what could not be signed keeps its slot, so that leasing it and giving it back is not all that is done.
+const unsignedPause = time.Second
+
 // attempt goes on with what begins in an attempt's place: its stack has grown by then, and need not grow again.
 func attempt(ctx context.Context, d *dispatch.Dispatcher, a *dispatch.Attempter, l dispatch.Leased, failed chan<- dispatch.Result) {
 	for more := true; more; {
 		outcome, err := attemptSafely(ctx, a, l)
 		switch {
-		case err != nil: // the database is away, and loops say so
+		case err != nil:
 			select {
-			case <-time.After(together):
+			case <-time.After(unsignedPause):
 			case <-ctx.Done():
 			}
 			d.PutBack(l)

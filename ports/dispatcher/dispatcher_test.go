@@ -132,10 +132,31 @@ func TestWhatCannotBeSignedForNowIsGivenBack(t *testing.T) {
 	within(t, 2, func(w *world) {
 		w.unsigned = problem.New(problem.Unavailable, "the database does not answer")
 		w.start(2)
-		<-time.After(time.Second)
+		<-time.After(900 * time.Millisecond)
+		if w.InFlight() != 2 {
+			t.Errorf("%d are out for a while", w.InFlight())
+		}
+		<-time.After(900 * time.Millisecond)
 		w.record()
 		if w.begun != 0 || len(w.saved) != 0 || len(w.givenBack) != 2 || w.InFlight() != 0 {
 			t.Errorf("%d attempts, %d recorded, %d given back, %d out", w.begun, len(w.saved), len(w.givenBack), w.InFlight())
+		}
+	})
+}
+
+// TestWhatTheEndCutsOffBeforeItIsSignedIsGivenBack: nothing has begun, so nobody has to wonder what came of it.
+func TestWhatTheEndCutsOffBeforeItIsSignedIsGivenBack(t *testing.T) {
+	within(t, 2, func(w *world) {
+		w.unsigned = errCut
+		w.start(1)
+		w.stop()
+		w.cut()
+		if err := <-w.ended; err != nil {
+			t.Error(err)
+		}
+		w.record()
+		if w.begun != 0 || len(w.saved) != 0 || len(w.givenBack) != 1 {
+			t.Errorf("%d attempts, %d recorded, %d given back", w.begun, len(w.saved), len(w.givenBack))
 		}
 	})
 }
@@ -457,7 +478,14 @@ func (w *world) GiveBack(ctx context.Context, _ string, leased []dispatch.Leased
 func (w *world) Disable(context.Context, dispatch.Lane, string) (*subscription.Subscription, error) {
 	return nil, nil
 }
-func (w *world) OpenSecret(context.Context, tenant.ID, string, string) (secret.Secret, error) {
+
+// errCut has a secret be read until the context ends.
+var errCut = errors.New("cut off")
+
+func (w *world) OpenSecret(ctx context.Context, _ tenant.ID, _, _ string) (secret.Secret, error) {
+	if w.unsigned == errCut {
+		<-ctx.Done()
+	}
 	return secret.FromBytes([32]byte{1}), w.unsigned
 }
 func (w *world) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {

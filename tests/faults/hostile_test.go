@@ -193,8 +193,8 @@ func (h *crowd) subscribe(receivers hostile.Running) {
 	}
 }
 
-// provoke has each hostile receiver called every hostileTimeout, until stop is closed. Of its share of that time each part takes any moment: at
-// the same one each time, all parts or none would meet an event of the healthy.
+// provoke has each hostile receiver called every hostileTimeout, until stop is closed. Of its share of that time each part takes any moment:
+// at the same one each time, all parts or none would meet an event of the healthy.
 func (h *crowd) provoke(stop <-chan struct{}) {
 	share := hostileTimeout * time.Second / time.Duration(h.parts)
 	for part, began := 0, time.Now(); ; part++ {

@@ -320,12 +320,10 @@ func (p *process) wait(l dispatch.Leased) {
 
 func (p *process) attempt(l dispatch.Leased) {
 	p.out++
-	w := p.world
-	a := w.begin(p, p.name+"/attempt", func(a *activity) {
+	a := p.world.begin(p, p.name+"/attempt", func(a *activity) {
 		outcome, err := p.attempter.Attempt(context.Background(), l)
 		p.out--
 		if err != nil {
-			w.counts.PutBack++
 			p.dispatcher.PutBack(l)
 			return
 		}

@@ -1,0 +1,32 @@
+package telemetry_test
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ordinavo/webhooks/adapters/telemetry"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// TestADatabaseThatIsAwayIsToldSeldom: hundreds of deliveries may wait for their secrets. What is damaged is told each time.
+func TestADatabaseThatIsAwayIsToldSeldom(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	tell := telemetry.Unsigned(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	away, damaged := problem.New(problem.Unavailable, "away"), errors.New("damaged")
+	for _, err := range []error{away, away, damaged, damaged, away} {
+		tell(t.Context(), dispatch.Leased{}, err)
+	}
+	now = now.Add(10 * time.Second)
+	tell(t.Context(), dispatch.Leased{}, away)
+	now = now.Add(-time.Hour) // the clock was set back
+	tell(t.Context(), dispatch.Leased{}, away)
+	if a, d := strings.Count(log.String(), "away"), strings.Count(log.String(), "damaged"); a != 3 || d != 2 {
+		t.Errorf("away is told %d times, damaged %d:\n%s", a, d, &log)
+	}
+}
