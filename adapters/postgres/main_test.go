@@ -8,8 +8,8 @@ import (
 )
 
 // TestMain takes a server that does not wait for the disk, and logs no more than it needs itself: hundreds of databases come and go here.
-// Nor does it vacuum or analyze while somebody counts blocks or dead rows. What is said about crashes is shown on servers of its own.
+// What is said about crashes is shown on servers of its own.
 func TestMain(m *testing.M) {
-	pgtest.Configure("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0", "autovacuum=off")
+	pgtest.Configure("fsync=off", "full_page_writes=off", "wal_level=minimal", "max_wal_senders=0")
 	os.Exit(m.Run())
 }

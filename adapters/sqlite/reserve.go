@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 const (
@@ -48,6 +49,7 @@ func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver
 		return own.found, errors.Join(err, own.err)
 	}
 	s.reserving.add(own)
+	defer s.reserving.remove(own) // after a panic: nobody is there for it
 	for {
 		select {
 		case <-own.done:
@@ -55,23 +57,34 @@ func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver
 		case <-ctx.Done():
 			err = context.Cause(ctx)
 		case s.reserving.turn <- struct{}{}:
-			err = s.reserveTogether(ctx)
-			<-s.reserving.turn
+			err = s.lead(ctx, own)
 		}
-		if err != nil && s.reserving.remove(own) {
+		switch {
+		case err == nil:
+		case s.reserving.remove(own):
 			return nil, fmt.Errorf("reserve an idempotency key: %w", err)
-		}
-		if err != nil { // it is in a transaction
+		default: // it is in a transaction
 			<-own.done
+			return own.found, own.err
 		}
+	}
+}
+
+// lead has its turn, unless another's ended with what it is for.
+func (s *Store) lead(ctx context.Context, own *reservation) error {
+	defer func() { <-s.reserving.turn }()
+	select {
+	case <-own.done:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	default:
+		return s.reserveTogether(ctx)
 	}
 }
 
 // reserveTogether reserves what waits, in one transaction. Nobody gives up for the others: once it has begun it goes on.
 func (s *Store) reserveTogether(ctx context.Context) (err error) {
-	if s.reserving.isEmpty() {
-		return nil
-	}
 	var group []*reservation
 	err = errors.New("the transaction did not end")
 	defer func() {
@@ -102,8 +115,13 @@ func (s *Store) reserve(ctx context.Context, tx *Tx, r *reservation) error {
 	}
 	if n == 0 {
 		found, err := one(ctx, s.db, scanReserved, reserved, r.Key[:])
-		if r.found = &found; err != nil {
-			r.found, r.err = nil, fmt.Errorf("read an idempotency key: %w", err)
+		switch {
+		case problem.Is(err, problem.Unavailable):
+			return fmt.Errorf("read an idempotency key: %w", err)
+		case err != nil: // its row is damaged
+			r.err = fmt.Errorf("read an idempotency key: %w", err)
+		default:
+			r.found = &found
 		}
 	}
 	return nil
@@ -125,12 +143,6 @@ func (w *reservations) add(r *reservation) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.waiting = append(w.waiting, r)
-}
-
-func (w *reservations) isEmpty() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.waiting) == 0
 }
 
 // take is the first of those that wait.

@@ -105,3 +105,24 @@ func BenchmarkReserve(b *testing.B) {
 		}
 	})
 }
+
+// TestAPanicOfWhoLeadsHoldsUpNobody: the API goes on after one.
+func TestAPanicOfWhoLeadsHoldsUpNobody(t *testing.T) {
+	s := openReserving(t)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("it did not panic")
+			}
+		}()
+		sound := s.db
+		defer func() { s.db = sound }()
+		s.db = nil
+		_, _ = s.Reserve(t.Context(), reservationOf(1, "panics"), time.Time{})
+	}()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if found, err := s.Reserve(ctx, reservationOf(1, "next"), time.Time{}); found != nil || err != nil {
+		t.Errorf("the key is taken by %v, %v", found, err)
+	}
+}
