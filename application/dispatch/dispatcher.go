@@ -167,14 +167,13 @@ func (d *Dispatcher) Abandon(l Leased) { d.slots.free(l.Lane(), d.now()) }
 // Step writes the outcomes of attempts that ended, looks for what is ready, and leases for the free slots, all in one
 // transaction. When it fails the outcomes are kept and written by a later step, so that nothing that was sent is sent again.
 func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
-	d.collect()
 	if d.asked.Swap(false) {
 		d.round.want()
 	}
 	d.slots.forgetLongest()
 	s := &step{Dispatcher: d, circuits: d.slots.reports(), back: d.slots.giveBack(d.now())}
 	defer s.undo()
-	if !s.hasWork() && len(d.unsaved)+len(s.circuits)+len(s.back) == 0 {
+	if !s.hasWork() && len(d.unsaved)+len(d.done)+len(s.circuits)+len(s.back) == 0 {
 		return d.next(), nil
 	}
 	if err := d.store.InTx(ctx, s.run); err != nil {
@@ -185,13 +184,6 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 		return time.Time{}, d.undisabled
 	}
 	return d.next(), nil
-}
-
-// collect takes what was handed in.
-func (d *Dispatcher) collect() {
-	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 {
-		d.unsaved = append(d.unsaved, <-d.done)
-	}
 }
 
 // next is when there is something to do again.

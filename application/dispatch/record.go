@@ -25,6 +25,9 @@ type recorded struct {
 // record writes the outcomes of attempts, and tells the tenants' admins what went wrong.
 func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 	d.undisabled = nil
+	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 { // also what came while SQLite's writer was waited for
+		d.unsaved = append(d.unsaved, <-d.done)
+	}
 	if len(d.unsaved) == 0 {
 		return r, nil
 	}

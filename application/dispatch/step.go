@@ -53,7 +53,6 @@ func (s *step) undo() {
 // run is repeated when the store finds that it conflicted with another transaction.
 func (s *step) run(ctx context.Context) (err error) {
 	now := s.now()
-	s.collect() // SQLite's writer may have been waited for
 	if s.recorded, err = s.record(ctx); err != nil {
 		return err
 	}
