@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // EnvURL names the variable with the URL of a server to use instead. Its user must be allowed to create databases.
@@ -115,14 +116,34 @@ func (m *Template) prepare(t testing.TB) {
 	}
 }
 
+// administrators are connections that stay: to begin and end one takes as long as to make a database.
+var administrators = sync.OnceValues(func() (*pgxpool.Pool, error) {
+	admin, err := shared()
+	if err != nil {
+		return nil, err
+	}
+	return pgxpool.New(context.Background(), admin)
+})
+
+func administer(statement string) error {
+	pool, err := administrators()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
+	defer cancel()
+	_, err = pool.Exec(ctx, statement)
+	return err
+}
+
 func create(t testing.TB, admin, template string) string {
 	t.Helper()
 	name := randomName("test")
-	if err := execute(admin, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+	if err := administer("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
 		t.Fatalf("make a database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := execute(admin, "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := administer("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
 			report := t.Logf // a server of ours takes it along, and dropping waits for a checkpoint of all databases
 			if os.Getenv(EnvURL) != "" {
 				report = t.Errorf
@@ -164,39 +185,15 @@ func ask(admin, query string) (answer string, err error) {
 	return answer, err
 }
 
-// idle is connections that are kept for the next database that is made or dropped: a new one takes as long as that.
-var idle = make(chan *pgx.Conn, 4)
-
-func idleOrNew(ctx context.Context, admin string) (*pgx.Conn, error) {
-	for {
-		select {
-		case conn := <-idle:
-			if conn.Config().ConnString() == admin && conn.Ping(ctx) == nil {
-				return conn, nil
-			}
-			_ = conn.Close(ctx)
-		default:
-			return pgx.Connect(ctx, admin)
-		}
-	}
-}
-
 func connected(admin string, do func(context.Context, *pgx.Conn) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), adminTimeout)
 	defer cancel()
-	conn, err := idleOrNew(ctx, admin)
+	conn, err := pgx.Connect(ctx, admin)
 	if err != nil {
 		return fmt.Errorf("connect to the server: %w", err)
 	}
-	if err := do(ctx, conn); err != nil {
-		return errors.Join(err, conn.Close(ctx))
-	}
-	select {
-	case idle <- conn:
-		return nil
-	default:
-		return conn.Close(ctx)
-	}
+	defer func() { _ = conn.Close(ctx) }()
+	return do(ctx, conn)
 }
 
 // Shared is the template itself, for tests that only read; it lives as long as the server.
