@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"maps"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -472,15 +471,8 @@ var fill = []string{
 
 func filled(t *testing.T, n int) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "plans.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	if err := db.Migrate(); err != nil {
-		t.Fatal(err)
-	}
-	err = db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+	db := openEmpty(t)
+	err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
 		for i, statement := range fill {
 			args := []any{n}
 			if i > 0 {

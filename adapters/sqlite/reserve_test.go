@@ -10,9 +10,10 @@ import (
 	"github.com/ordinavo/webhooks/application/idempotency"
 )
 
-func openReserving(t testing.TB) *Store {
+// openEmpty makes a migrated database without rows.
+func openEmpty(t testing.TB) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "a.db"))
+	db, err := Open(t.Context(), filepath.Join(t.TempDir(), "empty.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -20,7 +21,7 @@ func openReserving(t testing.TB) *Store {
 	if err := db.Migrate(); err != nil {
 		t.Fatal(err)
 	}
-	return NewStore(db, nil)
+	return db
 }
 
 func reservationOf(key byte, token string) idempotency.Reservation {
@@ -30,7 +31,7 @@ func reservationOf(key byte, token string) idempotency.Reservation {
 
 // TestKeysThatWaitAreReservedTogether, at most so many at once; of two for the same key the first has it, and who gave up has none.
 func TestKeysThatWaitAreReservedTogether(t *testing.T) {
-	s := openReserving(t)
+	s := NewStore(openEmpty(t), nil)
 	var all []*reservation
 	for i := range reservedAtOnce + 3 {
 		all = append(all, &reservation{Reservation: reservationOf(byte(max(i, 1)), "t"), done: make(chan struct{})})
@@ -61,7 +62,7 @@ func TestKeysThatWaitAreReservedTogether(t *testing.T) {
 
 // TestWhoGivesUpReservesNothing, and holds up nobody: the next may have the key.
 func TestWhoGivesUpReservesNothing(t *testing.T) {
-	s := openReserving(t)
+	s := NewStore(openEmpty(t), nil)
 	busy, err := s.db.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +87,7 @@ func TestWhoGivesUpReservesNothing(t *testing.T) {
 
 // BenchmarkReserve is 64 callers at once, as connections are.
 func BenchmarkReserve(b *testing.B) {
-	s := openReserving(b)
+	s := NewStore(openEmpty(b), nil)
 	next := make(chan int, 64)
 	b.SetParallelism(32)
 	go func() {
@@ -108,7 +109,7 @@ func BenchmarkReserve(b *testing.B) {
 
 // TestAPanicOfWhoLeadsHoldsUpNobody: the API goes on after one.
 func TestAPanicOfWhoLeadsHoldsUpNobody(t *testing.T) {
-	s := openReserving(t)
+	s := NewStore(openEmpty(t), nil)
 	func() {
 		defer func() {
 			if recover() == nil {
