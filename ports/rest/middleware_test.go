@@ -281,6 +281,7 @@ func TestFailuresTellNothing(t *testing.T) {
 		"a bug":          {errors.New("secret text"), 500, "internal_error"},
 		"a deadline":     {fmt.Errorf("secret text: %w", context.DeadlineExceeded), 503, "unavailable"},
 		"a full queue":   {problem.New(problem.Unavailable, "Full."), 503, "unavailable"},
+		"a full disk":    {fmt.Errorf("%w: secret text", problem.New(problem.Unavailable, "No room.")), 503, "unavailable"},
 		"an open budget": {fmt.Errorf("secret text: %w", problem.New(problem.Conflict, "No.")), 409, "conflict"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -296,6 +297,10 @@ func TestFailuresTellNothing(t *testing.T) {
 					t.Error("no Retry-After")
 				}
 			}
+			if told := strings.Contains(h.log.String(), "secret text"); told != (c.status >= 500 && name != "a full queue") {
+				t.Errorf("that the log says why is %t", told)
+			}
+			h.log.Reset()
 		})
 	}
 }
