@@ -263,7 +263,7 @@ func TestPlansOfAQueueThatWasEmpty(t *testing.T) {
 			countOf(t, db, `SELECT count(*) FROM pg_class c JOIN pg_index i ON i.indexrelid = c.oid
 				WHERE i.indrelid IN ('open_deliveries'::regclass, 'deferred_events'::regclass) AND c.reltuples > 0`) == 0
 	}
-	for end := time.Now().Add(time.Minute); !vacuumed(); { // while somebody still sees the rows they stay, or those of an index
+	for end := time.Now().Add(time.Minute); !vacuumed(); { // a vacuum leaves what somebody may still see
 		if time.Now().After(end) {
 			t.Fatal("the tables are not as they are to be")
 		}

@@ -25,7 +25,7 @@ AND EXISTS (SELECT 1 FROM pg_stat_activity a WHERE a.pid = ahead.pid AND a.appli
 
 // givePrecedence lets a migration's session win its deadlocks until the function that it returns has been called. Left to PostgreSQL, the
 // one that has just begun to wait loses. That is mostly the migration, which holds one table more with each wait: at load it would take all
-// its tables only by luck. Those that lose in its place have done little yet, and do it again; see again.
+// its tables only by luck. Transactions and single reads that lose in its place are repeated; see again.
 func (db *DB) givePrecedence(direct *pgx.ConnConfig, pid uint32) (end func()) {
 	ctx, cancel := context.WithCancel(db.closing)
 	var watching sync.WaitGroup

@@ -33,7 +33,7 @@ func (in *Intake) Loop() loop.Loop {
 func (in *Intake) Step(ctx context.Context) (time.Time, error) {
 	select {
 	case first := <-in.queue:
-		in.commit(ctx, in.gather([]*Submission{first}))
+		in.commit(ctx, in.gather([]*Submission{first})) // all get the answer at once if the transaction cannot begin
 		return in.now(), nil
 	default:
 		return time.Time{}, nil

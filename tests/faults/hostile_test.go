@@ -245,7 +245,7 @@ func (h *crowd) measure(well []string, length time.Duration, beside func(stop <-
 	return took, highWater(h.T, p), goroutines
 }
 
-// watch notes how many attempts are out at most, once a second or so: what it asks takes the process ten milliseconds.
+// watch notes how many attempts are out at most, once a second or so: what it asks takes the process some of its time.
 func (h *crowd) watch(p *process, stop <-chan struct{}) {
 	for {
 		select {
