@@ -29,7 +29,7 @@ func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, er
 	var by signers
 	var unsigned error
 	if l.Unreadable == nil {
-		by, unsigned = a.signers(ctx, l, a.Now())
+		by, unsigned = a.freshSigners(ctx, l)
 		if unsigned != nil && ctx.Err() != nil {
 			return delivery.Outcome{}, fmt.Errorf("begin an attempt: %w", unsigned)
 		}
@@ -46,18 +46,17 @@ func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, er
 }
 
 func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by signers, unsigned error) delivery.Outcome {
-	now := a.Now()
 	switch {
 	case l.Unreadable != nil:
-		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: now, Error: "nothing could be sent: " + l.Unreadable.Error()}
+		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: a.Now(), Error: "nothing could be sent: " + l.Unreadable.Error()}
 	case unsigned != nil:
 		// Nothing left the house; the retry schedule gives the operator time to mend it. Tenants see the outcome, so the error
 		// stays out of it: it may name the database's host and user.
 		a.trouble(ctx, l, unsigned)
-		return Unsigned(now)
+		return Unsigned(a.Now())
 	}
 	return a.Sender.Send(ctx, Request{
-		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: a.headers(l, now, span.TraceParent, by), Body: l.Body, Timeout: l.Subscription.Timeout,
+		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: a.headers(l, span.TraceParent, by), Body: l.Body, Timeout: l.Subscription.Timeout,
 	})
 }
 
@@ -78,18 +77,18 @@ func (a *Attempter) Headers(ctx context.Context, l Leased, now time.Time, traceP
 	if err != nil {
 		return nil, err
 	}
-	return a.headers(l, now, traceParent, by), nil
+	return a.headers(l, traceParent, by), nil
 }
 
-func (a *Attempter) headers(l Leased, now time.Time, traceParent string, by signers) map[string]string {
-	signatures := signature.Sign(l.Body, now, l.Delivery.EventID, by.body, by.standard...)
+func (a *Attempter) headers(l Leased, traceParent string, by signers) map[string]string {
+	signatures := signature.Sign(l.Body, by.at, l.Delivery.EventID, by.body, by.standard...)
 	headers := map[string]string{
 		"Content-Type":               "application/json",
 		"User-Agent":                 a.UserAgent,
 		"X-Ordinavo-Event-Id":        l.Delivery.EventID,
 		"X-Ordinavo-Event-Type":      string(l.Delivery.EventType),
 		"X-Ordinavo-Delivery-Id":     l.Delivery.ID,
-		"X-Ordinavo-Timestamp":       now.UTC().Format(time.RFC3339),
+		"X-Ordinavo-Timestamp":       by.at.UTC().Format(time.RFC3339),
 		"X-Ordinavo-Signature":       signatures.Body,
 		"X-Ordinavo-Webhook-Version": "v1",
 		"webhook-id":                 l.Delivery.EventID,
@@ -105,15 +104,29 @@ func (a *Attempter) headers(l Leased, now time.Time, traceParent string, by sign
 	return headers
 }
 
-// signers is the secrets that sign a request: the one for the header that has room for one, and all for the other.
+// signers is the secrets that are valid at one time and sign a request then: the one for the header that has room for one, and all for the other.
 type signers struct {
+	at       time.Time
 	body     secret.Secret
 	standard []secret.Secret
+}
+
+// freshSigners opens the secrets that are valid once they are open: an overlap may end while a slow database is read.
+func (a *Attempter) freshSigners(ctx context.Context, l Leased) (by signers, err error) {
+	for at := a.Now(); ; at = by.at {
+		if by, err = a.signers(ctx, l, at); err != nil {
+			return signers{}, err
+		}
+		if by.at = a.Now(); l.Subscription.Secrets.Rotating(by.at) == l.Subscription.Secrets.Rotating(at) {
+			return by, nil
+		}
+	}
 }
 
 // signers opens the secrets that are valid now.
 func (a *Attempter) signers(ctx context.Context, l Leased, now time.Time) (by signers, err error) {
 	owner, s := l.Delivery.Tenant, l.Subscription
+	by.at = now
 	if by.body, err = a.Secrets.OpenSecret(ctx, owner, s.ID, s.Secrets.ForBody(now)); err != nil {
 		return signers{}, err
 	}

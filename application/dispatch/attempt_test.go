@@ -28,7 +28,8 @@ type exchange struct {
 	numbers  []int
 	told     []delivery.Outcome
 	now      time.Time
-	fails    error // of opening a secret
+	fails    error         // of opening a secret
+	opens    time.Duration // how long that takes
 }
 
 func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
@@ -39,6 +40,7 @@ func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome 
 var errSealed = errors.New("the seal is broken")
 
 func (x *exchange) OpenSecret(_ context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
+	x.now = x.now.Add(x.opens)
 	if found, ok := x.secrets[string(owner)+"/"+subscriptionID+"/"+secretID]; ok && x.fails == nil {
 		return found, nil
 	}
@@ -149,6 +151,23 @@ func TestTheSecretsOfARotation(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// An overlap that ends while a slow database is asked for the secrets has ended for the request, whose time is later.
+func TestSecretsThatAreSlowToOpenAreThoseOfTheirTime(t *testing.T) {
+	x, a, l := newExchange()
+	l.Subscription.Secrets.Previous, l.Subscription.Secrets.OverlapEnd = "sec_old", x.now.Add(time.Second)
+	x.opens = 2 * time.Second
+	if _, err := a.Attempt(t.Context(), l); err != nil {
+		t.Fatal(err)
+	}
+	current, sent := x.secrets["acme/sub_1/sec_new"], x.requests[0].Headers
+	if err := signature.VerifyBody(sent["X-Ordinavo-Signature"], l.Body, current); err != nil {
+		t.Error(err)
+	}
+	if only := signature.Sign(l.Body, x.now, "evt_1", current, current).Standard; sent["webhook-signature"] != only {
+		t.Errorf("signed by %s at %s, want %s", sent["webhook-signature"], sent["X-Ordinavo-Timestamp"], only)
 	}
 }
 
