@@ -159,6 +159,7 @@ const (
 func (p *process) repeat(a *activity, l loop.Loop) {
 	w, pause := p.world, firstPause
 	for !p.ends(l) {
+		began, wall := w.now, p.now()
 		next, err := l.Step(context.Background())
 		if err != nil {
 			w.trace.line("%s: %s: %v", p.name, l.Name, err)
@@ -171,9 +172,9 @@ func (p *process) repeat(a *activity, l loop.Loop) {
 			a.sleep(never, l.Wake)
 			continue
 		}
-		// The sleep ends by whichever of two clocks comes first: the process's own, which may be set, is looked at
-		// now and then.
-		wanted := w.now.Add(next.Sub(p.now()))
+		// The sleep ends by whichever of two clocks comes first: the process's own, which may be set, also during the step, is
+		// looked at now and then.
+		wanted := began.Add(next.Sub(wall))
 		a.sleep(earlier(wanted, w.now.Add(longestSleep)), l.Wake)
 		for !a.woken && !p.ends(l) && wanted.After(w.now) && next.After(p.now()) {
 			a.sleep(earlier(wanted, w.now.Add(longestSleep)), l.Wake)
