@@ -85,7 +85,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	})
 	waiting := rest.NewWaiting(rest.Dependencies{
 		Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
-		Log: log, Now: machine, RateLimit: c.RateLimit, Version: version,
+		Served: tel.Metrics().RequestServed, Log: log, Now: machine, RateLimit: c.RateLimit, Version: version,
 	})
 	var s *service
 	err = process.While(listener, waiting, func() (err error) {
@@ -230,7 +230,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	a.makeUseCases()
 	a.gauge()
 	s := &service{telemetry: tel, sender: a.sender, keys: a.keys, Process: process.Process{
-		Log: log, Now: a.db.Now, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
+		Log: log, Now: a.db.Now, Failed: tel.Metrics().StepsFailed, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
 			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed)
 		},
@@ -300,11 +300,13 @@ func (a *assembly) gauge() {
 	a.telemetry.Metrics().ReadReconciliation(a.store.CheckResult)
 	a.queueWatch = metrics.NewQueueWatch(a.store, a.dispatcher.Circuits, a.db.Now)
 	a.telemetry.Metrics().ShowQueue(a.queueWatch.Last)
+	a.telemetry.Metrics().ShowConnections(a.db.Connections)
 }
 
 // takeRoles gives the process the work that every process does, and that of its roles.
 func (a *assembly) takeRoles(p *process.Process) (err error) {
 	takeover := dispatch.NewTakeover(a.store, a.store, a.db.Now, a.incarnation, a.db.Waited())
+	takeover.Abandoned = a.telemetry.Metrics().AttemptsAbandoned
 	p.Loops = []loop.Loop{
 		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), a.db.Now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
@@ -364,7 +366,7 @@ func (a *assembly) api() *rest.API {
 		Metrics:     a.telemetry.Handler(),
 		Tracer:      a.telemetry.Tracer(),
 		TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
-		Log:     a.log,
+		Served: a.telemetry.Metrics().RequestServed, Log: a.log,
 		Now:     a.db.Now,
 		Version: version,
 

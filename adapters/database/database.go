@@ -88,6 +88,7 @@ type Database interface {
 	Lock() (unlock func() error, err error)
 	// Waited reports whether the database was away when this process opened it.
 	Waited() bool
+	Connections() metrics.Connections
 	// Now is the clock that all processes of the database go by: the server's, or for an SQLite file that of its one process.
 	Now() time.Time
 	Store(sealer records.Sealer) Store

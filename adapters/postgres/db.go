@@ -23,6 +23,7 @@ import (
 	"github.com/jackc/puddle/v2"
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/metrics"
 )
 
 // Config says how to reach a database. Only URL is needed.
@@ -181,6 +182,12 @@ func pause(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// Connections is how the pool is used; the listening connection is not part of it.
+func (db *DB) Connections() metrics.Connections {
+	pool := db.pool.Stat()
+	return metrics.Connections{Used: int(pool.AcquiredConns()), Idle: int(pool.IdleConns()), Max: int(pool.MaxConns()), Waiting: db.places.queue(), Polling: !db.listening.Load()}
 }
 
 // acquire takes a connection from the pool.

@@ -75,6 +75,13 @@ func (p *places) wait(more int) {
 	p.arm()
 }
 
+// queue is how many wait.
+func (p *places) queue() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting
+}
+
 func (p *places) arm() {
 	if p.timer == nil && p.waiting > 0 && p.heldBack > 0 {
 		p.timer = time.AfterFunc(moreAfter, p.giveMore)

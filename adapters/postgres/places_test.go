@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
@@ -184,4 +185,48 @@ func TestThePlaceOfAConnectionThatCannotBeMadeIsHeldBack(t *testing.T) {
 			t.Errorf("%d are given, want %d, and %d taken", given, want, len(db.places.taken)-db.places.heldBack)
 		}
 	}
+}
+
+// TestConnectionsAreTold of a pool that is all in use, with one who waits, and of a process that cannot listen.
+func TestConnectionsAreTold(t *testing.T) {
+	t.Parallel()
+	db, err := Open(Config{URL: pgtest.Empty(t), DirectURL: "postgres://127.0.0.1:1/nobody", MaxConns: 4})
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	tells := func(want metrics.Connections) {
+		t.Helper()
+		got := db.Connections()
+		for end := time.Now().Add(time.Minute); got != want && time.Now().Before(end); got = db.Connections() {
+			<-time.After(time.Millisecond)
+		}
+		if got != want {
+			t.Errorf("told %+v, want %+v", got, want)
+		}
+	}
+	var held []*Tx
+	for range 4 {
+		tx, err := db.Begin(t.Context())
+		pgtest.Check(t, err)
+		held = append(held, tx)
+	}
+	waits := make(chan error, 1)
+	go func() {
+		tx, err := db.Begin(t.Context())
+		if err == nil {
+			err = tx.Rollback()
+		}
+		waits <- err
+	}()
+	tells(metrics.Connections{Used: 4, Max: 4, Waiting: 1, Polling: true})
+	for _, tx := range held {
+		pgtest.Check(t, tx.Rollback())
+	}
+	pgtest.Check(t, <-waits)
+	tells(metrics.Connections{Idle: 4, Max: 4, Polling: true})
+
+	listening, err := Open(Config{URL: pgtest.Empty(t)})
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = listening.Close() })
+	db = listening
+	tells(metrics.Connections{Max: 16})
 }

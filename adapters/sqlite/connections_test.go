@@ -3,10 +3,12 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 )
@@ -86,5 +88,33 @@ func TestReadersHoldLittleMemory(t *testing.T) {
 		return nil
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestWhoWaitsForTheWriterIsTold of what every write of a file waits for.
+func TestWhoWaitsForTheWriterIsTold(t *testing.T) {
+	db := openDB(t)
+	holds, err := db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits := make(chan error, 1)
+	go func() {
+		tx, err := db.Begin(t.Context())
+		if err == nil {
+			err = tx.Rollback()
+		}
+		waits <- err
+	}()
+	for end := time.Now().Add(time.Minute); db.Connections().Waiting != 1; <-time.After(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("told %+v while one waits", db.Connections())
+		}
+	}
+	if err := errors.Join(holds.Rollback(), <-waits); err != nil {
+		t.Fatal(err)
+	}
+	if told := db.Connections(); told.Waiting != 0 || told.Used < 1 || told.Max < told.Used+told.Idle {
+		t.Errorf("told %+v while nobody waits", told)
 	}
 }

@@ -16,10 +16,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	_ "modernc.org/sqlite" // the driver, in pure Go
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/metrics"
 )
 
 // DB is an open database file. All methods are safe for concurrent use.
@@ -29,6 +31,7 @@ type DB struct {
 	pool   *sql.DB      // for reads, and for the writing connection
 	reads  sync.Map     // query text to *sql.Stmt
 	write  chan *writer // holds the one writer while nobody uses it
+	queue  atomic.Int64 // how many wait for it
 	closed <-chan struct{}
 	close  func() error
 
@@ -120,6 +123,12 @@ func (db *DB) shut(end context.CancelFunc) error {
 	err := db.pool.Close()
 	_ = db.checkpoints.index.Close() // last: closing a file drops all of the process's locks on it, SQLite's too (POSIX, fcntl)
 	return err
+}
+
+// Connections is how the file's connections are used: the one that writes is always in use.
+func (db *DB) Connections() metrics.Connections {
+	pool := db.pool.Stats()
+	return metrics.Connections{Used: pool.InUse, Idle: pool.Idle, Max: pool.MaxOpenConnections, Waiting: int(db.queue.Load())}
 }
 
 // Query reads the last committed state outside any transaction, and takes no lock that a writer waits for.

@@ -36,13 +36,9 @@ const rollbackTimeout = 10 * time.Second
 
 // Begin waits for the writer and begins a transaction; end it with Commit or Rollback.
 func (db *DB) Begin(ctx context.Context) (*Tx, error) {
-	var w *writer
-	select {
-	case w = <-db.write:
-	case <-db.closed:
-		return nil, fmt.Errorf("wait for the writer: %w", ErrClosed)
-	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for the writer: %w", context.Cause(ctx))
+	w, err := db.takeWriter(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("wait for the writer: %w", err)
 	}
 	tx := &Tx{db: db, writer: w}
 	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
@@ -50,6 +46,19 @@ func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 		return nil, fmt.Errorf("begin: %w", translate(err))
 	}
 	return tx, nil
+}
+
+func (db *DB) takeWriter(ctx context.Context) (*writer, error) {
+	db.queue.Add(1)
+	defer db.queue.Add(-1)
+	select {
+	case w := <-db.write:
+		return w, nil
+	case <-db.closed:
+		return nil, ErrClosed
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
 // Update runs fn in the transaction that the context carries, or else in one of its own

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,6 +58,9 @@ type Metrics struct {
 	attempts        metric.Int64Counter
 	inFlight        metric.Int64UpDownCounter
 	staleLeases     metric.Int64Counter
+	abandoned       metric.Int64Counter
+	stepsFailed     metric.Int64Counter
+	requests        metric.Float64Histogram
 	unreadable      metric.Int64Counter
 	damaged         metric.Int64Counter
 	accepted        metric.Int64Counter
@@ -67,11 +71,13 @@ type Metrics struct {
 	ended           metric.Int64Counter
 	queue           atomic.Pointer[func(context.Context) (metrics.Queue, bool)]
 	reconciliation  atomic.Pointer[ReconciliationReader]
+	connections     atomic.Pointer[func() metrics.Connections]
 
 	// Attribute sets are made once, so that a hot path does not sort and hash them for each measurement.
 	byOutcome map[outcomeLabels]metric.MeasurementOption
 	byType    map[event.Type]metric.MeasurementOption
 	byStatus  map[delivery.Status]metric.MeasurementOption
+	byRequest sync.Map // requestLabels to metric.MeasurementOption
 }
 
 type outcomeLabels struct {
@@ -87,6 +93,9 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.attemptDelay = b.seconds("ordinavo.attempt.delay", "From when an attempt was due to when it began.", lagBuckets)
 	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts by outcome.")
 	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
+	m.abandoned = b.counter("ordinavo.attempt.abandoned", "{attempt}", "Attempts that died with their process; their deliveries were taken over.")
+	m.stepsFailed = b.counter("ordinavo.loop.failures", "{step}", "Steps that failed and were tried again, by the loop.")
+	m.requests = b.seconds("http.server.request.duration", "How long requests of the API took.", requestBuckets)
 	m.unreadable = b.counter("ordinavo.fanout.unreadable_changes", "{change}", "Changes of subscriptions in the log that cannot be read.")
 	m.damaged = b.counter("ordinavo.fanout.unreadable_records", "{record}", "Records of accepted events in the log that cannot be read.")
 	m.accepted = b.counter("ordinavo.events.accepted", "{event}", "Events accepted by type.")
@@ -97,7 +106,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.ended = b.counter("ordinavo.deliveries.ended", "{delivery}", "Deliveries closed by their terminal status.")
 	var err error
 	m.inFlight, err = meter.Int64UpDownCounter("ordinavo.attempts.in_flight", metric.WithUnit("{attempt}"), metric.WithDescription("Attempts under way."))
-	if err = errors.Join(b.err, err, m.watchQueue(meter), m.watchReconciliation(meter)); err == nil {
+	if err = errors.Join(b.err, err, m.watchQueue(meter), m.watchReconciliation(meter), m.watchConnections(meter)); err == nil {
 		m.beginAtZero()
 	}
 	return m, err
@@ -107,7 +116,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 // 1, and no ratio to one that is missing, such as when no attempt has succeeded yet.
 func (m *Metrics) beginAtZero() {
 	ctx := context.Background()
-	for _, c := range []metric.Int64Counter{m.staleLeases, m.unreadable, m.damaged} {
+	for _, c := range []metric.Int64Counter{m.staleLeases, m.abandoned, m.unreadable, m.damaged} {
 		c.Add(ctx, 0)
 	}
 	m.attempts.Add(ctx, 0, m.byOutcome[outcomeLabels{delivery.KindSucceeded, "2xx"}])
@@ -224,6 +233,14 @@ func (m *Metrics) SubscriptionUnreadable(ctx context.Context) { m.unreadable.Add
 
 // RecordUnreadable counts a record whose names of events fan-out could not read.
 func (m *Metrics) RecordUnreadable(ctx context.Context) { m.damaged.Add(ctx, 1) }
+
+// AttemptsAbandoned counts attempts that died with their process.
+func (m *Metrics) AttemptsAbandoned(ctx context.Context, n int) { m.abandoned.Add(ctx, int64(n)) }
+
+// StepsFailed counts steps of a loop that failed.
+func (m *Metrics) StepsFailed(ctx context.Context, loop string, n int) {
+	m.stepsFailed.Add(ctx, int64(n), metric.WithAttributes(attribute.String("loop", loop)))
+}
 
 // StaleLease counts an outcome that was refused.
 func (m *Metrics) StaleLease(ctx context.Context) { m.staleLeases.Add(ctx, 1) }

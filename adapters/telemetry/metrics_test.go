@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,15 @@ func everythingCounted(t *testing.T) string {
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 20 * time.Millisecond})
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindTimeout, Duration: 10 * time.Second})
 	m.StaleLease(ctx)
+	m.AttemptsAbandoned(ctx, 3)
+	m.StepsFailed(ctx, "retention", 2)
+	m.RequestServed(ctx, "POST", "/v1/events", 202, 8*time.Millisecond)
+	m.RequestServed(ctx, "POST", "/v1/events", 202, -time.Millisecond) // a clock was set back
+	m.RequestServed(ctx, "_OTHER", "", 405, time.Second)
+	m.RequestServed(ctx, "GET", "/v1/events", 500, time.Minute)
+	m.ShowConnections(func() metrics.Connections {
+		return metrics.Connections{Used: 5, Idle: 2, Max: 16, Waiting: 9, Polling: true}
+	})
 	m.SubscriptionUnreadable(ctx)
 	m.RecordUnreadable(ctx)
 	m.EventsAccepted(ctx, []event.Type{event.TargetImported, event.TargetImported, event.BillingEventSent}, 4)
@@ -56,6 +66,17 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`ordinavo_attempt_delay_seconds_bucket{le="0.0025"} 2`,
 		`ordinavo_attempt_delay_seconds_bucket{le="30"} 3`,
 		`ordinavo_attempt_stale_leases_total 1`,
+		`ordinavo_attempt_abandoned_total 3`,
+		`ordinavo_loop_failures_total{loop="retention"} 2`,
+		`http_server_request_duration_seconds_count{http_request_method="POST",http_response_status_code="202",http_route="/v1/events"} 2`,
+		`http_server_request_duration_seconds_bucket{http_request_method="POST",http_response_status_code="202",http_route="/v1/events",le="0.005"} 1`,
+		`http_server_request_duration_seconds_bucket{http_request_method="POST",http_response_status_code="202",http_route="/v1/events",le="0.01"} 2`,
+		`http_server_request_duration_seconds_count{http_request_method="_OTHER",http_response_status_code="405"} 1`,
+		`db_client_connection_count{db_client_connection_state="used"} 5`,
+		`db_client_connection_count{db_client_connection_state="idle"} 2`,
+		`db_client_connection_max 16`,
+		`db_client_connection_pending_requests 9`,
+		`ordinavo_database_polling 1`,
 		`ordinavo_fanout_unreadable_changes_total 1`,
 		`ordinavo_fanout_unreadable_records_total 1`,
 		`ordinavo_events_accepted_total{type="target.imported"} 2`,
@@ -94,17 +115,21 @@ func TestAlertsNameMetricsThatExist(t *testing.T) {
 		t.Fatal(err)
 	}
 	shown := everythingCounted(t)
-	names := regexp.MustCompile(`\b(ordinavo_\w+)(?:\{([^}]*)\})?`)
+	names := regexp.MustCompile(`\b((?:ordinavo|http|db)_\w+)(?:\{([^}]*)\})?`)
 	asked := 0
 	for _, expression := range regexp.MustCompile(`(?m)^ +expr: (.*)$`).FindAllStringSubmatch(string(rules), -1) {
 		for _, metric := range names.FindAllStringSubmatch(expression[1], -1) {
 			asked++
-			if !regexp.MustCompile(`\n` + metric[1] + `(\{[^}]*` + metric[2] + `[^}]*\})? `).MatchString(shown) {
+			if !regexp.MustCompile(`\n` + metric[1] + `(\{[^}]*` + strings.Replace(metric[2], "=~", "=", 1) + `[^}]*\})? `).MatchString(shown) {
 				t.Errorf("there is no %s that %s could ask for", metric[0], expression[1])
 			}
 		}
-		if by := regexp.MustCompile(`by \((\w+)\)`).FindStringSubmatch(expression[1]); by != nil && !strings.Contains(shown, by[1]+`="`) {
-			t.Errorf("no metric has the label of %s", expression[1])
+		for _, by := range regexp.MustCompile(`(?:by|on) \(([^)]*)\)`).FindAllStringSubmatch(expression[1], -1) {
+			for _, name := range strings.Split(by[1], ", ") {
+				if !slices.Contains([]string{"job", "instance"}, name) && !strings.Contains(shown, name+`="`) {
+					t.Errorf("no metric has the label %q of %s", name, expression[1])
+				}
+			}
 		}
 	}
 	if asked < 10 {

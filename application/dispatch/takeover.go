@@ -34,6 +34,9 @@ const maxTakenOverAtOnce = 500
 // Whatever kept this process from beating, such as a database that was away, may have kept the others as well. So it takes over
 // only once it has itself beaten for as long as the others have to be silent: by then they beat again, if they live.
 type Takeover struct {
+	// Abandoned hears of attempts that died with their process, once they are recorded; nil for nobody.
+	Abandoned func(ctx context.Context, attempts int)
+
 	store        Store
 	incarnations Incarnations
 	now          func() time.Time
@@ -137,22 +140,29 @@ func (t *Takeover) TakeOverStep(ctx context.Context) (time.Time, error) {
 	if err := t.incarnations.Heartbeat(ctx, t.incarnation, now); err != nil {
 		return time.Time{}, fmt.Errorf("heartbeat: %w", err)
 	}
-	err = t.store.InTx(ctx, func(ctx context.Context) error { return t.takeOver(ctx, now) })
+	abandoned := 0
+	err = t.store.InTx(ctx, func(ctx context.Context) (err error) {
+		abandoned, err = t.takeOver(ctx, now)
+		return err
+	})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("take over what dead processes held: %w", err)
+	}
+	if t.Abandoned != nil {
+		t.Abandoned(ctx, abandoned)
 	}
 	return now, nil
 }
 
-// takeOver abandons the attempts of holders that were silent for too long before a beat of this process's own heart.
-func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
+// takeOver abandons the attempts of holders that were silent for too long before a beat of this process's own heart, and says how many.
+func (t *Takeover) takeOver(ctx context.Context, now time.Time) (abandoned int, err error) {
 	from, to := t.alive(now)
 	orphans, err := t.incarnations.Orphans(ctx, from, to, maxTakenOverAtOnce)
 	if err != nil {
-		return fmt.Errorf("look for orphans: %w", err)
+		return 0, fmt.Errorf("look for orphans: %w", err)
 	}
 	if took := t.now().Sub(now); took < 0 || took > farAhead-HeartbeatTimeout || !t.steady(t.now()) { // the living may have beaten beyond the times that were asked for
-		return errLookTooLong
+		return 0, errLookTooLong
 	}
 	saved, unknown := make([]Saved, 0, len(orphans)), map[string][]Leased{}
 	for _, o := range orphans {
@@ -162,23 +172,24 @@ func (t *Takeover) takeOver(ctx context.Context, now time.Time) error {
 		}
 		changes, err := o.Delivery.Abandon(o.Schedule, o.LeasedAt, now)
 		if err != nil {
-			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
+			return 0, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
 		}
 		s, err := Move(o.Delivery, changes)
 		if err != nil {
-			return fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
+			return 0, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
 		}
 		s.Lease = o.Lease
 		saved = append(saved, s)
 	}
 	for _, lease := range slices.Sorted(maps.Keys(unknown)) {
 		if err := t.store.GiveBack(ctx, lease, unknown[lease]); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	// Somebody else may have been faster: those are skipped as stale, and nothing is lost.
-	if _, err := t.store.Save(ctx, saved); err != nil {
-		return fmt.Errorf("save %d deliveries: %w", len(saved), err)
+	stale, err := t.store.Save(ctx, saved)
+	if err != nil {
+		return 0, fmt.Errorf("save %d deliveries: %w", len(saved), err)
 	}
-	return nil
+	return len(saved) - len(stale), nil
 }

@@ -82,6 +82,8 @@ func TestTheHeartbeatComesOftenEnough(t *testing.T) {
 
 func TestOrphansAreAbandonedOnce(t *testing.T) {
 	v, takeover := newTakeover(t)
+	abandoned := 0
+	takeover.Abandoned = func(_ context.Context, attempts int) { abandoned += attempts }
 	lane := v.subscribe("sub_1", 4)
 	orphan, held := v.schedule(lane, "inc_dead"), v.schedule(lane, "inc_other")
 	v.beating(dispatch.HeartbeatTimeout, takeover)
@@ -97,8 +99,8 @@ func TestOrphansAreAbandonedOnce(t *testing.T) {
 	if abandoned, ok := got.changes[1].(delivery.AttemptAbandoned); !ok || !abandoned.StartedAt.Equal(start) {
 		t.Errorf("its stream is %+v", got.changes)
 	}
-	if v.rows[held.Delivery.ID].lease != "inc_other" {
-		t.Error("took from the living")
+	if v.rows[held.Delivery.ID].lease != "inc_other" || abandoned != 1 {
+		t.Errorf("took from the living, or told of %d", abandoned)
 	}
 	if next, err = takeover.TakeOverStep(t.Context()); err != nil || !next.After(v.now) || len(v.rows[orphan.Delivery.ID].changes) != 2 {
 		t.Errorf("a second step: next %s, %v", next, err)
@@ -239,8 +241,10 @@ func TestOrphansThatSomebodyElseTookAreSkipped(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.rows[lost.Delivery.ID] = row{Delivery: moved.After}
-	if _, err := dispatch.NewTakeover(v, seen, func() time.Time { return v.now }, incarnation, false).TakeOverStep(t.Context()); err != nil {
-		t.Fatal(err)
+	takeover, abandoned := dispatch.NewTakeover(v, seen, func() time.Time { return v.now }, incarnation, false), 0
+	takeover.Abandoned = func(_ context.Context, attempts int) { abandoned += attempts }
+	if _, err := takeover.TakeOverStep(t.Context()); err != nil || abandoned != 1 {
+		t.Fatalf("told of %d, %v", abandoned, err)
 	}
 	if v.rows[lost.Delivery.ID].Status != delivery.StatusSucceeded || v.rows[kept.Delivery.ID].Status != delivery.StatusRetrying {
 		t.Errorf("got %+v and %+v", v.rows[lost.Delivery.ID], v.rows[kept.Delivery.ID])

@@ -36,6 +36,15 @@ type Queue struct {
 	Circuits map[circuit.State]int
 }
 
+// Connections is how this process uses its connections to the database at one moment.
+type Connections struct {
+	Used, Idle, Max int
+	// Waiting is how many callers wait for a connection; with SQLite, for the one that writes.
+	Waiting int
+	// Polling says that what other processes commit is found by polling, and so a second late.
+	Polling bool
+}
+
 // QueueWatch reads the queue periodically, so that no scrape has to count a long one: with a million open deliveries that takes seconds.
 type QueueWatch struct {
 	store    QueueStore

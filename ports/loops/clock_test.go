@@ -41,7 +41,7 @@ func TestAClockThatIsSetStopsNoLoop(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					repeat(ctx, context.WithoutCancel(ctx), slog.New(slog.DiscardHandler), loop.Loop{Step: step}, wall)
+					repeat(ctx, context.WithoutCancel(ctx), slog.New(slog.DiscardHandler), func() {}, loop.Loop{Step: step}, wall)
 				}()
 				<-time.After(89 * time.Second)
 				offset.Store(int64(c.set))

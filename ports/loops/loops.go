@@ -26,18 +26,27 @@ const (
 
 const longestSleep = 30 * time.Second
 
+// Failed counts the steps of a loop that failed; it is told of none when the loop begins.
+type Failed func(ctx context.Context, loop string, steps int)
+
 // Run repeats the loops until ctx ends, and returns when each has finished its step. A step that is then under way may go on until steps
-// ends. now is the wall clock, by which steps give their times.
-func Run(ctx, steps context.Context, log *slog.Logger, now func() time.Time, loops ...loop.Loop) {
+// ends. now is the wall clock, by which steps give their times; failed may be nil.
+func Run(ctx, steps context.Context, log *slog.Logger, failed Failed, now func() time.Time, loops ...loop.Loop) {
+	if failed == nil {
+		failed = func(context.Context, string, int) {}
+	}
 	var running sync.WaitGroup
 	for _, l := range loops {
-		running.Go(func() { repeat(ctx, steps, log.With("loop", l.Name), l, now) })
+		failed(ctx, l.Name, 0)
+		running.Go(func() {
+			repeat(ctx, steps, log.With("loop", l.Name), func() { failed(ctx, l.Name, 1) }, l, now)
+		})
 	}
 	running.Wait()
 }
 
 // repeat needs the wall clock besides timers: it may be set, and they do not follow it.
-func repeat(ctx, steps context.Context, log *slog.Logger, l loop.Loop, wall func() time.Time) {
+func repeat(ctx, steps context.Context, log *slog.Logger, failed func(), l loop.Loop, wall func() time.Time) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	pause, failures := firstPause, 0
@@ -57,6 +66,7 @@ func repeat(ctx, steps context.Context, log *slog.Logger, l loop.Loop, wall func
 		next, err := l.Step(steps)
 		switch {
 		case err != nil:
+			failed()
 			if failures++; failures <= loggedFirst || failures%loggedOnce == 0 {
 				log.ErrorContext(ctx, "the step failed and is tried again", "error", err, "failures", failures, "pause", pause)
 			}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -67,7 +68,7 @@ func running(t *testing.T, s *script, test func(t *testing.T, logged *bytes.Buff
 		s.wake, s.began = loop.NewSignal(), time.Now()
 		done := make(chan struct{})
 		go func() {
-			loops.Run(ctx, context.WithoutCancel(ctx), slog.New(slog.NewTextHandler(&logged, nil)), time.Now, loop.Loop{Name: "scripted", Step: s.step, Wake: s.wake})
+			loops.Run(ctx, context.WithoutCancel(ctx), slog.New(slog.NewTextHandler(&logged, nil)), nil, time.Now, loop.Loop{Name: "scripted", Step: s.step, Wake: s.wake})
 			close(done)
 		}()
 		test(t, &logged)
@@ -151,6 +152,31 @@ func TestThePauseIsBounded(t *testing.T) {
 	})
 }
 
+func TestFailedStepsAreCountedFromZeroOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		s := &script{answers: []func() (time.Time, error){fails, in(0), fails}, began: time.Now()}
+		var mu sync.Mutex
+		var counted []string
+		failed := func(_ context.Context, loop string, steps int) {
+			mu.Lock()
+			defer mu.Unlock()
+			counted = append(counted, fmt.Sprint(loop, " ", steps))
+		}
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			loops.Run(ctx, context.WithoutCancel(ctx), slog.New(slog.DiscardHandler), failed, time.Now, loop.Loop{Name: "scripted", Step: s.step})
+		}()
+		after(time.Minute)
+		stop()
+		<-done
+		if want := []string{"scripted 0", "scripted 1", "scripted 1"}; !slices.Equal(counted, want) {
+			t.Errorf("counted %q, want %q", counted, want)
+		}
+	})
+}
+
 // A wake-up during the pause after an error must not make the loop spin.
 func TestAPauseIsNotCutShort(t *testing.T) {
 	s := &script{answers: []func() (time.Time, error){fails}}
@@ -181,7 +207,7 @@ func TestRunEndsWhenEachStepHasEnded(t *testing.T) {
 		failing := loop.Loop{Name: "failing", Step: func(context.Context) (time.Time, error) { return fails() }}
 		ended := false
 		go func() {
-			loops.Run(ctx, context.WithoutCancel(ctx), slog.New(slog.DiscardHandler), time.Now, slow, idle, failing)
+			loops.Run(ctx, context.WithoutCancel(ctx), slog.New(slog.DiscardHandler), nil, time.Now, slow, idle, failing)
 			ended = true
 		}()
 		synctest.Wait()

@@ -36,6 +36,7 @@ type Router interface {
 type Process struct {
 	Log    *slog.Logger
 	Now    func() time.Time // the clock of the loops
+	Failed loops.Failed
 	Server Server
 	// Intake does the work of the server's requests, and so outlives it.
 	Intake []loop.Loop
@@ -57,8 +58,10 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	defer cutAttempts()
 	steps, cutSteps := context.WithCancel(context.Background())
 	defer cutSteps()
-	intake.do(func(ctx context.Context) { loops.Run(ctx, steps, p.Log, p.Now, p.Intake...) })
-	recording.do(func(ctx context.Context) { loops.Run(ctx, steps, p.Log, p.Now, append(p.Loops, garbage(p.Now))...) })
+	intake.do(func(ctx context.Context) { loops.Run(ctx, steps, p.Log, p.Failed, p.Now, p.Intake...) })
+	recording.do(func(ctx context.Context) {
+		loops.Run(ctx, steps, p.Log, p.Failed, p.Now, append(p.Loops, garbage(p.Now))...)
+	})
 	if p.Watch != nil {
 		recording.do(p.Watch)
 	}

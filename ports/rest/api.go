@@ -91,8 +91,10 @@ type Dependencies struct {
 	WithTraceParent func(ctx context.Context, traceParent string) context.Context
 	// TraceParent is the W3C traceparent of the context's span; empty for none.
 	TraceParent func(ctx context.Context) string
-	Log         *slog.Logger
-	Now         func() time.Time
+	// Served hears of each request once it is answered: its route is a pattern, and empty when there is none; nil for nobody.
+	Served func(ctx context.Context, method, route string, status int, took time.Duration)
+	Log    *slog.Logger
+	Now    func() time.Time
 	// RateLimit is requests a second and API key; 0 is none.
 	RateLimit int
 	// TenantRateLimit is requests a second and tenant, over all its keys; 0 is none.

@@ -74,7 +74,11 @@ func (a *API) observe(c *fiber.Ctx) error {
 		}
 	}
 	a.describe(span, c, r)
-	a.log(ctx, c, r, slog.Float64("durationMs", float64(a.Now().Sub(started).Microseconds())/1000))
+	took := a.Now().Sub(started)
+	if a.Served != nil {
+		a.Served(ctx, methodOf(c), template(c), c.Response().StatusCode(), took)
+	}
+	a.log(ctx, c, r, slog.Float64("durationMs", float64(took.Microseconds())/1000))
 	return nil
 }
 
@@ -91,6 +95,14 @@ func methodOf(c *fiber.Ctx) string {
 		return came
 	}
 	return c.Method()
+}
+
+// schemeOf is the scheme that a request came by, as far as a proxy in front says so: any caller may say anything.
+func schemeOf(c *fiber.Ctx) string {
+	if c.Protocol() == "https" {
+		return "https"
+	}
+	return "http"
 }
 
 // spanName names a span whose route is not known; OpenTelemetry wants no method in it that HTTP does not know.
@@ -138,7 +150,7 @@ func (a *API) describe(span trace.Span, c *fiber.Ctx, r *record) {
 	status := c.Response().StatusCode()
 	span.SetAttributes(
 		attribute.String("http.request.method", methodOf(c)),
-		attribute.String("url.scheme", c.Protocol()),
+		attribute.String("url.scheme", schemeOf(c)),
 		attribute.Int("http.response.status_code", status),
 	)
 	if route := template(c); route != "" {

@@ -83,6 +83,9 @@ func TestMetrics(t *testing.T) {
 		`(?m)^ordinavo_queue_oldest_due_age_seconds(\{.*\})? \S+$`,
 		`(?m)^ordinavo_fanout_deferring(\{.*\})? 0$`, `(?m)^ordinavo_fanout_oldest_age_seconds(\{.*\})? \S+$`,
 		`(?m)^ordinavo_events_set_aside(\{.*\})? 0$`, `(?m)^ordinavo_events_accepted_total\{.*type="visit_report.approved".*\} 1$`, `(?m)^ordinavo_fanout_lag_seconds_count(\{.*\})? \d+$`,
+		`(?m)^http_server_request_duration_seconds_count\{.*http_request_method="POST".*http_response_status_code="202".*http_route="/v1/events".*\} 2$`,
+		`(?m)^db_client_connection_count\{.*state="used".*\} [1-9]\d*$`, `(?m)^db_client_connection_max(\{.*\})? [1-9]\d*$`, `(?m)^db_client_connection_pending_requests(\{.*\})? \d+$`,
+		`(?m)^ordinavo_database_polling(\{.*\})? 0$`, `(?m)^ordinavo_loop_failures_total\{.*loop="dispatch".*\} 0$`, `(?m)^ordinavo_attempt_abandoned_total(\{.*\})? 0$`,
 	} {
 		if !regexp.MustCompile(form).MatchString(text) {
 			t.Errorf("no %s in\n%s", form, grepOrdinavo(text))

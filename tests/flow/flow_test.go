@@ -124,7 +124,7 @@ func start(t testing.TB, path string) *service {
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	all := []loop.Loop{takeover.Heartbeat(), takeover.Loop(), d.Loop(), in.Loop(), sweeper.Loop(), fan.Turns().Loop()}
-	running.Go(func() { loops.Run(ctx, context.WithoutCancel(ctx), logger, time.Now, all...) })
+	running.Go(func() { loops.Run(ctx, context.WithoutCancel(ctx), logger, nil, time.Now, all...) })
 	running.Go(func() { _ = dispatcher.Run(ctx, context.Background(), d, a) })
 	running.Go(func() { _ = router.Run(ctx) })
 	running.Go(func() {
