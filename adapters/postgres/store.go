@@ -148,10 +148,19 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 	return err
 }
 
+const openSecret = `SELECT x.sealed, s.status = 'deleted' FROM subscriptions s
+LEFT JOIN secrets x ON x.tenant_id = s.tenant_id AND x.subscription_id = s.subscription_id AND x.secret_id = $3
+WHERE s.tenant_id = $1 AND s.subscription_id = $2`
+
 // OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
-	sealed, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
-		`SELECT sealed FROM secrets WHERE tenant_id = $1 AND subscription_id = $2 AND secret_id = $3`, owner, subscriptionID, secretID)
+	deleted := false
+	sealed, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b, &deleted) }, openSecret, owner, subscriptionID, secretID)
+	if err == nil && sealed == nil {
+		if err = pgx.ErrNoRows; deleted {
+			err = dispatch.ErrDeleted
+		}
+	}
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
 	}

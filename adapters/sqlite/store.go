@@ -135,10 +135,19 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 	return err
 }
 
+const openSecret = `SELECT x.sealed, s.status = 'deleted' FROM subscriptions s
+LEFT JOIN secrets x ON x.tenant_id = s.tenant_id AND x.subscription_id = s.subscription_id AND x.secret_id = ?
+WHERE s.tenant_id = ? AND s.subscription_id = ?`
+
 // OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
-	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
-		`SELECT sealed FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`, owner, subscriptionID, secretID)
+	deleted := false
+	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &deleted) }, openSecret, secretID, owner, subscriptionID)
+	if err == nil && sealed == nil {
+		if err = sql.ErrNoRows; deleted {
+			err = dispatch.ErrDeleted
+		}
+	}
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
@@ -83,6 +84,12 @@ var secretChecks = []Check{
 		has("after one that ended an overlap", s, "sec_b", "sec_c", "sec_d")
 		w.change(rotated, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Delete(at(20_000)) })
 		has("once it is deleted", s)
+		if _, err := w.OpenSecret(w.ctx, acme, s.ID, "sec_d"); !errors.Is(err, dispatch.ErrDeleted) {
+			w.Errorf("a secret that was deleted with its subscription fails with %v", err)
+		}
+		if _, err := w.OpenSecret(w.ctx, acme, sibling.ID, "sec_d"); err == nil || errors.Is(err, dispatch.ErrDeleted) {
+			w.Errorf("a secret that is missing fails with %v", err)
+		}
 		has("of another subscription", sibling, sibling.Secrets.Current)
 	}},
 	{"secrets/a rollback leaves none", func(w *world) {

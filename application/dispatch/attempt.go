@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -24,13 +25,14 @@ type Attempter struct {
 }
 
 // Attempt sends one leased delivery and returns the outcome. It fails, and no attempt has begun, when the secrets cannot be read for now
-// (problem.Unavailable) or ctx ended before they were: that is no fault of the receiver's, and to be no attempt of its schedule.
+// (problem.Unavailable), ctx ended before they were, or the subscription was deleted meanwhile: that is no fault of the receiver's, and to be
+// no attempt of its schedule.
 func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, error) {
 	var by signers
 	var unsigned error
 	if l.Unreadable == nil {
 		by, unsigned = a.freshSigners(ctx, l)
-		if unsigned != nil && ctx.Err() != nil {
+		if unsigned != nil && ctx.Err() != nil || errors.Is(unsigned, ErrDeleted) {
 			return delivery.Outcome{}, fmt.Errorf("begin an attempt: %w", unsigned)
 		}
 		if problem.Is(unsigned, problem.Unavailable) {

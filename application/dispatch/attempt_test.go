@@ -206,6 +206,16 @@ func TestWhatCannotBeSignedForNowIsNoAttempt(t *testing.T) {
 }
 
 // What cannot be read is not sent: the attempt fails, says why, and its retries give time to mend it.
+// Who deletes a subscription while an attempt begins has its deliveries cancelled by a sweep: none of them has failed.
+func TestADeletedSubscriptionIsNotAttempted(t *testing.T) {
+	x, a, l := newExchange()
+	x.fails = fmt.Errorf("read a signing secret: %w", dispatch.ErrDeleted)
+	a.Trouble = func(context.Context, dispatch.Leased, error) { t.Error("told the operator") }
+	if _, err := a.Attempt(t.Context(), l); !errors.Is(err, dispatch.ErrDeleted) || len(x.numbers) > 0 || len(x.requests) > 0 {
+		t.Errorf("begun %v, sent %d, %v", x.numbers, len(x.requests), err)
+	}
+}
+
 func TestWhatCannotBeReadIsNotSent(t *testing.T) {
 	x, a, l := newExchange()
 	l.Unreadable, l.Body = fmt.Errorf("%w: event evt_1 has no body 1", dispatch.ErrUnreadable), nil

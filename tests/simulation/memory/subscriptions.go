@@ -255,7 +255,10 @@ func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID,
 	defer done()
 	lane := dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}
 	row, found := s.secrets.get(keyOf(owner, subscriptionID, secretID))
-	if err == nil && (!found || row.lane != lane || row.id != secretID) {
+	switch missing := !found || row.lane != lane || row.id != secretID; {
+	case err == nil && missing && s.subscription(lane).Status == subscription.StatusDeleted:
+		err = fmt.Errorf("open secret %s: %w", secretID, dispatch.ErrDeleted)
+	case err == nil && missing:
 		err = fmt.Errorf("open secret %s: it is not there, or another's", secretID)
 	}
 	return row.Secret, err
