@@ -19,14 +19,16 @@ const retentionLock = 0x4F524452
 
 // These walk a tenant's rows by key, oldest first; a delivery's ID tells when it was made.
 const (
-	// oldDeliveries deletes dead letters, and deliveries closed before there were weeks.
+	// oldDeliveries deletes dead letters, and deliveries closed before there were weeks. Their streams go with what it has deleted: one that a
+	// retry has just moved was found, and is not.
 	oldDeliveries = `WITH old AS (
-    SELECT delivery_id FROM closed_deliveries
-    WHERE week = 0 AND tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
-    ORDER BY delivery_id LIMIT $5
+    DELETE FROM closed_deliveries WHERE week = 0 AND tenant_id = $1 AND delivery_id = ANY (ARRAY(
+        SELECT delivery_id FROM closed_deliveries
+        WHERE week = 0 AND tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
+        ORDER BY delivery_id LIMIT $5)) RETURNING delivery_id
 ), streams AS (
     DELETE FROM records r USING old WHERE r.week = 0 AND r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
-) DELETE FROM closed_deliveries WHERE week = 0 AND tenant_id = $1 AND delivery_id = ANY (ARRAY(SELECT delivery_id FROM old))`
+) SELECT FROM old`
 
 	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
 	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`
