@@ -22,6 +22,7 @@ const (
 	codeDeadlock             = "40P01"
 	codeLockNotAvailable     = "55P03"
 	codeUniqueViolation      = "23505"
+	codeCheckViolation       = "23514"
 	codeWrongPassword        = "28P01"
 	codeNotAuthorized        = "28000"
 	codeNoSuchDatabase       = "3D000"
@@ -104,8 +105,13 @@ func repeatable(err error) bool {
 		strings.HasPrefix(refused.ConstraintName, "events_") && strings.HasSuffix(refused.ConstraintName, "_pkey")
 }
 
-// collided reports whether the server gave up a transaction so that others could go on.
+// collided reports whether the server gave up a transaction so that others could go on. A row that waited to go to a default part while its
+// week was made may not go there any more.
 func collided(err error) bool {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == codeCheckViolation && strings.HasSuffix(refused.TableName, "_default") {
+		return true
+	}
 	return slices.Contains([]string{codeSerializationFailure, codeDeadlock, codeCanceled}, code(err))
 }
 

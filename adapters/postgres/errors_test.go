@@ -1,0 +1,32 @@
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// TestWhatIsTriedAgain has what the server says when it gave way to others, and what it would say again.
+func TestWhatIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		refused pgconn.PgError
+		again   bool
+	}{
+		{pgconn.PgError{Code: "23514", TableName: "events_default"}, true}, // its week was made meanwhile
+		{pgconn.PgError{Code: "23514", TableName: "events"}, false},
+		{pgconn.PgError{Code: "23502", TableName: "events_default"}, false},
+	} {
+		err := fmt.Errorf("append: %w", &c.refused)
+		if repeatable(err) != c.again || problem.Is(translate(t.Context(), err), problem.Unavailable) != c.again {
+			t.Errorf("%s of %q is tried again: %t", c.refused.Code, c.refused.TableName, !c.again)
+		}
+	}
+	if err := errors.New("another"); repeatable(err) {
+		t.Error(err)
+	}
+}
