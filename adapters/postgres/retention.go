@@ -133,6 +133,12 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if err != nil {
 			return err
 		}
+		// A replay holds it from before it reads events until their new deliveries are there to be seen by what comes after it.
+		lock := &pgx.Batch{}
+		lock.Queue(lockBodies, bodiesClass, allTenants)
+		if err := tx.writeLater(ctx, lock); err != nil {
+			return err
+		}
 		events, err := tx.Exec(ctx, oldEvents, owner, fannedOut, stamp(before.Events), int64(limit)-deliveries)
 		if err != nil {
 			return err

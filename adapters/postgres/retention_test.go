@@ -7,6 +7,10 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // oneWaits is when somebody waits for a lock in the database.
@@ -48,5 +52,46 @@ func TestARetryKeepsWhatIsBeingDeleted(t *testing.T) {
 	}
 	if _, err := w.Body(t.Context(), dead); err != nil {
 		t.Errorf("it has nothing to send: %v", err)
+	}
+}
+
+// TestAReplayKeepsWhatItRenders: its event's last delivery is old, and retention deletes it while the replay has yet to commit a new one.
+func TestAReplayKeepsWhatItRenders(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	w.purge()
+	dead := w.deliver(gone)
+	started := w.now
+	w.now = started.Add(90*day - time.Hour)
+	w.purge() // its event is in week 0 now
+	w.now = started.Add(90*day + time.Hour)
+	tx, err := w.db.Begin(t.Context())
+	w.ok(err)
+	defer func() { _ = tx.Rollback() }()
+	ctx := postgres.WithTx(t.Context(), tx)
+	stored, err := w.EventBodies(ctx, "acme", []string{dead.EventID})
+	w.ok(err)
+	found, err := w.Events(ctx, []intake.EventKey{{Tenant: "acme", ID: dead.EventID}})
+	if w.ok(err); len(found) != 1 || len(stored[dead.EventID]) != 1 {
+		t.Fatalf("of the event %v and %v are left", found, stored)
+	}
+	purged := make(chan error, 1)
+	go func() { _, err := w.retention.Step(context.WithoutCancel(t.Context())); purged <- err }()
+	w.oneWaits()
+	e := found[0]
+	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: w.id("dlv_"), Tenant: "acme", EventID: e.ID, EventType: e.Type, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
+	d, err := delivery.Fold(changes)
+	w.ok(err)
+	w.ok(w.Schedule(ctx, fanout.Plan{Scheduled: []fanout.Scheduled{{Delivery: d, Changes: changes, AcceptedAt: e.At}}}, func(bool) {}))
+	w.ok(tx.Commit())
+	w.ok(<-purged)
+	if _, err := w.Delivery(t.Context(), "acme", dead.ID); !problem.Is(err, problem.NotFound) {
+		t.Errorf("the old delivery stays: %v", err)
+	}
+	if _, err := w.Body(t.Context(), d); err != nil {
+		t.Errorf("the replay has nothing to send: %v", err)
+	}
+	if found, err := w.Events(t.Context(), []intake.EventKey{e.Key()}); err != nil || len(found) != 1 {
+		t.Errorf("its event has gone: %v", err)
 	}
 }

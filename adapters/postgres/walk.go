@@ -89,15 +89,17 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 	return newest, err
 }
 
-// bodiesClass names the lock under which bodies are added to events that already have some ("ORDB").
+// bodiesClass names the lock under which bodies are added to events that already have some, and old events are deleted ("ORDB").
 const bodiesClass = 0x4F524442
+
+const lockBodies = `SELECT pg_advisory_xact_lock($1::int, $2::int)`
 
 const eventBodies = `SELECT event_id, number, body FROM bodies WHERE tenant_id = $1 AND event_id = ANY($2::text[]) ORDER BY event_id, number`
 
 // EventBodies loads all bodies of the events; see jobs.RenderStore.
 func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
 	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, bodiesClass, allTenants); err != nil {
+		if _, err := tx.Exec(ctx, lockBodies, bodiesClass, allTenants); err != nil {
 			return nil, err
 		}
 	}

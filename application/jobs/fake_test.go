@@ -48,7 +48,8 @@ type world struct {
 	status     subscription.Status
 	billing    bool
 	stale      []string
-	fail       error // what saving and scheduling answer
+	read       []string // what was loaded to render, in order
+	fail       error    // what saving and scheduling answer
 
 	saved     []dispatch.Saved
 	scheduled []fanout.Scheduled
@@ -194,6 +195,7 @@ func (w *world) LoadSubscription(context.Context, dispatch.Lane) (subscription.S
 }
 
 func (w *world) Events(_ context.Context, keys []intake.EventKey) (found []intake.Accepted, err error) {
+	w.read = append(w.read, "events")
 	for _, key := range keys {
 		if e, kept := w.events[key.ID]; kept {
 			found = append(found, e)
@@ -203,6 +205,7 @@ func (w *world) Events(_ context.Context, keys []intake.EventKey) (found []intak
 }
 
 func (w *world) EventBodies(context.Context, tenant.ID, []string) (map[string][]fanout.Body, error) {
+	w.read = append(w.read, "bodies")
 	loaded := map[string][]fanout.Body{}
 	for id, bodies := range w.bodies {
 		loaded[id] = bodies

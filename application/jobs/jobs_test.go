@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"errors"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -121,6 +122,17 @@ func TestARerenderBeginsNewDeliveries(t *testing.T) {
 	w.work()
 	if len(w.scheduled) < 2 || w.scheduled[1].Delivery.BodyNumber != 1 || len(w.bodies[kept.EventID]) != 1 {
 		t.Errorf("%d deliveries of %d bodies", len(w.scheduled), len(w.bodies[kept.EventID]))
+	}
+}
+
+// TestNothingIsDeletedThatIsBeingRendered: what is read first keeps retention from the events.
+func TestNothingIsDeletedThatIsBeingRendered(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	w.begin(job.Replay, job.Rerender)
+	w.work()
+	if !slices.Equal(w.read, []string{"bodies", "events"}) {
+		t.Errorf("%v were read one after the other", w.read)
 	}
 }
 

@@ -22,7 +22,8 @@ type RenderStore interface {
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// Events loads accepted events; see fanout.Store.
 	Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error)
-	// EventBodies loads all bodies of the events. Within a transaction nobody else adds any of the tenant's until the end.
+	// EventBodies loads all bodies of the events. Within a transaction nobody else adds any of the tenant's until the end, nor deletes an event
+	// that is read after it.
 	EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error)
 	Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
 	Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error
@@ -49,6 +50,13 @@ func (w *Worker) rerender(ctx context.Context, j job.Job, next *picked, now time
 		return err
 	}
 	r := rendering{sub: sub, view: payload.View{Options: sub.Options, Billing: billing}, newID: w.service.NewID, now: now}
+	ids := make([]string, len(next.deliveries))
+	for i, d := range next.deliveries {
+		ids[i] = d.EventID
+	}
+	if r.bodies, err = w.render.EventBodies(ctx, j.Tenant, ids); err != nil {
+		return fmt.Errorf("load the bodies of %d events: %w", len(ids), err)
+	}
 	events, err := w.events(ctx, j.Tenant, next)
 	if err != nil {
 		return err
@@ -56,13 +64,6 @@ func (w *Worker) rerender(ctx context.Context, j job.Job, next *picked, now time
 	contexts, err := w.resolve(ctx, sub, events)
 	if err != nil {
 		return err
-	}
-	ids := make([]string, len(events))
-	for i, e := range events {
-		ids[i] = e.ID
-	}
-	if r.bodies, err = w.render.EventBodies(ctx, j.Tenant, ids); err != nil {
-		return fmt.Errorf("load the bodies of %d events: %w", len(events), err)
 	}
 	for i, e := range events {
 		if err := r.schedule(e, contexts[i]); err != nil {
