@@ -14,9 +14,11 @@ import (
 // one lease brings many. It is held only briefly, since it is sent as the subscription was when it was leased and no other
 // process can send it meanwhile, and only for a receiver that is well.
 const (
-	// holdFor is how long a delivery waits for a slot before it is given back: a small part of HeartbeatTimeout, so that
-	// nothing is sent whose lease may have run out.
+	// holdFor is how long a delivery that has arrived waits for a slot before it is given back: its subscription may have changed.
 	holdFor = HeartbeatTimeout / 10
+	// leasedFor is how long after its lease an attempt may begin, so that nothing is sent whose lease may have run out. A slow
+	// database takes its part of that before the delivery arrives, and must not keep it from being sent at all.
+	leasedFor = HeartbeatTimeout / 2
 	// aheadOfSlots is how many deliveries a process may hold for each of its slots.
 	aheadOfSlots = 4
 	// maxHeldBytes bounds the bodies that are held; one lease may go beyond it.
@@ -105,14 +107,14 @@ func (s *slots) unpromise(l *lane, n int) {
 }
 
 // arrive holds what came of the promised number, and begins what may begin.
-func (s *slots) arrive(l *lane, came []Leased, promised int, now time.Time, since time.Time) []Leased {
+func (s *slots) arrive(l *lane, came []Leased, promised int, now time.Time, leasedAt time.Time) []Leased {
 	s.unpromise(l, promised-len(came))
 	slots := min(l.promised, len(came))
 	l.promised -= slots
 	l.coming -= len(came) - slots
 	s.addAhead(l, slots) // all of them are held for a moment
 	for _, c := range came {
-		c.since = since
+		c.leasedAt, c.since = leasedAt, now
 		s.hold(l, c)
 	}
 	s.count(l, -slots)
@@ -159,8 +161,13 @@ func (s *slots) mayBegin(l *lane, now time.Time) bool {
 
 // fresh reports whether it may still be sent; if the clock was set back it may not.
 func (l Leased) fresh(now time.Time) bool {
-	waited := now.Sub(l.since)
-	return waited >= 0 && waited <= holdFor
+	leased, waited := now.Sub(l.leasedAt), now.Sub(l.since)
+	return leased >= 0 && leased <= leasedFor && waited >= 0 && waited <= holdFor
+}
+
+// freshUntil is the last time at which it is fresh.
+func (l Leased) freshUntil() time.Time {
+	return earlier(l.leasedAt.Add(leasedFor), l.since.Add(holdFor))
 }
 
 // pop gives a slot to the first that is held.
@@ -278,7 +285,7 @@ func (s *slots) nextGiveBack(now time.Time) (next time.Time) {
 		if s.spoiled(l, now) {
 			return now
 		}
-		next = earlier(next, l.held[0].since.Add(holdFor+time.Microsecond))
+		next = earlier(next, l.held[0].freshUntil().Add(time.Microsecond))
 	}
 	return next
 }

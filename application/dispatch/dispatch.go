@@ -50,10 +50,10 @@ type Leased struct {
 	// Unanswered marks one whose receiver did not answer the last attempt: such attempts begin one after the other, not
 	// together.
 	Unanswered bool
-	// since is when it was leased, and waited how long it was held before it got its slot.
-	since  time.Time
-	waited time.Duration
-	handed bool // over by fan-out, and not begun
+	// leasedAt is when it was leased, since when this process holds it, and waited how long before it got its slot.
+	leasedAt, since time.Time
+	waited          time.Duration
+	handed          bool // over by fan-out, and not begun
 	// changes is how often its subscription had changed when it got its slot.
 	changes int
 	// Unreadable is why it cannot be sent: something stored is damaged; nil when it can. Its attempts then fail, and the

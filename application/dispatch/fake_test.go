@@ -26,6 +26,7 @@ type row struct {
 	delivery.Delivery
 	lease    string
 	leasedAt time.Time
+	came     time.Time // when its holder learned of the lease
 	changes  []delivery.Change
 	fallen   bool // due when it was saved, or found due by a look
 }
@@ -101,7 +102,7 @@ func (w *world) schedule(lane dispatch.Lane, lease string) dispatch.Leased {
 	if err != nil {
 		w.Fatal(err)
 	}
-	w.rows[d.ID] = row{d, lease, w.now, changes, true}
+	w.rows[d.ID] = row{d, lease, w.now, w.now, changes, true}
 	return w.leased(d, lease)
 }
 
@@ -162,6 +163,12 @@ func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 		w.rows, w.health, w.disabled, w.told, w.circuits = rows, health, disabled, told, circuits
 	} else if w.queueChanged {
 		w.Wake() // as a commit does that changes the queue
+	}
+	for id, q := range w.rows {
+		if q.lease != "" && q.came.IsZero() {
+			q.came = w.now
+			w.rows[id] = q
+		}
 	}
 	w.queueChanged = false
 	return err
@@ -233,7 +240,7 @@ func (w *world) LeaseReady(_ context.Context, r dispatch.LeaseRequest) (dispatch
 				rest.More = true
 			default:
 				left--
-				q.lease, q.leasedAt = r.Lease, r.Now
+				q.lease, q.leasedAt, q.came = r.Lease, r.Now, time.Time{}
 				w.rows[q.ID] = q
 				answer.Leased = append(answer.Leased, w.leased(q.Delivery, r.Lease))
 			}

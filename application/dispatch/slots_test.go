@@ -36,6 +36,12 @@ func TestSlots(t *testing.T) {
 			"reserve":  p.reserve,
 			"end":      p.endFanOut,
 			"step":     func(rt *rapid.T) { p.turn(rt, nil) },
+			"slow": func(rt *rapid.T) {
+				took := rapid.SampledFrom([]time.Duration{700 * time.Millisecond, 2400 * time.Millisecond, 3 * time.Second}).Draw(rt, "took")
+				p.duringLease = func() { p.now = p.now.Add(took) }
+				p.turn(rt, nil)
+				p.duringLease = nil
+			},
 			"fail": func(rt *rapid.T) {
 				p.turn(rt, map[string]error{rapid.SampledFrom([]string{"Save", "Look", "LeaseReady", "commit"}).Draw(rt, "call"): errors.New("away")})
 			},
@@ -122,7 +128,9 @@ func (p *process) check(rt *rapid.T) {
 // begin takes what began.
 func (p *process) begin(rt *rapid.T) {
 	for _, l := range p.take() {
-		if q := p.rows[l.Delivery.ID]; q.lease != incarnation || q.Version != l.Delivery.Version || p.now.Sub(q.leasedAt) > dispatch.HeartbeatTimeout/10 {
+		q := p.rows[l.Delivery.ID]
+		late := p.now.Sub(q.came) > dispatch.HeartbeatTimeout/10 || p.now.Sub(q.leasedAt) > dispatch.HeartbeatTimeout/2
+		if q.lease != incarnation || q.Version != l.Delivery.Version || late {
 			rt.Fatalf("%s began at %s: %+v", l.Delivery.ID, p.now, q)
 		}
 		p.out = append(p.out, l)

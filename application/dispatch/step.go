@@ -52,7 +52,6 @@ func (s *step) undo() {
 
 // run is repeated when the store finds that it conflicted with another transaction.
 func (s *step) run(ctx context.Context) (err error) {
-	now := s.now()
 	if s.recorded, err = s.record(ctx); err != nil {
 		return err
 	}
@@ -69,12 +68,14 @@ func (s *step) run(ctx context.Context) (err error) {
 	if s.slots.isClosed() {
 		return nil
 	}
+	now := s.now() // recording may have taken long, and a look may
 	if s.look != nil {
-		began := s.now()
+		began := now
 		if s.found, err = s.store.Look(ctx, *s.look); err != nil {
 			return fmt.Errorf("look for what is ready: %w", err)
 		}
-		s.looked = s.now().Sub(began)
+		now = s.now()
+		s.looked = now.Sub(began)
 		s.slots.ready(s.found.Fallen, now)
 		s.slots.ready(s.found.Ready, now)
 	}
