@@ -214,9 +214,9 @@ type Secrets interface {
 
 // Disabler takes a subscription out of service.
 type Disabler interface {
-	// Disable returns the subscription as it is afterwards; nil when there was nothing to disable. It fails with ErrUnreadable,
-	// having changed nothing, when the subscription cannot be read.
-	Disable(ctx context.Context, lane Lane, reason string) (*subscription.Subscription, error)
+	// Disable returns the subscription as it is afterwards; nil when there was nothing to disable, or it has another URL by now
+	// than the one that was called. It fails with ErrUnreadable, having changed nothing, when the subscription cannot be read.
+	Disable(ctx context.Context, lane Lane, url, reason string) (*subscription.Subscription, error)
 }
 
 // Observer follows each attempt.

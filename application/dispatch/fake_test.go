@@ -326,8 +326,8 @@ func (w *world) GiveBack(_ context.Context, lease string, leased []dispatch.Leas
 	return nil
 }
 
-func (w *world) Disable(_ context.Context, lane dispatch.Lane, reason string) (*subscription.Subscription, error) {
-	if w.disabled[lane] != "" {
+func (w *world) Disable(_ context.Context, lane dispatch.Lane, url, reason string) (*subscription.Subscription, error) {
+	if w.disabled[lane] != "" || w.lane[lane].URL != url {
 		return nil, w.must("Disable")
 	}
 	w.disabled[lane] = reason

@@ -14,10 +14,10 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// laneEnd is what a step's attempts say about one lane.
+// laneEnd is what a step's attempts at one URL say about a lane.
 type laneEnd struct {
 	Ended
-	subscription *subscription.Subscription
+	subscription *subscription.Subscription // with that URL
 	gone         bool
 	goneToEvent  bool // the receiver said so to an event that is not operational
 }
@@ -32,10 +32,14 @@ func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, no
 			continue
 		}
 		outcomes[r.Leased.Delivery.ID] = r
-		if lanes[r.Leased.Lane()] == nil {
-			lanes[r.Leased.Lane()] = &laneEnd{subscription: r.Leased.Subscription}
+		l, of := lanes[r.Leased.Lane()], r.Leased.Subscription
+		if l == nil || l.subscription.URL != of.URL && l.subscription.Version < of.Version { // what an earlier URL answered says nothing of a later one
+			l = &laneEnd{subscription: of}
+			lanes[r.Leased.Lane()] = l
 		}
-		lanes[r.Leased.Lane()].note(r)
+		if l.subscription.URL == of.URL {
+			l.note(r)
+		}
 	}
 	told, err := d.noteHealth(ctx, lanes, now)
 	if err != nil {
@@ -112,7 +116,7 @@ func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health,
 	default:
 		return told, nil
 	}
-	disabled, err := d.disabler.Disable(ctx, lane, reason)
+	disabled, err := d.disabler.Disable(ctx, lane, l.subscription.URL, reason)
 	if err != nil {
 		err = fmt.Errorf("disable subscription %s: %w", lane.SubscriptionID, err)
 	}

@@ -101,11 +101,14 @@ func (s *Service) CompleteRotation(ctx context.Context, lane dispatch.Lane, vers
 	})
 }
 
-// Disable takes the subscription out of service and returns it as it is then; nil when it was disabled already, or is gone.
-func (s *Service) Disable(ctx context.Context, lane dispatch.Lane, reason string) (*subscription.Subscription, error) {
+// Disable takes the subscription out of service because of what url answered, and returns it as it is then; nil when it was
+// disabled already, is gone, or has moved to another URL.
+func (s *Service) Disable(ctx context.Context, lane dispatch.Lane, url, reason string) (*subscription.Subscription, error) {
 	var changes []subscription.Change
 	after, err := s.change(ctx, lane, AnyVersion, Actor{KeyName: "service"}, func(_ context.Context, now subscription.Subscription) ([]subscription.Change, error) {
-		changes = now.Disable(reason, s.Now())
+		if changes = nil; now.URL == url {
+			changes = now.Disable(reason, s.Now())
+		}
 		return changes, nil
 	})
 	switch {

@@ -351,8 +351,12 @@ func TestPauseResumeDelete(t *testing.T) {
 func TestDisable(t *testing.T) {
 	w := newWorld(t)
 	s := w.create(nil)
+	elsewhere, err := w.service.Disable(t.Context(), laneOf(s), s.URL+"/before", subscription.ReasonGone)
+	if w.ok(err); elsewhere != nil || w.stored(s).Status != subscription.StatusActive {
+		t.Errorf("disabled by what its earlier URL answered: %+v", elsewhere)
+	}
 	for _, changed := range []bool{true, false} {
-		disabled, err := w.service.Disable(t.Context(), laneOf(s), subscription.ReasonGone)
+		disabled, err := w.service.Disable(t.Context(), laneOf(s), s.URL, subscription.ReasonGone)
 		w.ok(err)
 		if (disabled != nil) != changed || changed && (disabled.Status != subscription.StatusDisabled || disabled.Version != 2) {
 			t.Errorf("disabled %+v", disabled)
@@ -363,7 +367,7 @@ func TestDisable(t *testing.T) {
 	}
 	w.ok(w.service.Delete(t.Context(), laneOf(s), 0, by))
 	for _, lane := range []dispatch.Lane{laneOf(s), {Tenant: "acme", SubscriptionID: "sub_none"}} {
-		disabled, err := w.service.Disable(t.Context(), lane, subscription.ReasonGone)
+		disabled, err := w.service.Disable(t.Context(), lane, s.URL, subscription.ReasonGone)
 		w.ok(err)
 		if disabled != nil {
 			t.Errorf("disabled %+v", disabled)

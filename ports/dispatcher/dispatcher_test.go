@@ -475,7 +475,7 @@ func (w *world) GiveBack(ctx context.Context, _ string, leased []dispatch.Leased
 	}
 	return w.giveErr
 }
-func (w *world) Disable(context.Context, dispatch.Lane, string) (*subscription.Subscription, error) {
+func (w *world) Disable(context.Context, dispatch.Lane, string, string) (*subscription.Subscription, error) {
 	return nil, nil
 }
 

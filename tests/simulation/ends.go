@@ -3,6 +3,7 @@ package simulation
 import (
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/tests/simulation/memory"
@@ -16,7 +17,7 @@ func (w *world) checkEnds(row memory.Row) {
 	gone := false
 	for _, placed := range w.store.DeliveryStream(row.Tenant, row.ID) {
 		resumed, skipped := of.resumed(placed.Position)
-		status := of.status(placed.Position)
+		status := of.before(placed.Position).Status
 		switch c := placed.Change.(type) {
 		case delivery.Parked:
 			if d.Version > 1 && status != subscription.StatusPaused && status != subscription.StatusDisabled {
@@ -34,7 +35,7 @@ func (w *world) checkEnds(row memory.Row) {
 		case delivery.AttemptFailed:
 			w.checkNext(d, c)
 			if gone = c.Attempt.Gone(); gone {
-				w.checkGone(d, status, of.next(placed.Position))
+				w.checkGone(d, w.journal.bySpan[c.Attempt.TraceID], of.before(placed.Position), of.next(placed.Position))
 			}
 		case delivery.AttemptAbandoned:
 			w.checkAgain(d, c)
@@ -74,11 +75,35 @@ func (w *world) checkAgain(d delivery.Delivery, c delivery.AttemptAbandoned) {
 	}
 }
 
-// checkGone holds a 410 to what it leads to: in the same transaction the subscription is disabled, unless it takes nothing anyway.
-func (w *world) checkGone(d delivery.Delivery, before subscription.Status, next subscription.Change) {
+// checkGone holds a 410 to what it leads to: in the same transaction the subscription is disabled, unless it takes nothing anyway, or
+// has another URL than the one that was called.
+func (w *world) checkGone(d delivery.Delivery, s *send, before subscription.Subscription, next subscription.Change) {
 	w.counts.Gone++
-	if _, disabled := next.(subscription.Disabled); !disabled && before != subscription.StatusDisabled && before != subscription.StatusDeleted {
-		w.violate("I1", "the receiver of %s is gone, and its subscription stays %s", d.ID, before)
+	moved := s != nil && s.url != before.URL
+	if _, disabled := next.(subscription.Disabled); !disabled && !moved && before.Status != subscription.StatusDisabled && before.Status != subscription.StatusDeleted {
+		w.violate("I1", "the receiver of %s is gone, and its subscription stays %s", d.ID, before.Status)
+	}
+}
+
+// checkDisabled holds who was disabled since it is gone to having said so, where it was by then.
+func (w *world) checkDisabled() {
+	gone := map[dispatch.Lane]map[string]bool{}
+	for _, s := range w.journal.sends {
+		if s.outcome.Gone() {
+			if gone[s.lane] == nil {
+				gone[s.lane] = map[string]bool{}
+			}
+			gone[s.lane][s.url] = true
+		}
+	}
+	for _, s := range w.store.States() {
+		of := laneHistory(w.store.SubscriptionStream(laneOf(s)))
+		for _, placed := range of {
+			c, disabled := placed.Change.(subscription.Disabled)
+			if disabled && c.Reason == subscription.ReasonGone && !gone[laneOf(s)][of.before(placed.Position).URL] {
+				w.violate("I1", "%s was disabled since its receiver is gone, which never said so", s.ID)
+			}
+		}
 	}
 }
 
@@ -101,15 +126,14 @@ func (w *world) countChanges() {
 // laneHistory is a subscription's stream, by positions in the log.
 type laneHistory []memory.Placed[subscription.Change]
 
-// status is the subscription's status before the position.
-func (h laneHistory) status(before int64) subscription.Status {
-	var s subscription.Subscription
+// before is the subscription before the position.
+func (h laneHistory) before(position int64) (s subscription.Subscription) {
 	for _, c := range h {
-		if c.Position < before {
+		if c.Position < position {
 			must(s.Apply(c.Change))
 		}
 	}
-	return s.Status
+	return s
 }
 
 // resumed tells of the last resumption before the position.

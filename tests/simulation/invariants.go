@@ -92,6 +92,7 @@ func (w *world) checkAll() {
 		w.checkWay(context.Background(), row)
 	}
 	w.checkDuplicates()
+	w.checkDisabled()
 	w.checkEvents()
 	for _, p := range w.processes {
 		if out := p.dispatcher.InFlight(); out != 0 {

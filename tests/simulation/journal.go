@@ -80,6 +80,7 @@ func newJournal() journal {
 // send is a request that left a process.
 type send struct {
 	span, delivery, event string
+	url                   string
 	lane                  dispatch.Lane
 	version               int64 // of the delivery when it was leased
 	due                   time.Time
@@ -93,7 +94,7 @@ type send struct {
 // sends notes a request, and checks what can be seen of it.
 func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	l := a.leased
-	s := &send{span: a.span, delivery: r.Headers["X-Ordinavo-Delivery-Id"], event: r.Headers["X-Ordinavo-Event-Id"], lane: l.Lane(),
+	s := &send{span: a.span, url: r.URL, delivery: r.Headers["X-Ordinavo-Delivery-Id"], event: r.Headers["X-Ordinavo-Event-Id"], lane: l.Lane(),
 		version: l.Delivery.Version, due: l.Delivery.DueAt, process: p, began: w.now, body: sha256.Sum256(r.Body)}
 	w.journal.sends = append(w.journal.sends, s)
 	w.journal.bySpan[s.span] = s
