@@ -16,6 +16,8 @@ import (
 type Doctor struct {
 	Service *subscriptions.Service
 	Secrets dispatch.Secrets
+
+	underway subscriptions.Underway
 }
 
 // Complaint is a request as its receiver saw it.

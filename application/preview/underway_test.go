@@ -10,11 +10,20 @@ import (
 
 // A tenant that asks for previews at once takes neither the memory of the process nor the places of the others.
 func TestPreviewsAtOnceAreBounded(t *testing.T) {
-	p := newWorld().previewer()
+	boundedAtOnce(t, newWorld().previewer().Begin)
+}
+
+// Each examination takes the processor for as long as its body is hashed.
+func TestExaminationsAtOnceAreBounded(t *testing.T) {
+	boundedAtOnce(t, (&Doctor{}).Begin)
+}
+
+func boundedAtOnce(t *testing.T, start func(tenant.ID) (end func(), err error)) {
+	t.Helper()
 	var ends []func()
 	begin := func(owner string) {
 		t.Helper()
-		end, err := p.Begin(tenant.ID(owner))
+		end, err := start(tenant.ID(owner))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -22,7 +31,7 @@ func TestPreviewsAtOnceAreBounded(t *testing.T) {
 	}
 	refused := func(owner string, code problem.Code) {
 		t.Helper()
-		if _, err := p.Begin(tenant.ID(owner)); !problem.Is(err, code) {
+		if _, err := start(tenant.ID(owner)); !problem.Is(err, code) {
 			t.Errorf("%s: %v, want %s", owner, err, code)
 		}
 	}

@@ -19,10 +19,12 @@ import (
 const (
 	// maxDepth is how deep objects and lists may be nested; what the service understands needs five.
 	maxDepth = 32
-	// maxValues bounds the objects, lists, strings, numbers and so on of a body that is validated by its schema, which keeps
-	// an error of about 500 bytes for each that is wrong. What needs most of them is a full batch of the directory: 5,000
-	// records of five values, within four lists in an object, are 25,005. Batches of events have a decoder of their own.
-	maxValues = 30_000
+	// maxValues bounds the objects, lists, strings, numbers and so on of a body that is validated by its schema, which makes
+	// an error of about 500 bytes for each that is wrong. What needs most of them is a complaint with 100 headers.
+	maxValues = 1_000
+	// maxBatchValues is for batches of the directory: 5,000 records of five values, within four lists in an object, are 25,005.
+	// Batches of events have a decoder of their own.
+	maxBatchValues = 30_000
 	// maxNumber is the largest whole number that every JSON reader keeps exact.
 	maxNumber = 1<<53 - 1
 	// maxPathLength bounds how much of a name that a caller made up an answer repeats, in bytes.
@@ -44,9 +46,6 @@ func writeJSON(w io.Writer, v any) error {
 func readJSON(data []byte, v any) error {
 	if tooDeep(data) {
 		return errTooDeep
-	}
-	if tooManyValues(data) {
-		return errTooManyValues
 	}
 	into, isAny := v.(*any)
 	if !isAny {
@@ -96,7 +95,9 @@ func (e *decodeError) problem() *problem.Error {
 
 var errTooDeep = &decodeError{problem.InvalidRequest, wholeBody, "is nested deeper than " + strconv.Itoa(maxDepth) + " levels"}
 
-var errTooManyValues = &decodeError{problem.InvalidRequest, wholeBody, "has more than " + strconv.Itoa(maxValues) + " values"}
+func errTooManyValues(most int) *decodeError {
+	return &decodeError{problem.InvalidRequest, wholeBody, "has more than " + strconv.Itoa(most) + " values"}
+}
 
 // asDecodeError names where a decoder stopped; paths begin with prefix.
 func asDecodeError(err error, prefix string) error {
@@ -180,12 +181,12 @@ func tooDeep(data []byte) bool {
 }
 
 // tooManyValues counts before anything is kept of them: a value stands at the beginning, or behind a bracket that opens or a comma.
-func tooManyValues(data []byte) bool {
+func tooManyValues(data []byte, most int) bool {
 	values := 1
 	for mark := range marks(data) {
 		switch mark {
 		case '{', '[', ',':
-			if values++; values > maxValues {
+			if values++; values > most {
 				return true
 			}
 		}

@@ -72,10 +72,12 @@ func directoryOperation(method, id, path, summary string, example any) operation
 
 func (a *API) routeDirectory() {
 	external := map[string]any{"sourceSystem": "sap", "entityType": "customer", "ordinavoId": 12, "externalId": "CUST-10042"}
-	register(a, directoryOperation(http.MethodPost, "upsertDirectory", "", "Write many records, all or none (at most 5,000)", map[string]any{
+	batch := directoryOperation(http.MethodPost, "upsertDirectory", "", "Write many records, all or none (at most 5,000)", map[string]any{
 		"customers": []any{map[string]any{"ordinavoCustomerId": 12, "customerNumber": "RRM-001", "name": "Rhein-Ruhr Medical Supply"}},
 		"locations": []any{map[string]any{"ordinavoLocationId": 34, "name": "Essen Center", "city": "Essen", "hasCoordinates": true}},
-		"contacts":  []any{map[string]any{"ordinavoContactId": 56, "displayName": "Anna Weber"}}, "externalIds": []any{external}}), a.upsertDirectory)
+		"contacts":  []any{map[string]any{"ordinavoContactId": 56, "displayName": "Anna Weber"}}, "externalIds": []any{external}})
+	batch.mostValues = maxBatchValues
+	register(a, batch, a.upsertDirectory)
 	register(a, directoryOperation(http.MethodPut, "putExternalId", "/external-ids", "Write an external ID", external), a.putExternalID)
 	register(a, directoryOperation(http.MethodGet, "getExternalId", "/external-ids", "Get an external ID", nil), a.getExternalID)
 	register(a, directoryOperation(http.MethodDelete, "deleteExternalId", "/external-ids", "Delete an external ID", nil), a.deleteExternalID)

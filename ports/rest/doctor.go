@@ -3,6 +3,7 @@ package rest
 import (
 	"context"
 	"encoding/base64"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -54,7 +55,8 @@ func (a *API) routeDoctor() {
 		perTenant: true, forBound: true, changesNothing: true, maxBody: 2 << 20,
 		summary: "Find out what is wrong with a signature that a receiver refused",
 		description: "Takes headers and body as the receiver saw them, and its secret or the subscription. It names another or an old secret, a body that was written anew, " +
-			"white space, line endings or a charset that were changed, a timestamp that is too old, headers that are missing or malformed, and keys and encodings that were mixed up.",
+			"white space, line endings or a charset that were changed, a timestamp that is too old, headers that are missing or malformed, and keys and encodings that were mixed up. " +
+			fmt.Sprintf("429 also says that %d signatures of the tenant are being examined, 503 that %d of all tenants are.", preview.MaxAtOnceForTenant, preview.MaxAtOnce),
 		example: map[string]any{
 			"headers": map[string]any{
 				"x-ordinavo-signature": "sha256=80ec8a89ce3cd22133a1066caecb4d04fea7467657c8514d717ec42c38a5c94c",
@@ -82,6 +84,11 @@ func (a *API) examineSignature(ctx context.Context, in *complaintInput) (*Diagno
 			return nil, err
 		}
 	}
+	end, err := a.Doctor.Begin(ownerOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	findings, err := a.Doctor.Examine(ctx, complaint)
 	if err != nil {
 		return nil, err

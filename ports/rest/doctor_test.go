@@ -9,7 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/ports/rest"
 )
 
 type diagnosis struct {
@@ -103,6 +105,27 @@ func TestDoctorRefuses(t *testing.T) {
 	h.call(h.reader, http.MethodPost, path, `{"headers":{},"body":"","subscriptionId":"sub_none"}`).expect(404).refused("not_found")
 	emitter := h.call(h.platform, "POST", "/v1/api-keys", `{"name":"x","tenantId":"tenant-123","scopes":["events.write"]}`).expect(201).text("key")
 	h.call(emitter, http.MethodPost, path, `{"headers":{},"body":"","secret":"x"}`).expect(403).refused("missing_scope")
+}
+
+func TestExaminationsOfATenantAtOnceAreBounded(t *testing.T) {
+	var doctor *preview.Doctor
+	h := newHarness(t, func(d *rest.Dependencies) { doctor = d.Doctor })
+	const path, complaint = "/v1/signature-doctor", `{"headers":{},"body":"","secret":"x"}`
+	for range 2 * preview.MaxAtOnceForTenant { // one after the other
+		h.call(h.reader, "POST", path, complaint).expect(200)
+		h.call(h.reader, "POST", path, `{"headers":{},"body":"","subscriptionId":"sub_none"}`).expect(404)
+	}
+	for range preview.MaxAtOnceForTenant {
+		end, err := doctor.Begin(own)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer end()
+	}
+	if got := h.call(h.reader, "POST", path, complaint).expect(429).refused("rate_limited"); got.header.Get("Retry-After") != "1" {
+		t.Error(got.header)
+	}
+	h.call(h.other, "POST", path, complaint).expect(200)
 }
 
 // The answer of the doctor to the document's own example is that all is well.

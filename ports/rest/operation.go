@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"reflect"
@@ -40,6 +41,8 @@ type operation struct {
 	example any
 	// maxBody is in bytes; 0 for 1 MiB.
 	maxBody int64
+	// mostValues is how many values a body may have; 0 for maxValues.
+	mostValues int
 	// rules says what else is wrong with a body that its schema refuses; nil for a route whose schema says it all.
 	rules func(body []byte) error
 	// produces is the media type of an answer that the route streams; empty for JSON.
@@ -106,6 +109,7 @@ func register[I, O any](a *API, o operation, handle func(context.Context, *I) (*
 	if o.example != nil {
 		described.RequestBody = &huma.RequestBody{} // huma fills it in
 	}
+	described.Middlewares = append(described.Middlewares, a.fewValues(cmp.Or(o.mostValues, maxValues)))
 	if _, takesBody := reflect.TypeFor[I]().FieldByName("Body"); o.writes() && !takesBody {
 		described.Middlewares = append(described.Middlewares, a.noBody)
 	}
@@ -114,6 +118,17 @@ func register[I, O any](a *API, o operation, handle func(context.Context, *I) (*
 		for _, content := range described.RequestBody.Content {
 			content.Example = o.example
 		}
+	}
+}
+
+// fewValues refuses a body before anything is kept of its values.
+func (a *API) fewValues(most int) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		if tooManyValues(humafiber.Unwrap(ctx).Request().Body(), most) {
+			a.refuse(ctx, errTooManyValues(most).problem())
+			return
+		}
+		next(ctx)
 	}
 }
 

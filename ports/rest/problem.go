@@ -197,7 +197,7 @@ func init() {
 }
 
 // joinFields adds another refusal's messages to one, for the fields that concerns picks and that it does not refuse already.
-// It adds nothing to a refusal that names more fields than an answer lists.
+// It adds nothing to a refusal that names as many fields as an answer lists.
 func joinFields(refused, more error, concerns func(path string) bool) error {
 	var first, second *problem.Error
 	if !errors.As(more, &second) {
@@ -205,7 +205,7 @@ func joinFields(refused, more error, concerns func(path string) bool) error {
 	}
 	joined := problem.Error{Code: second.Code, Detail: second.Detail, Fields: map[string][]string{}}
 	if errors.As(refused, &first) {
-		if len(first.Fields) > maxFieldErrors {
+		if len(first.Fields) >= maxFieldErrors {
 			return refused
 		}
 		joined = *first
@@ -253,7 +253,8 @@ func humaRefusal(status int, message string, causes []error) *problem.Error {
 		return problem.New(problem.InvalidRequest, "%s", sentence(message))
 	}
 	code, fields := problem.ValidationFailed, problem.Collect("")
-	for _, cause := range causes {
+	// A wrong value is a cause, and there may be thousands: what comes behind those that are listed is only counted.
+	for _, cause := range causes[:min(len(causes), maxFieldErrors)] {
 		var detail *huma.ErrorDetail
 		if !errors.As(cause, &detail) {
 			return problem.New(problem.InvalidRequest, "%s", sentence(message))
@@ -268,6 +269,9 @@ func humaRefusal(status int, message string, causes []error) *problem.Error {
 	refused := &problem.Error{Code: code, Detail: "The input has fields that are missing or not valid."}
 	errors.As(fields.Err(), &refused)
 	refused.Code = code
+	if len(causes) > maxFieldErrors {
+		refused.Detail = fmt.Sprintf("%s Of %d faults the first %d are listed.", refused.Detail, len(causes), maxFieldErrors)
+	}
 	if code == problem.InvalidRequest {
 		refused.Detail = "The body is not JSON that this service understands."
 	}
