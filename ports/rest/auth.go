@@ -61,6 +61,11 @@ func (a *API) admit(ctx context.Context, c *fiber.Ctx, o operation) error {
 	if caller.SubscriptionID != "" && !o.forBound {
 		return problem.New(problem.Forbidden, "This key is bound to one subscription; the route is not about it.")
 	}
+	if o.allow != nil {
+		if err := o.allow(caller); err != nil {
+			return err
+		}
+	}
 	if !o.perTenant {
 		return nil
 	}

@@ -29,6 +29,8 @@ type operation struct {
 	public bool
 	// scope is what the key needs; empty when any key will do, or when the route has a rule of its own.
 	scope access.Scope
+	// allow is the rule of a route that no one scope opens; nil for none.
+	allow func(caller access.Key) error
 	// perTenant routes act for one tenant: the key's, or the one that a platform key names in a header.
 	perTenant bool
 	// forBound routes may be called with a key that is bound to one subscription.

@@ -67,8 +67,11 @@ var kinds = map[problem.Code]struct {
 	problem.Unavailable:         {http.StatusServiceUnavailable, "The service cannot answer now"},
 }
 
-// maxFieldErrors bounds what one answer lists.
-const maxFieldErrors = 100
+// What one answer lists of fields is bounded: it may be kept with an Idempotency-Key, and a caller makes up names of any length.
+const (
+	maxFieldErrors = 100
+	maxFieldText   = 8 << 10 // bytes, of names and of what is wrong with them
+)
 
 func newProblem(e *problem.Error) *Problem {
 	kind, known := kinds[e.Code]
@@ -77,16 +80,38 @@ func newProblem(e *problem.Error) *Problem {
 	}
 	p := &Problem{
 		Type: "urn:ordinavo:problem:" + string(e.Code), Title: kind.title, Status: kind.status, Code: string(e.Code),
-		Detail: e.Detail, Errors: e.Fields, RequiredScope: e.RequiredScope,
+		Detail: e.Detail, RequiredScope: e.RequiredScope,
 	}
-	if len(p.Errors) > maxFieldErrors {
-		p.Detail = fmt.Sprintf("%s Of %d fields the first %d are listed.", p.Detail, len(p.Errors), maxFieldErrors)
-		p.Errors = make(map[string][]string, maxFieldErrors)
-		for _, path := range slices.Sorted(maps.Keys(e.Fields))[:maxFieldErrors] {
-			p.Errors[path] = e.Fields[path]
-		}
+	if len(e.Fields) == 0 {
+		return p
+	}
+	listed := 0
+	if p.Errors, listed = listFields(e.Fields); listed < len(e.Fields) {
+		p.Detail = fmt.Sprintf("%s Of %d fields the first %d are listed.", p.Detail, len(e.Fields), listed)
 	}
 	return p
+}
+
+// listFields is as many of the fields as an answer has room for, by their names as far as they are shown; listed says how many these are.
+func listFields(fields map[string][]string) (list map[string][]string, listed int) {
+	list, room := map[string][]string{}, maxFieldText
+	for _, path := range slices.Sorted(maps.Keys(fields)) {
+		name := cmp.Or(printable(path), wholeBody)
+		room -= len(name)
+		for _, message := range fields[path] {
+			room -= len(message)
+		}
+		if listed == maxFieldErrors || room < 0 && listed > 0 {
+			break
+		}
+		listed++
+		for _, message := range fields[path] {
+			if !slices.Contains(list[name], message) { // names that begin alike are shown as one
+				list[name] = append(list[name], message)
+			}
+		}
+	}
+	return list, listed
 }
 
 // refusal is what a caller may know about an error. Its own text stays inside unless it is a problem.
@@ -270,7 +295,7 @@ func humaRefusal(status int, message string, causes []error) *problem.Error {
 	errors.As(fields.Err(), &refused)
 	refused.Code = code
 	if len(causes) > maxFieldErrors {
-		refused.Detail = fmt.Sprintf("%s Of %d faults the first %d are listed.", refused.Detail, len(causes), maxFieldErrors)
+		refused.Detail = fmt.Sprintf("%s Of %d faults the first %d were looked at.", refused.Detail, len(causes), maxFieldErrors)
 	}
 	if code == problem.InvalidRequest {
 		refused.Detail = "The body is not JSON that this service understands."

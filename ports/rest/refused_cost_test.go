@@ -51,7 +51,7 @@ func TestARefusedBodyCostsLittle(t *testing.T) {
 			t.Errorf("%s: %d fields", name, n)
 		}
 	}
-	if got := h.call(h.admin, "POST", "/v1/api-keys", costly["most scopes"].body); !strings.Contains(got.body, "faults the first 100 are listed") {
+	if got := h.call(h.admin, "POST", "/v1/api-keys", costly["most scopes"].body); !strings.Contains(got.body, "faults the first 100 were looked at") {
 		t.Error(got.body)
 	}
 }
