@@ -64,7 +64,7 @@ func (db *DB) moveLog(ctx context.Context) {
 		case <-c.wake:
 		}
 		for range passes { // a failure is tried again below
-			_, _ = db.pool.ExecContext(ctx, moveWhatNobodyReads)
+			_, _ = db.writing.ExecContext(ctx, moveWhatNobodyReads)
 		}
 		select {
 		case <-ctx.Done():

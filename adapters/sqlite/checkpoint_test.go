@@ -159,7 +159,7 @@ func TestOneRoundIsForAllWhoAsked(t *testing.T) {
 		runtime.Gosched()
 	}
 	for range 50 { // as long as another round would take, and longer
-		if _, err := db.pool.ExecContext(t.Context(), moveWhatNobodyReads); err != nil {
+		if _, err := db.writing.ExecContext(t.Context(), moveWhatNobodyReads); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -27,13 +27,14 @@ import (
 // DB is an open database file. All methods are safe for concurrent use.
 type DB struct {
 	wakeup.Signals
-	path   string
-	pool   *sql.DB      // for reads, and for the writing connection
-	reads  sync.Map     // query text to *sql.Stmt
-	write  chan *writer // holds the one writer while nobody uses it
-	queue  atomic.Int64 // how many wait for it
-	closed <-chan struct{}
-	close  func() error
+	path    string
+	readers *sql.DB
+	writing *sql.DB      // for the connection that writes and the one that moves the log, which never wait for readers
+	reads   sync.Map     // query text to *sql.Stmt
+	write   chan *writer // holds the one writer while nobody uses it
+	queue   atomic.Int64 // how many wait for it
+	closed  <-chan struct{}
+	close   func() error
 
 	checkpoints checkpoints
 	moving      sync.WaitGroup // the goroutine that moves the log
@@ -64,6 +65,29 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the database's file: %w", err)
 	}
+	readers, err := connect(path, max(4, runtime.NumCPU()))
+	if err != nil {
+		return nil, err
+	}
+	writing, err := connect(path, 3) // the third takes the writer's place when its connection is broken
+	if err != nil {
+		return nil, errors.Join(err, readers.Close())
+	}
+	open, end := context.WithCancel(context.Background())
+	db := &DB{path: path, readers: readers, writing: writing, write: make(chan *writer, 1), closed: open.Done(), checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
+	db.close = sync.OnceValue(func() error { return db.shut(end) })
+	w, err := db.connectWriter(ctx)
+	if err != nil {
+		end()
+		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), writing.Close(), readers.Close())
+	}
+	db.write <- w
+	db.moving.Go(func() { db.moveLog(open) })
+	return db, nil
+}
+
+// connect prepares at most so many connections to the file.
+func connect(path string, connections int) (*sql.DB, error) {
 	pragmas := url.Values{"_txlock": {"immediate"}, "_pragma": {
 		"busy_timeout(5000)",
 		"journal_mode(WAL)",
@@ -78,20 +102,9 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	connections := 2 + max(4, runtime.NumCPU()) // including the writer's and the one that moves the log
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
-	open, end := context.WithCancel(context.Background())
-	db := &DB{path: path, pool: pool, write: make(chan *writer, 1), closed: open.Done(), checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
-	db.close = sync.OnceValue(func() error { return db.shut(end) })
-	w, err := db.connectWriter(ctx)
-	if err != nil {
-		end()
-		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), pool.Close())
-	}
-	db.write <- w
-	db.moving.Go(func() { db.moveLog(open) })
-	return db, nil
+	return pool, nil
 }
 
 // escapePath escapes the characters that would end the path of a file: URI.
@@ -100,7 +113,7 @@ func escapePath(path string) string {
 }
 
 func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
-	conn, err := db.pool.Conn(ctx)
+	conn, err := db.writing.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -120,15 +133,15 @@ func (db *DB) shut(end context.CancelFunc) error {
 	end()
 	db.moving.Wait()
 	(<-db.write).close()
-	err := db.pool.Close()
+	err := errors.Join(db.writing.Close(), db.readers.Close())
 	_ = db.checkpoints.index.Close() // last: closing a file drops all of the process's locks on it, SQLite's too (POSIX, fcntl)
 	return err
 }
 
 // Connections is how the file's connections are used: the one that writes is always in use.
 func (db *DB) Connections() metrics.Connections {
-	pool := db.pool.Stats()
-	return metrics.Connections{Used: pool.InUse, Idle: pool.Idle, Max: pool.MaxOpenConnections, Waiting: int(db.queue.Load())}
+	r, w := db.readers.Stats(), db.writing.Stats()
+	return metrics.Connections{Used: r.InUse + w.InUse, Idle: r.Idle + w.Idle, Max: r.MaxOpenConnections + w.MaxOpenConnections, Waiting: int(db.queue.Load())}
 }
 
 // Query reads the last committed state outside any transaction, and takes no lock that a writer waits for.
@@ -146,7 +159,7 @@ func (db *DB) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	if kept, ok := db.reads.Load(query); ok {
 		return kept.(*sql.Stmt), nil
 	}
-	statement, err := db.pool.PrepareContext(ctx, query)
+	statement, err := db.readers.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}

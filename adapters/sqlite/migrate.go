@@ -62,13 +62,13 @@ func NewestSchema() uint {
 	return newest
 }
 
-// migrate runs one call of golang-migrate on the pool, refusing a schema from the future.
+// migrate runs one call of golang-migrate on the connections of the readers, refusing a schema from the future.
 func (db *DB) migrate(run func(*migrate.Migrate) error) error {
 	source, err := iofs.New(migrations.SQLite, "sqlite")
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	target, err := migratesqlite.WithInstance(db.pool, &migratesqlite.Config{})
+	target, err := migratesqlite.WithInstance(db.readers, &migratesqlite.Config{})
 	if err != nil {
 		return fmt.Errorf("prepare the migrations: %w", err)
 	}
