@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -16,6 +17,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,6 +99,34 @@ func TestCertificates(t *testing.T) {
 				t.Errorf("error %q", got.Error)
 			}
 		})
+	}
+}
+
+// A connection whose handshake failed is closed at once, or each attempt would leave one behind.
+func TestAFailedHandshakeLeavesNoConnection(t *testing.T) {
+	cert := certificate(t, func(*x509.Certificate) {})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	left := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			left <- err
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_ = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake() // the client trusts nobody
+		_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+		_, err = io.Copy(io.Discard, conn)
+		left <- err
+	}()
+	client, _ := newClient(t, Config{RootCAs: x509.NewCertPool()})
+	wantKind(t, send(t, client, "https://"+listener.Addr().String()), delivery.KindTLS)
+	if err := <-left; err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the connection stays open: %v", err)
 	}
 }
 

@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -62,5 +63,27 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 	}
 	if allocated := testing.AllocsPerRun(100, func() { ix.rosters["acme"].matching(event.VisitReportApproved) }); allocated != 0 {
 		t.Errorf("%v allocations for an event", allocated)
+	}
+}
+
+// A subscription that cannot be read any more gets nothing, also of a type that was matched before.
+func TestWhatCannotBeReadIsNoLongerMatched(t *testing.T) {
+	s := &topic{}
+	for i, id := range []string{"sub_1", "sub_2"} {
+		s.changes = append(s.changes, SubscriptionChange{Position: int64(i) + 1, Tenant: "acme", SubscriptionID: id, Version: 1,
+			Change: subscription.Created{At: time.Unix(0, 0), ID: id, Tenant: "acme", Settings: subscription.Settings{EventTypes: subscription.Filter{"*"}}}})
+	}
+	s.changes = append(s.changes, SubscriptionChange{Position: 3, Tenant: "acme", SubscriptionID: "sub_1", Version: 2, Unreadable: errors.New("damaged")})
+	ix := newIndex(func(context.Context, SubscriptionChange) error { return nil })
+	for _, c := range []struct {
+		position int64
+		want     int
+	}{{2, 2}, {4, 1}} {
+		if _, _, err := ix.advance(t.Context(), s, []Record{{Position: c.position}}); err != nil {
+			t.Fatal(err)
+		}
+		if got := ix.rosters["acme"].cost(event.VisitReportApproved); got != c.want {
+			t.Errorf("at %d it is for %d", c.position, got)
+		}
 	}
 }

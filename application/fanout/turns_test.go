@@ -11,6 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -366,4 +367,84 @@ func TestATurnThatFailsLosesNothing(t *testing.T) {
 			is(t, "the next turn", w.step(turns), "a2 a2 a3 a3")
 		})
 	}
+}
+
+// A tally spans the positions of the records that a turn takes events of.
+func TestATurnsTallySpansItsRecords(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 3)...)
+	w.handle(several(acme, "b", 1)...)
+	first, last := w.deferred[0].Position, w.deferred[1].Position
+	is(t, "a turn", w.step(turns), "a2 a2 b0 b0")
+	if tally := w.plan.Tallies[0]; first == last || tally.FirstPosition != first || tally.LastPosition != last {
+		t.Errorf("counted %+v, of records %d to %d", tally, first, last)
+	}
+}
+
+// Once those that were tried together have been tried alone, as many go at once as before.
+func TestAfterPoisonTurnsAreAsLongAsBefore(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 10)...)
+	w.panicsAt["ResolveFor"] = true
+	is(t, "a turn", w.step(turns), "")
+	delete(w.panicsAt, "ResolveFor")
+	is(t, "the first alone", w.step(turns), "a2 a2")
+	is(t, "the other alone", w.step(turns), "a3 a3")
+	is(t, "and then as always", w.step(turns), "a4 a4 a5 a5")
+}
+
+// Events that are governed by different subscriptions are told apart, however much others change in between.
+func TestAChangeBehindManyOthersGovernsWhatWaits(t *testing.T) {
+	for name, between := range map[string]int{"a few": 1, "as many as are read at once": 1000, "more": 2500} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := crowd(t)
+			w.atOnce = 100
+			w.restart()
+			turns := w.fanOut.Turns()
+			w.room[acme] = 0
+			w.handle(several(acme, "a", 1)...)
+			for i, name := range []string{"b", "c", "d"} {
+				for n := range between {
+					pattern := []string{"*", "target.*"}[n%2]
+					w.change("sub_3", subscription.FilterChanged{At: start, EventTypes: subscription.Filter{pattern}})
+				}
+				w.subscribe(acme, fmt.Sprintf("sub_%d", 4+i), settings("*"))
+				w.handle(several(acme, name, 1)...)
+			}
+			w.room[acme] = 100
+			for len(w.deferred) > 0 {
+				w.step(turns)
+			}
+			is(t, "scheduled", scheduledIn(w.plans...), "a0 a0 b0 b0 b0 c0 c0 c0 c0 d0 d0 d0 d0 d0")
+		})
+	}
+}
+
+// What waits for long is scheduled as fast as ever, whether there is room or none.
+func TestLateEventsAreScheduledTogether(t *testing.T) {
+	w, turns := full(t, 0)
+	w.room[acme] = 2
+	is(t, "while it is new", w.step(turns), "a1 a1")
+	w.room[acme] = 0
+	w.later += time.Minute
+	is(t, "when it is late", w.step(turns), "a2 a2 a3 a3")
+}
+
+// A second record that cannot be read is waited for as long as the first.
+func TestEachUnreadableRecordThatWaitsIsWaitedFor(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 4)...)
+	w.handle(several(acme, "b", 1)...)
+	for _, id := range []string{"evt_a2", "evt_b0"} {
+		bad := w.events[intake.EventKey{Tenant: acme, ID: id}]
+		bad.Unreadable = errors.New("damaged")
+		w.events[bad.Key()] = bad
+	}
+	refused := 0
+	for len(w.deferred) > 0 && refused < 40 {
+		if _, err := turns.Step(t.Context()); err != nil {
+			refused++
+		}
+	}
+	is(t, "refused", refused, 12)
 }

@@ -1,12 +1,15 @@
 package jobs_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -245,5 +248,111 @@ func (w *world) ended(status job.Status, done int, skipped, failed map[string]in
 	w.Helper()
 	if w.job.Status != status || w.job.Done != done || !maps.Equal(w.job.Skipped, skipped) || !maps.Equal(w.job.Failed, failed) {
 		w.Errorf("%s with %+v, want %s with %d done, skipped %v, failed %v", w.job.Status, w.job.Tally, status, done, skipped, failed)
+	}
+}
+
+// What the walk yields beside what the filter picks is left as it is, and a job comes past a stretch that has nothing else.
+func TestAJobSendsNothingThatItsFilterDoesNotPick(t *testing.T) {
+	w := newWorld(t)
+	for range 5 {
+		w.dead(event.VisitReportApproved)
+	}
+	for i := range 4 {
+		w.deliveries[i].Status = delivery.StatusSucceeded
+	}
+	w.begin(job.Retry, job.Original)
+	w.work()
+	w.ended(job.Succeeded, 1, nil, nil)
+	if len(w.saved) != 1 || w.saved[0].Before.ID != w.deliveries[4].ID {
+		t.Errorf("made due %+v", w.saved)
+	}
+}
+
+// A dry run ends after a while, although it has found nothing.
+func TestADryRunLooksAtABoundedNumber(t *testing.T) {
+	w := newWorld(t)
+	w.service.AtOnce = 50_000
+	d := w.dead(event.VisitReportApproved)
+	d.Status = delivery.StatusSucceeded
+	w.deliveries = nil
+	for i := range 150_001 {
+		d.ID = fmt.Sprintf("dlv_%026d", i+1)
+		w.deliveries = append(w.deliveries, d)
+	}
+	j, err := w.service.DryRun(t.Context(), w.request(job.Retry, job.Original))
+	if err != nil || !j.Open() || j.After != w.deliveries[99_999].ID {
+		t.Errorf("%v, %s after %s", err, j.Status, j.After)
+	}
+}
+
+// asked is a store that notes which deliveries may count as the newest.
+type asked struct {
+	*world
+	upTo  string
+	until time.Time
+}
+
+func (a *asked) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
+	a.upTo, a.until = upTo, until
+	return a.world.NewestDeliveries(ctx, lane, eventIDs, upTo, until)
+}
+
+// What a replay makes itself, or was made after its range, is not the newest: the event would not be sent.
+func TestAReplayLooksForTheNewestInItsRangeAlone(t *testing.T) {
+	w := newWorld(t)
+	w.filter.Until = start.Add(time.Hour)
+	w.dead(event.VisitReportApproved)
+	a := &asked{world: w}
+	w.service.Deliveries = a
+	j := w.begin(job.Replay, job.Rerender)
+	w.work()
+	if a.upTo != j.UpTo() || !a.until.Equal(w.filter.Until) || w.job.Done != 1 {
+		t.Errorf("asked up to %s and %s; %+v", a.upTo, a.until, w.job)
+	}
+}
+
+// An event that cannot be rendered counts as failed, once, and the others go on.
+func TestAnEventThatCannotBeRenderedFailsAlone(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	w.dead(event.VisitReportApproved)
+	w.begin(job.Replay, job.Rerender)
+	drawn := 0
+	w.service.NewID = func(prefix string) string {
+		if drawn++; drawn == 2 { // the first is drawn to compare the clocks
+			panic("no more IDs")
+		}
+		return w.newID(prefix)
+	}
+	w.work()
+	w.ended(job.Succeeded, 1, nil, map[string]int{"it could not be rendered": 1})
+}
+
+// cancelling is a store in which somebody cancels the job right after its step.
+type cancelling struct{ *world }
+
+func (c *cancelling) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	err := c.world.InTx(ctx, fn)
+	if c.job.Open() {
+		if err := c.job.Cancel(start); err != nil {
+			c.Fatal(err)
+		}
+	}
+	return err
+}
+
+// A job that was cancelled between its step and the note that the step failed stays cancelled.
+func TestAStepThatFailsChangesNoJobThatHasEnded(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	w.begin(job.Retry, job.Original)
+	w.job.Stumbles = 9
+	w.fail = errors.New("away")
+	w.service.Deliveries = &cancelling{w}
+	if _, err := w.worker.Step(t.Context()); !errors.Is(err, w.fail) {
+		t.Errorf("got %v", err)
+	}
+	if w.job.Status != job.Cancelled || w.job.Stumbles != 9 {
+		t.Errorf("%+v", w.job)
 	}
 }

@@ -77,3 +77,57 @@ func TestTooMuchIsRefused(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// silent is a log whose records say nothing of attempts until a position.
+type silent struct {
+	*log
+	upTo int64
+}
+
+func (s silent) NextAttempts(ctx context.Context, after int64, limit int) ([]metrics.Attempt, int64, int, error) {
+	attempts, last, read, err := s.log.NextAttempts(ctx, after, limit)
+	return attempts[min(len(attempts), int(max(0, s.upTo-after))):], last, read, err
+}
+
+// Records that are not about attempts, or whose delivery is gone, hold up none of those behind them.
+func TestRecordsWithoutAttemptsArePassed(t *testing.T) {
+	l := newLog()
+	l.attempts = make([]metrics.Attempt, 5000)
+	p := metrics.NewProjection(silent{l, 4900}, time.Now)
+	for range 4 {
+		if _, err := p.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if total := l.shown(); total != 100 {
+		t.Errorf("counted %d of 100", total)
+	}
+}
+
+// overtaken is a log that another process counts at the same time.
+type overtaken struct{ *log }
+
+func (overtaken) MoveMetricsOffset(context.Context, metrics.Generation, int64, int64) (bool, error) {
+	return false, nil
+}
+
+// While another process counts, this one stands by, which is no failure.
+func TestWhoIsOvertakenStandsBy(t *testing.T) {
+	l, now := newLog(), time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	l.attempts = make([]metrics.Attempt, 5)
+	next, err := metrics.NewProjection(overtaken{l}, func() time.Time { return now }).Step(t.Context())
+	if err != nil || next.Sub(now) != 15*time.Second || l.shown() != 0 {
+		t.Errorf("next at %s, %v; counted %d", next, err, l.shown())
+	}
+}
+
+// A store may list cells in any order, and outcomes that callers know by one word in several.
+func TestCellsComeInAnyOrder(t *testing.T) {
+	cell := func(outcome delivery.Kind, bucket int, count int64) metrics.Cell {
+		return metrics.Cell{SubscriptionID: "sub_1", Outcome: outcome, Bucket: bucket, Count: count}
+	}
+	points, err := metrics.Read(t.Context(), summed{cell(delivery.KindConnectionLost, 80, 1), cell(delivery.KindTimeout, 5, 7), cell(delivery.KindConnectionRefused, 8, 99)}, metrics.Query{})
+	if err != nil || len(points) != 2 || points[0].Count != 100 || points[0].P50 != metrics.DurationOf(8) || points[0].P99 != metrics.DurationOf(8) || points[1].Count != 7 {
+		t.Errorf("got %+v, %v", points, err)
+	}
+}

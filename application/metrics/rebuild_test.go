@@ -116,3 +116,30 @@ func TestARebuildEndsWhenAnotherBegins(t *testing.T) {
 	}
 	finish(t, second)
 }
+
+// While a rebuild counts, the live one goes on: the rebuild catches up, however often it finds itself behind.
+func TestARebuildCatchesUpWithTheLiveOne(t *testing.T) {
+	l, clock := newLog(), time.Now
+	grow := func() {
+		for range 10 {
+			l.attempts = append(l.attempts, metrics.Attempt{Tenant: "acme", End: delivery.End{At: clock()}})
+		}
+	}
+	grow()
+	p, r := metrics.NewProjection(l, clock), metrics.NewRebuild(l, clock, time.Hour)
+	for range 3 {
+		for range 2 { // it begins a round, and comes to the end of the log
+			if err := r.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		grow()
+		if _, err := p.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	finish(t, r)
+	if l.live != 2 || l.shown() != 40 {
+		t.Errorf("generation %d is live, and shows %d", l.live, l.shown())
+	}
+}

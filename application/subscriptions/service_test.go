@@ -250,6 +250,21 @@ func TestTheQuota(t *testing.T) {
 	}
 }
 
+// An update that was prepared edits the subscription as it is by then: what others have changed since stays.
+func TestAnUpdateLosesNoOther(t *testing.T) {
+	w := newWorld(t)
+	s := w.create(nil)
+	update, err := w.service.PrepareUpdate(t.Context(), laneOf(s), subscriptions.AnyVersion, by, func(to *subscription.Settings) { to.Name, to.URL = "ERP", "https://NEW.example.com/hook" })
+	w.ok(err)
+	_, err = w.update(s, func(to *subscription.Settings) { to.MaxInFlight = 3 })
+	w.ok(err)
+	_, err = update(t.Context())
+	w.ok(err)
+	if now := w.stored(s); now.Name != "ERP" || now.URL != "https://new.example.com/hook" || now.MaxInFlight != 3 {
+		t.Errorf("got %+v", now.Settings)
+	}
+}
+
 func TestIfMatch(t *testing.T) {
 	w := newWorld(t)
 	s := w.create(nil)

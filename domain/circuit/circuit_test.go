@@ -171,3 +171,29 @@ func TestAClockThatIsSetBackLetsAProbeThrough(t *testing.T) {
 		}
 	}
 }
+
+// Failures that lie far apart, but are few, are no outage.
+func TestFewFailuresOpenNothingHoweverLongTheyTake(t *testing.T) {
+	c := times(circuit.FailuresToOpen-2, circuit.Circuit{}, answer(500), noon.Add(-time.Hour)).Record(answer(500), allowed, noon)
+	expect(t, c, noon, circuit.Closed, allowed)
+	expect(t, c.Record(answer(500), allowed, noon), noon, circuit.Open, 0)
+}
+
+// A receiver may be down for days, and is probed once a minute until the end.
+func TestAReceiverThatIsDownForDaysIsStillSpared(t *testing.T) {
+	c, now := opened(answer(500)), noon
+	for probe := range 5000 {
+		now = c.Report().Until
+		if c = c.Record(answer(500), allowed, now); probe > 5 && c.Report().Until.Sub(now) != time.Minute {
+			t.Fatalf("after probe %d it waits %s", probe, c.Report().Until.Sub(now))
+		}
+	}
+}
+
+// The window was made of what the subscription allowed then; it may have come to allow less since.
+func TestNobodyGetsMoreThanTheSubscriptionAllowsByNow(t *testing.T) {
+	c := circuit.Circuit{}.Record(answer(429), 100, noon)
+	if got := c.Limit(10, noon); got != 10 {
+		t.Errorf("%d attempts at once, not 10", got)
+	}
+}

@@ -69,3 +69,14 @@ func TestWhatAReceiverCanDoIsKnownAtOnce(t *testing.T) {
 	c = times(allowed, c, after(20*time.Millisecond), noon)
 	expect(t, times(allowed, c, after(600*time.Millisecond), noon), noon, circuit.Closed, allowed/2)
 }
+
+// A receiver that is slow while it comes back gets no more for that.
+func TestASlowReceiverThatComesBackGetsNoMore(t *testing.T) {
+	c := times(allowed, circuit.Circuit{}, after(20*time.Millisecond), noon)
+	for range 3 {
+		c = c.Record(answer(429), allowed, noon)
+	}
+	expect(t, c, noon, circuit.Closed, allowed/8)
+	c = c.Record(after(2*time.Second), allowed, noon).Record(after(2*time.Second), allowed, noon)
+	expect(t, c, noon, circuit.Closed, allowed/8)
+}

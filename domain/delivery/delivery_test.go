@@ -205,3 +205,20 @@ func TestAnAttemptOfALeasedDeliveryIsRecorded(t *testing.T) {
 		}
 	}
 }
+
+// A retry by hand begins anew, also with attempts whose end nobody knows.
+func TestAManualRetryForgetsAbandonedAttempts(t *testing.T) {
+	lost := delivery.AttemptAbandoned{At: at(1), Number: 1, StartedAt: start, NextAt: at(1)}
+	given := changes{scheduled(), lost, delivery.RetryRequested{At: at(2)}}
+	scenario(t, given, abandon(short, at(2), at(3)), changes{delivery.AttemptAbandoned{At: at(3), Number: 2, StartedAt: at(2), NextAt: at(3)}})
+}
+
+// Whoever answers, though with a no, is there.
+func TestWhatIsAnAnswer(t *testing.T) {
+	for _, kind := range delivery.Kinds() {
+		want := kind == delivery.KindSucceeded || kind == delivery.KindHTTPStatus || kind == delivery.KindRedirect
+		if got := (delivery.Outcome{Kind: kind}).Answered(); got != want {
+			t.Errorf("%s is an answer: %t", kind, got)
+		}
+	}
+}

@@ -85,3 +85,44 @@ func TestTheLongestOverlapIsAWeek(t *testing.T) {
 		t.Errorf("got %s", subscription.MaxOverlap)
 	}
 }
+
+// What is under way was leased with the secrets that were valid then, and signs with them although a leak ends them at once.
+func TestASecretIsKeptForWhatIsUnderWay(t *testing.T) {
+	during := fold(t, given(rotation("sec_2", 0, 24*time.Hour))).Secrets
+	for name, c := range map[string]struct {
+		change subscription.Change
+		kept   []string
+	}{
+		"a leak during an overlap":  {rotation("sec_3", time.Hour, time.Hour), []string{"sec_2", "sec_1", "sec_3"}},
+		"a rotation after the last": {rotation("sec_3", 25*time.Hour, 26*time.Hour), []string{"sec_2", "sec_3"}},
+		"a deletion":                {subscription.Deleted{At: at(time.Hour)}, []string{}},
+	} {
+		if kept, concerned := during.KeptAfter(c.change); !concerned || !slices.Equal(kept, c.kept) {
+			t.Errorf("%s keeps %v, want %v", name, kept, c.kept)
+		}
+	}
+	if _, concerned := during.KeptAfter(completed(time.Hour)); concerned {
+		t.Error("the end of a rotation concerns what is kept")
+	}
+}
+
+func TestWhenTheEndOfAnOverlapIsAnnounced(t *testing.T) {
+	const hour = time.Hour
+	for name, c := range map[string]struct {
+		change subscription.Change
+		at     time.Time
+	}{
+		"with a quarter of it left": {rotation("sec_2", 0, 24*hour), at(18 * hour)},
+		"a day before, at most":     {rotation("sec_2", 0, 168*hour), at(144 * hour)},
+		"not without an overlap":    {rotation("sec_2", 0, 0), time.Time{}},
+		"not once it is completed":  {completed(hour), time.Time{}},
+		"not of what is deleted":    {subscription.Deleted{At: at(hour)}, time.Time{}},
+	} {
+		if got, concerned := subscription.NoticeOf(c.change); !concerned || !got.Equal(c.at) {
+			t.Errorf("%s: announced at %s (%t), want %s", name, got, concerned, c.at)
+		}
+	}
+	if _, concerned := subscription.NoticeOf(paused); concerned {
+		t.Error("a pause concerns the notice")
+	}
+}

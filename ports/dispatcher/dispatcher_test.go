@@ -33,6 +33,7 @@ type world struct {
 	givenBack []dispatch.Leased
 	giveErr   error
 	locked    bool         // what is to be given back
+	strict    bool         // nothing is given back once the context has ended
 	unsigned  error        // why no secret can be read
 	looked    func()       // at the clock
 	stood     atomic.Int64 // for how long the process stood still, in nanoseconds
@@ -403,42 +404,6 @@ func TestAReceiverWithAnotherChanceWaitsForNoOther(t *testing.T) {
 	})
 }
 
-func TestTheEndGivesBackWhatWaitsToBeBegun(t *testing.T) {
-	within(t, 100, func(w *world) {
-		w.silence()
-		w.start(50)
-		first := w.began()
-		w.stop()
-		synctest.Wait()
-		w.cut()
-		if err := <-w.ended; err != nil {
-			t.Error(err)
-		}
-		if first += w.began(); len(w.givenBack) != 50-first || w.InFlight() != 0 {
-			t.Errorf("%d began, %d given back, %d in flight", first, len(w.givenBack), w.InFlight())
-		}
-	})
-}
-
-func TestTheEndDoesNotWaitForGoodToGiveBack(t *testing.T) {
-	within(t, 100, func(w *world) {
-		w.silence()
-		w.start(50)
-		w.locked = true // by somebody else, in the database
-		w.stop()
-		synctest.Wait()
-		w.cut()
-		if err := <-w.ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("it ended with %v", err)
-		}
-		w.locked = false
-		began := w.began()
-		if err := w.Close(t.Context()); err != nil || len(w.givenBack) != 50-began {
-			t.Errorf("closed once more it has given %d of %d back: %v", len(w.givenBack), 50-began, err)
-		}
-	})
-}
-
 // quick is a receiver that takes everything at once.
 type quick struct{}
 
@@ -469,6 +434,9 @@ func (w *world) GiveBack(ctx context.Context, _ string, leased []dispatch.Leased
 	if w.locked {
 		<-ctx.Done()
 		return context.Cause(ctx)
+	}
+	if err := ctx.Err(); err != nil && w.strict {
+		return err
 	}
 	if w.giveErr == nil {
 		w.givenBack = append(w.givenBack, leased...)
