@@ -18,11 +18,17 @@ const clocksDiffer = time.Hour
 
 // weekOfID is the week in which the ID was made. It is false for an ID that carries no time.
 func weekOfID(id string) (w int16, ok bool) {
-	made, err := ulid.ParseStrict(strings.TrimPrefix(id, "evt_"))
+	made, ok := timeOfID("evt_", id)
+	return weekOf(made.Add(-clocksDiffer)), ok
+}
+
+// timeOfID is when the ID was made. It is false for an ID that carries no time.
+func timeOfID(prefix, id string) (made time.Time, ok bool) {
+	read, err := ulid.ParseStrict(strings.TrimPrefix(id, prefix))
 	if err != nil {
-		return 0, false
+		return time.Time{}, false
 	}
-	return weekOf(time.UnixMilli(int64(min(made.Time(), uint64(math.MaxInt64/1000)))).Add(-clocksDiffer)), true
+	return time.UnixMilli(int64(min(read.Time(), uint64(math.MaxInt64/1000)))), true
 }
 
 // weekOfEvent is the part that an event goes to.

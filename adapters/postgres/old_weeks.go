@@ -206,6 +206,13 @@ func (s *Store) keepOfWeek(ctx context.Context, w int16, owner tenant.ID) (led b
 	return led, nil
 }
 
+// madeLate reports whether keepOfWeek would not find the delivery among those of the week. An ID's time may be ahead of when the delivery was
+// scheduled: after a clock that was ahead, a process makes no ID that sorts before the last.
+func madeLate(w int16, id string) bool {
+	made, ok := timeOfID("dlv_", id)
+	return ok && weekOf(made) > w+1
+}
+
 // queueKeepLate keeps what belongs to events that are fanned out, or rendered again, so long after they were accepted that keepOfWeek
 // would not find their deliveries among those of their week. The hour allows for clocks that differ.
 func queueKeepLate(b *pgx.Batch, scheduled []fanout.Scheduled) {
@@ -215,7 +222,7 @@ func queueKeepLate(b *pgx.Batch, scheduled []fanout.Scheduled) {
 	}
 	late := map[part][]string{}
 	for _, d := range scheduled {
-		if w := weekOf(d.AcceptedAt); w > 0 && weekOf(d.Delivery.CreatedAt.Add(time.Hour)) > w+1 {
+		if w := weekOf(d.AcceptedAt); w > 0 && (weekOf(d.Delivery.CreatedAt.Add(time.Hour)) > w+1 || madeLate(w, d.Delivery.ID)) {
 			of := part{w, d.Delivery.Tenant}
 			late[of] = append(late[of], d.Delivery.EventID)
 		}

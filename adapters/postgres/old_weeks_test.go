@@ -9,9 +9,11 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
@@ -64,6 +66,43 @@ func TestAWeekWithATestGoes(t *testing.T) {
 	w.purge()
 	if _, err := w.FindTest(w.Context(), "acme", e.DeliveryID); !problem.Is(err, problem.NotFound) || w.exists(first) {
 		t.Errorf("its week stays although it is old: %v", err)
+	}
+}
+
+// TestAnIDThatIsAheadKeepsItsDelivery has IDs of a process that goes on from where a clock was for a moment.
+func TestAnIDThatIsAheadKeepsItsDelivery(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	w.purge()
+	started, e := w.now, w.accept()
+	w.now = started.Add(15 * day)
+	ahead := w.id("dlv_")
+	w.now = started
+	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: ahead, Tenant: "acme", EventID: e.ID, EventType: e.Type, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
+	d, err := delivery.Fold(changes)
+	w.ok(err)
+	w.ok(w.Schedule(t.Context(), fanout.Plan{Bodies: []fanout.Body{{Tenant: "acme", EventID: e.ID, Number: 1, Bytes: []byte("{}")}},
+		Scheduled: []fanout.Scheduled{{Delivery: d, Changes: changes, AcceptedAt: e.At}}}, func(bool) {}))
+	w.handled()
+	d = w.attempt(d, gone)
+	w.now = started.Add(60 * day)
+	w.purge()
+	if w.exists(partOf(inRecords, started)) || w.exists(partOf(events, started)) {
+		t.Error("its week stays although it is old")
+	}
+	if _, err := w.Body(t.Context(), d); err != nil {
+		t.Errorf("the dead letter has no body: %v", err)
+	}
+	if found, err := w.Events(t.Context(), []intake.EventKey{e.Key()}); err != nil || len(found) != 1 {
+		t.Errorf("its event has gone: %v", err)
+	}
+	if n := w.changes(d); n != 3 {
+		t.Errorf("of its 3 changes %d are left", n)
+	}
+	w.now = started.Add(15 * day).Add(91 * day)
+	w.purge()
+	if n := w.rows("records_kept"); n != 1 || w.rows(closed)+w.rows(events)+w.rows(bodies) != 0 {
+		t.Errorf("%d records are kept for good, want the subscription's alone", n)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,9 +39,12 @@ func weekOf(at time.Time) int16 {
 
 // week is the part that the record goes to.
 func (a appended) week() int16 {
-	switch a.Topic {
-	case records.TopicEvents, records.TopicDeliveries, records.TopicTests:
-		return weekOf(a.At)
+	w := weekOf(a.At)
+	switch {
+	case a.Topic == records.TopicDeliveries && madeLate(w, strings.TrimPrefix(a.Stream, "delivery/")): // nobody would move it to week 0 later
+		return 0
+	case slices.Contains([]string{records.TopicEvents, records.TopicDeliveries, records.TopicTests}, a.Topic):
+		return w
 	}
 	return 0
 }
