@@ -76,7 +76,15 @@ func TestAnEventIsFoundWhereverItIs(t *testing.T) {
 // TestAnEventIsAcceptedOnce has two processes accept it at once, in a week and where one week follows another.
 func TestAnEventIsAcceptedOnce(t *testing.T) {
 	t.Parallel()
-	w := newWeeks(t, straight)
+	for _, isolation := range []string{"read committed", "repeatable read"} {
+		t.Run(isolation, func(t *testing.T) {
+			t.Parallel()
+			acceptedOnce(t, newWeeks(t, func(direct string) string { return withDefault(t, direct, "default_transaction_isolation", isolation) }))
+		})
+	}
+}
+
+func acceptedOnce(t *testing.T, w *weeks) {
 	begins := w.now.Truncate(time.Hour).Add(-time.Hour)
 	for n, of := range [][2]time.Time{{begins.Add(day), begins.Add(day)}, {begins.Add(-time.Second), begins}, {begins.Add(time.Minute), begins.Add(-time.Minute)}} {
 		e := madeAt(t, begins.Add(-time.Hour), n)

@@ -147,13 +147,13 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	return nil
 }
 
-// impatient makes a session with the server itself that never waits long for a lock. The timeout is set by a statement: as a connection
-// parameter a PgBouncer would refuse it, before it could be recognized as one.
+// impatient makes a session with the server itself that never waits long for a lock, and sees what was committed until it got that. Both are
+// set by a statement: as a connection parameter a PgBouncer would refuse them, before it could be recognized as one.
 func impatient(ctx context.Context, conn *pgx.Conn) error {
 	if err := direct(ctx, conn); err != nil {
 		return err
 	}
-	_, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d", lockTimeout.Milliseconds()))
+	_, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d; SET default_transaction_isolation = 'read committed'", lockTimeout.Milliseconds()))
 	return err
 }
 

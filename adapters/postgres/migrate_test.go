@@ -59,6 +59,21 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	}
 }
 
+// TestAMigrationSeesWhatWasCommittedBeforeItsLock, whatever is the default.
+func TestAMigrationSeesWhatWasCommittedBeforeItsLock(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: withDefault(t, pgtest.Empty(t), "default_transaction_isolation", "repeatable read")})
+	pgtest.Check(t, execute(t.Context(), db, `DO $$ BEGIN
+CREATE TABLE seen (isolation text);
+CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen VALUES (current_setting('transaction_isolation')); END $f$;
+CREATE EVENT TRIGGER see ON ddl_command_start EXECUTE FUNCTION see();
+END $$`))
+	pgtest.Check(t, db.Migrate())
+	if seen, other := count(t, db, `SELECT count(*) FROM seen`), count(t, db, `SELECT count(*) FROM seen WHERE isolation <> 'read committed'`); seen == 0 || other > 0 {
+		t.Errorf("%d of %d statements ran under another isolation", other, seen)
+	}
+}
+
 // TestTheSecretsOfTheDeletedGo takes the database of a version that kept them; another tenant's subscription of the same ID is its own.
 func TestTheSecretsOfTheDeletedGo(t *testing.T) {
 	t.Parallel()

@@ -67,17 +67,23 @@ func TestATransactionIsRepeatedFiveTimes(t *testing.T) {
 	}
 }
 
+// withDefault is the URL for a user, or a database, that has a setting of its own by default.
+func withDefault(t *testing.T, to, setting, value string) string {
+	t.Helper()
+	u, err := url.Parse(to)
+	pgtest.Check(t, err)
+	query := u.Query()
+	query.Set(setting, value)
+	u.RawQuery = strings.ReplaceAll(query.Encode(), "+", "%20")
+	return u.String()
+}
+
 // TestALimitOfTheOperatorsIsNotMetSixTimes: a statement_timeout cancels with the same code as a migration.
 func TestALimitOfTheOperatorsIsNotMetSixTimes(t *testing.T) {
 	t.Parallel()
-	limited, err := url.Parse(migrated.Copy(t))
-	pgtest.Check(t, err)
-	query := limited.Query()
-	query.Set("statement_timeout", "1600ms")
-	limited.RawQuery = query.Encode()
-	db := openURL(t, postgres.Config{URL: limited.String()})
+	db := openURL(t, postgres.Config{URL: withDefault(t, migrated.Copy(t), "statement_timeout", "1600ms")})
 	pgtest.Check(t, execute(t.Context(), db, `CREATE SEQUENCE runs`))
-	err = db.Query(t.Context(), func(pgx.Rows) error { return nil }, `SELECT nextval('runs'), pg_sleep(60)`)
+	err := db.Query(t.Context(), func(pgx.Rows) error { return nil }, `SELECT nextval('runs'), pg_sleep(60)`)
 	if n := count(t, db, `SELECT last_value FROM runs`); !problem.Is(err, problem.Unavailable) || n > 2 {
 		t.Errorf("it was run %d times, and then %v", n, err)
 	}

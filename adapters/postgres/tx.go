@@ -239,10 +239,14 @@ func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
 	}
 }
 
+// begin names the isolation: under another, which a database or a user may have by default, who has waited for a lock does not see what was
+// committed before it got that.
+const begin = "BEGIN ISOLATION LEVEL READ COMMITTED"
+
 // beginWith counts the transaction as begun once BEGIN is answered; no answer of the batch was read before that.
 func (tx *Tx) beginWith(ctx context.Context, b *pgx.Batch) error {
 	first := &pgx.Batch{}
-	first.Queue("BEGIN")
+	first.Queue(begin)
 	if tx.conn.Conn().PgConn().CustomData()[idleTimeout] == nil { // behind a PgBouncer each transaction has to say so
 		first.Queue("SET LOCAL " + idleTimeout + " = '" + longestIdle + "'")
 	}

@@ -5,8 +5,8 @@ import (
 	"encoding/binary"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,8 +30,13 @@ type Proxy struct {
 
 // Cut is when a connection breaks.
 type Cut struct {
-	Word    string // in a statement that the service has run
+	Word    string // or several, in a statement that the service has run
 	Forward bool   // the server still gets it, with all that is sent together, and the answer is lost
+}
+
+// isAt reports whether the statement has the word as such: COMMIT is not in READ COMMITTED.
+func (c *Cut) isAt(sql string) bool {
+	return regexp.MustCompile(`\b` + regexp.QuoteMeta(c.Word) + `\b`).MatchString(sql)
 }
 
 // NewProxy starts one before the server at the URL; it ends with the test.
@@ -125,7 +130,7 @@ func (p *Proxy) serve(client net.Conn) {
 		heard.hear(buffer[:n], func(sql string, at int) {
 			upkeep = sql == "DISCARD PLANS" || sql == "-- ping"
 			c := p.armed.Load()
-			if c == nil || !strings.Contains(sql, c.Word) || !p.armed.CompareAndSwap(c, nil) {
+			if c == nil || !c.isAt(sql) || !p.armed.CompareAndSwap(c, nil) {
 				return
 			}
 			if cut = !c.Forward; cut {
