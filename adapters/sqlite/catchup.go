@@ -14,7 +14,7 @@ var eventsAfter = `SELECT ` + eventColumns + ` FROM events WHERE tenant_id = ?1 
 
 // EventsAfter lists the tenant's events after a sequence, as far as fan-out has come, oldest first.
 func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
-	return all(ctx, s.db, scanEvent, eventsAfter, owner, sequence, limit)
+	return all(ctx, s.db.forUsers(), scanEvent, eventsAfter, owner, sequence, limit)
 }
 
 var laneDeliveries = `SELECT ` + openColumns + ` FROM json_each(?1) k CROSS JOIN open_deliveries INDEXED BY open_deliveries_by_event
@@ -28,7 +28,7 @@ func (s *Store) NewestOf(ctx context.Context, lane dispatch.Lane, eventIDs []str
 	if err != nil {
 		return nil, err
 	}
-	found, err := all(ctx, s.db, scanListed, laneDeliveries, wanted, lane.Tenant, lane.SubscriptionID)
+	found, err := all(ctx, s.db.forUsers(), scanListed, laneDeliveries, wanted, lane.Tenant, lane.SubscriptionID)
 	newest := make(map[string]delivery.Delivery, len(found))
 	for _, d := range found {
 		if d.ID > newest[d.EventID].ID {

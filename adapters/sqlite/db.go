@@ -29,10 +29,11 @@ type DB struct {
 	wakeup.Signals
 	path    string
 	readers *sql.DB
-	writing *sql.DB      // for the connection that writes and the one that moves the log, which never wait for readers
-	reads   sync.Map     // query text to *sql.Stmt
-	write   chan *writer // holds the one writer while nobody uses it
-	queue   atomic.Int64 // how many wait for it
+	looking chan struct{} // a slot for each lookup for users that may run at once
+	writing *sql.DB       // for the connection that writes and the one that moves the log, which never wait for readers
+	reads   sync.Map      // query text to *sql.Stmt
+	write   chan *writer  // holds the one writer while nobody uses it
+	queue   atomic.Int64  // how many wait for it
 	closed  <-chan struct{}
 	close   func() error
 
@@ -65,7 +66,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the database's file: %w", err)
 	}
-	readers, err := connect(path, max(4, runtime.NumCPU()))
+	reading := max(4, runtime.NumCPU())
+	readers, err := connect(path, reading)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +76,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, errors.Join(err, readers.Close())
 	}
 	open, end := context.WithCancel(context.Background())
-	db := &DB{path: path, readers: readers, writing: writing, write: make(chan *writer, 1), closed: open.Done(), checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
+	db := &DB{path: path, readers: readers, looking: make(chan struct{}, reading/2), writing: writing, write: make(chan *writer, 1), closed: open.Done(),
+		checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
 	db.close = sync.OnceValue(func() error { return db.shut(end) })
 	w, err := db.connectWriter(ctx)
 	if err != nil {

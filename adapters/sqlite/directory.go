@@ -88,8 +88,8 @@ func (s *Store) record(ctx context.Context, owner tenant.ID, ref payload.Ref, c 
 }
 
 // optional is a row that may be missing.
-func optional[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), query string, args ...any) (*T, error) {
-	found, err := one(ctx, db, scan, query, args...)
+func optional[T any](ctx context.Context, from reader, scan func(*sql.Rows) (T, error), query string, args ...any) (*T, error) {
+	found, err := one(ctx, from, scan, query, args...)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}

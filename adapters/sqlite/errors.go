@@ -34,5 +34,9 @@ func translate(err error) error {
 	if hasCode(err, sqlite3.SQLITE_FULL) {
 		why = "has no room on its disk"
 	}
+	return unavailable(why, err)
+}
+
+func unavailable(why string, err error) error {
 	return fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The database %s; try again in a second.", why), err)
 }

@@ -10,7 +10,7 @@ import (
 
 // GatedEvents counts gated events by the index alone; see subscriptions.HistoryStore.
 func (s *Store) GatedEvents(ctx context.Context, lane dispatch.Lane, first, last int64) ([]subscriptions.Gated, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (k subscriptions.Gated, err error) {
+	return all(ctx, s.db.forUsers(), func(r *sql.Rows) (k subscriptions.Gated, err error) {
 		var from, to sql.NullInt64
 		err = r.Scan(&k.Version, &k.Feature, &k.Events, &from, &to)
 		k.First, k.Last = moment(from), moment(to)

@@ -61,7 +61,7 @@ func (s *Store) Jobs(ctx context.Context, owner tenant.ID, before string, limit 
 	if before == "" {
 		before = "~" // sorts after every ID
 	}
-	return all(ctx, s.db, scanJob, `SELECT `+jobColumns+` FROM jobs WHERE tenant_id = ? AND job_id < ? ORDER BY job_id DESC LIMIT ?`, owner, before, limit)
+	return all(ctx, s.db.forUsers(), scanJob, `SELECT `+jobColumns+` FROM jobs WHERE tenant_id = ? AND job_id < ? ORDER BY job_id DESC LIMIT ?`, owner, before, limit)
 }
 
 // NextJob is the open job that has waited longest for its turn; see jobs.Store.

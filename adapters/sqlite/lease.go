@@ -113,7 +113,7 @@ func (s *Store) LeaseReady(ctx context.Context, request dispatch.LeaseRequest) (
 
 // leaseLane finds the oldest deliveries of one lane, as many as may be in flight, and notes whether more are left.
 func (s *Store) leaseLane(ctx context.Context, asked dispatch.Asked, request dispatch.LeaseRequest, answer *dispatch.LeaseAnswer) error {
-	sub, weight, err := s.state(ctx, asked.Lane)
+	sub, weight, err := s.state(ctx, s.db, asked.Lane)
 	unreadable := err
 	switch {
 	case errors.Is(err, dispatch.ErrUnreadable):
@@ -179,9 +179,9 @@ func (tx *Tx) takeLeases(ctx context.Context, leased []dispatch.Leased, request 
 
 // state is the subscription as its last change left it, and its tenant's weight. If it cannot be read, dispatch.ErrUnreadable
 // comes with what is still known of it.
-func (s *Store) state(ctx context.Context, lane dispatch.Lane) (sub subscription.Subscription, weight int, err error) {
+func (s *Store) state(ctx context.Context, from reader, lane dispatch.Lane) (sub subscription.Subscription, weight int, err error) {
 	var status subscription.Status
-	state, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &status, &weight) },
+	state, err := one(ctx, from, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &status, &weight) },
 		`SELECT s.state, s.status, t.weight FROM subscriptions s JOIN tenants t ON t.tenant_id = s.tenant_id
 		WHERE s.tenant_id = ? AND s.subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
 	if err != nil {
@@ -248,7 +248,7 @@ func (s *Store) Orphans(ctx context.Context, from, to time.Time, limit int) ([]d
 	}
 	list := make([]dispatch.Orphan, len(found))
 	for i, q := range found {
-		sub, _, err := s.state(ctx, dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID})
+		sub, _, err := s.state(ctx, s.db, dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID})
 		if err != nil && !errors.Is(err, dispatch.ErrUnreadable) && !problem.Is(err, problem.NotFound) {
 			return nil, err
 		}

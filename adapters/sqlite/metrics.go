@@ -141,7 +141,7 @@ func (s *Store) generations(ctx context.Context) (live, newest metrics.Generatio
 
 // AttemptCells sums up counts; see metrics.Reader.
 func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) ([]metrics.Cell, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (c metrics.Cell, err error) {
+	return all(ctx, s.db.forUsers(), func(r *sql.Rows) (c metrics.Cell, err error) {
 		return c, r.Scan(&c.Slot, &c.SubscriptionID, &c.EventType, &c.Outcome, &c.Bucket, &c.Count)
 	}, attemptCells, q.Tenant, minuteOf(q.Since), minuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit)
 }

@@ -54,7 +54,7 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 		parts = append(parts, `SELECT `+deliveryColumns+`, NULL FROM closed_deliveries`+indexFor("closed_deliveries", f)+` WHERE `+w.String())
 		args = append(args, w.args...)
 	}
-	return all(ctx, s.db, scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 DESC LIMIT ?", append(args, f.Limit)...)
+	return all(ctx, s.db.forUsers(), scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 DESC LIMIT ?", append(args, f.Limit)...)
 }
 
 // indexFor names the index for the filter. By itself, without statistics, SQLite takes the primary key and
@@ -87,7 +87,7 @@ func scanListed(r *sql.Rows) (d delivery.Delivery, err error) {
 
 // Delivery finds one delivery, open or closed.
 func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error) {
-	d, err := one(ctx, s.db, scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2
+	d, err := one(ctx, s.db.forUsers(), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2
 		UNION ALL SELECT `+deliveryColumns+`, NULL FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2`, owner, id)
 	return d, notFound(err, "delivery")
 }
@@ -118,23 +118,23 @@ func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]qu
 	if f.SetAside {
 		from = "events INDEXED BY events_set_aside"
 	}
-	return all(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM `+from+` WHERE `+w.String()+` ORDER BY sequence DESC LIMIT ?`, append(w.args, f.Limit)...)
+	return all(ctx, s.db.forUsers(), scanEvent, `SELECT `+eventColumns+` FROM `+from+` WHERE `+w.String()+` ORDER BY sequence DESC LIMIT ?`, append(w.args, f.Limit)...)
 }
 
 // Event finds one accepted event.
 func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
-	e, err := one(ctx, s.db, scanEvent, `SELECT `+eventColumns+` FROM events WHERE tenant_id = ? AND event_id = ?`, owner, id)
+	e, err := one(ctx, s.db.forUsers(), scanEvent, `SELECT `+eventColumns+` FROM events WHERE tenant_id = ? AND event_id = ?`, owner, id)
 	return e, notFound(err, "event")
 }
 
 // FannedOut reports whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (done bool, err error) { return done, r.Scan(&done) }, `SELECT ?2 < `+fannedOut, e.Tenant, e.Sequence)
+	return one(ctx, s.db.forUsers(), func(r *sql.Rows) (done bool, err error) { return done, r.Scan(&done) }, `SELECT ?2 < `+fannedOut, e.Tenant, e.Sequence)
 }
 
 // GatedOf lists the subscriptions that did not get the event for lack of a feature.
 func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]queries.Gated, error) {
-	return all(ctx, s.db, func(r *sql.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
+	return all(ctx, s.db.forUsers(), func(r *sql.Rows) (g queries.Gated, err error) { return g, r.Scan(&g.SubscriptionID, &g.Feature) },
 		`SELECT subscription_id, feature FROM gated_events WHERE tenant_id = ? AND event_id = ?`, owner, eventID)
 }
 
@@ -146,7 +146,7 @@ var deliveriesOf = `SELECT ` + openColumns + ` FROM open_deliveries INDEXED BY o
 func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []string, each int) (map[string][]delivery.Delivery, error) {
 	of := make(map[string][]delivery.Delivery, len(eventIDs))
 	for _, id := range eventIDs {
-		found, err := all(ctx, s.db, scanListed, deliveriesOf, owner, id, each)
+		found, err := all(ctx, s.db.forUsers(), scanListed, deliveriesOf, owner, id, each)
 		if err != nil {
 			return nil, err
 		}

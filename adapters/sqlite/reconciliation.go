@@ -31,7 +31,7 @@ func (tx *Tx) addTally(ctx context.Context, t fanout.Tally) error {
 
 // DeliveriesWithin sums up the deliveries that were counted; see reconciliation.Reader.
 func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, until time.Time) (int, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+	return one(ctx, s.db.forUsers(), func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
 		`SELECT coalesce(sum(deliveries), 0) FROM disposition_hours WHERE tenant_id = ? AND hour >= ? AND hour < ?`, owner, stamp(since), stamp(until))
 }
 
@@ -63,7 +63,7 @@ UNION ALL SELECT e.accepted_at - e.accepted_at % {hour}, 'waiting', count(*) FRO
 
 // Hours counts and compares; see reconciliation.Reader.
 func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Time) ([]reconciliation.Hour, error) {
-	figures, err := all(ctx, s.db, func(r *sql.Rows) (f reconciliation.Figure, err error) {
+	figures, err := all(ctx, s.db.forUsers(), func(r *sql.Rows) (f reconciliation.Figure, err error) {
 		var hour sql.NullInt64
 		err = r.Scan(&hour, &f.What, &f.Count)
 		f.Hour = moment(hour)
@@ -77,7 +77,7 @@ func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Ti
 
 // Unsettled lists open deliveries; see reconciliation.Reader.
 func (s *Store) Unsettled(ctx context.Context, owner tenant.ID, since, until time.Time, limit int) ([]delivery.Delivery, error) {
-	return all(ctx, s.db, scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = ?1
+	return all(ctx, s.db.forUsers(), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = ?1
 		AND delivery_id >= (SELECT min(first_delivery) FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3)
 		AND delivery_id <= (SELECT max(last_delivery) FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3)
 		AND accepted_at >= ?2 AND accepted_at < ?3 ORDER BY delivery_id LIMIT ?4`, owner, stamp(since), stamp(until), limit)

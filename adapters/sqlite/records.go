@@ -53,7 +53,7 @@ func scanRecordWith(r *sql.Rows, more ...any) (s records.Record, err error) {
 
 // stream reads a whole stream, oldest first.
 func (db *DB) stream(ctx context.Context, owner tenant.ID, stream string) ([]records.Record, error) {
-	return all(ctx, db, func(r *sql.Rows) (records.Record, error) {
+	return all(ctx, db.forUsers(), func(r *sql.Rows) (records.Record, error) {
 		s, err := scanRecord(r)
 		if err == nil {
 			err = s.Unpack()

@@ -47,26 +47,39 @@ func (db *DB) rows(ctx context.Context, query string, args ...any) (*sql.Rows, e
 	return db.Query(ctx, query, args...)
 }
 
-// all collects every row of a query.
-func all[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), query string, args ...any) (list []T, err error) {
+// query calls each for every row.
+func (db *DB) query(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) (err error) {
 	rows, err := db.rows(ctx, query, args...)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer func() { err = errors.Join(err, translate(rows.Close())) }()
 	for rows.Next() {
-		item, err := scan(rows)
-		if err != nil {
-			return nil, err
+		if err := each(rows); err != nil {
+			return err
 		}
-		list = append(list, item)
 	}
-	return list, translate(rows.Err())
+	return translate(rows.Err())
+}
+
+// all collects every row of a query.
+func all[T any](ctx context.Context, from reader, scan func(*sql.Rows) (T, error), query string, args ...any) (list []T, err error) {
+	err = from.query(ctx, func(r *sql.Rows) error {
+		item, err := scan(r)
+		if err == nil {
+			list = append(list, item)
+		}
+		return err
+	}, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
 }
 
 // one is the first row of a query; sql.ErrNoRows when there is none.
-func one[T any](ctx context.Context, db *DB, scan func(*sql.Rows) (T, error), query string, args ...any) (T, error) {
-	list, err := all(ctx, db, scan, query, args...)
+func one[T any](ctx context.Context, from reader, scan func(*sql.Rows) (T, error), query string, args ...any) (T, error) {
+	list, err := all(ctx, from, scan, query, args...)
 	if err == nil && len(list) == 0 {
 		err = sql.ErrNoRows
 	}

@@ -94,7 +94,7 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 
 // CurrentSubscription is the state that the last change left; see subscriptions.Store.
 func (s *Store) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
-	sub, _, err := s.state(ctx, lane)
+	sub, _, err := s.state(ctx, s.db.forUsers(), lane)
 	return sub, err
 }
 
@@ -109,7 +109,7 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 	if before == "" {
 		before = "~" // sorts after every ID
 	}
-	return all(ctx, s.db, func(r *sql.Rows) (sub subscription.Subscription, err error) {
+	return all(ctx, s.db.forUsers(), func(r *sql.Rows) (sub subscription.Subscription, err error) {
 		var state []byte
 		if err = r.Scan(&state); err != nil {
 			return sub, err
@@ -135,7 +135,7 @@ func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, own
 
 // now is the subscription as its last change left it; nil if it cannot be read.
 func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
-	sub, _, err := s.state(ctx, lane)
+	sub, _, err := s.state(ctx, s.db, lane)
 	if errors.Is(err, dispatch.ErrUnreadable) || problem.Is(err, problem.NotFound) {
 		return nil, nil
 	}
@@ -144,7 +144,7 @@ func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subs
 
 // SubscriptionsAt folds the tenant's streams up to the position, and leaves out subscriptions deleted by then.
 func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
-	streams, err := all(ctx, s.db, scanRecord, `SELECT `+recordColumns+` FROM records
+	streams, err := all(ctx, s.db.forUsers(), scanRecord, `SELECT `+recordColumns+` FROM records
 		WHERE tenant_id = ? AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < ?
 		ORDER BY stream, version`, owner, position)
 	if err != nil {

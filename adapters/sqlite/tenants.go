@@ -64,7 +64,7 @@ func (s *Store) Tenants(ctx context.Context, page access.Page) ([]access.Tenant,
 	var w where
 	w.add(page.After == "", "created_at < ?", int64(math.MaxInt64)) // matches all, and is still a search of the index
 	w.add(page.After != "", "(created_at, tenant_id) < (SELECT created_at, tenant_id FROM tenants WHERE tenant_id = ?)", page.After)
-	return all(ctx, s.db, scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+`
+	return all(ctx, s.db.forUsers(), scanTenant, `SELECT `+tenantColumns+` FROM tenants WHERE `+w.String()+`
 		ORDER BY created_at DESC, tenant_id DESC LIMIT ?`, append(w.args, page.Limit)...)
 }
 
@@ -154,7 +154,7 @@ func (s *Store) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]
 	var w where
 	w.add(owner != "", "tenant_id = ?", owner)
 	w.add(page.After != "", "key_id < ?", page.After)
-	return all(ctx, s.db, scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+` ORDER BY key_id DESC LIMIT ?`, append(w.args, page.Limit)...)
+	return all(ctx, s.db.forUsers(), scanKey, `SELECT `+keyColumns+` FROM api_keys WHERE `+w.String()+` ORDER BY key_id DESC LIMIT ?`, append(w.args, page.Limit)...)
 }
 
 // RevokeKey revokes a key: the tenant's, or anybody's if owner is empty. One that is already revoked stays as it is.

@@ -1,0 +1,130 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// TestSlowListsLeaveConnections has more lists read on than there are connections.
+func TestSlowListsLeaveConnections(t *testing.T) {
+	db := openEmpty(t)
+	s := NewStore(db, nil)
+	conns := db.readers.Stats().MaxOpenConnections
+	ctx, cancel := context.WithCancel(t.Context())
+	var lists sync.WaitGroup
+	defer lists.Wait()
+	defer cancel()
+	for range 4 * conns {
+		lists.Go(func() {
+			_, _ = all(ctx, db.forUsers(), func(*sql.Rows) (none struct{}, err error) {
+				<-ctx.Done()
+				return none, ctx.Err()
+			}, `SELECT 1`)
+		})
+	}
+	for end := time.Now().Add(30 * time.Second); db.readers.Stats().InUse < conns/2; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d lists read", db.readers.Stats().InUse)
+		}
+	}
+	soon, end := context.WithTimeout(t.Context(), 30*time.Second)
+	defer end()
+	for range 200 {
+		if err := s.Ping(soon); err != nil {
+			t.Fatalf("a read of the service found no connection: %v", err)
+		}
+	}
+	if n := db.readers.Stats().InUse; n > conns/2 {
+		t.Errorf("lists have %d of %d connections", n, conns)
+	}
+}
+
+// ofUsers is what users look up and list, and what is reconciled.
+func ofUsers() map[string]func(context.Context, *Store) error {
+	since, until := time.Unix(0, 0), time.Now()
+	calls := map[string]func(context.Context, *Store) error{
+		"Deliveries": func(ctx context.Context, s *Store) error {
+			_, err := s.Deliveries(ctx, queries.DeliveryFilter{Tenant: "t1", Limit: 9})
+			return err
+		},
+		"AcceptedEvents": func(ctx context.Context, s *Store) error {
+			_, err := s.AcceptedEvents(ctx, queries.EventFilter{Tenant: "t1", Limit: 9})
+			return err
+		},
+		"AttemptCells": func(ctx context.Context, s *Store) error {
+			_, err := s.AttemptCells(ctx, metrics.Query{Tenant: "t1", Since: since, Until: until, Interval: time.Hour}, 9)
+			return err
+		},
+		"DeliveriesWithin": func(ctx context.Context, s *Store) error {
+			_, err := s.DeliveriesWithin(ctx, "t1", since, until)
+			return err
+		},
+		"Hours": func(ctx context.Context, s *Store) error { _, err := s.Hours(ctx, "t1", since, until); return err },
+		"Unsettled": func(ctx context.Context, s *Store) error {
+			_, err := s.Unsettled(ctx, "t1", since, until, 9)
+			return err
+		},
+	}
+	for _, call := range []string{"SubscriptionHistory", "GatedEvents", "CurrentSubscription", "LoadSubscription", "SubscriptionsAt", "ListSubscriptions", "Delivery",
+		"DeliveryChanges", "Event", "DeliveriesOf", "GatedOf", "FannedOut", "Keys of a tenant", "Keys", "Tenants", "Jobs", "EventsAfter", "NewestOf"} {
+		calls[call] = hot[call]
+	}
+	return calls
+}
+
+// TestLookupsOfUsersWaitForASlot has all slots taken: those calls wait for one, unless they are in a transaction, and the service's do not.
+func TestLookupsOfUsersWaitForASlot(t *testing.T) {
+	s := NewStore(openEmpty(t), nil)
+	for range cap(s.db.looking) {
+		s.db.looking <- struct{}{}
+	}
+	waited := func(err error) bool { return err != nil && strings.Contains(err.Error(), "wait to look something up") }
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	for call, run := range ofUsers() {
+		if err := run(gone, s); !waited(err) {
+			t.Errorf("%s does not wait for a slot: %v", call, err)
+		}
+		if err := s.InTx(t.Context(), func(ctx context.Context) error {
+			if err := run(ctx, s); waited(err) {
+				t.Errorf("%s in a transaction: %v", call, err)
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s in a transaction: %v", call, err)
+		}
+	}
+	for _, call := range []string{"Known", "Events", "CountOpen", "OldestUnrouted", "Governing", "CountSubscriptions", "SubscriptionStatus", "OpenSecret", "Orphans",
+		"NextNotices", "NextSweep", "NextTurn", "WaitingFrom", "KeyByHash", "Tenant", "NextJob", "Job", "NextAttempts", "Circuits", "DeliveryRecords", "EndedKeys"} {
+		if err := hot[call](t.Context(), s); waited(err) {
+			t.Errorf("%s: %v", call, err)
+		}
+	}
+}
+
+func TestWhoFindsNoSlotIsToldToComeAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := looker{&DB{looking: make(chan struct{}, 1)}}
+		if err := l.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if err := l.enter(t.Context()); !problem.Is(err, problem.Unavailable) || time.Since(began) != lookTimeout {
+			t.Errorf("after %s: %v", time.Since(began), err)
+		}
+		l.leave()
+		if err := l.enter(t.Context()); err != nil {
+			t.Errorf("once the other has left: %v", err)
+		}
+	})
+}
