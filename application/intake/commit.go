@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -14,7 +16,9 @@ import (
 
 // Submission is one caller's request on its way into a commit.
 type Submission struct {
-	events  []Accepted
+	stage   atomic.Int32
+	count   int        // of its events
+	events  []Accepted // from here on, whoever changed the stage has it
 	keep    Keep
 	holds   []hold     // of room for what the events come to
 	fresh   []Accepted // those of events that were not known
@@ -24,6 +28,23 @@ type Submission struct {
 	done    chan struct{}
 }
 
+// The stages of a submission. It leaves the first one once.
+const (
+	stageQueued  = iota
+	stageClaimed // by a transaction
+	stageWithdrawn
+)
+
+// claim is false when the submission was withdrawn.
+func (s *Submission) claim() bool {
+	return s.stage.CompareAndSwap(stageQueued, stageClaimed) || s.stage.Load() == stageClaimed
+}
+
+// claimed is those of the group that were not withdrawn, which nobody can withdraw any more.
+func claimed(group []*Submission) []*Submission {
+	return slices.DeleteFunc(group, func(s *Submission) bool { return !s.claim() })
+}
+
 // Loop commits what waits. It takes what is there, and never waits for more company.
 func (in *Intake) Loop() loop.Loop {
 	return loop.Loop{Name: "intake", Step: in.Step, Wake: in.wake}
@@ -31,26 +52,27 @@ func (in *Intake) Loop() loop.Loop {
 
 // Step commits at most a commit's worth of what waits.
 func (in *Intake) Step(ctx context.Context) (time.Time, error) {
-	select {
-	case first := <-in.queue:
-		in.commit(ctx, in.gather([]*Submission{first})) // all get the answer at once if the transaction cannot begin
-		return in.now(), nil
-	default:
+	group := in.gather(nil)
+	if len(group) == 0 {
 		return time.Time{}, nil
 	}
+	in.commit(ctx, group) // all get the answer at once if the transaction cannot begin
+	return in.now(), nil
 }
 
 // gather adds what waits to the group, up to a commit's worth.
 func (in *Intake) gather(group []*Submission) []*Submission {
 	events := 0
 	for _, s := range group {
-		events += len(s.events)
+		events += s.count
 	}
 	for events < maxPerCommit {
 		select {
 		case s := <-in.queue:
-			group = append(group, s)
-			events += len(s.events)
+			if s.stage.Load() == stageQueued {
+				group = append(group, s)
+				events += s.count
+			}
 		default:
 			return group
 		}
@@ -63,7 +85,10 @@ func (in *Intake) gather(group []*Submission) []*Submission {
 func (in *Intake) commit(ctx context.Context, group []*Submission) {
 	var fresh []Accepted
 	err := in.store.InTx(ctx, func(ctx context.Context) error {
-		fresh, group = nil, in.gather(group) // SQLite's writer may have been waited for
+		fresh, group = nil, claimed(in.gather(group)) // SQLite's writer may have been waited for
+		if len(group) == 0 {
+			return nil
+		}
 		known, err := in.known(ctx, group)
 		if err != nil {
 			return err
@@ -82,6 +107,10 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 	if err != nil {
 		fresh = nil
 	}
+	group = claimed(group) // if the transaction did not begin
+	if len(group) == 0 && err == nil {
+		return // all were withdrawn: it says nothing of the store
+	}
 	in.remember(err)
 	in.Recent.add(fresh)
 	in.backlog.settle(group, fresh)
@@ -90,7 +119,7 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 			s.err = fmt.Errorf("accept events: %w", err)
 		}
 		in.observe(ctx, s)
-		in.waiting.Add(-int64(len(s.events)))
+		in.waiting.Add(-int64(s.count))
 		close(s.done)
 	}
 }

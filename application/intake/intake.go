@@ -159,7 +159,8 @@ func New(c Config) *Intake {
 
 // Accept returns once the events are durable. All or none of them are accepted: an unknown tenant, or an ID that is taken by
 // other content, refuses the whole request and names the field as events[i].field. The events must be valid. keep is nil for
-// nothing to keep.
+// nothing to keep. Whoever gives up by the context has its events accepted neither then nor later, since it may send them again under other
+// IDs; once they are in a transaction, its end is waited for.
 func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent string, keep Keep) ([]Result, error) {
 	s, err := in.Submit(ctx, events, traceParent, keep)
 	if err != nil {
@@ -167,10 +168,13 @@ func (in *Intake) Accept(ctx context.Context, events []event.Event, traceParent 
 	}
 	select {
 	case <-s.Done():
-		return s.Answer()
 	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for the events to be durable: %w", context.Cause(ctx))
+		if in.withdraw(s) {
+			return nil, fmt.Errorf("wait for the events to be durable: %w", context.Cause(ctx))
+		}
+		<-s.Done() // it is in a transaction
 	}
+	return s.Answer()
 }
 
 // Submit is Accept without the wait: nothing is accepted before the submission is done.
@@ -197,7 +201,7 @@ func (in *Intake) enqueue(events []event.Event, traceParent string, keep Keep, h
 	if err != nil {
 		return nil, "", err
 	}
-	s := &Submission{events: prepared, keep: keep, holds: holds, done: make(chan struct{})}
+	s := &Submission{events: prepared, count: len(events), keep: keep, holds: holds, done: make(chan struct{})}
 	in.waiting.Add(n)
 	select {
 	case in.queue <- s:
@@ -207,6 +211,17 @@ func (in *Intake) enqueue(events []event.Event, traceParent string, keep Keep, h
 		in.waiting.Add(-n)
 		return nil, ReasonWaiting, overrun()
 	}
+}
+
+// withdraw is false when a transaction has claimed the submission. The queue keeps its place until the next step.
+func (in *Intake) withdraw(s *Submission) bool {
+	if !s.stage.CompareAndSwap(stageQueued, stageWithdrawn) {
+		return false
+	}
+	in.backlog.release(s.holds)
+	in.waiting.Add(-int64(s.count))
+	s.events, s.keep, s.holds = nil, nil, nil
+	return true
 }
 
 func overrun() error {

@@ -28,6 +28,7 @@ type memory struct {
 	staged                []intake.Accepted
 	inTx                  bool
 	begins                func() // while the next transaction waits to begin
+	failBegin             error
 	failCommit, failRead  error
 
 	days     map[tenant.ID]int // of the one day that there is
@@ -51,6 +52,9 @@ func (m *memory) InTx(ctx context.Context, fn func(ctx context.Context) error) e
 	if begins := m.begins; begins != nil {
 		m.begins = nil
 		begins()
+	}
+	if m.failBegin != nil {
+		return m.failBegin
 	}
 	m.staged, m.undo, m.inTx = nil, maps.Clone(m.days), true
 	defer func() { m.inTx = false }()
@@ -404,22 +408,6 @@ func TestARequestThatWasGivenUpIsRefusedAlone(t *testing.T) {
 		}
 		if a := <-other; a.err != nil || len(w.store.events) != 2 || w.store.transactions != 1 {
 			t.Errorf("another: %+v with %d events in %d transactions", a, len(w.store.events), w.store.transactions)
-		}
-	})
-}
-
-func TestACallerWhoseContextEndsIsNotKept(t *testing.T) {
-	within(t, func(w *world) {
-		ctx, cancel := context.WithCancelCause(w.Context())
-		got := w.submit(ctx, sample("acme", "evt_1", "a"))
-		gone := errors.New("the client went away")
-		cancel(gone)
-		if a := <-got; !errors.Is(a.err, gone) {
-			t.Errorf("got %+v", a)
-		}
-		w.step() // it may be committed all the same: nobody was told that it is not
-		if got := w.one(sample("acme", "evt_1", "a")); got.err != nil || !got.results[0].Duplicate {
-			t.Errorf("sent again: %+v", got)
 		}
 	})
 }

@@ -61,8 +61,8 @@ func (f *flood) pour(ctx context.Context, workers int) {
 const (
 	// impatience is for how long those wait who do not wait as long as they are told to.
 	impatience = 50 * time.Millisecond
-	// mayBeAccepted is how long an answer takes, other than 202, after which the events may be accepted yet: a request that is not
-	// done within 30 s is answered, and what it brought goes on.
+	// mayBeAccepted is how long an answer takes, other than 202, after which the events may be accepted yet: a commit under way is waited
+	// for, and nobody may know what became of it.
 	mayBeAccepted = 20 * time.Second
 )
 
