@@ -47,7 +47,7 @@ type Service struct {
 }
 
 // Report reconciles what was accepted from since up to, not including, until. Both are widened to whole hours, and since is
-// moved up to what is still kept. Zero times stand for the last 24 hours.
+// moved up to what is still kept; it may not be in an hour to come. Zero times stand for the last 24 hours.
 func (s *Service) Report(ctx context.Context, owner tenant.ID, since, until time.Time) (Report, error) {
 	now := s.Now()
 	if until.IsZero() || until.After(now) {
@@ -55,6 +55,9 @@ func (s *Service) Report(ctx context.Context, owner tenant.ID, since, until time
 	}
 	if since.IsZero() {
 		since = until.Add(-24 * time.Hour)
+	}
+	if since.Truncate(Span).After(now) {
+		return Report{}, refuse("since", "is in the future")
 	}
 	if until.Before(since) {
 		until = since

@@ -58,14 +58,15 @@ func TestThePeriodIsWholeHoursOfWhatIsKept(t *testing.T) {
 	at := func(hours float64) time.Time { return now.Add(time.Duration(hours * float64(time.Hour))) }
 	whole := func(hours int) time.Time { return now.Truncate(time.Hour).Add(time.Duration(hours) * time.Hour) }
 	for name, c := range map[string]struct{ since, until, wantSince, wantUntil time.Time }{
-		"nothing given":           {time.Time{}, time.Time{}, whole(-24), whole(1)},
-		"since alone":             {at(-2), time.Time{}, whole(-2), whole(1)},
-		"both":                    {at(-5), at(-3), whole(-5), whole(-2)},
-		"whole hours":             {whole(-5), whole(-3), whole(-5), whole(-3)},
-		"until to come":           {at(-1), at(99), whole(-1), whole(1)},
-		"the wrong way round":     {at(-1), at(-3), whole(-1), whole(0)},
-		"before what is kept":     {at(-100), at(-1), whole(-47), whole(0)},
-		"all before what is kept": {at(-100), at(-90), whole(-47), whole(-47)},
+		"nothing given":            {time.Time{}, time.Time{}, whole(-24), whole(1)},
+		"since alone":              {at(-2), time.Time{}, whole(-2), whole(1)},
+		"both":                     {at(-5), at(-3), whole(-5), whole(-2)},
+		"whole hours":              {whole(-5), whole(-3), whole(-5), whole(-3)},
+		"until to come":            {at(-1), at(99), whole(-1), whole(1)},
+		"since later in this hour": {at(0.1), time.Time{}, whole(0), whole(1)},
+		"the wrong way round":      {at(-1), at(-3), whole(-1), whole(0)},
+		"before what is kept":      {at(-100), at(-1), whole(-47), whole(0)},
+		"all before what is kept":  {at(-100), at(-90), whole(-47), whole(-47)},
 	} {
 		m := &memory{}
 		s := reconciliation.Service{Reader: m, Now: func() time.Time { return now }, Kept: 48 * time.Hour}
@@ -89,6 +90,10 @@ func TestAReportIsBounded(t *testing.T) {
 	}
 	_, err := s.Report(t.Context(), "acme", now.Add(-32*24*time.Hour), now)
 	refused("more than 31 days", err)
+	for _, since := range []time.Time{now.Truncate(time.Hour).Add(time.Hour), time.Date(9999, 12, 31, 23, 30, 0, 0, time.UTC)} {
+		_, err = s.Report(t.Context(), "acme", since, time.Time{})
+		refused("an hour to come", err)
+	}
 	m.size = reconciliation.MaxDeliveries + 1
 	_, err = s.Report(t.Context(), "acme", time.Time{}, time.Time{})
 	refused("more than can be counted", err)

@@ -56,7 +56,7 @@ type UnsettledDelivery struct {
 type ReconciliationOutput struct{ Body Reconciliation }
 
 type reconciliationInput struct {
-	Since time.Time `query:"since" doc:"RFC 3339, when the events were accepted; the default is a day before until."`
+	Since time.Time `query:"since" doc:"RFC 3339, when the events were accepted, not in the future; the default is a day before until."`
 	Until time.Time `query:"until" doc:"RFC 3339, exclusive; the default is now."`
 }
 
