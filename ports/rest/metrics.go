@@ -14,7 +14,7 @@ import (
 type DeliveryMetrics struct {
 	Since    time.Time     `json:"since"`
 	Until    time.Time     `json:"until"`
-	Interval string        `json:"interval" example:"1h0m0s"`
+	Interval string        `json:"interval" example:"1h" doc:"In the form in which it is asked for."`
 	Data     []MetricPoint `json:"data" doc:"Oldest first; what has no attempts is left out."`
 }
 
@@ -71,7 +71,7 @@ func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*D
 	if err != nil {
 		return nil, err
 	}
-	view := DeliveryMetrics{Since: q.Since, Until: q.Until, Interval: q.Interval.String(), Data: []MetricPoint{}}
+	view := DeliveryMetrics{Since: q.Since, Until: q.Until, Interval: shortDuration(q.Interval), Data: []MetricPoint{}}
 	for _, p := range points {
 		view.Data = append(view.Data, MetricPoint{p.Start, p.SubscriptionID, string(p.EventType), string(p.Outcome), p.Count,
 			Latency{milliseconds(p.P50), milliseconds(p.P95), milliseconds(p.P99)}})

@@ -33,11 +33,17 @@ func TestDeliveryMetrics(t *testing.T) {
 	const path = "/v1/metrics/deliveries"
 	got := h.call(h.admin, "GET", path+"?since=2026-07-01T10:00:30Z&until=2026-07-01T11:59:01Z&interval=30m", "").expect(http.StatusOK)
 	for _, want := range []string{
-		`"since":"2026-07-01T10:00:00Z"`, `"until":"2026-07-01T12:00:00Z"`, `"interval":"30m0s"`, `"start":"2026-07-01T10:30:00Z"`,
+		`"since":"2026-07-01T10:00:00Z"`, `"until":"2026-07-01T12:00:00Z"`, `"interval":"30m"`, `"start":"2026-07-01T10:30:00Z"`,
 		`"outcome":"connection_refused","count":5`, `"outcome":"succeeded","count":100`, `"p50":0.981`, `"p95":0.981`, `"p99":1004.12`,
 	} {
 		if !strings.Contains(got.body, want) {
 			t.Errorf("%s is not in %s", want, got.body)
+		}
+	}
+	for _, interval := range []string{"1m", "90m", "24h", "1h30m"} {
+		got := h.call(h.admin, "GET", path+"?interval="+interval, "").expect(http.StatusOK).text("interval")
+		if again := h.call(h.admin, "GET", path+"?interval="+got, "").expect(http.StatusOK).text("interval"); again != got || strings.Contains(got, "0s") {
+			t.Errorf("%s is answered as %s, and that as %s", interval, got, again)
 		}
 	}
 	if got := h.call(h.bound, "GET", path, "").expect(http.StatusOK); !strings.Contains(got.body, `"sub_bound"`) || strings.Contains(got.body, `"sub_1"`) {
