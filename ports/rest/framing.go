@@ -68,7 +68,7 @@ func fieldName(line []byte) (name, wrong string) {
 	case len(text) == 0:
 		return "", ""
 	case text[0] == ' ' || text[0] == '\t':
-		return "", "a header is folded over several lines"
+		return "", wrongFolded
 	}
 	before, _, _ := bytes.Cut(text, []byte(":"))
 	if bytes.ContainsAny(before, " \t") {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"sync/atomic"
@@ -54,36 +55,106 @@ func (l inbound) Accept() (net.Conn, error) {
 	return &counted{Conn: conn, room: l.room}, nil
 }
 
-// counted is a connection that takes from the room what it has read since its last answer.
+// counted is a connection that takes from the room what it has read since its last answer. The HTTP library makes room for a body, or a chunk,
+// as soon as it has read how long that will be. So what announces more than freeRead is not read on before all that it announces is here.
 type counted struct {
 	net.Conn
 	room  *room
 	lines lines
+	ahead [][]byte     // what is here, and not read on yet
 	read  atomic.Int64 // since the last answer
 	held  atomic.Int64 // of the room
 	// Either ends the connection, with an answer that says so:
-	full   atomic.Bool // there was no room
-	bareLF atomic.Bool // a line does not end in CR LF
+	full    atomic.Bool // there was no room
+	unsound atomic.Bool // something is wrong with a line
+	// continued says that the sender was told to continue before the library does it.
+	continued bool
 }
 
 var (
-	errNoRoom = errors.New("too much is being received")
-	errBareLF = errors.New("a line does not end in CR LF")
+	errNoRoom  = errors.New("too much is being received")
+	errUnsound = errors.New("the request is not sound")
 )
 
-// Read counts after reading, since only what was read takes memory. What precedes a line that does not end in CR LF is returned first; the
-// next call fails.
+// Read returns what precedes a line that is wrong, or that announces much, first; the next call fails, or waits for what was announced.
 func (c *counted) Read(p []byte) (int, error) {
-	if c.lines.broken {
-		c.bareLF.Store(true)
-		return 0, errBareLF
-	}
-	n, err := c.Conn.Read(p)
-	if sound := c.lines.sound(p[:n]); sound < n {
-		if n, err = sound, nil; n == 0 {
-			return c.Read(p)
+	switch {
+	case c.lines.wrong != "":
+		c.unsound.Store(true)
+		return 0, errUnsound
+	case c.lines.due:
+		if err := c.await(); err != nil {
+			return 0, err
 		}
 	}
+	if len(c.ahead) > 0 {
+		return c.readOn(p), nil
+	}
+	n, err := c.receive(p)
+	sound := c.lines.sound(p[:n])
+	if sound == n {
+		return n, err
+	}
+	if c.lines.due {
+		c.ahead = append(c.ahead, bytes.Clone(p[sound:n]))
+	}
+	if sound == 0 {
+		return c.Read(p)
+	}
+	return sound, nil
+}
+
+// readOn returns what was received ahead, and holds it no longer.
+func (c *counted) readOn(p []byte) int {
+	n := copy(p, c.ahead[0])
+	if c.ahead[0] = c.ahead[0][n:]; len(c.ahead[0]) == 0 {
+		c.ahead[0] = nil
+		c.ahead = c.ahead[1:]
+	}
+	if len(c.ahead) == 0 {
+		c.ahead = nil
+	}
+	return n
+}
+
+// Blocks are about as long as what is here already, so that memory grows with what comes.
+const (
+	minBlock = 4 << 10
+	maxBlock = 64 << 10
+)
+
+// await receives all that was announced. If it does not come, the library never hears of it.
+func (c *counted) await() error {
+	if c.lines.expects {
+		c.lines.expects, c.continued = false, true
+		if _, err := c.Conn.Write(continueAnswer); err != nil {
+			return err
+		}
+	}
+	for c.lines.skip > 0 {
+		last := c.ahead[len(c.ahead)-1]
+		if len(last) == cap(last) {
+			last = make([]byte, 0, min(max(c.read.Load(), minBlock), maxBlock))
+			c.ahead = append(c.ahead, last)
+		}
+		n, err := c.receive(last[len(last):min(cap(last), len(last)+int(c.lines.skip))])
+		if err != nil {
+			c.ahead = nil
+			return err
+		}
+		c.ahead[len(c.ahead)-1] = last[:len(last)+n]
+		c.lines.skip -= int64(n)
+	}
+	c.lines.due = false
+	return nil
+}
+
+// continueAnswer is as the library writes it.
+var continueAnswer = []byte("HTTP/1.1 100 Continue\r\n\r\n")
+
+// receive counts after reading, since only what was read takes memory.
+func (c *counted) receive(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
 	more := c.read.Add(int64(n)) - freeRead - c.held.Load()
 	if more <= 0 {
 		return n, err
@@ -98,6 +169,12 @@ func (c *counted) Read(p []byte) (int, error) {
 
 // Write is the answer, so what was read is no longer held.
 func (c *counted) Write(p []byte) (int, error) {
+	if c.continued {
+		c.continued = false
+		if bytes.Equal(p, continueAnswer) {
+			return len(p), nil
+		}
+	}
 	c.letGo()
 	return c.Conn.Write(p)
 }
@@ -119,8 +196,8 @@ func unread(c *fiber.Ctx) error {
 	switch {
 	case ok && conn.full.Load():
 		return problem.New(problem.Unavailable, "Too much is being received; try again in a second.")
-	case ok && conn.bareLF.Load():
-		return unsound("a line does not end in CR LF")
+	case ok && conn.unsound.Load():
+		return unsound(conn.lines.wrong)
 	}
 	return nil
 }

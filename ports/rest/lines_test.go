@@ -2,6 +2,7 @@ package rest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,12 +55,12 @@ var broken = []string{
 // fed gives the bytes in pieces, as a connection does.
 func fed(t *rapid.T, sent string) (sound int, broken bool) {
 	var l lines
-	for sent != "" && !l.broken {
+	for sent != "" && l.wrong == "" {
 		n := rapid.IntRange(1, len(sent)).Draw(t, "piece")
 		sound += l.sound([]byte(sent[:n]))
 		sent = sent[n:]
 	}
-	return sound, l.broken
+	return sound, l.wrong != ""
 }
 
 // What it cannot follow it lets pass, for others to refuse, and it never holds more than a head.
@@ -70,14 +71,39 @@ func TestWhatCannotBeFollowedHoldsNothing(t *testing.T) {
 		"POST / HTTP/1.1\r\nContent-Length: 99999999999999999999\r\n\r\n\n",
 		"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("f", 17) + "\r\n\n",
 		"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\n",
-		"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("x", maxHeader),
 	} {
 		var l lines
 		for _, b := range []byte(sent) {
 			l.sound([]byte{b})
 		}
-		if l.broken || !l.lost || len(l.partial) > maxHeader {
-			t.Errorf("%.60q: broken %v, lost %v, %d bytes held", sent, l.broken, l.lost, len(l.partial))
+		if l.wrong != "" || !l.lost || len(l.partial) > maxHeader {
+			t.Errorf("%.60q: wrong %q, lost %v, %d bytes held", sent, l.wrong, l.lost, len(l.partial))
+		}
+	}
+}
+
+// A long line is followed too, though little of it is kept: a chunk's extension may be of any length.
+func TestALongExtensionHidesNothing(t *testing.T) {
+	t.Parallel()
+	long := "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;" + strings.Repeat("x", 3*maxHeader)
+	for _, piece := range []int{1, 1000, maxHeader + 1} {
+		for rest, want := range map[string]lines{
+			"\r\n\n\r\n8001;x\r\n{": {due: true, skip: 0x8000},
+			"\r\n\n\r\n0\r\n\r\n":   {},
+			"\n\n\r\n0\r\n\r\n":     {wrong: wrongEnd},
+		} {
+			var l lines
+			for part := range slices.Chunk([]byte(long+rest), piece) {
+				if l.sound(part); l.due || l.wrong != "" {
+					break
+				}
+				if len(l.partial) > maxHeader {
+					t.Fatalf("%d bytes are kept", len(l.partial))
+				}
+			}
+			if l.due != want.due || l.wrong != want.wrong || l.due && l.skip+1 < want.skip {
+				t.Errorf("%q in pieces of %d: due %v, skip %d, wrong %q", rest, piece, l.due, l.skip, l.wrong)
+			}
 		}
 	}
 }
