@@ -101,7 +101,7 @@ func code(err error) string {
 // that accept the same event at once collide on its key; the second then finds the first's.
 func repeatable(err error) bool {
 	var refused *pgconn.PgError
-	return collided(err) || errors.Is(err, errAcceptedBeside) || errors.As(err, &refused) && refused.Code == codeUniqueViolation &&
+	return collided(err) && !errors.Is(err, errUsed) || errors.Is(err, errAcceptedBeside) || errors.As(err, &refused) && refused.Code == codeUniqueViolation &&
 		strings.HasPrefix(refused.ConstraintName, "events_") && strings.HasSuffix(refused.ConstraintName, "_pkey")
 }
 
@@ -112,7 +112,12 @@ func collided(err error) bool {
 	if errors.As(err, &refused) && refused.Code == codeCheckViolation && strings.HasSuffix(refused.TableName, "_default") {
 		return true
 	}
-	return slices.Contains([]string{codeSerializationFailure, codeDeadlock, codeCanceled}, code(err))
+	return limited(err) || slices.Contains([]string{codeSerializationFailure, codeDeadlock}, code(err))
+}
+
+// limited reports whether a statement may have met a limit of the operator's: statement_timeout or lock_timeout.
+func limited(err error) bool {
+	return slices.Contains([]string{codeCanceled, codeLockNotAvailable}, code(err))
 }
 
 // notFound turns the absence of a row into a problem.NotFound.

@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 
@@ -20,13 +19,14 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{pgconn.PgError{Code: "23514", TableName: "events_default"}, true}, // its week was made meanwhile
 		{pgconn.PgError{Code: "23514", TableName: "events"}, false},
 		{pgconn.PgError{Code: "23502", TableName: "events_default"}, false},
+		{pgconn.PgError{Code: "55P03"}, true}, // a limit of the operator's
 	} {
 		err := fmt.Errorf("append: %w", &c.refused)
 		if repeatable(err) != c.again || problem.Is(translate(t.Context(), err), problem.Unavailable) != c.again {
 			t.Errorf("%s of %q is tried again: %t", c.refused.Code, c.refused.TableName, !c.again)
 		}
 	}
-	if err := errors.New("another"); repeatable(err) {
-		t.Error(err)
+	if err := fmt.Errorf("%w: %w", errUsed, &pgconn.PgError{Code: "55P03"}); repeatable(err) {
+		t.Error("who gives up soon comes again at once")
 	}
 }

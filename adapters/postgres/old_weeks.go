@@ -130,28 +130,10 @@ func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tena
 // drop drops the tables' parts for a week, unless something was added to it or another process was faster.
 func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Context) (bool, error), tables ...string) (dropped int, err error) {
 	led, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
-		dropped = 0
-		if _, err := tx.Exec(ctx, waitBriefly); err != nil {
+		return tx.briefly(ctx, func() (err error) {
+			dropped, err = s.dropParts(ctx, tx, w, unchanged, tables)
 			return err
-		}
-		for _, table := range tables {
-			if _, err := tx.Exec(ctx, fmt.Sprintf(lockWhole, table)); err != nil {
-				return err
-			}
-		}
-		if oldest, _, err := s.oldestWeek(ctx, tables...); err != nil || oldest != w {
-			return err
-		}
-		if is, err := unchanged(ctx); err != nil || !is {
-			return err
-		}
-		for _, table := range tables {
-			if _, err := tx.Exec(ctx, fmt.Sprintf(`DROP TABLE IF EXISTS %s_w%d`, table, w)); err != nil {
-				return err
-			}
-		}
-		dropped = len(tables)
-		return nil
+		})
 	})
 	switch {
 	case err != nil:
@@ -160,6 +142,26 @@ func (s *Store) drop(ctx context.Context, w int16, unchanged func(ctx context.Co
 		return 0, nil
 	}
 	return dropped, nil
+}
+
+func (s *Store) dropParts(ctx context.Context, tx *Tx, w int16, unchanged func(ctx context.Context) (bool, error), tables []string) (dropped int, err error) {
+	for _, table := range tables {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(lockWhole, table)); err != nil {
+			return 0, err
+		}
+	}
+	if oldest, _, err := s.oldestWeek(ctx, tables...); err != nil || oldest != w {
+		return 0, err
+	}
+	if is, err := unchanged(ctx); err != nil || !is {
+		return 0, err
+	}
+	for _, table := range tables {
+		if _, err := tx.Exec(ctx, fmt.Sprintf(`DROP TABLE IF EXISTS %s_w%d`, table, w)); err != nil {
+			return 0, err
+		}
+	}
+	return len(tables), nil
 }
 
 // newestOfWeek is each topic's newest position in the week, and whether somebody has yet to read it.

@@ -89,6 +89,26 @@ func TestALimitOfTheOperatorsIsNotMetSixTimes(t *testing.T) {
 	}
 }
 
+// TestALockThatIsNotToBeHadIsAnsweredAsBusy has somebody hold it for longer than a lock_timeout of the operator's lets others wait.
+func TestALockThatIsNotToBeHadIsAnsweredAsBusy(t *testing.T) {
+	t.Parallel()
+	url := migrated.Copy(t)
+	db, other := openURL(t, postgres.Config{URL: withDefault(t, url, "lock_timeout", "1100ms")}), openURL(t, postgres.Config{URL: url})
+	holder, err := other.Begin(t.Context())
+	pgtest.Check(t, err)
+	defer func() { _ = holder.Rollback() }()
+	_, err = holder.Exec(t.Context(), `LOCK TABLE sweeps IN ACCESS EXCLUSIVE MODE`)
+	pgtest.Check(t, err)
+	runs := 0
+	err = db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		runs++
+		return write(ctx, tx)
+	})
+	if !problem.Is(err, problem.Unavailable) || runs < 2 || runs > 4 {
+		t.Errorf("it was run %d times, and then %v", runs, err)
+	}
+}
+
 // TestAReadIsRepeatedUntilARowCame has it collide each time, which a sequence counts.
 func TestAReadIsRepeatedUntilARowCame(t *testing.T) {
 	t.Parallel()

@@ -50,9 +50,9 @@ const (
 	maxBegins   = 3
 )
 
-// maxCanceled is for how long what was canceled is repeated. Beyond that it was hardly for a migration, which cancels those that it waits for
-// at once, but for a limit that the operator has set, and repeating it would be load that nobody wants.
-const maxCanceled = lockTimeout + time.Second
+// maxLimited is for how long what was canceled, or did not get a lock, is repeated. Beyond that it was hardly for a migration, which cancels
+// those that it waits for at once, but for a limit that the operator has set, and repeating it would be load that nobody wants.
+const maxLimited = lockTimeout + time.Second
 
 // rollbackTimeout bounds what is done after a request's own context has ended.
 const rollbackTimeout = 10 * time.Second
@@ -89,7 +89,7 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 // the caller fails with.
 func again(ctx context.Context, err error, repeats int, took time.Duration) error {
 	switch {
-	case !repeatable(err), repeats == maxRepeats, code(err) == codeCanceled && took > maxCanceled:
+	case !repeatable(err), repeats == maxRepeats, limited(err) && took > maxLimited:
 		return err
 	case !pause(ctx, time.Duration(float64(firstRepeat<<repeats)*(0.5+rand.Float64()))):
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)

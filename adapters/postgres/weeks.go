@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -91,13 +92,13 @@ func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 		}
 		for _, w := range missing {
 			_, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
-				for _, sql := range []string{waitBriefly, fmt.Sprintf(hearOfParts, table)} {
-					if _, err := tx.Exec(ctx, sql); err != nil {
+				return tx.briefly(ctx, func() error {
+					if _, err := tx.Exec(ctx, fmt.Sprintf(hearOfParts, table)); err != nil {
 						return err
 					}
-				}
-				_, err := tx.Exec(ctx, makeWeek, table, w)
-				return err
+					_, err := tx.Exec(ctx, makeWeek, table, w)
+					return err
+				})
 			})
 			if err != nil {
 				return fmt.Errorf("make week %d of %s: %w", w, table, err)
@@ -109,13 +110,28 @@ func (s *Store) makeWeeks(ctx context.Context, now time.Time) error {
 
 func scanWeek(r pgx.Rows) (w int16, err error) { return w, r.Scan(&w) }
 
+// errUsed says that others use a table for longer than who wants it for itself may wait.
+var errUsed = errors.New("others use the table")
+
+// briefly runs fn, which takes tables for itself. What is not to be had soon is not tried again at once.
+func (tx *Tx) briefly(ctx context.Context, fn func() error) error {
+	_, err := tx.Exec(ctx, waitBriefly)
+	if err == nil {
+		err = fn()
+	}
+	if code(err) == codeLockNotAvailable {
+		return fmt.Errorf("%w: %w", errUsed, err)
+	}
+	return err
+}
+
 // unlessUsed runs fn, which needs tables for itself and stops at the first one in use; then not again for leftAlone.
 func (s *Store) unlessUsed(ctx context.Context, now time.Time, fn func() error) error {
 	if used := s.usedAt.Load(); used != nil && !now.Before(*used) && now.Sub(*used) < leftAlone {
 		return nil
 	}
 	err := fn()
-	if code(err) != codeLockNotAvailable {
+	if !errors.Is(err, errUsed) {
 		return err
 	}
 	s.usedAt.Store(&now)
