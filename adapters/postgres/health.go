@@ -7,22 +7,25 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 // Both update a row only when its lane's health changes; failures are counted only as far as somebody is to be told of them.
-// Lanes are locked in one order.
+// Lanes are locked in one order. A subscription that has another URL by now is passed over.
 const (
-	noteSuccess = `UPDATE subscriptions SET failing_since = NULL, failures = 0 WHERE failing_since IS NOT NULL
-AND (tenant_id, subscription_id) IN (SELECT * FROM unnest($1::text[], $2::text[]))`
-	noteFailures = `UPDATE subscriptions s SET failing_since = coalesce(s.failing_since, $4), failures = s.failures + k.failures
-FROM unnest($1::text[], $2::text[], $3::int[]) AS k (tenant_id, subscription_id, failures)
-WHERE s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id AND (s.failing_since IS NULL OR s.failures < $5 AND k.failures > 0)
+	called      = `s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id AND position(k.endpoint IN s.state) > 0`
+	noteSuccess = `UPDATE subscriptions s SET failing_since = NULL, failures = 0
+FROM unnest($1::text[], $2::text[], $3::bytea[]) AS k (tenant_id, subscription_id, endpoint)
+WHERE s.failing_since IS NOT NULL AND ` + called
+	noteFailures = `UPDATE subscriptions s SET failing_since = coalesce(s.failing_since, $5), failures = s.failures + k.failures
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[]) AS k (tenant_id, subscription_id, endpoint, failures)
+WHERE ` + called + ` AND (s.failing_since IS NULL OR s.failures < $6 AND k.failures > 0)
 RETURNING s.tenant_id, s.subscription_id, s.failing_since, s.failures`
-	selectHealth = `SELECT s.tenant_id, s.subscription_id, s.failing_since, s.failures FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
-JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id`
+	selectHealth = `SELECT s.tenant_id, s.subscription_id, s.failing_since, s.failures
+FROM unnest($1::text[], $2::text[], $3::bytea[]) AS k (tenant_id, subscription_id, endpoint) JOIN subscriptions s ON ` + called
 )
 
 // NoteHealth records since when each lane has only failed; see dispatch.Store.
@@ -35,39 +38,59 @@ func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch
 			failed = append(failed, lane)
 		}
 	}
-	slices.SortFunc(succeeded, dispatch.Lane.Compare)
-	slices.SortFunc(failed, dispatch.Lane.Compare)
-	failures := make([]int32, len(failed))
-	for i, lane := range failed {
-		failures[i] = int32(lanes[lane].Failures)
+	well, err := ended(lanes, succeeded)
+	if err != nil {
+		return nil, err
+	}
+	ill, err := ended(lanes, failed)
+	if err != nil {
+		return nil, err
 	}
 	var health map[dispatch.Lane]dispatch.Health
-	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		health = map[dispatch.Lane]dispatch.Health{}
-		return tx.write(ctx, healthBatch(succeeded, failed, failures, now, health))
+		return tx.write(ctx, healthBatch(well, ill, now, health))
 	})
 	return health, err
 }
 
-func healthBatch(succeeded, failed []dispatch.Lane, failures []int32, now time.Time, health map[dispatch.Lane]dispatch.Health) *pgx.Batch {
-	b := &pgx.Batch{}
-	if len(succeeded) > 0 {
-		tenants, ids := laneArrays(succeeded)
-		b.Queue(noteSuccess, tenants, ids)
+// endedLanes is what ended in some lanes, by column.
+type endedLanes struct {
+	tenants, subscriptions []string
+	endpoints              [][]byte
+	failures               []int32
+}
+
+func ended(of map[dispatch.Lane]dispatch.Ended, lanes []dispatch.Lane) (e endedLanes, err error) {
+	slices.SortFunc(lanes, dispatch.Lane.Compare)
+	e.tenants, e.subscriptions = laneArrays(lanes)
+	for _, lane := range lanes {
+		endpoint, err := records.Endpoint(of[lane].URL)
+		if err != nil {
+			return e, err
+		}
+		e.endpoints, e.failures = append(e.endpoints, endpoint), append(e.failures, int32(of[lane].Failures))
 	}
-	if len(failed) == 0 {
+	return e, nil
+}
+
+func healthBatch(well, ill endedLanes, now time.Time, health map[dispatch.Lane]dispatch.Health) *pgx.Batch {
+	b := &pgx.Batch{}
+	if len(well.tenants) > 0 {
+		b.Queue(noteSuccess, well.tenants, well.subscriptions, well.endpoints)
+	}
+	if len(ill.tenants) == 0 {
 		return b
 	}
-	tenants, ids := laneArrays(failed)
 	reached := map[dispatch.Lane]bool{}
-	b.Queue(noteFailures, tenants, ids, failures, stamp(now), subscription.FailuresUntilFailing).Query(func(rows pgx.Rows) error {
+	b.Queue(noteFailures, ill.tenants, ill.subscriptions, ill.endpoints, ill.failures, stamp(now), subscription.FailuresUntilFailing).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
 			lane, h, err := scanHealth(rows)
 			reached[lane] = h.Failures >= subscription.FailuresUntilFailing
 			return err
 		})
 	})
-	b.Queue(selectHealth, tenants, ids).Query(func(rows pgx.Rows) error {
+	b.Queue(selectHealth, ill.tenants, ill.subscriptions, ill.endpoints).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
 			lane, h, err := scanHealth(rows)
 			h.Reached = reached[lane]

@@ -99,10 +99,10 @@ type hotQuery struct {
 func hot() map[string]hotQuery {
 	tenants, ids, subs := make([]string, 100), make([]string, 100), make([]string, 100)
 	ones, statuses, leases, due := make([]int64, 100), make([]string, 100), make([]string, 100), make([]int64, 100)
-	small := make([]int32, 100)
+	small, endpoints := make([]int32, 100), make([][]byte, 100)
 	for i := range tenants {
 		tenants[i], subs[i], ones[i], small[i], statuses[i] = fmt.Sprintf("t%d", i), fmt.Sprintf("sub_%026d", i), 1, int32(i+1), "retrying"
-		ids[i] = fmt.Sprintf("dlv_%026d", i+100)
+		ids[i], endpoints[i] = fmt.Sprintf("dlv_%026d", i+100), []byte(`"url":"https://example.com"`)
 	}
 	save := []any{tenants, subs, ids, ones, leases, statuses, ones, small, small, small, ones, due, small}
 	list := func(f queries.DeliveryFilter) hotQuery {
@@ -134,9 +134,9 @@ func hot() map[string]hotQuery {
 		"what lanes still have":   {restOfLanes, []any{tenants, subs, ones}, false},
 		"states of lanes":         {selectStates, []any{tenants, subs}, false},
 		"lane states":             {laneStates, []any{tenants, subs}, false},
-		"health: success":         {noteSuccess, []any{tenants, subs}, false},
-		"health: failures":        {noteFailures, []any{tenants, subs, small, int64(5), 10}, false},
-		"health":                  {selectHealth, []any{tenants, subs}, false},
+		"health: success":         {noteSuccess, []any{tenants, subs, endpoints}, false},
+		"health: failures":        {noteFailures, []any{tenants, subs, endpoints, small, int64(5), 10}, false},
+		"health":                  {selectHealth, []any{tenants, subs, endpoints}, false},
 		"next notices":            {nextNotices, []any{int64(7), "t7", subs[7], 100}, true},
 		"save: move":              {moveOpen, save, false},
 		"save: close":             {closeOpen, save, false},

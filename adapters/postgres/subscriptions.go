@@ -27,8 +27,7 @@ const (
 	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
 VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
 	moveSubscription = `UPDATE subscriptions SET status = $3, version = $4, max_in_flight = $5, state = $6,
-    failing_since = CASE WHEN $3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
-    failures = CASE WHEN $3 = 'active' AND status <> 'active' THEN 0 ELSE failures END
+    failing_since = CASE WHEN $8 THEN NULL ELSE failing_since END, failures = CASE WHEN $8 THEN 0 ELSE failures END
 WHERE tenant_id = $1 AND subscription_id = $2 AND version = $7`
 	replaceSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, $2, $3, $4)
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at
@@ -45,7 +44,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		}
 		save, args := beginSubscription, []any{after.Tenant, after.ID, after.Status, after.Version, after.MaxInFlight, state}
 		if before.Version > 0 {
-			save, args = moveSubscription, append(args, before.Version)
+			save, args = moveSubscription, append(args, before.Version, subscription.BeginsAnew(before, after))
 		}
 		n, err := tx.Exec(ctx, save, args...)
 		if err != nil {

@@ -119,6 +119,13 @@ func (read Streams) StoredSubscription(ctx context.Context, lane dispatch.Lane, 
 	return left, err
 }
 
+// Endpoint is what the stored state of a subscription with the URL has in it, and no other: the member as it is encoded, whose quotes no
+// text within a state can have.
+func Endpoint(url string) ([]byte, error) {
+	encoded, err := json.Marshal(url)
+	return append([]byte(`"url":`), encoded...), err
+}
+
 // SubscriptionNow reads a subscription as its last change left it; nil if it cannot be read.
 type SubscriptionNow func(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error)
 

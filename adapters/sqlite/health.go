@@ -5,18 +5,21 @@ import (
 	"database/sql"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// Both write only when the lane's health changes; failures are counted only up to the number that is announced.
+// Both write only when the lane's health changes; failures are counted only up to the number that is announced. A subscription that has
+// another URL by now is passed over.
 const (
+	called      = ` AND instr(state, ?3) > 0`
 	noteSuccess = `UPDATE subscriptions SET failing_since = NULL, failures = 0
-WHERE tenant_id = ? AND subscription_id = ? AND failing_since IS NOT NULL`
-	noteFailures = `UPDATE subscriptions SET failing_since = coalesce(failing_since, ?3), failures = failures + ?4
-WHERE tenant_id = ?1 AND subscription_id = ?2 AND (failing_since IS NULL OR failures < ?5 AND ?4 > 0)`
-	selectHealth = `SELECT failing_since, failures FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`
+WHERE tenant_id = ?1 AND subscription_id = ?2 AND failing_since IS NOT NULL` + called
+	noteFailures = `UPDATE subscriptions SET failing_since = coalesce(failing_since, ?4), failures = failures + ?5
+WHERE tenant_id = ?1 AND subscription_id = ?2 AND (failing_since IS NULL OR failures < ?6 AND ?5 > 0)` + called
+	selectHealth = `SELECT failing_since, failures FROM subscriptions WHERE tenant_id = ?1 AND subscription_id = ?2` + called
 )
 
 // NoteHealth notes since when each lane has done nothing but fail; see dispatch.Store.
@@ -24,22 +27,28 @@ func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch
 	health := map[dispatch.Lane]dispatch.Health{}
 	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for lane, ended := range lanes {
+			endpoint, err := records.Endpoint(ended.URL)
+			if err != nil {
+				return err
+			}
 			if ended.Succeeded {
-				if _, err := tx.Exec(ctx, noteSuccess, lane.Tenant, lane.SubscriptionID); err != nil {
+				if _, err := tx.Exec(ctx, noteSuccess, lane.Tenant, lane.SubscriptionID, endpoint); err != nil {
 					return err
 				}
 				continue
 			}
-			changed, err := tx.Exec(ctx, noteFailures, lane.Tenant, lane.SubscriptionID, stamp(now), ended.Failures, subscription.FailuresUntilFailing)
+			changed, err := tx.Exec(ctx, noteFailures, lane.Tenant, lane.SubscriptionID, endpoint, stamp(now), ended.Failures, subscription.FailuresUntilFailing)
 			if err != nil {
 				return err
 			}
-			h, err := one(ctx, s.db, scanHealth, selectHealth, lane.Tenant, lane.SubscriptionID)
+			found, err := all(ctx, s.db, scanHealth, selectHealth, lane.Tenant, lane.SubscriptionID, endpoint)
 			if err != nil {
 				return err
 			}
-			h.Reached = changed > 0 && h.Failures >= subscription.FailuresUntilFailing
-			health[lane] = h
+			for _, h := range found {
+				h.Reached = changed > 0 && h.Failures >= subscription.FailuresUntilFailing
+				health[lane] = h
+			}
 		}
 		return nil
 	})

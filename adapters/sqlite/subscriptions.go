@@ -22,8 +22,7 @@ import (
 const (
 	beginSubscription = `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, state) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`
 	moveSubscription  = `UPDATE subscriptions SET status = ?3, version = ?4, state = ?5,
-    failing_since = CASE WHEN ?3 = 'active' AND status <> 'active' THEN NULL ELSE failing_since END,
-    failures = CASE WHEN ?3 = 'active' AND status <> 'active' THEN 0 ELSE failures END
+    failing_since = CASE WHEN ?7 THEN NULL ELSE failing_since END, failures = CASE WHEN ?7 THEN 0 ELSE failures END
 WHERE tenant_id = ?1 AND subscription_id = ?2 AND version = ?6`
 	replaceSweep = `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES (?, ?, ?, ?)
 ON CONFLICT (tenant_id, subscription_id) DO UPDATE SET action = excluded.action, turn_at = excluded.turn_at
@@ -40,7 +39,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		}
 		save, args := beginSubscription, []any{after.Tenant, after.ID, after.Status, after.Version, state}
 		if before.Version > 0 {
-			save, args = moveSubscription, append(args, before.Version)
+			save, args = moveSubscription, append(args, before.Version, subscription.BeginsAnew(before, after))
 		}
 		n, err := tx.Exec(ctx, save, args...)
 		if err != nil {

@@ -11,8 +11,8 @@ import (
 )
 
 var (
-	failed    = dispatch.Ended{Failures: 1}
-	succeeded = dispatch.Ended{Succeeded: true}
+	failed    = dispatch.Ended{URL: settings().URL, Failures: 1}
+	succeeded = dispatch.Ended{URL: settings().URL, Succeeded: true}
 )
 
 var healthChecks = []Check{
@@ -40,10 +40,41 @@ var healthChecks = []Check{
 		})
 		note(at(9), map[dispatch.Lane]dispatch.Ended{lb: failed}, map[dispatch.Lane]time.Time{lb: at(2)})
 	}},
+	{"health/a subscription that has another URL begins anew", func(w *world) {
+		s := w.subscribe(acme, func(wanted *subscription.Settings) { wanted.URL = "https://erp.example.com/hooks?a=<1>&b=\"ä\"" })
+		before := s.URL
+		move := func(url string, now time.Time) {
+			s = w.change(s, func(s subscription.Subscription) ([]subscription.Change, error) {
+				wanted := s.Settings
+				wanted.URL = url
+				return s.Update(wanted, now)
+			})
+		}
+		note := func(now time.Time, ended dispatch.Ended, want ...dispatch.Health) {
+			w.Helper()
+			got, err := w.NoteHealth(w.ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): ended}, now)
+			w.ok(err, "note health")
+			var list []dispatch.Health
+			for _, h := range got {
+				list = append(list, h)
+			}
+			equal(w, "health", list, want)
+		}
+		note(at(1), dispatch.Ended{URL: before, Failures: 12}, dispatch.Health{FailingSince: at(1), Failures: 12, Reached: true})
+		move(before+"&c=2", at(2))
+		note(at(3), dispatch.Ended{URL: before, Failures: 12}) // it ended late
+		note(at(4), dispatch.Ended{URL: s.URL, Failures: 3}, dispatch.Health{FailingSince: at(4), Failures: 3})
+		note(at(5), dispatch.Ended{URL: before, Failures: 7})
+		note(at(6), dispatch.Ended{URL: before, Succeeded: true})
+		note(at(7), dispatch.Ended{URL: s.URL, Failures: 6}, dispatch.Health{FailingSince: at(4), Failures: 9})
+		note(at(8), dispatch.Ended{URL: s.URL, Succeeded: true})
+		note(at(9), dispatch.Ended{URL: s.URL, Failures: 1}, dispatch.Health{FailingSince: at(9), Failures: 1})
+	}},
 	{"health/failures in a row are reached once", func(w *world) {
 		a, b := w.subscribe(acme, nil), w.subscribe(other, nil)
 		note := func(s subscription.Subscription, ended dispatch.Ended, failures int, reached bool) {
 			w.Helper()
+			ended.URL = s.URL
 			health, err := w.NoteHealth(w.ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): ended}, at(1))
 			w.ok(err, "note health")
 			if got := health[laneOf(s)]; got.Failures < failures || got.Reached != reached {
@@ -67,7 +98,7 @@ var healthChecks = []Check{
 		s := w.subscribe(acme, nil)
 		for range 2 {
 			_ = w.InTx(w.ctx, func(ctx context.Context) error {
-				health, err := w.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): {Failures: 10}}, at(1))
+				health, err := w.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): {URL: s.URL, Failures: 10}}, at(1))
 				w.ok(err, "note health")
 				equal(w, "reached", health[laneOf(s)].Reached, true)
 				return errCut

@@ -123,7 +123,7 @@ var unreadableChecks = []Check{
 		w.ok(w.InTx(w.ctx, func(ctx context.Context) error {
 			_, err := w.LoadSubscription(ctx, laneOf(s))
 			equal(w, "it is unreadable", errors.Is(err, dispatch.ErrUnreadable), true)
-			_, err = w.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): {Failures: 1}}, at(1))
+			_, err = w.NoteHealth(ctx, map[dispatch.Lane]dispatch.Ended{laneOf(s): failed}, at(1))
 			return err
 		}), "go on in the transaction")
 	}},

@@ -153,14 +153,16 @@ type Store interface {
 	// Save writes changes and the state they lead to. It skips those whose lease or version has changed since, and returns
 	// their IDs.
 	Save(ctx context.Context, saved []Saved) (stale []string, err error)
-	// NoteHealth tracks since when each lane has done nothing but fail, and returns the health of those that still do.
+	// NoteHealth tracks since when each lane has done nothing but fail, and returns the health of those that still do. It leaves out
+	// lanes whose subscription has another URL by now than the one that was called.
 	NoteHealth(ctx context.Context, lanes map[Lane]Ended, now time.Time) (map[Lane]Health, error)
 	operational.Store
 }
 
 // Ended sums up the attempts of a lane that ended in one step.
 type Ended struct {
-	Succeeded bool // at least one did, which makes up for those that failed
+	URL       string // that was called
+	Succeeded bool   // at least one did, which makes up for those that failed
 	// Failures counts those that failed, except of operational events: nobody is told of the trouble with these.
 	Failures int
 }

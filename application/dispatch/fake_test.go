@@ -272,6 +272,9 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) (stale []string,
 func (w *world) NoteHealth(_ context.Context, lanes map[dispatch.Lane]dispatch.Ended, now time.Time) (map[dispatch.Lane]dispatch.Health, error) {
 	health := map[dispatch.Lane]dispatch.Health{}
 	for lane, ended := range lanes {
+		if w.lane[lane].URL != ended.URL {
+			continue
+		}
 		if ended.Succeeded {
 			delete(w.health, lane)
 			continue

@@ -17,7 +17,7 @@ import (
 // laneEnd is what a step's attempts at one URL say about a lane.
 type laneEnd struct {
 	Ended
-	subscription *subscription.Subscription // with that URL
+	subscription *subscription.Subscription
 	gone         bool
 	goneToEvent  bool // the receiver said so to an event that is not operational
 }
@@ -33,11 +33,11 @@ func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, no
 		}
 		outcomes[r.Leased.Delivery.ID] = r
 		l, of := lanes[r.Leased.Lane()], r.Leased.Subscription
-		if l == nil || l.subscription.URL != of.URL && l.subscription.Version < of.Version { // what an earlier URL answered says nothing of a later one
-			l = &laneEnd{subscription: of}
+		if l == nil || l.URL != of.URL && l.subscription.Version < of.Version { // what an earlier URL answered says nothing of a later one
+			l = &laneEnd{Ended: Ended{URL: of.URL}, subscription: of}
 			lanes[r.Leased.Lane()] = l
 		}
-		if l.subscription.URL == of.URL {
+		if l.URL == of.URL {
 			l.note(r)
 		}
 	}
@@ -116,7 +116,7 @@ func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health,
 	default:
 		return told, nil
 	}
-	disabled, err := d.disabler.Disable(ctx, lane, l.subscription.URL, reason)
+	disabled, err := d.disabler.Disable(ctx, lane, l.URL, reason)
 	if err != nil {
 		err = fmt.Errorf("disable subscription %s: %w", lane.SubscriptionID, err)
 	}

@@ -59,3 +59,35 @@ func TestA410OfAnEarlierURLDisablesNothing(t *testing.T) {
 		}
 	}
 }
+
+func TestFailuresOfAnEarlierURLAreNotCounted(t *testing.T) {
+	w := newWorld(t, 50)
+	lane := w.subscribe("sub_1", 50)
+	var results []dispatch.Result
+	for i := range 18 {
+		if i == 9 {
+			w.move(lane)
+		}
+		results = append(results, dispatch.Result{Leased: w.schedule(lane, incarnation), Outcome: answered(500)})
+		w.Reserve(lane, 50)
+	}
+	w.FinishTogether(append(results[4:], results[:4]...)) // some before those of the new URL, some behind them
+	w.step()
+	if h := w.health[lane]; h.Failures != 9 {
+		t.Errorf("%d failures are counted", h.Failures)
+	}
+	late := w.schedule(lane, incarnation)
+	before := *late.Subscription
+	before.URL, before.Version = before.URL+"/before", before.Version-1
+	late.Subscription = &before
+	w.Reserve(lane, 50)
+	w.Finish(late, answered(500))
+	if w.step(); w.health[lane].Failures != 9 {
+		t.Errorf("with one that came late %d are", w.health[lane].Failures)
+	}
+	w.wantTold()
+	if w.attempted(lane, event.VisitReportApproved, answered(500)); w.health[lane].Failures != 10 {
+		t.Errorf("with one of the new URL %d are", w.health[lane].Failures)
+	}
+	w.wantTold(event.SubscriptionFailing)
+}

@@ -104,6 +104,11 @@ func (s Subscription) Delete(now time.Time) ([]Change, error) {
 	return []Change{Deleted{At: now}}, nil
 }
 
+// BeginsAnew reports whether its receiver's failures count from the beginning again after a change: it is another, or was not sent to.
+func BeginsAnew(before, after Subscription) bool {
+	return before.URL != after.URL || before.Status != StatusActive && after.Status == StatusActive
+}
+
 // MustExist refuses a deleted subscription as if it had never existed.
 func (s Subscription) MustExist() error {
 	if s.Version == 0 || s.Status == StatusDeleted {

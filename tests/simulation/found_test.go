@@ -70,6 +70,7 @@ var found = map[string]uint64{
 	"what is to be skipped is released":                              6,   // I1
 	"the first failure is the last":                                  0,   // I1
 	"a 410 disables nothing":                                         3,   // I1
+	"a pause is taken for a receiver that is gone":                   0,   // I1
 	"a lane's subscription stays what it was at its first lease":     0,   // I2
 	"a lane is leased from its end":                                  47,  // order
 	"what is due is looked for a minute late":                        4,   // I5

@@ -31,6 +31,17 @@ func bugsOfEnds() []simulation.Bug {
 				return s.Store.AppendSubscription(ctx, before, after, changes, by)
 			}
 		}),
+		bug("a pause is taken for a receiver that is gone", func(s *store) {
+			s.appendSub = func(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
+				for i, c := range changes {
+					if paused, is := c.(subscription.Paused); is {
+						changes[i] = subscription.Disabled{At: paused.At, Reason: subscription.ReasonGone}
+						after.Status, after.Reason = subscription.StatusDisabled, subscription.ReasonGone
+					}
+				}
+				return s.Store.AppendSubscription(ctx, before, after, changes, by)
+			}
+		}),
 		bug("a lane's subscription stays what it was at its first lease", func(s *store) {
 			first := map[dispatch.Lane]*subscription.Subscription{}
 			s.leaseReady = func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {

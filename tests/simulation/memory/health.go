@@ -17,7 +17,7 @@ func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch
 	err := s.update(ctx, func(_ context.Context, tx *tx) error {
 		for lane, ended := range lanes {
 			row, found := s.subscriptions.get(laneKey(lane))
-			if !found {
+			if !found || row.URL != ended.URL {
 				continue
 			}
 			before := row

@@ -58,7 +58,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if found != (before.Version > 0) || row.Version != before.Version {
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
-		if after.Status == subscription.StatusActive && row.Status != subscription.StatusActive {
+		if subscription.BeginsAnew(before, after) {
 			row.failingSince, row.failures = time.Time{}, 0
 		}
 		s.subscriptions.put(tx, k, storedSubscription{after, row.failingSince, row.failures})
