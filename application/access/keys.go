@@ -126,6 +126,9 @@ func (s *Keys) mayCreate(by, wanted access.Key) error {
 	if !wanted.ExpiresAt.IsZero() && !wanted.ExpiresAt.After(s.now()) {
 		fields.Add("expiresAt", "is in the past")
 	}
+	if wanted.ExpiresAt.UTC().Year() > 9999 { // which RFC 3339 cannot write, nor therefore any list that the key is on
+		fields.Add("expiresAt", "must be in the years 1970 to 9999")
+	}
 	if last := by.ExpiresAt; !last.IsZero() && (wanted.ExpiresAt.IsZero() || wanted.ExpiresAt.After(last)) {
 		fields.Add("expiresAt", "must not be later than %s, when the key ends that makes this one", last.UTC().Format(time.RFC3339))
 	}

@@ -157,7 +157,10 @@ func TestCreateRefuses(t *testing.T) {
 		"a tenant that is not there":  {operator, reading("nobody"), problem.NotFound, nil},
 		"bound without a tenant":      {operator, with(func(k *domain.Key) { k.Tenant, k.SubscriptionID = "", "sub_1" }), problem.ValidationFailed, []string{"subscriptionId"}},
 		"expired already":             {operator, with(func(k *domain.Key) { k.ExpiresAt = start }), problem.ValidationFailed, []string{"expiresAt"}},
-		"several":                     {operator, with(func(k *domain.Key) { k.Name, k.Scopes = strings.Repeat("x", 201), nil }), problem.ValidationFailed, []string{"name", "scopes"}},
+		"expires in year 10000 (UTC)": {operator, with(func(k *domain.Key) {
+			k.ExpiresAt = time.Date(9999, 12, 31, 23, 59, 59, 0, time.FixedZone("", -(23*60+59)*60))
+		}), problem.ValidationFailed, []string{"expiresAt"}},
+		"several": {operator, with(func(k *domain.Key) { k.Name, k.Scopes = strings.Repeat("x", 201), nil }), problem.ValidationFailed, []string{"name", "scopes"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

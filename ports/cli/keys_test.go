@@ -101,6 +101,18 @@ func TestKeysAreListedOverPages(t *testing.T) {
 	}
 }
 
+// No answer can show the year 10000.
+func TestAnExpiryOutOfRangeMakesNoKey(t *testing.T) {
+	for expires, want := range map[string]string{
+		"2020-01-01T00:00:00Z": "is in the past", "9999-12-31T23:59:59-23:59": "must be in the years 1970 to 9999",
+	} {
+		d := &told{}
+		if code, out, errs := run(d, nil, "keys", "create", "--name", "x", "--scopes", "webhooks.read", "--expires", expires); code != 1 || out != "" || !strings.Contains(errs, want) || len(d.keys.keys) != 0 {
+			t.Errorf("%s: code %d, printed %q and %q", expires, code, out, errs)
+		}
+	}
+}
+
 // A variable of a script that is not set makes no key for every tenant, for every subscription or for ever.
 func TestAnEmptyFlagMakesNoKey(t *testing.T) {
 	for _, flag := range []string{"--tenant", "--subscription", "--expires"} {

@@ -38,7 +38,7 @@ const (
 var strictJSON = huma.Format{Marshal: writeJSON, Unmarshal: readJSON}
 
 func writeJSON(w io.Writer, v any) error {
-	return json.MarshalWrite(w, v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true))
+	return json.MarshalWrite(w, v, json.Deterministic(true), jsontext.AllowInvalidUTF8(true), shownTimes)
 }
 
 // readJSON is called by huma twice: with a *any whose content is then validated against the schema, and

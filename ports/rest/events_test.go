@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/ports/rest"
 )
 
 func TestEmit(t *testing.T) {
@@ -194,8 +195,8 @@ func TestEventsOutliveTheirRequest(t *testing.T) {
 	}
 }
 
-func withDeliveries(t *testing.T) *harness {
-	h := newHarness(t)
+func withDeliveries(t *testing.T, change ...func(*rest.Dependencies)) *harness {
+	h := newHarness(t, change...)
 	h.store.subscriptions[dispatch.Lane{Tenant: own, SubscriptionID: "sub_free"}] = subscription.Subscription{ID: "sub_free", Tenant: own,
 		Status: subscription.StatusActive, Version: 1, Settings: subscription.Settings{EventTypes: subscription.Filter{"target.imported"}}}
 	for id, types := range map[string]string{"sub_bound": "*", "sub_gated": "billing.*", "sub_later": "*"} {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -131,9 +132,10 @@ func shownFields(s subscription.Subscription, at time.Time) map[string]any {
 	if s.Version == 0 {
 		return nil
 	}
-	encoded, _ := json.Marshal(viewSubscription(s, at)) // cannot fail: it is texts, numbers and times
+	var encoded bytes.Buffer
+	_ = writeJSON(&encoded, viewSubscription(s, at)) // cannot fail: it is texts, numbers and times
 	var shown map[string]any
-	_ = json.Unmarshal(encoded, &shown)
+	_ = json.Unmarshal(encoded.Bytes(), &shown)
 	fields := map[string]any{"secret": maskedSecret}
 	for name, value := range shown {
 		switch object, isObject := value.(map[string]any); {

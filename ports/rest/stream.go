@@ -155,7 +155,7 @@ func (s *stream) tell(c live.Change) error {
 }
 
 func (s *stream) write(c live.Change) error {
-	data, err := json.Marshal(viewDelivery(c.Delivery))
+	data, err := json.Marshal(viewDelivery(c.Delivery), shownTimes)
 	if err != nil {
 		return fmt.Errorf("encode a delivery: %w", err)
 	}
