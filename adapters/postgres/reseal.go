@@ -49,3 +49,19 @@ func (s *Store) Replace(ctx context.Context, old reseal.Sealed, fresh []byte) er
 	_, err = s.change(ctx, `UPDATE idempotency_keys SET sealed = $1 WHERE key = $2 AND sealed = $3`, fresh, digest, old.Value)
 	return err
 }
+
+// Mark keeps an answer that nothing deletes; see reseal.Store.
+func (s *Store) Mark(ctx context.Context, answer reseal.Sealed) (kept []byte, err error) {
+	digest, err := hex.DecodeString(answer.Key[0])
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.change(ctx, `INSERT INTO idempotency_keys (key, fingerprint, token, reserved_at, expires_at, sealed)
+		VALUES ($1, '', '', 0, 9223372036854775807, $2) ON CONFLICT (key) DO NOTHING`, digest, answer.Value); err != nil {
+		return nil, err
+	}
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (sealed []byte, err error) {
+		err = r.Scan(&sealed)
+		return sealed, err
+	}, `SELECT sealed FROM idempotency_keys WHERE key = $1`, digest)
+}

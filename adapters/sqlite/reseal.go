@@ -50,3 +50,19 @@ func (s *Store) Replace(ctx context.Context, old reseal.Sealed, fresh []byte) er
 		return err
 	})
 }
+
+// Mark keeps an answer that nothing deletes; see reseal.Store.
+func (s *Store) Mark(ctx context.Context, answer reseal.Sealed) (kept []byte, err error) {
+	digest, err := hex.DecodeString(answer.Key[0])
+	if err != nil {
+		return nil, err
+	}
+	if _, err := s.change(ctx, `INSERT INTO idempotency_keys (key, fingerprint, token, reserved_at, expires_at, sealed)
+		VALUES (?1, x'', '', 0, 9223372036854775807, ?2) ON CONFLICT (key) DO NOTHING`, digest, answer.Value); err != nil {
+		return nil, err
+	}
+	return one(ctx, s.db, func(r *sql.Rows) (sealed []byte, err error) {
+		err = r.Scan(&sealed)
+		return sealed, err
+	}, `SELECT sealed FROM idempotency_keys WHERE key = ?`, digest)
+}

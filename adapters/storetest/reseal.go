@@ -2,7 +2,11 @@ package storetest
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/reseal"
@@ -72,4 +76,37 @@ var resealChecks = []Check{
 		w.ok(w.Replace(w.ctx, answers[0], []byte("new")), "replace an answer")
 		kept("new")
 	}},
+	{"reseal/the first mark stays, and is sealed anew like an answer", func(w *world) {
+		mark := func(value string, want string) {
+			w.Helper()
+			kept, err := w.Mark(w.ctx, reseal.Sealed{Kind: reseal.Answer, Key: markerKey, Value: []byte(value)})
+			w.ok(err, "mark")
+			equal(w, "the mark", string(kept), want)
+		}
+		mark("first", "first")
+		mark("second", "first")
+		_, err := w.DeleteExpired(w.ctx, at(100*365*24*3600), 10)
+		w.ok(err, "delete what has expired")
+		mark("third", "first")
+		listed, err := w.Sealed(w.ctx, reseal.Answer, reseal.Key{}, 10)
+		w.ok(err, "list answers")
+		equal(w, "sealed", listed, []reseal.Sealed{{Kind: reseal.Answer, Key: markerKey, Value: []byte("first")}})
+		w.ok(w.Replace(w.ctx, listed[0], []byte("fourth")), "replace the mark")
+		mark("fifth", "fourth")
+	}},
+	{"reseal/of processes that mark at once all see the same", func(w *world) {
+		kept, errs := make([]string, 8), make([]error, 8)
+		var all sync.WaitGroup
+		for i := range kept {
+			all.Go(func() {
+				value, err := w.Mark(w.ctx, reseal.Sealed{Kind: reseal.Answer, Key: markerKey, Value: []byte{byte(i)}})
+				kept[i], errs[i] = string(value), err
+			})
+		}
+		all.Wait()
+		w.ok(errors.Join(errs...), "mark")
+		equal(w, "the marks", len(slices.Compact(kept)), 1)
+	}},
 }
+
+var markerKey = reseal.Key{strings.Repeat("00", 32)}

@@ -50,6 +50,8 @@ type Store interface {
 	Sealed(ctx context.Context, kind Kind, after Key, limit int) ([]Sealed, error)
 	// Replace replaces the value by fresh, unless it is gone or has changed.
 	Replace(ctx context.Context, s Sealed, fresh []byte) error
+	// Mark keeps an answer for ever unless there is one under its key, and returns what is there then.
+	Mark(ctx context.Context, answer Sealed) (kept []byte, err error)
 }
 
 // Sealer seals with the newest of its keys and opens with all of them.

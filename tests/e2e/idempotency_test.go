@@ -109,7 +109,7 @@ func TestIdempotencyOverARestart(t *testing.T) {
 		t.Errorf("got %s, then %s", first.body, again.body)
 	}
 	s.kill()
-	alter(t, dir, "UPDATE idempotency_keys SET sealed = NULL") // as if it had died between commit and answer
+	alter(t, dir, "UPDATE idempotency_keys SET sealed = NULL WHERE token <> ''") // as if it had died between commit and answer
 	s = start(t, dir)
 	if got := into[results](keyed.at(s).post("/v1/events", event).want(http.StatusAccepted)).Results[0]; got.Status != "duplicate" {
 		t.Errorf("got %+v", got)

@@ -58,16 +58,48 @@ func TestTheMasterKeyIsRotatedWithoutDowntime(t *testing.T) {
 	if code, said := rotate(newer); code != 1 || !strings.Contains(said, "do not open with the master keys given") {
 		t.Errorf("without the old key: exit code %d: %s", code, said)
 	}
-	if code, said := rotate(newer + "," + older); code != 0 || !strings.Contains(said, "2 of 2 sealed values were sealed anew") {
+	if code, said := rotate(newer + "," + older); code != 0 || !strings.Contains(said, "3 of 3 sealed values were sealed anew") {
 		t.Fatalf("exit code %d: %s", code, said)
 	}
 	works(stays)
-	if code, said := rotate(newer); code != 0 || !strings.Contains(said, "0 of 2") {
+	if code, said := rotate(newer); code != 0 || !strings.Contains(said, "0 of 3") {
 		t.Errorf("again: exit code %d: %s", code, said)
 	}
 	works(start(t, t.TempDir(), env(newer)...))
 	if code, _, errs := run(t, environment(t.TempDir(), env("gcp-kms://projects/p/key")...), "", "keys", "rotate-master"); code != 1 || !strings.Contains(errs, "KMS URI") {
 		t.Errorf("a KMS URI: exit code %d: %s", code, errs)
+	}
+}
+
+// Two processes that start at once on an empty database, with different keys: one serves, the other does not.
+func TestProcessesWithDifferentMasterKeysDoNotShareADatabase(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Empty(t)
+	type started struct {
+		service *service
+		err     error
+	}
+	all := make(chan started)
+	for _, key := range []string{masterKey(1), masterKey(2)} {
+		dir := t.TempDir()
+		go func() {
+			s, err := launch(dir, "ORDINAVO_DATABASE_URL="+url, "ORDINAVO_MASTER_KEY="+key)
+			all <- started{s, err}
+		}()
+	}
+	serve := 0
+	for range 2 {
+		got := <-all
+		switch {
+		case got.err == nil:
+			serve++
+			t.Cleanup(got.service.kill)
+		case !strings.Contains(got.err.Error(), "the master key is not the one"):
+			t.Error(got.err)
+		}
+	}
+	if serve != 1 {
+		t.Errorf("%d of the two serve", serve)
 	}
 }
 
@@ -94,7 +126,7 @@ func TestTheKeyFileIsRotated(t *testing.T) {
 	}
 	s = start(t, dir)
 	s.kill()
-	if code, out, errs := run(t, environment(dir), "", "keys", "rotate-master"); code != 0 || !strings.Contains(out, "1 of 1 sealed values were sealed anew") {
+	if code, out, errs := run(t, environment(dir), "", "keys", "rotate-master"); code != 0 || !strings.Contains(out, "2 of 2 sealed values were sealed anew") {
 		t.Fatalf("exit code %d: %s%s", code, out, errs)
 	}
 	if after := strings.TrimSpace(read(t, file)); after != masterKey(1) {

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"math"
+	"time"
 
+	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -54,4 +57,23 @@ func (s *Store) Replace(ctx context.Context, old reseal.Sealed, fresh []byte) er
 		}
 		return err
 	})
+}
+
+// Mark keeps an answer that never expires.
+func (s *Store) Mark(ctx context.Context, answer reseal.Sealed) (kept []byte, err error) {
+	digest, err := hex.DecodeString(answer.Key[0])
+	if err != nil {
+		return nil, err
+	}
+	err = s.update(ctx, func(_ context.Context, tx *tx) error {
+		k := keyOf("", string(digest))
+		row, found := s.answers.get(k)
+		if !found {
+			row = storedAnswer{idempotency.Reservation{ExpiresAt: time.UnixMicro(math.MaxInt64)}, answer.Value}
+			s.answers.put(tx, k, row)
+		}
+		kept = row.sealed
+		return nil
+	})
+	return kept, err
 }
