@@ -80,7 +80,7 @@ type Store interface {
 // Database is an open database.
 type Database interface {
 	Migrate() error
-	// MigrateDown undoes the last migrations.
+	// MigrateDown undoes the last migrations; no process may serve the database meanwhile.
 	MigrateDown(steps int) error
 	// SchemaVersion is the schema's version (0 before the first migration) and the newest that this binary knows.
 	SchemaVersion() (current, newest uint, err error)

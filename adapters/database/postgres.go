@@ -2,6 +2,7 @@ package database
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -40,6 +41,21 @@ type postgresServer struct{ *postgres.DB }
 // Lock does nothing: any number of processes serve one database.
 func (s postgresServer) Lock() (unlock func() error, err error) {
 	return func() error { return nil }, nil
+}
+
+// silentFor is how long a process has to be silent to count as stopped. Dead ones are taken over from sooner; one that stands still comes back.
+const silentFor = 30 * time.Second
+
+// MigrateDown refuses while processes of the service run: their statements would fail on the older schema, and /readyz would not tell.
+func (s postgresServer) MigrateDown(steps int) error {
+	running, err := s.Running(s.Now().Add(-silentFor))
+	if err != nil {
+		return fmt.Errorf("count the processes that run: %w", err)
+	}
+	if running > 0 {
+		return fmt.Errorf("processes of the service that have run in the last %.0f seconds: %d; stop every one, wait that long, and repeat", silentFor.Seconds(), running)
+	}
+	return s.DB.MigrateDown(steps)
 }
 
 func (s postgresServer) Store(sealer records.Sealer) Store { return postgres.NewStore(s.DB, sealer) }

@@ -46,6 +46,15 @@ func (db *DB) MigrateDown(n int) error {
 	return err
 }
 
+// Running counts the processes of the service that have said since then that they live. A schema before their table has none that could.
+func (db *DB) Running(since time.Time) (n int, err error) {
+	err = db.query(db.closing, func(r pgx.Rows) error { return r.Scan(&n) }, countProcesses, stamp(since))
+	if code(err) == codeNoSuchTable {
+		return 0, nil
+	}
+	return n, err
+}
+
 // SchemaVersion is the database's schema version (0 before the first migration) and the newest that this binary knows.
 func (db *DB) SchemaVersion() (current, newest uint, err error) {
 	if newest, err = schema.Newest(migrations.PostgreSQL, "postgres"); err != nil {
