@@ -111,6 +111,9 @@ func parseExpiry(text string, now time.Time) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	if at, err := time.Parse(time.RFC3339, text); err == nil {
+		if !at.After(now) { // the zero time would mean for ever
+			return time.Time{}, errors.New("--expires is in the past")
+		}
 		return at.UTC(), nil
 	}
 	period, err := config.ParsePeriod(text)

@@ -73,8 +73,8 @@ type deliveryInput struct {
 
 // Period is a span of time; each end may be left open.
 type Period struct {
-	Since time.Time `query:"since" doc:"RFC 3339; inclusive."`
-	Until time.Time `query:"until" doc:"RFC 3339; exclusive."`
+	Since queryTime `query:"since" doc:"RFC 3339; inclusive."`
+	Until queryTime `query:"until" doc:"RFC 3339; exclusive."`
 }
 
 type listDeliveriesInput struct {
@@ -112,7 +112,7 @@ func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*Pag
 	}
 	filter := queries.DeliveryFilter{
 		Tenant: ownerOf(ctx), Status: delivery.Status(in.Status), SubscriptionID: in.SubscriptionID, EventID: in.EventID,
-		EventType: event.Type(in.EventType), Since: in.Since, Until: in.Until, Before: after, Limit: l.fetch(),
+		EventType: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time, Before: after, Limit: l.fetch(),
 	}
 	found, err := a.visibleDeliveries(ctx, filter)
 	if err != nil {
@@ -132,25 +132,7 @@ func (a *API) visibleDeliveries(ctx context.Context, filter queries.DeliveryFilt
 	return a.Deliveries.Reader.Deliveries(ctx, filter)
 }
 
-// check refuses times that a store cannot hold, and a period that ends before it begins.
-func (p Period) check() error {
-	for name, at := range map[string]time.Time{"since": p.Since, "until": p.Until} {
-		if err := checkYear(name, at); err != nil {
-			return err
-		}
-	}
-	if !p.Since.IsZero() && !p.Until.IsZero() && p.Until.Before(p.Since) {
-		return invalid("until", "is before since")
-	}
-	return nil
-}
-
-func checkYear(name string, at time.Time) error {
-	if year := at.UTC().Year(); !at.IsZero() && (year < 1970 || year > 9999) {
-		return invalid(name, "must be in the years 1970 to 9999")
-	}
-	return nil
-}
+func (p Period) check() error { return checkPeriod(p.Since.wanted(), p.Until.wanted()) }
 
 func (a *API) getDelivery(ctx context.Context, in *deliveryInput) (*DeliveryDetailOutput, error) {
 	detail, err := a.Deliveries.Detail(ctx, ownerOf(ctx), in.ID)

@@ -75,6 +75,9 @@ func (a *API) examineSignature(ctx context.Context, in *complaintInput) (*Diagno
 	if in.Body.Secret == "" && in.Body.SubscriptionID == "" {
 		return nil, invalid("secret", "is missing: send the receiver's secret, or the subscriptionId, or both")
 	}
+	if err := checkYear("receivedAt", in.Body.ReceivedAt); err != nil {
+		return nil, err
+	}
 	complaint := preview.Complaint{Headers: in.Body.Headers, Body: body, Secret: in.Body.Secret}
 	if in.Body.ReceivedAt != nil {
 		complaint.ReceivedAt = *in.Body.ReceivedAt

@@ -97,7 +97,7 @@ func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[
 	if err != nil {
 		return nil, err
 	}
-	filter := queries.EventFilter{Tenant: ownerOf(ctx), Type: event.Type(in.EventType), Since: in.Since, Until: in.Until, SetAside: in.SetAside, Limit: l.fetch()}
+	filter := queries.EventFilter{Tenant: ownerOf(ctx), Type: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time, SetAside: in.SetAside, Limit: l.fetch()}
 	if after != "" {
 		if filter.Before, err = strconv.ParseInt(after, 10, 64); err != nil || filter.Before < 1 {
 			return nil, invalid("cursor", "is not a cursor of this list")

@@ -180,7 +180,7 @@ func within(filter *job.Filter, since, until *time.Time) error {
 	if until != nil {
 		filter.Until = until.UTC()
 	}
-	return Period{filter.Since, filter.Until}.check()
+	return checkPeriod(since, until)
 }
 
 func (a *API) takeJob(ctx context.Context, r jobs.Request, dryRun bool) (*TakenJobOutput, error) {

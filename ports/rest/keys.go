@@ -106,6 +106,9 @@ func mayManageKeys(caller domain.Key) error {
 
 func (a *API) createKey(ctx context.Context, in *newKeyInput) (*KeyOutput, error) {
 	caller := callerOf(ctx)
+	if err := checkYear("expiresAt", in.Body.ExpiresAt); err != nil {
+		return nil, err
+	}
 	wanted := wantedKey(in.Body)
 	if wanted.Tenant == "" {
 		wanted.Tenant = caller.Tenant

@@ -39,8 +39,8 @@ type Latency struct {
 type DeliveryMetricsOutput struct{ Body DeliveryMetrics }
 
 type deliveryMetricsInput struct {
-	Since          time.Time `query:"since" doc:"RFC 3339, inclusive, taken down to where its interval begins; a day before until when it is absent."`
-	Until          time.Time `query:"until" doc:"RFC 3339, exclusive, taken up to where its interval ends; now when it is absent."`
+	Since          queryTime `query:"since" doc:"RFC 3339, inclusive, taken down to where its interval begins; a day before until when it is absent."`
+	Until          queryTime `query:"until" doc:"RFC 3339, exclusive, taken up to where its interval ends; now when it is absent."`
 	Interval       string    `query:"interval" maxLength:"20" doc:"Whole minutes up to 8784h, like 5m or 24h; 1h when it is absent."`
 	SubscriptionID string    `query:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
 }
@@ -88,7 +88,7 @@ func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error
 	if err := (Period{in.Since, in.Until}).check(); err != nil {
 		return q, err
 	}
-	q = metrics.Query{SubscriptionID: in.SubscriptionID, Since: in.Since, Until: in.Until, Interval: time.Hour}
+	q = metrics.Query{SubscriptionID: in.SubscriptionID, Since: in.Since.Time, Until: in.Until.Time, Interval: time.Hour}
 	if in.Interval != "" {
 		if q.Interval, err = time.ParseDuration(in.Interval); err != nil || q.Interval < metrics.Grain || q.Interval > maxInterval || q.Interval%metrics.Grain != 0 {
 			return q, invalid("interval", "must be whole minutes up to 8784h, like 5m or 24h")

@@ -18,7 +18,8 @@ const apiDescription = `Ordinavo Webhooks takes business events from product ser
 Every request carries ` + "`Authorization: Bearer ord_live_…`" + `. A tenant's key acts for its tenant; a platform key names the tenant in the
 header X-Ordinavo-Tenant. Errors are application/problem+json (RFC 9457) with a stable code. Every write takes an Idempotency-Key;
 its answer is given again for 24 hours to the same key with the same content, unless its body is larger than 1 MiB. Every answer carries X-RateLimit-Limit,
-X-RateLimit-Remaining and X-RateLimit-Reset, of the key or of all the tenant's keys, whichever leaves less; 429 and 503 say in Retry-After when to come back. Names are case-sensitive. Fields that a route does not know are refused, except in events.
+X-RateLimit-Remaining and X-RateLimit-Reset, of the key or of all the tenant's keys, whichever leaves less; 429 and 503 say in Retry-After when to come back. Names are case-sensitive.
+Times are those of RFC 3339, in the years 1970 to 9999 (UTC). Fields that a route does not know are refused, except in events.
 A null for a field that is not needed is as good as leaving it out, or is refused where it could be mistaken for a wish to empty the field.
 A body may have 1,000 values (objects, lists, texts, numbers and so on), a batch of the directory 30,000; events are counted as such.`
 

@@ -56,8 +56,8 @@ type UnsettledDelivery struct {
 type ReconciliationOutput struct{ Body Reconciliation }
 
 type reconciliationInput struct {
-	Since time.Time `query:"since" doc:"RFC 3339, when the events were accepted, not in the future; the default is a day before until."`
-	Until time.Time `query:"until" doc:"RFC 3339, exclusive; the default is now."`
+	Since queryTime `query:"since" doc:"RFC 3339, when the events were accepted, not in the future; the default is a day before until."`
+	Until queryTime `query:"until" doc:"RFC 3339, exclusive; the default is now."`
 }
 
 func (a *API) routeReconciliation() {
@@ -71,7 +71,7 @@ func (a *API) reconcile(ctx context.Context, in *reconciliationInput) (*Reconcil
 	if err := (Period{in.Since, in.Until}).check(); err != nil {
 		return nil, err
 	}
-	report, err := a.Reconciliation.Report(ctx, ownerOf(ctx), in.Since, in.Until)
+	report, err := a.Reconciliation.Report(ctx, ownerOf(ctx), in.Since.Time, in.Until.Time)
 	if err != nil {
 		return nil, err
 	}

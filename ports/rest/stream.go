@@ -58,7 +58,7 @@ func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.Stre
 		return nil, err
 	}
 	filter := live.Filter{Status: delivery.Status(in.Status), SubscriptionID: in.SubscriptionID, EventID: in.EventID,
-		EventType: event.Type(in.EventType), Since: in.Since, Until: in.Until}
+		EventType: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time}
 	if bound := callerOf(ctx).SubscriptionID; bound != "" {
 		if _, err := lane(ctx, cmp.Or(in.SubscriptionID, bound)); err != nil {
 			return nil, err

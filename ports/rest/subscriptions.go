@@ -50,7 +50,7 @@ type newSubscriptionInput struct{ Body NewSubscription }
 
 type subscriptionInput struct {
 	SubscriptionRef
-	At      time.Time `query:"at" doc:"Shows it as it was at this moment, RFC 3339. 404 before it was created and after it was deleted."`
+	At      queryTime `query:"at" doc:"Shows it as it was at this moment, RFC 3339. 404 before it was created and after it was deleted."`
 	Version int64     `query:"version" minimum:"1" doc:"Shows it as its changes up to this version left it; not together with at."`
 }
 
@@ -156,12 +156,12 @@ func (a *API) getSubscription(ctx context.Context, in *subscriptionInput) (*Subs
 		return nil, err
 	}
 	switch {
-	case in.Version != 0 && !in.At.IsZero():
+	case in.Version != 0 && in.At.given:
 		return nil, invalid("version", "cannot be together with at")
 	case in.Version != 0:
 		return a.subscriptionOutput(a.History.Version(ctx, l, in.Version))
-	case !in.At.IsZero():
-		return a.subscriptionAt(ctx, l, in.At)
+	case in.At.given:
+		return a.subscriptionAt(ctx, l, in.At.Time)
 	}
 	out, err := a.subscriptionOutput(a.Subscriptions.Get(ctx, l))
 	if err != nil {
@@ -175,7 +175,7 @@ func (a *API) subscriptionAt(ctx context.Context, l dispatch.Lane, at time.Time)
 	if at.After(a.Now()) {
 		return nil, invalid("at", "is in the future")
 	}
-	if err := checkYear("at", at); err != nil {
+	if err := checkYear("at", &at); err != nil {
 		return nil, err
 	}
 	then, err := a.History.At(ctx, l, at)

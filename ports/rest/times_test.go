@@ -2,6 +2,9 @@ package rest_test
 
 import (
 	"context"
+	"maps"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -32,6 +35,117 @@ func reconciled(d *rest.Dependencies) {
 	d.Reconciliation = &reconciliation.Service{Reader: nothingReconciled{}, Now: d.Now, Kept: streamKept}
 }
 
+// sentTime is a place in a request where the OpenAPI document has a time.
+type sentTime struct {
+	method, path, query string
+	field               []string // in the body, a list's first entry by [0]
+	body                map[string]any
+}
+
+// sentTimes finds them all.
+func (h *harness) sentTimes() (all []sentTime) {
+	h.Helper()
+	document := h.call("", "GET", "/openapi.json", "").expect(200).json()
+	schemas := document["components"].(map[string]any)["schemas"].(map[string]any)
+	paths := document["paths"].(map[string]any)
+	anEvent := exampleOf(paths["/v1/events/preview"].(map[string]any)["post"].(map[string]any))
+	for path, methods := range paths {
+		for method, o := range methods.(map[string]any) {
+			o := o.(map[string]any)
+			at := sentTime{method: strings.ToUpper(method), path: path}
+			parameters, _ := o["parameters"].([]any)
+			for _, p := range parameters {
+				if p := p.(map[string]any); isMoment(p["schema"].(map[string]any)) {
+					at.query = p["name"].(string)
+					all = append(all, at)
+				}
+			}
+			at.query = ""
+			if o["requestBody"] == nil {
+				continue
+			}
+			delete(exampleOf(o), "dryRun") // what is kept is shown later
+			for _, at.field = range moments(schemas, schemaOf(o), nil) {
+				switch at.body = exampleOf(o); at.field[0] {
+				case "events":
+					at.body = map[string]any{"events": []any{anEvent}}
+				case "event":
+					at.body = map[string]any{"event": anEvent}
+				}
+				all = append(all, at)
+			}
+		}
+	}
+	return all
+}
+
+func inJSON(o map[string]any) map[string]any {
+	return o["requestBody"].(map[string]any)["content"].(map[string]any)["application/json"].(map[string]any)
+}
+
+func schemaOf(o map[string]any) map[string]any { return inJSON(o)["schema"].(map[string]any) }
+
+func exampleOf(o map[string]any) map[string]any { return inJSON(o)["example"].(map[string]any) }
+
+func isMoment(schema map[string]any) bool { return schema["format"] == "date-time" }
+
+// moments is the paths of the times in a schema.
+func moments(schemas, schema map[string]any, at []string) (found [][]string) {
+	if ref, ok := schema["$ref"].(string); ok {
+		return moments(schemas, schemas[strings.TrimPrefix(ref, "#/components/schemas/")].(map[string]any), at)
+	}
+	if isMoment(schema) {
+		found = append(found, at)
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	for name, property := range properties {
+		found = append(found, moments(schemas, property.(map[string]any), append(slices.Clone(at), name))...)
+	}
+	if items, ok := schema["items"].(map[string]any); ok {
+		found = append(found, moments(schemas, items, append(slices.Clone(at), "[0]"))...)
+	}
+	for _, word := range []string{"anyOf", "oneOf", "allOf"} {
+		alternatives, _ := schema[word].([]any)
+		for _, alternative := range alternatives {
+			found = append(found, moments(schemas, alternative.(map[string]any), at)...)
+		}
+	}
+	return found
+}
+
+// name is what an answer calls the place.
+func (s sentTime) name() string {
+	return s.query + strings.ReplaceAll(strings.Join(s.field, "."), ".[", "[")
+}
+
+// send puts the value there.
+func (s sentTime) send(h *harness, subscription, value string) answer {
+	h.Helper()
+	path, body := strings.ReplaceAll(s.path, "{subscriptionId}", subscription), ""
+	if s.query != "" {
+		path += "?" + s.query + "=" + url.QueryEscape(value)
+	} else {
+		body = string(mustJSON(h.T, put(s.body, s.field, value)))
+	}
+	return h.call(h.platform, s.method, path, body, "X-Ordinavo-Tenant", own)
+}
+
+// put is the value with another one at the place, in a copy.
+func put(in any, place []string, value string) any {
+	if len(place) == 0 {
+		return value
+	}
+	if list, ok := in.([]any); ok {
+		return append([]any{put(list[0], place[1:], value)}, list[1:]...)
+	}
+	object, _ := in.(map[string]any)
+	if object = maps.Clone(object); object == nil {
+		object = map[string]any{"id": 1}
+	}
+	object[place[0]] = put(object[place[0]], place[1:], value)
+	return object
+}
+
 // getAll asks for everything there is to get, and ends the test at what the service fails at.
 func (h *harness) getAll(replace ...string) {
 	h.Helper()
@@ -46,6 +160,49 @@ func (h *harness) getAll(replace ...string) {
 			}
 		}
 	}
+}
+
+// A year that no answer can show, or that stands for no time in Go and .NET, is refused wherever a time is sent.
+func TestTimesOutOfRange(t *testing.T) {
+	h := newHarness(t, reconciled)
+	subscription, places := h.subscribe(), h.sentTimes()
+	if len(places) < 30 {
+		t.Fatalf("only %d times are sent", len(places))
+	}
+	h.live.Close() // so that a stream which is not refused ends
+	writes := h.store.writes
+	for _, s := range places {
+		for _, value := range []string{
+			"9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999999-00:01", "10000-01-01T00:00:00Z",
+			"0001-01-01T00:00:00Z", "0001-01-01T00:00:00+23:59", "0001-01-01T01:00:00+01:00", "0000-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "1970-01-01T00:00:00+00:01",
+		} {
+			got := s.send(h, subscription, value)
+			if got.status != 400 || !strings.Contains(got.body, `"`+s.name()+`":["`) {
+				t.Errorf("%s %s with %s %s: %d %s", s.method, s.path, s.name(), value, got.status, got.body)
+			}
+		}
+	}
+	if h.store.writes != writes {
+		t.Errorf("%d writes by refused requests", h.store.writes-writes)
+	}
+}
+
+// The first and the last moment that may be sent break no answer, neither at once nor later.
+func TestTimesAtTheEndsOfTheRange(t *testing.T) {
+	h := newHarness(t, reconciled)
+	subscription := h.subscribe()
+	for _, s := range h.sentTimes() {
+		if strings.HasSuffix(s.path, "/stream") {
+			continue // it does not end
+		}
+		for _, value := range []string{"1970-01-01T00:00:00Z", "9999-12-31T23:30:00Z", "9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59+23:59"} {
+			if got := s.send(h, subscription, value); got.status >= 500 {
+				t.Errorf("%s %s with %s %s: %d %s", s.method, s.path, s.name(), value, got.status, got.body)
+			}
+		}
+	}
+	h.getAll("{subscriptionId}", subscription)
+	h.call(h.admin, "GET", "/v1/reconciliation?since=9999-12-31T23:30:00Z", "").expect(400).refused("validation_failed", "since")
 }
 
 // What is stored already is shown, however far out of range it is: as the nearest moment that RFC 3339 can write.
