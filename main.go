@@ -419,7 +419,7 @@ func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, e
 }
 
 func migrateUp(ctx context.Context, c config.Config) error {
-	return withDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.Migrate() }))
+	return withNewDatabase(ctx, c, database.Alone(func(db database.Database) error { return db.Migrate() }))
 }
 
 func migrateDown(ctx context.Context, c config.Config, steps int) error {
@@ -454,7 +454,17 @@ func withKeys(ctx context.Context, c config.Config, run func(context.Context, *a
 	})
 }
 
+// withDatabase needs a database that is there. Of the commands only migrate up makes an SQLite file, like serve.
 func withDatabase(ctx context.Context, c config.Config, do func(database.Database) error) error {
+	if c.Database.Kind == config.SQLite {
+		if err := database.SQLiteExists(c.Database.Path); err != nil {
+			return err
+		}
+	}
+	return withNewDatabase(ctx, c, do)
+}
+
+func withNewDatabase(ctx context.Context, c config.Config, do func(database.Database) error) error {
 	db, err := openDatabase(ctx, c, slog.Default(), func(err error) { slog.Warn("waiting for the database", "error", err) })
 	if err != nil {
 		return err

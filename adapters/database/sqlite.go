@@ -2,7 +2,11 @@ package database
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
@@ -18,6 +22,15 @@ func OpenSQLite(ctx context.Context, path string, now func() time.Time) (Databas
 		return nil, err
 	}
 	return sqliteFile{db, now}, nil
+}
+
+// SQLiteExists fails when there is no file at path, which OpenSQLite would make: a command in the wrong folder is to say so instead.
+func SQLiteExists(path string) error {
+	_, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("no database at %s: run this where serve runs, or set ORDINAVO_DATABASE_URL", path)
+	}
+	return err
 }
 
 type sqliteFile struct {

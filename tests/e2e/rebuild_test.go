@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -105,7 +106,11 @@ func rebuildMetrics(t *testing.T, env []string) error {
 
 func TestRebuildNeedsADatabaseOfItsSchema(t *testing.T) {
 	t.Parallel()
-	code, _, errs := run(t, environment(t.TempDir()), "", "rebuild", "metrics")
+	dir := t.TempDir()
+	if err := os.WriteFile(databasePath(dir), nil, 0o600); err != nil { // as a start leaves it that was killed before it migrated
+		t.Fatal(err)
+	}
+	code, _, errs := run(t, environment(dir), "", "rebuild", "metrics")
 	if code != 1 || !strings.Contains(errs, "run migrate up") {
 		t.Errorf("exit code %d: %s", code, errs)
 	}

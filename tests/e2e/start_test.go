@@ -140,6 +140,30 @@ func schemaVersions(t *testing.T) []int {
 	return versions
 }
 
+// In a folder where serve does not run, a command says so and leaves nothing behind; migrate up makes a database, as serve does.
+func TestACommandInTheWrongFolder(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"keys", "list"}, {"keys", "create", "--name", "k", "--scopes", "all"}, {"keys", "revoke", "key_1"}, {"keys", "rotate-master"},
+		{"migrate", "status"}, {"migrate", "down", "1"}, {"rebuild", "metrics"}} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "data", "ordinavo.db")
+		code, _, stderr := run(t, environment(dir, "ORDINAVO_DATABASE_URL=sqlite:"+path), "", args...)
+		if want := "error: no database at " + path + ": run this where serve runs, or set ORDINAVO_DATABASE_URL\n"; code != 1 || stderr != want {
+			t.Errorf("%v: exit code %d: %s", args, code, stderr)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+			t.Errorf("%v leaves %v, %v", args, left, err)
+		}
+	}
+	dir := t.TempDir()
+	if code, out, stderr := run(t, environment(dir), "", "migrate", "up"); code != 0 {
+		t.Errorf("migrate up: exit code %d: %s%s", code, out, stderr)
+	}
+	if _, err := os.Stat(databasePath(dir)); err != nil {
+		t.Error(err)
+	}
+}
+
 // migrate goes up, down and says where it is; serve does without when it is told to.
 func TestMigrate(t *testing.T) {
 	t.Parallel()
@@ -152,11 +176,11 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("migrate %v: exit code %d: %s%s", args, code, out, stderr)
 		}
 	}
-	says(`^schema version 0 of \d+\n$`, "status")
 	code, _, stderr := run(t, env, "", "serve")
 	if code != 1 || !strings.Contains(stderr, "migrate up") {
 		t.Errorf("serve without a schema: exit code %d: %s", code, stderr)
 	}
+	says(`^schema version 0 of \d+\n$`, "status")
 	versions := schemaVersions(t)
 	newest := len(versions) - 1
 	at := func(i int) string { return fmt.Sprintf(`^schema version %d of %d\n$`, versions[i], versions[newest]) }
