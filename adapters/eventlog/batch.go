@@ -33,6 +33,7 @@ type Batch struct {
 	acked int // messages so far
 	taken int // messages up to the last that Rest took, counted from the beginning of the batch
 	over  bool
+	cause error // what the handler of the message under way has failed with
 }
 
 // batchKey is the context key of a message's batch.
@@ -68,15 +69,19 @@ func (*Log) Rest(ctx context.Context) []*message.Message {
 func (*Log) InTransaction(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		outer := msg.Context()
+		b, ok := outer.Value(batchKey{}).(*Batch)
+		if !ok {
+			return nil, ErrNoBatch
+		}
 		ctx, err := Join(outer)
 		if err != nil {
-			return nil, err
+			return nil, b.failed(err)
 		}
 		defer msg.SetContext(outer)
 		msg.SetContext(ctx)
 		produced, err := next(msg)
 		if err != nil {
-			return nil, errors.Join(err, outer.Value(batchKey{}).(*Batch).undo())
+			return nil, b.failed(errors.Join(err, b.undo()))
 		}
 		return produced, nil
 	}
@@ -151,6 +156,25 @@ func (b *Batch) kept() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.acked++
+	b.cause = nil
+}
+
+// failed notes why the message is about to be refused, since its nack cannot say.
+func (b *Batch) failed(err error) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.cause = err
+	return err
+}
+
+// refused is errNacked with its cause, if that is known.
+func (b *Batch) refused() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.cause == nil {
+		return errNacked
+	}
+	return fmt.Errorf("%w: %w", errNacked, b.cause)
 }
 
 // undo rolls back what was written. The batch may begin a new transaction, unless that would drop what its earlier messages wrote, or

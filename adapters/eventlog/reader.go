@@ -82,7 +82,11 @@ func (r *Reader) Deliver(ctx context.Context, b *Batch) error {
 			b.kept()
 			continue
 		}
-		if err := r.hand(ctx, b, b.message(record)); err != nil {
+		err := r.hand(ctx, b, b.message(record))
+		if errors.Is(err, errNacked) {
+			err = b.refused()
+		}
+		if err != nil {
 			r.at = b.failing()
 			return errors.Join(fmt.Errorf("hand over the message: %w", err), b.rollback())
 		}

@@ -3,7 +3,9 @@ package eventlogtest
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -19,9 +21,11 @@ var answerChecks = []Check{
 	{"answers/a nack leaves nothing and comes again", nackLeavesNothing},
 	{"answers/the deadline takes a message back", deadlineTakesBack},
 	{"answers/the offset is never beyond what was acknowledged", neverBeyond},
+	{"answers/a failure is logged with its cause and position", causeLogged},
 	{"groups/independent", independentGroups},
 	{"groups/a moved offset is respected", movedOffset},
 	{"groups/two processes keep a message once", twoProcesses},
+	{"groups/another's turn is no failure", anothersTurn},
 }
 
 var errHandler = errors.New("the handler failed")
@@ -218,4 +222,49 @@ func twoProcesses(one *World) {
 	if got := one.Effects(); got != 1 {
 		one.Errorf("%d effects of one message", got)
 	}
+}
+
+func causeLogged(w *World) {
+	said := w.listen()
+	w.Publish("a")
+	_, messages := w.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
+	msg := w.Receive(messages, "a")
+	_, _ = w.log.InTransaction(w.failing())(msg)
+	msg.Nack()
+	w.Receive(messages, "a") // once the failure is logged
+	for _, part := range []string{"message not handled", "position=1", errHandler.Error()} {
+		if !strings.Contains(said.String(), part) {
+			w.Errorf("the log does not say %q: %s", part, said)
+		}
+	}
+}
+
+// anothersTurn makes a handler meet that another process has kept its message meanwhile, which is nothing that an operator need know.
+func anothersTurn(one *World) {
+	two := AnotherWorld(one.ctx, one.T, one.Another())
+	defer two.Close()
+	two.patience = one.patience
+	said := two.listen()
+	one.Publish("a", "b")
+	_, ones := one.Subscribe(eventlog.Options{})
+	_, twos := two.Subscribe(eventlog.Options{MaxPause: time.Millisecond})
+	first, second := one.Receive(ones, "a"), two.Receive(twos, "a")
+	first.Ack()
+	one.Receive(ones, "b")
+	_, err := two.log.InTransaction(func(msg *message.Message) ([]*message.Message, error) { return nil, two.tryEffect(msg.Context(), msg) })(second)
+	if !errors.Is(err, eventlog.ErrSuperseded) || strings.Contains(err.Error(), "division") {
+		two.Errorf("the handler got %v", err)
+	}
+	second.Nack()
+	two.Receive(twos, "b")
+	if said.Len() > 0 {
+		two.Errorf("it was logged: %s", said)
+	}
+}
+
+// listen keeps what those log that subscribe from now on. It is read while their reader waits for an answer.
+func (w *World) listen() *strings.Builder {
+	said := &strings.Builder{}
+	w.logger = slog.New(slog.NewTextHandler(said, nil))
+	return said
 }

@@ -22,6 +22,7 @@ type World struct {
 	Database
 	ctx      context.Context
 	log      *eventlog.Log
+	logger   *slog.Logger  // of those that subscribe
 	patience time.Duration // bounds a wait for something that must happen; nothing is timed by it
 	closing  []func() error
 }
@@ -36,7 +37,7 @@ func NewWorld(ctx context.Context, t T, db Database) *World {
 
 // AnotherWorld is a world on another one's database, as in a second process.
 func AnotherWorld(ctx context.Context, t T, db Database) *World {
-	return &World{T: t, Database: db, ctx: ctx, log: newLog(db, eventlog.Options{}), patience: patience}
+	return &World{T: t, Database: db, ctx: ctx, log: newLog(db, eventlog.Options{}), logger: slog.New(slog.DiscardHandler), patience: patience}
 }
 
 func newLog(db eventlog.Database, options eventlog.Options) *eventlog.Log {
@@ -82,7 +83,7 @@ func (w *World) Subscribe(options eventlog.Options) (message.Subscriber, <-chan 
 
 func (w *World) subscribe(group string, options eventlog.Options) (message.Subscriber, <-chan *message.Message) {
 	w.Helper()
-	s, err := newLog(w.Database, options).Subscriber(group)
+	s, err := eventlog.New(w.Database, options, w.logger, time.Now).Subscriber(group)
 	if err != nil {
 		w.Fatal(err)
 	}

@@ -179,11 +179,17 @@ func deciding(refused error, sql string, args ...any) *pgx.QueuedQuery {
 	return &pgx.QueuedQuery{SQL: sql, Arguments: args, Fn: func(results pgx.BatchResults) error {
 		_, err := results.Exec()
 		if code(err) == codeDivisionByZero {
-			return fmt.Errorf("%w: %w", refused, err)
+			return decided{refused, err}
 		}
 		return err
 	}}
 }
+
+// decided says what was refused; that the server divided by zero for it is for those who ask whether it has answered, not for a log.
+type decided struct{ refused, by error }
+
+func (d decided) Error() string   { return d.refused.Error() }
+func (d decided) Unwrap() []error { return []error{d.refused, d.by} }
 
 func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
 	return tx.send(ctx, batchOf(each, sql, args))

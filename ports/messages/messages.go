@@ -39,12 +39,32 @@ var errSetAside = errors.New("the message cannot be handled")
 // closeTimeout bounds the wait for handlers at the end; what they have not committed comes again.
 const closeTimeout = 10 * time.Second
 
-// quieter keeps what the router says about its own start and stop out of the service's log.
-var quieter = map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug}
+// quieter keeps what the router says about its own start and stop out of the service's log, and what the log's reader says itself: that a
+// handler has failed, with the position and the cause, unless another process has just taken over.
+type quieter struct{ watermill.LoggerAdapter }
+
+func newQuieter(log *slog.Logger) quieter {
+	return quieter{watermill.NewSlogLoggerWithLevelMapping(log, map[slog.Level]slog.Level{slog.LevelInfo: slog.LevelDebug})}
+}
+
+// handlerFailed is what the router says of a message that it nacks for its handler.
+const handlerFailed = "Handler returned error"
+
+func (q quieter) Error(msg string, err error, fields watermill.LogFields) {
+	if msg == handlerFailed {
+		q.Debug(msg, fields.Add(watermill.LogFields{"error": err}))
+		return
+	}
+	q.LoggerAdapter.Error(msg, err, fields)
+}
+
+func (q quieter) With(fields watermill.LogFields) watermill.LoggerAdapter {
+	return quieter{q.LoggerAdapter.With(fields)}
+}
 
 // NewRouter connects the topic of accepted events with fan-out.
 func NewRouter(log *slog.Logger, records Log, fanOut FanOut) (*message.Router, error) {
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, watermill.NewSlogLoggerWithLevelMapping(log, quieter))
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, newQuieter(log))
 	if err != nil {
 		return nil, fmt.Errorf("make the router: %w", err)
 	}

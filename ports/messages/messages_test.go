@@ -29,6 +29,8 @@ type world struct {
 	*testing.T
 	db  *sqlite.DB
 	log *eventlog.Log
+	// logger is the router's.
+	logger *slog.Logger
 	// handle is called with each record's events, inside the transaction.
 	handle func(ctx context.Context, position int64, keys []intake.EventKey) error
 	calls  chan call
@@ -59,7 +61,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	w := &world{T: t, db: db, log: eventlog.New(topics.Of(db), eventlog.Options{Batch: 10, MaxPause: time.Millisecond}, slog.New(slog.DiscardHandler), time.Now), calls: make(chan call, 100)}
+	w := &world{T: t, db: db, log: eventlog.New(topics.Of(db), eventlog.Options{Batch: 10, MaxPause: time.Millisecond}, slog.New(slog.DiscardHandler), time.Now), logger: slog.New(slog.DiscardHandler), calls: make(chan call, 100)}
 	w.handle = func(context.Context, int64, []intake.EventKey) error { return nil }
 	return w
 }
@@ -90,7 +92,7 @@ func (w *world) handleOne(ctx context.Context, r fanout.Record) error {
 // run starts the router, which ends with the test.
 func (w *world) run() {
 	w.Helper()
-	router, err := messages.NewRouter(slog.New(slog.DiscardHandler), w.log, w)
+	router, err := messages.NewRouter(w.logger, w.log, w)
 	if err != nil {
 		w.Fatal(err)
 	}
