@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -175,6 +176,21 @@ func TestWhatAlertsAskAShareOfBeginsAtZero(t *testing.T) {
 	for _, reason := range intake.Reasons() {
 		if !strings.Contains(shown, "\nordinavo_events_refused_total{reason=\""+string(reason)+"\"} 0\n") {
 			t.Errorf("what is refused for %s does not begin at 0", reason)
+		}
+	}
+}
+
+// Whoever is told that events are refused finds what each reason means.
+func TestReasonsOfARefusalAreExplained(t *testing.T) {
+	for file, form := range map[string]string{"../../deploy/prometheus-alerts.yml": "description: .*\\b%s\\b", "../../docs/operate.md": "(?m)^- .*`%s` \\("} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, reason := range intake.Reasons() {
+			if !regexp.MustCompile(fmt.Sprintf(form, reason)).Match(text) {
+				t.Errorf("%s does not say what %s means", file, reason)
+			}
 		}
 	}
 }
