@@ -116,7 +116,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 // 1, and no ratio to one that is missing, such as when no attempt has succeeded yet.
 func (m *Metrics) beginAtZero() {
 	ctx := context.Background()
-	for _, c := range []metric.Int64Counter{m.staleLeases, m.abandoned, m.unreadable, m.damaged} {
+	for _, c := range []metric.Int64Counter{m.staleLeases, m.abandoned, m.unreadable, m.damaged, m.duplicates} {
 		c.Add(ctx, 0)
 	}
 	m.attempts.Add(ctx, 0, m.byOutcome[outcomeLabels{delivery.KindSucceeded, "2xx"}])
@@ -172,7 +172,7 @@ func (m *Metrics) prepareLabels() {
 // watchQueue registers the gauges; they show nothing until ShowQueue is called.
 func (m *Metrics) watchQueue(meter metric.Meter) error {
 	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."))
-	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited."))
+	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited, those of spared receivers included."))
 	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that are spared, by the circuit's state."))
 	aside, errAside := meter.Int64ObservableGauge("ordinavo.events.set_aside", metric.WithUnit("{event}"), metric.WithDescription("Events that could not be handled, and wait to be retried."))
 	unrouted, errUnrouted := meter.Float64ObservableGauge("ordinavo.fanout.oldest.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest accepted event has waited for its deliveries to be scheduled."))
@@ -221,7 +221,7 @@ func (m *Metrics) AttemptStarted(ctx context.Context, delay time.Duration) {
 func (m *Metrics) AttemptDone(ctx context.Context, o delivery.Outcome) {
 	labels, known := m.byOutcome[outcomeLabels{o.Kind, statusClass(o.Status)}]
 	if !known {
-		labels = label(attribute.String("outcome", "unknown"))
+		labels = label(attribute.String("outcome", "unknown"), attribute.String("status_class", statusClass(o.Status)))
 	}
 	m.inFlight.Add(ctx, -1)
 	m.attempts.Add(ctx, 1, labels)

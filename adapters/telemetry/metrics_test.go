@@ -92,6 +92,7 @@ func TestMetricsForPrometheus(t *testing.T) {
 		`ordinavo_fanout_deferring 6`,
 		`ordinavo_queue_depth{status="parked"} 0`,
 		`ordinavo_queue_oldest_due_age_seconds 90`,
+		`# HELP ordinavo_queue_oldest_due_age_seconds How long the oldest due delivery has waited, those of spared receivers included.`,
 		`ordinavo_events_set_aside 8`,
 		`ordinavo_circuits{state="open"} 2`,
 		`ordinavo_circuits{state="half_open"} 0`,
@@ -155,6 +156,9 @@ func TestWhatAlertsAskTheIncreaseOfBeginsAtZero(t *testing.T) {
 	if len(asked) < 4 {
 		t.Errorf("only %d are asked for", len(asked))
 	}
+	if !strings.Contains(shown, "\nordinavo_events_duplicates_total 0\n") {
+		t.Error("duplicates do not begin at 0")
+	}
 }
 
 // A share of nothing is nothing, and an alert on it silent: where every attempt fails, none has succeeded yet.
@@ -192,6 +196,15 @@ func TestReasonsOfARefusalAreExplained(t *testing.T) {
 				t.Errorf("%s does not say what %s means", file, reason)
 			}
 		}
+	}
+}
+
+// An outcome that this version does not know is counted with the labels of the others.
+func TestAnUnknownOutcomeHasAllLabels(t *testing.T) {
+	running := start(t, telemetry.Config{}, nil)
+	running.Metrics().AttemptDone(t.Context(), delivery.Outcome{Kind: "later", Status: 503})
+	if text := scrape(t, running); !strings.Contains(text, "\nordinavo_attempts_total{outcome=\"unknown\",status_class=\"5xx\"} 1\n") {
+		t.Errorf("got %s", text)
 	}
 }
 
