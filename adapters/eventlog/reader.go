@@ -10,15 +10,15 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/fanout"
 )
 
 // firstPause is the pause between the first failure and the next try.
 const firstPause = 100 * time.Millisecond
 
-// unreadableAfter is how many times in a row a record that cannot be read is tried: one of a newer version is for a process of that version,
-// which takes over from one that makes no progress. After that, some seconds later, the record is handed over as it is stored: no
-// repetition makes it readable, and its handler sets it aside, with what is left of it.
-const unreadableAfter = 6
+// unreadableAfter is how many times in a row a record that cannot be read is tried, as an event is. After that, some seconds later, the record
+// is handed over as it is stored: no repetition makes it readable, and its handler sets it aside, with what is left of it.
+const unreadableAfter = fanout.Refusals
 
 var (
 	errNacked = errors.New("the handler refused the message")
