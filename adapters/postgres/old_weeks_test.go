@@ -18,6 +18,7 @@ import (
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
+// TestAWeekStaysForItsReaders has an event of an old week that is not fanned out, and a count that lags behind.
 func TestAWeekStaysForItsReaders(t *testing.T) {
 	t.Parallel()
 	w := newWeeks(t, straight)

@@ -408,7 +408,6 @@ func TestOldBinariesCloseDeliveriesToo(t *testing.T) {
 	}
 }
 
-// TestAWeekStaysForItsReaders has an event of an old week that is not fanned out, and a count that lags behind.
 // TestAWeekIsDroppedWhenNobodyLooks has a reader who stays, like a backup.
 func TestAWeekIsDroppedWhenNobodyLooks(t *testing.T) {
 	t.Parallel()

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// scopeOf is contract section 5's table, whatever a path's parameters are called.
 const anyKey, ownRule, public = "any key", "its own rule", "none"
 
+// scopeOf is contract section 5's table, whatever a path's parameters are called.
 var scopeOf = map[string]string{
 	"POST /v1/events": "events.write", "GET /v1/events": "webhook_deliveries.read", "GET /v1/events/{}": "webhook_deliveries.read",
 	"GET /v1/event-types": anyKey, "GET /v1/event-types/{}": anyKey,
