@@ -282,7 +282,7 @@ func (a *assembly) makeUseCases() {
 	}
 	a.attempter = &dispatch.Attempter{
 		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: a.db.Now,
-		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: telemetry.Unsigned(a.log, time.Now),
+		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: telemetry.AttemptTrouble(a.log, time.Now),
 	}
 	a.dispatcher = dispatch.New(dispatch.Config{
 		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: a.db.Now, Jitter: mathrand.Float64,

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -18,16 +19,22 @@ func Unbalanced(log *slog.Logger) func(context.Context, reconciliation.Checked, 
 	}
 }
 
-// Unsigned logs why requests could not be signed. While the database is away that is one line in ten seconds: it may be hundreds of deliveries.
-func Unsigned(log *slog.Logger, now func() time.Time) func(context.Context, dispatch.Leased, error) {
+// AttemptTrouble logs why requests could not be signed, and where attempts panicked. While the database is away that is one line in ten
+// seconds: it may be hundreds of deliveries.
+func AttemptTrouble(log *slog.Logger, now func() time.Time) func(context.Context, dispatch.Leased, error) {
 	const seldom = 10 * time.Second
 	var told atomic.Int64 // when it was away, in nanoseconds
 	return func(ctx context.Context, l dispatch.Leased, err error) {
+		attrs := []any{"tenantId", l.Delivery.Tenant, "deliveryId", l.Delivery.ID, "error", err}
+		if panicked, ok := errors.AsType[*dispatch.Panic](err); ok {
+			log.ErrorContext(ctx, "an attempt panicked", append(attrs, "stack", string(panicked.Stack))...)
+			return
+		}
 		if last, at := told.Load(), now().UnixNano(); problem.Is(err, problem.Unavailable) {
 			if at < last+int64(seldom) && at >= last || !told.CompareAndSwap(last, at) {
 				return
 			}
 		}
-		log.ErrorContext(ctx, "a request could not be signed", "tenantId", l.Delivery.Tenant, "deliveryId", l.Delivery.ID, "error", err)
+		log.ErrorContext(ctx, "a request could not be signed", attrs...)
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -17,7 +18,7 @@ import (
 func TestADatabaseThatIsAwayIsToldSeldom(t *testing.T) {
 	var log bytes.Buffer
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	tell := telemetry.Unsigned(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	tell := telemetry.AttemptTrouble(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
 	away, damaged := problem.New(problem.Unavailable, "away"), errors.New("damaged")
 	for _, err := range []error{away, away, damaged, damaged, away} {
 		tell(t.Context(), dispatch.Leased{}, err)
@@ -28,5 +29,17 @@ func TestADatabaseThatIsAwayIsToldSeldom(t *testing.T) {
 	tell(t.Context(), dispatch.Leased{}, away)
 	if a, d := strings.Count(log.String(), "away"), strings.Count(log.String(), "damaged"); a != 3 || d != 2 {
 		t.Errorf("away is told %d times, damaged %d:\n%s", a, d, &log)
+	}
+}
+
+// TestAPanicIsToldWithItsStack, and as no request that could not be signed.
+func TestAPanicIsToldWithItsStack(t *testing.T) {
+	var log bytes.Buffer
+	tell := telemetry.AttemptTrouble(slog.New(slog.NewTextHandler(&log, nil)), time.Now)
+	tell(t.Context(), dispatch.Leased{Delivery: delivery.Delivery{ID: "dlv_1", Tenant: "acme"}}, &dispatch.Panic{Value: "index out of range", Stack: []byte("goroutine 7")})
+	for _, want := range []string{"level=ERROR", `"an attempt panicked"`, "tenantId=acme", "deliveryId=dlv_1", "index out of range", `stack="goroutine 7"`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("%s is not in %s", want, &log)
+		}
 	}
 }

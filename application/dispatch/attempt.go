@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -20,7 +21,7 @@ type Attempter struct {
 	Observer  Observer
 	Now       func() time.Time
 	UserAgent string
-	// Trouble hears why a request could not be signed, which only the operator may know; nil for nobody.
+	// Trouble hears why a request could not be signed, or of a Panic, which only the operator may know; nil for nobody.
 	Trouble func(ctx context.Context, l Leased, err error)
 }
 
@@ -47,7 +48,14 @@ func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, er
 	return outcome, nil
 }
 
-func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by signers, unsigned error) delivery.Outcome {
+// send turns a panic into an outcome, with which the attempt's span can end.
+func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by signers, unsigned error) (outcome delivery.Outcome) {
+	began := a.Now()
+	defer func() {
+		if value := recover(); value != nil {
+			outcome = a.Panicked(ctx, l, began, value)
+		}
+	}()
 	switch {
 	case l.Unreadable != nil:
 		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: a.Now(), Error: "nothing could be sent: " + l.Unreadable.Error()}
@@ -66,6 +74,22 @@ func (a *Attempter) trouble(ctx context.Context, l Leased, err error) {
 	if a.Trouble != nil {
 		a.Trouble(ctx, l, err)
 	}
+}
+
+// Panic is what an attempt panicked with, and where.
+type Panic struct {
+	Value any
+	Stack []byte
+}
+
+// Error leaves out the stack.
+func (p *Panic) Error() string { return fmt.Sprintf("panic: %v", p.Value) }
+
+// Panicked is the outcome of an attempt that panicked with the value; call it where that was recovered. Tenants see the outcome, which
+// says no more than who is to blame.
+func (a *Attempter) Panicked(ctx context.Context, l Leased, began time.Time, value any) delivery.Outcome {
+	a.trouble(ctx, l, &Panic{value, debug.Stack()})
+	return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: began, Duration: max(0, a.Now().Sub(began)), Error: "the attempt failed inside the service"}
 }
 
 // Unsigned is the outcome of what could not be signed.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -30,10 +31,15 @@ type exchange struct {
 	now      time.Time
 	fails    error         // of opening a secret
 	opens    time.Duration // how long that takes
+	panics   any           // with what sending panics
 }
 
 func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
 	x.requests = append(x.requests, r)
+	if x.panics != nil {
+		x.now = x.now.Add(time.Second)
+		panic(x.panics)
+	}
 	return delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, RequestHeaders: r.Headers}
 }
 
@@ -202,6 +208,30 @@ func TestWhatCannotBeSignedForNowIsNoAttempt(t *testing.T) {
 	x.fails = problem.New(problem.Unavailable, "the database does not answer")
 	if _, err := a.Attempt(t.Context(), l); !errors.Is(err, x.fails) || len(x.requests)+len(x.numbers)+len(x.told) != 0 {
 		t.Errorf("%v with %d requests and the attempts %v", err, len(x.requests), x.numbers)
+	}
+}
+
+// A defect of the service is an outcome like others, with which the span ends. What it was is for the operator, not for tenants.
+func TestAPanicIsAnOutcome(t *testing.T) {
+	x, a, l := newExchange()
+	x.panics = "the password is hushhush"
+	var heard *dispatch.Panic
+	a.Trouble = func(_ context.Context, of dispatch.Leased, err error) {
+		if panicked, ok := errors.AsType[*dispatch.Panic](err); ok && of.Delivery.ID == "dlv_1" {
+			heard = panicked
+		}
+	}
+	began := x.now
+	outcome, err := a.Attempt(t.Context(), l)
+	want := delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: began, Duration: time.Second, Error: "the attempt failed inside the service", TraceID: outcome.TraceID}
+	if err != nil || !reflect.DeepEqual(outcome, want) || outcome.TraceID == "" {
+		t.Errorf("came to %+v, %v", outcome, err)
+	}
+	if len(x.told) != 1 || !reflect.DeepEqual(x.told[0], want) {
+		t.Errorf("the span was told %+v", x.told)
+	}
+	if heard == nil || heard.Value != x.panics || !strings.Contains(string(heard.Stack), "(*exchange).Send") || !strings.Contains(heard.Error(), "hushhush") {
+		t.Errorf("the operator hears %+v", heard)
 	}
 }
 

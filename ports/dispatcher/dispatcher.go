@@ -3,7 +3,6 @@ package dispatcher
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"sync"
 	"time"
@@ -124,12 +123,13 @@ func gather(ctx context.Context, d *dispatch.Dispatcher, failed <-chan dispatch.
 	}
 }
 
-// attemptSafely turns a panic into a failed attempt, so that one delivery cannot take the process down with it.
+// attemptSafely turns a panic before or after the sending into a failed attempt, too, so that one delivery cannot take the process down
+// with it.
 func attemptSafely(ctx context.Context, a *dispatch.Attempter, l dispatch.Leased) (outcome delivery.Outcome, err error) {
 	began := a.Now()
 	defer func() {
-		if r := recover(); r != nil {
-			outcome = delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: began, Error: fmt.Sprintf("the attempt panicked: %v", r)}
+		if value := recover(); value != nil {
+			outcome = a.Panicked(ctx, l, began, value)
 		}
 	}()
 	return a.Attempt(ctx, l)

@@ -86,7 +86,7 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	observer := observer{p}
 	gate := gate{p}
 	p.subs = &subscriptions.Service{Store: p.store, Gate: gate, URLs: anyURL{}, Now: p.now, NewID: source.New, NewSecret: w.newSecret, DefaultSchedule: w.schedule}
-	p.attempter = &dispatch.Attempter{Sender: sender{p}, Secrets: seal.NewCache(p.store, 100), Observer: observer, Now: p.now, UserAgent: "simulation"}
+	p.attempter = &dispatch.Attempter{Sender: sender{p}, Secrets: seal.NewCache(p.store, 100), Observer: observer, Now: p.now, UserAgent: "simulation", Trouble: panicOn}
 	p.dispatcher = dispatch.New(dispatch.Config{Store: p.store, Disabler: p.subs, Observer: observer, Now: p.now, Jitter: w.material.Float64,
 		Incarnation: p.incarnation, MaxInFlight: w.maxInFlight})
 	p.subs.Forget = p.dispatcher.Forget
@@ -407,6 +407,13 @@ func (w *world) newSecret() secret.Secret {
 		random[i] = byte(w.material.Uint32())
 	}
 	return secret.FromBytes(random)
+}
+
+// panicOn goes on with a panic that an attempt recovered from: what unwinds the activity of a dead process, or a defect of the simulation.
+func panicOn(_ context.Context, _ dispatch.Leased, err error) {
+	if panicked, ok := errors.AsType[*dispatch.Panic](err); ok {
+		panic(panicked.Value)
+	}
 }
 
 // observer counts what the simulation wants to know.
