@@ -155,26 +155,30 @@ func loopback(address string) bool {
 	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }
 
-func variables(table []setting) (names []string) {
+// meant is a name, and how one may spell it who knows it.
+type meant struct{ name, spelling string }
+
+// variables also has each as the flag is called: who knows --key may well set ORDINAVO_KEY.
+func variables(table []setting) (known []meant) {
 	for _, s := range table {
-		names = append(names, s.variable)
+		known = append(known, meant{s.variable, s.variable}, meant{s.variable, prefix + strings.ReplaceAll(strings.ToUpper(s.flag), "-", "_")})
 	}
-	return names
+	return known
 }
 
-func flags(table []setting) (names []string) {
+func flags(table []setting) (known []meant) {
 	for _, s := range table {
-		names = append(names, "--"+s.flag)
+		known = append(known, meant{"--" + s.flag, "--" + s.flag})
 	}
-	return names
+	return known
 }
 
 // suggestion gives the known name nearest to the given one, unless none is near.
-func suggestion(name string, known []string) string {
+func suggestion(name string, known []meant) string {
 	best, least := "", 1+min(maxTypos, len(name)/3)
 	for _, candidate := range known {
-		if d := spelling.Distance(name, candidate); d < least {
-			best, least = candidate, d
+		if d := spelling.Distance(name, candidate.spelling); d < least {
+			best, least = candidate.name, d
 		}
 	}
 	if best == "" {

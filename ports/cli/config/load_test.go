@@ -126,12 +126,13 @@ func TestFlagsWin(t *testing.T) {
 
 func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 	_, _, err := config.Load([]string{"--lissten=:1", "-v", "--roles=api", "--roles=api", "--rate-limit"},
-		[]string{"ORDINAVO_MAX_INFLIGHT=3", "ORDINAVO_MAX_IN_FLIGHT=0", "ORDINAVO_LOG_LEVEL=loud", "ORDINAVO_XYZZY_PLUGH=1"})
+		[]string{"ORDINAVO_KEY=k", "ORDINAVO_MAX_INFLIGHT=3", "ORDINAVO_MAX_IN_FLIGHT=0", "ORDINAVO_LOG_LEVEL=loud", "ORDINAVO_XYZZY_PLUGH=1"})
 	var wrong *config.Error
 	if !errors.As(err, &wrong) {
 		t.Fatalf("got %v", err)
 	}
 	want := []string{
+		"ORDINAVO_KEY is not a setting: did you mean ORDINAVO_TOKEN?",
 		"ORDINAVO_MAX_INFLIGHT is not a setting: did you mean ORDINAVO_MAX_IN_FLIGHT?",
 		"ORDINAVO_XYZZY_PLUGH is not a setting",
 		"--lissten is not a flag: did you mean --listen?",
