@@ -191,7 +191,7 @@ func (g *Guard) checkTarget(target endpoint) error {
 	switch {
 	case err != nil && isLocalhost(target.host) && len(g.loopback()) == 0,
 		err == nil && !g.permitAddr(addr, false):
-		return errors.New("must have a public address")
+		return errors.New("must have a public address, or one in a network that the operator allows")
 	case err == nil && g.isOwn(netip.AddrPortFrom(addr, target.port)):
 		return errors.New("must not lead to this service itself")
 	case err == nil && !g.permitAddr(addr, plain):

@@ -162,7 +162,7 @@ func TestCheckURLSaysWhatIsWrong(t *testing.T) {
 		"https://a:b@example.com/":  "must not contain a user name or password",
 		"https:///x":                "must name a host",
 		"https://example.com:22/":   "must not use port 22",
-		"https://10.0.0.1/":         "must have a public address",
+		"https://10.0.0.1/":         "must have a public address, or one in a network that the operator allows",
 		"https://0x7f.1/":           "must write an IPv4 address as four decimal numbers, like 198.51.100.7",
 		"https://example.com/#here": "must not have a fragment",
 	} {
