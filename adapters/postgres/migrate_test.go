@@ -94,6 +94,19 @@ func TestTheSecretsOfTheDeletedGo(t *testing.T) {
 	}
 }
 
+// TestAnOldVersionMakesItsWeeks goes back to the last version that had weeks of records alone.
+func TestAnOldVersionMakesItsWeeks(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
+	pgtest.Check(t, err)
+	pgtest.Check(t, db.MigrateDown(len(files)-slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "postgres/0021_") })))
+	pgtest.Check(t, execute(t.Context(), db, `SELECT make_records_week(7000)`))
+	if n := count(t, db, `SELECT count(*) FROM pg_inherits WHERE inhrelid = to_regclass('records_w7000')`); n != 1 {
+		t.Errorf("the week has %d parts", n)
+	}
+}
+
 func TestASchemaFromTheFutureIsRefused(t *testing.T) {
 	t.Parallel()
 	db := openDB(t)
