@@ -181,9 +181,9 @@ func TestFewFailuresOpenNothingHoweverLongTheyTake(t *testing.T) {
 
 // A receiver may be down for days, and is probed once a minute until the end.
 func TestAReceiverThatIsDownForDaysIsStillSpared(t *testing.T) {
-	c, now := opened(answer(500)), noon
+	c := opened(answer(500))
 	for probe := range 5000 {
-		now = c.Report().Until
+		now := c.Report().Until
 		if c = c.Record(answer(500), allowed, now); probe > 5 && c.Report().Until.Sub(now) != time.Minute {
 			t.Fatalf("after probe %d it waits %s", probe, c.Report().Until.Sub(now))
 		}
