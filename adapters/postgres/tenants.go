@@ -116,6 +116,19 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 	})
 }
 
+// CountKeys counts what lives by the index, however many keys have ended. A transaction keeps the tenant's row until it ends; see
+// access.KeyStore.
+func (s *Store) CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (int, error) {
+	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {
+		if _, err := tx.Exec(ctx, `SELECT 1 FROM tenants WHERE tenant_id = $1 FOR NO KEY UPDATE`, owner); err != nil {
+			return 0, err
+		}
+	}
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) },
+		`SELECT (SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND revoked_at IS NULL AND expires_at IS NULL) +
+			(SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND revoked_at IS NULL AND expires_at > $2)`, owner, stamp(now))
+}
+
 const keyColumns = `key_id, tenant_id, name, prefix, scopes, subscription_id, created_at, expires_at, revoked_at, last_used_at`
 
 func scanKey(r pgx.Rows) (k keys.Key, err error) {

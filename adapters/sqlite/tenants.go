@@ -131,6 +131,13 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 	})
 }
 
+// CountKeys counts what lives by the index, however many keys have ended.
+func (s *Store) CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (int, error) {
+	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+		`SELECT (SELECT count(*) FROM api_keys INDEXED BY api_keys_live WHERE tenant_id = ?1 AND revoked_at IS NULL AND expires_at IS NULL) +
+			(SELECT count(*) FROM api_keys INDEXED BY api_keys_live WHERE tenant_id = ?1 AND revoked_at IS NULL AND expires_at > ?2)`, owner, stamp(now))
+}
+
 const keyColumns = `key_id, tenant_id, name, prefix, scopes, subscription_id, created_at, expires_at, revoked_at, last_used_at`
 
 func scanKey(r *sql.Rows) (k keys.Key, err error) {

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"cmp"
+	"context"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/access"
@@ -61,6 +63,30 @@ var keyChecks = []Check{
 		w.keyStands(first)
 		w.refused(w.SaveKey(w.ctx, keys.Key{ID: w.id("key_"), Tenant: "nobody", CreatedAt: at(0)}, hashOf("x")), problem.NotFound, "save a key of nobody")
 	}},
+	{"keys/those that live are counted", func(w *world) {
+		count := func(owner tenant.ID, now time.Time, want int) {
+			w.Helper()
+			n, err := w.CountKeys(w.ctx, owner, now)
+			w.ok(err, "count keys")
+			equal(w, "live keys of "+string(owner), n, want)
+		}
+		live, revoked := w.key(acme), w.key(acme)
+		w.key(other)
+		w.key("")
+		w.ok(w.RevokeKey(w.ctx, acme, revoked.ID, at(5)), "revoke a key")
+		forever := keys.Key{ID: w.id("key_"), Name: "forever", Tenant: acme, Scopes: []keys.Scope{keys.EventsRead}, Prefix: "p", CreatedAt: at(0)}
+		w.ok(w.SaveKey(w.ctx, forever, hashOf(forever.ID)), "save a key without an end")
+		count(acme, at(6), 2)
+		count(other, at(6), 1)
+		count("nobody", at(6), 0)
+		count(acme, live.ExpiresAt.Add(-time.Microsecond), 2)
+		count(acme, live.ExpiresAt, 1)
+	}},
+	{"keys/who counts them before there is one more counts all", func(w *world) {
+		for made := range 3 { // the first time a connection may be made meanwhile
+			countedInTurn(w, made)
+		}
+	}},
 	{"keys/are bound to a subscription of their tenant", func(w *world) {
 		deleted := w.subscribe(acme, nil)
 		w.delete(deleted, at(1))
@@ -104,4 +130,31 @@ var keyChecks = []Check{
 		equal(w, "one tenant's second page", w.keysOf(acme, access.Page{Limit: 1, After: c.ID}), []string{a.ID})
 		equal(w, "nobody's", w.keysOf("nobody", all), nil)
 	}},
+}
+
+// countedInTurn makes one more key than made while another transaction counts, which has to wait.
+func countedInTurn(w *world, made int) {
+	w.Helper()
+	more := keys.Key{ID: w.id("key_"), Name: "one more", Tenant: acme, Scopes: []keys.Scope{keys.EventsRead}, Prefix: "p", CreatedAt: at(0)}
+	counted, failed := make(chan int, 1), make(chan error, 1)
+	w.ok(w.InTx(w.ctx, func(ctx context.Context) error {
+		n, err := w.CountKeys(ctx, acme, at(0))
+		equal(w, "keys at first", n, made)
+		go func() {
+			failed <- w.InTx(w.ctx, func(ctx context.Context) error {
+				n, err := w.CountKeys(ctx, acme, at(0))
+				counted <- n
+				return err
+			})
+		}()
+		select {
+		case n := <-counted:
+			w.Errorf("%d keys are counted while there is to be one more", n)
+			counted <- made + 1
+		case <-time.After(100 * time.Millisecond): // it waits, as it should
+		}
+		return cmp.Or(err, w.SaveKey(ctx, more, hashOf(more.ID)))
+	}), "count, and make one more")
+	w.ok(<-failed, "count at the same time")
+	equal(w, "keys behind it", <-counted, made+1)
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/directory"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -56,6 +57,7 @@ var plantedBugs = map[string]struct {
 	"a page repeats the last one's end":    {"deliveries/pages are stable while rows are added and moved", planted{deliveries: pageRepeatsItsEnd}},
 	"answers without the token":            {"idempotency/an answer is given once, by who holds the token", planted{answer: answersWithoutToken}},
 	"anybody revokes":                      {"keys/revoked once, by its tenant or by the platform", planted{revokeKey: revokesForAnybody}},
+	"ended keys count":                     {"keys/those that live are counted", planted{countKeys: countsEndedKeys}},
 	"another lane's secret":                {"isolation/another tenant finds nothing of a subscription", planted{openSecret: secretOfTheLane}},
 	"open deliveries of everybody":         {"backlog/open deliveries are counted by tenant and in all, up to a number", planted{countOpen: countsEverybodysOpen}},
 	"processes live for ever":              {"backlog/processes count that have said that they live", planted{countProcesses: countsTheDead}},
@@ -272,6 +274,11 @@ func pageRepeatsItsEnd(ctx context.Context, s Store, f queries.DeliveryFilter) (
 
 func answersWithoutToken(ctx context.Context, s Store, key idempotency.Key, _ string, sealed []byte) (bool, error) {
 	return s.Answer(ctx, key, "a", sealed)
+}
+
+func countsEndedKeys(ctx context.Context, s Store, owner tenant.ID, _ time.Time) (int, error) {
+	list, err := s.Keys(ctx, owner, access.Page{Limit: 100})
+	return len(list), err
 }
 
 func revokesForAnybody(ctx context.Context, s Store, _ tenant.ID, id string, now time.Time) error {

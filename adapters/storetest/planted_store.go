@@ -30,6 +30,7 @@ type planted struct {
 	answer              func(ctx context.Context, s Store, key idempotency.Key, token string, sealed []byte) (bool, error)
 	circuits            func(ctx context.Context, s Store, owner tenant.ID, ids []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
 	countDay            func(ctx context.Context, s Store, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error)
+	countKeys           func(ctx context.Context, s Store, owner tenant.ID, now time.Time) (int, error)
 	countOpen           func(ctx context.Context, s Store, owner tenant.ID, upTo int) (int, error)
 	countProcesses      func(ctx context.Context, s Store, since time.Time) (int, error)
 	currentSubscription func(ctx context.Context, s Store, lane dispatch.Lane) (subscription.Subscription, error)
@@ -223,6 +224,13 @@ func (p planted) Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payloa
 		return p.resolve(ctx, p.Store, lookups)
 	}
 	return p.Store.Resolve(ctx, lookups)
+}
+
+func (p planted) CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (int, error) {
+	if p.countKeys != nil {
+		return p.countKeys(ctx, p.Store, owner, now)
+	}
+	return p.Store.CountKeys(ctx, owner, now)
 }
 
 func (p planted) RevokeKey(ctx context.Context, owner tenant.ID, id string, now time.Time) error {

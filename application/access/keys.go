@@ -25,6 +25,11 @@ func HashOf(key string) Hash { return sha256.Sum256([]byte(key)) }
 
 // KeyStore keeps the API keys.
 type KeyStore interface {
+	// InTx runs fn in one transaction, in the outer one if there is any.
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
+	// CountKeys counts the tenant's keys that are neither revoked nor expired. Within a transaction nobody else makes any of
+	// the tenant's until the end.
+	CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (int, error)
 	// SaveKey refuses a hash that is taken (problem.Conflict), and a tenant that does not exist or has no such subscription
 	// (problem.NotFound).
 	SaveKey(ctx context.Context, k access.Key, hash Hash) error
@@ -37,6 +42,9 @@ type KeyStore interface {
 	// TouchKeys notes when keys were used last.
 	TouchKeys(ctx context.Context, used map[string]time.Time) error
 }
+
+// MaxLivePerTenant is how many keys of a tenant may be neither revoked nor expired.
+const MaxLivePerTenant = 1000
 
 // The form of a key's text, also required of a platform key that an operator sets.
 const (
@@ -97,10 +105,28 @@ func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (ac
 
 func (s *Keys) save(ctx context.Context, wanted access.Key, text string) (access.Key, error) {
 	wanted.ID, wanted.Prefix, wanted.CreatedAt = cmp.Or(wanted.ID, s.newID("key_")), text[:min(shownPrefix, len(text)/2)], s.now()
-	if err := s.store.SaveKey(ctx, wanted, HashOf(text)); err != nil {
+	err := s.store.InTx(ctx, func(ctx context.Context) error {
+		if err := s.mustHaveRoom(ctx, wanted); err != nil {
+			return err
+		}
+		return s.store.SaveKey(ctx, wanted, HashOf(text))
+	})
+	if err != nil {
 		return access.Key{}, fmt.Errorf("save a key: %w", err)
 	}
 	return wanted, nil
+}
+
+// mustHaveRoom lets operators have as many platform keys as they like.
+func (s *Keys) mustHaveRoom(ctx context.Context, wanted access.Key) error {
+	if wanted.IsPlatform() {
+		return nil
+	}
+	count, err := s.store.CountKeys(ctx, wanted.Tenant, wanted.CreatedAt)
+	if err == nil && count >= MaxLivePerTenant {
+		err = problem.New(problem.Forbidden, "The tenant has %d live keys, and may have %d: revoke one that is not needed.", count, MaxLivePerTenant)
+	}
+	return err
 }
 
 func (s *Keys) mayCreate(by, wanted access.Key) error {

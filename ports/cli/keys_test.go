@@ -20,6 +20,10 @@ type keyStore struct {
 	hashes []access.Hash
 }
 
+func (s *keyStore) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+
+func (s *keyStore) CountKeys(context.Context, tenant.ID, time.Time) (int, error) { return 0, nil }
+
 func (s *keyStore) SaveKey(_ context.Context, k keys.Key, hash access.Hash) error {
 	s.keys, s.hashes = slices.Insert(s.keys, 0, k), append(s.hashes, hash)
 	return nil

@@ -119,6 +119,18 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 	})
 }
 
+// CountKeys counts those that are live; within a transaction nobody else writes.
+func (s *Store) CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (n int, err error) {
+	done, err := s.read(ctx)
+	defer done()
+	for _, row := range s.keys.all() {
+		if row.Tenant == owner && row.Live(now) {
+			n++
+		}
+	}
+	return n, err
+}
+
 // KeyByHash finds the key that a caller showed.
 func (s *Store) KeyByHash(ctx context.Context, hash access.Hash) (keys.Key, error) {
 	done, err := s.read(ctx)
