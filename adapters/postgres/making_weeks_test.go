@@ -2,9 +2,14 @@ package postgres_test
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
@@ -26,5 +31,70 @@ func TestAnEventComesWhileItsWeekIsMade(t *testing.T) {
 	w.ok(<-accepted)
 	if n := w.rows(partOf(events, w.now)); n != 1 {
 		t.Errorf("its week has %d events", n)
+	}
+}
+
+// TestATableInUseKeepsNoOtherFromItsWeeks has somebody read one of the defaults for as long as it takes.
+func TestATableInUseKeepsNoOtherFromItsWeeks(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	reader, err := w.direct.Begin(t.Context())
+	w.ok(err)
+	defer func() { _ = reader.Rollback() }()
+	_, err = reader.Exec(t.Context(), `SELECT count(*) FROM records_default`)
+	w.ok(err)
+	w.purge()
+	for _, table := range []string{inRecords, closed, events, bodies, gated} {
+		if has := w.exists(partOf(table, w.now)); has != (table != inRecords) {
+			t.Errorf("%s has a part: %t", table, has)
+		}
+	}
+	if n := w.waits.Load(); n != 1 {
+		t.Errorf("it says %d times that it waits", n)
+	}
+}
+
+// TestWeeksAreMadeByAClockThatIsADayAhead of the machine's, although nothing is deleted: where they are missing rows go to the default.
+func TestWeeksAreMadeByAClockThatIsADayAhead(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	behind := openURL(t, postgres.Config{URL: w.url, Logger: slog.New(slog.DiscardHandler), Now: func() time.Time { return w.now.Add(-25 * time.Hour) }})
+	ages := retention.Ages{Events: 20 * day, Attempts: 20 * day, DeadLetters: 90 * day}
+	_, err := retention.New(postgres.NewStore(behind, tagging{}), ages, func() time.Time { return w.now }).Step(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "clock") || !w.exists(partOf(inRecords, w.now)) {
+		t.Errorf("there is a part: %t, %v", w.exists(partOf(inRecords, w.now)), err)
+	}
+}
+
+// TestAWeekOfManyStaysInTheDefault until it is over, since all would wait while they are moved. They are deleted like any when they are old.
+func TestAWeekOfManyStaysInTheDefault(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	started := w.now
+	first, next := partOf(events, started), partOf(events, started.Add(7*day))
+	kept := w.deliver(failed)
+	w.ok(execute(t.Context(), w.direct, `INSERT INTO events (tenant_id, event_id, sequence, event_type, occurred_at, accepted_at, fingerprint, content, traceparent, week)
+		SELECT 'acme', 'evt_' || lpad(n::text, 26, '0'), -n, 'target.imported', $1, $1, '', '', '', $2 FROM generate_series(1, 10000) AS n`, started.UnixMicro(), started.Unix()/(7*86400)))
+	w.purge()
+	if w.exists(first) || !w.exists(next) || w.rows("events_default") != 10_001 {
+		t.Errorf("of the week there is a part: %t, of the next: %t; the default has %d events", w.exists(first), w.exists(next), w.rows("events_default"))
+	}
+	w.now = started.Add(7*day - time.Hour) // the week is over, but for clocks that differ
+	w.purge()
+	if n := w.rows("events_default"); n != 10_001 {
+		t.Errorf("the default has %d events before all agree that the week is over", n)
+	}
+	w.now = started.Add(8 * day)
+	w.purge()
+	if d, k := w.rows("events_default"), w.rows("events_kept"); d != 0 || k != 10_001 {
+		t.Errorf("%d events are in the default, %d in week 0", d, k)
+	}
+	if found, err := w.Events(t.Context(), []intake.EventKey{{Tenant: "acme", ID: kept.EventID}}); err != nil || len(found) != 1 {
+		t.Errorf("one that was moved is not found: %v, %v", found, err)
+	}
+	w.now = started.Add(34 * day)
+	w.purge()
+	if n := w.rows(events); n != 1 {
+		t.Errorf("%d events are left, want that of the open delivery", n)
 	}
 }

@@ -77,6 +77,8 @@ func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16,
 	return oldest, found, nil
 }
 
+func scanWeek(r pgx.Rows) (w int16, err error) { return w, r.Scan(&w) }
+
 // dropWeek drops an oldest week, and returns how many tables it dropped. Deliveries go first: while they are there, dropping the week of
 // what belongs to them would have to keep all of it.
 func (s *Store) dropWeek(ctx context.Context, before retention.Cutoffs, tenants []tenant.ID) (dropped int, err error) {

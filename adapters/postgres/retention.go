@@ -63,10 +63,10 @@ func (s *Store) checkClock(now time.Time) error {
 
 // Purge deletes what is old; see retention.Store. One process does so at a time.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
-	if err := s.checkClock(before.Now); err != nil {
+	if err := s.unlessUsed(ctx, before.Now, func() error { return s.makeWeeks(ctx, before.Now) }); err != nil {
 		return 0, err
 	}
-	if err := s.unlessUsed(ctx, before.Now, func() error { return s.makeWeeks(ctx, before.Now) }); err != nil {
+	if err := s.checkClock(before.Now); err != nil {
 		return 0, err
 	}
 	tenants, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, `SELECT tenant_id FROM tenants`)

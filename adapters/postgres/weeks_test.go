@@ -53,12 +53,13 @@ type weeks struct {
 	now        time.Time
 	made       int
 	waits      waits
+	url        string // of the server itself
 }
 
 func newWeeks(t *testing.T, through func(direct string) string) *weeks {
 	t.Helper()
 	direct := migrated.Copy(t)
-	w := &weeks{T: t, direct: openURL(t, postgres.Config{URL: direct})}
+	w := &weeks{T: t, url: direct, direct: openURL(t, postgres.Config{URL: direct})}
 	w.now = time.UnixMicro(0).UTC().Add(time.Now().AddDate(1, 0, 0).Sub(time.UnixMicro(0)).Truncate(7 * day)).Add(time.Hour)
 	w.db = openURL(t, postgres.Config{URL: through(direct), DirectURL: direct, Logger: slog.New(slog.NewTextHandler(&w.waits, nil)), Now: func() time.Time { return w.now }})
 	w.Store = postgres.NewStore(w.db, tagging{})
