@@ -2,7 +2,8 @@ package rest
 
 import (
 	"bytes"
-	"math"
+	"cmp"
+	"math/big"
 	"strconv"
 	"strings"
 	"time"
@@ -145,16 +146,27 @@ func (r *eventReader) integer(at problem.Fields, name string, set func(int64)) e
 	return nil
 }
 
-// wholeNumber also takes the spellings 12.0 and 1.2e1.
+// A spelling is worked out to its last digit, so its length in bytes and its power of ten are bounded.
+const (
+	longestNumber = 100
+	highestPower  = 100
+)
+
+// wholeNumber also takes the spellings 12.0 and 1.2e1. It rounds nothing: a float takes 4503599627370497.5 for its neighbour.
 func wholeNumber(text string) (int64, bool) {
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		return n, n <= maxNumber && n >= -maxNumber
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		_, power, _ := strings.Cut(strings.ToLower(text), "e")
+		if p, err := strconv.Atoi(cmp.Or(power, "0")); err != nil || max(p, -p) > highestPower || len(text) > longestNumber {
+			return 0, false
+		}
+		exact, ok := new(big.Rat).SetString(text)
+		if !ok || !exact.IsInt() || !exact.Num().IsInt64() {
+			return 0, false
+		}
+		n = exact.Num().Int64()
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f != math.Trunc(f) || f > maxNumber || f < -maxNumber {
-		return 0, false
-	}
-	return int64(f), true
+	return n, n <= maxNumber && n >= -maxNumber
 }
 
 func (r *eventReader) optionalBool(at problem.Fields, name string, into **bool) error {
