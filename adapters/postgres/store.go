@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -148,16 +149,14 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 	return err
 }
 
-const openSecret = `SELECT x.sealed, s.status = 'deleted' FROM subscriptions s
-LEFT JOIN secrets x ON x.tenant_id = s.tenant_id AND x.subscription_id = s.subscription_id AND x.secret_id = $3
-WHERE s.tenant_id = $1 AND s.subscription_id = $2`
-
 // OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
-	deleted := false
-	sealed, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b, &deleted) }, openSecret, owner, subscriptionID, secretID)
-	if err == nil && sealed == nil {
-		if err = pgx.ErrNoRows; deleted {
+	sealed, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+		`SELECT sealed FROM secrets WHERE tenant_id = $1 AND subscription_id = $2 AND secret_id = $3`, owner, subscriptionID, secretID)
+	if errors.Is(err, pgx.ErrNoRows) {
+		deleted, statusErr := one(ctx, s.db.from(ctx), func(r pgx.Rows) (deleted bool, err error) { return deleted, r.Scan(&deleted) },
+			`SELECT status = 'deleted' FROM subscriptions WHERE tenant_id = $1 AND subscription_id = $2`, owner, subscriptionID)
+		if statusErr == nil && deleted {
 			err = dispatch.ErrDeleted
 		}
 	}

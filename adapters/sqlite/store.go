@@ -148,16 +148,14 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 	return err
 }
 
-const openSecret = `SELECT x.sealed, s.status = 'deleted' FROM subscriptions s
-LEFT JOIN secrets x ON x.tenant_id = s.tenant_id AND x.subscription_id = s.subscription_id AND x.secret_id = ?
-WHERE s.tenant_id = ? AND s.subscription_id = ?`
-
 // OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
-	deleted := false
-	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b, &deleted) }, openSecret, secretID, owner, subscriptionID)
-	if err == nil && sealed == nil {
-		if err = sql.ErrNoRows; deleted {
+	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+		`SELECT sealed FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`, owner, subscriptionID, secretID)
+	if errors.Is(err, sql.ErrNoRows) {
+		deleted, statusErr := one(ctx, s.db, func(r *sql.Rows) (deleted bool, err error) { return deleted, r.Scan(&deleted) },
+			`SELECT status = 'deleted' FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`, owner, subscriptionID)
+		if statusErr == nil && deleted {
 			err = dispatch.ErrDeleted
 		}
 	}

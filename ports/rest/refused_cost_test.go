@@ -19,14 +19,14 @@ var costly = map[string]struct {
 	path, body string
 	most       uint64 // KiB
 }{
-	"scopes":              {"/v1/api-keys", `{"name":"x","scopes":` + list("0", 29_990) + `}`, 1 << 10},
-	"most scopes":         {"/v1/api-keys", `{"name":"x","scopes":` + list("0", 990) + `}`, 1 << 10},
-	"no complaint":        {"/v1/signature-doctor", list("1.0", 29_990), 1 << 10},
+	"scopes":              {"/v1/api-keys", `{"name":"x","scopes":` + list("0", 29_990) + `}`, 2 << 10},
+	"most scopes":         {"/v1/api-keys", `{"name":"x","scopes":` + list("0", 990) + `}`, 2 << 10},
+	"no complaint":        {"/v1/signature-doctor", list("1.0", 29_990), 2 << 10},
 	"entries of a batch":  {"/v1/directory", `{"customers":` + list("1", 29_000) + `}`, 12 << 10},
 	"records of a batch":  {"/v1/directory", `{"externalIds":` + list("{}", 14_500) + `}`, 24 << 10},
-	"event types":         {"/v1/subscriptions", `{"name":"x","eventTypes":` + list("0", 29_990) + `}`, 1 << 10},
-	"names nobody knows":  {"/v1/api-keys", `{` + members(900) + `"name":"x"}`, 1 << 10},
-	"statuses to look at": {"/v1/deliveries/retry", `{"statuses":` + list("0", 29_990) + `}`, 1 << 10},
+	"event types":         {"/v1/subscriptions", `{"name":"x","eventTypes":` + list("0", 29_990) + `}`, 2 << 10},
+	"names nobody knows":  {"/v1/api-keys", `{` + members(900) + `"name":"x"}`, 2 << 10},
+	"statuses to look at": {"/v1/deliveries/retry", `{"statuses":` + list("0", 29_990) + `}`, 2 << 10},
 }
 
 // members are of an object, each with a name of its own.
