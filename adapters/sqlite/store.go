@@ -12,6 +12,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -152,15 +153,14 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
 	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
 		`SELECT sealed FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`, owner, subscriptionID, secretID)
+	lane := dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}
 	if errors.Is(err, sql.ErrNoRows) {
-		deleted, statusErr := one(ctx, s.db, func(r *sql.Rows) (deleted bool, err error) { return deleted, r.Scan(&deleted) },
-			`SELECT status = 'deleted' FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`, owner, subscriptionID)
-		if statusErr == nil && deleted {
+		if status, statusErr := s.SubscriptionStatus(ctx, lane); statusErr == nil && status == subscription.StatusDeleted {
 			err = dispatch.ErrDeleted
 		}
 	}
 	if err != nil {
 		return secret.Secret{}, fmt.Errorf("read a signing secret: %w", err)
 	}
-	return records.OpenSecret(s.sealer, sealed, dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}, secretID)
+	return records.OpenSecret(s.sealer, sealed, lane, secretID)
 }
