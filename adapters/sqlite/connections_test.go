@@ -98,6 +98,7 @@ func TestWhoWaitsForTheWriterIsTold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = holds.Rollback() }() // or closing the file would wait for it
 	waits := make(chan error, 1)
 	go func() {
 		tx, err := db.Begin(t.Context())
