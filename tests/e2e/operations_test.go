@@ -98,6 +98,30 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// An attempt that dies with its process is counted by the one that takes its delivery over.
+func TestAnAttemptThatDiesIsCounted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, dir)
+	acme := newTenant(t, s)
+	held := make(chan struct{})
+	hook := receive(t, func(n int, _ arrival, _ http.ResponseWriter) {
+		if n == 1 {
+			<-held
+		}
+	})
+	t.Cleanup(func() { close(held) }) // before the receiver waits for who holds on
+	acme.subscribe(hook, "*", nil)
+	acme.emit(acme.visit("visit_report.approved", nil))
+	eventually(t, "the attempt is out", func() bool { return len(hook.all()) == 1 })
+	s.kill()
+	s = start(t, dir)
+	eventually(t, "it is counted", func() bool {
+		return regexp.MustCompile(`(?m)^ordinavo_attempt_abandoned_total(\{.*\})? 1$`).MatchString(scrape(t, s))
+	})
+	eventually(t, "the delivery is attempted again", func() bool { return len(hook.all()) == 2 })
+}
+
 func scrape(t *testing.T, s *service) string {
 	t.Helper()
 	response, err := http.Get(s.url + "/metrics")
