@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -42,10 +41,13 @@ func weekOf(at time.Time) int16 {
 // week is the part that the record goes to.
 func (a appended) week() int16 {
 	w := weekOf(a.At)
-	switch {
-	case a.Topic == records.TopicDeliveries && madeLate(w, strings.TrimPrefix(a.Stream, "delivery/")): // nobody would move it to week 0 later
-		return 0
-	case slices.Contains([]string{records.TopicEvents, records.TopicDeliveries, records.TopicTests}, a.Topic):
+	switch a.Topic {
+	case records.TopicDeliveries:
+		if madeLate(w, strings.TrimPrefix(a.Stream, "delivery/")) { // nobody would move it to week 0 later
+			return 0
+		}
+		return w
+	case records.TopicEvents, records.TopicTests:
 		return w
 	}
 	return 0
