@@ -21,16 +21,32 @@ func (w *weeks) oneWaits() {
 	})
 }
 
-// TestARetryKeepsWhatIsBeingDeleted retries a dead letter that is old. Retention finds it before the retry commits, and then waits for that.
-func TestARetryKeepsWhatIsBeingDeleted(t *testing.T) {
-	t.Parallel()
-	w := newWeeks(t, straight)
+// oldDeadLetter is a dead letter that retention's next step deletes. Its event and its records are in week 0.
+func (w *weeks) oldDeadLetter() delivery.Delivery {
+	w.Helper()
 	w.purge()
 	dead := w.deliver(gone)
 	started := w.now
 	w.now = started.Add(90*day - time.Hour)
-	w.purge() // its records are in week 0 now
+	w.purge()
 	w.now = started.Add(90*day + time.Hour)
+	return dead
+}
+
+// purging is a step of retention that has come to wait for a lock. What it gives tells when that step has ended.
+func (w *weeks) purging() <-chan error {
+	w.Helper()
+	purged := make(chan error, 1)
+	go func() { _, err := w.retention.Step(context.WithoutCancel(w.Context())); purged <- err }()
+	w.oneWaits()
+	return purged
+}
+
+// TestARetryKeepsWhatIsBeingDeleted retries a dead letter that is old. Retention finds it before the retry commits, and then waits for that.
+func TestARetryKeepsWhatIsBeingDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	dead := w.oldDeadLetter()
 	changes, err := dead.RequestRetry(w.now)
 	w.ok(err)
 	moved, err := dispatch.Move(dead, changes)
@@ -42,9 +58,7 @@ func TestARetryKeepsWhatIsBeingDeleted(t *testing.T) {
 	if w.ok(err); len(stale) > 0 {
 		t.Fatal("stale")
 	}
-	purged := make(chan error, 1)
-	go func() { _, err := w.retention.Step(context.WithoutCancel(t.Context())); purged <- err }()
-	w.oneWaits()
+	purged := w.purging()
 	w.ok(tx.Commit())
 	w.ok(<-purged)
 	if n := w.changes(dead); n != 4 {
@@ -59,12 +73,7 @@ func TestARetryKeepsWhatIsBeingDeleted(t *testing.T) {
 func TestAReplayKeepsWhatItRenders(t *testing.T) {
 	t.Parallel()
 	w := newWeeks(t, straight)
-	w.purge()
-	dead := w.deliver(gone)
-	started := w.now
-	w.now = started.Add(90*day - time.Hour)
-	w.purge() // its event is in week 0 now
-	w.now = started.Add(90*day + time.Hour)
+	dead := w.oldDeadLetter()
 	tx, err := w.db.Begin(t.Context())
 	w.ok(err)
 	defer func() { _ = tx.Rollback() }()
@@ -75,9 +84,7 @@ func TestAReplayKeepsWhatItRenders(t *testing.T) {
 	if w.ok(err); len(found) != 1 || len(stored[dead.EventID]) != 1 {
 		t.Fatalf("of the event %v and %v are left", found, stored)
 	}
-	purged := make(chan error, 1)
-	go func() { _, err := w.retention.Step(context.WithoutCancel(t.Context())); purged <- err }()
-	w.oneWaits()
+	purged := w.purging()
 	e := found[0]
 	changes := delivery.Schedule(delivery.Scheduled{At: w.now, ID: w.id("dlv_"), Tenant: "acme", EventID: e.ID, EventType: e.Type, SubscriptionID: "sub_1", SubscriptionVersion: 1, BodyNumber: 1})
 	d, err := delivery.Fold(changes)
