@@ -58,12 +58,12 @@ func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by sig
 	}()
 	switch {
 	case l.Unreadable != nil:
-		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: a.Now(), Error: "nothing could be sent: " + l.Unreadable.Error()}
+		return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: began, Error: "nothing could be sent: " + l.Unreadable.Error()}
 	case unsigned != nil:
 		// Nothing left the house; the retry schedule gives the operator time to mend it. Tenants see the outcome, so the error
 		// stays out of it: it may name the database's host and user.
 		a.trouble(ctx, l, unsigned)
-		return Unsigned(a.Now())
+		return Unsigned(began)
 	}
 	return a.Sender.Send(ctx, Request{
 		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: a.headers(l, span.TraceParent, by), Body: l.Body, Timeout: l.Subscription.Timeout,
