@@ -30,7 +30,8 @@ MEMORY := $(shell [ "$$(df --output=avail /dev/shm 2>/dev/null | tail -1)" -ge 8
 
 # The simulation runs one goroutine at a time. The race detector makes each seed take seven times as long, and gigabytes for its coroutines, so it
 # watches some of them, and all run without it. Packages that start whole services come last, one after the other: side by side they wait for
-# each other on a slow machine. Lint has vetted all of them, with all of vet's checks, where tests would make a few of these again.
+# each other on a slow machine. Lint has vetted all of them, with all of vet's checks, where tests would make a few of these again. A binary that is
+# watched for races would wait a second each time before it exits.
 test: export GORACE ?= atexit_sleep_ms=50
 test: lint ## lint, then every test with the race detector
 	$(if $(RACE),,@echo "no C compiler here: the race detector is off")
@@ -40,14 +41,12 @@ test: lint ## lint, then every test with the race detector
 	$(if $(RACE),SIMULATION_RUNS=30 $(GO) test -vet=off $(RACE) -run '^TestSimulation$$' ./tests/simulation)
 	$(GO) test -vet=off $(RACE) -timeout 60m -p 1 ./tests/e2e ./tests/faults
 
-# What lint loads is built as tests build it, so that a machine on which nothing is built yet builds it once. The tools themselves are not
-# watched for races.
 lint: ## go vet, staticcheck, exhaustive switches, formatting
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
-	$(GO) vet $(RACE) ./...
-	$(GO) vet $(RACE) -tags faults ./adapters/faults
-	staticcheck=$$($(GO) tool -n staticcheck) && GOFLAGS="$$GOFLAGS $(RACE)" $$staticcheck ./...
-	exhaustive=$$($(GO) tool -n exhaustive) && GOFLAGS="$$GOFLAGS $(RACE)" $$exhaustive -d -typeonly '/delivery\.|/subscription\.|/sweep\.|/payload\.|event\.Family' ./...
+	$(GO) vet ./...
+	$(GO) vet -tags faults ./adapters/faults
+	$(GO) tool staticcheck ./...
+	$(GO) tool exhaustive -d -typeonly '/delivery\.|/subscription\.|/sweep\.|/payload\.|event\.Family' ./...
 
 fuzz: ## each fuzz test for 20 seconds
 	@for package in $$($(GO) list ./...); do \
