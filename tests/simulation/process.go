@@ -58,10 +58,17 @@ type process struct {
 	log          loop.Signal // the topic of events has grown
 	out          int         // attempts
 	waiting      int         // deliveries whose receivers are silent
+	noticed      time.Time   // when its notices looked at the clock last
 }
 
 // now is the process's own clock.
 func (p *process) now() time.Time { return p.world.now.Add(p.offset).Truncate(time.Microsecond) }
+
+// noticing is the clock of its notices.
+func (p *process) noticing() time.Time {
+	p.noticed = p.now()
+	return p.noticed
+}
 
 // start puts an incarnation into the slot. Its clock is its machine's, and so stays what it was.
 func (w *world) start(slot int, offset time.Duration) *process {
@@ -139,7 +146,7 @@ func (p *process) boot(a *activity) {
 	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation, waited)
 	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(), p.worker.Loop(),
 		retention.New(p.store, p.world.ages, p.now).Loop(),
-		takeover.Heartbeat(), takeover.Loop(), metrics.NewProjection(p.store, p.now).Loop(), subscriptions.NewNotices(p.store, p.now).Loop()}
+		takeover.Heartbeat(), takeover.Loop(), metrics.NewProjection(p.store, p.now).Loop(), subscriptions.NewNotices(p.store, p.noticing).Loop()}
 	for _, l := range loops {
 		p.loops = append(p.loops, p.world.begin(p, p.name+"/"+l.Name, func(a *activity) { p.repeat(a, l) }))
 	}

@@ -129,13 +129,13 @@ func (s *session) NextNotices(ctx context.Context, after subscriptions.Notice, l
 	})
 }
 
-// EndNotice notes when, by the clock of who did it.
+// EndNotice notes when, by what the clock of who did it was read to be: it may have jumped since.
 func (s *session) EndNotice(ctx context.Context, n subscriptions.Notice) (bool, error) {
 	return write(ctx, s, "EndNotice", func(ctx context.Context) (bool, error) {
 		ended, err := s.Store.EndNotice(ctx, n)
 		if ended {
 			n.At = n.At.UTC()
-			s.p.world.journal.noticed[n] = s.p.now()
+			s.p.world.journal.noticed[n] = s.p.noticed
 		}
 		return ended, err
 	})
