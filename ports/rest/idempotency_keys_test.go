@@ -11,4 +11,5 @@ func TestWhichIdempotencyKeysThereAre(t *testing.T) {
 	for key, status := range map[string]int{strings.Repeat("x", 255): 201, " a~": 201, "a\tb": 400} {
 		h.call(h.admin, "POST", "/v1/subscriptions", newSubscription, "Idempotency-Key", key).expect(status)
 	}
+	h.call(h.admin, "POST", "/v1/subscriptions", newSubscription, "Idempotency-Key", "one", "Idempotency-Key", "another").expect(400)
 }
