@@ -3,9 +3,12 @@ package rest
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"net"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/live"
@@ -43,4 +46,16 @@ func TestAStreamTellsEachChangeOnce(t *testing.T) {
 			t.Errorf("%s at %d: told %q, and the client has %d", c.change.ID, c.change.Position, told.String(), s.last)
 		}
 	}
+}
+
+// A client that vanished without a word takes nothing any more, and its stream ends.
+func TestAStreamEndsWhenNobodyReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, far := net.Pipe()
+		defer func() { _, _ = conn.Close(), far.Close() }()
+		s := &stream{conn: conn, out: bufio.NewWriter(conn)}
+		if err := s.tell(live.Change{Mark: live.Mark{Position: 1}}); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the write ended with %v", err)
+		}
+	})
 }

@@ -3,9 +3,12 @@ package rest_test
 import (
 	"bufio"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -169,6 +172,45 @@ func TestStreamOfAClientThatWasAwayForLong(t *testing.T) {
 	}
 }
 
+// idAt is the id of what is at a position of the log, as the stream gives it.
+func (h *harness) idAt(position int64) string {
+	return base64.RawURLEncoding.EncodeToString([]byte("2." + strconv.FormatInt(position, 36) + "." + strconv.FormatInt(h.now.Unix(), 36)))
+}
+
+// Another process may have told a client more than this one has read yet; and a log that was restored may end before what a client has.
+func TestStreamOfAClientThatIsAhead(t *testing.T) {
+	h := newHarness(t)
+	url := h.serve()
+	h.follow(url, h.admin, "").next()
+	h.schedule(own, "dlv_1", "sub_bound")
+	ahead := h.follow(url, h.admin, "", "Last-Event-ID", h.idAt(1))
+	if got := ahead.next(); got.id != h.idAt(1) {
+		t.Errorf("it goes on from %+v", got)
+	}
+	beyond := h.follow(url, h.bound, "", "Last-Event-ID", h.idAt(1000))
+	if got := beyond.next(); got.event != "reset" {
+		t.Errorf("behind the end of the log: got %+v", got)
+	}
+	beyond.next()
+	h.schedule(own, "dlv_2", "sub_bound")
+	h.step()
+	ahead.is("dlv_2", "pending")
+	beyond.is("dlv_1", "pending")
+	beyond.is("dlv_2", "pending")
+}
+
+// What was not for the client is behind it, too, when it comes back.
+func TestStreamGoesOnFromWhatWasRead(t *testing.T) {
+	h := newHarness(t)
+	url := h.serve()
+	h.schedule(own, "dlv_1", "sub_1")
+	h.schedule(own, "dlv_2", "sub_1")
+	f := h.follow(url, h.bound, "", "Last-Event-ID", h.idAt(1))
+	if got := f.next(); got.id != h.idAt(2) {
+		t.Errorf("it goes on from %+v", got)
+	}
+}
+
 func TestStreamForABoundKeyIsOfItsSubscription(t *testing.T) {
 	h := newHarness(t)
 	url := h.serve()
@@ -206,7 +248,8 @@ func TestStreamSaysWhyItEnds(t *testing.T) {
 func TestStreamsAreBounded(t *testing.T) {
 	h := newHarness(t)
 	url := h.serve()
-	h.follow(url, h.admin, "").next()
+	first := h.follow(url, h.admin, "")
+	first.next()
 	h.follow(url, h.admin, "").next()
 	if got := h.follow(url, h.admin, "").response; got.StatusCode != http.StatusTooManyRequests {
 		t.Errorf("a third of one key: %d", got.StatusCode)
@@ -214,6 +257,14 @@ func TestStreamsAreBounded(t *testing.T) {
 	h.follow(url, h.other, "").next()
 	if got := h.follow(url, h.bound, "").response; got.StatusCode != http.StatusServiceUnavailable || got.Header.Get("Retry-After") == "" {
 		t.Errorf("a fourth of the process: %d %v", got.StatusCode, got.Header)
+	}
+	_ = first.response.Body.Close()
+	for tries := 0; h.follow(url, h.admin, "").response.StatusCode != http.StatusOK; tries++ {
+		if tries == 1000 {
+			t.Fatal("who has gone keeps its place")
+		}
+		h.schedule(own, fmt.Sprint("dlv_", tries), "sub_1")
+		h.step() // it is noticed with what cannot be written
 	}
 }
 
