@@ -7,6 +7,7 @@ package sweep
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -96,6 +97,9 @@ const waitForHeld = 100 * time.Millisecond
 
 // Sweeper carries out the sweeps.
 type Sweeper struct {
+	// Ended hears of deliveries that a sweep has closed, once that is committed; nil for nobody.
+	Ended func(ctx context.Context, status delivery.Status, n int)
+
 	store Store
 	now   func() time.Time
 	wake  loop.Signal
@@ -123,29 +127,45 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 	if !found {
 		return time.Time{}, nil
 	}
+	var did round
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		next = time.Time{}
+		next, did = time.Time{}, round{}
 		sweep, found, err := s.store.NextSweep(ctx)
 		if err != nil || !found {
 			return err
 		}
-		moved, held, err := s.move(ctx, sweep)
-		if err != nil {
+		if did, err = s.move(ctx, sweep); err != nil {
 			return err
 		}
 		next = s.now()
 		switch {
-		case moved > 0:
+		case did.moved > 0:
 			clear(s.waiting)
-		case held > 0:
+		case did.held > 0:
 			next = s.pause(sweep.Lane, next)
 		}
-		return s.store.EndSweep(ctx, sweep, moved == 0 && held == 0, s.now())
+		return s.store.EndSweep(ctx, sweep, did.moved == 0 && did.held == 0, s.now())
 	})
 	if err != nil {
 		return time.Time{}, fmt.Errorf("sweep: %w", err)
 	}
+	s.tell(ctx, did.ended)
 	return next, nil
+}
+
+// round is what one step does to a lane.
+type round struct {
+	moved, held int
+	ended       map[delivery.Status]int // of those moved, in terminal ones
+}
+
+func (s *Sweeper) tell(ctx context.Context, ended map[delivery.Status]int) {
+	if s.Ended == nil {
+		return
+	}
+	for status, n := range ended {
+		s.Ended(ctx, status, n)
+	}
 }
 
 // pause follows a round in which nothing moved, so that a lane that waits for its attempts does not hold up the others.
@@ -158,11 +178,11 @@ func (s *Sweeper) pause(lane dispatch.Lane, now time.Time) time.Time {
 	return now.Add(waitForHeld)
 }
 
-func (s *Sweeper) move(ctx context.Context, sweep Sweep) (moved, held int, err error) {
+func (s *Sweeper) move(ctx context.Context, sweep Sweep) (r round, err error) {
 	now := s.now()
 	deliveries, held, err := s.store.Swept(ctx, sweep.Lane, sweep.Action.statuses(), maxSwept)
 	if err != nil {
-		return 0, 0, err
+		return round{}, err
 	}
 	if sweep.Action == Release || sweep.Action == Skip {
 		held = 0 // what is being attempted was not parked
@@ -171,16 +191,22 @@ func (s *Sweeper) move(ctx context.Context, sweep Sweep) (moved, held int, err e
 	for _, d := range deliveries {
 		changes, err := sweep.Action.decide(d, now)
 		if err != nil {
-			return 0, 0, err
+			return round{}, err
 		}
 		swept, err := dispatch.Move(d, changes)
 		if err != nil {
-			return 0, 0, err
+			return round{}, err
 		}
 		saved = append(saved, swept)
 	}
-	_, err = s.store.Save(ctx, saved)
-	return len(saved), held, err
+	stale, err := s.store.Save(ctx, saved)
+	r = round{moved: len(saved), held: held, ended: map[delivery.Status]int{}}
+	for _, d := range saved {
+		if d.After.Status.IsTerminal() && !slices.Contains(stale, d.After.ID) {
+			r.ended[d.After.Status]++
+		}
+	}
+	return r, err
 }
 
 func (a Action) statuses() (swept []delivery.Status) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"testing"
 	"time"
@@ -324,6 +325,30 @@ func TestCancellingWaitsForWhatIsBeingAttempted(t *testing.T) {
 	w.finish(held[0], delivery.Outcome{Kind: delivery.KindTimeout})
 	w.sweep()
 	w.all(held, delivery.StatusCancelled)
+}
+
+// TestASweepTellsWhatItEnds holds that a delivery that a sweep closes is counted as one that an attempt closes, once that is committed.
+func TestASweepTellsWhatItEnds(t *testing.T) {
+	w := newWorld(t)
+	ended := map[delivery.Status]int{}
+	tell := func(_ context.Context, status delivery.Status, n int) { ended[status] += n }
+	w.sweeper.Ended = tell
+	w.schedule(3, "")
+	w.change(w.sub.Pause("", w.now))
+	w.sweep()
+	if len(ended) > 0 {
+		t.Errorf("parking ended %v", ended)
+	}
+	w.change(w.sub.Resume(true, w.now))
+	failing := sweep.New(broken{w.Store, "EndSweep"}, func() time.Time { return w.now })
+	failing.Ended = tell
+	if _, err := failing.Step(t.Context()); err == nil || len(ended) > 0 {
+		t.Errorf("a step that failed (%v) ended %v", err, ended)
+	}
+	w.sweep()
+	if !maps.Equal(ended, map[delivery.Status]int{delivery.StatusCancelled: 3}) {
+		t.Errorf("skipping 3 ended %v", ended)
+	}
 }
 
 // broken is a store in which one call fails.

@@ -122,6 +122,19 @@ func TestAnAttemptThatDiesIsCounted(t *testing.T) {
 	eventually(t, "the delivery is attempted again", func() bool { return len(hook.all()) == 2 })
 }
 
+// A delivery that ends without an attempt, with its subscription, is counted too.
+func TestADeliveryThatIsCancelledIsCounted(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	acme := newTenant(t, s)
+	sub := acme.subscribe(receive(t, answers(500)), "*", object{"retrySchedule": []string{"1h"}})
+	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "retrying")
+	acme.do(http.MethodDelete, "/v1/subscriptions/"+sub.ID, nil).want(http.StatusNoContent)
+	eventually(t, "it is counted", func() bool {
+		return regexp.MustCompile(`(?m)^ordinavo_deliveries_ended_total\{.*status="cancelled".*\} 1$`).MatchString(scrape(t, s))
+	})
+}
+
 func scrape(t *testing.T, s *service) string {
 	t.Helper()
 	response, err := http.Get(s.url + "/metrics")
