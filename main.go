@@ -232,7 +232,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	s := &service{telemetry: tel, sender: a.sender, keys: a.keys, Process: process.Process{
 		Log: log, Now: a.db.Now, Failed: tel.Metrics().StepsFailed, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
-			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed)
+			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed, a.dispatcher.Forget)
 		},
 	}}
 	return s, a.takeRoles(&s.Process)
@@ -288,7 +288,6 @@ func (a *assembly) makeUseCases() {
 		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: a.db.Now, Jitter: mathrand.Float64,
 		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight,
 	})
-	a.subscriptions.Forget = a.dispatcher.Forget
 	a.sweeper = sweep.New(a.store, a.db.Now)
 	a.sweeper.Ended = a.observer.DeliveriesEnded
 	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: a.db.Now, NewID: a.newID}

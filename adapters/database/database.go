@@ -93,9 +93,10 @@ type Database interface {
 	Now() time.Time
 	Store(sealer records.Sealer) Store
 	Log(logger *slog.Logger) *eventlog.Log
-	// Watch calls due at once and after commits that made deliveries due, and subscription for each one that a commit changed,
-	// until ctx ends. subscription must not block, and may miss what another process changed.
-	Watch(ctx context.Context, due func(), subscription func(dispatch.Lane))
+	// Watch calls due at once and after commits that made deliveries due, subscription for each one that a commit changed, and
+	// receiver if what its receiver did counts no more (see subscriptions.Anew), until ctx ends. subscription and receiver must
+	// not block, and may miss what another process changed.
+	Watch(ctx context.Context, due func(), subscription, receiver func(dispatch.Lane))
 	Close() error
 }
 

@@ -43,7 +43,7 @@ func hears(t *testing.T, one, two *postgres.DB) {
 	t.Helper()
 	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: fmt.Sprintf("sub_%d", rand.Uint64())}
 	changed := make(chan dispatch.Lane, 1000)
-	defer two.HearSubscriptions(func(lane dispatch.Lane) { changed <- lane })()
+	defer two.HearSubscriptions(func(c wakeup.Change) { changed <- c.Lane })()
 	got := heard(t, changed, touch(t, one, func(tx *postgres.Tx) { tx.Appended(wakeup.SubscriptionTopic(lane)) }))
 	if got != lane {
 		t.Errorf("heard of %v", got)

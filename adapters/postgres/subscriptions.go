@@ -57,7 +57,11 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if err := tx.moveLanes(ctx); err != nil {
 			return err
 		}
-		tx.Appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
+		lane := dispatch.LaneOfSubscription(&after)
+		tx.Appended(wakeup.SubscriptionTopic(lane))
+		if subscriptions.Anew(changes) {
+			tx.Appended(wakeup.ReceiverTopic(lane))
+		}
 		appended, err := records.OfSubscription(after, before.Version, changes, by)
 		if err != nil {
 			return err

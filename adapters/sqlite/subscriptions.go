@@ -48,7 +48,11 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if n == 0 {
 			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 		}
-		tx.Appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
+		lane := dispatch.LaneOfSubscription(&after)
+		tx.Appended(wakeup.SubscriptionTopic(lane))
+		if subscriptions.Anew(changes) {
+			tx.Appended(wakeup.ReceiverTopic(lane))
+		}
 		appended, err := records.OfSubscription(after, before.Version, changes, by)
 		if err != nil {
 			return err

@@ -7,32 +7,51 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// changed is the prefix of topics that name a changed subscription. They are signals only: nothing is stored under them.
-const changed = "changed:"
+// The prefixes of topics that name a changed subscription. They are signals only: nothing is stored under them. A process of an older
+// version knows the first alone.
+const (
+	changed = "changed:"
+	anew    = "anew:"
+)
 
 // SubscriptionTopic is the topic of one subscription's changes.
 func SubscriptionTopic(lane dispatch.Lane) string {
 	return changed + string(lane.Tenant) + "/" + lane.SubscriptionID
 }
 
-// Subscription is the lane whose subscription a topic names; false for any other topic.
-func Subscription(topic string) (lane dispatch.Lane, ok bool) {
+// ReceiverTopic is the topic of those changes after which what the subscription's receiver did counts no more.
+func ReceiverTopic(lane dispatch.Lane) string {
+	return anew + string(lane.Tenant) + "/" + lane.SubscriptionID
+}
+
+// Change is a subscription that was changed, as a topic tells of it.
+type Change struct {
+	dispatch.Lane
+	Anew bool // what its receiver did counts no more
+}
+
+// Subscription is the subscription that a topic names; false for any other topic.
+func Subscription(topic string) (c Change, ok bool) {
 	name, ok := strings.CutPrefix(topic, changed)
 	if !ok {
-		return lane, false
+		if name, ok = strings.CutPrefix(topic, anew); !ok {
+			return c, false
+		}
+		c.Anew = true
 	}
 	owner, id, ok := strings.Cut(name, "/")
-	return dispatch.Lane{Tenant: tenant.ID(owner), SubscriptionID: id}, ok
+	c.Lane = dispatch.Lane{Tenant: tenant.ID(owner), SubscriptionID: id}
+	return c, ok
 }
 
 // HearSubscriptions calls fn for each subscription that a commit is known to have changed, before Committed returns. fn must
 // not block. stop ends the calls.
-func (s *Signals) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
+func (s *Signals) HearSubscriptions(fn func(Change)) (stop func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	heard := &fn
 	if s.hearers == nil {
-		s.hearers = map[*func(dispatch.Lane)]struct{}{}
+		s.hearers = map[*func(Change)]struct{}{}
 	}
 	s.hearers[heard] = struct{}{}
 	return func() {
@@ -44,11 +63,11 @@ func (s *Signals) HearSubscriptions(fn func(dispatch.Lane)) (stop func()) {
 
 // tell calls the hearers if the topic names a subscription. The caller holds the lock.
 func (s *Signals) tell(topic string) {
-	lane, ok := Subscription(topic)
+	change, ok := Subscription(topic)
 	if !ok {
 		return
 	}
 	for fn := range s.hearers {
-		(*fn)(lane)
+		(*fn)(change)
 	}
 }

@@ -9,22 +9,22 @@ import (
 
 func TestChangedSubscriptionsAreHeardByName(t *testing.T) {
 	signals := &Signals{}
-	var first, second []dispatch.Lane
-	stop := signals.HearSubscriptions(func(lane dispatch.Lane) { first = append(first, lane) })
-	defer signals.HearSubscriptions(func(lane dispatch.Lane) { second = append(second, lane) })()
+	var first, second []Change
+	stop := signals.HearSubscriptions(func(c Change) { first = append(first, c) })
+	defer signals.HearSubscriptions(func(c Change) { second = append(second, c) })()
 	a, b := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, dispatch.Lane{Tenant: "a.b-c_d", SubscriptionID: "sub_2"}
 
-	signals.Committed([]string{"subscriptions:3", SubscriptionTopic(a), SubscriptionTopic(b)}, true)
-	signals.Committed([]string{"subscriptions:3", "changed:", "changed:sub_1"}, false)
+	signals.Committed([]string{"subscriptions:3", SubscriptionTopic(a), SubscriptionTopic(b), ReceiverTopic(b)}, true)
+	signals.Committed([]string{"subscriptions:3", "changed:", "changed:sub_1", "anew:sub_1"}, false)
 	signals.All() // nothing is known to have changed
-	if want := []dispatch.Lane{a, b}; !slices.Equal(first, want) || !slices.Equal(second, want) {
+	if want := []Change{{a, false}, {b, false}, {b, true}}; !slices.Equal(first, want) || !slices.Equal(second, want) {
 		t.Errorf("heard %v and %v", first, second)
 	}
 
 	stop()
 	stop()
 	signals.Committed([]string{SubscriptionTopic(a)}, false)
-	if len(first) != 2 || len(second) != 3 {
+	if len(first) != 3 || len(second) != 4 {
 		t.Errorf("heard %v after the end, and %v", first, second)
 	}
 }

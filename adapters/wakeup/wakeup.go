@@ -35,7 +35,7 @@ type signalKey struct {
 type Signals struct {
 	mu       sync.Mutex
 	watchers map[signalKey]map[chan struct{}]struct{}
-	hearers  map[*func(dispatch.Lane)]struct{} // of changed subscriptions
+	hearers  map[*func(Change)]struct{} // of changed subscriptions
 }
 
 func (s *Signals) watch(key signalKey) *Watch {
@@ -61,12 +61,18 @@ func (s *Signals) forget(key signalKey, c chan struct{}) {
 	}
 }
 
-// Watch calls due at once and after each commit that made deliveries due, and subscription for each one that a commit is known
-// to have changed, until ctx ends. subscription must not block.
-func (s *Signals) Watch(ctx context.Context, due func(), subscription func(dispatch.Lane)) {
+// Watch calls due at once and after each commit that made deliveries due, subscription for each one that a commit is known to have
+// changed, and receiver if what its receiver did counts no more, until ctx ends. subscription and receiver must not block.
+func (s *Signals) Watch(ctx context.Context, due func(), subscription, receiver func(dispatch.Lane)) {
 	watch := s.WatchQueue()
 	defer watch.Stop()
-	defer s.HearSubscriptions(subscription)()
+	defer s.HearSubscriptions(func(c Change) {
+		if c.Anew {
+			receiver(c.Lane)
+		} else {
+			subscription(c.Lane)
+		}
+	})()
 	due() // for what was committed before it listened
 	for {
 		select {

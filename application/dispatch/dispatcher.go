@@ -89,7 +89,8 @@ func (d *Dispatcher) PutBack(l Leased) {
 	d.wake.Send()
 }
 
-// Forget gives a receiver another chance at once, because its endpoint was changed or the subscription was resumed.
+// Forget gives a receiver another chance at once, because its endpoint was changed or the subscription was resumed; or it gets nothing
+// any more, and is not to be counted.
 func (d *Dispatcher) Forget(lane Lane) {
 	d.slots.forget(lane, d.now())
 	d.Wake()

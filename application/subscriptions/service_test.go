@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/sqlite"
+	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -30,6 +31,7 @@ var start = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 type world struct {
 	*testing.T
 	*sqlite.Store
+	db       *sqlite.DB
 	service  *subscriptions.Service
 	now      time.Time
 	made     int
@@ -54,7 +56,7 @@ func newWorld(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	w := &world{T: t, Store: sqlite.NewStore(db, plain{}), now: start}
+	w := &world{T: t, Store: sqlite.NewStore(db, plain{}), db: db, now: start}
 	w.service = &subscriptions.Service{
 		Store: w.Store, Gate: w, URLs: w, Now: func() time.Time { return w.now },
 		NewID:           func(prefix string) string { w.made++; return fmt.Sprintf("%s%026d", prefix, w.made) },
@@ -311,27 +313,42 @@ func TestTheRetrySchedule(t *testing.T) {
 	w.refused(err, problem.ValidationFailed, "url")
 }
 
-// What a receiver did counts no more once its endpoint was changed, or somebody has resumed it; after its subscription was deleted nobody
-// asks for it.
+// What a receiver did counts no more once its endpoint was changed, or somebody has resumed it; while its subscription is paused or
+// disabled it gets nothing, and after that was deleted nobody asks for it. A change that is undone is heard of by nobody.
 func TestWhoseReceiversAreForgotten(t *testing.T) {
 	w := newWorld(t)
 	s := w.create(nil)
 	lane := laneOf(s)
-	var heard []dispatch.Lane
-	w.service.Forget = func(l dispatch.Lane) { heard = append(heard, l) }
+	var heard []wakeup.Change
+	t.Cleanup(w.db.HearSubscriptions(func(c wakeup.Change) { heard = append(heard, c) }))
 	step := func(what string, err error, forgotten bool) {
 		t.Helper()
-		if w.ok(err); slices.Equal(heard, []dispatch.Lane{lane}) != forgotten {
+		want := []wakeup.Change{{Lane: lane}, {Lane: lane, Anew: true}}
+		if !forgotten {
+			want = want[:1]
+		}
+		if w.ok(err); !slices.Equal(heard, want) {
 			t.Errorf("%s: heard of %v", what, heard)
 		}
 		heard = nil
 	}
 	_, err := w.service.Pause(t.Context(), lane, subscriptions.AnyVersion, "", by)
-	step("paused", err, false)
+	step("paused", err, true)
+	undone := w.InTx(t.Context(), func(ctx context.Context) error {
+		_, err := w.service.Resume(ctx, lane, subscriptions.AnyVersion, false, by)
+		return errors.Join(err, errors.New("the answer could not be kept"))
+	})
+	if undone == nil || len(heard) > 0 {
+		t.Errorf("undone (%v): heard of %v", undone, heard)
+	}
 	_, err = w.service.Resume(t.Context(), lane, subscriptions.AnyVersion, false, by)
 	step("resumed", err, true)
 	_, err = w.update(s, func(s *subscription.Settings) { s.URL = "https://example.com/another" })
 	step("another endpoint", err, true)
+	_, err = w.update(s, func(s *subscription.Settings) { s.EventTypes = subscription.Filter{"*"} })
+	step("another filter", err, false)
+	_, err = w.service.Disable(t.Context(), lane, "https://example.com/another", "gone")
+	step("disabled", err, true)
 	step("deleted", w.service.Delete(t.Context(), lane, subscriptions.AnyVersion, by), true)
 }
 

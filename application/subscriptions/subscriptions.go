@@ -65,9 +65,6 @@ type Service struct {
 	DefaultSchedule []time.Duration
 	// Quota is how many subscriptions a tenant may have, 1 to MaxPerTenant; 0 means MaxPerTenant.
 	Quota int
-	// Forget hears of lanes whose endpoint was changed, or which were resumed or deleted: what their receivers did before
-	// counts no more. It is nil where nobody needs it.
-	Forget func(lane dispatch.Lane)
 }
 
 // Decision is a further decision in the same transaction as a change, so that nothing is done by halves; what comes before a
@@ -206,7 +203,6 @@ const AnyVersion = 0
 // AnyVersion it refuses when the stream has moved on (If-Match).
 func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64, by Actor,
 	decide func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error), then ...Decision) (after subscription.Subscription, err error) {
-	forgets := false
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
 		before, err := s.Get(ctx, lane)
 		if err != nil {
@@ -229,21 +225,19 @@ func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64,
 		if len(changes) == 0 {
 			return nil
 		}
-		forgets = slices.ContainsFunc(changes, forget)
 		return s.Store.AppendSubscription(ctx, before, after, changes, by)
 	})
-	if err == nil && forgets && s.Forget != nil {
-		s.Forget(lane)
-	}
 	return after, err
 }
 
-// forget reports whether a receiver may be well again after the change, or gets nothing any more.
-func forget(c subscription.Change) bool {
-	switch c.(type) {
-	case subscription.EndpointChanged, subscription.Resumed, subscription.Deleted:
-		return true
-	default:
-		return false
-	}
+// Anew reports whether what the subscription's receiver did counts no more after the changes: it may be well again, or gets nothing.
+func Anew(changes []subscription.Change) bool {
+	return slices.ContainsFunc(changes, func(c subscription.Change) bool {
+		switch c.(type) {
+		case subscription.EndpointChanged, subscription.Paused, subscription.Resumed, subscription.Disabled, subscription.Deleted:
+			return true
+		default:
+			return false
+		}
+	})
 }

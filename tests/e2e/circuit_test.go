@@ -1,10 +1,13 @@
 package e2e_test
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 type circuitView struct {
@@ -46,4 +49,25 @@ func TestTheCircuitIsSeen(t *testing.T) {
 	if c := acme.circuit(sub.ID).Circuit; c.Since != nil {
 		t.Errorf("at the end: %+v", c)
 	}
+}
+
+// TestAnotherProcessGivesAReceiverAnotherChance has one process change an endpoint while another spares what was there, and then take the
+// subscription out of service: what was known of a receiver is about the one that gets something.
+func TestAnotherProcessGivesAReceiverAnotherChance(t *testing.T) {
+	t.Parallel()
+	env := []string{"ORDINAVO_DATABASE_URL=" + pgtest.Empty(t), "ORDINAVO_MASTER_KEY=" + base64.StdEncoding.EncodeToString(make([]byte, 32))}
+	start(t, t.TempDir(), append(env, "ORDINAVO_ROLES=router,dispatcher")...)
+	acme := newTenant(t, start(t, t.TempDir(), append(env, "ORDINAVO_ROLES=api")...))
+	sub := acme.subscribe(receive(t, answers(http.StatusTooManyRequests)), "*", object{"retrySchedule": []string{"1h"}})
+	path := "/v1/subscriptions/" + sub.ID
+	spare := func() {
+		acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "retrying")
+		eventually(t, "the receiver is spared", func() bool { return acme.circuit(sub.ID).Circuit.Window == 8 })
+	}
+	spare()
+	acme.do(http.MethodPatch, path, object{"url": receive(t, answers(http.StatusTooManyRequests)).url}).want(http.StatusOK)
+	eventually(t, "the next receiver gets all", func() bool { return acme.circuit(sub.ID).Circuit.Window == 16 })
+	spare()
+	acme.post(path+"/pause", nil).want(http.StatusOK)
+	eventually(t, "nothing is known of it while it is paused", func() bool { return acme.circuit(sub.ID).Circuit.Window == 16 })
 }

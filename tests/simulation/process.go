@@ -96,7 +96,6 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.attempter = &dispatch.Attempter{Sender: sender{p}, Secrets: seal.NewCache(p.store, 100), Observer: observer, Now: p.now, UserAgent: "simulation", Trouble: panicOn}
 	p.dispatcher = dispatch.New(dispatch.Config{Store: p.store, Disabler: p.subs, Observer: observer, Now: p.now, Jitter: w.material.Float64,
 		Incarnation: p.incarnation, MaxInFlight: w.maxInFlight})
-	p.subs.Forget = p.dispatcher.Forget
 	p.intake = intake.New(intake.Config{Store: p.store, Observer: observer, Now: p.now, NewID: source.New})
 	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
 	p.eventRetries = &queries.EventRetries{Store: p.store, Now: p.now}
@@ -285,8 +284,12 @@ func (p *process) hear(topics []string, queue bool) {
 		if topic == fanout.TopicEvents {
 			p.log.Send()
 		}
-		if lane, changed := wakeup.Subscription(topic); changed {
-			p.dispatcher.Changed(lane)
+		switch c, changed := wakeup.Subscription(topic); {
+		case !changed:
+		case c.Anew:
+			p.dispatcher.Forget(c.Lane)
+		default:
+			p.dispatcher.Changed(c.Lane)
 		}
 	}
 	if queue {

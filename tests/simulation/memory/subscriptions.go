@@ -62,7 +62,11 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			row.failingSince, row.failures = time.Time{}, 0
 		}
 		s.subscriptions.put(tx, k, storedSubscription{after, row.failingSince, row.failures})
-		tx.appended(wakeup.SubscriptionTopic(dispatch.Lane{Tenant: after.Tenant, SubscriptionID: after.ID}))
+		lane := dispatch.LaneOfSubscription(&after)
+		tx.appended(wakeup.SubscriptionTopic(lane))
+		if subscriptions.Anew(changes) {
+			tx.appended(wakeup.ReceiverTopic(lane))
+		}
 		for i, c := range changes {
 			r := record{topic: records.TopicSubscriptions, tenant: after.Tenant, stream: subscriptionStream + after.ID,
 				version: before.Version + int64(i) + 1, at: after.UpdatedAt, subscription: c, by: by}
