@@ -183,7 +183,7 @@ func (s *slots) pop(l *lane, now time.Time) Leased {
 	}
 	s.count(l, 1)
 	s.unhand(&w)
-	w.waited, w.changes, w.Unanswered = now.Sub(w.since), l.changes, l.silent
+	w.waited, w.changes, w.receiver, w.Unanswered = now.Sub(w.since), l.changes, l.receiver, l.silent
 	return w
 }
 

@@ -96,6 +96,30 @@ func TestAChangedEndpointGetsAnotherChance(t *testing.T) {
 	}
 }
 
+// TestWhatAnEarlierReceiverDidCountsNoMore has attempts out when the endpoint is changed: their ends tell nothing of the receiver that
+// is called now.
+func TestWhatAnEarlierReceiverDidCountsNoMore(t *testing.T) {
+	w := newWorld(t, 100)
+	lane := w.subscribe("sub_1", 16)
+	for range 200 {
+		w.schedule(lane, "")
+	}
+	w.step()
+	earlier := w.take()
+	if len(earlier) != 16 {
+		t.Fatalf("%d are out", len(earlier))
+	}
+	w.Changed(lane)
+	w.Forget(lane)
+	for _, l := range earlier {
+		w.Finish(l, hung())
+	}
+	w.step()
+	if next := append(w.take(), w.rest(3)...); len(next) != 16 || len(w.circuits) > 0 {
+		t.Errorf("%d attempts at the present receiver, and told is %+v", len(next), w.circuits)
+	}
+}
+
 func TestAReceiverThatHangsIsSpared(t *testing.T) {
 	w, until := sicken(t)
 	if got := w.take(); len(got) != 0 {

@@ -13,6 +13,7 @@ func (s *slots) forget(id Lane, now time.Time) {
 	defer s.mu.Unlock()
 	l := s.of(id)
 	l.circuit, l.silent, l.allowed, l.again = circuit.Circuit{}, false, 0, time.Time{}
+	l.receiver++
 	l.change()
 	s.toTell(l)
 	s.line(l, now)

@@ -54,8 +54,8 @@ type Leased struct {
 	leasedAt, since time.Time
 	waited          time.Duration
 	handed          bool // over by fan-out, and not begun
-	// changes is how often its subscription had changed when it got its slot.
-	changes int
+	// changes is how often its subscription had changed when it got its slot, and receiver how often its receiver was forgotten.
+	changes, receiver int
 	// Unreadable is why it cannot be sent: something stored is damaged; nil when it can. Its attempts then fail, and the
 	// retries give an operator time to mend it.
 	Unreadable error

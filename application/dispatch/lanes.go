@@ -32,8 +32,9 @@ type lane struct {
 	filling   bool     // it is being leased ahead until its credit is used up
 	suspect   bool     // its subscription has changed since what it holds or awaits was leased
 
-	changes int  // of its subscription
-	silent  bool // the last attempt brought no answer
+	changes  int  // of its subscription
+	receiver int  // how often its receiver was forgotten
+	silent   bool // the last attempt brought no answer
 
 	idle *list.Element // its place in slots.idle; nil when it has none
 }

@@ -297,10 +297,12 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(r.Leased.Lane())
-	l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
-	l.earn(r)
-	l.silent = !r.Outcome.Answered()
-	s.toTell(l)
+	if r.Leased.receiver == l.receiver { // what an earlier one answered says nothing of this one
+		l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
+		l.earn(r)
+		l.silent = !r.Outcome.Answered()
+		s.toTell(l)
+	}
 	s.count(l, -1)
 	begun := s.begin(l, 0, now)
 	s.drop(l)
