@@ -6,6 +6,7 @@ package sweep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -127,13 +128,15 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 	if !found {
 		return time.Time{}, nil
 	}
+	var current Sweep
 	var did round
 	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		next, did = time.Time{}, round{}
+		next, did, current = time.Time{}, round{}, Sweep{}
 		sweep, found, err := s.store.NextSweep(ctx)
 		if err != nil || !found {
 			return err
 		}
+		current = sweep
 		if did, err = s.move(ctx, sweep); err != nil {
 			return err
 		}
@@ -146,11 +149,16 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 		}
 		return s.store.EndSweep(ctx, sweep, did.moved == 0 && did.held == 0, s.now())
 	})
-	if err != nil {
+	switch {
+	case err == nil:
+		s.tell(ctx, did.ended)
+		return next, nil
+	case current == Sweep{}:
 		return time.Time{}, fmt.Errorf("sweep: %w", err)
 	}
-	s.tell(ctx, did.ended)
-	return next, nil
+	// A lane that cannot be swept does not hold up the others.
+	behind := s.store.EndSweep(ctx, current, false, s.now())
+	return time.Time{}, errors.Join(fmt.Errorf("sweep subscription %s of %s: %w", current.SubscriptionID, current.Tenant, err), behind)
 }
 
 // round is what one step does to a lane.

@@ -402,6 +402,45 @@ func TestAStepThatFailsMovesNothing(t *testing.T) {
 	}
 }
 
+// stuck is a store in which no delivery of one lane can be saved.
+type stuck struct {
+	*sqlite.Store
+	lane dispatch.Lane
+}
+
+func (s stuck) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+	for _, d := range saved {
+		if dispatch.LaneOf(d.Before) == s.lane {
+			return nil, errAway
+		}
+	}
+	return s.Store.Save(ctx, saved)
+}
+
+// TestALaneThatCannotBeSweptHoldsUpNoOther has what is stored of one lane damaged: those of other tenants wait for nobody to mend it.
+func TestALaneThatCannotBeSweptHoldsUpNoOther(t *testing.T) {
+	w := newWorld(t)
+	first := w.schedule(2, "")
+	w.change(w.sub.Pause("", w.now))
+	w.sweeper = sweep.New(stuck{w.Store, dispatch.LaneOfSubscription(&w.sub)}, func() time.Time { return w.now })
+	w.subscribe()
+	w.now = w.now.Add(time.Second)
+	ids := w.schedule(2, "")
+	w.change(w.sub.Pause("", w.now))
+	failures := 0
+	for range 6 {
+		w.now = w.now.Add(time.Second)
+		if _, err := w.sweeper.Step(t.Context()); errors.Is(err, errAway) {
+			failures++
+		}
+	}
+	w.all(ids, delivery.StatusParked)
+	w.all(first, delivery.StatusPending)
+	if failures < 2 {
+		t.Errorf("the lane was tried %d times", failures)
+	}
+}
+
 func TestActions(t *testing.T) {
 	for _, c := range []struct {
 		change subscription.Change
