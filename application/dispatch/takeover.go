@@ -166,19 +166,11 @@ func (t *Takeover) takeOver(ctx context.Context, now time.Time) (abandoned int, 
 	}
 	saved, unknown := make([]Saved, 0, len(orphans)), map[string][]Leased{}
 	for _, o := range orphans {
-		if CheckStatus(o.Delivery) != nil { // it keeps none of the others: who leases it next has it
+		s, err := o.abandon(now)
+		if err != nil { // it is damaged, and keeps none of the others: who leases it next has it
 			unknown[o.Lease] = append(unknown[o.Lease], Leased{Delivery: o.Delivery})
 			continue
 		}
-		changes, err := o.Delivery.Abandon(o.Schedule, o.LeasedAt, now)
-		if err != nil {
-			return 0, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
-		}
-		s, err := Move(o.Delivery, changes)
-		if err != nil {
-			return 0, fmt.Errorf("abandon %s: %w", o.Delivery.ID, err)
-		}
-		s.Lease = o.Lease
 		saved = append(saved, s)
 	}
 	for _, lease := range slices.Sorted(maps.Keys(unknown)) {
@@ -192,4 +184,18 @@ func (t *Takeover) takeOver(ctx context.Context, now time.Time) (abandoned int, 
 		return 0, fmt.Errorf("save %d deliveries: %w", len(saved), err)
 	}
 	return len(saved) - len(stale), nil
+}
+
+// abandon fails for one whose status nobody knows, or that nobody could have held.
+func (o Orphan) abandon(now time.Time) (Saved, error) {
+	if err := CheckStatus(o.Delivery); err != nil {
+		return Saved{}, err
+	}
+	changes, err := o.Delivery.Abandon(o.Schedule, o.LeasedAt, now)
+	if err != nil {
+		return Saved{}, err
+	}
+	s, err := Move(o.Delivery, changes)
+	s.Lease = o.Lease
+	return s, err
 }

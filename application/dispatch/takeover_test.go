@@ -207,25 +207,30 @@ func TestWhoHasJustBegunTakesNobodyForDeadByABeatOfTheFuture(t *testing.T) {
 	}
 }
 
-func TestAnOrphanWhoseStatusNobodyKnowsKeepsNoOther(t *testing.T) {
-	v, takeover := newTakeover(t)
-	lane := v.subscribe("sub_1", 4)
-	odd, orphan := v.schedule(lane, "inc_dead"), v.schedule(lane, "inc_dead")
-	frozen := v.rows[odd.Delivery.ID]
-	frozen.Status = "frozen"
-	v.rows[odd.Delivery.ID] = frozen
-	v.beating(time.Minute, takeover)
-	if _, err := takeover.TakeOverStep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if got := v.rows[orphan.Delivery.ID]; got.Status != delivery.StatusRetrying || got.lease != "" {
-		t.Errorf("the other is %+v", got)
-	}
-	if got := v.rows[odd.Delivery.ID]; got.Status != "frozen" || got.lease != "" {
-		t.Errorf("it is %+v", got)
-	}
-	if next, err := takeover.TakeOverStep(t.Context()); err != nil || !next.After(v.now) {
-		t.Errorf("a second step: next %s, %v", next, err)
+// The status of a damaged one is none that anybody knows, or one in which nothing is attempted.
+func TestAnOrphanThatCannotBeAbandonedKeepsNoOther(t *testing.T) {
+	for _, status := range []delivery.Status{"frozen", delivery.StatusParked} {
+		t.Run(string(status), func(t *testing.T) {
+			v, takeover := newTakeover(t)
+			lane := v.subscribe("sub_1", 4)
+			odd, orphan := v.schedule(lane, "inc_dead"), v.schedule(lane, "inc_dead")
+			damaged := v.rows[odd.Delivery.ID]
+			damaged.Status = status
+			v.rows[odd.Delivery.ID] = damaged
+			v.beating(time.Minute, takeover)
+			if _, err := takeover.TakeOverStep(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if got := v.rows[orphan.Delivery.ID]; got.Status != delivery.StatusRetrying || got.lease != "" {
+				t.Errorf("the other is %+v", got)
+			}
+			if got := v.rows[odd.Delivery.ID]; got.Status != status || got.lease != "" {
+				t.Errorf("it is %+v", got)
+			}
+			if next, err := takeover.TakeOverStep(t.Context()); err != nil || !next.After(v.now) {
+				t.Errorf("a second step: next %s, %v", next, err)
+			}
+		})
 	}
 }
 
