@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/stored"
@@ -19,10 +20,23 @@ func (f FollowUp) Due() string {
 	if date, err := time.Parse(time.DateOnly, *f.DueDate); err == nil && validYear(date) {
 		return *f.DueDate
 	}
-	if at, err := time.Parse(time.RFC3339, *f.DueDate); err == nil && validYear(at) {
+	if at, err := ParseTime(*f.DueDate); err == nil && validYear(at) {
 		return at.UTC().Format(time.RFC3339Nano)
 	}
 	return ""
+}
+
+// ParseTime reads a time of RFC 3339. time.Parse also takes one-digit hours, a comma as the decimal point, and offsets beyond 23:59.
+func ParseTime(text string) (time.Time, error) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, err
+	}
+	hours, minutes, _ := strings.Cut(text[len(text)-len("00:00"):], ":")
+	if text[13] != ':' || strings.Contains(text, ",") || !strings.HasSuffix(text, "Z") && (hours > "23" || minutes > "59") {
+		return time.Time{}, fmt.Errorf("%q is not a time of RFC 3339", text)
+	}
+	return at, nil
 }
 
 // Encode is the event's stored form: JSON of the known fields in a fixed order, times in UTC.

@@ -179,6 +179,9 @@ func TestDue(t *testing.T) {
 		"1969-12-31":                "",
 		"2026-13-01":                "",
 		"01.07.2026":                "",
+		"2026-07-01T9:00:00Z":       "",
+		"2026-07-01T09:00:00,5Z":    "",
+		"2026-07-01T09:00:00+24:00": "",
 	} {
 		if got := (event.FollowUp{DueDate: &given}).Due(); got != want {
 			t.Errorf("%s became %q, want %q", given, got, want)

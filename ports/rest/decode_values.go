@@ -98,9 +98,8 @@ func (r *eventReader) optionalText(at problem.Fields, name string, into **string
 
 func (r *eventReader) moment(at problem.Fields, name string, set func(time.Time)) error {
 	return r.text(at, name, func(s string) {
-		// time.Parse also takes a comma as the decimal point, and one-digit hours.
-		t, err := time.Parse(time.RFC3339, s)
-		if err != nil || s[13] != ':' || strings.Contains(s, ",") {
+		t, err := event.ParseTime(s)
+		if err != nil {
 			at.Add(name, "must be a time of RFC 3339, like 2026-06-18T16:40:00Z")
 			return
 		}

@@ -317,7 +317,7 @@ func fieldOf(detail *huma.ErrorDetail) (path, format string, message string) {
 	if message == validation.MsgUnexpectedProperty {
 		message = "is not a field that this route knows"
 	}
-	if strings.HasPrefix(message, notATime) {
+	if message == notATime {
 		message = timeAdvice(detail.Value)
 	}
 	if path == "" {
@@ -326,8 +326,11 @@ func fieldOf(detail *huma.ErrorDetail) (path, format string, message string) {
 	return path, "%s", message
 }
 
-// notATime is how huma's message about an invalid time begins; a layout of Go's follows.
-const notATime = "invalid date/time for format "
+// notATime is huma's message about a value that says of itself that it is an unreadableTime.
+const (
+	unreadableTime = "not a time"
+	notATime       = "invalid value: " + unreadableTime
+)
 
 // timeAdvice says how to write a time, and that the + of an offset must be escaped when it seems to have been lost.
 func timeAdvice(got any) string {

@@ -2,12 +2,13 @@ package rest
 
 import (
 	"errors"
-	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/ordinavo/webhooks/domain/event"
 )
 
 // queryTime is a time in a query that knows whether it was given: Go's zero time, which is the default of other languages too, is refused
@@ -17,8 +18,13 @@ type queryTime struct {
 	given bool
 }
 
-// Receiver is where huma puts the time.
-func (q *queryTime) Receiver() reflect.Value { return reflect.ValueOf(&q.Time).Elem() }
+// UnmarshalText is called by huma to read it.
+func (q *queryTime) UnmarshalText(text []byte) (err error) {
+	if q.Time, err = event.ParseTime(string(text)); err != nil {
+		return errors.New(unreadableTime)
+	}
+	return nil
+}
 
 // OnParamSet is called by huma when there is one.
 func (q *queryTime) OnParamSet(given bool, _ any) { q.given = given }

@@ -187,6 +187,21 @@ func TestTimesOutOfRange(t *testing.T) {
 	}
 }
 
+// What time.Parse takes beside RFC 3339 is refused wherever a time is sent: one-digit hours, a comma, and offsets of a day or of sixty minutes.
+func TestTimesThatAreNotRFC3339(t *testing.T) {
+	h := newHarness(t, reconciled)
+	subscription, places := h.subscribe(), h.sentTimes()
+	h.live.Close() // so that a stream which is not refused ends
+	for _, s := range places {
+		for _, value := range []string{"2026-06-18T1:40:00Z", "2026-06-18T16:40:00,5Z", "2026-06-18T16:40:00+24:00", "2026-06-18T16:40:00-23:60"} {
+			got := s.send(h, subscription, value)
+			if got.status != 400 || !strings.Contains(got.body, `"`+s.name()+`":["`) {
+				t.Errorf("%s %s with %s %s: %d %s", s.method, s.path, s.name(), value, got.status, got.body)
+			}
+		}
+	}
+}
+
 // The first and the last moment that may be sent break no answer, neither at once nor later.
 func TestTimesAtTheEndsOfTheRange(t *testing.T) {
 	h := newHarness(t, reconciled)
