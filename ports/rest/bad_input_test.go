@@ -297,3 +297,21 @@ func TestRoutesWithoutABodyTakeNone(t *testing.T) {
 	h.call(h.admin, "POST", "/v1/deliveries/dlv_1/retry", " {} ").expect(202)
 	h.call(h.admin, "POST", complete, "").expect(200)
 }
+
+// The document calls them integers, of which 12.0 is one: some encoders write a whole number like that.
+func TestWholeNumbersInEverySpelling(t *testing.T) {
+	h := newHarness(t)
+	one := "/v1/subscriptions/" + h.subscribe()
+	for _, c := range []struct{ method, path, body, want string }{
+		{"PATCH", one, `{"maxInFlight":8.0}`, `"maxInFlight":8,`},
+		{"POST", one + "/rotate-secret", `{"overlapHours":2.4e1}`, `"overlapEnd"`},
+		{"PUT", "/v1/directory/customers/12", `{"ordinavoCustomerId":12.0}`, `"ordinavoCustomerId":12`},
+		{"POST", "/v1/directory", `{"externalIds":[{"sourceSystem":"sap","entityType":"target","ordinavoId":1.2e1,"externalId":"x"}]}`, `"externalIds":1`},
+	} {
+		if got := h.call(h.admin, c.method, c.path, c.body).expect(200); !strings.Contains(got.body, c.want) {
+			t.Errorf("%s %s: %s", c.method, c.path, got.body)
+		}
+	}
+	h.call(h.admin, "POST", "/v1/directory", `{"customers":[{"ordinavoCustomerId":4503599627370497.5}]}`).expect(400).
+		refused("validation_failed", "customers[0].ordinavoCustomerId")
+}

@@ -49,7 +49,7 @@ func readJSON(data []byte, v any) error {
 	}
 	into, isAny := v.(*any)
 	if !isAny {
-		if err := json.Unmarshal(data, v); err != nil {
+		if err := json.Unmarshal(data, v, wholeNumbers); err != nil {
 			return asDecodeError(err, "")
 		}
 		return nil

@@ -3,11 +3,13 @@ package rest
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"math/big"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ordinavo/webhooks/domain/event"
@@ -166,6 +168,25 @@ func wholeNumber(text string) (int64, bool) {
 		n = exact.Num().Int64()
 	}
 	return n, n <= maxNumber && n >= -maxNumber
+}
+
+// wholeNumbers reads into integers what the document allows of them: every spelling of a whole number.
+var wholeNumbers = json.WithUnmarshalers(json.JoinUnmarshalers(json.UnmarshalFromFunc(readWhole[int64]), json.UnmarshalFromFunc(readWhole[int])))
+
+func readWhole[N int | int64](decoder *jsontext.Decoder, into *N) error {
+	if decoder.PeekKind() != '0' {
+		return errors.ErrUnsupported
+	}
+	raw, err := decoder.ReadValue()
+	if err != nil {
+		return err
+	}
+	number, ok := wholeNumber(string(raw))
+	if !ok {
+		return strconv.ErrRange
+	}
+	*into = N(number)
+	return nil
 }
 
 func (r *eventReader) optionalBool(at problem.Fields, name string, into **bool) error {

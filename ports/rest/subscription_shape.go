@@ -213,7 +213,7 @@ func (o *optional[T]) UnmarshalJSON(data []byte) error {
 		o.null = true
 		return nil
 	}
-	o.wrong = json.Unmarshal(data, &o.value) != nil
+	o.wrong = json.Unmarshal(data, &o.value, wholeNumbers) != nil
 	return nil
 }
 
