@@ -58,8 +58,8 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	event := w.add(f.EventID != "", "event_id = %s", f.EventID)
 	sub := w.add(f.SubscriptionID != "", "subscription_id = %s", f.SubscriptionID)
 	w.add(f.EventType != "", "event_type = %s", f.EventType)
-	w.add(!f.Since.IsZero(), "created_at >= %s", stamp(f.Since))
-	w.add(!f.Until.IsZero(), "created_at < %s", stamp(f.Until))
+	w.add(!f.Since.IsZero(), "created_at >= %s", bound(f.Since))
+	w.add(!f.Until.IsZero(), "created_at < %s", bound(f.Until))
 	w.add(f.Status != "" && f.Status != delivery.StatusDelivering, "status = %s", f.Status)
 	var parts []string
 	if !f.Status.IsTerminal() {
@@ -136,8 +136,8 @@ func listEvents(f queries.EventFilter) (sql string, args []any) {
 	var w where
 	w.add(true, "tenant_id = %s", f.Tenant)
 	w.add(f.Type != "", "event_type = %s", f.Type)
-	w.add(!f.Since.IsZero(), "accepted_at >= %s", stamp(f.Since))
-	w.add(!f.Until.IsZero(), "accepted_at < %s", stamp(f.Until))
+	w.add(!f.Since.IsZero(), "accepted_at >= %s", bound(f.Since))
+	w.add(!f.Until.IsZero(), "accepted_at < %s", bound(f.Until))
 	w.add(f.Before != 0, "sequence < %s", f.Before)
 	if f.SetAside {
 		w.conditions = append(w.conditions, "set_aside IS NOT NULL")

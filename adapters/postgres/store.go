@@ -101,6 +101,9 @@ func stamp(at time.Time) *int64 {
 	return &micros
 }
 
+// bound is the first stamp that is not before a time, which may lie between two of them.
+func bound(at time.Time) int64 { return at.Add(time.Microsecond - time.Nanosecond).UnixMicro() }
+
 // microsOrNone is for columns of many, where NULL would take a pointer each: 0 is no time.
 func microsOrNone(at time.Time) int64 {
 	if at.IsZero() {

@@ -74,7 +74,7 @@ FROM unnest($4::text[]) AS k (event_id)`
 func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
 	before := int64(math.MaxInt64)
 	if !until.IsZero() {
-		before = until.UnixMicro()
+		before = bound(until)
 	}
 	newest := make(map[string]string, len(eventIDs))
 	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {

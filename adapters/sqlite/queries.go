@@ -36,8 +36,8 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 	w.add(f.SubscriptionID != "", "subscription_id = ?", f.SubscriptionID)
 	w.add(f.EventID != "", "event_id = ?", f.EventID)
 	w.add(f.EventType != "", "event_type = ?", f.EventType)
-	w.add(!f.Since.IsZero(), "created_at >= ?", stamp(f.Since))
-	w.add(!f.Until.IsZero(), "created_at < ?", stamp(f.Until))
+	w.add(!f.Since.IsZero(), "created_at >= ?", bound(f.Since))
+	w.add(!f.Until.IsZero(), "created_at < ?", bound(f.Until))
 	w.add(f.Before != "", "delivery_id < ?", f.Before)
 	var parts []string
 	var args []any
@@ -110,8 +110,8 @@ func (s *Store) AcceptedEvents(ctx context.Context, f queries.EventFilter) ([]qu
 	var w where
 	w.add(true, "tenant_id = ?", f.Tenant)
 	w.add(f.Type != "", "event_type = ?", f.Type)
-	w.add(!f.Since.IsZero(), "accepted_at >= ?", stamp(f.Since))
-	w.add(!f.Until.IsZero(), "accepted_at < ?", stamp(f.Until))
+	w.add(!f.Since.IsZero(), "accepted_at >= ?", bound(f.Since))
+	w.add(!f.Until.IsZero(), "accepted_at < ?", bound(f.Until))
 	w.add(f.Before != 0, "sequence < ?", f.Before)
 	w.add(f.SetAside, "set_aside IS NOT NULL")
 	from := "events"

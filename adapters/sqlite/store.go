@@ -125,6 +125,9 @@ func stamp(at time.Time) any {
 	return at.UnixMicro()
 }
 
+// bound is the first stamp that is not before a time, which may lie between two of them.
+func bound(at time.Time) int64 { return at.Add(time.Microsecond - time.Nanosecond).UnixMicro() }
+
 func moment(micros sql.NullInt64) time.Time {
 	if !micros.Valid {
 		return time.Time{}

@@ -74,7 +74,7 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 	}
 	before := int64(math.MaxInt64)
 	if !until.IsZero() {
-		before = until.UnixMicro()
+		before = bound(until)
 	}
 	newest := make(map[string]string, len(eventIDs))
 	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {

@@ -51,6 +51,7 @@ var eventChecks = []Check{
 			}
 			w.filterEvents(strconv.Itoa(bits), f, all)
 		}
+		w.filterEvents("between two microseconds", queries.EventFilter{Tenant: acme, Since: at(2).Add(1), Until: at(10).Add(1), Limit: 100}, all)
 	}},
 	{"events/pages are stable while events come in", func(w *world) {
 		var want, got []string

@@ -87,6 +87,7 @@ var jobChecks = []Check{
 		newest("dlv_~", time.Time{}, map[string]string{event.ID: third.Delivery.ID})
 		newest(second.Delivery.ID, time.Time{}, map[string]string{event.ID: second.Delivery.ID})
 		newest("dlv_~", at(2), map[string]string{event.ID: first.ID})
+		newest("dlv_~", at(2).Add(1), map[string]string{event.ID: second.Delivery.ID})
 		newest("dlv_", time.Time{}, map[string]string{})
 	}},
 	{"jobs/the bodies of events", func(w *world) {
