@@ -88,6 +88,7 @@ func NewKeys(store KeyStore, now func() time.Time, newID func(string) string, ra
 
 // Create makes a key with 256 random bits, which may do no more than its maker and lives no longer; its text is shown only this once.
 func (s *Keys) Create(ctx context.Context, by access.Key, wanted access.Key) (access.Key, string, error) {
+	wanted.ExpiresAt = wanted.ExpiresAt.Truncate(time.Microsecond) // as it is stored, or a key made for the same time as its maker would outlive it
 	if err := s.mayCreate(by, wanted); err != nil {
 		return access.Key{}, "", err
 	}

@@ -201,6 +201,19 @@ func TestAKeyMakesNoneThatOutlivesIt(t *testing.T) {
 	}
 }
 
+// A key is shown as it is kept, and makes one for the very time that it was made for.
+func TestExpiryIsKeptToTheMicrosecond(t *testing.T) {
+	w := newWorld(t)
+	admin := domain.Key{Name: "admin", Tenant: "acme", Scopes: []domain.Scope{domain.WebhooksManage}, ExpiresAt: start.Add(time.Hour + 700*time.Nanosecond)}
+	made, _, err := w.here.Create(t.Context(), operator, admin)
+	if err != nil || !made.ExpiresAt.Equal(start.Add(time.Hour)) {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	if _, _, err := w.here.Create(t.Context(), made, admin); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestExpiry(t *testing.T) {
 	w := newWorld(t)
 	wanted := reading("acme")
