@@ -66,10 +66,15 @@ func (a *API) admit(ctx context.Context, c *fiber.Ctx, o operation) error {
 			return err
 		}
 	}
-	if !o.perTenant {
+	named := c.Get(headerTenant)
+	switch {
+	case o.perTenant:
+		return a.actFor(ctx, caller, named)
+	case named != "" && !caller.IsPlatform() && tenant.ID(named) != caller.Tenant: // or it would be answered for its own
+		return noSuchTenant()
+	default:
 		return nil
 	}
-	return a.actFor(ctx, caller, c.Get(headerTenant))
 }
 
 // bearer takes the key out of the header (RFC 6750; the scheme's case does not matter).

@@ -45,7 +45,7 @@ type eventTypeInput struct {
 
 func (a *API) routeEventTypes() {
 	register(a, operation{id: "listEventTypes", method: http.MethodGet, path: "/v1/event-types", tag: tagEventTypes, forBound: true,
-		summary: "List the event types",
+		statuses: []int{http.StatusNotFound}, summary: "List the event types",
 		description: "data is the 19 that product services emit. operational is those by which the service tells a tenant's admins about their own subscriptions: one that was " +
 			"disabled, one of which ten attempts in a row failed, a delivery that was given up, a rotated secret whose overlap soon ends (a quarter of it is left, at most a day). They come to subscriptions that ask for them by name or by ordinavo.*, and not with *. " +
 			"Failing deliveries of operational events make no operational events."}, a.listEventTypes)

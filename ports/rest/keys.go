@@ -87,7 +87,8 @@ func (a *API) routeKeys() {
 	register(a, operation{id: "createKey", method: http.MethodPost, path: "/v1/api-keys", tag: tagKeys, allow: mayManageKeys, status: http.StatusCreated, summary: "Make a key",
 		description: keyScopes + " A key never gets more scopes than the one that makes it, unless that is a platform key with platform.admin, and never lives longer. " +
 			fmt.Sprintf("A tenant may have %d keys that are neither revoked nor expired.", access.MaxLivePerTenant),
-		example: map[string]any{"name": "ERP", "tenantId": "tenant-123", "scopes": []string{"webhooks.read"}}}, a.createKey)
+		example:  map[string]any{"name": "ERP", "tenantId": "tenant-123", "scopes": []string{"webhooks.read"}},
+		statuses: []int{http.StatusNotFound}}, a.createKey)
 	register(a, operation{id: "listKeys", method: http.MethodGet, path: "/v1/api-keys", tag: tagKeys, allow: mayManageKeys, summary: "List the keys", description: keyScopes,
 		statuses: []int{http.StatusNotFound}}, a.listKeys)
 	register(a, operation{id: "revokeKey", method: http.MethodDelete, path: "/v1/api-keys/{keyId}", tag: tagKeys, allow: mayManageKeys, status: http.StatusNoContent,
