@@ -49,10 +49,9 @@ type Preview struct {
 
 // Request is what would be sent.
 type Request struct {
-	DeliveryID string // made for the preview
-	URL        string
-	Headers    map[string]string
-	Body       []byte
+	URL     string
+	Headers map[string]string
+	Body    []byte
 }
 
 // Event shows what each of the subscriptions would get of the event, in their order, and keeps none of it. The event is valid
@@ -215,7 +214,7 @@ func (p *Previewer) render(ctx context.Context, d *draft, traceParent string) er
 	if err != nil {
 		return err
 	}
-	d.shown.Request = &Request{DeliveryID: leased.Delivery.ID, URL: d.sub.URL, Headers: headers, Body: body}
+	d.shown.Request = &Request{URL: d.sub.URL, Headers: headers, Body: body}
 	d.shown.Origins = d.origins()
 	d.shown.Warnings = append(d.shown.Warnings, warnings...)
 	if d.sub.Options.BillingDetails && !d.view.Billing {
