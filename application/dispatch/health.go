@@ -111,7 +111,7 @@ func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health,
 	switch {
 	case l.gone:
 		reason, tell = subscription.ReasonGone, l.goneToEvent
-	case !l.Succeeded && !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= subscription.FailingTooLong:
+	case !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= subscription.FailingTooLong:
 		reason, tell = subscription.ReasonFailing, h.Failures > 0
 	default:
 		return told, nil

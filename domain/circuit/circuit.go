@@ -151,7 +151,7 @@ func (c Circuit) succeeded(o delivery.Outcome, maxInFlight int, now time.Time) C
 	if !c.until.IsZero() {
 		return Circuit{window: 1, spared: c.spared, pace: c.pace}.grown(maxInFlight)
 	}
-	c.failures, c.since, c.paused, c.openings = 0, time.Time{}, time.Time{}, 0
+	c.failures, c.since, c.paused = 0, time.Time{}, time.Time{}
 	slow := false
 	if c.pace, slow = c.pace.answered(o.Duration, c.limitOf(maxInFlight)); slow {
 		return c.slowed(maxInFlight, now)
