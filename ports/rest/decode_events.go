@@ -46,7 +46,7 @@ func decodeLines(body []byte, fields problem.Fields) (events []event.Event, err 
 		}
 		at := fields.Under("events").Under(problem.Index(len(events)))
 		if len(events) == maxLines {
-			return nil, tooMany("", maxLines)
+			return nil, tooMany(maxLines)
 		}
 		if tooDeep(line) {
 			return nil, &decodeError{errTooDeep.code, at.Path(""), errTooDeep.message}
@@ -67,8 +67,8 @@ func decodeLines(body []byte, fields problem.Fields) (events []event.Event, err 
 	return events, nil
 }
 
-func tooMany(path string, most int) error {
-	return &decodeError{problem.ValidationFailed, problem.Collect(path).Path("events"), "has more than " + strconv.Itoa(most) + " events"}
+func tooMany(most int) error {
+	return &decodeError{problem.ValidationFailed, "events", "has more than " + strconv.Itoa(most) + " events"}
 }
 
 // eventReader reads the tokens of events by hand: every event comes this way, so nothing is decoded twice and nothing by reflection.
@@ -84,7 +84,7 @@ func (r *eventReader) document(fields problem.Fields) error {
 	single := problem.Collect("")
 	var e event.Event
 	var beside [len(eventFields)]bool // an array and no map, since most bodies are no batch
-	err := r.object(single, "", func(name []byte) error {
+	err := r.object(single, func(name []byte) error {
 		if string(name) == "events" {
 			r.batch = true
 			return r.list(fields)
@@ -141,7 +141,7 @@ func (r *eventReader) list(fields problem.Fields) error {
 	at := fields.Under("events")
 	for r.decoder.PeekKind() != ']' {
 		if len(r.events) == maxEvents {
-			return tooMany("", maxEvents)
+			return tooMany(maxEvents)
 		}
 		e, err := r.event(at.Under(problem.Index(len(r.events))))
 		if err != nil {
@@ -154,7 +154,7 @@ func (r *eventReader) list(fields problem.Fields) error {
 }
 
 func (r *eventReader) event(at problem.Fields) (e event.Event, err error) {
-	err = r.object(at, "", func(name []byte) error { return r.eventField(at, name, &e) })
+	err = r.object(at, func(name []byte) error { return r.eventField(at, name, &e) })
 	return e, err
 }
 
@@ -196,5 +196,5 @@ func block[B any](r *eventReader, at problem.Fields, name string, into **B, fiel
 	}
 	b, under := new(B), at.Under(name)
 	*into = b
-	return r.object(under, "", func(name []byte) error { return field(r, under, name, b) })
+	return r.object(under, func(name []byte) error { return field(r, under, name, b) })
 }

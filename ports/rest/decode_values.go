@@ -17,8 +17,8 @@ import (
 )
 
 // object reads an object; member is called with the name of each member and must read its value.
-func (r *eventReader) object(at problem.Fields, name string, member func(name []byte) error) error {
-	if ok, err := r.expect(at, name, '{', "must be an object"); !ok {
+func (r *eventReader) object(at problem.Fields, member func(name []byte) error) error {
+	if ok, err := r.expect(at, "", '{', "must be an object"); !ok {
 		return err
 	}
 	if _, err := r.decoder.ReadToken(); err != nil {

@@ -107,7 +107,7 @@ func (w *world) pick() *activity {
 }
 
 // tidy begins the attempts of what was leased, and forgets what is over.
-func (w *world) tidy(worked *activity) {
+func (w *world) tidy() {
 	for _, p := range w.processes {
 		if !p.dead && !p.pausedUntil.After(w.now) {
 			p.attemptStarted()

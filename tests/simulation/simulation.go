@@ -149,7 +149,7 @@ func (w *world) run() {
 		w.current = a
 		a.work()
 		w.current = nil
-		w.tidy(a)
+		w.tidy()
 		if w.counts.Steps%checkEvery == 0 {
 			w.checkStore()
 		}
