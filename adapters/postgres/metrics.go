@@ -85,7 +85,7 @@ func attemptRows() func(pgx.Rows) (metrics.Attempt, error) {
 		}
 		r.Tenant, r.Type, r.Data, r.Metadata, r.At = tenant.ID(owner), string(kind), data, metadata, moment(&at)
 		a.Tenant, a.SubscriptionID, a.EventType = r.Tenant, string(subscription), event.Type(eventType)
-		a.End, _ = r.AttemptEnd()
+		a.End = r.AttemptEnd()
 		return a, nil
 	}
 }

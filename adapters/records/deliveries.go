@@ -70,11 +70,11 @@ func (r Record) deliveryChange() (delivery.Change, error) {
 	return delivery.Decode(r.Type, r.Data)
 }
 
-// AttemptEnd is how an attempt ended according to a packed record; false when the record is damaged.
-func (r Record) AttemptEnd() (delivery.End, bool) {
+// AttemptEnd is how an attempt ended according to a packed record; zero when the record is damaged.
+func (r Record) AttemptEnd() delivery.End {
 	if r.Unpack() != nil {
-		return delivery.End{}, false
+		return delivery.End{}
 	}
-	end, _, err := delivery.DecodeEnd(r.Type, r.Data)
-	return end, err == nil
+	end, _, _ := delivery.DecodeEnd(r.Type, r.Data) // zero when it fails
+	return end
 }

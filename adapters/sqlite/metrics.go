@@ -76,7 +76,7 @@ func scanAttempt(r *sql.Rows) (a metrics.Attempt, err error) {
 		return a, err
 	}
 	a.Tenant = record.Tenant
-	a.End, _ = record.AttemptEnd()
+	a.End = record.AttemptEnd()
 	return a, nil
 }
 
