@@ -86,9 +86,7 @@ func (s *Tenants) Change(ctx context.Context, id tenant.ID, change TenantChange)
 // SetFeature books a feature or ends it.
 func (s *Tenants) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool) error {
 	if !tenant.KnownFeature(feature) {
-		fields := problem.Collect("")
-		fields.Add("feature", "is not a feature that the platform knows")
-		return fields.Err()
+		return problem.Invalid("feature", "is not a feature that the platform knows")
 	}
 	return s.Store.SetFeature(ctx, id, feature, enabled, s.Now())
 }

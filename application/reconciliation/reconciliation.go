@@ -57,13 +57,13 @@ func (s *Service) Report(ctx context.Context, owner tenant.ID, since, until time
 		since = until.Add(-24 * time.Hour)
 	}
 	if since.Truncate(Span).After(now) {
-		return Report{}, refuse("since", "is in the future")
+		return Report{}, problem.Invalid("since", "is in the future")
 	}
 	if until.Before(since) {
 		until = since
 	}
 	if until.Sub(since) > MaxPeriod {
-		return Report{}, refuse("since", "is more than 31 days before until")
+		return Report{}, problem.Invalid("since", "is more than 31 days before until")
 	}
 	if kept := KeptSince(now, s.Kept); since.Before(kept) {
 		since = kept
@@ -82,7 +82,7 @@ func (s *Service) fill(ctx context.Context, owner tenant.ID, r *Report) error {
 		return fmt.Errorf("size a reconciliation: %w", err)
 	}
 	if size > MaxDeliveries && r.Until.Sub(r.Since) > Span {
-		return refuse("since", "has %d deliveries up to until, at most %d are counted at once: ask for fewer hours", size, MaxDeliveries)
+		return problem.Invalid("since", "has %d deliveries up to until, at most %d are counted at once: ask for fewer hours", size, MaxDeliveries)
 	}
 	if r.Hours, err = s.Reader.Hours(ctx, owner, r.Since, r.Until); err != nil {
 		return fmt.Errorf("reconcile: %w", err)
@@ -99,10 +99,4 @@ func (s *Service) fill(ctx context.Context, owner tenant.ID, r *Report) error {
 // KeptSince is the first whole hour of which nothing has been deleted for its age.
 func KeptSince(now time.Time, kept time.Duration) time.Time {
 	return now.Add(-kept).Add(Span).Truncate(Span)
-}
-
-func refuse(field, format string, args ...any) error {
-	fields := problem.Collect("")
-	fields.Add(field, format, args...)
-	return fields.Err()
 }

@@ -60,6 +60,13 @@ func New(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Detail: fmt.Sprintf(format, args...)}
 }
 
+// Invalid refuses one field of an input.
+func Invalid(field, format string, args ...any) error {
+	fields := Collect("")
+	fields.Add(field, format, args...)
+	return fields.Err()
+}
+
 // Is reports whether err is, or wraps, an Error with the code.
 func Is(err error, code Code) bool {
 	var e *Error

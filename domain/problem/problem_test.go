@@ -41,6 +41,14 @@ func TestNothingCollectedIsNoError(t *testing.T) {
 	}
 }
 
+func TestInvalidIsOneField(t *testing.T) {
+	fields := problem.Collect("")
+	fields.Add("since", "is before %d", 1970)
+	if got, want := problem.Invalid("since", "is before %d", 1970), fields.Err(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 func TestFieldsOfAllBlocksEndInOneError(t *testing.T) {
 	fields := problem.Collect("")
 	block := fields.Under("visitReport")

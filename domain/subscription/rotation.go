@@ -78,9 +78,7 @@ func (s Subscription) RotateSecret(newSecretID string, overlap time.Duration, no
 		return nil, err
 	}
 	if overlap < 0 || overlap > MaxOverlap {
-		fields := problem.Collect("")
-		fields.Add("overlapHours", "must be between 0 and %d", int(MaxOverlap.Hours()))
-		return nil, fields.Err()
+		return nil, problem.Invalid("overlapHours", "must be between 0 and %d", int(MaxOverlap.Hours()))
 	}
 	if s.Secrets.Rotating(now) && overlap > 0 {
 		return nil, problem.New(problem.Conflict,

@@ -98,9 +98,9 @@ func (a *API) actFor(ctx context.Context, caller access.Key, named string) error
 	}
 	switch {
 	case owner == "":
-		return invalid(headerTenant, "is missing: a platform key names its tenant here")
+		return problem.Invalid(headerTenant, "is missing: a platform key names its tenant here")
 	case !owner.Valid():
-		return invalid(headerTenant, tenant.IDRule)
+		return problem.Invalid(headerTenant, tenant.IDRule)
 	case !caller.IsPlatform() && owner != caller.Tenant:
 		return noSuchTenant()
 	case caller.IsPlatform():
@@ -115,13 +115,6 @@ func (a *API) actFor(ctx context.Context, caller access.Key, named string) error
 }
 
 func noSuchTenant() error { return problem.New(problem.NotFound, "There is no such tenant.") }
-
-// invalid refuses one field.
-func invalid(path, format string, args ...any) error {
-	fields := problem.Collect("")
-	fields.Add(path, format, args...)
-	return fields.Err()
-}
 
 // fieldsOf is what a refusal says about fields; nil when it says nothing.
 func fieldsOf(err error) map[string][]string {

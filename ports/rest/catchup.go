@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // CaughtUp is one event as the subscription's receiver should have got it.
@@ -69,7 +70,7 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 	q := catchup.Query{Lane: of, KeyID: callerOf(ctx).ID, Limit: in.Limit}
 	if in.Wait != "" {
 		if q.Wait, err = time.ParseDuration(in.Wait); err != nil || q.Wait < 0 || q.Wait > maxWait {
-			return nil, invalid("wait", "must be a duration from 0s to 30s, like 20s")
+			return nil, problem.Invalid("wait", "must be a duration from 0s to 30s, like 20s")
 		}
 	}
 	if q.After, err = parseCatchUpCursor(of, in.After); err != nil {
@@ -77,10 +78,10 @@ func (a *API) catchUp(ctx context.Context, in *catchUpInput) (*CatchUpOutput, er
 	}
 	page, err := a.CatchUp.Read(ctx, q)
 	if errors.Is(err, catchup.ErrTooOld) {
-		return nil, invalid("after", "is so old that events behind it may be deleted: begin without it, and look through GET /v1/deliveries")
+		return nil, problem.Invalid("after", "is so old that events behind it may be deleted: begin without it, and look through GET /v1/deliveries")
 	}
 	if errors.Is(err, catchup.ErrRestored) {
-		return nil, invalid("after", "is not a cursor of this log, which may be an older backup: begin without it, and take the eventId for what was handled already")
+		return nil, problem.Invalid("after", "is not a cursor of this log, which may be an older backup: begin without it, and take the eventId for what was handled already")
 	}
 	if err != nil {
 		return nil, err
@@ -151,7 +152,7 @@ func parseCatchUpCursor(of dispatch.Lane, text string) (c catchup.Cursor, err er
 	return c, nil
 }
 
-func errNoCatchUpCursor() error { return invalid("after", "is not a cursor of this list") }
+func errNoCatchUpCursor() error { return problem.Invalid("after", "is not a cursor of this list") }
 
 // catchUpSpellings is the cursor in the current form and in the older one.
 func catchUpSpellings(of dispatch.Lane, c catchup.Cursor) []string {

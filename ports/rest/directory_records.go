@@ -6,6 +6,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/directory"
 	"github.com/ordinavo/webhooks/domain/payload"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // Customer is a customer record.
@@ -120,7 +121,7 @@ func routeRecord[F, V any](a *API, k kind[F, V]) {
 	register(a, directoryOperation(http.MethodPut, "put"+k.name, k.path, "Write one "+string(k.of), k.example),
 		func(ctx context.Context, in *putRecord[F]) (*RecordOutput[V], error) {
 			if sent := k.idOf(in.Body); sent != 0 && sent != in.ID {
-				return nil, invalid(k.idField, "is not the id in the path")
+				return nil, problem.Invalid(k.idField, "is not the id in the path")
 			}
 			fields := k.withID(in.Body, in.ID)
 			if err := a.upsert(ctx, k.batch(fields), k.prefix); err != nil {

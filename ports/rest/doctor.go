@@ -11,6 +11,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/preview"
 	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/signature"
 )
 
@@ -73,7 +74,7 @@ func (a *API) examineSignature(ctx context.Context, in *complaintInput) (*Diagno
 		return nil, err
 	}
 	if in.Body.Secret == "" && in.Body.SubscriptionID == "" {
-		return nil, invalid("secret", "is missing: send the receiver's secret, or the subscriptionId, or both")
+		return nil, problem.Invalid("secret", "is missing: send the receiver's secret, or the subscriptionId, or both")
 	}
 	if err := checkYear("receivedAt", in.Body.ReceivedAt); err != nil {
 		return nil, err
@@ -106,15 +107,15 @@ func (a *API) examineSignature(ctx context.Context, in *complaintInput) (*Diagno
 func (c Complaint) body() ([]byte, error) {
 	switch {
 	case c.Body != nil && c.BodyBase64 != nil:
-		return nil, invalid("bodyBase64", "must not be there together with body")
+		return nil, problem.Invalid("bodyBase64", "must not be there together with body")
 	case c.Body != nil:
 		return []byte(*c.Body), nil
 	case c.BodyBase64 == nil:
-		return nil, invalid("body", "is missing: send body or bodyBase64")
+		return nil, problem.Invalid("body", "is missing: send body or bodyBase64")
 	}
 	body, err := base64.StdEncoding.DecodeString(*c.BodyBase64)
 	if err != nil {
-		return nil, invalid("bodyBase64", "is not standard base64")
+		return nil, problem.Invalid("bodyBase64", "is not standard base64")
 	}
 	return body, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // Event is an accepted event, without its content.
@@ -87,7 +88,7 @@ type listEventsInput struct {
 
 func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[ListedEvent], error) {
 	if in.EventType != "" && !event.Type(in.EventType).Known() {
-		return nil, invalid("eventType", "is not a known event type")
+		return nil, problem.Invalid("eventType", "is not a known event type")
 	}
 	if err := in.Period.check(); err != nil {
 		return nil, err
@@ -100,7 +101,7 @@ func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[
 	filter := queries.EventFilter{Tenant: ownerOf(ctx), Type: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time, SetAside: in.SetAside, Limit: l.fetch()}
 	if after != "" {
 		if filter.Before, err = strconv.ParseInt(after, 10, 64); err != nil || filter.Before < 1 {
-			return nil, invalid("cursor", "is not a cursor of this list")
+			return nil, problem.Invalid("cursor", "is not a cursor of this list")
 		}
 	}
 	found, err := a.Events.List(ctx, filter)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -70,7 +71,7 @@ func (a *API) history(ctx context.Context, in *historyInput) (*PageOutput[Change
 	before := int64(0)
 	if after != "" {
 		if before, err = strconv.ParseInt(after, 10, 64); err != nil || before < 1 {
-			return nil, invalid("cursor", "is not a cursor of this list")
+			return nil, problem.Invalid("cursor", "is not a cursor of this list")
 		}
 	}
 	if before == 1 {

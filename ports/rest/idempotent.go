@@ -38,7 +38,7 @@ func (a *API) idempotent(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	if len(keys) > 1 || !validIdempotencyKey(keys[0]) {
-		a.refuse(ctx, invalid(headerIdempotencyKey, "must be one text of 1 to %d printable ASCII characters", idempotency.MaxKeyLength))
+		a.refuse(ctx, problem.Invalid(headerIdempotencyKey, "must be one text of 1 to %d printable ASCII characters", idempotency.MaxKeyLength))
 		return
 	}
 	reservation, answer, err := a.Idempotency.Begin(ctx.Context(), a.writeOf(ctx.Context(), c, string(keys[0])))

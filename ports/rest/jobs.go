@@ -138,7 +138,7 @@ func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*TakenJo
 	}
 	if wanted.EventType != "" {
 		if !event.Type(wanted.EventType).Known() {
-			return nil, invalid("eventType", "is not a known event type")
+			return nil, problem.Invalid("eventType", "is not a known event type")
 		}
 		filter.EventTypes = subscription.Filter{wanted.EventType}
 	}
@@ -150,7 +150,7 @@ func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*TakenJo
 
 func (a *API) replay(ctx context.Context, in *replayInput) (*TakenJobOutput, error) {
 	if in.Body.Mode == "" && !in.Body.DryRun {
-		return nil, invalid("mode", "is missing: original or rerender")
+		return nil, problem.Invalid("mode", "is missing: original or rerender")
 	}
 	filter := job.Filter{SubscriptionID: in.ID, EventTypes: in.Body.EventTypes}
 	for _, status := range in.Body.Statuses {

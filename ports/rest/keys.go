@@ -122,7 +122,7 @@ func (a *API) createKey(ctx context.Context, in *newKeyInput) (*KeyOutput, error
 	out, err := once(ctx, a, http.StatusCreated, func(ctx context.Context) (*KeyOutput, error) {
 		made, text, err := a.Keys.Create(ctx, caller, wanted)
 		if problem.Is(err, problem.NotFound) {
-			err = invalid("tenantId", "names a tenant that does not exist")
+			err = problem.Invalid("tenantId", "names a tenant that does not exist")
 		}
 		if err != nil {
 			return nil, err
@@ -153,7 +153,7 @@ func (a *API) checkBinding(ctx context.Context, caller, wanted domain.Key) error
 	if wanted.SubscriptionID == "" || !wanted.Tenant.Valid() || !ownTenant {
 		return nil
 	}
-	missing := invalid("subscriptionId", "names a subscription that the tenant does not have")
+	missing := problem.Invalid("subscriptionId", "names a subscription that the tenant does not have")
 	if !cleanText(wanted.SubscriptionID) {
 		return missing
 	}

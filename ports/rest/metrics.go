@@ -8,6 +8,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/access"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // DeliveryMetrics is attempts over time.
@@ -91,7 +92,7 @@ func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error
 	q = metrics.Query{SubscriptionID: in.SubscriptionID, Since: in.Since.Time, Until: in.Until.Time, Interval: time.Hour}
 	if in.Interval != "" {
 		if q.Interval, err = time.ParseDuration(in.Interval); err != nil || q.Interval < metrics.Grain || q.Interval > maxInterval || q.Interval%metrics.Grain != 0 {
-			return q, invalid("interval", "must be whole minutes up to 8784h, like 5m or 24h")
+			return q, problem.Invalid("interval", "must be whole minutes up to 8784h, like 5m or 24h")
 		}
 	}
 	if q.Until.IsZero() {
@@ -104,11 +105,11 @@ func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error
 	q.Since, q.Until = q.Since.UTC().Truncate(q.Interval), q.Until.UTC().Add(q.Interval-1).Truncate(q.Interval)
 	switch {
 	case q.Until.Before(q.Since):
-		return q, invalid("since", "is after until")
+		return q, problem.Invalid("since", "is after until")
 	case q.Until.Year() > 9999: // which is no time that JSON can hold
-		return q, invalid("until", "is in an interval that ends beyond the year 9999")
+		return q, problem.Invalid("until", "is in an interval that ends beyond the year 9999")
 	case q.Until.Sub(q.Since)/q.Interval > maxIntervals:
-		return q, invalid("interval", "makes more than 2,000 intervals of this time")
+		return q, problem.Invalid("interval", "makes more than 2,000 intervals of this time")
 	}
 	return q, nil
 }

@@ -154,7 +154,7 @@ func checkNoBody(body []byte) error {
 	}
 	members, isObject := content.(map[string]any)
 	if !isObject {
-		return invalid(wholeBody, "must be empty, or {}: this route takes none")
+		return problem.Invalid(wholeBody, "must be empty, or {}: this route takes none")
 	}
 	fields := problem.Collect("")
 	for name := range members {

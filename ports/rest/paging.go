@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // Paging is what every list takes.
@@ -66,7 +68,7 @@ func (l listing) after() (string, error) {
 	if l.paging.Cursor == "" {
 		return "", nil
 	}
-	refused := invalid("cursor", "is not a cursor of this list")
+	refused := problem.Invalid("cursor", "is not a cursor of this list")
 	encoded, err := base64.RawURLEncoding.DecodeString(l.paging.Cursor)
 	if err != nil {
 		return "", refused
@@ -77,7 +79,7 @@ func (l listing) after() (string, error) {
 	}
 	issued := time.Unix(c.IssuedAt, 0)
 	if l.now.Sub(issued) > cursorLifetime || issued.Sub(l.now) > cursorLifetime {
-		return "", invalid("cursor", "is older than 24 hours: begin the list anew")
+		return "", problem.Invalid("cursor", "is older than 24 hours: begin the list anew")
 	}
 	return c.Last, nil
 }

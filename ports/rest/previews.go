@@ -191,7 +191,7 @@ func decodeEvent(ctx context.Context, body []byte, named string) (event.Event, e
 		return event.Event{}, asRefusal(err)
 	}
 	if batch {
-		return event.Event{}, invalid("events", "is a batch: a preview takes one event")
+		return event.Event{}, problem.Invalid("events", "is a batch: a preview takes one event")
 	}
 	if err := addressEvents(callerOf(ctx), named, events, false, fields); err != nil {
 		return event.Event{}, err
@@ -203,7 +203,7 @@ func decodeEvent(ctx context.Context, body []byte, named string) (event.Event, e
 func (a *API) mustHaveTenant(ctx context.Context, id tenant.ID) error {
 	_, err := a.Tenants.Store.Tenant(ctx, id)
 	if problem.Is(err, problem.NotFound) {
-		return invalid("tenantId", "names a tenant that does not exist")
+		return problem.Invalid("tenantId", "names a tenant that does not exist")
 	}
 	return err
 }
@@ -276,20 +276,20 @@ func (a *API) eventToPreview(ctx context.Context, wanted PreviewWanted) (event.E
 	kind := event.Type(wanted.EventType)
 	switch {
 	case len(wanted.Event) == 0 && kind == "":
-		return event.Event{}, invalid("event", "is missing: send an event, or the eventType of a sample")
+		return event.Event{}, problem.Invalid("event", "is missing: send an event, or the eventType of a sample")
 	case len(wanted.Event) == 0 && !kind.Known():
-		return event.Event{}, invalid("eventType", "is not a known event type")
+		return event.Event{}, problem.Invalid("eventType", "is not a known event type")
 	case len(wanted.Event) == 0:
 		return a.Previews.Sample(kind, ownerOf(ctx)), nil
 	case kind != "":
-		return event.Event{}, invalid("eventType", "must not be there together with event")
+		return event.Event{}, problem.Invalid("eventType", "must not be there together with event")
 	}
 	e, err := decodeEvent(ctx, wanted.Event, string(ownerOf(ctx)))
 	if err != nil {
 		return e, beneath("event", err)
 	}
 	if e.TenantID != ownerOf(ctx) {
-		return e, invalid("event.tenantId", "is not the subscription's tenant")
+		return e, problem.Invalid("event.tenantId", "is not the subscription's tenant")
 	}
 	return a.Previews.Stored(e)
 }

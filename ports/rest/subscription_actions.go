@@ -90,7 +90,7 @@ func (a *API) pause(ctx context.Context, in *pauseInput) (*SubscriptionOutput, e
 		reason = in.Body.Reason
 	}
 	if !cleanText(reason) {
-		return nil, invalid("reason", "has a control character")
+		return nil, problem.Invalid("reason", "has a control character")
 	}
 	return a.changeOnce(ctx, func(ctx context.Context) (subscription.Subscription, error) {
 		return a.Subscriptions.Pause(ctx, l, version, reason, a.actor(ctx))
@@ -146,7 +146,7 @@ func (a *API) test(ctx context.Context, in *testInput) (*TestOutput, error) {
 		eventType = event.Type(in.Body.EventType)
 	}
 	if !eventType.Known() {
-		return nil, invalid("eventType", "is not a known event type")
+		return nil, problem.Invalid("eventType", "is not a known event type")
 	}
 	exchange, err := a.Tester.Test(ctx, l, eventType, a.actor(ctx))
 	if err != nil {

@@ -157,7 +157,7 @@ func (a *API) getSubscription(ctx context.Context, in *subscriptionInput) (*Subs
 	}
 	switch {
 	case in.Version != 0 && in.At.given:
-		return nil, invalid("version", "cannot be together with at")
+		return nil, problem.Invalid("version", "cannot be together with at")
 	case in.Version != 0:
 		return a.subscriptionOutput(a.History.Version(ctx, l, in.Version))
 	case in.At.given:
@@ -173,7 +173,7 @@ func (a *API) getSubscription(ctx context.Context, in *subscriptionInput) (*Subs
 // subscriptionAt shows the subscription as it was then, with the rotation that was under way.
 func (a *API) subscriptionAt(ctx context.Context, l dispatch.Lane, at time.Time) (*SubscriptionOutput, error) {
 	if at.After(a.Now()) {
-		return nil, invalid("at", "is in the future")
+		return nil, problem.Invalid("at", "is in the future")
 	}
 	if err := checkYear("at", &at); err != nil {
 		return nil, err
@@ -275,7 +275,7 @@ func (c Condition) versions() ([]int64, error) {
 		return nil, nil
 	}
 	if !etags.MatchString(text) {
-		return nil, invalid("If-Match", `must be an ETag like "3", a list of them, or *`)
+		return nil, problem.Invalid("If-Match", `must be an ETag like "3", a list of them, or *`)
 	}
 	versions := []int64{noVersion}
 	for _, tag := range strings.Split(text, ",") {

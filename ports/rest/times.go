@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // queryTime is a time in a query that knows whether it was given: Go's zero time, which is the default of other languages too, is refused
@@ -52,7 +53,7 @@ func checkYear(name string, at *time.Time) error {
 		return nil
 	}
 	if year := at.UTC().Year(); year < firstYear || year > lastYear {
-		return invalid(name, "must be in the years %d to %d", firstYear, lastYear)
+		return problem.Invalid(name, "must be in the years %d to %d", firstYear, lastYear)
 	}
 	return nil
 }
@@ -66,7 +67,7 @@ func checkPeriod(since, until *time.Time) error {
 		return err
 	}
 	if since != nil && until != nil && until.Before(*since) {
-		return invalid("until", "is before since")
+		return problem.Invalid("until", "is before since")
 	}
 	return nil
 }
