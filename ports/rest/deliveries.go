@@ -13,7 +13,6 @@ import (
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
-	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // Delivery is one event on its way to one subscription.
@@ -100,8 +99,8 @@ func (a *API) routeDeliveries() {
 }
 
 func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*PageOutput[Delivery], error) {
-	if in.EventType != "" && !event.Type(in.EventType).Known() {
-		return nil, problem.Invalid("eventType", "is not a known event type")
+	if err := checkEventType(in.EventType); err != nil {
+		return nil, err
 	}
 	if err := in.Period.check(); err != nil {
 		return nil, err

@@ -87,8 +87,8 @@ type listEventsInput struct {
 }
 
 func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[ListedEvent], error) {
-	if in.EventType != "" && !event.Type(in.EventType).Known() {
-		return nil, problem.Invalid("eventType", "is not a known event type")
+	if err := checkEventType(in.EventType); err != nil {
+		return nil, err
 	}
 	if err := in.Period.check(); err != nil {
 		return nil, err

@@ -53,6 +53,14 @@ func (a *API) routeEventTypes() {
 		statuses: []int{http.StatusNotFound}, summary: "Get an event type with an example and the JSON Schema of its body"}, a.getEventType)
 }
 
+// checkEventType refuses the name of no event type; where none is given any will do.
+func checkEventType(name string) error {
+	if name != "" && !event.Type(name).Known() {
+		return problem.Invalid("eventType", "is not a known event type")
+	}
+	return nil
+}
+
 func (a *API) listEventTypes(ctx context.Context, in *listInput) (*EventTypeListOutput, error) {
 	l := a.listOf(ctx, "event-types", in.Paging)
 	after, err := l.after()

@@ -11,7 +11,6 @@ import (
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/delivery"
-	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -136,10 +135,10 @@ func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*TakenJo
 	if wanted.Status != "" {
 		filter.Statuses = []delivery.Status{delivery.Status(wanted.Status)}
 	}
+	if err := checkEventType(wanted.EventType); err != nil {
+		return nil, err
+	}
 	if wanted.EventType != "" {
-		if !event.Type(wanted.EventType).Known() {
-			return nil, problem.Invalid("eventType", "is not a known event type")
-		}
 		filter.EventTypes = subscription.Filter{wanted.EventType}
 	}
 	if err := within(&filter, wanted.Since, wanted.Until); err != nil {

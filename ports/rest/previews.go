@@ -273,15 +273,15 @@ func (a *API) previewSubscription(ctx context.Context, in *previewInput) (*OnePr
 }
 
 func (a *API) eventToPreview(ctx context.Context, wanted PreviewWanted) (event.Event, error) {
-	kind := event.Type(wanted.EventType)
 	switch {
-	case len(wanted.Event) == 0 && kind == "":
+	case len(wanted.Event) == 0 && wanted.EventType == "":
 		return event.Event{}, problem.Invalid("event", "is missing: send an event, or the eventType of a sample")
-	case len(wanted.Event) == 0 && !kind.Known():
-		return event.Event{}, problem.Invalid("eventType", "is not a known event type")
 	case len(wanted.Event) == 0:
-		return a.Previews.Sample(kind, ownerOf(ctx)), nil
-	case kind != "":
+		if err := checkEventType(wanted.EventType); err != nil {
+			return event.Event{}, err
+		}
+		return a.Previews.Sample(event.Type(wanted.EventType), ownerOf(ctx)), nil
+	case wanted.EventType != "":
 		return event.Event{}, problem.Invalid("eventType", "must not be there together with event")
 	}
 	e, err := decodeEvent(ctx, wanted.Event, string(ownerOf(ctx)))

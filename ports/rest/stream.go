@@ -22,7 +22,6 @@ import (
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
-	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 const contentTypeEventStream = "text/event-stream"
@@ -52,8 +51,8 @@ func (a *API) routeStream() {
 }
 
 func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
-	if in.EventType != "" && !event.Type(in.EventType).Known() {
-		return nil, problem.Invalid("eventType", "is not a known event type")
+	if err := checkEventType(in.EventType); err != nil {
+		return nil, err
 	}
 	if err := in.Period.check(); err != nil {
 		return nil, err

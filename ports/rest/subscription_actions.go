@@ -145,8 +145,8 @@ func (a *API) test(ctx context.Context, in *testInput) (*TestOutput, error) {
 	if in.Body != nil && in.Body.EventType != "" {
 		eventType = event.Type(in.Body.EventType)
 	}
-	if !eventType.Known() {
-		return nil, problem.Invalid("eventType", "is not a known event type")
+	if err := checkEventType(string(eventType)); err != nil {
+		return nil, err
 	}
 	exchange, err := a.Tester.Test(ctx, l, eventType, a.actor(ctx))
 	if err != nil {
