@@ -10,7 +10,6 @@ import (
 
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/event"
-	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // Event is an accepted event, without its content.
@@ -94,17 +93,12 @@ func (a *API) listEvents(ctx context.Context, in *listEventsInput) (*PageOutput[
 		return nil, err
 	}
 	l := a.listOf(ctx, "events", in.Paging, in.EventType, in.Since.UTC(), in.Until.UTC(), in.SetAside)
-	after, err := l.after()
+	before, err := l.afterNumber()
 	if err != nil {
 		return nil, err
 	}
-	filter := queries.EventFilter{Tenant: ownerOf(ctx), Type: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time, SetAside: in.SetAside, Limit: l.fetch()}
-	if after != "" {
-		if filter.Before, err = strconv.ParseInt(after, 10, 64); err != nil || filter.Before < 1 {
-			return nil, problem.Invalid("cursor", "is not a cursor of this list")
-		}
-	}
-	found, err := a.Events.List(ctx, filter)
+	found, err := a.Events.List(ctx, queries.EventFilter{Tenant: ownerOf(ctx), Type: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time,
+		SetAside: in.SetAside, Before: before, Limit: l.fetch()})
 	if err != nil {
 		return nil, err
 	}

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/subscriptions"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -64,15 +63,9 @@ func (a *API) history(ctx context.Context, in *historyInput) (*PageOutput[Change
 		return nil, err
 	}
 	list := a.listOf(ctx, "history", in.Paging, in.ID)
-	after, err := list.after()
+	before, err := list.afterNumber()
 	if err != nil {
 		return nil, err
-	}
-	before := int64(0)
-	if after != "" {
-		if before, err = strconv.ParseInt(after, 10, 64); err != nil || before < 1 {
-			return nil, problem.Invalid("cursor", "is not a cursor of this list")
-		}
 	}
 	if before == 1 {
 		return pageOf(list, nil, versionOf, viewChange)

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,14 +69,13 @@ func (l listing) after() (string, error) {
 	if l.paging.Cursor == "" {
 		return "", nil
 	}
-	refused := problem.Invalid("cursor", "is not a cursor of this list")
 	encoded, err := base64.RawURLEncoding.DecodeString(l.paging.Cursor)
 	if err != nil {
-		return "", refused
+		return "", errNoCursor()
 	}
 	var c cursor
 	if json.Unmarshal(encoded, &c, json.RejectUnknownMembers(true)) != nil || c.Version != cursorVersion || c.List != l.digest || !validCursorID(c.Last) {
-		return "", refused
+		return "", errNoCursor()
 	}
 	issued := time.Unix(c.IssuedAt, 0)
 	if l.now.Sub(issued) > cursorLifetime || issued.Sub(l.now) > cursorLifetime {
@@ -83,6 +83,21 @@ func (l listing) after() (string, error) {
 	}
 	return c.Last, nil
 }
+
+// afterNumber is after for a list whose IDs are numbers above 0; 0 for the first page.
+func (l listing) afterNumber() (int64, error) {
+	after, err := l.after()
+	if err != nil || after == "" {
+		return 0, err
+	}
+	number, err := strconv.ParseInt(after, 10, 64)
+	if err != nil || number < 1 {
+		return 0, errNoCursor()
+	}
+	return number, nil
+}
+
+func errNoCursor() error { return problem.Invalid("cursor", "is not a cursor of this list") }
 
 func validCursorID(id string) bool { return id != "" && len(id) <= 100 && cleanText(id) }
 
