@@ -9,8 +9,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/domain/job"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -47,7 +47,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 			return fmt.Errorf("count the open jobs: %w", err)
 		}
 		if open >= maxOpen {
-			return problem.New(problem.Conflict, "The tenant has %d open jobs, which is as many as it may have: wait for one of them, or cancel it.", open)
+			return jobs.ErrTooMany(open)
 		}
 		tx.QueueChanged() // also wakes the workers of jobs
 		_, err = tx.Exec(ctx, `INSERT INTO jobs (tenant_id, job_id, turn_at, state) VALUES ($1, $2, $3, $4)`, j.Tenant, j.ID, stamp(j.CreatedAt), state)

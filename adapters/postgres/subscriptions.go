@@ -14,7 +14,6 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -51,7 +50,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return fmt.Errorf("save subscription %s: %w", after.ID, err)
 		}
 		if n == 0 {
-			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
+			return subscriptions.ErrMoved
 		}
 		// The row first, then the lock, as where an outcome disables a subscription: in different orders the two would deadlock.
 		if err := tx.moveLanes(ctx); err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	keys "github.com/ordinavo/webhooks/domain/access"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -21,7 +20,7 @@ func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
 	n, err := s.change(ctx, `INSERT INTO tenants (tenant_id, name, weight, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
 		t.ID, t.Name, t.Weight, stamp(t.CreatedAt))
 	if err == nil && n == 0 {
-		err = problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
+		err = access.ErrTenantTaken(t.ID)
 	}
 	return err
 }
@@ -110,7 +109,7 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING`,
 			k.Tenant, k.ID, hash[:], k.Name, k.Prefix, scopes, k.SubscriptionID, stamp(k.CreatedAt), stamp(k.ExpiresAt))
 		if err == nil && n == 0 {
-			err = problem.New(problem.Conflict, "There is such a key already.")
+			err = access.ErrKeyTaken
 		}
 		return err
 	})

@@ -84,7 +84,7 @@ func (read Streams) subscription(ctx context.Context, lane dispatch.Lane) ([]Rec
 		return nil, fmt.Errorf("read the stream of %s: %w", lane.SubscriptionID, err)
 	}
 	if len(stream) == 0 {
-		return nil, problem.New(problem.NotFound, "There is no such subscription.")
+		return nil, subscription.ErrNotFound
 	}
 	return stream, nil
 }

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/domain/job"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -42,7 +42,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 			return fmt.Errorf("count the open jobs: %w", err)
 		}
 		if open >= maxOpen {
-			return problem.New(problem.Conflict, "The tenant has %d open jobs, which is as many as it may have: wait for one of them, or cancel it.", open)
+			return jobs.ErrTooMany(open)
 		}
 		tx.QueueChanged() // also wakes the job worker
 		_, err = tx.Exec(ctx, `INSERT INTO jobs (tenant_id, job_id, turn_at, state) VALUES (?, ?, ?, ?)`, j.Tenant, j.ID, stamp(j.CreatedAt), state)

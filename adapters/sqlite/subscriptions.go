@@ -46,7 +46,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			return fmt.Errorf("save subscription %s: %w", after.ID, err)
 		}
 		if n == 0 {
-			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
+			return subscriptions.ErrMoved
 		}
 		lane := dispatch.LaneOfSubscription(&after)
 		tx.Appended(wakeup.SubscriptionTopic(lane))

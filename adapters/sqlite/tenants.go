@@ -16,7 +16,6 @@ import (
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	keys "github.com/ordinavo/webhooks/domain/access"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -30,7 +29,7 @@ func taken(err error) bool {
 func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
 	_, err := s.change(ctx, `INSERT INTO tenants (tenant_id, name, weight, created_at) VALUES (?, ?, ?, ?)`, t.ID, t.Name, t.Weight, stamp(t.CreatedAt))
 	if taken(err) {
-		return problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
+		return access.ErrTenantTaken(t.ID)
 	}
 	return err
 }
@@ -103,7 +102,7 @@ func (s *Store) TenantHasFeature(ctx context.Context, id tenant.ID, feature tena
 	return enabled, err
 }
 
-// SaveKey refuses a hash that is taken, a tenant that does not exist, and a subscription that the tenant does not have.
+// SaveKey refuses a hash or an ID that is taken, a tenant that does not exist, and a subscription that the tenant does not have.
 func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error {
 	scopes, err := list(k.Scopes)
 	if err != nil {
@@ -125,7 +124,7 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 			(tenant_id, key_id, hash, name, prefix, scopes, subscription_id, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			k.Tenant, k.ID, hash[:], k.Name, k.Prefix, scopes, k.SubscriptionID, stamp(k.CreatedAt), stamp(k.ExpiresAt))
 		if taken(err) {
-			return problem.New(problem.Conflict, "There is such a key already.")
+			return access.ErrKeyTaken
 		}
 		return err
 	})

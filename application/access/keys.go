@@ -30,7 +30,7 @@ type KeyStore interface {
 	// CountKeys counts the tenant's keys that are neither revoked nor expired. Within a transaction nobody else makes any of
 	// the tenant's until the end.
 	CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (int, error)
-	// SaveKey refuses a hash that is taken (problem.Conflict), and a tenant that does not exist or has no such subscription
+	// SaveKey refuses a hash or an ID that is taken (ErrKeyTaken), and a tenant that does not exist or has no such subscription
 	// (problem.NotFound).
 	SaveKey(ctx context.Context, k access.Key, hash Hash) error
 	// KeyByHash answers problem.NotFound when no key has the hash.
@@ -42,6 +42,9 @@ type KeyStore interface {
 	// TouchKeys notes when keys were used last.
 	TouchKeys(ctx context.Context, used map[string]time.Time) error
 }
+
+// ErrKeyTaken refuses a key that is there already.
+var ErrKeyTaken = problem.New(problem.Conflict, "There is such a key already.")
 
 // MaxLivePerTenant is how many keys of a tenant may be neither revoked nor expired.
 const MaxLivePerTenant = 1000

@@ -34,7 +34,7 @@ type Page struct {
 
 // TenantStore keeps the tenants.
 type TenantStore interface {
-	// CreateTenant refuses an ID that is taken (problem.Conflict).
+	// CreateTenant refuses an ID that is taken (ErrTenantTaken).
 	CreateTenant(ctx context.Context, t Tenant) error
 	Tenant(ctx context.Context, id tenant.ID) (Tenant, error)
 	Tenants(ctx context.Context, page Page) ([]Tenant, error)
@@ -42,6 +42,11 @@ type TenantStore interface {
 	ChangeTenant(ctx context.Context, id tenant.ID, change TenantChange) (Tenant, error)
 	// SetFeature answers problem.NotFound for a tenant that does not exist.
 	SetFeature(ctx context.Context, id tenant.ID, feature tenant.Feature, enabled bool, now time.Time) error
+}
+
+// ErrTenantTaken refuses a tenant that is there already.
+func ErrTenantTaken(id tenant.ID) error {
+	return problem.New(problem.Conflict, "There is a tenant %s already.", id)
 }
 
 // Tenants manages tenants.

@@ -19,7 +19,7 @@ import (
 
 // Store keeps jobs.
 type Store interface {
-	// CreateJob answers problem.Conflict when the tenant has maxOpen open jobs already.
+	// CreateJob answers ErrTooMany when the tenant has maxOpen open jobs already.
 	CreateJob(ctx context.Context, j job.Job, maxOpen int) error
 	// Job answers problem.NotFound when the tenant has no such job. Within a transaction the job stays as it is until the end.
 	Job(ctx context.Context, owner tenant.ID, id string) (job.Job, error)
@@ -30,6 +30,11 @@ type Store interface {
 	NextJob(ctx context.Context, now time.Time) (j job.Job, found bool, turn time.Time, err error)
 	// SaveJob writes the job; turn is the next turn of an open one.
 	SaveJob(ctx context.Context, j job.Job, turn time.Time) error
+}
+
+// ErrTooMany refuses a job of a tenant that has as many open ones as it may have.
+func ErrTooMany(open int) error {
+	return problem.New(problem.Conflict, "The tenant has %d open jobs, which is as many as it may have: wait for one of them, or cancel it.", open)
 }
 
 // Walk is a stretch of a tenant's deliveries, by their IDs.
@@ -166,7 +171,7 @@ func (s *Service) mustBeActive(ctx context.Context, lane dispatch.Lane) error {
 	case subscription.StatusPaused, subscription.StatusDisabled:
 		return problem.New(problem.Conflict, "The subscription is %s; only an active one is sent to.", state.Status)
 	default: // deleted, or never there
-		return problem.New(problem.NotFound, "There is no such subscription.")
+		return subscription.ErrNotFound
 	}
 }
 

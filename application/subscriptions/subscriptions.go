@@ -21,8 +21,8 @@ type Store interface {
 	// CurrentSubscription is the state that the last change left, which AppendSubscription wrote with it: as long as its stream is,
 	// reading it takes no longer. problem.NotFound when there is none, dispatch.ErrUnreadable when state and stream are damaged.
 	CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
-	// AppendSubscription appends the changes, with the state they lead to, and notes the sweep they ask for; problem.Conflict
-	// when the stream has moved past before's version.
+	// AppendSubscription appends the changes, with the state they lead to, and notes the sweep they ask for; ErrMoved when the
+	// stream has moved past before's version.
 	AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by Actor) error
 	// CountSubscriptions counts those that are not deleted. Within a transaction nobody else creates any of the tenant's until
 	// the end.
@@ -30,6 +30,9 @@ type Store interface {
 	// SaveSecret keeps a signing secret, sealed.
 	SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, s secret.Secret, now time.Time) error
 }
+
+// ErrMoved refuses a change to what somebody else has changed meanwhile.
+var ErrMoved = problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
 
 // Gate asks whether a tenant has booked a feature.
 type Gate interface {

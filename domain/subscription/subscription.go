@@ -109,10 +109,13 @@ func BeginsAnew(before, after Subscription) bool {
 	return before.URL != after.URL || before.Status != StatusActive && after.Status == StatusActive
 }
 
+// ErrNotFound is what is said of a subscription that is not there, was deleted, or is not the caller's to know of.
+var ErrNotFound = problem.New(problem.NotFound, "There is no such subscription.")
+
 // MustExist refuses a deleted subscription as if it had never existed.
 func (s Subscription) MustExist() error {
 	if s.Version == 0 || s.Status == StatusDeleted {
-		return problem.New(problem.NotFound, "There is no such subscription.")
+		return ErrNotFound
 	}
 	return nil
 }

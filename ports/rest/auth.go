@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -134,7 +135,7 @@ func ownerOf(ctx context.Context) tenant.ID { return recordFrom(ctx).owner }
 // lane names a subscription of the request's tenant. For a key that is bound to one, there is no other.
 func lane(ctx context.Context, subscriptionID string) (dispatch.Lane, error) {
 	if bound := callerOf(ctx).SubscriptionID; bound != "" && bound != subscriptionID {
-		return dispatch.Lane{}, problem.New(problem.NotFound, "There is no such subscription.")
+		return dispatch.Lane{}, subscription.ErrNotFound
 	}
 	return dispatch.Lane{Tenant: ownerOf(ctx), SubscriptionID: subscriptionID}, nil
 }

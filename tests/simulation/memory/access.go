@@ -12,7 +12,6 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	keys "github.com/ordinavo/webhooks/domain/access"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -24,7 +23,7 @@ func laneOfKey(k key) dispatch.Lane {
 func (s *Store) CreateTenant(ctx context.Context, t access.Tenant) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
 		if _, taken := s.tenants.get(keyOf(t.ID)); taken {
-			return problem.New(problem.Conflict, "There is a tenant %s already.", t.ID)
+			return access.ErrTenantTaken(t.ID)
 		}
 		t.Features = map[tenant.Feature]bool{}
 		s.tenants.put(tx, keyOf(t.ID), t)
@@ -111,7 +110,7 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 		}
 		for at, row := range s.keys.all() {
 			if row.hash == hash || at[1] == k.ID {
-				return problem.New(problem.Conflict, "There is such a key already.")
+				return access.ErrKeyTaken
 			}
 		}
 		s.keys.put(tx, keyOf("", k.ID), storedKey{k, hash})

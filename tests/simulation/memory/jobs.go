@@ -11,7 +11,6 @@ import (
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -30,7 +29,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 			}
 		}
 		if open >= maxOpen {
-			return problem.New(problem.Conflict, "The tenant has %d open jobs, which is as many as it may have.", open)
+			return jobs.ErrTooMany(open)
 		}
 		tx.queue = true
 		s.jobs.put(tx, keyOf(j.Tenant, j.ID), storedJob{j, j.CreatedAt})

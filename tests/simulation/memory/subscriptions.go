@@ -14,7 +14,6 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -56,7 +55,7 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		k := keyOf(after.Tenant, after.ID)
 		row, found := s.subscriptions.get(k)
 		if found != (before.Version > 0) || row.Version != before.Version {
-			return problem.New(problem.Conflict, "The subscription was changed by somebody else; read it again.")
+			return subscriptions.ErrMoved
 		}
 		if subscription.BeginsAnew(before, after) {
 			row.failingSince, row.failures = time.Time{}, 0
