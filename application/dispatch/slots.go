@@ -31,7 +31,7 @@ type slots struct {
 	weight    int               // of all tenants that have something leased or ready
 	turns     int               // that tenants have had
 	later     byTime
-	waited    time.Time      // up to when pauses have been ended, by the step's clock
+	unpaused  time.Time      // up to when pauses have been ended, by the step's clock
 	untold    map[*lane]bool // lanes with circuit news to report
 	holding   map[*lane]bool // lanes that hold something
 	heldBytes int            // of bodies
@@ -96,15 +96,15 @@ func (s *slots) found(l *lane, now time.Time) {
 func (s *slots) shareOut(now time.Time) (asked []Asked, begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wait(now)
+	s.endPauses(now)
 	g := giving{slots: s, now: now, left: maxLeasedAtOnce, place: map[*lane]int{}}
 	g.give()
 	return g.asked, g.begun
 }
 
-// wait ends the pauses that are over; all of them when the clock was set back, since nobody knows which are.
-func (s *slots) wait(now time.Time) {
-	if now.Before(s.waited) {
+// endPauses ends those that are over; all of them when the clock was set back, since nobody knows which are.
+func (s *slots) endPauses(now time.Time) {
+	if now.Before(s.unpaused) {
 		paused := s.later
 		s.later = nil
 		for _, p := range paused {
@@ -114,7 +114,7 @@ func (s *slots) wait(now time.Time) {
 			}
 		}
 	}
-	s.waited = now
+	s.unpaused = now
 	s.dueAgain(now)
 }
 
@@ -204,7 +204,7 @@ func (s *slots) first(t *share, now time.Time) (*lane, move) {
 func (s *slots) canAsk(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.wait(now)
+	s.endPauses(now)
 	found := false
 	for t := range s.lined { // all of them, so that what is done does not depend on the order of a map
 		_, move := s.first(t, now)
