@@ -133,7 +133,24 @@ func (s *Keys) mustHaveRoom(ctx context.Context, wanted access.Key) error {
 	return err
 }
 
+// mayCreate refuses a key that is not valid, or that its maker may not hand out.
 func (s *Keys) mayCreate(by, wanted access.Key) error {
+	if err := s.check(by, wanted); err != nil {
+		return err
+	}
+	if !by.IsPlatform() && wanted.Tenant != by.Tenant {
+		return problem.New(problem.Forbidden, "A tenant's key makes keys for its own tenant only.")
+	}
+	for _, scope := range wanted.Scopes {
+		if !by.Grantable(scope) {
+			return problem.New(problem.Forbidden, "A key cannot hand on %s, which it does not have itself.", scope)
+		}
+	}
+	return nil
+}
+
+// check validates the fields of a key.
+func (s *Keys) check(by, wanted access.Key) error {
 	fields := problem.Collect("")
 	checkName(fields, wanted.Name)
 	if len(wanted.Scopes) == 0 {
@@ -162,18 +179,7 @@ func (s *Keys) mayCreate(by, wanted access.Key) error {
 	if last := by.ExpiresAt; !last.IsZero() && (wanted.ExpiresAt.IsZero() || wanted.ExpiresAt.After(last)) {
 		fields.Add("expiresAt", "must not be later than %s, when the key ends that makes this one", last.UTC().Format(time.RFC3339))
 	}
-	if err := fields.Err(); err != nil {
-		return err
-	}
-	if !by.IsPlatform() && wanted.Tenant != by.Tenant {
-		return problem.New(problem.Forbidden, "A tenant's key makes keys for its own tenant only.")
-	}
-	for _, scope := range wanted.Scopes {
-		if !by.Grantable(scope) {
-			return problem.New(problem.Forbidden, "A key cannot hand on %s, which it does not have itself.", scope)
-		}
-	}
-	return nil
+	return fields.Err()
 }
 
 // Authenticate finds the key; problem.Unauthorized when it is unknown, revoked or expired.
