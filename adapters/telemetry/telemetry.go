@@ -26,17 +26,15 @@ import (
 // Scope is the instrumentation scope of the spans and instruments.
 const Scope = "github.com/ordinavo/webhooks"
 
-// DefaultServiceName is service.name unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES says otherwise.
-const DefaultServiceName = "ordinavo-webhooks"
+// serviceName is service.name unless OTEL_SERVICE_NAME or OTEL_RESOURCE_ATTRIBUTES says otherwise.
+const serviceName = "ordinavo-webhooks"
 
 // Config is what Start needs besides the OTEL_* variables, which it reads from the process.
 type Config struct {
-	// ServiceName defaults to DefaultServiceName.
-	ServiceName string
-	Version     string
+	Version string
 	// Log gets trouble with exporting, at most one line per WarnEvery.
 	Log *slog.Logger
-	// SpanProcessors see every span, in addition to the export; the demo and tests record with them.
+	// SpanProcessors see every span, in addition to the export; tests record with them.
 	SpanProcessors []sdktrace.SpanProcessor
 }
 
@@ -59,14 +57,11 @@ type Telemetry struct {
 // variables ask for something unknown, such as another exporter. OpenTelemetry has one error handler and one
 // logger per process: those of the last Start.
 func Start(ctx context.Context, c Config) (*Telemetry, error) {
-	if c.ServiceName == "" {
-		c.ServiceName = DefaultServiceName
-	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	divert(c.Log)
-	about, err := describe(ctx, c)
+	about, err := describe(ctx, c.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -86,11 +81,11 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 }
 
 // describe makes the resource; the variables take precedence over the configuration.
-func describe(ctx context.Context, c Config) (*resource.Resource, error) {
+func describe(ctx context.Context, version string) (*resource.Resource, error) {
 	about, err := resource.New(ctx,
 		resource.WithTelemetrySDK(),
 		resource.WithService(), // sets service.instance.id, which tells processes apart
-		resource.WithAttributes(semconv.ServiceName(c.ServiceName), semconv.ServiceVersion(c.Version)),
+		resource.WithAttributes(semconv.ServiceName(serviceName), semconv.ServiceVersion(version)),
 		resource.WithFromEnv(),
 	)
 	if errors.Is(err, resource.ErrPartialResource) {

@@ -88,7 +88,6 @@ type send struct {
 	began, ended          time.Time // the true time; ended is zero for one whose process died
 	body                  [32]byte
 	outcome               delivery.Outcome
-	took                  bool
 }
 
 // sends notes a request, and checks what can be seen of it.

@@ -97,6 +97,6 @@ func (s sender) Send(_ context.Context, request dispatch.Request) delivery.Outco
 		outcome.Kind, outcome.Status, outcome.RetryAfter = delivery.KindConnectionLost, 0, 0
 	}
 	outcome.Duration = w.now.Sub(began)
-	sent.ended, sent.outcome, sent.took = w.now, outcome, got.took
+	sent.ended, sent.outcome = w.now, outcome
 	return outcome
 }
