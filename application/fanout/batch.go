@@ -279,14 +279,14 @@ func (b *batch) scheduleDelivery(e intake.Accepted, body Body, warnings []string
 	if err != nil {
 		return fmt.Errorf("schedule a delivery of %s: %w", e.ID, err)
 	}
-	lease := ""
+	lease, lane := "", dispatch.LaneOfSubscription(s)
 	// Only what goes to the present endpoint, signed with the present secret, is handed over.
-	if state := b.lanes[dispatch.LaneOfSubscription(s)]; b.Handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
-		if held, ok := b.Handover.Reserve(dispatch.LaneOfSubscription(s), s.MaxInFlight); ok {
+	if state := b.lanes[lane]; b.Handover != nil && d.Status.IsClaimable() && state.Version == s.Version && !state.Sweeping {
+		if held, ok := b.Handover.Reserve(lane, s.MaxInFlight); ok {
 			lease = held
 			b.leased = append(b.leased, dispatch.Leased{Delivery: d, Subscription: s, Body: body.Bytes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
 		} else {
-			b.waiting[dispatch.LaneOfSubscription(s)] = true
+			b.waiting[lane] = true
 		}
 	}
 	b.plan.Scheduled = append(b.plan.Scheduled, Scheduled{d, changes, traceParent, e.At, lease})

@@ -62,7 +62,7 @@ type Turns struct {
 	yields  time.Time // until then the log goes first
 	rosters map[tenant.ID]*rosterAt
 	careful map[tenant.ID]int // how many more events to try alone, since one of them panicked
-	refused map[tenant.ID]*patience
+	patient map[tenant.ID]*patience
 	paces   map[tenant.ID]pace
 }
 
@@ -73,7 +73,7 @@ type rosterAt struct {
 
 // Turns makes the Turns of what f defers, for use by one goroutine.
 func (f *FanOut) Turns() *Turns {
-	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, refused: map[tenant.ID]*patience{}, paces: map[tenant.ID]pace{}}
+	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, patient: map[tenant.ID]*patience{}, paces: map[tenant.ID]pace{}}
 }
 
 // Pauses, and bounds of what is read ahead and kept.
@@ -156,7 +156,7 @@ func (t *Turns) next(ctx context.Context) (owner tenant.ID, rest time.Duration, 
 			t.last = ""
 			clear(t.rosters)
 			clear(t.careful)
-			clear(t.refused)
+			clear(t.patient)
 			clear(t.paces)
 			return "", turnEvery, nil
 		}
@@ -196,10 +196,10 @@ func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
 	if err != nil {
 		return err
 	}
-	if t.refused[owner] == nil {
-		t.refused[owner] = &patience{}
+	if t.patient[owner] == nil {
+		t.patient[owner] = &patience{}
 	}
-	if err := t.refused[owner].unreadable(b.position, events); err != nil {
+	if err := t.patient[owner].unreadable(b.position, events); err != nil {
 		return err
 	}
 	if len(events) > 0 {
