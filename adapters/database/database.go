@@ -94,7 +94,7 @@ type Database interface {
 	Store(sealer records.Sealer) Store
 	Log(logger *slog.Logger) *eventlog.Log
 	// Watch calls due at once and after commits that made deliveries due, subscription for each one that a commit changed, and
-	// receiver if what its receiver did counts no more (see subscriptions.Anew), until ctx ends. subscription and receiver must
+	// receiver if what its receiver did counts no more (see subscription.ForgetsReceiver), until ctx ends. subscription and receiver must
 	// not block, and may miss what another process changed.
 	Watch(ctx context.Context, due func(), subscription, receiver func(dispatch.Lane))
 	Close() error

@@ -44,7 +44,7 @@ func hears(t *testing.T, one, two *postgres.DB) {
 	lane := dispatch.Lane{Tenant: "acme", SubscriptionID: fmt.Sprintf("sub_%d", rand.Uint64())}
 	changed := make(chan dispatch.Lane, 1000)
 	defer two.HearSubscriptions(func(c wakeup.Change) { changed <- c.Lane })()
-	got := heard(t, changed, touch(t, one, func(tx *postgres.Tx) { tx.Appended(wakeup.SubscriptionTopic(lane)) }))
+	got := heard(t, changed, touch(t, one, func(tx *postgres.Tx) { tx.Appended(wakeup.SubscriptionTopics(lane, nil)[0]) }))
 	if got != lane {
 		t.Errorf("heard of %v", got)
 	}

@@ -48,10 +48,8 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 		if n == 0 {
 			return subscriptions.ErrMoved
 		}
-		lane := dispatch.LaneOfSubscription(&after)
-		tx.Appended(wakeup.SubscriptionTopic(lane))
-		if subscriptions.Anew(changes) {
-			tx.Appended(wakeup.ReceiverTopic(lane))
+		for _, topic := range wakeup.SubscriptionTopics(dispatch.LaneOfSubscription(&after), changes) {
+			tx.Appended(topic)
 		}
 		appended, err := records.OfSubscription(after, before.Version, changes, by)
 		if err != nil {

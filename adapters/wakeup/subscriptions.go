@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -14,20 +15,19 @@ const (
 	anew    = "anew:"
 )
 
-// SubscriptionTopic is the topic of one subscription's changes.
-func SubscriptionTopic(lane dispatch.Lane) string {
-	return changed + string(lane.Tenant) + "/" + lane.SubscriptionID
-}
-
-// ReceiverTopic is the topic of those changes after which what the subscription's receiver did counts no more.
-func ReceiverTopic(lane dispatch.Lane) string {
-	return anew + string(lane.Tenant) + "/" + lane.SubscriptionID
+// SubscriptionTopics are those that tell of changes of the lane's subscription.
+func SubscriptionTopics(lane dispatch.Lane, changes []subscription.Change) []string {
+	name := string(lane.Tenant) + "/" + lane.SubscriptionID
+	if subscription.ForgetsReceiver(changes) {
+		return []string{changed + name, anew + name}
+	}
+	return []string{changed + name}
 }
 
 // Change is a subscription that was changed, as a topic tells of it.
 type Change struct {
 	dispatch.Lane
-	Anew bool // what its receiver did counts no more
+	Anew bool // see subscription.ForgetsReceiver
 }
 
 // Subscription is the subscription that a topic names; false for any other topic.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
 func TestChangedSubscriptionsAreHeardByName(t *testing.T) {
@@ -13,8 +14,9 @@ func TestChangedSubscriptionsAreHeardByName(t *testing.T) {
 	stop := signals.HearSubscriptions(func(c Change) { first = append(first, c) })
 	defer signals.HearSubscriptions(func(c Change) { second = append(second, c) })()
 	a, b := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, dispatch.Lane{Tenant: "a.b-c_d", SubscriptionID: "sub_2"}
+	filter, moved := []subscription.Change{subscription.FilterChanged{}}, []subscription.Change{subscription.EndpointChanged{}}
 
-	signals.Committed([]string{"subscriptions:3", SubscriptionTopic(a), SubscriptionTopic(b), ReceiverTopic(b)}, true)
+	signals.Committed(slices.Concat([]string{"subscriptions:3"}, SubscriptionTopics(a, filter), SubscriptionTopics(b, moved)), true)
 	signals.Committed([]string{"subscriptions:3", "changed:", "changed:sub_1", "anew:sub_1"}, false)
 	signals.All() // nothing is known to have changed
 	if want := []Change{{a, false}, {b, false}, {b, true}}; !slices.Equal(first, want) || !slices.Equal(second, want) {
@@ -23,7 +25,7 @@ func TestChangedSubscriptionsAreHeardByName(t *testing.T) {
 
 	stop()
 	stop()
-	signals.Committed([]string{SubscriptionTopic(a)}, false)
+	signals.Committed(SubscriptionTopics(a, filter), false)
 	if len(first) != 3 || len(second) != 4 {
 		t.Errorf("heard %v after the end, and %v", first, second)
 	}

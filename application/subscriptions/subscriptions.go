@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -231,16 +230,4 @@ func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64,
 		return s.Store.AppendSubscription(ctx, before, after, changes, by)
 	})
 	return after, err
-}
-
-// Anew reports whether what the subscription's receiver did counts no more after the changes: it may be well again, or gets nothing.
-func Anew(changes []subscription.Change) bool {
-	return slices.ContainsFunc(changes, func(c subscription.Change) bool {
-		switch c.(type) {
-		case subscription.EndpointChanged, subscription.Paused, subscription.Resumed, subscription.Disabled, subscription.Deleted:
-			return true
-		default:
-			return false
-		}
-	})
 }

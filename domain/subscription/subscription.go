@@ -109,6 +109,18 @@ func BeginsAnew(before, after Subscription) bool {
 	return before.URL != after.URL || before.Status != StatusActive && after.Status == StatusActive
 }
 
+// ForgetsReceiver reports whether what its receiver did counts no more after the changes: it may be another or well again, or gets nothing.
+func ForgetsReceiver(changes []Change) bool {
+	return slices.ContainsFunc(changes, func(c Change) bool {
+		switch c.(type) {
+		case EndpointChanged, Paused, Resumed, Disabled, Deleted:
+			return true
+		default:
+			return false
+		}
+	})
+}
+
 // ErrNotFound is what is said of a subscription that is not there, was deleted, or is not the caller's to know of.
 var ErrNotFound = problem.New(problem.NotFound, "There is no such subscription.")
 

@@ -61,10 +61,8 @@ func (s *Store) AppendSubscription(ctx context.Context, before, after subscripti
 			row.failingSince, row.failures = time.Time{}, 0
 		}
 		s.subscriptions.put(tx, k, storedSubscription{after, row.failingSince, row.failures})
-		lane := dispatch.LaneOfSubscription(&after)
-		tx.appended(wakeup.SubscriptionTopic(lane))
-		if subscriptions.Anew(changes) {
-			tx.appended(wakeup.ReceiverTopic(lane))
+		for _, topic := range wakeup.SubscriptionTopics(dispatch.LaneOfSubscription(&after), changes) {
+			tx.appended(topic)
 		}
 		for i, c := range changes {
 			r := record{topic: records.TopicSubscriptions, tenant: after.Tenant, stream: subscriptionStream + after.ID,
