@@ -99,16 +99,7 @@ func TestAChangedEndpointGetsAnotherChance(t *testing.T) {
 // TestWhatAnEarlierReceiverDidCountsNoMore has attempts out when the endpoint is changed: their ends tell nothing of the receiver that
 // is called now.
 func TestWhatAnEarlierReceiverDidCountsNoMore(t *testing.T) {
-	w := newWorld(t, 100)
-	lane := w.subscribe("sub_1", 16)
-	for range 200 {
-		w.schedule(lane, "")
-	}
-	w.step()
-	earlier := w.take()
-	if len(earlier) != 16 {
-		t.Fatalf("%d are out", len(earlier))
-	}
+	w, lane, earlier := holding(t, 16, 200)
 	w.Changed(lane)
 	w.Forget(lane)
 	for _, l := range earlier {
