@@ -128,43 +128,48 @@ func (s *Sweeper) Step(ctx context.Context) (next time.Time, err error) {
 	if !found {
 		return time.Time{}, nil
 	}
-	var current Sweep
-	var did round
-	err = s.store.InTx(ctx, func(ctx context.Context) error {
-		next, did, current = time.Time{}, round{}, Sweep{}
-		sweep, found, err := s.store.NextSweep(ctx)
-		if err != nil || !found {
-			return err
-		}
-		current = sweep
-		if did, err = s.move(ctx, sweep); err != nil {
-			return err
-		}
-		next = s.now()
-		switch {
-		case did.moved > 0:
-			clear(s.waiting)
-		case did.held > 0:
-			next = s.pause(sweep.Lane, next)
-		}
-		return s.store.EndSweep(ctx, sweep, did.moved == 0 && did.held == 0, s.now())
+	var r round
+	err = s.store.InTx(ctx, func(ctx context.Context) (err error) {
+		r, err = s.round(ctx)
+		return err
 	})
 	switch {
 	case err == nil:
-		s.tell(ctx, did.ended)
-		return next, nil
-	case current == Sweep{}:
+		s.tell(ctx, r.ended)
+		return r.next, nil
+	case r.sweep == Sweep{}:
 		return time.Time{}, fmt.Errorf("sweep: %w", err)
 	}
 	// A lane that cannot be swept does not hold up the others.
-	behind := s.store.EndSweep(ctx, current, false, s.now())
-	return time.Time{}, errors.Join(fmt.Errorf("sweep subscription %s of %s: %w", current.SubscriptionID, current.Tenant, err), behind)
+	behind := s.store.EndSweep(ctx, r.sweep, false, s.now())
+	return time.Time{}, errors.Join(fmt.Errorf("sweep subscription %s of %s: %w", r.sweep.SubscriptionID, r.sweep.Tenant, err), behind)
 }
 
 // round is what one step does to a lane.
 type round struct {
+	sweep       Sweep
 	moved, held int
 	ended       map[delivery.Status]int // of those moved, in terminal ones
+	next        time.Time
+}
+
+func (s *Sweeper) round(ctx context.Context) (round, error) {
+	sweep, found, err := s.store.NextSweep(ctx)
+	if err != nil || !found {
+		return round{}, err
+	}
+	r := round{sweep: sweep}
+	if err := s.move(ctx, &r); err != nil {
+		return r, err
+	}
+	r.next = s.now()
+	switch {
+	case r.moved > 0:
+		clear(s.waiting)
+	case r.held > 0:
+		r.next = s.pause(sweep.Lane, r.next)
+	}
+	return r, s.store.EndSweep(ctx, sweep, r.moved == 0 && r.held == 0, s.now())
 }
 
 func (s *Sweeper) tell(ctx context.Context, ended map[delivery.Status]int) {
@@ -186,35 +191,35 @@ func (s *Sweeper) pause(lane dispatch.Lane, now time.Time) time.Time {
 	return now.Add(waitForHeld)
 }
 
-func (s *Sweeper) move(ctx context.Context, sweep Sweep) (r round, err error) {
-	now := s.now()
-	deliveries, held, err := s.store.Swept(ctx, sweep.Lane, sweep.Action.statuses(), maxSwept)
+func (s *Sweeper) move(ctx context.Context, r *round) error {
+	now, action := s.now(), r.sweep.Action
+	deliveries, held, err := s.store.Swept(ctx, r.sweep.Lane, action.statuses(), maxSwept)
 	if err != nil {
-		return round{}, err
+		return err
 	}
-	if sweep.Action == Release || sweep.Action == Skip {
+	if action == Release || action == Skip {
 		held = 0 // what is being attempted was not parked
 	}
 	saved := make([]dispatch.Saved, 0, len(deliveries))
 	for _, d := range deliveries {
-		changes, err := sweep.Action.decide(d, now)
+		changes, err := action.decide(d, now)
 		if err != nil {
-			return round{}, err
+			return err
 		}
 		swept, err := dispatch.Move(d, changes)
 		if err != nil {
-			return round{}, err
+			return err
 		}
 		saved = append(saved, swept)
 	}
 	stale, err := s.store.Save(ctx, saved)
-	r = round{moved: len(saved), held: held, ended: map[delivery.Status]int{}}
+	r.moved, r.held, r.ended = len(saved), held, map[delivery.Status]int{}
 	for _, d := range saved {
 		if d.After.Status.IsTerminal() && !slices.Contains(stale, d.After.ID) {
 			r.ended[d.After.Status]++
 		}
 	}
-	return r, err
+	return err
 }
 
 func (a Action) statuses() (swept []delivery.Status) {

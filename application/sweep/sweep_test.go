@@ -345,10 +345,26 @@ func TestASweepTellsWhatItEnds(t *testing.T) {
 	if _, err := failing.Step(t.Context()); err == nil || len(ended) > 0 {
 		t.Errorf("a step that failed (%v) ended %v", err, ended)
 	}
+	w.sweeper = sweep.New(&overtaken{Store: w.Store}, func() time.Time { return w.now })
+	w.sweeper.Ended = tell
 	w.sweep()
 	if !maps.Equal(ended, map[delivery.Status]int{delivery.StatusCancelled: 3}) {
 		t.Errorf("skipping 3 ended %v", ended)
 	}
+}
+
+// overtaken is a store in which somebody else had the first delivery of the first batch.
+type overtaken struct {
+	*sqlite.Store
+	over bool
+}
+
+func (o *overtaken) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
+	if !o.over {
+		o.over, stale, saved = true, []string{saved[0].Before.ID}, saved[1:]
+	}
+	late, err := o.Store.Save(ctx, saved)
+	return append(stale, late...), err
 }
 
 // broken is a store in which one call fails.
