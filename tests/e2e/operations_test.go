@@ -116,9 +116,7 @@ func TestAnAttemptThatDiesIsCounted(t *testing.T) {
 	eventually(t, "the attempt is out", func() bool { return len(hook.all()) == 1 })
 	s.kill()
 	s = start(t, dir)
-	eventually(t, "it is counted", func() bool {
-		return regexp.MustCompile(`(?m)^ordinavo_attempt_abandoned_total(\{.*\})? 1$`).MatchString(scrape(t, s))
-	})
+	counted(t, s, `ordinavo_attempt_abandoned_total(\{.*\})? 1`)
 	eventually(t, "the delivery is attempted again", func() bool { return len(hook.all()) == 2 })
 }
 
@@ -130,9 +128,14 @@ func TestADeliveryThatIsCancelledIsCounted(t *testing.T) {
 	sub := acme.subscribe(receive(t, answers(500)), "*", object{"retrySchedule": []string{"1h"}})
 	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "retrying")
 	acme.do(http.MethodDelete, "/v1/subscriptions/"+sub.ID, nil).want(http.StatusNoContent)
-	eventually(t, "it is counted", func() bool {
-		return regexp.MustCompile(`(?m)^ordinavo_deliveries_ended_total\{.*status="cancelled".*\} 1$`).MatchString(scrape(t, s))
-	})
+	counted(t, s, `ordinavo_deliveries_ended_total\{.*status="cancelled".*\} 1`)
+}
+
+// counted waits until a line of the metrics has the form.
+func counted(t *testing.T, s *service, form string) {
+	t.Helper()
+	line := regexp.MustCompile("(?m)^" + form + "$")
+	eventually(t, "it is counted: "+form, func() bool { return line.MatchString(scrape(t, s)) })
 }
 
 func scrape(t *testing.T, s *service) string {
