@@ -182,6 +182,7 @@ func TestDue(t *testing.T) {
 		"2026-07-01T9:00:00Z":       "",
 		"2026-07-01T09:00:00,5Z":    "",
 		"2026-07-01T09:00:00+24:00": "",
+		"2026-07-01T09:00:00-23:60": "",
 	} {
 		if got := (event.FollowUp{DueDate: &given}).Due(); got != want {
 			t.Errorf("%s became %q, want %q", given, got, want)
