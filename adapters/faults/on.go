@@ -148,7 +148,7 @@ func (s *store) AppendEvents(ctx context.Context, events []intake.Accepted) erro
 	return s.Store.AppendEvents(ctx, events)
 }
 
-func (s *store) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+func (s *store) Save(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 	writtenIn(ctx).outcomes = len(saved) > 0
 	return s.Store.Save(ctx, saved)
 }

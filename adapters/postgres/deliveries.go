@@ -96,7 +96,7 @@ func (b *savedBatch) queue(to *pgx.Batch, sql string, done []bool) {
 }
 
 // Save writes changes and the state they lead to; see dispatch.Store.
-func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
+func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error) {
 	if len(saved) == 0 {
 		return nil, nil
 	}
@@ -107,9 +107,9 @@ func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []strin
 			return err
 		}
 		tx.WhenEnded(func(bool) { s.db.died(len(saved) - len(stale)) })
-		for i, d := range saved {
-			if !done[i] {
-				stale = append(stale, d.Before.ID)
+		for place, d := range saved {
+			if !done[place] {
+				stale = append(stale, place)
 				continue
 			}
 			if d.After.Status.IsClaimable() {

@@ -89,11 +89,11 @@ const (
 )
 
 // Save writes changes and the state they lead to; see dispatch.Store.
-func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
+func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		stale = nil
 		var changes []records.Record
-		for _, d := range saved {
+		for place, d := range saved {
 			done, err := tx.save(ctx, d)
 			if err == nil && done {
 				var of []records.Record
@@ -104,7 +104,7 @@ func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []strin
 				return fmt.Errorf("save delivery %s: %w", d.Before.ID, err)
 			}
 			if !done {
-				stale = append(stale, d.Before.ID)
+				stale = append(stale, place)
 			}
 		}
 		return tx.append(ctx, changes...)

@@ -35,6 +35,7 @@ var plantedBugs = map[string]struct {
 }{
 	"save ignores the lease":               {"save/a lease that is another's is stale", planted{save: saveIgnoresLease}},
 	"save ignores the lease, at random":    {"property/the stored state is the fold of the stream after any commands", planted{save: saveIgnoresLease}},
+	"save knows deliveries by their ID":    {"save/of two of one delivery the stale one hides nothing", planted{save: saveKnowsIDs}},
 	"save stops at what is stale":          {"save/one that is stale does not stop the others", planted{save: saveStopsAtStale}},
 	"look ignores when it is due":          {"look/only what is due becomes ready", planted{look: lookIgnoresDue}},
 	"look forgets what is due next":        {"look/next due is the earliest of all lanes", planted{look: lookForgetsNextDue}},
@@ -115,7 +116,7 @@ func stateLagsBehind(ctx context.Context, s Store, lane dispatch.Lane) (subscrip
 	return current, err
 }
 
-func saveIgnoresLease(ctx context.Context, s Store, saved []dispatch.Saved) ([]string, error) {
+func saveIgnoresLease(ctx context.Context, s Store, saved []dispatch.Saved) ([]int, error) {
 	for i, d := range saved {
 		for _, lease := range []string{"inc_1", "inc_2", d.Lease} {
 			saved[i].Lease = lease
@@ -127,13 +128,23 @@ func saveIgnoresLease(ctx context.Context, s Store, saved []dispatch.Saved) ([]s
 	return nil, nil
 }
 
-func saveStopsAtStale(ctx context.Context, s Store, saved []dispatch.Saved) ([]string, error) {
-	for _, d := range saved {
+func saveStopsAtStale(ctx context.Context, s Store, saved []dispatch.Saved) ([]int, error) {
+	for place, d := range saved {
 		if stale, err := s.Save(ctx, []dispatch.Saved{d}); err != nil || len(stale) > 0 {
-			return stale, err
+			return []int{place}, err
 		}
 	}
 	return nil, nil
+}
+
+func saveKnowsIDs(ctx context.Context, s Store, saved []dispatch.Saved) (all []int, err error) {
+	stale, err := s.Save(ctx, saved)
+	for place, d := range saved {
+		if slices.ContainsFunc(stale, func(of int) bool { return saved[of].Before.ID == d.Before.ID }) {
+			all = append(all, place)
+		}
+	}
+	return all, err
 }
 
 func countsIntoOne(ctx context.Context, s Store, _ metrics.Generation, counts map[metrics.Key]int64) error {

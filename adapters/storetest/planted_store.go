@@ -52,7 +52,7 @@ type planted struct {
 	purge               func(ctx context.Context, s Store, before retention.Cutoffs, limit int) (int, error)
 	resolve             func(ctx context.Context, s Store, lookups []fanout.Lookup) ([]payload.Context, error)
 	revokeKey           func(ctx context.Context, s Store, owner tenant.ID, id string, now time.Time) error
-	save                func(ctx context.Context, s Store, saved []dispatch.Saved) ([]string, error)
+	save                func(ctx context.Context, s Store, saved []dispatch.Saved) ([]int, error)
 	schedule            func(ctx context.Context, s Store, plan fanout.Plan, ended func(bool)) error
 	upsert              func(ctx context.Context, s Store, owner tenant.ID, b directory.Batch) error
 	waitingFrom         func(ctx context.Context, s Store) (map[tenant.ID]time.Time, error)
@@ -240,7 +240,7 @@ func (p planted) RevokeKey(ctx context.Context, owner tenant.ID, id string, now 
 	return p.Store.RevokeKey(ctx, owner, id, now)
 }
 
-func (p planted) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+func (p planted) Save(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 	if p.save != nil {
 		return p.save(ctx, p.Store, saved)
 	}

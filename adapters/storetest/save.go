@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -99,13 +100,32 @@ var saveChecks = []Check{
 		batch[1].Lease, batch[3].Lease = "inc_2", ""
 		stale, err := w.Save(w.ctx, batch)
 		w.ok(err, "save five")
-		equal(w, "stale", stale, []string{batch[1].Before.ID, batch[3].Before.ID})
+		equal(w, "stale", stale, []int{1, 3})
 		for i, b := range batch {
 			if i == 1 || i == 3 {
 				w.stands(b.Before, true)
 			} else {
 				w.stands(b.After, false)
 			}
+		}
+	}},
+	{"save/of two of one delivery the stale one hides nothing", func(w *world) {
+		s := w.subscribe(acme, nil)
+		for _, staleFirst := range []bool{true, false} {
+			d := w.schedule(s, at(0), "inc_1")
+			late := w.moved(d, "inc_1", recorded(failure(at(1), 503), at(1)))
+			w.saved(late)
+			again := w.lease(leasing{now: at(100)}).Leased
+			equal(w, "leased again", idsOf(again), []string{d.ID})
+			batch, want := []dispatch.Saved{late, w.moved(again[0].Delivery, "inc_1", recorded(success(at(101)), at(101)))}, 0
+			if !staleFirst {
+				slices.Reverse(batch)
+				want = 1
+			}
+			stale, err := w.Save(w.ctx, batch)
+			w.ok(err, "save two of one delivery")
+			equal(w, "stale", stale, []int{want})
+			w.stands(batch[1-want].After, false)
 		}
 	}},
 	{"save/another tenant's delivery with the same ID is not moved", func(w *world) {
@@ -127,5 +147,5 @@ func (w *world) stale(s dispatch.Saved) {
 	w.Helper()
 	stale, err := w.Save(w.ctx, []dispatch.Saved{s})
 	w.ok(err, "save what is stale")
-	equal(w, "stale", stale, []string{s.Before.ID})
+	equal(w, "stale", stale, []int{0})
 }

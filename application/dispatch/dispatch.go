@@ -151,8 +151,8 @@ type Store interface {
 	Queue
 	Circuits
 	// Save writes changes and the state they lead to. It skips those whose lease or version has changed since, and returns
-	// their IDs.
-	Save(ctx context.Context, saved []Saved) (stale []string, err error)
+	// their places in saved, ascending: of one delivery, one may be stale and a later one not.
+	Save(ctx context.Context, saved []Saved) (stale []int, err error)
 	// NoteHealth tracks since when each lane has done nothing but fail, and returns the health of those that still do. It leaves out
 	// lanes whose subscription has another URL by now than the one that was called.
 	NoteHealth(ctx context.Context, lanes map[Lane]Ended, now time.Time) (map[Lane]Health, error)

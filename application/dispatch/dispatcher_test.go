@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
@@ -182,6 +183,48 @@ func TestAStaleOutcomeIsCountedAndFreesItsSlot(t *testing.T) {
 	if w.ended[delivery.StatusSucceeded] != 1 || len(w.ended) != 1 || w.rows[taken.ID].Status != delivery.StatusPending {
 		t.Errorf("ended %v", w.ended)
 	}
+}
+
+// Whose delivery was taken over may lease it again before the first outcome is written: then one step has two of it, of which one counts.
+func TestALateOutcomeDoesNotHideTheOneThatCounts(t *testing.T) {
+	for name, lateFirst := range map[string]bool{"late first": true, "late last": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2)
+			lane := w.subscribe("sub_1", 2)
+			w.schedule(lane, "")
+			w.step()
+			late := w.take()[0]
+			w.takenOver(late)
+			w.step()
+			again := w.take()[0]
+			results := []dispatch.Result{{Leased: late, Outcome: hung()}, {Leased: again, Outcome: answered(410)}}
+			if !lateFirst {
+				slices.Reverse(results)
+			}
+			w.FinishTogether(results)
+			w.step()
+			if !slices.Equal(w.stale, []string{late.Delivery.ID}) || w.ended[delivery.StatusDeadLetter] != 1 || w.disabled[lane] != subscription.ReasonGone {
+				t.Errorf("stale %v, ended %v, disabled %v", w.stale, w.ended, w.disabled)
+			}
+			w.wantTold(event.SubscriptionDisabled, event.DeliveryDeadLettered)
+		})
+	}
+}
+
+// takenOver gives the delivery of a holder that stood still to whoever asks next.
+func (w *world) takenOver(l dispatch.Leased) {
+	w.Helper()
+	q := w.rows[l.Delivery.ID]
+	changes, err := q.Abandon(nil, q.leasedAt, w.now)
+	if err != nil {
+		w.Fatal(err)
+	}
+	moved, err := dispatch.Move(q.Delivery, changes)
+	if err != nil {
+		w.Fatal(err)
+	}
+	w.rows[q.ID] = row{Delivery: moved.After, changes: append(q.changes, changes...), fallen: true}
+	w.Wake()
 }
 
 func TestAnOutcomeThatCannotFollowHoldsNobodyUp(t *testing.T) {

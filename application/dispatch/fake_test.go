@@ -256,11 +256,11 @@ func (w *world) inOrder() []row {
 	})
 }
 
-func (w *world) Save(_ context.Context, saved []dispatch.Saved) (stale []string, err error) {
-	for _, s := range saved {
+func (w *world) Save(_ context.Context, saved []dispatch.Saved) (stale []int, err error) {
+	for place, s := range saved {
 		q := w.rows[s.Before.ID]
 		if q.Version != s.Before.Version || q.lease != s.Lease {
-			stale = append(stale, s.Before.ID)
+			stale = append(stale, place)
 			continue
 		}
 		w.queueChanged = w.queueChanged || s.After.Status.IsClaimable()

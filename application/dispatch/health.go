@@ -24,33 +24,27 @@ type laneEnd struct {
 
 // tell disables subscriptions whose receiver is gone or has only failed for days, and accepts the operational events of the
 // step. Attempts at operational events make none, lest the service talk to itself.
-func (d *Dispatcher) tell(ctx context.Context, saved []Saved, stale []string, now time.Time) error {
+func (d *Dispatcher) tell(ctx context.Context, outcomes []settled, now time.Time) error {
 	lanes := map[Lane]*laneEnd{}
-	outcomes := map[string]Result{}
-	for _, r := range d.unsaved {
-		if slices.Contains(stale, r.Leased.Delivery.ID) {
-			continue
-		}
-		outcomes[r.Leased.Delivery.ID] = r
+	for _, r := range outcomes {
 		l, of := lanes[r.Leased.Lane()], r.Leased.Subscription
 		if l == nil || l.URL != of.URL && l.subscription.Version < of.Version { // what an earlier URL answered says nothing of a later one
 			l = &laneEnd{Ended: Ended{URL: of.URL}, subscription: of}
 			lanes[r.Leased.Lane()] = l
 		}
 		if l.URL == of.URL {
-			l.note(r)
+			l.note(r.Result)
 		}
 	}
 	told, err := d.noteHealth(ctx, lanes, now)
 	if err != nil {
 		return err
 	}
-	for _, s := range saved {
-		if s.After.Status != delivery.StatusDeadLetter || s.After.EventType.IsOperational() {
+	for _, r := range outcomes {
+		if r.After.Status != delivery.StatusDeadLetter || r.After.EventType.IsOperational() {
 			continue
 		}
-		r := outcomes[s.After.ID]
-		e, err := operational.DeadLettered(*r.Leased.Subscription, s.After, deadLetterReason(s.Changes), r.Outcome, s.TraceParent)
+		e, err := operational.DeadLettered(*r.Leased.Subscription, r.After, deadLetterReason(r.Changes), r.Outcome, r.Saved.TraceParent)
 		if err != nil {
 			return err
 		}

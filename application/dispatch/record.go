@@ -18,11 +18,18 @@ type Result struct {
 // recorded is what to tell of outcomes once they are committed.
 type recorded struct {
 	ended map[delivery.Status]int // terminal ones
-	stale []string                // deliveries of which the outcome was refused
+	stale []string                // deliveries of which an outcome was refused
 	due   time.Time               // of the earliest retry; zero for none
 }
 
-// record writes the outcomes of attempts, and tells the tenants' admins what went wrong.
+// settled is an outcome and what it made of its delivery.
+type settled struct {
+	Result
+	Saved
+}
+
+// record writes the outcomes of attempts, and tells the tenants' admins what went wrong. Of one delivery there may be two: one that came
+// too late, and the one of who leased it since.
 func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 	d.undisabled = nil
 	for len(d.unsaved) < maxRecordedAtOnce && len(d.done) > 0 { // also what came while SQLite's writer was waited for
@@ -32,29 +39,33 @@ func (d *Dispatcher) record(ctx context.Context) (r recorded, err error) {
 		return r, nil
 	}
 	now := d.now()
-	saved := make([]Saved, 0, len(d.unsaved))
-	var refused []string
+	results, saved := make([]Result, 0, len(d.unsaved)), make([]Saved, 0, len(d.unsaved))
 	for _, of := range d.unsaved {
 		if s, err := d.decide(of, now); err == nil {
-			saved = append(saved, s)
+			results, saved = append(results, of), append(saved, s)
 		} else { // an outcome that cannot follow must not hold up the others for ever
-			refused = append(refused, of.Leased.Delivery.ID)
+			r.stale = append(r.stale, of.Leased.Delivery.ID)
 		}
 	}
 	stale, err := d.store.Save(ctx, saved)
 	if err != nil {
-		return r, fmt.Errorf("save outcomes: %w", err)
+		return recorded{}, fmt.Errorf("save outcomes: %w", err)
 	}
-	r = recorded{ended: map[delivery.Status]int{}, stale: append(stale, refused...)}
-	saved = slices.DeleteFunc(saved, func(s Saved) bool { return slices.Contains(r.stale, s.Before.ID) })
-	for _, s := range saved {
+	r.ended = map[delivery.Status]int{}
+	told := make([]settled, 0, len(saved))
+	for place, s := range saved {
+		if slices.Contains(stale, place) {
+			r.stale = append(r.stale, s.Before.ID)
+			continue
+		}
+		told = append(told, settled{results[place], s})
 		if s.After.Status.IsTerminal() {
 			r.ended[s.After.Status]++
 		} else if !s.After.DueAt.IsZero() {
 			r.due = earlier(r.due, s.After.DueAt)
 		}
 	}
-	return r, d.tell(ctx, saved, r.stale, now)
+	return r, d.tell(ctx, told, now)
 }
 
 func (d *Dispatcher) decide(r Result, now time.Time) (Saved, error) {

@@ -47,7 +47,7 @@ type world struct {
 	bodies     map[string][]fanout.Body
 	status     subscription.Status
 	billing    bool
-	stale      []string
+	stale      []int
 	read       []string // what was loaded to render, in order
 	fail       error    // what saving and scheduling answer
 
@@ -179,7 +179,7 @@ func (w *world) LaneStates(context.Context, []dispatch.Lane) (map[dispatch.Lane]
 	return map[dispatch.Lane]fanout.LaneState{lane: {Status: w.status}}, nil
 }
 
-func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
+func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
 	if w.fail == nil {
 		w.saved = append(w.saved, saved...)
 	}

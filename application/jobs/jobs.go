@@ -70,7 +70,7 @@ type DeliveryStore interface {
 	NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error)
 	// LaneStates returns the present state of the lanes' subscriptions; within a transaction it stays so until the end.
 	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error)
-	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
+	Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error)
 }
 
 // Gate asks whether a tenant has booked a feature.

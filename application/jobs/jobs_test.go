@@ -45,7 +45,7 @@ func TestWhatIsLeftAlone(t *testing.T) {
 		"disabled": {func(w *world, _ delivery.Delivery) { w.status = subscription.StatusDisabled }, "the subscription is disabled"},
 		"deleted":  {func(w *world, _ delivery.Delivery) { w.status = "" }, "the subscription was deleted"},
 		"gated":    {func(w *world, _ delivery.Delivery) { w.billing = false }, "the tenant does not have the feature billing_webhooks"},
-		"stale":    {func(w *world, d delivery.Delivery) { w.stale = []string{d.ID} }, "it was being attempted"},
+		"stale":    {func(w *world, _ delivery.Delivery) { w.stale = []int{0} }, "it was being attempted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

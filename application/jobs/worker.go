@@ -145,9 +145,9 @@ func (w *Worker) sendAgain(ctx context.Context, next *picked, now time.Time) err
 }
 
 // settle counts what was done. Stale ones are on their way already: another process was faster.
-func (next *picked) settle(stale []string) {
-	for _, d := range next.deliveries {
-		if slices.Contains(stale, d.ID) {
+func (next *picked) settle(stale []int) {
+	for place := range next.deliveries {
+		if slices.Contains(stale, place) {
 			next.tally.Skip("it was being attempted")
 		} else {
 			next.tally.Done++

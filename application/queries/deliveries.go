@@ -166,7 +166,7 @@ func attemptsOf(changes []delivery.Change) []delivery.Attempt {
 type DeliveryStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
-	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
+	Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error)
 	// SubscriptionStatus says whether deliveries are sent. In a transaction it stays so until its end.
 	SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error)
 }

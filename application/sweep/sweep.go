@@ -85,7 +85,7 @@ type Store interface {
 	// Swept lists open deliveries of the lane in one of the statuses that nobody holds, oldest first, and counts those of the
 	// lane that a dispatcher holds.
 	Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error)
-	Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error)
+	Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error)
 	// EndSweep forgets the sweep when it is done, or else puts it behind the others.
 	EndSweep(ctx context.Context, s Sweep, done bool, now time.Time) error
 }
@@ -214,8 +214,8 @@ func (s *Sweeper) move(ctx context.Context, r *round) error {
 	}
 	stale, err := s.store.Save(ctx, saved)
 	r.moved, r.held, r.ended = len(saved), held, map[delivery.Status]int{}
-	for _, d := range saved {
-		if d.After.Status.IsTerminal() && !slices.Contains(stale, d.After.ID) {
+	for place, d := range saved {
+		if d.After.Status.IsTerminal() && !slices.Contains(stale, place) {
 			r.ended[d.After.Status]++
 		}
 	}

@@ -359,12 +359,13 @@ type overtaken struct {
 	over bool
 }
 
-func (o *overtaken) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
-	if !o.over {
-		o.over, stale, saved = true, []string{saved[0].Before.ID}, saved[1:]
+func (o *overtaken) Save(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
+	if o.over {
+		return o.Store.Save(ctx, saved)
 	}
-	late, err := o.Store.Save(ctx, saved)
-	return append(stale, late...), err
+	o.over = true
+	_, err := o.Store.Save(ctx, saved[1:])
+	return []int{0}, err
 }
 
 // broken is a store in which one call fails.
@@ -387,7 +388,7 @@ func (b broken) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 	return s, found, b.at("NextSweep", err)
 }
 
-func (b broken) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+func (b broken) Save(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 	stale, err := b.Store.Save(ctx, saved)
 	return stale, b.at("Save", err)
 }
@@ -424,7 +425,7 @@ type stuck struct {
 	lane dispatch.Lane
 }
 
-func (s stuck) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+func (s stuck) Save(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 	for _, d := range saved {
 		if dispatch.LaneOf(d.Before) == s.lane {
 			return nil, errAway

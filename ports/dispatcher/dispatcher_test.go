@@ -418,7 +418,7 @@ func (w *world) Look(context.Context, dispatch.LookRequest) (dispatch.LookAnswer
 func (w *world) LeaseReady(context.Context, dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
 	return dispatch.LeaseAnswer{}, nil
 }
-func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
+func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
 	w.saved = append(w.saved, saved...)
 	return nil, nil
 }

@@ -119,7 +119,7 @@ func (q *queue) recorded(t *testing.T, want ...delivery.Status) {
 	}
 }
 
-func (q *queue) Save(_ context.Context, saved []dispatch.Saved) ([]string, error) {
+func (q *queue) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, s := range saved {

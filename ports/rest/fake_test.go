@@ -474,7 +474,7 @@ func (f *fake) SubscriptionStatus(context.Context, dispatch.Lane) (subscription.
 	return subscription.StatusActive, nil
 }
 
-func (f *fake) Save(context.Context, []dispatch.Saved) ([]string, error) {
+func (f *fake) Save(context.Context, []dispatch.Saved) ([]int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return nil, f.write()

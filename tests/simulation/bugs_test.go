@@ -39,7 +39,7 @@ type store struct {
 	schedule     func(ctx context.Context, plan fanout.Plan, ended func(bool)) error
 	look         func(ctx context.Context, r dispatch.LookRequest) (dispatch.LookAnswer, error)
 	leaseReady   func(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error)
-	save         func(ctx context.Context, saved []dispatch.Saved) ([]string, error)
+	save         func(ctx context.Context, saved []dispatch.Saved) ([]int, error)
 	giveBack     func(ctx context.Context, lease string, leased []dispatch.Leased) error
 	heartbeat    func(ctx context.Context, incarnation string, now time.Time) error
 	orphans      func(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error)
@@ -105,7 +105,7 @@ func (s *store) Look(ctx context.Context, r dispatch.LookRequest) (dispatch.Look
 func (s *store) LeaseReady(ctx context.Context, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error) {
 	return s.leaseReady(ctx, r)
 }
-func (s *store) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+func (s *store) Save(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 	return s.save(ctx, saved)
 }
 func (s *store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {

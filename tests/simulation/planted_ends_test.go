@@ -121,7 +121,7 @@ func deleting(drop func(ctx context.Context, s damaged, of delivery.Delivery) er
 // failing changes what a failed attempt leads to that is not the last.
 func failing(change func(failed *delivery.AttemptFailed)) func(s *store) {
 	return func(s *store) {
-		s.save = func(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+		s.save = func(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 			for i, d := range saved {
 				failed, ok := d.Changes[0].(delivery.AttemptFailed)
 				if !ok || failed.NextAt.IsZero() {

@@ -119,7 +119,7 @@ func placeFirst(s *store) {
 		working = found
 		return j, found, turn, err
 	}
-	s.save = func(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+	s.save = func(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 		if !working {
 			return s.Store.Save(ctx, saved)
 		}

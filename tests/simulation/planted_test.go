@@ -258,7 +258,7 @@ func bugsOfLeasing() []simulation.Bug {
 func bugsOfRecording() []simulation.Bug {
 	decided := func(name string, change func(d *dispatch.Saved)) simulation.Bug {
 		return bug(name, func(s *store) {
-			s.save = func(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+			s.save = func(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 				for i := range saved {
 					change(&saved[i])
 				}
@@ -302,10 +302,10 @@ func unfenced() simulation.Bug {
 				}
 				return s.Store.LeaseReady(ctx, r)
 			}
-			s.save = func(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
+			s.save = func(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
 				stale, err := s.Store.Save(ctx, saved)
-				for _, d := range saved {
-					if err == nil && slices.Contains(stale, d.Before.ID) {
+				for place, d := range saved {
+					if err == nil && slices.Contains(stale, place) {
 						err = force(ctx, s.Store, d, leases)
 					}
 				}

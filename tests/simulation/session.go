@@ -278,8 +278,8 @@ func (s *session) giveBackLate(ctx context.Context, lease string, leased []dispa
 	}
 }
 
-func (s *session) Save(ctx context.Context, saved []dispatch.Saved) ([]string, error) {
-	return write(ctx, s, "Save", func(ctx context.Context) ([]string, error) {
+func (s *session) Save(ctx context.Context, saved []dispatch.Saved) ([]int, error) {
+	return write(ctx, s, "Save", func(ctx context.Context) ([]int, error) {
 		if s.p.working != "" && s.p.world.current.name == s.p.name+"/jobs" {
 			for _, d := range saved {
 				s.p.world.resends(s.p.working, d.Before, d.Changes)

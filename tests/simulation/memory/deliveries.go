@@ -126,13 +126,13 @@ func (s *Store) body(d delivery.Delivery) ([]byte, error) {
 }
 
 // Save writes changes and the state they lead to; see dispatch.Store.
-func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []string, err error) {
+func (s *Store) Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error) {
 	err = s.update(ctx, func(_ context.Context, tx *tx) error {
 		stale = nil
-		for _, d := range saved {
+		for place, d := range saved {
 			q, from := s.fenced(d)
 			if from == nil {
-				stale = append(stale, d.Before.ID)
+				stale = append(stale, place)
 				continue
 			}
 			k, to := keyOf(d.Before.Tenant, d.Before.ID), s.open
