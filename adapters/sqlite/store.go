@@ -12,7 +12,6 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
-	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -158,7 +157,7 @@ func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID,
 		`SELECT sealed FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`, owner, subscriptionID, secretID)
 	lane := dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}
 	if errors.Is(err, sql.ErrNoRows) {
-		if status, statusErr := s.SubscriptionStatus(ctx, lane); statusErr == nil && status == subscription.StatusDeleted {
+		if of, stateErr := s.CurrentSubscription(ctx, lane); stateErr == nil && !of.HasSecret(secretID) {
 			err = dispatch.ErrDeleted
 		}
 	}

@@ -53,7 +53,7 @@ var secretChecks = []Check{
 		}
 	}},
 	{"secrets/a rotation forgets those that have ended, and a deletion all", func(w *world) {
-		s, sibling := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		s, sibling, unsaved := w.subscribe(acme, nil), w.subscribe(acme, nil), w.subscribe(acme, nil)
 		save := func(of subscription.Subscription, id string) {
 			w.ok(w.SaveSecret(w.ctx, laneOf(of), id, aSecret(1), at(0)), "save a secret")
 		}
@@ -79,6 +79,9 @@ var secretChecks = []Check{
 			}
 		}
 		has("after three rotations, each behind the overlap of the one before", s, "sec_b", "sec_c")
+		if _, err := w.OpenSecret(w.ctx, acme, s.ID, first); !errors.Is(err, dispatch.ErrDeleted) {
+			w.Errorf("a secret that has been rotated away fails with %v", err)
+		}
 		save(s, "sec_d")
 		rotated = rotate(w, rotated, "sec_d", 0, at(8001))
 		has("after one that ended an overlap", s, "sec_b", "sec_c", "sec_d")
@@ -87,7 +90,7 @@ var secretChecks = []Check{
 		if _, err := w.OpenSecret(w.ctx, acme, s.ID, "sec_d"); !errors.Is(err, dispatch.ErrDeleted) {
 			w.Errorf("a secret that was deleted with its subscription fails with %v", err)
 		}
-		if _, err := w.OpenSecret(w.ctx, acme, sibling.ID, "sec_d"); err == nil || errors.Is(err, dispatch.ErrDeleted) {
+		if _, err := w.OpenSecret(w.ctx, acme, unsaved.ID, unsaved.Secrets.Current); err == nil || errors.Is(err, dispatch.ErrDeleted) {
 			w.Errorf("a secret that is missing fails with %v", err)
 		}
 		has("of another subscription", sibling, sibling.Secrets.Current)

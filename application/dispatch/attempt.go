@@ -26,8 +26,8 @@ type Attempter struct {
 }
 
 // Attempt sends one leased delivery and returns the outcome. It fails, and no attempt has begun, when the secrets cannot be read for now
-// (problem.Unavailable), ctx ended before they were, or the subscription was deleted meanwhile: that is no fault of the receiver's, and to be
-// no attempt of its schedule.
+// (problem.Unavailable), ctx ended before they were, or they were deleted meanwhile: that is no fault of the receiver's, and to be no attempt of
+// its schedule.
 func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, error) {
 	var by signers
 	var unsigned error
@@ -137,15 +137,17 @@ type signers struct {
 	standard []secret.Secret
 }
 
-// freshSigners opens the secrets that are valid once they are open: an overlap may end while a slow database is read.
-func (a *Attempter) freshSigners(ctx context.Context, l Leased) (by signers, err error) {
-	for at := a.Now(); ; at = by.at {
-		if by, err = a.signers(ctx, l, at); err != nil {
-			return signers{}, err
+// freshSigners opens the secrets that are valid once they are open: an overlap may end while a slow database is read, and what ended may be
+// there no more.
+func (a *Attempter) freshSigners(ctx context.Context, l Leased) (signers, error) {
+	for at := a.Now(); ; {
+		by, err := a.signers(ctx, l, at)
+		now := a.Now()
+		if l.Subscription.Secrets.Rotating(now) == l.Subscription.Secrets.Rotating(at) {
+			by.at = now
+			return by, err
 		}
-		if by.at = a.Now(); l.Subscription.Secrets.Rotating(by.at) == l.Subscription.Secrets.Rotating(at) {
-			return by, nil
-		}
+		at = now
 	}
 }
 

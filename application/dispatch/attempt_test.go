@@ -160,20 +160,28 @@ func TestTheSecretsOfARotation(t *testing.T) {
 	}
 }
 
-// An overlap that ends while a slow database is asked for the secrets has ended for the request, whose time is later.
+// An overlap that ends while a slow database is asked for the secrets has ended for the request, whose time is later, and another rotation
+// may have deleted what ended.
 func TestSecretsThatAreSlowToOpenAreThoseOfTheirTime(t *testing.T) {
-	x, a, l := newExchange()
-	l.Subscription.Secrets.Previous, l.Subscription.Secrets.OverlapEnd = "sec_old", x.now.Add(time.Second)
-	x.opens = 2 * time.Second
-	if _, err := a.Attempt(t.Context(), l); err != nil {
-		t.Fatal(err)
-	}
-	current, sent := x.secrets["acme/sub_1/sec_new"], x.requests[0].Headers
-	if err := signature.VerifyBody(sent["X-Ordinavo-Signature"], l.Body, current); err != nil {
-		t.Error(err)
-	}
-	if only := signature.Sign(l.Body, x.now, "evt_1", current, current).Standard; sent["webhook-signature"] != only {
-		t.Errorf("signed by %s at %s, want %s", sent["webhook-signature"], sent["X-Ordinavo-Timestamp"], only)
+	for name, deleted := range map[string]bool{"kept": false, "deleted": true} {
+		t.Run(name, func(t *testing.T) {
+			x, a, l := newExchange()
+			l.Subscription.Secrets.Previous, l.Subscription.Secrets.OverlapEnd = "sec_old", x.now.Add(time.Second)
+			x.opens = 2 * time.Second
+			if deleted {
+				delete(x.secrets, "acme/sub_1/sec_old")
+			}
+			if _, err := a.Attempt(t.Context(), l); err != nil || len(x.requests) != 1 {
+				t.Fatalf("%d requests, %v", len(x.requests), err)
+			}
+			current, sent := x.secrets["acme/sub_1/sec_new"], x.requests[0].Headers
+			if err := signature.VerifyBody(sent["X-Ordinavo-Signature"], l.Body, current); err != nil {
+				t.Error(err)
+			}
+			if only := signature.Sign(l.Body, x.now, "evt_1", current, current).Standard; sent["webhook-signature"] != only {
+				t.Errorf("signed by %s at %s, want %s", sent["webhook-signature"], sent["X-Ordinavo-Timestamp"], only)
+			}
+		})
 	}
 }
 

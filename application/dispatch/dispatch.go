@@ -64,8 +64,9 @@ type Leased struct {
 // ErrUnreadable says that something stored is missing, is damaged, or was written by a newer version.
 var ErrUnreadable = errors.New("what is stored cannot be read")
 
-// ErrDeleted says that a secret is gone with its subscription, whose deliveries end by a sweep.
-var ErrDeleted = errors.New("the subscription was deleted")
+// ErrDeleted says that a secret is no longer one of its subscription's: that was deleted, and its deliveries end by a sweep, or it has been
+// rotated since it was read.
+var ErrDeleted = errors.New("the secret was deleted")
 
 // CheckStatus fails with ErrUnreadable for a delivery with an unknown status. It is leased like others, so that it is in
 // nobody's way, and stays with its holder: no outcome may follow.
@@ -210,7 +211,7 @@ type Incarnations interface {
 
 // Secrets opens the signing secrets of a subscription.
 type Secrets interface {
-	// OpenSecret fails with ErrDeleted when the subscription was deleted, and its secrets with it.
+	// OpenSecret fails with ErrDeleted when the secret is missing and the subscription has it no more; see subscription.HasSecret.
 	OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error)
 }
 

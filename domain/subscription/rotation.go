@@ -37,6 +37,11 @@ func (s Secrets) ForStandard(now time.Time) []string {
 	return []string{s.Current}
 }
 
+// HasSecret reports whether the secret is one of those that the last rotation left. All of them are kept, and none of a deleted subscription.
+func (s Subscription) HasSecret(id string) bool {
+	return s.Status != StatusDeleted && (id == s.Secrets.Current || id == s.Secrets.Previous)
+}
+
 // KeptAfter is which secrets are still needed after a change to s, its state before: at a rotation also those that were valid
 // until then, since attempts that have begun sign with them, and none after a deletion. concerned is false for a change that
 // leaves them all.

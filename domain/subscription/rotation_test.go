@@ -106,6 +106,18 @@ func TestASecretIsKeptForWhatIsUnderWay(t *testing.T) {
 	}
 }
 
+func TestWhichSecretsASubscriptionHas(t *testing.T) {
+	s := subscription.Subscription{Status: subscription.StatusPaused, Secrets: subscription.Secrets{Current: "sec_2", Previous: "sec_1"}}
+	for id, want := range map[string]bool{"sec_0": false, "sec_1": true, "sec_2": true} {
+		if s.HasSecret(id) != want {
+			t.Errorf("it has %s: %t", id, !want)
+		}
+	}
+	if s.Status = subscription.StatusDeleted; s.HasSecret("sec_2") {
+		t.Error("one that was deleted has a secret")
+	}
+}
+
 func TestWhenTheEndOfAnOverlapIsAnnounced(t *testing.T) {
 	const hour = time.Hour
 	for name, c := range map[string]struct {

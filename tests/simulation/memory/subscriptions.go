@@ -256,8 +256,9 @@ func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID,
 	defer done()
 	lane := dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}
 	row, found := s.secrets.get(keyOf(owner, subscriptionID, secretID))
+	of, known := s.subscriptions.get(laneKey(lane))
 	switch missing := !found || row.lane != lane || row.id != secretID; {
-	case err == nil && missing && s.subscription(lane).Status == subscription.StatusDeleted:
+	case err == nil && missing && known && !of.HasSecret(secretID):
 		err = fmt.Errorf("open secret %s: %w", secretID, dispatch.ErrDeleted)
 	case err == nil && missing:
 		err = fmt.Errorf("open secret %s: it is not there, or another's", secretID)
