@@ -144,8 +144,8 @@ func fromJSONString(body []byte) ([]byte, bodyChange, bool) {
 	return []byte(text), bodyChange{CodeBodyEncoded, "The body was wrapped into a JSON string."}, err == nil
 }
 
-// hintAtBody says what speaks against the body when no signature can tell.
-func (d *diagnosis) hintAtBody() {
+// hintAtBody says what speaks against the body when no signature can tell. It reports whether the body cannot be one that was sent.
+func (d *diagnosis) hintAtBody() (altered bool) {
 	normal, _, ok := reencoded(d.Body)
 	switch {
 	case bytes.ContainsRune(d.Body, utf8.RuneError) || !utf8.Valid(d.Body):
@@ -154,5 +154,9 @@ func (d *diagnosis) hintAtBody() {
 		d.add(CodeBodyAltered, SeverityError, "The body is not JSON: it is not what was sent.")
 	case !bytes.Equal(normal, d.Body):
 		d.add(CodeBodyAltered, SeverityError, "The body is not written as the service writes JSON: something on the way wrote it anew.")
+	default:
+		return false
 	}
+	// A replacement character alone proves nothing: it may have been lost before the event was emitted.
+	return !utf8.Valid(d.Body) || !bytes.Equal(normal, d.Body)
 }

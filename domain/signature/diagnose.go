@@ -195,8 +195,12 @@ func (d *diagnosis) explain(claims []claim) {
 		d.add(CodeBodyMissing, SeverityError, "The body is empty. Check the signature before something else reads the body, or keep the raw bytes.")
 		return
 	}
-	d.hintAtBody()
+	altered := d.hintAtBody()
 	d.reportOldSecretInUse()
+	if altered { // any secret's signature would be wrong for it
+		d.add(CodeMismatch, SeverityError, "%s: made over another body than this one, which cannot tell whether the secret is right.", headersOf(left))
+		return
+	}
 	d.add(CodeOtherSecret, SeverityError, "%s: not made with %s, neither over this body nor over one that a known change would turn into it. Most likely another secret was used.",
 		headersOf(left), d.secretNames())
 }

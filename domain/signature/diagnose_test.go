@@ -256,6 +256,35 @@ func TestSortedKeysOfEveryType(t *testing.T) {
 	}
 }
 
+// No secret signs a body that was never sent, so nothing is said against the receiver's; of a body that may have been sent it is.
+func TestAnAlteredBodyBlamesNoSecret(t *testing.T) {
+	whole := rendered(event.VisitReportApproved, "Wärme <Kälte>")
+	blames := func(body []byte, held secret.Secret) bool {
+		r := sent(whole, numbered(1))
+		r.Body, r.Secrets[0].Secret = body, held
+		findings := signature.Diagnose(r)
+		if signature.Valid(findings) {
+			t.Errorf("%s: %v", body, findings)
+		}
+		return slices.ContainsFunc(findings, func(f signature.Finding) bool { return f.Code == signature.CodeOtherSecret })
+	}
+	for name, body := range map[string][]byte{
+		"cut off":        whole[:len(whole)-20],
+		"form data":      []byte("eventId=evt_1&eventType=x"),
+		"field left out": bytes.Replace(indented(whole), []byte(`"payloadVersion": "1.0",`), nil, 1),
+		"not UTF-8":      bytes.Replace(whole, []byte("ä"), []byte("\xe4\xff\x81"), 1),
+	} {
+		if blames(body, numbered(1)) {
+			t.Errorf("%s: another secret is blamed", name)
+		}
+	}
+	for _, eventType := range event.AllTypes() {
+		if body := rendered(eventType, "Wärme <Kälte> \u2028 \ufffd"); !blames(body, numbered(99)) {
+			t.Errorf("%s: the secret is not blamed", eventType)
+		}
+	}
+}
+
 func TestWindows1252(t *testing.T) {
 	r := sent([]byte(`{"summaryPreview":"ein …"}`), numbered(1))
 	r.Body = []byte("{\"summaryPreview\":\"ein \x85\"}")
