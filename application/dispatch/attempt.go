@@ -97,6 +97,9 @@ func Unsigned(at time.Time) delivery.Outcome {
 	return delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: at, Error: "the request could not be signed"}
 }
 
+// HeaderTest marks a sample, or its receiver would take it for something that happened.
+const HeaderTest = "X-Ordinavo-Test"
+
 // Headers builds the headers of the contract's section 4.
 func (a *Attempter) Headers(ctx context.Context, l Leased, now time.Time, traceParent string) (map[string]string, error) {
 	by, err := a.signers(ctx, l, now)
@@ -122,7 +125,7 @@ func (a *Attempter) headers(l Leased, traceParent string, by signers) map[string
 		"webhook-signature":          signatures.Standard,
 	}
 	if l.Test {
-		headers["X-Ordinavo-Test"] = "true"
+		headers[HeaderTest] = "true"
 	}
 	if traceParent != "" {
 		headers["traceparent"] = traceParent

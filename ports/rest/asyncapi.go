@@ -74,7 +74,11 @@ func (w webhook) message() fragment {
 			ofHTTP.Properties[h.name], ofHTTP.Required = &schema, append(ofHTTP.Required, h.name)
 			continue
 		}
-		own.Properties[h.name], own.Required = &schema, append(own.Required, h.name)
+		own.Properties[h.name] = &schema
+		if h.ofSamples {
+			continue
+		}
+		own.Required = append(own.Required, h.name)
 		example[h.name] = h.example
 	}
 	return fragment{

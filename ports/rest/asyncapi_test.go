@@ -210,12 +210,12 @@ func TestAsyncAPIAgreesWithOpenAPI(t *testing.T) {
 		for header := range properties(t, m.Bindings.HTTP.Headers) {
 			described[header] = true
 		}
-		for _, header := range append([]string{"Content-Type"}, sentHeaders...) {
+		for _, header := range append([]string{"Content-Type", sampleHeader}, sentHeaders...) {
 			if !described[header] {
 				t.Errorf("%s: %s is not described", name, header)
 			}
 		}
-		if len(described) != 1+len(sentHeaders) {
+		if len(described) != 2+len(sentHeaders) {
 			t.Errorf("%s: %v", name, described)
 		}
 	}

@@ -76,7 +76,7 @@ func (a *API) routeSubscriptionActions(one string) {
 	register(a, action("rotateSecret", "/rotate-secret", "Make a new secret current", "The answer has the new secret, which is not shown again.",
 		map[string]any{"overlapHours": 24}), a.rotateSecret)
 	register(a, action("completeRotation", "/rotate-secret/complete", "End the old secret", "Without a rotation under way nothing changes.", nil), a.completeRotation)
-	register(a, action("testSubscription", "/test", "Send a signed sample", fmt.Sprintf("Sends for real, once, and answers with the exchange, which GET /v1/deliveries/{deliveryId} shows again. It is in no list and has no accepted event. 429 says that %d of the tenant's wait for an answer already.", subscriptions.MaxTests),
+	register(a, action("testSubscription", "/test", "Send a signed sample", fmt.Sprintf("Sends for real, once, with the header X-Ordinavo-Test, and answers with the exchange, which GET /v1/deliveries/{deliveryId} shows again. It is in no list and has no accepted event. 429 says that %d of the tenant's wait for an answer already.", subscriptions.MaxTests),
 		map[string]any{"eventType": "visit_report.approved"}), a.test)
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/signature"
@@ -24,11 +25,11 @@ type webhook struct {
 	headers    []webhookHeader
 }
 
-// webhookHeader is a header of section 4 of the contract. Those of HTTP itself are the same for any sender.
+// webhookHeader is a header of section 4 of the contract, or the one that only a sample has. Those of HTTP itself are the same for any sender.
 type webhookHeader struct {
 	name, example, description string
 	schema                     *huma.Schema
-	ofHTTP                     bool
+	ofHTTP, ofSamples          bool
 }
 
 // The attempt that the examples show.
@@ -63,29 +64,34 @@ func pascalCase(name string) string {
 	return joined.String()
 }
 
+const headerEventType = "X-Ordinavo-Event-Type"
+
 func webhookHeaders(t event.Type, body []byte, userAgent string) []webhookHeader {
 	signed := signature.Sign(body, exampleAttempt, event.SampleID, exampleSecret, exampleSecret)
 	id := pattern(`^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 	return []webhookHeader{
-		{"User-Agent", userAgent, "Who sends, with the service's version.", pattern(`^Ordinavo-Webhooks/`), true},
-		{"X-Ordinavo-Event-Id", event.SampleID, "The body's eventId: the same for every attempt and replay, so keep it to recognise a repetition.", id, false},
-		{"X-Ordinavo-Event-Type", string(t), "The body's eventType.", constant(string(t)), false},
-		{"X-Ordinavo-Delivery-Id", exampleDeliveryID, "The same for every attempt of a delivery.", pattern(`^dlv_[0-7][0-9A-HJKMNP-TV-Z]{25}$`), false},
-		{"X-Ordinavo-Timestamp", exampleAttempt.Format(time.RFC3339), "When this attempt was made, in UTC.", moment(), false},
+		{"User-Agent", userAgent, "Who sends, with the service's version.", pattern(`^Ordinavo-Webhooks/`), true, false},
+		{"X-Ordinavo-Event-Id", event.SampleID, "The body's eventId: the same for every attempt and replay, so keep it to recognise a repetition.", id, false, false},
+		{headerEventType, string(t), "The body's eventType.", constant(string(t)), false, false},
+		{"X-Ordinavo-Delivery-Id", exampleDeliveryID, "The same for every attempt of a delivery.", pattern(`^dlv_[0-7][0-9A-HJKMNP-TV-Z]{25}$`), false, false},
+		{"X-Ordinavo-Timestamp", exampleAttempt.Format(time.RFC3339), "When this attempt was made, in UTC.", moment(), false, false},
 		{signature.HeaderBody, signed.Body, "sha256= and the lower-case hex HMAC-SHA256 of the raw body. The key is the whole secret as it was shown, whsec_ included. " +
-			"During a rotation it is made with the old secret until the rotation is completed or its overlap ends.", pattern(`^sha256=[0-9a-f]{64}$`), false},
-		{"X-Ordinavo-Webhook-Version", "v1", "The version of these headers.", constant("v1"), false},
-		{signature.HeaderID, signed.ID, "Standard Webhooks 1.0: the eventId.", id, false},
-		{signature.HeaderTimestamp, signed.Timestamp, "Standard Webhooks 1.0: when this attempt was made, in Unix seconds.", pattern(`^[0-9]+$`), false},
+			"During a rotation it is made with the old secret until the rotation is completed or its overlap ends.", pattern(`^sha256=[0-9a-f]{64}$`), false, false},
+		{"X-Ordinavo-Webhook-Version", "v1", "The version of these headers.", constant("v1"), false, false},
+		{signature.HeaderID, signed.ID, "Standard Webhooks 1.0: the eventId.", id, false, false},
+		{signature.HeaderTimestamp, signed.Timestamp, "Standard Webhooks 1.0: when this attempt was made, in Unix seconds.", pattern(`^[0-9]+$`), false, false},
 		{signature.HeaderStandard, signed.Standard, "Standard Webhooks 1.0: v1, and the base64 HMAC-SHA256 of id.timestamp.body. The key is the base64 part of the secret, decoded. " +
-			"During a rotation there is one signature for each valid secret, separated by a space.", pattern(`^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$`), false},
+			"During a rotation there is one signature for each valid secret, separated by a space.", pattern(`^v1,[A-Za-z0-9+/]{43}=( v1,[A-Za-z0-9+/]{43}=)*$`), false, false},
 		{headerTraceParent, "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "W3C Trace Context: the attempt's span.",
-			pattern(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`), false},
+			pattern(`^00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`), false, false},
+		{dispatch.HeaderTest, "true", "Only on a sample that a tenant's admin had sent by POST /v1/subscriptions/{subscriptionId}/test: nothing of it happened, and it comes once.",
+			constant("true"), false, true},
 	}
 }
 
 const webhookDescription = "Sent to the URL of every subscription whose eventTypes match. The bytes of the body are the same for every attempt. Any 2xx within the " +
-	"timeout is success; anything else, redirects included, is tried again by the subscription's schedule, unless it is 410."
+	"timeout is success; anything else, redirects included, is tried again by the subscription's schedule, unless it is 410. Several are on their way at once, and what " +
+	"failed comes again later: events may arrive in another order than they happened, which occurredAt tells."
 
 const operationalDescription = "Operational: made by the service about a subscription of the tenant, and sent to who asks for it by name or by ordinavo.*, not with *. " +
 	"Failing deliveries of operational events make no operational events. "
@@ -129,9 +135,9 @@ func (a *API) describeWebhooks() {
 func headerParameters(shared map[string]*huma.Param, headers []webhookHeader) []*huma.Param {
 	parameters := make([]*huma.Param, 0, len(headers))
 	for _, h := range headers {
-		described := &huma.Param{Name: h.name, In: "header", Description: h.description, Required: true, Schema: h.schema, Example: h.example}
+		described := &huma.Param{Name: h.name, In: "header", Description: h.description, Required: !h.ofSamples, Schema: h.schema, Example: h.example}
 		switch {
-		case len(h.schema.Enum) > 0 && h.schema.Enum[0] != "v1":
+		case h.name == headerEventType:
 			parameters = append(parameters, described)
 			continue
 		case shared[h.name] == nil:
