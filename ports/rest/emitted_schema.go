@@ -6,6 +6,16 @@ import (
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
+// emittedSchema is one event or a batch of at most so many. Each has a name: client generators lose what is in a choice without one,
+// and send an empty object.
+func emittedSchema(schemas huma.Registry, most int) *huma.Schema {
+	const batch, either = "EmittedEvents", "EmittedEventOrEvents"
+	one := emittedEventSchema(schemas)
+	schemas.Map()[batch] = open(map[string]*huma.Schema{"events": {Type: huma.TypeArray, Items: one, MinItems: new(1), MaxItems: &most}}, "events")
+	schemas.Map()[either] = &huma.Schema{OneOf: []*huma.Schema{one, {Ref: refSchema + batch}}}
+	return &huma.Schema{Ref: refSchema + either}
+}
+
 // emittedEventSchema documents what the hand-written event decoder accepts; a test keeps the two in step.
 func emittedEventSchema(schemas huma.Registry) *huma.Schema {
 	const name = "EmittedEvent"

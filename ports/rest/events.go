@@ -184,14 +184,8 @@ func (a *API) routeEmit() {
 		summary: "Emit events", description: emitDescription, statuses: []int{http.StatusNotFound}}
 	described := o.describe(a)
 	schemas := a.huma.OpenAPI().Components.Schemas
-	emitted := emittedEventSchema(schemas)
-	most := maxEvents
-	batch := &huma.Schema{
-		Type: huma.TypeObject, Required: []string{"events"}, AdditionalProperties: true,
-		Properties: map[string]*huma.Schema{"events": {Type: huma.TypeArray, Items: emitted, MinItems: new(1), MaxItems: &most}},
-	}
 	described.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{
-		contentTypeJSON:   {Schema: &huma.Schema{AnyOf: []*huma.Schema{emitted, batch}}, Example: json.RawMessage(emitExample)},
+		contentTypeJSON:   {Schema: emittedSchema(schemas, maxEvents), Example: json.RawMessage(emitExample)},
 		contentTypeNDJSON: {Schema: &huma.Schema{Type: huma.TypeString, Description: "An event a line, at most 10,000."}, Example: emitExample + "\n"},
 	}}
 	described.Parameters = append(described.Parameters, tenantParameter())
