@@ -92,7 +92,9 @@ type Request struct {
 	Path   string
 	Query  string
 	Key    string
-	Body   []byte
+	// Condition is what the write is conditional on (If-Match); empty for nothing.
+	Condition string
+	Body      []byte
 }
 
 // KeyOf names the write: caller, tenant, method, path and the caller's own key.
@@ -102,7 +104,11 @@ func (r Request) KeyOf() Key {
 
 // Fingerprint digests the content.
 func (r Request) Fingerprint() Fingerprint {
-	return digest([]byte(r.Method), []byte(r.Path), []byte(r.Query), r.Body)
+	content := [][]byte{[]byte(r.Method), []byte(r.Path), []byte(r.Query), r.Body}
+	if r.Condition != "" { // else as in what is kept from before there were conditions
+		content = append(content, []byte(r.Condition))
+	}
+	return digest(content...)
 }
 
 // digest hashes the parts with their lengths, so that moving a boundary changes the result.

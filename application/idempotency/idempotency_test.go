@@ -135,6 +135,7 @@ func TestOtherContentIsAConflict(t *testing.T) {
 	s.finish(s.reserve(request), answerOf(201, "a"))
 	for _, other := range []func(*idempotency.Request){
 		func(r *idempotency.Request) { r.Body = []byte("{ }") }, func(r *idempotency.Request) { r.Query = "a=b" },
+		func(r *idempotency.Request) { r.Condition = `"2"` },
 	} {
 		r := request
 		other(&r)

@@ -84,7 +84,7 @@ func idempotencyParameter() *huma.Param {
 	return &huma.Param{
 		Name: headerIdempotencyKey, In: "header",
 		Schema:      &huma.Schema{Type: huma.TypeString, MinLength: &shortest, MaxLength: &longest},
-		Description: "The same key with the same content gets the same answer again, for 24 hours.",
+		Description: "The same key with the same content, If-Match included, gets the same answer again, for 24 hours.",
 	}
 }
 
