@@ -91,7 +91,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	b := builder{meter: meter}
 	m.attemptDuration = b.seconds("ordinavo.attempt.duration", "How long attempts took, up to the last byte read.", attemptBuckets)
 	m.attemptDelay = b.seconds("ordinavo.attempt.delay", "From when an attempt was due to when it began.", lagBuckets)
-	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts by outcome.")
+	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts of deliveries by outcome.")
 	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
 	m.abandoned = b.counter("ordinavo.attempt.abandoned", "{attempt}", "Attempts that died with their process; their deliveries were taken over.")
 	m.stepsFailed = b.counter("ordinavo.loop.failures", "{step}", "Steps that failed and were tried again, by the loop.")

@@ -91,6 +91,21 @@ func TestAttemptsBelongToTheTraceOfTheirEvent(t *testing.T) {
 	}
 }
 
+// A test that an admin sends is traced, but is no attempt of what waits: where nothing is attempted, the alert that says so would be silent.
+func TestATestIsNotCountedAsAnAttempt(t *testing.T) {
+	observer, spans, running := observe(t)
+	sample := leased(now)
+	sample.Test = true
+	_, attempt := observer.AttemptStarted(t.Context(), sample, 1)
+	attempt.End(delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200})
+	expect(t, spans.Ended()[0], map[string]string{"http.response.status_code": "200"})
+	text := scrape(t, running)
+	if !strings.Contains(text, "\nordinavo_attempts_total{outcome=\"succeeded\",status_class=\"2xx\"} 0\n") ||
+		strings.Contains(text, "\nordinavo_attempts_in_flight 1") || strings.Contains(text, "\nordinavo_attempt_delay_seconds_count 1") {
+		t.Error("the test was counted")
+	}
+}
+
 func TestAttemptsHoursLaterAreLinked(t *testing.T) {
 	observer, spans, _ := observe(t)
 	_, attempt := observer.AttemptStarted(t.Context(), leased(now.Add(-telemetry.LinkAfter)), 7)
