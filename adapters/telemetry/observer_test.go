@@ -106,6 +106,22 @@ func TestATestIsNotCountedAsAnAttempt(t *testing.T) {
 	}
 }
 
+// What was parked is due from when it was scheduled, to keep its place: its first attempt is late only from when it was released.
+func TestWhatWasParkedIsNotLateForIt(t *testing.T) {
+	observer, _, running := observe(t)
+	released := leased(now)
+	released.Delivery.DueAt, released.Delivery.UpdatedAt = now.Add(-72*time.Hour), now.Add(-2*time.Second)
+	_, attempt := observer.AttemptStarted(t.Context(), released, 1)
+	attempt.End(delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200})
+	retried := leased(now)
+	retried.Delivery.UpdatedAt = now.Add(-time.Hour)
+	_, attempt = observer.AttemptStarted(t.Context(), retried, 2)
+	attempt.End(delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200})
+	if text := scrape(t, running); !strings.Contains(text, "\nordinavo_attempt_delay_seconds_sum 5\n") {
+		t.Error("the delay is not 2 s since the release and 3 s since the retry was due")
+	}
+}
+
 func TestAttemptsHoursLaterAreLinked(t *testing.T) {
 	observer, spans, _ := observe(t)
 	_, attempt := observer.AttemptStarted(t.Context(), leased(now.Add(-telemetry.LinkAfter)), 7)
