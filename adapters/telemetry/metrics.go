@@ -271,8 +271,13 @@ func (m *Metrics) EventsRefused(ctx context.Context, reason string, n int) {
 // EventFannedOut counts the deliveries of one event; lag is the time since it was accepted.
 func (m *Metrics) EventFannedOut(ctx context.Context, deliveries int, lag time.Duration) {
 	m.fanOutLag.Record(ctx, max(0, lag.Seconds()))
-	if deliveries > 0 {
-		m.scheduled.Add(ctx, int64(deliveries))
+	m.DeliveriesBegun(ctx, deliveries)
+}
+
+// DeliveriesBegun counts deliveries that did not exist before.
+func (m *Metrics) DeliveriesBegun(ctx context.Context, n int) {
+	if n > 0 {
+		m.scheduled.Add(ctx, int64(n))
 	}
 }
 

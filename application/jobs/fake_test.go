@@ -50,9 +50,11 @@ type world struct {
 	stale      []int
 	read       []string // what was loaded to render, in order
 	fail       error    // what saving and scheduling answer
+	failSave   error    // what saving a job answers
 
 	saved     []dispatch.Saved
 	scheduled []fanout.Scheduled
+	whenEnded []func(committed bool)
 }
 
 func newWorld(t *testing.T) *world {
@@ -137,13 +139,21 @@ func (w *world) NextJob(_ context.Context, now time.Time) (job.Job, bool, time.T
 }
 
 func (w *world) SaveJob(_ context.Context, j job.Job, turn time.Time) error {
+	if w.failSave != nil {
+		return w.failSave
+	}
 	w.job, w.turn = j, turn
 	return nil
 }
 
 func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	w.begun++
-	return fn(ctx)
+	w.whenEnded = nil
+	err := fn(ctx)
+	for _, ended := range w.whenEnded {
+		ended(err == nil)
+	}
+	return err
 }
 
 func (w *world) WalkDeliveries(_ context.Context, walk jobs.Walk) (found []delivery.Delivery, err error) {
@@ -217,10 +227,11 @@ func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.C
 	return make([]payload.Context, len(lookups)), nil
 }
 
-func (w *world) Schedule(_ context.Context, plan fanout.Plan, _ func(bool)) error {
+func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) error {
 	if w.fail != nil {
 		return w.fail
 	}
+	w.whenEnded = append(w.whenEnded, ended)
 	for _, body := range plan.Bodies {
 		w.bodies[body.EventID] = append(w.bodies[body.EventID], body)
 	}

@@ -128,6 +128,26 @@ func TestARerenderBeginsNewDeliveries(t *testing.T) {
 	}
 }
 
+// What counts deliveries that end would else know of more than ever began.
+func TestWhatAReplayBeginsIsTold(t *testing.T) {
+	w := newWorld(t)
+	for range 3 {
+		w.dead(event.VisitReportApproved)
+	}
+	begun := 0
+	w.worker.Begun = func(_ context.Context, n int) { begun += n }
+	w.begin(job.Replay, job.Rerender)
+	w.failSave = errors.New("away")
+	if _, err := w.worker.Step(t.Context()); !errors.Is(err, w.failSave) || len(w.scheduled) == 0 || begun != 0 {
+		t.Errorf("%v: %d were told of though their transaction was undone", err, begun)
+	}
+	w.failSave, w.scheduled = nil, nil
+	w.work()
+	if len(w.scheduled) == 0 || begun != len(w.scheduled) {
+		t.Errorf("%d of %d were told of", begun, len(w.scheduled))
+	}
+}
+
 // TestNothingIsDeletedThatIsBeingRendered: what is read first keeps retention from the events.
 func TestNothingIsDeletedThatIsBeingRendered(t *testing.T) {
 	w := newWorld(t)

@@ -72,10 +72,17 @@ func (w *Worker) rerender(ctx context.Context, j job.Job, next *picked, now time
 		}
 		next.tally.Done++
 	}
-	if err := w.render.Schedule(ctx, r.plan, func(bool) {}); err != nil {
-		return fmt.Errorf("schedule %d deliveries: %w", len(r.plan.Scheduled), err)
+	begun := len(r.plan.Scheduled)
+	if err := w.render.Schedule(ctx, r.plan, func(committed bool) { w.tell(ctx, committed, begun) }); err != nil {
+		return fmt.Errorf("schedule %d deliveries: %w", begun, err)
 	}
 	return nil
+}
+
+func (w *Worker) tell(ctx context.Context, committed bool, begun int) {
+	if committed && w.Begun != nil {
+		w.Begun(ctx, begun)
+	}
 }
 
 // events loads the events of the deliveries; those that are gone, or damaged, count as failed.

@@ -18,6 +18,9 @@ const lookAgain = time.Second
 // Worker works on the jobs in turns, one step of one job at a time. What it makes due goes through the ordinary lanes, with the
 // maxInFlight, circuits and order of any delivery.
 type Worker struct {
+	// Begun hears of deliveries that a replay has begun, once that is committed; nil for nobody.
+	Begun func(ctx context.Context, deliveries int)
+
 	service *Service
 	render  RenderStore
 	wake    loop.Signal
