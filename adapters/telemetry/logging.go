@@ -2,8 +2,10 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"net/url"
 	"sync"
 	"time"
 
@@ -37,9 +39,39 @@ const WarnEvery = time.Minute
 
 // divert sends OpenTelemetry's own messages, which go to stderr by default, to the log.
 func divert(log *slog.Logger) {
-	otel.SetLogger(logr.FromSlogHandler(log.Handler()))
+	otel.SetLogger(logr.FromSlogHandler(quoteless{log.Handler()}))
 	otel.SetErrorHandler(&warner{log: log})
 }
+
+// quoteless leaves out what OpenTelemetry quotes of its variables when it cannot read them: a collector's key may be in its headers, a
+// password in its address.
+type quoteless struct{ slog.Handler }
+
+func (h quoteless) Handle(ctx context.Context, line slog.Record) error {
+	kept := slog.NewRecord(line.Time, line.Level, line.Message, line.PC)
+	line.Attrs(func(a slog.Attr) bool {
+		switch err, _ := a.Value.Any().(error); {
+		case a.Key == "input" || a.Key == "key" || a.Key == "value":
+		case quotesURL(err):
+			kept.AddAttrs(slog.String(a.Key, "it is no URL"))
+		default:
+			kept.AddAttrs(a)
+		}
+		return true
+	})
+	return h.Handler.Handle(ctx, kept)
+}
+
+func quotesURL(err error) bool {
+	_, quotes := errors.AsType[*url.Error](err)
+	return quotes
+}
+
+func (h quoteless) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quoteless{h.Handler.WithAttrs(attrs)}
+}
+
+func (h quoteless) WithGroup(name string) slog.Handler { return quoteless{h.Handler.WithGroup(name)} }
 
 // warner logs the first error and then at most one per WarnEvery, with the number of those left out: a
 // collector that is down fails every few seconds.

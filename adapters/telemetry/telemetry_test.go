@@ -27,6 +27,7 @@ import (
 var otelVariables = []string{
 	"OTEL_SDK_DISABLED", "OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
 	"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_SAMPLER",
+	"OTEL_EXPORTER_OTLP_HEADERS",
 }
 
 // start runs telemetry with these OTEL_* variables and no others.
@@ -224,6 +225,22 @@ func scrape(t *testing.T, running *telemetry.Telemetry) string {
 		t.Fatalf("%d: %s", answer.Code, answer.Body)
 	}
 	return answer.Body.String()
+}
+
+// What OpenTelemetry cannot read of its variables may be a collector's key, or have a password in it.
+func TestUnreadableVariablesAreNotQuoted(t *testing.T) {
+	var written bytes.Buffer
+	start(t, telemetry.Config{Log: telemetry.NewLogger(&written, slog.LevelInfo)}, map[string]string{
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "http://user:hush hush@127.0.0.1:1",
+		"OTEL_EXPORTER_OTLP_HEADERS":  "authorization: Bearer hushhush,other: Bearer hushhush=,x=hushhush%zz",
+	})
+	text := written.String()
+	if !strings.Contains(text, "parse headers") || !strings.Contains(text, "escape header value") || !strings.Contains(text, "parse url") || !strings.Contains(text, "missing '=") {
+		t.Errorf("it is not said what is wrong: %s", text)
+	}
+	if strings.Contains(text, "hush") {
+		t.Errorf("the log says too much: %s", text)
+	}
 }
 
 func TestLinesCarryTheIdsOfTheirSpan(t *testing.T) {
