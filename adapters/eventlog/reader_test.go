@@ -1,8 +1,10 @@
 package eventlog
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 )
@@ -27,6 +29,29 @@ func TestPausesDoubleUpToTheLongest(t *testing.T) {
 	r.at = 2
 	if got := r.failed(context.Background(), errNacked); got != firstPause {
 		t.Errorf("the first failure of another message asks for %v, want %v", got, firstPause)
+	}
+}
+
+// A database that is away for an hour fails a step each second.
+func TestOfManyFailuresFewAreLogged(t *testing.T) {
+	var written bytes.Buffer
+	s, err := New(nowhere{}, Options{}, slog.New(slog.NewTextHandler(&written, nil)), time.Now).Subscriber("g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(s.(*Subscriber), "t1")
+	logged := func(failures int) int {
+		written.Reset()
+		for range failures {
+			r.failed(t.Context(), errNacked)
+		}
+		return strings.Count(written.String(), "\n")
+	}
+	if first, later := logged(10), logged(3590); first != 8 || later != 60 {
+		t.Errorf("%d of the first 10 are logged and %d of the next 3,590, want 8 and 60", first, later)
+	}
+	if r.at = 2; logged(1) != 1 {
+		t.Error("the first failure of another message is not logged")
 	}
 }
 
