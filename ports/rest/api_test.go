@@ -275,6 +275,16 @@ func TestService(t *testing.T) {
 	}
 }
 
+// A load balancer asks every second: what the database said is in the request's own line, and in no other.
+func TestWhyTheServiceIsNotReadyIsLoggedOnce(t *testing.T) {
+	h := newHarness(t)
+	h.store.fail = http.ErrServerClosed
+	h.call("", "GET", "/readyz", "").expect(503)
+	if text := h.log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "/readyz") || !strings.Contains(text, http.ErrServerClosed.Error()) {
+		t.Errorf("the log has %s", text)
+	}
+}
+
 func TestEventTypes(t *testing.T) {
 	h := newHarness(t)
 	if got := h.call(h.bound, "GET", "/v1/event-types", "").expect(200); len(got.json()["data"].([]any)) != 19 || len(got.json()["operational"].([]any)) != 4 {

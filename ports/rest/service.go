@@ -3,7 +3,7 @@ package rest
 import (
 	"context"
 	"errors"
-	"log/slog"
+	"fmt"
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,7 +45,7 @@ func (a *API) routeService() {
 	a.routeDocs()
 }
 
-// whyNot is what users may see of the error; the log has all of it.
+// whyNot is what users may see of the error; the request's line in the log has all of it.
 func whyNot(err error) string {
 	var known *problem.Error
 	if errors.As(err, &known) {
@@ -56,8 +56,7 @@ func whyNot(err error) string {
 
 func (a *API) readiness(ctx context.Context, _ *struct{}) (*HealthOutput, error) {
 	if err := a.Ready(ctx); err != nil {
-		a.Log.WarnContext(ctx, "the service is not ready", slog.Any("error", err))
-		return nil, problem.New(problem.Unavailable, "The service is not ready.%s", whyNot(err))
+		return nil, fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The service is not ready.%s", whyNot(err)), err)
 	}
 	return &HealthOutput{Health{"ok"}}, nil
 }
