@@ -131,6 +131,18 @@ func TestADeliveryThatIsCancelledIsCounted(t *testing.T) {
 	counted(t, s, `ordinavo_deliveries_ended_total\{.*status="cancelled".*\} 1`)
 }
 
+// A delivery that a replay begins is counted as begun, as it will be as ended.
+func TestADeliveryThatAReplayBeginsIsCounted(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	acme := newTenant(t, s)
+	sub := acme.subscribe(receive(t, answers(200)), "*", nil)
+	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
+	acme.do(http.MethodPost, "/v1/subscriptions/"+sub.ID+"/replay", object{"mode": "rerender"}).want(http.StatusAccepted)
+	counted(t, s, `ordinavo_deliveries_ended_total\{.*status="succeeded".*\} 2`)
+	counted(t, s, `ordinavo_deliveries_scheduled_total(\{.*\})? 2`)
+}
+
 // counted waits until a line of the metrics has the form.
 func counted(t *testing.T, s *service, form string) {
 	t.Helper()
