@@ -140,6 +140,23 @@ func TestAlertsNameMetricsThatExist(t *testing.T) {
 	}
 }
 
+// Where one Prometheus looks after several deployments, what one shows must not hide what another lacks.
+func TestEachAlertJudgesEachJobByItself(t *testing.T) {
+	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	expressions := regexp.MustCompile(`(?m)^ +expr: (.*)$`).FindAllStringSubmatch(string(rules), -1)
+	for _, expression := range expressions {
+		if !regexp.MustCompile(`(?:by|on) \(job\b`).MatchString(expression[1]) {
+			t.Errorf("it is the same for all jobs: %s", expression[1])
+		}
+	}
+	if len(expressions) < 10 {
+		t.Errorf("only %d are there", len(expressions))
+	}
+}
+
 // Probes and scrapes are answered while nothing else is: where few events come in, they would make most of the requests that succeed.
 func TestTheShareOfRequestsThatFailLeavesProbesOut(t *testing.T) {
 	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
