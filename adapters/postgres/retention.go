@@ -77,15 +77,11 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	if err != nil {
 		return 0, err
 	}
-	for _, owner := range tenants {
-		if deleted >= limit {
-			return deleted, nil
-		}
-		n, err := s.purgeTenant(ctx, owner, before, handled, limit-deleted)
-		if err != nil {
-			return deleted, fmt.Errorf("purge tenant %s: %w", owner, err)
-		}
-		deleted += n
+	deleted, err = s.round.Go(tenants, limit, func(owner tenant.ID, limit int) (int, error) {
+		return s.purgeTenant(ctx, owner, before, handled, limit)
+	})
+	if err != nil || deleted >= limit {
+		return deleted, err
 	}
 	n, err := s.purgeRecords(ctx, before.Events, handled, limit)
 	if deleted += n; deleted > 0 || err != nil {

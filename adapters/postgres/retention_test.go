@@ -6,11 +6,15 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // oneWaits is when somebody waits for a lock in the database.
@@ -101,4 +105,37 @@ func TestAReplayKeepsWhatItRenders(t *testing.T) {
 	if found, err := w.Events(t.Context(), []intake.EventKey{e.Key()}); err != nil || len(found) != 1 {
 		t.Errorf("its event has gone: %v", err)
 	}
+}
+
+// TestAPurgeGoesOnWhereTheLastOneStopped: what one deletes at most may not bring it to the last tenant, and meanwhile more grows old of the
+// first one.
+func TestAPurgeGoesOnWhereTheLastOneStopped(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	for _, owner := range []tenant.ID{"b", "c"} {
+		w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: owner, Name: "n", Weight: 1, CreatedAt: w.now}))
+		w.countOld(owner)
+	}
+	purge := func() {
+		t.Helper()
+		_, err := w.Purge(t.Context(), retention.Cutoffs{Now: w.now, Attempts: w.now.Add(-20 * day)}, 1)
+		w.ok(err)
+	}
+	purge()
+	w.countOld("acme")
+	purge()
+	if n := w.rows("attempt_metrics"); n != 1 || count(t, w.direct, `SELECT count(*) FROM attempt_metrics WHERE tenant_id = 'acme'`) != 1 {
+		t.Errorf("%d rows are left, and not acme's alone: it began anew", n)
+	}
+	purge()
+	purge()
+	if n := w.rows("attempt_metrics"); n != 0 {
+		t.Errorf("%d rows are left: the next round leaves out the first tenant", n)
+	}
+}
+
+// countOld counts an attempt of the tenant that is too old to be kept.
+func (w *weeks) countOld(owner tenant.ID) {
+	w.Helper()
+	w.ok(w.AddAttempts(w.Context(), 1, map[metrics.Key]int64{{Tenant: owner, Minute: w.now.Add(-21*day).Unix() / 60, SubscriptionID: "sub_1"}: 1}))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -25,6 +26,7 @@ type Store struct {
 	heads  laneHeads
 	turns  turnHeads
 
+	round  retention.Round
 	usedAt atomic.Pointer[time.Time] // when others were last found using a table that retention needed for itself
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -21,6 +22,7 @@ type Store struct {
 	db        *DB
 	sealer    records.Sealer
 	reserving reservations
+	round     retention.Round
 }
 
 // NewStore makes the store on a migrated database.

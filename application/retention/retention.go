@@ -4,9 +4,12 @@ package retention
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // Ages says how long things are kept.
@@ -41,6 +44,31 @@ type Store interface {
 	// Purge deletes about limit rows at most of what is older than the cutoffs, and returns how many. What is open, or not
 	// fanned out yet, stays whatever its age.
 	Purge(ctx context.Context, before Cutoffs, limit int) (deleted int, err error)
+}
+
+// Round is a store's way through its tenants, of which one purge may come only so far. If each began with the first tenant, it would look in
+// vain at all that are done, and with thousands of them more would grow old meanwhile than is deleted.
+type Round struct{ at atomic.Pointer[tenant.ID] }
+
+// Go purges tenant by tenant, in the order of their IDs, and goes on next time at the one where it came to the limit.
+func (r *Round) Go(tenants []tenant.ID, limit int, purge func(owner tenant.ID, limit int) (int, error)) (deleted int, err error) {
+	tenants = slices.Sorted(slices.Values(tenants))
+	if at := r.at.Load(); at != nil {
+		done, _ := slices.BinarySearch(tenants, *at)
+		tenants = tenants[done:]
+	}
+	for _, owner := range tenants {
+		n, err := purge(owner, limit-deleted)
+		if err != nil {
+			return deleted, fmt.Errorf("purge tenant %s: %w", owner, err)
+		}
+		if deleted += n; deleted >= limit {
+			r.at.Store(&owner)
+			return deleted, nil
+		}
+	}
+	r.at.Store(nil)
+	return deleted, nil
 }
 
 const (

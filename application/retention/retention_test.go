@@ -17,6 +17,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -24,6 +25,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 const day = 24 * time.Hour
@@ -241,5 +243,41 @@ func TestAStep(t *testing.T) {
 	store.err = errors.New("away")
 	if _, err = r.Step(t.Context()); !errors.Is(err, store.err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What one purge deletes at most may not bring it to the last tenant, and meanwhile more grows old of the first one.
+func TestAPurgeGoesOnWhereTheLastOneStopped(t *testing.T) {
+	w := newWorld(t)
+	old := start.Add(-time.Hour)
+	growOld := func(owner tenant.ID) {
+		t.Helper()
+		w.ok(w.AddAttempts(t.Context(), 1, map[metrics.Key]int64{{Tenant: owner, Minute: old.Unix() / 60, SubscriptionID: "sub_1"}: 1}))
+	}
+	left := func(owner tenant.ID) int {
+		t.Helper()
+		cells, err := w.AttemptCells(t.Context(), metrics.Query{Tenant: owner, Since: old, Until: start, Interval: time.Hour}, 1)
+		w.ok(err)
+		return len(cells)
+	}
+	for _, owner := range []tenant.ID{"b", "c"} {
+		w.ok(w.CreateTenant(t.Context(), access.Tenant{ID: owner, Name: "n", Weight: 1, CreatedAt: start}))
+		growOld(owner)
+	}
+	purge := func() {
+		t.Helper()
+		_, err := w.Purge(t.Context(), retention.Cutoffs{Now: start, Attempts: start}, 1)
+		w.ok(err)
+	}
+	purge()
+	growOld("acme")
+	purge()
+	if left("acme") != 1 || left("b") != 0 || left("c") != 0 {
+		t.Errorf("of acme %d are left, of b %d, of c %d: it began anew", left("acme"), left("b"), left("c"))
+	}
+	purge()
+	purge()
+	if left("acme") != 0 {
+		t.Error("the next round leaves out the first tenant")
 	}
 }
