@@ -134,6 +134,27 @@ func TestAPurgeGoesOnWhereTheLastOneStopped(t *testing.T) {
 	}
 }
 
+// TestAWeekGoesThoughMoreGrowsOldMeanwhile has as many tenants as it takes for something of one of them to be too old whenever retention comes
+// round: with each minute some counts are.
+func TestAWeekGoesThoughMoreGrowsOldMeanwhile(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	first := partOf(inRecords, w.now)
+	w.deliver(succeeded)
+	w.purge()
+	w.now = w.now.Add(50 * day)
+	for range 10 {
+		w.countOld("acme")
+		next, err := w.retention.Step(t.Context())
+		if w.ok(err); next.Sub(w.now) >= time.Second {
+			t.Fatal("it rests though it has just deleted something")
+		}
+	}
+	if w.exists(first) {
+		t.Error("the week stays although it is old")
+	}
+}
+
 // countOld counts an attempt of the tenant that is too old to be kept.
 func (w *weeks) countOld(owner tenant.ID) {
 	w.Helper()
