@@ -14,6 +14,7 @@ import (
 	"net/textproto"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -43,7 +44,8 @@ const (
 type Client struct {
 	guard     *Guard
 	dialer    *dialer
-	transport *http.Transport
+	made      func() *http.Transport
+	transport atomic.Pointer[http.Transport] // the one to send by; see carrier
 	targets   targets
 	clock     func() time.Time
 }
@@ -67,8 +69,21 @@ func New(config Config) *Client {
 	if client.dialer.resolver == nil {
 		client.dialer.resolver = &net.Resolver{PreferGo: true}
 	}
-	client.transport = newTransport(config, client.dialer)
+	client.made = func() *http.Transport { return newTransport(config, client.dialer) }
+	client.transport.Store(client.made())
 	return client
+}
+
+// maxDials is how many connections a transport dials before another takes its place. It keeps half a kilobyte for each address at which it
+// never had an idle connection, for as long as it lives, and a tenant may think up any number of addresses.
+const maxDials = 16 << 10
+
+// carrier is the transport to send by. What is under way by one that has been replaced goes on, and its connections end with that.
+func (c *Client) carrier() *http.Transport {
+	if n := c.dialer.begun.Load(); n >= maxDials && c.dialer.begun.CompareAndSwap(n, 0) {
+		c.transport.Swap(c.made()).CloseIdleConnections()
+	}
+	return c.transport.Load()
 }
 
 // newTransport leaves out on purpose: Proxy (HTTP_PROXY would take the dial out of the guard's sight), compression (a
@@ -122,7 +137,7 @@ const lookupTimeout = 2 * time.Second
 // Close ends the dials under way, waits for them, and closes the idle connections.
 func (c *Client) Close() {
 	c.dialer.close()
-	c.transport.CloseIdleConnections()
+	c.transport.Load().CloseIdleConnections()
 }
 
 // Send performs one HTTP exchange: a POST and its answer, without following redirects. It fills every field of the outcome
@@ -177,7 +192,7 @@ func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Re
 	}
 	outgoing.Host, outgoing.URL = target.host, target.url
 	outgoing.Header = headersOf(request.Headers)
-	return c.transport.RoundTrip(outgoing)
+	return c.carrier().RoundTrip(outgoing)
 }
 
 // traced hands the attempt to the dial, and bounds interim answers and tries. Both have to be counted here: with a

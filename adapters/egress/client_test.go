@@ -248,7 +248,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	if got := dials.dialled(); len(got) != 1 || got[0].String() != server.Listener.Addr().String() {
 		t.Errorf("dialled %v", got)
 	}
-	if client.transport.Proxy != nil { // net/http reads the environment once a process, perhaps before this test
+	if client.transport.Load().Proxy != nil { // net/http reads the environment once a process, perhaps before this test
 		t.Error("the transport has a proxy")
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type dialer struct {
 	tls      *tls.Config
 	life     context.Context // ends with the client, and ends every dial that a request left behind
 	stop     context.CancelFunc
+
+	begun atomic.Int64 // dials since the transport was replaced
 
 	mu     sync.Mutex
 	closed bool
@@ -79,6 +82,7 @@ func (d *dialer) dialTLS(ctx context.Context, _, key string) (net.Conn, error) {
 // begin bounds a dial by its request's deadline and the client's life. The transport detaches dials from their requests
 // so that another request may use the connection; without a bound, black holes would pile up dials.
 func (d *dialer) begin(ctx context.Context) (context.Context, func(), error) {
+	d.begun.Add(1)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {

@@ -2,10 +2,14 @@ package egress
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -57,7 +61,32 @@ func TestFewTargetsAreKept(t *testing.T) {
 func TestIdleConnectionsEndBeforeCommonServersEndThem(t *testing.T) {
 	t.Parallel()
 	c, _ := newClient(t, Config{})
-	if idle := c.transport.IdleConnTimeout; idle <= 0 || idle >= 5*time.Second {
+	if idle := c.transport.Load().IdleConnTimeout; idle <= 0 || idle >= 5*time.Second {
 		t.Errorf("a connection stays for %s without a request", idle)
+	}
+}
+
+// A tenant may think up any number of addresses, and the library keeps something of each at which no connection ever became idle.
+func TestLittleIsKeptOfAddressesThatNeverAnswered(t *testing.T) {
+	t.Parallel()
+	c, _ := newClient(t, Config{Resolver: answers{}})
+	arrived, release := make(chan struct{}), make(chan struct{})
+	receiver := serve(t, func(http.ResponseWriter, *http.Request) { close(arrived); <-release })
+	underWay := make(chan delivery.Outcome)
+	go func() { underWay <- send(t, c, receiver.URL) }()
+	<-arrived
+	const before, after = 50, 20
+	c.dialer.begun.Store(maxDials - before)
+	for i := range before + after {
+		if got := send(t, c, fmt.Sprintf("https://n%d.example.com", i)); got.Kind != delivery.KindDNS {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	if kept := reflect.ValueOf(c.transport.Load()).Elem().FieldByName("idleConnWait").Len(); kept > after {
+		t.Errorf("something is kept of %d addresses", kept)
+	}
+	close(release)
+	if got := <-underWay; !got.Succeeded() {
+		t.Errorf("what was under way ended as %+v", got)
 	}
 }
