@@ -316,7 +316,7 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		return errors.Join(run(ctx, deleteClosed, "t1", "old_1", 1, 1), run(ctx, deleteStream, "t1", "old_1"))
 	},
 	"Purge, an event": func(ctx context.Context, _ *Store) error {
-		return errors.Join(run(ctx, deleteEvent, "t1", "evt_1"), run(ctx, deleteBodies, "t1", "evt_1"), run(ctx, deleteGated, "t1", "evt_1"))
+		return errors.Join(run(ctx, deleteEvent, "t1", "evt_1", 1), run(ctx, deleteBodies, "t1", "evt_1"), run(ctx, deleteGated, "t1", "evt_1"))
 	},
 	"DeleteExpired": func(ctx context.Context, s *Store) error {
 		_, err := s.DeleteExpired(ctx, time.UnixMicro(1), 10)

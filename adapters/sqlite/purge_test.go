@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"math"
 	"testing"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -38,7 +39,7 @@ func TestWhatIsNotOldAnyMoreWhenItIsDeletedStays(t *testing.T) {
 	}
 	event := func(why string, want int) {
 		t.Helper()
-		purged(why, want, "evt_5", deleteEvent, []string{deleteBodies, deleteGated})
+		purged(why, want, "evt_5", deleteEvent, []string{deleteBodies, deleteGated}, int64(math.MaxInt64))
 	}
 	fannedOutTo := func(position int) {
 		t.Helper()
@@ -51,9 +52,9 @@ func TestWhatIsNotOldAnyMoreWhenItIsDeletedStays(t *testing.T) {
 
 	fannedOutTo(1000)
 	exec(`DELETE FROM closed_deliveries WHERE tenant_id = 't5' AND event_id = 'evt_15'`)
-	purged("it has an open delivery", 0, "evt_15", deleteEvent, nil)
+	purged("it has an open delivery", 0, "evt_15", deleteEvent, nil, int64(math.MaxInt64))
 	exec(`DELETE FROM open_deliveries WHERE tenant_id = 't5' AND event_id IN ('evt_5', 'evt_15')`)
-	purged("it has none", 1, "evt_15", deleteEvent, nil)
+	purged("it has none", 1, "evt_15", deleteEvent, nil, int64(math.MaxInt64))
 	event("it has a closed delivery", 0)
 	delivery("it is old", 1, 6, 5)
 	delivery("it is gone", 0, 6, 5)

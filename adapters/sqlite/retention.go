@@ -17,9 +17,10 @@ import (
 // Old rows are looked for outside the transaction that deletes them, so that no writer waits for a search that finds nothing.
 // Deliveries are walked by their keys, whose IDs say when they were made. Events and records are walked in order up to the
 // limit, to which young ones count too: so a search neither walks everything to find nothing, nor everything old to take a part
-// of it. Rows with a time in the future (from a clock that was wrong) do not count, so they do not block the others.
+// of it. Rows with a time in the future (from a clock that was wrong) do not count, so they do not block the others. An old event that has a
+// delivery is passed once, and deleted with the last of its deliveries.
 const (
-	oldDeliveries = `SELECT delivery_id FROM closed_deliveries
+	oldDeliveries = `SELECT delivery_id, event_id FROM closed_deliveries
 		WHERE tenant_id = ?1 AND delivery_id < ?2 AND ` + isOld + ` ORDER BY delivery_id LIMIT ?5`
 	isOld        = `updated_at < CASE status WHEN 'dead_letter' THEN ?3 ELSE ?4 END`
 	notDelivered = `NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
@@ -39,11 +40,12 @@ const (
 )
 
 var (
-	oldEvents = `SELECT event_id FROM (SELECT event_id, accepted_at FROM events e WHERE tenant_id = ?1 AND sequence < ` + fannedOut + `
-			AND (accepted_at BETWEEN ?2 AND ?4 OR accepted_at < ?2 AND ` + notDelivered + `) ORDER BY sequence LIMIT ?3)
-		WHERE accepted_at < ?2`
+	newestEvent = `SELECT coalesce(max(sequence), 0) FROM events WHERE tenant_id = ?1 AND sequence < ` + fannedOut
 
-	deleteEvent = `DELETE FROM events AS e WHERE tenant_id = ?1 AND event_id = ?2 AND sequence < ` + fannedOut + ` AND ` + notDelivered
+	oldEvents = `SELECT event_id, sequence, accepted_at < ?2 FROM events e WHERE tenant_id = ?1 AND sequence > ?5 AND sequence < ` + fannedOut + `
+		AND (accepted_at BETWEEN ?2 AND ?4 OR accepted_at < ?2 AND ` + notDelivered + `) ORDER BY sequence LIMIT ?3`
+
+	deleteEvent = `DELETE FROM events AS e WHERE tenant_id = ?1 AND event_id = ?2 AND sequence < ` + fannedOut + ` AND accepted_at < ?3 AND ` + notDelivered
 )
 
 // clockErrs is how far ahead of now a plausible time may be: anything later was stamped by a wrong clock.
@@ -69,50 +71,96 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 }
 
 func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (deleted int, err error) {
-	scanID := func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) }
 	newest := before.Attempts
 	if before.DeadLetters.After(newest) {
 		newest = before.DeadLetters
 	}
-	deliveries, err := all(ctx, s.db, scanID, oldDeliveries, owner, ids.First("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
+	deliveries, err := all(ctx, s.db, func(r *sql.Rows) (d oldDelivery, err error) { return d, r.Scan(&d.id, &d.eventID) },
+		oldDeliveries, owner, ids.First("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
 	if err != nil {
 		return 0, err
 	}
-	events, err := all(ctx, s.db, scanID, oldEvents, owner, stamp(before.Events), limit-len(deliveries), stamp(before.Now.Add(clockErrs)))
+	events, passed, err := s.oldEvents(ctx, owner, before, limit-len(deliveries))
 	if err != nil {
 		return 0, err
 	}
 	rest := []any{owner, minuteOf(before.Attempts), limit, ids.First("job_", before.Attempts), stamp(before.Counted())}
 	more, err := one(ctx, s.db, func(r *sql.Rows) (is bool, err error) { return is, r.Scan(&is) }, oldRest, rest...)
-	if err != nil || len(deliveries)+len(events) == 0 && !more {
-		return 0, err
+	if err == nil && (len(deliveries)+len(events) > 0 || more) {
+		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
+			deleted, err = tx.purgeOld(ctx, owner, before, deliveries, events, rest)
+			return err
+		})
 	}
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		deleted = 0
-		for _, id := range deliveries {
-			n, err := tx.purge(ctx, owner, id, []string{deleteStream}, deleteClosed, stamp(before.DeadLetters), stamp(before.Attempts))
-			if err != nil {
-				return err
-			}
-			deleted += n
-		}
-		for _, id := range events {
-			n, err := tx.purge(ctx, owner, id, []string{deleteBodies, deleteGated}, deleteEvent)
-			if err != nil {
-				return err
-			}
-			deleted += n
-		}
-		for _, query := range []string{`DELETE` + oldJobs, `DELETE FROM attempt_metrics WHERE rowid IN (` + oldMetrics + `)`, `DELETE` + oldHours} {
-			n, err := tx.Exec(ctx, query, rest...)
-			if err != nil {
-				return err
-			}
-			deleted += int(n)
-		}
-		return nil
-	})
+	if err == nil {
+		s.passed.Store(owner, passed)
+	}
 	return deleted, err
+}
+
+type oldDelivery struct{ id, eventID string }
+
+// oldEvents finds old events without deliveries, and the sequence up to which there are no others: a later look begins behind it.
+func (s *Store) oldEvents(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (old []string, passed int64, err error) {
+	if known, is := s.passed.Load(owner); is {
+		passed = known.(int64)
+	}
+	newest, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, newestEvent, owner)
+	if err != nil {
+		return nil, 0, err
+	}
+	type found struct {
+		id       string
+		sequence int64
+		old      bool
+	}
+	list, err := all(ctx, s.db, func(r *sql.Rows) (f found, err error) { return f, r.Scan(&f.id, &f.sequence, &f.old) },
+		oldEvents, owner, stamp(before.Events), limit, stamp(before.Now.Add(clockErrs)), passed)
+	if err != nil {
+		return nil, 0, err
+	}
+	next := max(passed, newest) // unless there is a young one, or more than the limit
+	if len(list) == limit {
+		next = passed
+		if limit > 0 {
+			next = list[limit-1].sequence
+		}
+	}
+	for _, f := range list {
+		if f.old {
+			old = append(old, f.id)
+		} else {
+			next = min(next, f.sequence-1)
+		}
+	}
+	return old, next, nil
+}
+
+// purgeOld deletes what was found, as far as it is still old, and the events whose last delivery goes.
+func (tx *Tx) purgeOld(ctx context.Context, owner tenant.ID, before retention.Cutoffs, deliveries []oldDelivery, events []string, rest []any) (deleted int, err error) {
+	for _, d := range deliveries {
+		n, err := tx.purge(ctx, owner, d.id, []string{deleteStream}, deleteClosed, stamp(before.DeadLetters), stamp(before.Attempts))
+		if err != nil {
+			return 0, err
+		}
+		deleted += n
+		events = append(events, d.eventID)
+	}
+	for _, id := range events {
+		n, err := tx.purge(ctx, owner, id, []string{deleteBodies, deleteGated}, deleteEvent, stamp(before.Events))
+		if err != nil {
+			return 0, err
+		}
+		deleted += n
+	}
+	for _, query := range []string{`DELETE` + oldJobs, `DELETE FROM attempt_metrics WHERE rowid IN (` + oldMetrics + `)`, `DELETE` + oldHours} {
+		n, err := tx.Exec(ctx, query, rest...)
+		if err != nil {
+			return 0, err
+		}
+		deleted += int(n)
+	}
+	return deleted, nil
 }
 
 // purge deletes a row and, if it was still there, what belongs to it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -23,6 +24,7 @@ type Store struct {
 	sealer    records.Sealer
 	reserving reservations
 	round     retention.Round
+	passed    sync.Map // tenant.ID to int64: the sequence up to which retention has looked for old events without deliveries
 }
 
 // NewStore makes the store on a migrated database.
