@@ -99,8 +99,21 @@ func (tx *Tx) follow(ctx context.Context, before, after subscription.Subscriptio
 
 // CurrentSubscription is the state that the last change left; see subscriptions.Store.
 func (s *Store) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
-	state, err := one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
-		`SELECT state FROM subscriptions WHERE tenant_id = $1 AND subscription_id = $2`, lane.Tenant, lane.SubscriptionID)
+	return s.subscriptionBy(ctx, currentState, lane)
+}
+
+// SubscriptionToChange is the same, and locks it; see subscriptions.Store.
+func (s *Store) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return s.subscriptionBy(ctx, stateToChange, lane)
+}
+
+const (
+	currentState  = `SELECT state FROM subscriptions WHERE tenant_id = $1 AND subscription_id = $2`
+	stateToChange = currentState + ` FOR NO KEY UPDATE`
+)
+
+func (s *Store) subscriptionBy(ctx context.Context, query string, lane dispatch.Lane) (subscription.Subscription, error) {
+	state, err := one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) }, query, lane.Tenant, lane.SubscriptionID)
 	if err != nil {
 		return subscription.Subscription{}, fmt.Errorf("read subscription %s: %w", lane.SubscriptionID, notFound(err, "subscription"))
 	}

@@ -99,6 +99,11 @@ func (s *Store) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (su
 	return sub, err
 }
 
+// SubscriptionToChange is CurrentSubscription, since transactions follow one another; see subscriptions.Store.
+func (s *Store) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return s.CurrentSubscription(ctx, lane)
+}
+
 // CountSubscriptions counts the subscriptions that are not deleted.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
 	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },

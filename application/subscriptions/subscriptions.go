@@ -20,6 +20,8 @@ type Store interface {
 	// CurrentSubscription is the state that the last change left, which AppendSubscription wrote with it: as long as its stream is,
 	// reading it takes no longer. problem.NotFound when there is none, dispatch.ErrUnreadable when state and stream are damaged.
 	CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
+	// SubscriptionToChange is CurrentSubscription, and nobody else changes it until the transaction ends.
+	SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// AppendSubscription appends the changes, with the state they lead to, and notes the sweep they ask for; ErrMoved when the
 	// stream has moved past before's version.
 	AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by Actor) error
@@ -206,8 +208,8 @@ const AnyVersion = 0
 func (s *Service) change(ctx context.Context, lane dispatch.Lane, version int64, by Actor,
 	decide func(ctx context.Context, now subscription.Subscription) ([]subscription.Change, error), then ...Decision) (after subscription.Subscription, err error) {
 	err = s.Store.InTx(ctx, func(ctx context.Context) error {
-		before, err := s.Get(ctx, lane)
-		if err != nil {
+		before, err := s.Store.SubscriptionToChange(ctx, lane)
+		if err := cmp.Or(err, before.MustExist()); err != nil {
 			return err
 		}
 		if version != AnyVersion && version != before.Version {

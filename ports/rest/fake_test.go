@@ -117,6 +117,10 @@ func (f *fake) accept(events []event.Event, traceParent string) ([]intake.Result
 	return results, f.write()
 }
 
+func (f *fake) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return f.CurrentSubscription(ctx, lane)
+}
+
 func (f *fake) CurrentSubscription(_ context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

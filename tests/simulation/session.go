@@ -358,6 +358,12 @@ func (s *session) LoadSubscription(ctx context.Context, lane dispatch.Lane) (sub
 	})
 }
 
+func (s *session) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return read(ctx, s, "SubscriptionToChange", func(ctx context.Context) (subscription.Subscription, error) {
+		return s.Store.SubscriptionToChange(ctx, lane)
+	})
+}
+
 func (s *session) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
 	return read(ctx, s, "CurrentSubscription", func(ctx context.Context) (subscription.Subscription, error) {
 		return s.Store.CurrentSubscription(ctx, lane)

@@ -40,6 +40,11 @@ func (s *Store) CurrentSubscription(ctx context.Context, lane dispatch.Lane) (su
 	return row.Subscription, orNotFound(err, found, "subscription")
 }
 
+// SubscriptionToChange is the same, since one transaction at a time works; see subscriptions.Store.
+func (s *Store) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return s.CurrentSubscription(ctx, lane)
+}
+
 func fold(stream []*record) (sub subscription.Subscription, err error) {
 	for _, r := range stream {
 		if err := sub.Apply(r.subscription); err != nil {
