@@ -56,7 +56,7 @@ func (w *world) TenantDeliveryRecords(_ context.Context, owner tenant.ID, after,
 func (w *world) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
 	streams := map[live.Key][]delivery.Change{}
 	for key, version := range upTo {
-		streams[key] = slices.Clone(w.streams[key][:version])
+		streams[key] = slices.Clone(w.streams[key][:min(version, int64(len(w.streams[key])))])
 	}
 	return streams, w.fail
 }

@@ -33,13 +33,24 @@ func TestListenersHearTheirTenantsChangesInOrder(t *testing.T) {
 // What was recorded in one commit is one change: nobody ever sees a delivery between an attempt and its last end.
 func TestWhatWasRecordedTogetherIsShownOnce(t *testing.T) {
 	w := newWorld(t, live.Limits{})
-	l := w.listen("acme", live.Filter{})
+	l, _ := w.listen("acme", live.Filter{}), w.listen("other", live.Filter{})
+	died := func(id string) {
+		w.now = w.now.Add(time.Second)
+		failed := delivery.AttemptFailed{At: w.now, Attempt: delivery.Attempt{Number: 1, Outcome: delivery.Outcome{Kind: delivery.KindTimeout}}}
+		w.record("acme", id, failed, delivery.DeadLettered{At: w.now, Reason: delivery.ReasonExhausted})
+	}
 	w.scheduled("acme", "dlv_1")
-	w.now = w.now.Add(time.Second)
-	failed := delivery.AttemptFailed{At: w.now, Attempt: delivery.Attempt{Number: 1, Outcome: delivery.Outcome{Kind: delivery.KindTimeout}}}
-	w.record("acme", "dlv_1", failed, delivery.DeadLettered{At: w.now, Reason: delivery.ReasonExhausted})
+	died("dlv_1")
 	w.step()
 	w.wants("the changes", heard(l), "dlv_1 pending", "dlv_1 dead_letter")
+
+	w.scheduled("acme", "dlv_2")
+	for i := range 98 { // then the two come to be the last and the first of a hundred, which are read together
+		w.scheduled("other", fmt.Sprintf("dlv_%d", 3+i))
+	}
+	died("dlv_2")
+	w.step()
+	w.wants("the changes, read apart", heard(l), "dlv_2 pending", "dlv_2 dead_letter")
 }
 
 func TestNothingIsReadWhileNobodyListens(t *testing.T) {

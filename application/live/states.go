@@ -19,7 +19,7 @@ func show(ctx context.Context, log Log, records []Record, emit func(Change)) (od
 		records = records[len(part):]
 		upTo := map[Key]int64{}
 		for _, r := range part {
-			upTo[r.Key()] = max(r.Version, upTo[r.Key()])
+			upTo[r.Key()] = max(r.Version+1, upTo[r.Key()]) // the next may have been recorded together with it, and be read later
 		}
 		streams, err := log.DeliveryStreams(ctx, upTo)
 		if err != nil {
@@ -28,7 +28,7 @@ func show(ctx context.Context, log Log, records []Record, emit func(Change)) (od
 		states := map[Key][]delivery.Delivery{}
 		for key, changes := range streams {
 			folded, foldErr := fold(changes)
-			if foldErr == nil && int64(len(changes)) < upTo[key] {
+			if foldErr == nil && int64(len(changes)) < upTo[key]-1 {
 				foldErr = fmt.Errorf("the stream of delivery %s is damaged behind its version %d", key.DeliveryID, len(changes))
 			}
 			states[key], odd = folded, errors.Join(odd, foldErr)

@@ -41,7 +41,8 @@ func (f *fake) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map[
 	defer f.mu.Unlock()
 	streams := map[live.Key][]delivery.Change{}
 	for key, version := range upTo {
-		streams[key] = slices.Clone(f.changes[key.DeliveryID][:version])
+		changes := f.changes[key.DeliveryID]
+		streams[key] = slices.Clone(changes[:min(version, int64(len(changes)))])
 	}
 	return streams, f.fail
 }
