@@ -1,6 +1,7 @@
 package circuit_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -61,6 +62,20 @@ func TestItOpensAfterFailuresInARowOverSomeTimeAndProbesOnce(t *testing.T) {
 		t.Error("attempts that were out when it opened made it wait longer")
 	}
 	expect(t, c, c.Report().Until, circuit.HalfOpen, 1)
+}
+
+// One that answers, if only to say no, is well; of an attempt that was abandoned nobody knows.
+func TestItOpensForAReceiverInTroubleAndNotForOneThatRefuses(t *testing.T) {
+	well := []delivery.Kind{delivery.KindSucceeded, delivery.KindRedirect, delivery.KindResponseTooLarge, delivery.KindLeaseExpired}
+	for _, kind := range delivery.Kinds() {
+		want := circuit.Open
+		if slices.Contains(well, kind) {
+			want = circuit.Closed
+		}
+		if got := opened(delivery.Outcome{Kind: kind, Status: 500}).State(noon); got != want {
+			t.Errorf("%s: the circuit is %s, not %s", kind, got, want)
+		}
+	}
 }
 
 // A clock that is set back keeps nobody from being spared until it has caught up.
