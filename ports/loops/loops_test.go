@@ -131,10 +131,14 @@ func TestErrorsAreFollowedByLongerPauses(t *testing.T) {
 
 func TestThePauseIsBounded(t *testing.T) {
 	s := &script{}
-	for range 130 {
-		s.answers = append(s.answers, fails)
+	idle := func() (time.Time, error) { s.wake.Send(); return time.Time{}, nil }
+	for _, recovered := range []func() (time.Time, error){in(0), idle} {
+		for range 130 {
+			s.answers = append(s.answers, fails)
+		}
+		s.answers = append(s.answers, recovered)
 	}
-	s.answers = append(s.answers, in(0), fails)
+	s.answers = append(s.answers, fails)
 	running(t, s, func(t *testing.T, logged *bytes.Buffer) {
 		after(time.Hour)
 		steps := s.steps()
@@ -143,10 +147,10 @@ func TestThePauseIsBounded(t *testing.T) {
 				t.Errorf("a pause of %s", pause)
 			}
 		}
-		if len(steps) != 133 {
+		if len(steps) != 264 {
 			t.Errorf("%d steps", len(steps))
 		}
-		if got := strings.Count(logged.String(), "level=ERROR"); got != 8+2+1 { // the 60th and the 120th, and then the first anew
+		if got := strings.Count(logged.String(), "level=ERROR"); got != 2*(8+2)+1 { // the 60th and the 120th, and then the first anew
 			t.Errorf("logged %d errors", got)
 		}
 	})
@@ -174,6 +178,18 @@ func TestFailedStepsAreCountedFromZeroOn(t *testing.T) {
 		if want := []string{"scripted 0", "scripted 1", "scripted 1"}; !slices.Equal(counted, want) {
 			t.Errorf("counted %q, want %q", counted, want)
 		}
+	})
+}
+
+// A step that was woken and fails is tried again at once, and not when the last one that went well wanted to come again.
+func TestAStepThatFailsDoesNotWaitForWhatWasDue(t *testing.T) {
+	s := &script{answers: []func() (time.Time, error){in(time.Hour), fails, in(time.Hour)}}
+	running(t, s, func(t *testing.T, _ *bytes.Buffer) {
+		s.wants(t, 0)
+		s.wake.Send()
+		s.wants(t, 0, 0)
+		after(50 * time.Millisecond)
+		s.wants(t, 0, 0, 50*time.Millisecond)
 	})
 }
 
