@@ -125,6 +125,9 @@ func TestAnAbandonedAttempt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { scenario(t, c.given, c.when, c.then) })
 	}
+	if d := fold(t, twice); d.Status != delivery.StatusRetrying || !d.DueAt.Equal(at(2+time.Minute)) || !d.UpdatedAt.Equal(at(2)) {
+		t.Errorf("got %+v, want it due a minute after it was given up", d)
+	}
 }
 
 func TestAnAnswerEndsTheRowOfAbandonedAttempts(t *testing.T) {
