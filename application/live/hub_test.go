@@ -59,7 +59,12 @@ func TestNothingIsReadWhileNobodyListens(t *testing.T) {
 		t.Errorf("it wants to be called at %s, after %d reads", next, w.reads)
 	}
 	l := w.listen("acme", live.Filter{})
-	if next := w.step(); next.Sub(w.now) > 100*time.Millisecond || w.reads != 1 {
+	select {
+	case <-w.hub.Loop().Wake:
+	default:
+		t.Error("nobody wakes the reader for the first listener")
+	}
+	if next := w.step(); !next.After(w.now) || next.Sub(w.now) > 100*time.Millisecond || w.reads != 1 {
 		t.Errorf("it wants to be called at %s, after %d reads", next, w.reads)
 	}
 	l.Leave()
@@ -169,6 +174,32 @@ func TestAReplayWaitsForNoOthersClient(t *testing.T) {
 	}
 }
 
+// A replay that takes long ends when its listener is dismissed. One that is merely slow gets all of it.
+func TestAReplayEndsWithItsListener(t *testing.T) {
+	for name, c := range map[string]struct {
+		dismiss func(w *world)
+		told    int
+		want    error
+	}{
+		"dismissed": {func(w *world) { w.hub.Close() }, 1, live.ErrClosing},
+		"slow":      {func(w *world) { w.step() }, 2, nil},
+	} {
+		w := newWorld(t, live.Limits{})
+		w.scheduled("acme", "dlv_1")
+		w.head += 2000 // so that it takes more than one look
+		w.scheduled("acme", "dlv_2")
+		l := w.listen("acme", live.Filter{})
+		for i := range 300 {
+			w.scheduled("acme", fmt.Sprintf("dlv_%d", 3+i))
+		}
+		told := 0
+		err := l.Replay(t.Context(), live.Mark{At: w.now}, func(live.Change) error { told++; c.dismiss(w); return nil })
+		if told != c.told || !errors.Is(err, c.want) || errors.Is(reason(l), live.ErrSlow) != (c.want == nil) {
+			t.Errorf("%s: told of %d changes, %v", name, told, err)
+		}
+	}
+}
+
 // Retention deletes records. Who had heard of none of them cannot be told that there were some.
 func TestWhoWasAwayForLongerThanTheLogIsKeptIsTold(t *testing.T) {
 	w := newWorld(t, live.Limits{Kept: time.Hour})
@@ -249,6 +280,20 @@ func TestListenersAreBounded(t *testing.T) {
 	}
 }
 
+// Who leaves makes room for one, and takes nothing from those who stay.
+func TestWhoLeavesMakesRoom(t *testing.T) {
+	w := newWorld(t, live.Limits{PerKey: 2})
+	first, second := w.listen("acme", live.Filter{}), w.listen("acme", live.Filter{})
+	first.Leave()
+	w.listen("acme", live.Filter{})
+	if _, err := w.hub.Listen(t.Context(), "acme", "key_1", live.Filter{}); !problem.Is(err, problem.RateLimited) {
+		t.Errorf("a third after one has left: %v", err)
+	}
+	w.scheduled("acme", "dlv_1")
+	w.step()
+	w.wants("one that stays", heard(second), "dlv_1 pending")
+}
+
 func TestTheEndIsTold(t *testing.T) {
 	w := newWorld(t, live.Limits{})
 	l := w.listen("acme", live.Filter{})
@@ -288,6 +333,8 @@ func TestBeatsKeepTheIDFresh(t *testing.T) {
 	if !beat.IsBeat() || beat.Position <= l.Since().Position || beat.Position >= w.head {
 		t.Errorf("got %+v, with the head %d and since %d", beat, w.head, l.Since().Position)
 	}
+	w.step()
+	w.wants("at once after it", heard(l))
 	w.now = w.now.Add(-time.Hour)
 	w.step()
 	w.wants("when the clock was set back", heard(l), "beat")
