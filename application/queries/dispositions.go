@@ -175,6 +175,9 @@ func InBrackets(reason string) string {
 func progress(d delivery.Delivery) string {
 	switch d.Status {
 	case delivery.StatusPending:
+		if d.Attempts > 0 { // it was retried by hand, or its subscription resumed
+			return fmt.Sprintf("; it waits for attempt %d", d.Attempts+1)
+		}
 		return "; it waits for its first attempt"
 	case delivery.StatusDelivering:
 		return fmt.Sprintf("; attempt %d is under way", d.Attempts+1)

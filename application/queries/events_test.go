@@ -114,6 +114,30 @@ func TestADetailHasRoomForEverySubscription(t *testing.T) {
 	}
 }
 
+// A delivery that somebody retries, or whose subscription was resumed, may have been attempted before.
+func TestHowFarADeliveryHasCome(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	d := w.delivery(s)
+	wants := func(end string) {
+		t.Helper()
+		if got := w.dispositions("acme", d.EventID)[s.ID].Reason; !strings.HasSuffix(got, end) {
+			t.Errorf("got %q, want %q at its end", got, end)
+		}
+	}
+	wants("; it waits for its first attempt")
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: w.now})
+	wants("; attempt 1 failed, the next is due at " + w.now.Add(time.Minute).Format(time.RFC3339))
+	changes, err := d.RequestRetry(w.now)
+	d = w.move(d, "", changes, err)
+	wants("; it waits for attempt 2")
+	w.lease(d)
+	wants("; attempt 2 is under way")
+	changes, err = d.Record(delivery.Outcome{Kind: delivery.KindSucceeded}, nil, 0, w.now)
+	d = w.move(d, "inc_1", changes, err)
+	wants("; the receiver took it at attempt 2")
+}
+
 // That an event came to a delivery stays true when retention has deleted that.
 func TestADeliveryThatIsNotKeptIsNoMismatch(t *testing.T) {
 	w := newWorld(t)
