@@ -113,7 +113,7 @@ func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 	wanting := r.matching(e.Type)
 	m.wanting = len(wanting)
 	for _, s := range wanting {
-		billing, err := b.hasBilling(ctx, e.TenantID, e.Type, s)
+		billing, err := b.hasBilling(ctx, e.TenantID, e.Type)
 		if err != nil {
 			return err
 		}
@@ -137,8 +137,8 @@ func (b *batch) match(ctx context.Context, e intake.Accepted) (err error) {
 }
 
 // hasBilling asks the gate, at most once in a batch for each tenant, and only where the answer matters.
-func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type, s *subscription.Subscription) (bool, error) {
-	if t.Family() != event.FamilyBilling && !s.Options.BillingDetails {
+func (b *batch) hasBilling(ctx context.Context, owner tenant.ID, t event.Type) (bool, error) {
+	if t.Family() != event.FamilyBilling {
 		return false, nil
 	}
 	if has, asked := b.billing[owner]; asked {

@@ -62,7 +62,7 @@ func TestTheGateIsAskedOnceABatchAndTenant(t *testing.T) {
 	detailed := settings("*")
 	detailed.Options.BillingDetails = true
 	w.subscribe(acme, "sub_1", settings("*"))
-	w.subscribe(acme, "sub_2", settings("*"))
+	w.subscribe(acme, "sub_2", detailed)
 	w.handle(sample("evt_0", event.VisitReportApproved))
 	if w.gateAsked != 0 {
 		t.Errorf("asked %d times for what needs no feature", w.gateAsked)
@@ -72,7 +72,7 @@ func TestTheGateIsAskedOnceABatchAndTenant(t *testing.T) {
 		t.Errorf("asked %d times: %+v", w.gateAsked, off)
 	}
 	w.billing[acme] = true
-	w.subscribe(acme, "sub_3", detailed)
+	w.subscribe(acme, "sub_3", settings("*"))
 	on := w.handle(sample("evt_4", event.BillingEventReady))
 	if w.gateAsked != 2 || len(on.Gated) != 0 || len(on.Scheduled) != 3 || len(on.Bodies) != 2 {
 		t.Errorf("asked %d times: %+v", w.gateAsked, on)
