@@ -3,6 +3,7 @@ package jobs_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -158,7 +159,7 @@ func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 
 func (w *world) WalkDeliveries(_ context.Context, walk jobs.Walk) (found []delivery.Delivery, err error) {
 	for _, d := range w.deliveries {
-		if d.ID > walk.After && d.ID <= walk.UpTo && len(found) < walk.Limit {
+		if d.Tenant == walk.Tenant && d.ID > walk.After && d.ID <= walk.UpTo && len(found) < walk.Limit {
 			found = append(found, d)
 		}
 	}
@@ -167,26 +168,32 @@ func (w *world) WalkDeliveries(_ context.Context, walk jobs.Walk) (found []deliv
 
 func (w *world) Deliveries(_ context.Context, f queries.DeliveryFilter) (newest []delivery.Delivery, err error) {
 	for _, d := range w.deliveries {
-		if d.SubscriptionID == f.SubscriptionID && (newest == nil || d.ID > newest[0].ID) {
+		if d.Tenant == f.Tenant && d.SubscriptionID == f.SubscriptionID && (newest == nil || d.ID > newest[0].ID) {
 			newest = []delivery.Delivery{d}
 		}
 	}
 	return newest, w.fail
 }
 
-func (w *world) NewestDeliveries(_ context.Context, _ dispatch.Lane, eventIDs []string, _ string, _ time.Time) (map[string]string, error) {
+func (w *world) NewestDeliveries(_ context.Context, of dispatch.Lane, eventIDs []string, _ string, _ time.Time) (map[string]string, error) {
 	if w.newest != nil {
 		return w.newest, nil
 	}
 	newest := map[string]string{}
 	for _, d := range w.deliveries {
-		newest[d.EventID] = d.ID
+		if dispatch.LaneOf(d) == of && slices.Contains(eventIDs, d.EventID) {
+			newest[d.EventID] = d.ID
+		}
 	}
 	return newest, nil
 }
 
-func (w *world) LaneStates(context.Context, []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
-	return map[dispatch.Lane]fanout.LaneState{lane: {Status: w.status}}, nil
+func (w *world) LaneStates(_ context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
+	states := map[dispatch.Lane]fanout.LaneState{}
+	if slices.Contains(lanes, lane) {
+		states[lane] = fanout.LaneState{Status: w.status}
+	}
+	return states, nil
 }
 
 func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
@@ -196,8 +203,8 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
 	return w.stale, w.fail
 }
 
-func (w *world) Enabled(context.Context, tenant.ID, tenant.Feature) (bool, error) {
-	return w.billing, nil
+func (w *world) Enabled(_ context.Context, owner tenant.ID, _ tenant.Feature) (bool, error) {
+	return w.billing && owner == lane.Tenant, nil
 }
 
 func (w *world) LoadSubscription(context.Context, dispatch.Lane) (subscription.Subscription, error) {
@@ -207,18 +214,18 @@ func (w *world) LoadSubscription(context.Context, dispatch.Lane) (subscription.S
 func (w *world) Events(_ context.Context, keys []intake.EventKey) (found []intake.Accepted, err error) {
 	w.read = append(w.read, "events")
 	for _, key := range keys {
-		if e, kept := w.events[key.ID]; kept {
+		if e, kept := w.events[key.ID]; kept && key.Tenant == lane.Tenant {
 			found = append(found, e)
 		}
 	}
 	return found, nil
 }
 
-func (w *world) EventBodies(context.Context, tenant.ID, []string) (map[string][]fanout.Body, error) {
+func (w *world) EventBodies(_ context.Context, _ tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
 	w.read = append(w.read, "bodies")
 	loaded := map[string][]fanout.Body{}
-	for id, bodies := range w.bodies {
-		loaded[id] = bodies
+	for _, id := range eventIDs {
+		loaded[id] = w.bodies[id]
 	}
 	return loaded, nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -20,6 +21,7 @@ import (
 
 func TestARetryGoesThroughAllInSteps(t *testing.T) {
 	w := newWorld(t)
+	w.filter.SubscriptionID = "" // of all subscriptions
 	for range 5 {
 		w.dead(event.VisitReportApproved)
 	}
@@ -125,6 +127,13 @@ func TestARerenderBeginsNewDeliveries(t *testing.T) {
 	w.work()
 	if len(w.scheduled) < 2 || w.scheduled[1].Delivery.BodyNumber != 1 || len(w.bodies[kept.EventID]) != 1 {
 		t.Errorf("%d deliveries of %d bodies", len(w.scheduled), len(w.bodies[kept.EventID]))
+	}
+	w.bodies[kept.EventID][0].Number, w.bodies[kept.EventID][0].Unreadable = 4, errors.New("damaged")
+	w.bodies[kept.EventID] = append(w.bodies[kept.EventID], fanout.Body{Number: 2, Bytes: []byte("other")})
+	w.begin(job.Replay, job.Rerender) // no body that can be read is the same
+	w.work()
+	if d := w.scheduled[len(w.scheduled)-1].Delivery; d.BodyNumber != 5 || len(w.bodies[kept.EventID]) != 3 {
+		t.Errorf("the body has number %d of %d", d.BodyNumber, len(w.bodies[kept.EventID]))
 	}
 }
 
