@@ -1,7 +1,9 @@
 package subscriptions
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/ordinavo/webhooks/domain/problem"
 )
@@ -31,7 +33,8 @@ func TestWhatIsUnderWayIsCountedUntilItsEnd(t *testing.T) {
 	if u.all != 0 || len(u.of) != 0 {
 		t.Errorf("%d are under way, %v", u.all, u.of)
 	}
-	if _, err := u.Begin("acme", func(int, int) *problem.Error { return problem.New(problem.RateLimited, "no") }); !problem.Is(err, problem.RateLimited) || u.all != 0 {
-		t.Errorf("refused with %v, and %d are under way", err, u.all)
+	refused := problem.New(problem.RateLimited, "no")
+	if _, err := u.Begin("acme", func(int, int) *problem.Error { return refused }); !errors.Is(err, refused) || refused.RetryAfter != time.Second || u.all != 0 {
+		t.Errorf("refused with %v, to come again after %s, and %d are under way", err, refused.RetryAfter, u.all)
 	}
 }
