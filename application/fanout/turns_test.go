@@ -10,6 +10,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -258,6 +259,7 @@ func TestPoisonAmongWhatWaits(t *testing.T) {
 	is(t, "not set aside with others", aside(w), "")
 	is(t, "the first alone", w.step(turns), "")
 	is(t, "set aside", aside(w), "a2")
+	is(t, "counted for each subscription", w.plan.Tallies[0].Counted, reconciliation.Counted{Events: 1, Expected: 2, SetAside: 2})
 	is(t, "the last of them alone", w.step(turns), "")
 	is(t, "set aside, too", aside(w), "a2 a3")
 	delete(w.panicsAt, "ResolveFor")
