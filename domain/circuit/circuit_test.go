@@ -167,6 +167,9 @@ func TestABacklogPausesLongerAfterEachFailureInARow(t *testing.T) {
 		now = now.Add(c.Wait(now))
 		expect(t, c, now, circuit.Closed, allowed)
 	}
+	if many := times(100, c, answer(500), now); many.Wait(now) != time.Second {
+		t.Errorf("it pauses for %s after a hundred more", many.Wait(now))
+	}
 	if c = c.Record(answer(400), allowed, now); c.Wait(now) != 0 {
 		t.Errorf("a receiver that refuses a delivery makes it pause for %s", c.Wait(now))
 	}

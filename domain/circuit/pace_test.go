@@ -70,6 +70,14 @@ func TestWhatAReceiverCanDoIsKnownAtOnce(t *testing.T) {
 	expect(t, times(allowed, c, after(600*time.Millisecond), noon), noon, circuit.Closed, allowed/2)
 }
 
+// How quick a receiver was before it failed is known when it is back: a slower one gets no ramp.
+func TestAReceiverThatComesBackSlowerGetsLess(t *testing.T) {
+	c := times(allowed, circuit.Circuit{}, after(20*time.Millisecond), noon.Add(-time.Hour))
+	c = times(circuit.FailuresToOpen-1, c, answer(500), noon.Add(-circuit.FailingToOpen)).Record(answer(500), allowed, noon)
+	now := c.Report().Until
+	expect(t, times(2*allowed, c, after(2*time.Second), now), now, circuit.Closed, 2)
+}
+
 // A receiver that is slow while it comes back gets no more for that.
 func TestASlowReceiverThatComesBackGetsNoMore(t *testing.T) {
 	c := times(allowed, circuit.Circuit{}, after(20*time.Millisecond), noon)
