@@ -26,11 +26,15 @@ func TestEveryChangeIsPutInWords(t *testing.T) {
 		{subscription.Paused{At: now, Reason: "maintenance"}, "The reason: maintenance."},
 		{subscription.Disabled{At: now, Reason: subscription.ReasonGone}, "410 Gone"},
 		{subscription.Resumed{At: now, SkipParked: true}, "cancelled"},
+		{subscription.Resumed{At: now}, "what was parked is sent"},
 		{subscription.SecretRotationStarted{At: now, OverlapEnd: now}, "at once"},
 		{subscription.SecretRotationStarted{At: now, OverlapEnd: now.Add(time.Hour)}, "2026-07-01T13:00:00Z"},
 	} {
 		if got := subscription.Sentence(c.change); !strings.Contains(got, c.want) {
 			t.Errorf("%+v is put as %q, without %q", c.change, got, c.want)
 		}
+	}
+	if got := subscription.Sentence(subscription.Paused{At: now}); strings.Contains(got, "reason") {
+		t.Errorf("a pause without a reason is put as %q", got)
 	}
 }
