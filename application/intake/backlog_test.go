@@ -219,6 +219,7 @@ func TestProcessesShareTheRoom(t *testing.T) {
 		}
 		w.unroutedFromNow()
 		w.accepts("acme", 29)
+		w.refuses("acme", problem.Unavailable, time.Second, intake.ReasonOpen, "not finished") // until a count shows what others took
 		w.after(time.Second)
 		w.accepts("acme", 1)
 		w.refuses("acme", problem.Unavailable, time.Second, intake.ReasonOpen, "not finished")
@@ -469,9 +470,14 @@ func TestWhatWaitsForItsTurnTakesRoom(t *testing.T) {
 				code, why = problem.Unavailable, intake.ReasonOpen
 			}
 			w.refuses("acme", code, time.Second, why, "not finished")
-			w.store.waiting = map[tenant.ID]time.Time{"other": w.store.now()}
+			w.store.waiting = map[tenant.ID]time.Time{"other": w.store.now().Add(-time.Hour)}
 			w.after(time.Minute)
-			w.accepts("acme", 9)
+			if limits.Open > 0 {
+				w.refuses("acme", code, time.Second, why, "not finished")
+				w.store.waiting = nil
+				w.after(time.Minute)
+			}
+			w.accepts("acme", 9) // another's take none of the tenant's
 		})
 	}
 }
