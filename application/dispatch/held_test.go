@@ -116,3 +116,24 @@ func TestNoMoreIsReservedThanMayBeLeased(t *testing.T) {
 		t.Errorf("reserved, beside %d", s.leased)
 	}
 }
+
+// What is held is bounded by the bytes of its bodies, over all lanes: only what gets a slot at once is still taken.
+func TestNoMoreIsHeldThanItsBytesAllow(t *testing.T) {
+	now, s := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), newSlots(100)
+	id, other, third := Lane{Tenant: "acme", SubscriptionID: "sub_1"}, Lane{Tenant: "other", SubscriptionID: "sub_2"}, Lane{Tenant: "third", SubscriptionID: "sub_3"}
+	large := leasedOf(id, "dlv_1")
+	large.Body = make([]byte, maxHeldBytes)
+	if !s.reserve(id, 1, now) || !s.reserve(id, 1, now) {
+		t.Fatal("no room")
+	}
+	if begun := s.take([]Leased{large, large}, true, now); len(begun) != 1 || s.heldBytes != maxHeldBytes {
+		t.Fatalf("%d began, and %d bytes are held", len(begun), s.heldBytes)
+	}
+	if !s.reserve(other, 1, now) || s.reserve(other, 1, now) {
+		t.Error("another lane is to get its slot, and nothing beyond it")
+	}
+	s.free(id, now)
+	if s.shareOut(now); !s.reserve(third, 1, now) || !s.reserve(third, 1, now) {
+		t.Error("nothing is held, and there is no room")
+	}
+}
