@@ -57,6 +57,15 @@ func TestAnAttemptThatEndsIsFollowedWithoutATurn(t *testing.T) {
 	}
 }
 
+// What follows an attempt that brought no answer is not for its sender to begin at once: such ones begin apart from each other.
+func TestWhatFollowsAnAttemptWithoutAnAnswerIsStarted(t *testing.T) {
+	w, _, out := holding(t, 2, 10)
+	_, more := w.Dispatcher.Finish(out[0], delivery.Outcome{Kind: delivery.KindResponseTooLarge, StartedAt: start})
+	if begun := w.take(); more || len(begun) != 1 || !begun[0].Unanswered || w.InFlight() != 2 {
+		t.Errorf("its sender gets one: %t; started %+v, with %d in flight", more, begun, w.InFlight())
+	}
+}
+
 func TestWhatEndsWhileATransactionWaitsToBeginIsRecordedByIt(t *testing.T) {
 	w, _, out := holding(t, 2, 10)
 	transactions := w.transactions

@@ -200,7 +200,7 @@ func TestWhatCannotBeSignedIsAnOutcomeAndStaysHere(t *testing.T) {
 				t.Error("the operator hears nothing of it")
 			}
 			// What the store says is not for tenants, who see the outcome.
-			if outcome.Succeeded() || outcome.Gone() || outcome.Error != "the request could not be signed" || !outcome.StartedAt.Equal(x.now) || outcome.TraceID == "" {
+			if outcome.Kind != delivery.KindConnectionLost || outcome.Error != "the request could not be signed" || !outcome.StartedAt.Equal(x.now) || outcome.TraceID == "" {
 				t.Errorf("came to %+v", outcome)
 			}
 			if len(x.requests) != 0 || len(x.told) != 1 {
@@ -243,7 +243,6 @@ func TestAPanicIsAnOutcome(t *testing.T) {
 	}
 }
 
-// What cannot be read is not sent: the attempt fails, says why, and its retries give time to mend it.
 // Who deletes a subscription while an attempt begins has its deliveries cancelled by a sweep: none of them has failed.
 func TestADeletedSubscriptionIsNotAttempted(t *testing.T) {
 	x, a, l := newExchange()
@@ -254,11 +253,12 @@ func TestADeletedSubscriptionIsNotAttempted(t *testing.T) {
 	}
 }
 
+// What cannot be read is not sent: the attempt fails, says why, and its retries give time to mend it.
 func TestWhatCannotBeReadIsNotSent(t *testing.T) {
 	x, a, l := newExchange()
 	l.Unreadable, l.Body = fmt.Errorf("%w: event evt_1 has no body 1", dispatch.ErrUnreadable), nil
 	outcome, err := a.Attempt(t.Context(), l)
-	if err != nil || len(x.requests) != 0 || outcome.Succeeded() || !strings.Contains(outcome.Error, "event evt_1 has no body 1") || outcome.TraceID == "" || len(x.told) != 1 {
+	if err != nil || len(x.requests) != 0 || outcome.Kind != delivery.KindConnectionLost || !strings.Contains(outcome.Error, "event evt_1 has no body 1") || outcome.TraceID == "" || len(x.told) != 1 {
 		t.Errorf("%d requests, outcome %+v", len(x.requests), outcome)
 	}
 }

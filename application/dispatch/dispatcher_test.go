@@ -278,7 +278,10 @@ func TestASubscriptionThatCannotBeReadKeepsNoOutcomeFromBeingRecorded(t *testing
 	if w.ended[delivery.StatusDeadLetter] != 1 || w.ended[delivery.StatusSucceeded] != 1 || w.InFlight() != 0 {
 		t.Errorf("ended %v, in flight %d", w.ended, w.InFlight())
 	}
-	w.step()
+	l := w.schedule(other, incarnation)
+	w.hand(l)
+	w.Finish(l, succeeded())
+	w.step() // says nothing more of it
 }
 
 func TestFiveDaysOfOnlyFailuresDisable(t *testing.T) {
