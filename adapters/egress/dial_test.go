@@ -121,6 +121,7 @@ func TestOwnTranslatorOpensNoPrivateNetwork(t *testing.T) {
 		{"64:ff9b:1::/96", "64:ff9b:1::168.63.129.16", false},
 		{"64:ff9b:1::/96", "64:ff9b:1::", false},
 		{"64:ff9b:1::10.0.0.1/128", "64:ff9b:1::10.0.0.1", false},
+		{"64:ff9b:1::8.8.8.8/128", "64:ff9b:1::8.8.8.8", true},
 		{"64:ff9b:1:fffe::/96", "64:ff9b:1:fffe::8.8.8.8", true},
 		{"64:ff9b:1:fffe::/96", "64:ff9b:1:fffe::10.0.0.1", false},
 		{"64:ff9b:1::/48", "64:ff9b:1::8.8.8.8", true},
@@ -128,6 +129,8 @@ func TestOwnTranslatorOpensNoPrivateNetwork(t *testing.T) {
 		{"64:ff9b:1::/48", "64:ff9b:1:808:8:800::", true},      // 8.8.8.8 behind a prefix of 48 bits
 		{"64:ff9b:1::/48", "64:ff9b:1:a00:0:100::", false},     // 10.0.0.1
 		{"64:ff9b:1::/48", "64:ff9b:1:a00:0:100::808", false},  // the same, with a suffix
+		{"64:ff9b:1::/48", "64:ff9b:1:a83f:81:1000::", false},  // 168.63.129.16, of which each part counts
+		{"64:ff9b:1::/56", "64:ff9b:1:a8:3f:8110::", false},    // the same behind 56 bits
 		{"64:ff9b:1::/56", "64:ff9b:1:8:8:808::", true},        // 8.8.8.8 behind 56 bits
 		{"64:ff9b:1::/56", "64:ff9b:1:a:0:1::", false},         // 10.0.0.1
 		{"64:ff9b:1::/64", "64:ff9b:1:0:8:808:800:0", true},    // 8.8.8.8 behind 64 bits
