@@ -7,7 +7,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// Whatever becomes of what is held, its bytes count no longer: else there would be room for nothing some day.
+// Whatever becomes of what is held, neither it nor its bytes count any longer: else there would be room for nothing some day.
 func TestBytesCountWhileTheyAreHeld(t *testing.T) {
 	now, id := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC), Lane{Tenant: "acme", SubscriptionID: "sub_1"}
 	for name, end := range map[string]func(s *slots, begun Leased){
@@ -35,6 +35,10 @@ func TestBytesCountWhileTheyAreHeld(t *testing.T) {
 		}
 		if end(s, begun[0]); s.heldBytes != 0 {
 			t.Errorf("%s: %d bytes count as held", name, s.heldBytes)
+		}
+		leased := map[string]int{"begun": 1, "given back": 1, "put back, and given back": 0}[name]
+		if ahead := s.shareOf(id.Tenant).ahead; s.leased != leased || ahead != 0 {
+			t.Errorf("%s: %d count as leased, and %d of them as ahead", name, s.leased, ahead)
 		}
 	}
 }
