@@ -159,13 +159,20 @@ func (c clockIsSet) Orphans(ctx context.Context, from, to time.Time, limit int) 
 
 // The living's beats of then lie outside of the times that it asked for.
 func TestNobodyIsTakenForDeadByALookThatTookLong(t *testing.T) {
-	for what, moves := range map[string]time.Duration{"it stands still": time.Minute, "the clock is set back": -time.Hour} {
+	for what, c := range map[string]struct {
+		moves time.Duration
+		beats bool // its own heart, meanwhile
+	}{"it stands still": {time.Minute, false}, "the look alone stands still": {time.Minute, true}, "the clock is set back": {-time.Hour, false}} {
 		v, _ := newTakeover(t)
 		lane := v.subscribe("sub_1", 4)
 		v.schedule(lane, "inc_dead")
 		living := v.schedule(lane, "inc_other")
-		takeover := dispatch.NewTakeover(v, &otherTimeInLook{living: v, moves: moves}, func() time.Time { return v.now }, incarnation, false)
+		look := &otherTimeInLook{living: v, passes: func() { v.now = v.now.Add(c.moves) }}
+		takeover := dispatch.NewTakeover(v, look, func() time.Time { return v.now }, incarnation, false)
 		v.beating(dispatch.HeartbeatTimeout, takeover)
+		if c.beats {
+			look.passes = func() { v.beating(c.moves, takeover) }
+		}
 		v.beats["inc_other"] = v.now
 		if _, err := takeover.TakeOverStep(t.Context()); err == nil {
 			t.Errorf("%s: no error", what)
@@ -179,13 +186,13 @@ func TestNobodyIsTakenForDeadByALookThatTookLong(t *testing.T) {
 // otherTimeInLook is another time when the second look for orphans is made, and the living have beaten by then.
 type otherTimeInLook struct {
 	living
-	moves time.Duration
-	looks int
+	passes func()
+	looks  int
 }
 
 func (o *otherTimeInLook) Orphans(ctx context.Context, from, to time.Time, limit int) ([]dispatch.Orphan, error) {
 	if o.looks++; o.looks == 2 {
-		o.now = o.now.Add(o.moves)
+		o.passes()
 		o.beats["inc_other"] = o.now
 	}
 	return o.living.Orphans(ctx, from, to, limit)
