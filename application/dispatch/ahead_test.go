@@ -66,6 +66,16 @@ func TestWhatFollowsAnAttemptWithoutAnAnswerIsStarted(t *testing.T) {
 	}
 }
 
+// What is held begins with the next turn in a slot that no outcome of its lane has freed.
+func TestWhatIsHeldBeginsInASlotThatWasGivenUp(t *testing.T) {
+	w, _, out := holding(t, 2, 10)
+	w.Abandon(out[0])
+	w.step()
+	if begun := w.take(); len(begun) != 1 || begun[0].Delivery.ID != "dlv_0003" || w.InFlight() != 2 {
+		t.Errorf("begun %+v, with %d in flight", begun, w.InFlight())
+	}
+}
+
 func TestWhatEndsWhileATransactionWaitsToBeginIsRecordedByIt(t *testing.T) {
 	w, _, out := holding(t, 2, 10)
 	transactions := w.transactions
