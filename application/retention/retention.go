@@ -50,7 +50,8 @@ type Store interface {
 // vain at all that are done, and with thousands of them more would grow old meanwhile than is deleted.
 type Round struct{ at atomic.Pointer[tenant.ID] }
 
-// Go purges tenant by tenant, in the order of their IDs, and goes on next time at the one where it came to the limit.
+// Go purges tenant by tenant, in the order of their IDs, and goes on next time at the one where it came to the limit, or behind the one that
+// failed: that has to wait for the next round, so that it holds up no other.
 func (r *Round) Go(tenants []tenant.ID, limit int, purge func(owner tenant.ID, limit int) (int, error)) (deleted int, err error) {
 	tenants = slices.Sorted(slices.Values(tenants))
 	if at := r.at.Load(); at != nil {
@@ -60,6 +61,8 @@ func (r *Round) Go(tenants []tenant.ID, limit int, purge func(owner tenant.ID, l
 	for _, owner := range tenants {
 		n, err := purge(owner, limit-deleted)
 		if err != nil {
+			behind := owner + "\x00"
+			r.at.Store(&behind)
 			return deleted, fmt.Errorf("purge tenant %s: %w", owner, err)
 		}
 		if deleted += n; deleted >= limit {
