@@ -18,7 +18,7 @@ import (
 // Deliveries are walked by their keys, whose IDs say when they were made. Events and records are walked in order up to the
 // limit, to which young ones count too: so a search neither walks everything to find nothing, nor everything old to take a part
 // of it. Rows with a time in the future (from a clock that was wrong) do not count, so they do not block the others. An old event that has a
-// delivery is passed once, and deleted with the last of its deliveries.
+// delivery is passed once a day, and deleted with the last of its deliveries.
 const (
 	oldDeliveries = `SELECT delivery_id, event_id FROM closed_deliveries
 		WHERE tenant_id = ?1 AND delivery_id < ?2 AND ` + isOld + ` ORDER BY delivery_id LIMIT ?5`
@@ -51,6 +51,8 @@ var (
 // clockErrs is how far ahead of now a plausible time may be: anything later was stamped by a wrong clock.
 const clockErrs = 24 * time.Hour
 
+const secondsOfDay = 24 * 60 * 60
+
 // Purge deletes what is old; see retention.Store.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
 	tenants, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, `SELECT tenant_id FROM tenants`)
@@ -61,6 +63,9 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, fanout.Group, records.TopicEvents)
 	if err != nil {
 		return 0, err
+	}
+	if today := before.Now.Unix() / secondsOfDay; s.passedOn.Swap(today) != today { // what was in the future, or a clock made wrong, has its turn again
+		s.passed.Clear()
 	}
 	deleted, err = s.round.Go(tenants, limit, func(owner tenant.ID, limit int) (int, error) { return s.purgeTenant(ctx, owner, before, limit) })
 	if err != nil {

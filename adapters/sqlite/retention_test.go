@@ -110,6 +110,20 @@ func TestATimeThatHasNotComeKeepsNobody(t *testing.T) {
 	}
 }
 
+// TestATimeThatHasComeKeepsNobody has an event of ten days from now, which retention passes until then.
+func TestATimeThatHasComeKeepsNobody(t *testing.T) {
+	db, s, now := aged(t, -10, 50)
+	for _, left := range []int{1, 0} {
+		if _, err := s.Purge(t.Context(), monthOld(now), 100); err != nil {
+			t.Fatal(err)
+		}
+		if events := count(t, db, "events"); events != left {
+			t.Errorf("%d events are left, want %d", events, left)
+		}
+		now = now.AddDate(0, 0, 41)
+	}
+}
+
 func TestWhatElseIsOldGoesToo(t *testing.T) {
 	db, s, now := aged(t, 3)
 	old, young := now.AddDate(0, 0, -31), now.AddDate(0, 0, -29)
