@@ -47,6 +47,8 @@ var isolationChecks = []Check{
 		w.refused(err, problem.NotFound, "load another tenant's subscription")
 		_, err = w.CurrentSubscription(w.ctx, lane)
 		w.refused(err, problem.NotFound, "read the state of another tenant's subscription")
+		_, err = w.SubscriptionToChange(w.ctx, lane)
+		w.refused(err, problem.NotFound, "change another tenant's subscription")
 		_, err = w.SubscriptionStatus(w.ctx, lane)
 		w.refused(err, problem.NotFound, "read the status of another tenant's subscription")
 		if _, err := w.OpenSecret(w.ctx, other, s.ID, "sec_a"); err == nil {

@@ -76,6 +76,7 @@ var plantedBugs = map[string]struct {
 	"the log's records of no stream stay":  {"retention/a record of what was set aside waits for no later event", planted{purge: purgesNoEvents}},
 	"of one time one notice is listed":     {"notices/behind one are those that come later, also at the same time", planted{nextNotices: noticesByTimeAlone}},
 	"a record's events go by their IDs":    {"unreadable/events know the record that names them, and their order in it", planted{namedBy: namesByID}},
+	"what is to change lags behind":        {"subscriptions/of several who change what is there, each changes what the last one left", planted{subscriptionToChange: stateLagsBehind}},
 	"the state lags behind the stream":     {"subscriptions/of several at once, one changes the stream", planted{currentSubscription: stateLagsBehind}},
 	"upsert never replaces":                {"directory/a second write replaces the first", planted{upsert: upsertNeverReplaces}},
 	"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", planted{addAttempts: countsIntoOne}},

@@ -26,36 +26,37 @@ import (
 // is compiled with all of its methods.
 type planted struct {
 	Store
-	addAttempts         func(ctx context.Context, s Store, g metrics.Generation, counts map[metrics.Key]int64) error
-	answer              func(ctx context.Context, s Store, key idempotency.Key, token string, sealed []byte) (bool, error)
-	circuits            func(ctx context.Context, s Store, owner tenant.ID, ids []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
-	countDay            func(ctx context.Context, s Store, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error)
-	countKeys           func(ctx context.Context, s Store, owner tenant.ID, now time.Time) (int, error)
-	countOpen           func(ctx context.Context, s Store, owner tenant.ID, upTo int) (int, error)
-	countProcesses      func(ctx context.Context, s Store, since time.Time) (int, error)
-	currentSubscription func(ctx context.Context, s Store, lane dispatch.Lane) (subscription.Subscription, error)
-	deferredOf          func(ctx context.Context, s Store, owner tenant.ID, limit int) ([]fanout.Deferred, error)
-	deliveries          func(ctx context.Context, s Store, f queries.DeliveryFilter) ([]delivery.Delivery, error)
-	endSweep            func(ctx context.Context, s Store, w sweep.Sweep, done bool, now time.Time) error
-	fanOutAgain         func(ctx context.Context, s Store, e queries.Event, retried queries.Retried) error
-	goLive              func(ctx context.Context, s Store, g metrics.Generation) (bool, error)
-	holdEvent           func(ctx context.Context, s Store, owner tenant.ID, id string) (queries.Event, error)
-	inTx                func(ctx context.Context, s Store, fn func(context.Context) error) error
-	known               func(ctx context.Context, s Store, keys []intake.EventKey) (intake.Known, error)
-	leaseReady          func(ctx context.Context, s Store, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error)
-	look                func(ctx context.Context, s Store, r dispatch.LookRequest) (dispatch.LookAnswer, error)
-	namedBy             func(ctx context.Context, s Store, position int64) ([]intake.EventKey, error)
-	nextNotices         func(ctx context.Context, s Store, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error)
-	nextTurn            func(ctx context.Context, s Store, after tenant.ID) (tenant.ID, error)
-	openSecret          func(ctx context.Context, s Store, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error)
-	orphans             func(ctx context.Context, s Store, from, to time.Time, limit int) ([]dispatch.Orphan, error)
-	purge               func(ctx context.Context, s Store, before retention.Cutoffs, limit int) (int, error)
-	resolve             func(ctx context.Context, s Store, lookups []fanout.Lookup) ([]payload.Context, error)
-	revokeKey           func(ctx context.Context, s Store, owner tenant.ID, id string, now time.Time) error
-	save                func(ctx context.Context, s Store, saved []dispatch.Saved) ([]int, error)
-	schedule            func(ctx context.Context, s Store, plan fanout.Plan, ended func(bool)) error
-	upsert              func(ctx context.Context, s Store, owner tenant.ID, b directory.Batch) error
-	waitingFrom         func(ctx context.Context, s Store) (map[tenant.ID]time.Time, error)
+	addAttempts          func(ctx context.Context, s Store, g metrics.Generation, counts map[metrics.Key]int64) error
+	answer               func(ctx context.Context, s Store, key idempotency.Key, token string, sealed []byte) (bool, error)
+	circuits             func(ctx context.Context, s Store, owner tenant.ID, ids []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
+	countDay             func(ctx context.Context, s Store, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error)
+	countKeys            func(ctx context.Context, s Store, owner tenant.ID, now time.Time) (int, error)
+	countOpen            func(ctx context.Context, s Store, owner tenant.ID, upTo int) (int, error)
+	countProcesses       func(ctx context.Context, s Store, since time.Time) (int, error)
+	currentSubscription  func(ctx context.Context, s Store, lane dispatch.Lane) (subscription.Subscription, error)
+	deferredOf           func(ctx context.Context, s Store, owner tenant.ID, limit int) ([]fanout.Deferred, error)
+	deliveries           func(ctx context.Context, s Store, f queries.DeliveryFilter) ([]delivery.Delivery, error)
+	endSweep             func(ctx context.Context, s Store, w sweep.Sweep, done bool, now time.Time) error
+	fanOutAgain          func(ctx context.Context, s Store, e queries.Event, retried queries.Retried) error
+	goLive               func(ctx context.Context, s Store, g metrics.Generation) (bool, error)
+	holdEvent            func(ctx context.Context, s Store, owner tenant.ID, id string) (queries.Event, error)
+	inTx                 func(ctx context.Context, s Store, fn func(context.Context) error) error
+	known                func(ctx context.Context, s Store, keys []intake.EventKey) (intake.Known, error)
+	leaseReady           func(ctx context.Context, s Store, r dispatch.LeaseRequest) (dispatch.LeaseAnswer, error)
+	look                 func(ctx context.Context, s Store, r dispatch.LookRequest) (dispatch.LookAnswer, error)
+	namedBy              func(ctx context.Context, s Store, position int64) ([]intake.EventKey, error)
+	nextNotices          func(ctx context.Context, s Store, after subscriptions.Notice, limit int) ([]subscriptions.Notice, error)
+	nextTurn             func(ctx context.Context, s Store, after tenant.ID) (tenant.ID, error)
+	openSecret           func(ctx context.Context, s Store, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error)
+	orphans              func(ctx context.Context, s Store, from, to time.Time, limit int) ([]dispatch.Orphan, error)
+	purge                func(ctx context.Context, s Store, before retention.Cutoffs, limit int) (int, error)
+	resolve              func(ctx context.Context, s Store, lookups []fanout.Lookup) ([]payload.Context, error)
+	revokeKey            func(ctx context.Context, s Store, owner tenant.ID, id string, now time.Time) error
+	save                 func(ctx context.Context, s Store, saved []dispatch.Saved) ([]int, error)
+	schedule             func(ctx context.Context, s Store, plan fanout.Plan, ended func(bool)) error
+	subscriptionToChange func(ctx context.Context, s Store, lane dispatch.Lane) (subscription.Subscription, error)
+	upsert               func(ctx context.Context, s Store, owner tenant.ID, b directory.Batch) error
+	waitingFrom          func(ctx context.Context, s Store) (map[tenant.ID]time.Time, error)
 }
 
 func (p planted) AddAttempts(ctx context.Context, g metrics.Generation, counts map[metrics.Key]int64) error {
@@ -252,6 +253,13 @@ func (p planted) Schedule(ctx context.Context, plan fanout.Plan, ended func(bool
 		return p.schedule(ctx, p.Store, plan, ended)
 	}
 	return p.Store.Schedule(ctx, plan, ended)
+}
+
+func (p planted) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	if p.subscriptionToChange != nil {
+		return p.subscriptionToChange(ctx, p.Store, lane)
+	}
+	return p.Store.SubscriptionToChange(ctx, lane)
 }
 
 func (p planted) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {

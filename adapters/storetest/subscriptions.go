@@ -68,6 +68,23 @@ var subscriptionChecks = []Check{
 		equal(w, "winners", won, 1)
 		w.subscriptionStands(after)
 	}},
+	{"subscriptions/of several who change what is there, each changes what the last one left", func(w *world) {
+		s := w.subscribe(acme, nil)
+		var wait sync.WaitGroup
+		answers := make([]error, 8)
+		for i := range answers {
+			wait.Go(func() {
+				answers[i] = w.InTx(w.ctx, func(ctx context.Context) error { return w.toggle(ctx, laneOf(s)) })
+			})
+		}
+		wait.Wait()
+		for _, err := range answers {
+			w.ok(err, "change it, whatever it is")
+		}
+		after, err := w.CurrentSubscription(w.ctx, laneOf(s))
+		w.ok(err, "read the state")
+		equal(w, "changes", after.Version, s.Version+int64(len(answers)))
+	}},
 	{"subscriptions/a transaction reads the state that it has left", func(w *world) {
 		s := w.subscribe(acme, nil)
 		rolledBack := errors.New("rolled back")
@@ -80,6 +97,9 @@ var subscriptionChecks = []Check{
 			current, err := w.CurrentSubscription(ctx, laneOf(s))
 			w.ok(err, "read the state")
 			equal(w, "the state in the transaction", current, after)
+			current, err = w.SubscriptionToChange(ctx, laneOf(s))
+			w.ok(err, "read it to change it")
+			equal(w, "the state to change in the transaction", current, after)
 			return rolledBack
 		})
 		equal(w, "it was rolled back", errors.Is(err, rolledBack), true)
@@ -96,6 +116,8 @@ var subscriptionChecks = []Check{
 		w.refused(err, problem.NotFound, "load what was not begun")
 		_, err = w.CurrentSubscription(w.ctx, laneOf(s))
 		w.refused(err, problem.NotFound, "read the state of what was not begun")
+		_, err = w.SubscriptionToChange(w.ctx, laneOf(s))
+		w.refused(err, problem.NotFound, "change what was not begun")
 		equal(w, "subscriptions of the other tenant", w.listed(other), nil)
 	}},
 	{"subscriptions/list and count", func(w *world) {
@@ -268,6 +290,27 @@ func everyCommand(w *world) []func(subscription.Subscription) ([]subscription.Ch
 		func(s sub) ([]subscription.Change, error) { return s.Resume(false, at(8)) },
 		func(s sub) ([]subscription.Change, error) { return s.Delete(at(9)) },
 	}
+}
+
+// toggle pauses a subscription, or resumes one that is paused.
+func (w *world) toggle(ctx context.Context, lane dispatch.Lane) error {
+	now, err := w.SubscriptionToChange(ctx, lane)
+	if err != nil {
+		return err
+	}
+	decide := func() ([]subscription.Change, error) { return now.Pause("", at(1)) }
+	if now.Status == subscription.StatusPaused {
+		decide = func() ([]subscription.Change, error) { return now.Resume(false, at(1)) }
+	}
+	changes, err := decide()
+	if err != nil {
+		return err
+	}
+	after := now
+	if err := after.Apply(changes[0]); err != nil {
+		return err
+	}
+	return w.AppendSubscription(ctx, now, after, changes, anActor)
 }
 
 // subscriptionStands checks stream and state.
