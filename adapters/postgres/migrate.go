@@ -122,6 +122,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 		return fmt.Errorf("the database's URL: %w", err)
 	}
 	reachForPrimary(config)
+	speakUTF8(config)
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = acquireTimeout
 	}

@@ -31,6 +31,10 @@ func reachForPrimary(config *pgx.ConnConfig) {
 	}
 }
 
+// speakUTF8 has the server take and give texts as this process has them. By a default of the role's or the database's, such as that of a
+// database in SQL_ASCII, it would take them for something else, and refuse some or keep others than were sent.
+func speakUTF8(config *pgx.ConnConfig) { config.RuntimeParams["client_encoding"] = "UTF8" }
+
 // boundSilence makes the kernel give up silent connections that dial makes.
 func boundSilence(dial pgconn.DialFunc) pgconn.DialFunc {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
