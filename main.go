@@ -240,7 +240,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 
 // openStore begins work on the database, whose secrets must open with this process's master key.
 func (a *assembly) openStore(ctx context.Context) error {
-	sealer, err := seal.Open(a.MasterKey.Reveal(), keyFile(a.Config))
+	sealer, err := seal.Open(a.MasterKey.Reveal(), keyFile(a.Config), func() error { return reseal.CheckUnsealed(ctx, a.db.Store(nil)) })
 	if err != nil {
 		return err
 	}
@@ -403,7 +403,7 @@ func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, e
 		if err := database.Prepare(db, false); err != nil {
 			return err
 		}
-		sealer, err := seal.Open(c.MasterKey.Reveal(), keyFile(c))
+		sealer, err := seal.Open(c.MasterKey.Reveal(), keyFile(c), func() error { return reseal.CheckUnsealed(ctx, db.Store(nil)) })
 		if err == nil {
 			counts, err = reseal.All(ctx, db.Store(sealer), sealer)
 		}

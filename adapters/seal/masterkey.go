@@ -46,10 +46,16 @@ func ParseKeys(text string) (keys [][]byte, err error) {
 	return keys, nil
 }
 
-// Open makes a sealer of the keys in ORDINAVO_MASTER_KEY or, when that is empty, of those in the file.
-func Open(keys, file string) (*Sealer, error) {
+// Open makes a sealer of the keys in ORDINAVO_MASTER_KEY or, when that is empty, of those in the file. A file that is missing is made unless
+// mayMake objects: beside a database that has a key, a new one would pass for it, and take its place in the next backup.
+func Open(keys, file string, mayMake func() error) (*Sealer, error) {
 	parsed, err := ParseKeys(keys)
 	if keys == "" {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			if err := mayMake(); err != nil {
+				return nil, fmt.Errorf("%w: there is no file %s", err, file)
+			}
+		}
 		parsed, err = LoadOrCreateKeyFile(file)
 	} else if err != nil {
 		err = fmt.Errorf("ORDINAVO_MASTER_KEY: %w", err)

@@ -40,6 +40,20 @@ func Check(ctx context.Context, store Store, sealer Sealer) error {
 	return errOtherKey
 }
 
+// CheckUnsealed fails when this database's processes have sealed anything: their master key cannot be one that has yet to be made.
+func CheckUnsealed(ctx context.Context, store Store) error {
+	for _, kind := range []Kind{Secret, Answer} {
+		found, err := store.Sealed(ctx, kind, Key{}, 1)
+		if err != nil {
+			return fmt.Errorf("look for what is sealed: %w", err)
+		}
+		if len(found) > 0 {
+			return errOtherKey
+		}
+	}
+	return nil
+}
+
 // checkSecrets fails when there are signing secrets and none of those tried opens: a database of an older version has no marker yet.
 func checkSecrets(ctx context.Context, store Store, sealer Sealer) error {
 	found, err := store.Sealed(ctx, Secret, Key{}, checked)

@@ -73,3 +73,19 @@ func TestADamagedMarkerIsMadeAnew(t *testing.T) {
 	w.rotate(2, 1)
 	w.starts(true, 2)
 }
+
+// A key may be made where nothing has been sealed yet: a secret of an older version, or what the first start seals, has one already.
+func TestWhatIsSealedHasAMasterKey(t *testing.T) {
+	unsealed := func(w *world) error { return reseal.CheckUnsealed(w.Context(), sqlite.NewStore(w.db, nil)) }
+	started, filled := newWorld(t), newWorld(t)
+	for _, w := range []*world{started, filled} {
+		w.ok(unsealed(w))
+	}
+	started.starts(true, 1)
+	filled.fill(filled.sealer(1), 0, 1)
+	for _, w := range []*world{started, filled} {
+		if err := unsealed(w); err == nil {
+			t.Error("another key may be made")
+		}
+	}
+}

@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"encoding/base64"
+	"errors"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -120,6 +122,9 @@ func TestTheKeyFileIsRotated(t *testing.T) {
 	}
 	if code, _, errs := run(t, environment(dir), "", "serve"); code != 1 || !strings.Contains(errs, "the master key is not the one") {
 		t.Errorf("without the key file: exit code %d: %s", code, errs)
+	}
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) { // it would be taken for the one that is missing
+		t.Errorf("a key file was made: %v", err)
 	}
 	if err := os.WriteFile(file, []byte(masterKey(1)+"\n"+before), 0o600); err != nil { // as a rotation leaves it that was killed
 		t.Fatal(err)
