@@ -155,7 +155,7 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for variable, texts := range map[string][]string{
 		"LISTEN":                {"8080", "localhost", ":99999", ":http", "a:b:c"},
-		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "://"},
+		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "sqlite::memory:", "sqlite://:memory:", "://"},
 		"DATABASE_DIRECT_URL":   {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
 		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_0123456789", "ord_live_" + strings.Repeat("x", 192), "ord_live_with a space in it", "ord_live_ümläut-and-more"},
 		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ",", masterKey + ",", "," + masterKey},

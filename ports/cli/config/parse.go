@@ -47,7 +47,7 @@ func parseListen(text string) (string, error) {
 func parseDatabase(text string) (Database, error) {
 	if path, isSQLite := strings.CutPrefix(text, "sqlite:"); isSQLite {
 		path = strings.TrimPrefix(path, "//")
-		if path == "" || strings.ContainsAny(path, "?#\x00") {
+		if path == "" || path == ":memory:" || strings.ContainsAny(path, "?#\x00") { // each connection would have a memory of its own
 			return Database{}, errors.New("must name a file after sqlite:, without parameters")
 		}
 		return Database{Kind: SQLite, Path: path}, nil
