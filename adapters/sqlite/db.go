@@ -28,6 +28,7 @@ import (
 type DB struct {
 	wakeup.Signals
 	path    string
+	file    os.FileInfo // what was there at the start
 	readers *sql.DB
 	looking chan struct{} // a slot for each lookup for users that may run at once
 	writing *sql.DB       // for the connection that writes and the one that moves the log, which never wait for readers
@@ -52,19 +53,9 @@ type writer struct {
 
 // Open opens the file at path and makes its folder if it is missing. It does not migrate.
 func Open(ctx context.Context, path string) (*DB, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
-		return nil, fmt.Errorf("make the database's folder: %w", err)
-	}
-	// SQLite's own files beside it get this mode, too.
-	if file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return nil, fmt.Errorf("open the database's file: %w", err)
-	} else if err := file.Close(); err != nil {
-		return nil, fmt.Errorf("open the database's file: %w", err)
-	}
-	// The lock goes by the file's name, so it has to be the same whatever links lead to the file.
-	path, err := filepath.EvalSymlinks(path)
+	path, file, err := makeFile(path)
 	if err != nil {
-		return nil, fmt.Errorf("find the database's file: %w", err)
+		return nil, err
 	}
 	reading := max(4, runtime.NumCPU())
 	readers, err := connect(path, reading)
@@ -76,7 +67,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, errors.Join(err, readers.Close())
 	}
 	open, end := context.WithCancel(context.Background())
-	db := &DB{path: path, readers: readers, looking: make(chan struct{}, reading/2), writing: writing, write: make(chan *writer, 1), closed: open.Done(),
+	db := &DB{path: path, file: file, readers: readers, looking: make(chan struct{}, reading/2), writing: writing, write: make(chan *writer, 1), closed: open.Done(),
 		checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
 	db.close = sync.OnceValue(func() error { return db.shut(end) })
 	w, err := db.connectWriter(ctx)
@@ -87,6 +78,26 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	db.write <- w
 	db.moving.Go(func() { db.moveLog(open) })
 	return db, nil
+}
+
+// makeFile makes the file and its folder if they are missing, and says what it is called whatever links lead to it: the lock goes by its name.
+func makeFile(path string) (real string, file os.FileInfo, err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return "", nil, fmt.Errorf("make the database's folder: %w", err)
+	}
+	// SQLite's own files beside it get this mode, too.
+	if file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600); err != nil {
+		return "", nil, fmt.Errorf("open the database's file: %w", err)
+	} else if err := file.Close(); err != nil {
+		return "", nil, fmt.Errorf("open the database's file: %w", err)
+	}
+	if real, err = filepath.EvalSymlinks(path); err == nil {
+		file, err = os.Stat(real)
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("find the database's file: %w", err)
+	}
+	return real, file, nil
 }
 
 // connect prepares at most so many connections to the file.

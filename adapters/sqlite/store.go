@@ -39,8 +39,11 @@ func (s *Store) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return s.db.Update(ctx, func(ctx context.Context, _ *Tx) error { return fn(ctx) })
 }
 
-// Ping checks that the database answers and that the service's tables are there.
+// Ping checks that the database answers, that the service's tables are there, and that the file is where it was.
 func (s *Store) Ping(ctx context.Context) error {
+	if err := s.db.inPlace(); err != nil {
+		return err
+	}
 	_, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM (SELECT 1 FROM consumer_offsets LIMIT 1) AS any_row`)
 	return err
 }

@@ -41,6 +41,10 @@ func (db *DB) Begin(ctx context.Context) (*Tx, error) {
 		return nil, fmt.Errorf("wait for the writer: %w", err)
 	}
 	tx := &Tx{db: db, writer: w}
+	if err := db.inPlace(); err != nil {
+		tx.release(nil)
+		return nil, fmt.Errorf("begin: %w", err)
+	}
 	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		tx.release(err)
 		return nil, fmt.Errorf("begin: %w", translate(err))
