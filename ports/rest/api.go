@@ -120,10 +120,21 @@ type API struct {
 
 // Serve answers requests until Shutdown; it owns the listener.
 func (a *API) Serve(listener net.Listener) error {
-	if err := a.app.Listener(inbound{listener, a.app.Server().IdleTimeout, a.room}); err != nil {
+	if err := a.app.Listener(inbound{listener, a.app.Server().IdleTimeout, a.room, a.tellFull()}); err != nil {
 		return fmt.Errorf("serve the API: %w", err)
 	}
 	return nil
+}
+
+// tellFull makes a function that logs why no connection is taken, once a minute at most.
+func (a *API) tellFull() func(error) {
+	var last time.Time
+	return func(err error) {
+		if now := a.Now(); now.Sub(last).Abs() >= time.Minute {
+			last = now
+			a.Log.Error("no connection is taken while there is no room for another", "error", err)
+		}
+	}
 }
 
 // Shutdown lets running requests end until ctx does, then cuts them off. No others are taken.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"slices"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gofiber/fiber/v2"
@@ -44,15 +46,32 @@ type inbound struct {
 	net.Listener
 	patience time.Duration
 	room     *room
+	// full hears why there is no room for another connection.
+	full func(error)
 }
 
+// acceptPause is the wait for connections to end, so that there is room for others.
+const acceptPause = 100 * time.Millisecond
+
+// Accept waits while the process may open no more files, or the machine has no room: to the HTTP library that would be the end of serving,
+// and anyone who can connect could bring it about without a key.
 func (l inbound) Accept() (net.Conn, error) {
 	conn, err := l.Listener.Accept()
+	for noRoomFor(err) {
+		l.full(err)
+		<-time.After(acceptPause)
+		conn, err = l.Listener.Accept()
+	}
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(l.patience)) // fails if the connection is gone already
 	return &counted{Conn: conn, room: l.room}, nil
+}
+
+func noRoomFor(err error) bool {
+	var code syscall.Errno
+	return errors.As(err, &code) && slices.Contains([]syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM}, code)
 }
 
 // counted is a connection that takes from the room what it has read since its last answer. The HTTP library makes room for a body, or a chunk,

@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -90,4 +92,46 @@ func answer(t *testing.T, conn net.Conn) (status int, retryAfter string) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	return response.StatusCode, response.Header.Get("Retry-After")
+}
+
+// exhausted is a listener of a process that may open no more files for a while.
+type exhausted struct {
+	net.Listener
+	left int
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if l.left--; l.left >= 0 {
+		return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
+	}
+	return l.Listener.Accept()
+}
+
+// No room for another connection is not the end of the service: those that it has go on, and others are taken when there is.
+func TestServingOutlivesALackOfFiles(t *testing.T) {
+	t.Parallel()
+	var logged strings.Builder
+	log := slog.New(slog.NewTextHandler(&logged, nil))
+	a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), WithTraceParent: telemetry.WithTraceParent, Log: log, Now: time.Now})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() {
+		defer func() { _ = listener.Close() }() // whoever waits is told
+		served <- a.Serve(&exhausted{listener, 2})
+	}()
+	if status, _ := answer(t, sending(t, listener, "Content-Length: 2\r\n\r\n{}")); status != http.StatusMethodNotAllowed {
+		t.Errorf("it answers %d", status)
+	}
+	if err := a.app.Shutdown(); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(logged.String(), "too many open files"); n != 1 {
+		t.Errorf("%d lines say why:\n%s", n, logged.String())
+	}
 }
