@@ -155,7 +155,7 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 func TestRefused(t *testing.T) {
 	for variable, texts := range map[string][]string{
 		"LISTEN":                {"8080", "localhost", ":99999", ":http", "a:b:c"},
-		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "sqlite:a.db?mode=ro", "sqlite::memory:", "sqlite://:memory:", "://"},
+		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "postgres:///ordinavo", "postgres:///ordinavo?host=", "sqlite:a.db?mode=ro", "sqlite::memory:", "sqlite://:memory:", "://"},
 		"DATABASE_DIRECT_URL":   {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
 		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_0123456789", "ord_live_" + strings.Repeat("x", 192), "ord_live_with a space in it", "ord_live_ümläut-and-more"},
 		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ",", masterKey + ",", "," + masterKey},
@@ -216,6 +216,14 @@ func TestAnEmptyPlaceInAListIsNamed(t *testing.T) {
 func TestADirectURLIsForPostgreSQL(t *testing.T) {
 	if _, _, err := config.Load(nil, []string{"ORDINAVO_DATABASE_DIRECT_URL=postgres://db/ordinavo"}); err == nil || !strings.Contains(err.Error(), "names a file") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestPostgreSQLsHostMayBeAParameter(t *testing.T) {
+	for _, url := range []string{"postgres:///ordinavo?host=/run/postgresql", "postgres://me:hush@/ordinavo?host=/run/postgresql", "postgresql:///ordinavo?host=::1,::2&port=5432,5433"} {
+		if c, _ := load(t, []string{"--database-url", url, "--database-direct-url", url}, []string{"ORDINAVO_MASTER_KEY=" + masterKey}); c.Database.URL.Reveal() != url || c.DirectURL.Reveal() != url {
+			t.Errorf("%s became %s and %s", url, c.Database.URL.Reveal(), c.DirectURL.Reveal())
+		}
 	}
 }
 

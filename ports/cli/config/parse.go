@@ -65,9 +65,10 @@ func parseDirectURL(text string) (Secret, error) {
 	return NewSecret(text), nil
 }
 
+// isPostgres wants a host, which may be a parameter: that is how a URL names a socket's folder.
 func isPostgres(text string) bool {
 	address, err := url.Parse(text)
-	return err == nil && (address.Scheme == "postgres" || address.Scheme == "postgresql") && address.Host != ""
+	return err == nil && (address.Scheme == "postgres" || address.Scheme == "postgresql") && (address.Host != "" || address.Query().Get("host") != "")
 }
 
 func parsePlatformKey(text string) (Secret, error) {
