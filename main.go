@@ -104,6 +104,9 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	}
 	defer s.close()
 	announce()
+	if err := egress.CheckAuthorities(); err != nil && c.Roles.Dispatcher {
+		log.Error("no receiver can be called by https: install the authorities that sign certificates (ca-certificates), or name a file of them in SSL_CERT_FILE", "error", err)
+	}
 	if err := s.prepareFirstKey(ctx, c.PlatformKey.Reveal()); err != nil {
 		return err
 	}

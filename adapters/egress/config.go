@@ -3,6 +3,7 @@ package egress
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"slices"
 	"time"
@@ -52,4 +53,14 @@ func DefaultPorts() PortRanges {
 // Contain reports whether the port is in one of the ranges.
 func (ranges PortRanges) Contain(port uint16) bool {
 	return slices.ContainsFunc(ranges, func(r PortRange) bool { return r.First <= port && port <= r.Last })
+}
+
+// CheckAuthorities fails when the system has no authority that could sign a receiver's certificate, as in a container without their package:
+// each attempt by https would fail, and say that the receiver is to blame.
+func CheckAuthorities() error {
+	pool, err := x509.SystemCertPool()
+	if err == nil && pool.Equal(x509.NewCertPool()) {
+		err = errors.New("none was found")
+	}
+	return err
 }

@@ -255,3 +255,16 @@ func TestARevokedPlatformKeyIsToldOf(t *testing.T) {
 	again.platform(t).get("/v1/tenants").want(http.StatusUnauthorized)
 	eventually(t, "the log tells of the revoked key", func() bool { return again.log.says(told) })
 }
+
+// Where no authority is known, as in a container without their package, each receiver would be told of a certificate that nobody trusts.
+func TestAMachineWithoutAuthoritiesIsNamed(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	s := start(t, t.TempDir(), "SSL_CERT_FILE="+missing, "SSL_CERT_DIR="+missing)
+	if err := poll(patience, func() bool { return s.log.says("ca-certificates") }); err != nil {
+		t.Error(err)
+	}
+	if first, _, _ := strings.Cut(s.log.String(), "\n"); !strings.Contains(first, "listening") {
+		t.Errorf("the first line is %s", first)
+	}
+}
