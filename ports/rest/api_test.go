@@ -131,6 +131,10 @@ func TestSubscriptionLife(t *testing.T) {
 	if resumed := h.call(h.admin, "POST", one+"/resume", `{"skipParked": false}`).expect(200); resumed.text("status") != "active" {
 		t.Errorf("resumed: %s", resumed.body)
 	}
+	// Neither a change of the status nor a resume that says false cancels what was parked.
+	if history := h.call(h.admin, "GET", one+"/history", "").expect(200).body; strings.Count(history, "what was parked is sent") != 2 || strings.Contains(history, "was cancelled") {
+		t.Errorf("resumed twice: %s", history)
+	}
 	rotated := h.call(h.admin, "POST", one+"/rotate-secret", `{"overlapHours": 24}`).expect(200)
 	if rotated.json()["secretRotation"].(map[string]any)["overlapEnd"] != "2026-06-19T17:00:00Z" || rotated.text("secret") == "" {
 		t.Errorf("rotated: %s", rotated.body)
