@@ -220,6 +220,8 @@ func TestKeys(t *testing.T) {
 	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["platform.admin"]}`).expect(400).refused("validation_failed", "scopes")
 	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","tenantId":"tenant-999","scopes":["webhooks.read"]}`).expect(403).refused("forbidden")
 	h.call(h.reader, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("missing_scope")
+	h.call(h.reader, "GET", "/v1/api-keys", "").expect(403).refused("missing_scope")
+	h.call(h.reader, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(403).refused("missing_scope")
 	h.call(h.bound, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("forbidden")
 	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"subscriptionId":"sub_none"}`).expect(400).refused("validation_failed", "subscriptionId")
 	h.call(h.platform, "POST", "/v1/api-keys", `{"name":"x","tenantId":"nobody","scopes":["webhooks.read"]}`).expect(400).refused("validation_failed", "tenantId")

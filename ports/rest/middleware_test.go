@@ -59,12 +59,13 @@ func TestScopesAndTenants(t *testing.T) {
 	h.call(h.bound, "GET", one, "").expect(404).refused("not_found")
 	h.call(h.bound, "DELETE", one, "").expect(404).refused("not_found")
 	h.call(h.bound, "POST", "/v1/subscriptions", newSubscription).expect(403).refused("forbidden")
+	h.call(h.admin, "GET", "/v1/api-keys", "", "X-Ordinavo-Tenant", own).expect(200)
 	h.call(h.other, "GET", one, "", "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
 	h.call(h.other, "GET", "/v1/api-keys", "", "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
 	h.call(h.other, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`, "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
 	h.call(h.platform, "GET", one, "").expect(400).refused("validation_failed", "X-Ordinavo-Tenant")
 	h.call(h.platform, "GET", one, "", "X-Ordinavo-Tenant", "a/b").expect(400).refused("validation_failed", "X-Ordinavo-Tenant")
-	h.call(h.platform, "GET", one, "", "X-Ordinavo-Tenant", "nobody").expect(404).refused("not_found")
+	h.call(h.platform, "GET", "/v1/subscriptions", "", "X-Ordinavo-Tenant", "nobody").expect(404).refused("not_found")
 	h.call(h.platform, "GET", one, "", "X-Ordinavo-Tenant", own).expect(200)
 }
 
