@@ -50,6 +50,9 @@ func TestDeliveryMetrics(t *testing.T) {
 		t.Errorf("a bound key sees %s", got.body)
 	}
 	h.call(h.bound, "GET", path+"?subscriptionId=sub_1", "").expect(http.StatusNotFound)
+	if got := h.call(h.admin, "GET", path+"?subscriptionId=sub_2", "").expect(http.StatusOK); !strings.Contains(got.body, `"sub_2"`) || strings.Contains(got.body, `"sub_1"`) {
+		t.Errorf("asked about one subscription: %s", got.body)
+	}
 	h.call(h.reader, "GET", path, "").expect(http.StatusForbidden)
 	// Two calls at different moments have the same borders.
 	for query, want := range map[string]string{
