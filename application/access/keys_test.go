@@ -414,6 +414,9 @@ func TestTheFirstKeyThatIsGiven(t *testing.T) {
 	if listed, err := w.Keys(t.Context(), "", access.Page{Limit: 10}); err != nil || len(listed) != 1 || !w.opens(w.here, given) || len(listed[0].Prefix) > len(given)/2 {
 		t.Errorf("%+v, %v", listed, err)
 	}
+	if shown, _, err := w.here.FirstKey(t.Context(), ""); err != nil || shown != "" {
+		t.Errorf("a start without it made %q beside it, %v", shown, err)
+	}
 	listed, _ := w.Keys(t.Context(), "", access.Page{Limit: 1})
 	if err := w.there.Revoke(t.Context(), operator, listed[0].ID); err != nil {
 		t.Fatal(err)
