@@ -77,7 +77,7 @@ func TestForbiddenURLsAreNeverDialled(t *testing.T) {
 }
 
 func TestPermit(t *testing.T) {
-	guard := NewGuard(mustAllow(t, "10.0.0.0/8,169.254.0.0/16,100.100.100.200/32,64:ff9b::/96,fd00::/8"), nil)
+	guard := NewGuard(mustAllow(t, "10.0.0.0/8,169.254.0.0/16,100.100.100.200/32,64:ff9b::/96,fd00::/8,2002::/16,2001::/32,::/96"), nil)
 	for _, test := range []struct {
 		addr             string
 		secured, inPlain bool
@@ -88,6 +88,9 @@ func TestPermit(t *testing.T) {
 		{"100.100.100.200", true, true}, {"100.100.100.201", false, false}, {"127.0.0.1", false, false},
 		{"64:ff9b::8.8.8.8", true, true}, {"64:ff9b::10.0.0.1", true, true}, {"64:ff9b::127.0.0.1", false, false},
 		{"64:ff9b::169.254.169.254", false, false}, {"64:ff9b::168.63.129.16", false, false},
+		{"2002:808:808::1", true, true}, {"2002:a00:1::1", true, true}, {"2002:7f00:1::1", false, false}, {"2002:a9fe:a9fe::1", false, false},
+		{"2001::f7f7:f7f7", true, true}, {"2001::f5ff:fffe", true, true}, {"2001::80ff:fffe", false, false}, {"2001::5601:5601", false, false}, // Teredo inverts it
+		{"::8.8.8.8", true, true}, {"::10.0.0.1", true, true}, {"::127.0.0.1", false, false}, {"::169.254.169.254", false, false},
 	} {
 		target := netip.AddrPortFrom(netip.MustParseAddr(test.addr), 443)
 		if got := guard.permit(target, false) == nil; got != test.secured {
