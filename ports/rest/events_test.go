@@ -214,7 +214,7 @@ func withDeliveries(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 			Kind: delivery.KindHTTPStatus, Status: 500, Duration: 12400 * time.Microsecond, StartedAt: h.now, ResponseBody: []byte("no\xff\x1b[31m\u009b31m\u007f"),
 			RequestHeaders: map[string]string{"X-Ordinavo-Event-Id": "evt_1"}, Error: "status 500", TraceID: "abc"}}}}
 		h.store.accepted = append(h.store.accepted, queries.Event{ID: fmt.Sprintf("evt_%d", i+1), Type: event.VisitReportApproved, Tenant: own, Sequence: int64(i + 1),
-			TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
+			AcceptedAt: h.now.Add(time.Duration(i-4) * time.Minute), TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
 	}
 	return h
 }
@@ -244,6 +244,11 @@ func TestEventQueries(t *testing.T) {
 	h.call(h.bound, "GET", "/v1/events/evt_1", "").expect(403).refused("forbidden")
 	if ids := h.walk("/v1/events?limit=2", "eventId"); strings.Join(ids, " ") != "evt_5 evt_4 evt_3 evt_2 evt_1" {
 		t.Errorf("pages: %v", ids)
+	}
+	for filter, want := range map[string]string{"since=2026-06-18T16:57:00Z&until=2026-06-18T16:59:00Z": "evt_3 evt_2", "eventType=target.imported": ""} {
+		if ids := h.walk("/v1/events?"+filter, "eventId"); strings.Join(ids, " ") != want {
+			t.Errorf("%s lists %v", filter, ids)
+		}
 	}
 }
 

@@ -397,7 +397,7 @@ func (f *fake) AcceptedEvents(_ context.Context, filter queries.EventFilter) ([]
 	var found []queries.Event
 	for _, e := range slices.Backward(f.accepted) {
 		if e.Tenant == filter.Tenant && (filter.Before == 0 || e.Sequence < filter.Before) && (filter.Type == "" || filter.Type == e.Type) &&
-			(!filter.SetAside || e.SetAside != nil) {
+			(!filter.SetAside || e.SetAside != nil) && !e.AcceptedAt.Before(filter.Since) && (filter.Until.IsZero() || e.AcceptedAt.Before(filter.Until)) {
 			found = append(found, e)
 		}
 	}
