@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/queries"
 )
 
@@ -55,4 +57,20 @@ func TestACatchUpCursorIsOfOneList(t *testing.T) {
 	if !strings.Contains(got.body, "is not a cursor of this list") {
 		t.Error(got.body)
 	}
+}
+
+func TestWaitingToCatchUpIsBounded(t *testing.T) {
+	h := newHarness(t)
+	path := "/v1/subscriptions/" + h.subscribe() + "/events?wait="
+	for _, wrong := range []string{"31s", "-1s", "soon"} {
+		h.call(h.admin, "GET", path+wrong, "").expect(http.StatusBadRequest).refused("validation_failed", "wait")
+	}
+	for range 2 { // as often as a key may listen
+		listener, err := h.live.Listen(t.Context(), own, h.store.keys[access.HashOf(h.admin)].ID, live.Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Leave()
+	}
+	h.call(h.admin, "GET", path+"1s", "").expect(http.StatusTooManyRequests).refused("rate_limited")
 }
