@@ -173,6 +173,10 @@ func TestTenants(t *testing.T) {
 	if all := h.call(h.platform, "GET", "/v1/tenants", "").expect(200); strings.Count(all.body, "tenantId") != 3 {
 		t.Errorf("tenants: %s", all.body)
 	}
+	cursor := h.call(h.platform, "GET", "/v1/tenants?limit=2", "").expect(200).text("nextCursor")
+	if rest := h.call(h.platform, "GET", "/v1/tenants?limit=2&cursor="+cursor, "").expect(200); strings.Count(rest.body, "tenantId") != 1 || rest.json()["nextCursor"] != nil {
+		t.Errorf("the second page: %s", rest.body)
+	}
 	h.call(h.admin, "GET", "/v1/tenants", "").expect(403).refused("missing_scope")
 }
 
@@ -214,6 +218,13 @@ func TestKeys(t *testing.T) {
 	if list := h.call(h.admin, "GET", "/v1/api-keys", "").expect(200); !strings.Contains(list.body, made.text("id")) || strings.Contains(list.body, alien) || strings.Contains(list.body, made.text("key")) {
 		t.Errorf("keys: %s", list.body)
 	}
+	if ids := h.walk("/v1/api-keys?limit=2", "id"); len(ids) != 4 {
+		t.Errorf("pages: %v", ids)
+	}
+	if list := h.call(h.platform, "GET", "/v1/api-keys?tenantId="+alien, "").expect(200); strings.Count(list.body, alien) != 1 || strings.Contains(list.body, own) {
+		t.Errorf("keys of one tenant: %s", list.body)
+	}
+	h.call(h.admin, "GET", "/v1/api-keys?tenantId="+alien, "").expect(404).refused("not_found")
 	h.call(h.other, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(404).refused("not_found")
 	h.call(h.admin, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(204)
 	h.call(made.text("key"), "GET", "/v1/subscriptions", "").expect(401).refused("unauthorized")
@@ -252,7 +263,11 @@ func TestDirectory(t *testing.T) {
 		if got := h.call(h.admin, "GET", path, "").expect(200); got.body != body {
 			t.Errorf("%s: %s, want %s", path, got.body, body)
 		}
+		h.call(h.admin, "DELETE", path, "").expect(204)
 		h.call(h.admin, "PUT", strings.Split(path, "?")[0], body).expect(200)
+		if got := h.call(h.admin, "GET", path, "").expect(200); got.body != body {
+			t.Errorf("%s once written: %s, want %s", path, got.body, body)
+		}
 		h.call(h.admin, "DELETE", path, "").expect(204)
 		h.call(h.admin, "DELETE", path, "").expect(404).refused("not_found")
 		h.call(h.admin, "GET", path, "").expect(404).refused("not_found")
