@@ -29,10 +29,10 @@ func TestBulkRetryIsAJob(t *testing.T) {
 	if len(h.store.jobs) != 0 {
 		t.Errorf("a dry run was kept")
 	}
-	made := h.call(h.admin, "POST", "/v1/deliveries/retry", `{"status":"dead_letter","subscriptionId":"`+sub+`","eventType":"visit_report.approved",`+
+	made := h.call(h.admin, "POST", "/v1/deliveries/retry", `{"status":"dead_letter","subscriptionId":"`+sub+`","eventId":"evt_1","eventType":"visit_report.approved",`+
 		`"since":"2026-06-18T16:00:00+02:00","until":"2026-06-19T00:00:00Z"}`).expect(202)
 	id := made.text("id")
-	want := job.Filter{SubscriptionID: sub, EventTypes: subscription.Filter{"visit_report.approved"}, Statuses: []delivery.Status{delivery.StatusDeadLetter},
+	want := job.Filter{SubscriptionID: sub, EventID: "evt_1", EventTypes: subscription.Filter{"visit_report.approved"}, Statuses: []delivery.Status{delivery.StatusDeadLetter},
 		Since: time.Date(2026, 6, 18, 14, 0, 0, 0, time.UTC), Until: time.Date(2026, 6, 19, 0, 0, 0, 0, time.UTC)}
 	if got := h.store.jobs[0]; got.Kind != job.Retry || got.Mode != job.Original || !equalFilters(got.Filter, want) || got.RequestedBy.KeyName != "k" || got.Tenant != own {
 		t.Errorf("got %+v", got)
