@@ -3,6 +3,7 @@ package rest_test
 import (
 	"bufio"
 	"encoding/json"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -171,6 +172,9 @@ func TestPreviewsOfATenantAtOnceAreBounded(t *testing.T) {
 	for range 2 * preview.MaxAtOnceForTenant { // one after the other
 		h.call(h.reader, "POST", path, oneEvent).expect(200)
 		h.call(h.reader, "POST", path, `{}`).expect(400)
+		h.store.fail = io.ErrUnexpectedEOF
+		h.call(h.reader, "POST", path, oneEvent).expect(500)
+		h.store.fail = nil
 	}
 	raw := "POST " + path + " HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer " + h.reader + "\r\nContent-Length: " + strconv.Itoa(len(oneEvent)) + "\r\n\r\n" + oneEvent
 	var made fasthttp.Request
