@@ -228,6 +228,10 @@ func TestKeys(t *testing.T) {
 	h.call(h.other, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(404).refused("not_found")
 	h.call(h.admin, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(204)
 	h.call(made.text("key"), "GET", "/v1/subscriptions", "").expect(401).refused("unauthorized")
+	revoked := `"name":"ERP","tenantId":"tenant-123","scopes":["webhooks.read"],"subscriptionId":null,"prefix":"` + made.text("key")[:15] + `","createdAt":"2026-06-18T17:00:00Z","expiresAt":"2027-01-01T00:00:00Z","revokedAt":"2026-06-18T17:00:00Z"`
+	if list := h.call(h.admin, "GET", "/v1/api-keys", "").expect(200); !strings.Contains(list.body, revoked) {
+		t.Errorf("%s is not in %s", revoked, list.body)
+	}
 	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["platform.admin"]}`).expect(400).refused("validation_failed", "scopes")
 	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","tenantId":"tenant-999","scopes":["webhooks.read"]}`).expect(403).refused("forbidden")
 	h.call(h.reader, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("missing_scope")
