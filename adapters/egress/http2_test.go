@@ -147,3 +147,23 @@ func TestGoAwayIsNotFollowedForEver(t *testing.T) {
 	}
 	client.Close()
 }
+
+// What many exchanges on a kept connection have left is no room for a flood in the next one.
+func TestAKeptConnectionSavesUpNoRoomForAFlood(t *testing.T) {
+	const sound = 20
+	var requests atomic.Int32
+	url, roots := frames(t, func(f *http2.Framer) { _ = f.WriteSettings() }, func(f *http2.Framer, stream uint32) {
+		if requests.Add(1) > sound {
+			for range 5 * (idleWords + exchangeWords) {
+				_ = f.WritePing(false, [8]byte{})
+			}
+		}
+		sayStatus(f, stream, "204", true)
+	})
+	client, _ := newClient(t, Config{RootCAs: roots})
+	for range sound {
+		wantKind(t, send(t, client, url), delivery.KindSucceeded)
+	}
+	wantKind(t, send(t, client, url), delivery.KindResponseTooLarge)
+	client.Close()
+}
