@@ -31,6 +31,8 @@ type world struct {
 	log        []live.Record
 	changes    map[live.Key][]delivery.Change
 	reads      int
+	damaged    string // an event whose bodies cannot be read
+	gone       string // one whose bodies retention has deleted
 }
 
 func newWorld() (*world, *catchup.Service) {
@@ -76,17 +78,26 @@ func (w *world) NewestOf(_ context.Context, _ dispatch.Lane, ids []string) (map[
 func (w *world) EventBodies(_ context.Context, _ tenant.ID, ids []string) (map[string][]fanout.Body, error) {
 	bodies := map[string][]fanout.Body{}
 	for _, id := range ids {
+		if id == w.damaged {
+			bodies[id] = []fanout.Body{{EventID: id, Number: 1, Unreadable: errDamaged}}
+			continue
+		}
+		if id == w.gone {
+			continue
+		}
 		bodies[id] = []fanout.Body{{EventID: id, Number: 0, Bytes: []byte("another")}, {EventID: id, Number: 1, Bytes: []byte("body of " + id)}}
 	}
 	return bodies, nil
 }
+
+var errDamaged = errors.New("damaged")
 
 func (w *world) Get(context.Context, dispatch.Lane) (subscription.Subscription, error) {
 	return subscription.Subscription{ID: "sub_1", Tenant: "acme"}, nil
 }
 
 func (w *world) Headers(_ context.Context, l dispatch.Leased, _ time.Time, _ string) (map[string]string, error) {
-	return map[string]string{"signed": string(l.Body)}, nil
+	return map[string]string{"signed": string(l.Body), "for": l.Subscription.ID + " " + l.Delivery.ID}, nil
 }
 
 func (w *world) DeliveryHead(context.Context) (int64, error) { return int64(len(w.log)), nil }
@@ -114,7 +125,7 @@ func TestPagesHaveNoGaps(t *testing.T) {
 			}
 			for _, item := range page.Items {
 				got = append(got, item.EventID)
-				if string(item.Body) != "body of "+item.EventID || item.Headers["signed"] != string(item.Body) {
+				if string(item.Body) != "body of "+item.EventID || item.Headers["signed"] != string(item.Body) || item.Headers["for"] != "sub_1 dlv_"+item.EventID {
 					t.Fatalf("got %+v", item)
 				}
 			}
@@ -136,6 +147,19 @@ func TestPagesHaveNoGaps(t *testing.T) {
 			t.Fatalf("got %v, want %v", got, want)
 		}
 	})
+}
+
+// A receiver that got its page without the event would go on behind it.
+func TestABodyThatCannotBeReadLeavesNoGap(t *testing.T) {
+	w, s := newWorld()
+	w.gone, w.damaged = w.accept(true), w.accept(true)
+	if page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5}); !errors.Is(err, errDamaged) {
+		t.Errorf("got %+v, %v", page, err)
+	}
+	w.damaged = ""
+	if page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5}); err != nil || len(page.Items) != 1 || page.Items[0].EventID == w.gone {
+		t.Errorf("got %+v, %v", page, err)
+	}
 }
 
 func TestAPageReadsNoMoreThanItsBound(t *testing.T) {
