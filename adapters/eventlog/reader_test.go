@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -53,6 +54,29 @@ func TestOfManyFailuresFewAreLogged(t *testing.T) {
 	if r.at = 2; logged(1) != 1 {
 		t.Error("the first failure of another message is not logged")
 	}
+}
+
+// Of several processes one works for a group. The others ask the database now and then, and not all the time.
+func TestWhoDoesNotWorkForTheGroupLooksSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(nowhere{}, Options{Recheck: time.Minute}, slog.New(slog.DiscardHandler), time.Now).Subscriber("g")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := newReader(s.(*Subscriber), "t1")
+		for name, settle := range map[string]func(){
+			"superseded": func() { r.Settle(t.Context(), false, ErrSuperseded) },
+			"standing by": func() {
+				r.standby = true
+				r.Settle(t.Context(), true, nil)
+			},
+		} {
+			began := time.Now()
+			if settle(); time.Since(began) != time.Minute {
+				t.Errorf("%s, it looks again after %s", name, time.Since(began))
+			}
+		}
+	})
 }
 
 func TestSubscriberRefusesBadOptions(t *testing.T) {
