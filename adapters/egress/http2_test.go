@@ -167,3 +167,17 @@ func TestAKeptConnectionSavesUpNoRoomForAFlood(t *testing.T) {
 	wantKind(t, send(t, client, url), delivery.KindResponseTooLarge)
 	client.Close()
 }
+
+// Small TLS records cost far more than their bytes; the client counts them on each connection that has any.
+func TestManySmallRecordsAreAFlood(t *testing.T) {
+	const unknown, frameSize = 0xfa, 31 // on the wire, TLS included
+	url, roots := frames(t, func(f *http2.Framer) { _ = f.WriteSettings() }, func(f *http2.Framer, stream uint32) {
+		for range (exchangeBytes - streamBuffer) / frameSize {
+			_ = f.WriteRawFrame(unknown, 0, 0, nil)
+		}
+		sayStatus(f, stream, "204", true)
+	})
+	client, _ := newClient(t, Config{RootCAs: roots})
+	wantKind(t, send(t, client, url), delivery.KindResponseTooLarge)
+	client.Close()
+}
