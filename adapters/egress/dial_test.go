@@ -173,6 +173,26 @@ func TestAllowedNetworksOpenNoMetadata(t *testing.T) {
 	}
 }
 
+// No other test may leave the machine, and nor does this one: its dials are over before they begin, except for the guard.
+func TestPublicAddressesAreForHTTPSAlone(t *testing.T) {
+	client, dials := newClient(t, Config{})
+	over, cancel := context.WithCancel(context.WithValue(t.Context(), attemptKey{}, t.Context()))
+	cancel()
+	target, err := client.guard.parse("https://8.8.8.8/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.dialer.dialTLS(over, "tcp", poolKey("acme", target)); err == nil || errors.Is(err, errBlocked) {
+		t.Errorf("https: %v", err)
+	}
+	if _, err := client.dialer.dialPlain(over, "tcp", poolKey("acme", target)); !errors.Is(err, errBlocked) {
+		t.Errorf("http: %v", err)
+	}
+	if got := dials.dialled(); len(got) != 0 {
+		t.Errorf("dialled %v", got)
+	}
+}
+
 func TestPlainHTTPStaysWithinTheAllowedNetworks(t *testing.T) {
 	client, dials := newClient(t, Config{Resolver: answers{
 		"public.test.": {"8.8.8.8"}, "mixed.test.": {"127.0.0.1", "8.8.8.8"}, "private.test.": {"10.0.0.1"},
