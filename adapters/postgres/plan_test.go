@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -221,6 +222,7 @@ func TestPlans(t *testing.T) {
 	db := openMillion(t)
 	known := indexColumns(t, db, false)
 	t.Run("the check sees trouble", func(t *testing.T) { seeTrouble(t, db, known) })
+	t.Run("dead letters by their index", func(t *testing.T) { searchesBy(t, db, hot()["list: dead letters"], "status = 'dead_letter'") })
 	for name, q := range hot() {
 		columns := known
 		if slices.Contains(seldom, name) {
@@ -233,6 +235,27 @@ func TestPlans(t *testing.T) {
 		t.Run(name+", kept", func(t *testing.T) {
 			hold(t, explainKept(t, db, q.sql, len(q.args)), q.sorts, columns)
 		})
+	}
+}
+
+// searchesBy holds every search of what is closed to the condition, in a plan that is kept: one that is made while the arguments are known
+// may have it and the kept one not.
+func searchesBy(t *testing.T, db *DB, q hotQuery, condition string) {
+	t.Helper()
+	var look func(n node) int
+	look = func(n node) (found int) {
+		if isPart(n.Relation) && strings.HasPrefix(n.Type, "Index") {
+			if found++; !strings.Contains(n.Condition, condition) {
+				t.Errorf("%s is searched by %s, without %s", n.Index, n.Condition, condition)
+			}
+		}
+		for _, child := range n.Plans {
+			found += look(child)
+		}
+		return found
+	}
+	if look(explainKept(t, db, q.sql, len(q.args))) == 0 {
+		t.Error("nothing is searched")
 	}
 }
 
