@@ -42,3 +42,21 @@ func First(prefix string, at time.Time) string {
 	_ = id.SetTime(uint64(max(0, at.UnixMilli())))
 	return prefix + id.String()
 }
+
+// How far the time in an ID may lie from when what it names was made, by the clock of the same process.
+const (
+	earlier = time.Minute    // the clock was set between the two
+	later   = 24 * time.Hour // the clock had been ahead, and was set back
+)
+
+// Span bounds the IDs of what was made from since up to until, either of which may be zero: from is inclusive and before is not, and both
+// are empty for no bound. It is for searches, which still have to look at the time itself.
+func Span(prefix string, since, until time.Time) (from, before string) {
+	if !since.IsZero() {
+		from = First(prefix, since.Add(-earlier))
+	}
+	if !until.IsZero() {
+		before = First(prefix, until.Add(later))
+	}
+	return from, before
+}

@@ -178,6 +178,7 @@ func hot() map[string]hotQuery {
 		"list: of an event":       list(queries.DeliveryFilter{EventID: "evt_00000000000000000000000007"}),
 		"list: of a subscription": list(queries.DeliveryFilter{SubscriptionID: subs[7]}),
 		"list: dead letters":      list(queries.DeliveryFilter{Status: delivery.StatusDeadLetter}),
+		"list: since":             list(queries.DeliveryFilter{Since: time.Unix(1, 0)}),
 		"catch-up: events":        {eventsAfter, []any{"t7", int64(5), 100}, true},
 		"turns: who waits":        {deferring, []any{tenants, ones}, false},
 		"turns: for how long":     {waitingFrom, nil, false},
@@ -223,6 +224,7 @@ func TestPlans(t *testing.T) {
 	known := indexColumns(t, db, false)
 	t.Run("the check sees trouble", func(t *testing.T) { seeTrouble(t, db, known) })
 	t.Run("dead letters by their index", func(t *testing.T) { searchesBy(t, db, hot()["list: dead letters"], "status = 'dead_letter'") })
+	t.Run("no week from before since", func(t *testing.T) { searchesBy(t, db, hot()["list: since"], "delivery_id >= ") })
 	for name, q := range hot() {
 		columns := known
 		if slices.Contains(seldom, name) {

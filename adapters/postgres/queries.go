@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
 
+	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -52,8 +53,10 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 
 func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	w := where{args: []any{f.Limit}}
+	first, end := ids.Span("dlv_", f.Since, f.Until)
 	owner := w.add(true, "tenant_id = %s", f.Tenant)
-	before := w.add(true, "delivery_id < %s", cmp.Or(f.Before, "~")) // behind every ID
+	before := w.add(true, "delivery_id < %s", min(cmp.Or(f.Before, "~"), cmp.Or(end, "~"))) // behind every ID
+	from := w.add(true, "delivery_id >= %s", first)
 	ofTenant := len(w.conditions)
 	event := w.add(f.EventID != "", "event_id = %s", f.EventID)
 	sub := w.add(f.SubscriptionID != "", "subscription_id = %s", f.SubscriptionID)
@@ -65,13 +68,13 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	}
 	var parts []string
 	if !f.Status.IsTerminal() {
-		from, open, order := "open_deliveries", slices.Clone(w.conditions), "delivery_id"
+		table, open, order := "open_deliveries", slices.Clone(w.conditions), "delivery_id"
 		switch {
 		case event != "":
-			from = openOfEvent(owner, event)
+			table = openOfEvent(owner, event)
 		case sub != "":
 			lane := laneStart(owner, sub)
-			open, order = slices.Concat([]string{laneKey + " > " + lane, laneKey + " < " + lane + " || " + before}, w.conditions[ofTenant:]), laneKey
+			open, order = slices.Concat([]string{laneKey + " >= " + lane + " || " + from, laneKey + " < " + lane + " || " + before}, w.conditions[ofTenant:]), laneKey
 		}
 		switch f.Status {
 		case "":
@@ -80,7 +83,7 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 		default:
 			open = append(open, "lease IS NULL")
 		}
-		parts = append(parts, `(SELECT `+openColumns+` FROM `+from+` WHERE `+strings.Join(open, " AND ")+` ORDER BY `+order+` DESC LIMIT $1)`)
+		parts = append(parts, `(SELECT `+openColumns+` FROM `+table+` WHERE `+strings.Join(open, " AND ")+` ORDER BY `+order+` DESC LIMIT $1)`)
 	}
 	if f.Status == "" || f.Status.IsTerminal() {
 		parts = append(parts, `(SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE `+w.String()+` ORDER BY delivery_id DESC LIMIT $1)`)

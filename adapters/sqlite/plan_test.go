@@ -43,7 +43,7 @@ var walk = regexp.MustCompile(`SEARCH (open_deliveries|closed_deliveries|events|
 
 // walks are the calls that may: newest first, they end with the page, unless what is asked for is rare.
 var walks = []string{
-	"Deliveries, no filter", "Deliveries, type", "Deliveries, since", "Deliveries, until", "Deliveries, status succeeded",
+	"Deliveries, no filter", "Deliveries, type", "Deliveries, status succeeded",
 	"Deliveries, status pending", "Deliveries, status delivering", "Deliveries, status retrying", "Deliveries, status parked",
 	"AcceptedEvents, no filter", "AcceptedEvents, type", "AcceptedEvents, since", "AcceptedEvents, until",
 	"CountOpen", // ends with its limit; that of all tenants, which reads a whole index, is rare by how long it takes

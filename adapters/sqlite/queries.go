@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -38,7 +39,10 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 	w.add(f.EventType != "", "event_type = ?", f.EventType)
 	w.add(!f.Since.IsZero(), "created_at >= ?", bound(f.Since))
 	w.add(!f.Until.IsZero(), "created_at < ?", bound(f.Until))
-	w.add(f.Before != "", "delivery_id < ?", f.Before)
+	first, end := ids.Span("dlv_", f.Since, f.Until)
+	before := min(cmp.Or(f.Before, "~"), cmp.Or(end, "~")) // behind every ID
+	w.add(first != "", "delivery_id >= ?", first)
+	w.add(before != "~", "delivery_id < ?", before)
 	var parts []string
 	var args []any
 	if !f.Status.IsTerminal() {

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -68,10 +69,10 @@ func equal[V any](w *world, what string, got, want V) {
 	}
 }
 
-// id makes IDs that sort in the order in which they were made, as ULIDs do.
+// id makes IDs that sort in the order in which they were made, as ULIDs do, and are of about the time of what they name.
 func (w *world) id(prefix string) string {
 	*w.lastID++
-	return fmt.Sprintf("%s%026d", prefix, *w.lastID)
+	return fmt.Sprintf("%s%016d", ids.First(prefix, at(0))[:len(prefix)+10], *w.lastID)
 }
 
 var anActor = subscriptions.Actor{KeyID: "key_1", KeyName: "a key", TraceParent: "00-11111111111111111111111111111111-2222222222222222-01"}
