@@ -35,7 +35,7 @@ import (
 // Of idempotency_keys it is the batch that is about to be deleted.
 var (
 	smallScan = regexp.MustCompile(`SCAN (k VIRTUAL TABLE|json_each VIRTUAL TABLE|lane|holder|next|sweeps|incarnations|CONSTANT ROW|2 CONSTANT ROWS|\(subquery-\d+\))`)
-	smallSort = regexp.MustCompile(`FROM (sweeps|json_each)`)
+	smallSort = regexp.MustCompile(`FROM (sweeps|json_each|open_deliveries INDEXED BY open_deliveries_by_lease)`)
 )
 
 // walk is a search that meets all that a tenant has, or all that a lane or a source system has.
@@ -44,7 +44,7 @@ var walk = regexp.MustCompile(`SEARCH (open_deliveries|closed_deliveries|events|
 // walks are the calls that may: newest first, they end with the page, unless what is asked for is rare.
 var walks = []string{
 	"Deliveries, no filter", "Deliveries, type", "Deliveries, status succeeded",
-	"Deliveries, status pending", "Deliveries, status delivering", "Deliveries, status retrying", "Deliveries, status parked",
+	"Deliveries, status pending", "Deliveries, status retrying", "Deliveries, status parked",
 	"AcceptedEvents, no filter", "AcceptedEvents, type", "AcceptedEvents, since", "AcceptedEvents, until",
 	"CountOpen", // ends with its limit; that of all tenants, which reads a whole index, is rare by how long it takes
 	"Purge",     // goes through what is old, as far as its limit

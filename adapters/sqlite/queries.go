@@ -67,6 +67,8 @@ func indexFor(table string, f queries.DeliveryFilter) string {
 	switch {
 	case f.EventID != "":
 		return " INDEXED BY " + table + "_by_event"
+	case f.Status == delivery.StatusDelivering:
+		return " INDEXED BY " + table + "_by_lease" // has what all processes hold, and none of what waits
 	case isRare(f.Status):
 		return " INDEXED BY " + table + "_by_status"
 	case f.SubscriptionID != "":
