@@ -225,6 +225,7 @@ func TestPlans(t *testing.T) {
 	t.Run("the check sees trouble", func(t *testing.T) { seeTrouble(t, db, known) })
 	t.Run("dead letters by their index", func(t *testing.T) { searchesBy(t, db, hot()["list: dead letters"], "status = 'dead_letter'") })
 	t.Run("no week from before since", func(t *testing.T) { searchesBy(t, db, hot()["list: since"], "delivery_id >= ") })
+	t.Run("events of a time by their weeks", func(t *testing.T) { readsWeeks(t, db) })
 	for name, q := range hot() {
 		columns := known
 		if slices.Contains(seldom, name) {
@@ -258,6 +259,27 @@ func searchesBy(t *testing.T, db *DB, q hotQuery, condition string) {
 	}
 	if look(explainKept(t, db, q.sql, len(q.args))) == 0 {
 		t.Error("nothing is searched")
+	}
+}
+
+// readsWeeks holds a list of events to the weeks in which any of them can have been accepted.
+func readsWeeks(t *testing.T, db *DB) {
+	at := func(week int) time.Time { return time.Unix(int64(week)*7*24*3600, 0) }
+	sql, args := listEvents(queries.EventFilter{Tenant: "t7", Since: at(3), Until: at(4).Add(-1), Limit: 50})
+	var read []string
+	var look func(n node)
+	look = func(n node) {
+		if n.Relation != "" {
+			read = append(read, n.Relation)
+		}
+		for _, child := range n.Plans {
+			look(child)
+		}
+	}
+	look(explain(t, db, sql, args...))
+	slices.Sort(read)
+	if want := []string{"events_kept", "events_w3"}; !slices.Equal(read, want) {
+		t.Errorf("it reads %v, want %v", read, want)
 	}
 }
 

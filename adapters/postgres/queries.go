@@ -143,6 +143,8 @@ func listEvents(f queries.EventFilter) (sql string, args []any) {
 	w.add(f.Type != "", "event_type = %s", f.Type)
 	w.add(!f.Since.IsZero(), "accepted_at >= %s", bound(f.Since))
 	w.add(!f.Until.IsZero(), "accepted_at < %s", bound(f.Until))
+	w.add(!f.Since.IsZero(), "(week = 0 OR week >= %s)", weekOf(f.Since)) // else each other week would be read to its end
+	w.add(!f.Until.IsZero(), "(week = 0 OR week <= %s)", weekOf(f.Until))
 	w.add(f.Before != 0, "sequence < %s", f.Before)
 	if f.SetAside {
 		w.conditions = append(w.conditions, "set_aside IS NOT NULL")
