@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -13,16 +14,15 @@ import (
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
 
-// Both update a row only when its lane's health changes; failures are counted only as far as somebody is to be told of them.
-// Lanes are locked in one order. A subscription that has another URL by now is passed over.
+// A row is updated only when its lane's health changes; failures are counted only as far as somebody is to be told of them. A subscription
+// that has another URL by now is passed over. One statement notes successes and failures, with the lanes in one order: two processes that
+// both had locked those that are well, and then wanted what the other held, would deadlock.
 const (
-	called      = `s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id AND position(k.endpoint IN s.state) > 0`
-	noteSuccess = `UPDATE subscriptions s SET failing_since = NULL, failures = 0
-FROM unnest($1::text[], $2::text[], $3::bytea[]) AS k (tenant_id, subscription_id, endpoint)
-WHERE s.failing_since IS NOT NULL AND ` + called
-	noteFailures = `UPDATE subscriptions s SET failing_since = coalesce(s.failing_since, $5), failures = s.failures + k.failures
-FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[]) AS k (tenant_id, subscription_id, endpoint, failures)
-WHERE ` + called + ` AND (s.failing_since IS NULL OR s.failures < $6 AND k.failures > 0)
+	called    = `s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id AND position(k.endpoint IN s.state) > 0`
+	noteEnded = `UPDATE subscriptions s SET failing_since = CASE WHEN NOT k.succeeded THEN coalesce(s.failing_since, $6) END,
+    failures = CASE WHEN k.succeeded THEN 0 ELSE s.failures + k.failures END
+FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::boolean[]) AS k (tenant_id, subscription_id, endpoint, failures, succeeded)
+WHERE ` + called + ` AND CASE WHEN k.succeeded THEN s.failing_since IS NOT NULL ELSE s.failing_since IS NULL OR s.failures < $7 AND k.failures > 0 END
 RETURNING s.tenant_id, s.subscription_id, s.failing_since, s.failures`
 	selectHealth = `SELECT s.tenant_id, s.subscription_id, s.failing_since, s.failures
 FROM unnest($1::text[], $2::text[], $3::bytea[]) AS k (tenant_id, subscription_id, endpoint) JOIN subscriptions s ON ` + called
@@ -30,26 +30,24 @@ FROM unnest($1::text[], $2::text[], $3::bytea[]) AS k (tenant_id, subscription_i
 
 // NoteHealth records since when each lane has only failed; see dispatch.Store.
 func (s *Store) NoteHealth(ctx context.Context, lanes map[dispatch.Lane]dispatch.Ended, now time.Time) (map[dispatch.Lane]dispatch.Health, error) {
-	var succeeded, failed []dispatch.Lane
-	for lane, ended := range lanes {
-		if ended.Succeeded {
-			succeeded = append(succeeded, lane)
-		} else {
-			failed = append(failed, lane)
+	all, ill := endedLanes{}, endedLanes{}
+	for _, lane := range slices.SortedFunc(maps.Keys(lanes), dispatch.Lane.Compare) {
+		endpoint, err := records.Endpoint(lanes[lane].URL)
+		if err != nil {
+			return nil, err
+		}
+		all.add(lane, endpoint, lanes[lane])
+		if !lanes[lane].Succeeded {
+			ill.add(lane, endpoint, lanes[lane])
 		}
 	}
-	well, err := ended(lanes, succeeded)
-	if err != nil {
-		return nil, err
-	}
-	ill, err := ended(lanes, failed)
-	if err != nil {
-		return nil, err
+	if len(all.tenants) == 0 {
+		return nil, nil
 	}
 	var health map[dispatch.Lane]dispatch.Health
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+	err := s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		health = map[dispatch.Lane]dispatch.Health{}
-		return tx.write(ctx, healthBatch(well, ill, now, health))
+		return tx.write(ctx, healthBatch(all, ill, now, health))
 	})
 	return health, err
 }
@@ -59,37 +57,28 @@ type endedLanes struct {
 	tenants, subscriptions []string
 	endpoints              [][]byte
 	failures               []int32
+	succeeded              []bool
 }
 
-func ended(of map[dispatch.Lane]dispatch.Ended, lanes []dispatch.Lane) (e endedLanes, err error) {
-	slices.SortFunc(lanes, dispatch.Lane.Compare)
-	e.tenants, e.subscriptions = laneArrays(lanes)
-	for _, lane := range lanes {
-		endpoint, err := records.Endpoint(of[lane].URL)
-		if err != nil {
-			return e, err
-		}
-		e.endpoints, e.failures = append(e.endpoints, endpoint), append(e.failures, int32(of[lane].Failures))
-	}
-	return e, nil
+func (e *endedLanes) add(lane dispatch.Lane, endpoint []byte, ended dispatch.Ended) {
+	e.tenants, e.subscriptions = append(e.tenants, string(lane.Tenant)), append(e.subscriptions, lane.SubscriptionID)
+	e.endpoints, e.failures = append(e.endpoints, endpoint), append(e.failures, int32(ended.Failures))
+	e.succeeded = append(e.succeeded, ended.Succeeded)
 }
 
-func healthBatch(well, ill endedLanes, now time.Time, health map[dispatch.Lane]dispatch.Health) *pgx.Batch {
+func healthBatch(all, ill endedLanes, now time.Time, health map[dispatch.Lane]dispatch.Health) *pgx.Batch {
 	b := &pgx.Batch{}
-	if len(well.tenants) > 0 {
-		b.Queue(noteSuccess, well.tenants, well.subscriptions, well.endpoints)
-	}
-	if len(ill.tenants) == 0 {
-		return b
-	}
 	reached := map[dispatch.Lane]bool{}
-	b.Queue(noteFailures, ill.tenants, ill.subscriptions, ill.endpoints, ill.failures, stamp(now), subscription.FailuresUntilFailing).Query(func(rows pgx.Rows) error {
+	b.Queue(noteEnded, all.tenants, all.subscriptions, all.endpoints, all.failures, all.succeeded, stamp(now), subscription.FailuresUntilFailing).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
 			lane, h, err := scanHealth(rows)
 			reached[lane] = h.Failures >= subscription.FailuresUntilFailing
 			return err
 		})
 	})
+	if len(ill.tenants) == 0 {
+		return b
+	}
 	b.Queue(selectHealth, ill.tenants, ill.subscriptions, ill.endpoints).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {
 			lane, h, err := scanHealth(rows)
