@@ -24,6 +24,14 @@ const (
 FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::boolean[]) AS k (tenant_id, subscription_id, endpoint, failures, succeeded)
 WHERE ` + called + ` AND CASE WHEN k.succeeded THEN s.failing_since IS NOT NULL ELSE s.failing_since IS NULL OR s.failures < $7 AND k.failures > 0 END
 RETURNING s.tenant_id, s.subscription_id, s.failing_since, s.failures`
+	// holdEnded locks what is about to be changed, or disabled: the first that is disabled takes the lock of all lanes, for which others
+	// wait with one of the next already locked.
+	holdEnded = `SELECT FROM unnest($1::text[], $2::text[], $3::bytea[], $4::int[], $5::boolean[], $6::boolean[])
+    AS k (tenant_id, subscription_id, endpoint, failures, succeeded, gone)
+JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id
+WHERE k.gone OR position(k.endpoint IN s.state) > 0 AND CASE WHEN k.succeeded THEN s.failing_since IS NOT NULL
+    ELSE s.failing_since IS NULL OR s.failures < $7 AND k.failures > 0 OR s.failing_since <= $8 END
+ORDER BY s.tenant_id, s.subscription_id FOR NO KEY UPDATE OF s`
 	selectHealth = `SELECT s.tenant_id, s.subscription_id, s.failing_since, s.failures
 FROM unnest($1::text[], $2::text[], $3::bytea[]) AS k (tenant_id, subscription_id, endpoint) JOIN subscriptions s ON ` + called
 )
@@ -57,17 +65,21 @@ type endedLanes struct {
 	tenants, subscriptions []string
 	endpoints              [][]byte
 	failures               []int32
-	succeeded              []bool
+	succeeded, gone        []bool
 }
 
 func (e *endedLanes) add(lane dispatch.Lane, endpoint []byte, ended dispatch.Ended) {
 	e.tenants, e.subscriptions = append(e.tenants, string(lane.Tenant)), append(e.subscriptions, lane.SubscriptionID)
 	e.endpoints, e.failures = append(e.endpoints, endpoint), append(e.failures, int32(ended.Failures))
-	e.succeeded = append(e.succeeded, ended.Succeeded)
+	e.succeeded, e.gone = append(e.succeeded, ended.Succeeded), append(e.gone, ended.Gone)
 }
 
 func healthBatch(all, ill endedLanes, now time.Time, health map[dispatch.Lane]dispatch.Health) *pgx.Batch {
 	b := &pgx.Batch{}
+	if len(ill.tenants) > 0 || slices.Contains(all.gone, true) {
+		b.Queue(holdEnded, all.tenants, all.subscriptions, all.endpoints, all.failures, all.succeeded, all.gone,
+			subscription.FailuresUntilFailing, stamp(now.Add(-subscription.FailingTooLong)))
+	}
 	reached := map[dispatch.Lane]bool{}
 	b.Queue(noteEnded, all.tenants, all.subscriptions, all.endpoints, all.failures, all.succeeded, stamp(now), subscription.FailuresUntilFailing).Query(func(rows pgx.Rows) error {
 		return eachRow(rows, func() error {

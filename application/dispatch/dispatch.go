@@ -155,7 +155,8 @@ type Store interface {
 	// their places in saved, ascending: of one delivery, one may be stale and a later one not.
 	Save(ctx context.Context, saved []Saved) (stale []int, err error)
 	// NoteHealth tracks since when each lane has done nothing but fail, and returns the health of those that still do. It leaves out
-	// lanes whose subscription has another URL by now than the one that was called.
+	// lanes whose subscription has another URL by now than the one that was called. Until the transaction ends nobody changes those that
+	// this gives a reason to disable.
 	NoteHealth(ctx context.Context, lanes map[Lane]Ended, now time.Time) (map[Lane]Health, error)
 	operational.Store
 }
@@ -166,6 +167,7 @@ type Ended struct {
 	Succeeded bool   // at least one did, which makes up for those that failed
 	// Failures counts those that failed, except of operational events: nobody is told of the trouble with these.
 	Failures int
+	Gone     bool // the receiver said so, for which the subscription is disabled
 }
 
 // Health is the state of a lane whose last attempt failed.

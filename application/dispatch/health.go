@@ -18,7 +18,6 @@ import (
 type laneEnd struct {
 	Ended
 	subscription *subscription.Subscription
-	gone         bool
 	goneToEvent  bool // the receiver said so to an event that is not operational
 }
 
@@ -59,7 +58,7 @@ func (l *laneEnd) note(r Result) {
 	if business && !r.Outcome.Succeeded() {
 		l.Failures++
 	}
-	l.gone = l.gone || r.Outcome.Gone()
+	l.Gone = l.Gone || r.Outcome.Gone()
 	l.goneToEvent = l.goneToEvent || business && r.Outcome.Gone()
 }
 
@@ -103,7 +102,7 @@ func (d *Dispatcher) react(ctx context.Context, lane Lane, l *laneEnd, h Health,
 	}
 	reason, tell := "", false
 	switch {
-	case l.gone:
+	case l.Gone:
 		reason, tell = subscription.ReasonGone, l.goneToEvent
 	case !h.FailingSince.IsZero() && now.Sub(h.FailingSince) >= subscription.FailingTooLong:
 		reason, tell = subscription.ReasonFailing, h.Failures > 0
