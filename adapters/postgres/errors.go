@@ -45,7 +45,7 @@ func unavailable(err error) error {
 	switch {
 	case code(err) == codeDiskFull:
 		why = "has no room on its disk"
-	case collided(err):
+	case collided(err), repeatable(err):
 		why = "is busy"
 	}
 	return fmt.Errorf("%w: %w", problem.New(problem.Unavailable, "The database %s; try again in a second.", why), err)

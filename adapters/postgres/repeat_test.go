@@ -137,3 +137,18 @@ END $$`))
 		}
 	}
 }
+
+// TestWhoIsAlwaysTooLateIsToldToTryAgain has another process accept the same event each time before this one does.
+func TestWhoIsAlwaysTooLateIsToldToTryAgain(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	runs := 0
+	err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
+		runs++
+		_, err := tx.Exec(ctx, `DO $$ BEGIN RAISE EXCEPTION 'made up' USING ERRCODE = '23505', CONSTRAINT = 'events_w1_pkey'; END $$`)
+		return err
+	})
+	if !problem.Is(err, problem.Unavailable) || !strings.Contains(err.Error(), "is busy") || runs != 6 {
+		t.Errorf("%d runs, want 6, and then %v", runs, err)
+	}
+}

@@ -89,8 +89,10 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 // the caller fails with.
 func again(ctx context.Context, err error, repeats int, took time.Duration) error {
 	switch {
-	case !repeatable(err), repeats == maxRepeats, limited(err) && took > maxLimited:
+	case !repeatable(err), limited(err) && took > maxLimited:
 		return err
+	case repeats == maxRepeats: // somebody may try again later, also where others were always faster to accept the same event
+		return unavailable(err)
 	case !pause(ctx, time.Duration(float64(firstRepeat<<repeats)*(0.5+rand.Float64()))):
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}
