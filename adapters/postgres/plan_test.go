@@ -135,7 +135,7 @@ func hot() map[string]hotQuery {
 		"what lanes still have":   {restOfLanes, []any{tenants, subs, ones}, false},
 		"states of lanes":         {selectStates, []any{tenants, subs}, false},
 		"lane states":             {laneStates, []any{tenants, subs}, false},
-		"health: hold":            {holdEnded, []any{tenants, subs, endpoints, small, make([]bool, 100), make([]bool, 100), 10, int64(5)}, false},
+		"health: hold":            {holdEnded, []any{tenants, subs, endpoints, small, make([]bool, 100), make([]bool, 100), 10, int64(5)}, true},
 		"health: what ended":      {noteEnded, []any{tenants, subs, endpoints, small, make([]bool, 100), int64(5), 10}, false},
 		"health":                  {selectHealth, []any{tenants, subs, endpoints}, false},
 		"next notices":            {nextNotices, []any{int64(7), "t7", subs[7], 100}, true},
