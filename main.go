@@ -107,10 +107,10 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	if err := egress.CheckAuthorities(); err != nil && c.Roles.Dispatcher {
 		log.Error("no receiver can be called by https: install the authorities that sign certificates (ca-certificates), or name a file of them in SSL_CERT_FILE", "error", err)
 	}
-	if err := s.prepareFirstKey(ctx, c.PlatformKey.Reveal()); err != nil {
+	if err := s.prepareFirstKey(ctx, c.PlatformKey.Reveal()); err != nil && ctx.Err() == nil {
 		return err
 	}
-	return s.run(ctx, listener)
+	return s.run(ctx, listener) // which drains at once if it was told to stop by now
 }
 
 // show logs at any log level what has to be seen: the address, which may have a port that nobody chose, and a key that is not made again.

@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -125,6 +126,33 @@ func assembled(t *testing.T, flags ...string) *service {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// stopper is a log at whose first line the process is told to stop.
+type stopper struct {
+	strings.Builder
+	stop context.CancelFunc
+}
+
+func (s *stopper) Write(line []byte) (int, error) {
+	s.stop()
+	return s.Builder.Write(line)
+}
+
+// Whoever waits for the line that says "listening" may tell the process to stop before it has made its first key.
+func TestAStopDuringTheStartIsNoFailure(t *testing.T) {
+	before, others := slog.Default(), stdlog.Writer()
+	t.Cleanup(func() { slog.SetDefault(before); stdlog.SetOutput(others) })
+	c, _, err := config.Load([]string{"--listen", "127.0.0.1:0", "--database-url", "sqlite:" + filepath.Join(t.TempDir(), "main.db")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log := &stopper{stop: cancel}
+	if err := serve(ctx, c, log); err != nil || !strings.Contains(log.String(), "listening") || !strings.Contains(log.String(), "stopped") {
+		t.Errorf("it ended with %v:\n%s", err, log)
+	}
 }
 
 // stepName is the method behind a step, like access.(*Keys).TouchStep.
