@@ -11,16 +11,11 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/loop"
 )
 
 // firstPause is the pause between the first failure and the next try.
 const firstPause = 100 * time.Millisecond
-
-// Of failures in a row at one position the first few are logged, then one in loggedOnce, as of the steps of loops.
-const (
-	loggedFirst = 8
-	loggedOnce  = 60
-)
 
 // unreadableAfter is how many times in a row a record that cannot be read is tried, as an event is. After that, some seconds later, the record
 // is handed over as it is stored: no repetition makes it readable, and its handler sets it aside, with what is left of it.
@@ -147,7 +142,7 @@ func (r *Reader) failed(ctx context.Context, err error) (pause time.Duration) {
 		r.failedAt, r.failures = r.at, 0
 	}
 	pause = min(firstPause<<min(r.failures, 16), r.options.MaxPause)
-	if r.failures++; r.failures <= loggedFirst || r.failures%loggedOnce == 0 {
+	if r.failures++; loop.Told(r.failures) { // in a row at one position
 		r.log.logger.LogAttrs(ctx, slog.LevelWarn, "message not handled, it comes again",
 			slog.String("group", r.key.Group), slog.String("topic", r.key.Topic), slog.Int64("position", r.at),
 			slog.Int("attempt", r.failures), slog.Duration("pause", pause), slog.Any("error", err))

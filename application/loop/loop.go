@@ -14,6 +14,15 @@ import (
 // the caller waits a little and calls again.
 type Step func(ctx context.Context) (next time.Time, err error)
 
+// Of failures in a row the first few are told, then one in toldOnce.
+const (
+	toldFirst = 8
+	toldOnce  = 60
+)
+
+// Told reports whether the failure that is the given one in a row, from 1, is to be logged: trouble that lasts must not flood the log.
+func Told(failures int) bool { return failures <= toldFirst || failures%toldOnce == 0 }
+
 // Loop is a step with its name and the signal that wakes it.
 type Loop struct {
 	Name string

@@ -18,12 +18,6 @@ const (
 	lastPause  = time.Second
 )
 
-// Of errors in a row the first few are logged, then one in loggedOnce.
-const (
-	loggedFirst = 8
-	loggedOnce  = 60
-)
-
 const longestSleep = 30 * time.Second
 
 // Failed counts the steps of a loop that failed; it is told of none when the loop begins.
@@ -67,7 +61,7 @@ func repeat(ctx, steps context.Context, log *slog.Logger, failed func(), l loop.
 		switch {
 		case err != nil:
 			failed()
-			if failures++; failures <= loggedFirst || failures%loggedOnce == 0 {
+			if failures++; loop.Told(failures) {
 				log.ErrorContext(ctx, "the step failed and is tried again", "error", err, "failures", failures, "pause", pause)
 			}
 			if !wait(ctx, pause) {
