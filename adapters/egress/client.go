@@ -78,7 +78,8 @@ func New(config Config) *Client {
 // never had an idle connection, for as long as it lives, and a tenant may think up any number of addresses.
 const maxDials = 16 << 10
 
-// carrier is the transport to send by. What is under way by one that has been replaced goes on, and its connections end with that.
+// carrier is the transport to send by. What is under way by one that has been replaced goes on, and its connections end
+// behind that, or with IdleConnTimeout.
 func (c *Client) carrier() *http.Transport {
 	if n := c.dialer.begun.Load(); n >= maxDials && c.dialer.begun.CompareAndSwap(n, 0) {
 		c.transport.Swap(c.made()).CloseIdleConnections()
