@@ -63,8 +63,10 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 	w.add(f.EventType != "", "event_type = %s", f.EventType)
 	w.add(!f.Since.IsZero(), "created_at >= %s", bound(f.Since))
 	w.add(!f.Until.IsZero(), "created_at < %s", bound(f.Until))
-	if f.Status != "" && f.Status != delivery.StatusDelivering { // in the text, so that plans that are kept search the index of what is rare
+	if f.Status.IsTerminal() && f.Status != delivery.StatusSucceeded { // in the text, so that plans that are kept search the index of what is rare
 		w.conditions = append(w.conditions, "status = '"+string(f.Status)+"'")
+	} else {
+		w.add(f.Status != "" && f.Status != delivery.StatusDelivering, "status = %s", f.Status)
 	}
 	var parts []string
 	if !f.Status.IsTerminal() {
