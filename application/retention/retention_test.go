@@ -176,26 +176,15 @@ func TestWhatIsOldGoesAndWhatIsNeededStays(t *testing.T) {
 	w.handled(lonely)
 	unhandledLater = w.accept().ID // and this one is not fanned out yet
 
-	wants := func(after time.Duration, events, deliveries []string) {
-		t.Helper()
-		w.now = start.Add(after)
-		w.purge()
-		gotEvents, gotDeliveries := w.left()
-		slices.Sort(gotEvents)
-		slices.Sort(gotDeliveries)
-		if !slices.Equal(gotEvents, events) || !slices.Equal(gotDeliveries, deliveries) {
-			t.Errorf("after %s there are events %v and deliveries %v, want %v and %v", after, gotEvents, gotDeliveries, events, deliveries)
-		}
-	}
 	all := []string{a.ID, b.ID, c.ID, lonely.ID, unhandledLater}
-	wants(20*day, all, []string{done, dead, open})
-	wants(20*day+time.Millisecond, all, []string{dead, open})
+	w.keeps(20*day, all, []string{done, dead, open})
+	w.keeps(20*day+time.Millisecond, all, []string{dead, open})
 	if changes, err := w.DeliveryChanges(t.Context(), "acme", done); err != nil || len(changes) != 0 {
 		t.Errorf("%d records of its stream are left, %v", len(changes), err)
 	}
-	wants(30*day+time.Millisecond, []string{b.ID, c.ID, unhandledLater}, []string{dead, open})
-	wants(90*day+time.Millisecond, []string{c.ID, unhandledLater}, []string{open})
-	wants(3650*day, []string{c.ID, unhandledLater}, []string{open})
+	w.keeps(30*day+time.Millisecond, []string{b.ID, c.ID, unhandledLater}, []string{dead, open})
+	w.keeps(90*day+time.Millisecond, []string{c.ID, unhandledLater}, []string{open})
+	w.keeps(3650*day, []string{c.ID, unhandledLater}, []string{open})
 
 	// What stayed is whole.
 	found, err := w.Events(t.Context(), []intake.EventKey{{Tenant: "acme", ID: unhandledLater}})
@@ -290,21 +279,10 @@ func TestAnEventThatWaitsForItsDeliveryIsPassedOnce(t *testing.T) {
 	w.retention = retention.New(w.Store, ages, func() time.Time { return w.now })
 	a, b, lonely, c := w.accept(), w.accept(), w.accept(), w.accept()
 	done, dead, open := w.deliver(a, succeeded), w.deliver(b, gone), w.deliver(c)
-	wants := func(after time.Duration, events, deliveries []string) {
-		t.Helper()
-		w.now = start.Add(after + time.Millisecond)
-		w.purge()
-		gotEvents, gotDeliveries := w.left()
-		slices.Sort(gotEvents)
-		slices.Sort(gotDeliveries)
-		if !slices.Equal(gotEvents, events) || !slices.Equal(gotDeliveries, deliveries) {
-			t.Errorf("after %s there are events %v and deliveries %v, want %v and %v", after, gotEvents, gotDeliveries, events, deliveries)
-		}
-	}
-	wants(6*day, []string{a.ID, b.ID, lonely.ID, c.ID}, []string{done, dead, open})
-	wants(7*day, []string{a.ID, b.ID, c.ID}, []string{done, dead, open})
-	wants(30*day, []string{b.ID, c.ID}, []string{dead, open})
-	wants(90*day, []string{c.ID}, []string{open})
+	w.keeps(6*day+time.Millisecond, []string{a.ID, b.ID, lonely.ID, c.ID}, []string{done, dead, open})
+	w.keeps(7*day+time.Millisecond, []string{a.ID, b.ID, c.ID}, []string{done, dead, open})
+	w.keeps(30*day+time.Millisecond, []string{b.ID, c.ID}, []string{dead, open})
+	w.keeps(90*day+time.Millisecond, []string{c.ID}, []string{open})
 
 	passed := w.accept()
 	w.deliver(passed, succeeded)
@@ -325,6 +303,19 @@ func TestAnEventThatWaitsForItsDeliveryIsPassedOnce(t *testing.T) {
 	w.retention = retention.New(sqlite.NewStore(w.db, plain{}), ages, func() time.Time { return w.now })
 	if stays() {
 		t.Error("a process that begins does not look at all events once")
+	}
+}
+
+// keeps purges so long after the start, and compares what is left.
+func (w *world) keeps(after time.Duration, events, deliveries []string) {
+	w.Helper()
+	w.now = start.Add(after)
+	w.purge()
+	gotEvents, gotDeliveries := w.left()
+	slices.Sort(gotEvents)
+	slices.Sort(gotDeliveries)
+	if !slices.Equal(gotEvents, events) || !slices.Equal(gotDeliveries, deliveries) {
+		w.Errorf("after %s there are events %v and deliveries %v, want %v and %v", after, gotEvents, gotDeliveries, events, deliveries)
 	}
 }
 
