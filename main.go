@@ -156,6 +156,11 @@ func keyFile(c config.Config) string {
 	return filepath.Join(filepath.Dir(c.Database.Path), "master.key")
 }
 
+// openSealer makes a master key beside the database where there is none, unless something is sealed already.
+func openSealer(ctx context.Context, c config.Config, db database.Database) (*seal.Sealer, error) {
+	return seal.Open(c.MasterKey.Reveal(), keyFile(c), func() error { return reseal.CheckUnsealed(ctx, db.Store(nil)) })
+}
+
 // service is the assembled process, with what has to be closed after it.
 type service struct {
 	process.Process
@@ -243,7 +248,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 
 // openStore begins work on the database, whose secrets must open with this process's master key.
 func (a *assembly) openStore(ctx context.Context) error {
-	sealer, err := seal.Open(a.MasterKey.Reveal(), keyFile(a.Config), func() error { return reseal.CheckUnsealed(ctx, a.db.Store(nil)) })
+	sealer, err := openSealer(ctx, a.Config, a.db)
 	if err != nil {
 		return err
 	}
@@ -406,7 +411,7 @@ func rotateMaster(ctx context.Context, c config.Config) (counts reseal.Counts, e
 		if err := database.Prepare(db, false); err != nil {
 			return err
 		}
-		sealer, err := seal.Open(c.MasterKey.Reveal(), keyFile(c), func() error { return reseal.CheckUnsealed(ctx, db.Store(nil)) })
+		sealer, err := openSealer(ctx, c, db)
 		if err == nil {
 			counts, err = reseal.All(ctx, db.Store(sealer), sealer)
 		}
