@@ -71,7 +71,7 @@ SELECT ` + aTenant + `, ` + anEvent + `, n, 'target.imported', n, n, '', '', '',
 	`INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at, week)
 SELECT ` + aTenant + `, ` + anEvent + `, ` + aLane + `, 'billing_webhooks', 1, n, CASE WHEN n % 5 = 0 THEN 0 ELSE 1 + n / 18000 END FROM ` + numbers + ` WHERE n <= 100000`,
 	`INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state)
-SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), 'active', 1, 16, '{}' FROM generate_series(0, 499) AS n`,
+SELECT 't' || n % 100, 'sub_' || lpad(n::text, 26, '0'), CASE WHEN n < 500 THEN 'active' ELSE 'deleted' END, 1, 16, '{}' FROM generate_series(0, 9999) AS n`,
 	`INSERT INTO rotation_notices SELECT 't' || n % 100, 'sub_' || n, n FROM generate_series(1, 100000) AS n`,
 	`INSERT INTO tenants (tenant_id, name, created_at) SELECT 't' || n, 't', n FROM generate_series(0, 99) AS n`,
 	`INSERT INTO disposition_hours (tenant_id, hour, events, expected, deliveries, not_matched, feature_gated, set_aside, first_position, last_position,
@@ -162,6 +162,12 @@ func hot() map[string]hotQuery {
 		"deliveries of events":    {deliveriesOf, []any{"t7", []string{"evt_00000000000000000000000007"}, 20}, true},
 		"history":                 {selectStream, []any{"t7", "subscription/7"}, false},
 		"kept back":               {countGated, []any{"t7", subs[7], int64(1), int64(9)}, false},
+		"list: subscriptions":     {listSubscriptions, []any{"t7", "sub_~", 50}, true},
+		"subscriptions counted":   {countSubscriptions, []any{"t7"}, false},
+		"live subscriptions":      {liveStates, []any{[]string{"t7", "t8"}}, false},
+		"changed since":           {changedSince, []any{"subscriptions", int64(500_000), 1000}, false},
+		"streams of the changed":  {streamsOf, []any{[]string{"t7", "t8"}, []string{"subscription/7", "subscription/8"}, int64(600_000)}, true},
+		"streams of tenants":      {allStreams, []any{[]string{"t7", "t8"}, int64(600_000)}, true},
 		"subscription changes":    {subscriptionChanges, []any{"subscriptions", int64(500_000), int64(600_000), 1000}, false},
 		"swept: due":              {sweptDue, []any{"t0", subs[0], []string{"pending", "retrying"}, 500}, false},
 		"swept: any":              {sweptAny, []any{"t0", subs[0], []string{"pending", "parked"}, 500}, false},
@@ -225,6 +231,7 @@ func TestPlans(t *testing.T) {
 	t.Run("the check sees trouble", func(t *testing.T) { seeTrouble(t, db, known) })
 	t.Run("dead letters by their index", func(t *testing.T) { searchesBy(t, db, hot()["list: dead letters"], "status = 'dead_letter'") })
 	t.Run("no week from before since", func(t *testing.T) { searchesBy(t, db, hot()["list: since"], "delivery_id >= ") })
+	t.Run("live subscriptions by their index", func(t *testing.T) { passesTheDeleted(t, db) })
 	t.Run("events of a time by their weeks", func(t *testing.T) { readsWeeks(t, db) })
 	for name, q := range hot() {
 		columns := known
@@ -260,6 +267,20 @@ func searchesBy(t *testing.T, db *DB, q hotQuery, condition string) {
 	if look(explainKept(t, db, q.sql, len(q.args))) == 0 {
 		t.Error("nothing is searched")
 	}
+}
+
+// passesTheDeleted holds what reads a tenant's subscriptions to the index that deleted ones are not in.
+func passesTheDeleted(t *testing.T, db *DB) {
+	for _, name := range []string{"live subscriptions", "list: subscriptions", "subscriptions counted"} {
+		q := hot()[name]
+		if plan := explainKept(t, db, q.sql, len(q.args)); !uses(plan, "subscriptions_live") {
+			t.Errorf("%s: %+v", name, plan)
+		}
+	}
+}
+
+func uses(n node, index string) bool {
+	return n.Index == index || slices.ContainsFunc(n.Plans, func(child node) bool { return uses(child, index) })
 }
 
 // readsWeeks holds a list of events to the weeks in which any of them can have been accepted.

@@ -120,6 +120,12 @@ func (s *Store) subscriptionBy(ctx context.Context, query string, lane dispatch.
 	return s.StoredSubscription(ctx, lane, state)
 }
 
+const (
+	countSubscriptions = `SELECT count(*) FROM subscriptions WHERE tenant_id = $1 AND status <> 'deleted'`
+	listSubscriptions  = `SELECT state FROM subscriptions WHERE tenant_id = $1 AND subscription_id < $2 AND status <> 'deleted'
+ORDER BY subscription_id DESC LIMIT $3`
+)
+
 // CountSubscriptions counts those that were not deleted; see subscriptions.Store.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
 	if tx, inTx := ctx.Value(txKey{}).(*Tx); inTx {
@@ -127,8 +133,7 @@ func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, e
 			return 0, err
 		}
 	}
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) },
-		`SELECT count(*) FROM subscriptions WHERE tenant_id = $1 AND status <> 'deleted'`, owner)
+	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countSubscriptions, owner)
 }
 
 // ListSubscriptions lists those that were not deleted, newest first.
@@ -142,8 +147,7 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 			return sub, err
 		}
 		return sub, json.Unmarshal(state, &sub)
-	}, `SELECT state FROM subscriptions WHERE tenant_id = $1 AND subscription_id < $2 AND status <> 'deleted'
-		ORDER BY subscription_id DESC LIMIT $3`, owner, before, limit)
+	}, listSubscriptions, owner, before, limit)
 }
 
 const subscriptionChanges = `SELECT ` + recordColumns + ` FROM records
@@ -167,34 +171,65 @@ func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, own
 	if err := from.send(ctx, b); err != nil {
 		return nil, nil, err
 	}
-	changes, err = records.SubscriptionChanges(ctx, list, s.now)
-	return changes, deferring, err
+	return records.SubscriptionChanges(list), deferring, nil
 }
 
-// now is the subscription as its last change left it; nil when it cannot be read.
-func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
-	states, err := s.states(ctx, []dispatch.Lane{lane})
-	if sub := states[lane]; sub.Version > 0 {
-		return &sub, err
-	}
-	return nil, err
-}
+// What is stored is read before what has changed since: a change that comes in between is after the position.
+const (
+	liveStates   = `SELECT tenant_id, subscription_id, state FROM subscriptions WHERE tenant_id = ANY($1) AND status <> 'deleted'`
+	changedSince = `SELECT tenant_id, stream FROM records WHERE week = 0 AND topic = $1 AND position >= $2 ORDER BY position LIMIT $3`
+	streamsOf    = `SELECT r.* FROM unnest($1::text[], $2::text[]) AS k (tenant_id, stream) CROSS JOIN LATERAL (
+    SELECT ` + recordColumns + ` FROM records
+    WHERE week = 0 AND tenant_id = ANY(ARRAY[k.tenant_id]) AND stream = k.stream AND version > 0 AND position < $3
+) r ORDER BY r.tenant_id, r.stream, r.version`
+	allStreams = `SELECT ` + recordColumns + ` FROM records
+WHERE week = 0 AND tenant_id = ANY($1) AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < $2
+ORDER BY tenant_id, stream, version`
+)
 
-const subscriptionsAt = `SELECT ` + recordColumns + ` FROM records
-WHERE week = 0 AND tenant_id = $1 AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < $2
-ORDER BY stream, version`
-
-// SubscriptionsAt folds the tenant's streams up to the position (exclusive), and leaves out what was deleted by then.
-func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
+// SubscriptionsAt reads the tenants' subscriptions, and folds the streams (up to the position, exclusive) of those that have changed
+// since; see fanout.Store.
+func (s *Store) SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) ([]subscription.Subscription, []dispatch.Lane, error) {
 	from, err := s.db.fromLog(ctx, anySubscription)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	streams, err := all(ctx, from, scanRecord, subscriptionsAt, owner, position)
+	var stored []records.StoredState
+	var changed []dispatch.Lane
+	b := &pgx.Batch{}
+	b.Queue(liveStates, texts(owners)).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error {
+			var is records.StoredState
+			err := rows.Scan(&is.Tenant, &is.SubscriptionID, &is.State)
+			stored = append(stored, is)
+			return err
+		})
+	})
+	b.Queue(changedSince, records.TopicSubscriptions, position, records.ChangesSince).Query(func(rows pgx.Rows) error {
+		return eachRow(rows, func() error {
+			lane, err := records.ScanChanged(rows.Scan)
+			changed = append(changed, lane)
+			return err
+		})
+	})
+	if err := from.send(ctx, b); err != nil {
+		return nil, nil, err
+	}
+	var streams []records.Record
+	if len(changed) == records.ChangesSince {
+		stored = nil
+		streams, err = all(ctx, from, scanRecord, allStreams, texts(owners), position)
+	} else if changed = records.ChangedOf(owners, changed); len(changed) > 0 {
+		tenants, names := laneArrays(changed)
+		for i, lane := range changed {
+			names[i] = records.StreamOf(lane)
+		}
+		streams, err = all(ctx, from, scanRecord, streamsOf, tenants, names, position)
+	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return records.Subscriptions(ctx, streams, s.now)
+	return s.AsOf(ctx, stored, changed, streams, s.CurrentSubscription)
 }
 
 // SubscriptionStatus is the status as it is now; see queries.DeliveryStore.

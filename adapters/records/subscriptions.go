@@ -1,11 +1,11 @@
 package records
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ordinavo/webhooks/adapters/compact"
@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 const subscriptionStream = "subscription/"
@@ -27,7 +28,7 @@ func OfSubscription(after subscription.Subscription, version int64, changes []su
 			return nil, err
 		}
 		list[i] = Record{
-			Topic: TopicSubscriptions, Tenant: after.Tenant, Stream: subscriptionStream + after.ID,
+			Topic: TopicSubscriptions, Tenant: after.Tenant, Stream: StreamOf(dispatch.LaneOfSubscription(&after)),
 			Version: version + int64(i) + 1, Type: name, Data: data, Metadata: metadataOf(by), At: after.UpdatedAt,
 		}
 	}
@@ -76,7 +77,7 @@ func (r Record) recorded() (c subscriptions.Recorded, err error) {
 
 // subscription reads a subscription's stream; problem.NotFound when it is empty, dispatch.ErrUnreadable when it is damaged.
 func (read Streams) subscription(ctx context.Context, lane dispatch.Lane) ([]Record, error) {
-	stream, err := read(ctx, lane.Tenant, subscriptionStream+lane.SubscriptionID)
+	stream, err := read(ctx, lane.Tenant, StreamOf(lane))
 	if errors.Is(err, compact.ErrUnreadable) {
 		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
 	}
@@ -126,56 +127,96 @@ func Endpoint(url string) ([]byte, error) {
 	return append([]byte(`"url":`), encoded...), err
 }
 
-// SubscriptionNow reads a subscription as its last change left it; nil if it cannot be read.
-type SubscriptionNow func(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error)
-
-// SubscriptionChanges decodes packed records of the subscriptions topic; see fanout.Store.
-func SubscriptionChanges(ctx context.Context, list []Record, now SubscriptionNow) (changes []fanout.SubscriptionChange, err error) {
+// SubscriptionChanges decodes packed records of the subscriptions topic.
+func SubscriptionChanges(list []Record) (changes []fanout.SubscriptionChange) {
 	for _, r := range list {
 		lane := r.lane()
 		c := fanout.SubscriptionChange{Position: r.Position, Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID, Version: r.Version}
 		if c.Unreadable = r.Unpack(); c.Unreadable == nil {
 			c.Change, c.Unreadable = subscription.Decode(r.Type, r.Data)
 		}
-		if c.Unreadable != nil {
-			if c.Now, err = now(ctx, lane); err != nil {
-				return nil, err
-			}
-		}
 		changes = append(changes, c)
 	}
-	return changes, nil
+	return changes
 }
 
-// Subscriptions folds packed streams that follow one another and leaves out deleted subscriptions. If a stream cannot be read,
-// the subscription's present state stands in for it; if that cannot be read either, it is left out.
-func Subscriptions(ctx context.Context, list []Record, now SubscriptionNow) (subs []subscription.Subscription, err error) {
-	for len(list) > 0 {
+// ChangesSince is how many changes of subscriptions since a position are looked at. If there are more, the streams of all of a
+// tenant's subscriptions are folded, and not only of those that have changed since.
+const ChangesSince = 1000
+
+// StoredState is the state that the last change of a subscription left, as it is stored.
+type StoredState struct {
+	dispatch.Lane
+	State []byte
+}
+
+// ScanChanged reads a changed subscription's tenant and stream.
+func ScanChanged(scan func(...any) error) (lane dispatch.Lane, err error) {
+	var r Record
+	err = scan(&r.Tenant, &r.Stream)
+	return r.lane(), err
+}
+
+// ChangedOf is those of the changed subscriptions that belong to the tenants, once each and in order.
+func ChangedOf(owners []tenant.ID, changed []dispatch.Lane) []dispatch.Lane {
+	slices.SortFunc(changed, dispatch.Lane.Compare)
+	return slices.DeleteFunc(slices.Compact(changed), func(lane dispatch.Lane) bool { return !slices.Contains(owners, lane.Tenant) })
+}
+
+// StreamOf names the subscription's stream.
+func StreamOf(lane dispatch.Lane) string { return subscriptionStream + lane.SubscriptionID }
+
+// AsOf puts together what is stored of subscriptions that have not changed since a position, and the packed streams
+// up to there, one after the other, of those that have. It leaves out deleted subscriptions. If a stream cannot be read, the
+// subscription's present state stands in for it; what cannot be read either is lost.
+func (read Streams) AsOf(ctx context.Context, stored []StoredState, changed []dispatch.Lane, streams []Record,
+	now func(context.Context, dispatch.Lane) (subscription.Subscription, error)) (list []subscription.Subscription, lost []dispatch.Lane, err error) {
+	put := func(lane dispatch.Lane, sub subscription.Subscription, err error) error {
+		switch {
+		case errors.Is(err, dispatch.ErrUnreadable) || problem.Is(err, problem.NotFound):
+			lost = append(lost, lane)
+		case err != nil:
+			return err
+		case sub.Status != subscription.StatusDeleted:
+			list = append(list, sub)
+		}
+		return nil
+	}
+	for _, s := range stored {
+		if _, since := slices.BinarySearchFunc(changed, s.Lane, dispatch.Lane.Compare); since {
+			continue
+		}
+		sub, err := read.StoredSubscription(ctx, s.Lane, s.State)
+		if err := put(s.Lane, sub, err); err != nil {
+			return nil, nil, err
+		}
+	}
+	for len(streams) > 0 {
 		n := 1
-		for n < len(list) && list[n].Stream == list[0].Stream {
+		for n < len(streams) && streams[n].lane() == streams[0].lane() {
 			n++
 		}
-		sub, err := foldOrNow(ctx, list[:n], now)
+		lane := streams[0].lane()
+		sub, err := foldPacked(streams[:n])
 		if err != nil {
-			return nil, err
+			sub, err = now(ctx, lane)
 		}
-		if sub != nil && sub.Status != subscription.StatusDeleted {
-			subs = append(subs, *sub)
+		if err := put(lane, sub, err); err != nil {
+			return nil, nil, err
 		}
-		list = list[n:]
+		streams = streams[n:]
 	}
-	return subs, nil
+	slices.SortFunc(list, func(a, b subscription.Subscription) int {
+		return dispatch.LaneOfSubscription(&a).Compare(dispatch.LaneOfSubscription(&b))
+	})
+	return list, lost, nil
 }
 
-func foldOrNow(ctx context.Context, stream []Record, now SubscriptionNow) (*subscription.Subscription, error) {
-	var damage error
+func foldPacked(stream []Record) (sub subscription.Subscription, err error) {
 	for i := range stream {
-		damage = cmp.Or(damage, stream[i].Unpack())
-	}
-	if damage == nil {
-		if sub, err := foldSubscription(stream); err == nil {
-			return &sub, nil
+		if err := stream[i].Unpack(); err != nil {
+			return sub, err
 		}
 	}
-	return now(ctx, stream[0].lane())
+	return foldSubscription(stream)
 }

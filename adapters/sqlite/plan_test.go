@@ -100,8 +100,11 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	"CurrentSubscription": func(ctx context.Context, s *Store) error { _, err := s.CurrentSubscription(ctx, aLane); return err },
 	"LoadSubscription":    func(ctx context.Context, s *Store) error { _, err := s.LoadSubscription(ctx, aLane); return err },
 	"SubscriptionsAt": func(ctx context.Context, s *Store) error {
-		_, err := s.SubscriptionsAt(ctx, "t1", 0)
+		_, _, err := s.SubscriptionsAt(ctx, []tenant.ID{"t1"}, 0)
 		return err
+	},
+	"streams of the changed": func(ctx context.Context, _ *Store) error {
+		return run(ctx, streamsOf, 9, `[["t1","subscription/sub_1"]]`)
 	},
 	"Governing": func(ctx context.Context, s *Store) error {
 		_, _, err := s.Governing(ctx, 1, 2, 10, []tenant.ID{"t1"})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -13,7 +12,6 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -132,31 +130,66 @@ func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, own
 	if err != nil {
 		return nil, nil, err
 	}
-	if changes, err = records.SubscriptionChanges(ctx, list, s.now); err != nil || len(owners) == 0 {
-		return changes, nil, err
+	if changes = records.SubscriptionChanges(list); len(owners) == 0 {
+		return changes, nil, nil
 	}
 	deferring, err = s.deferring(ctx, owners)
 	return changes, deferring, err
 }
 
-// now is the subscription as its last change left it; nil if it cannot be read.
-func (s *Store) now(ctx context.Context, lane dispatch.Lane) (*subscription.Subscription, error) {
-	sub, _, err := s.state(ctx, s.db, lane)
-	if errors.Is(err, dispatch.ErrUnreadable) || problem.Is(err, problem.NotFound) {
-		return nil, nil
+// What is stored is read before what has changed since: a change that comes in between is after the position.
+const (
+	liveStates = `SELECT tenant_id, subscription_id, state FROM subscriptions
+		WHERE tenant_id IN (SELECT value FROM json_each(?)) AND status <> 'deleted'`
+	changedSince = `SELECT tenant_id, stream FROM records WHERE topic = '` + records.TopicSubscriptions + `' AND position >= ? ORDER BY position LIMIT ?`
+	streamsOf    = `SELECT ` + recordColumns + ` FROM records WHERE version > 0 AND position < ?
+		AND (tenant_id, stream) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?)) ORDER BY tenant_id, stream, version`
+	allStreams = `SELECT ` + recordColumns + ` FROM records WHERE tenant_id IN (SELECT value FROM json_each(?))
+		AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < ? ORDER BY tenant_id, stream, version`
+)
+
+// SubscriptionsAt reads the tenants' subscriptions, and folds the streams (up to the position, exclusive) of those that have changed
+// since; see fanout.Store.
+func (s *Store) SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) ([]subscription.Subscription, []dispatch.Lane, error) {
+	from := s.db.forUsers()
+	ids, err := list(owners)
+	if err != nil {
+		return nil, nil, err
 	}
-	return &sub, err
+	stored, err := all(ctx, from, func(r *sql.Rows) (is records.StoredState, err error) {
+		return is, r.Scan(&is.Tenant, &is.SubscriptionID, &is.State)
+	}, liveStates, ids)
+	if err != nil {
+		return nil, nil, err
+	}
+	changed, err := all(ctx, from, func(r *sql.Rows) (dispatch.Lane, error) { return records.ScanChanged(r.Scan) }, changedSince, position, records.ChangesSince)
+	if err != nil {
+		return nil, nil, err
+	}
+	var streams []records.Record
+	if len(changed) == records.ChangesSince {
+		stored = nil
+		streams, err = all(ctx, from, scanRecord, allStreams, ids, position)
+	} else if changed = records.ChangedOf(owners, changed); len(changed) > 0 {
+		streams, err = s.streamsOf(ctx, changed, position)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.AsOf(ctx, stored, changed, streams, s.CurrentSubscription)
 }
 
-// SubscriptionsAt folds the tenant's streams up to the position, and leaves out subscriptions deleted by then.
-func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
-	streams, err := all(ctx, s.db.forUsers(), scanRecord, `SELECT `+recordColumns+` FROM records
-		WHERE tenant_id = ? AND stream >= 'subscription/' AND stream < 'subscription0' AND version > 0 AND position < ?
-		ORDER BY stream, version`, owner, position)
+// streamsOf reads the subscriptions' streams up to the position.
+func (s *Store) streamsOf(ctx context.Context, lanes []dispatch.Lane, position int64) ([]records.Record, error) {
+	streams := make([][2]string, len(lanes))
+	for i, lane := range lanes {
+		streams[i] = [2]string{string(lane.Tenant), records.StreamOf(lane)}
+	}
+	wanted, err := list(streams)
 	if err != nil {
 		return nil, err
 	}
-	return records.Subscriptions(ctx, streams, s.now)
+	return all(ctx, s.db.forUsers(), scanRecord, streamsOf, position, wanted)
 }
 
 // SubscriptionStatus is the status as it is now; see queries.DeliveryStore.

@@ -58,7 +58,7 @@ var isolationChecks = []Check{
 		count, err := w.CountSubscriptions(w.ctx, other)
 		w.ok(err, "count another tenant's subscriptions")
 		equal(w, "count", count, 0)
-		there, err := w.SubscriptionsAt(w.ctx, other, 1<<60)
+		there, _, err := w.SubscriptionsAt(w.ctx, []tenant.ID{other}, 1<<60)
 		w.ok(err, "travel in another tenant's time")
 		equal(w, "subscriptions at a position", len(there), 0)
 		swept, held, err := w.Swept(w.ctx, lane, claimable, 10)

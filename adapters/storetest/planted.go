@@ -76,6 +76,8 @@ var plantedBugs = map[string]struct {
 	"the log's records of no stream stay":  {"retention/a record of what was set aside waits for no later event", planted{purge: purgesNoEvents}},
 	"of one time one notice is listed":     {"notices/behind one are those that come later, also at the same time", planted{nextNotices: noticesByTimeAlone}},
 	"a record's events go by their IDs":    {"unreadable/events know the record that names them, and their order in it", planted{namedBy: namesByID}},
+	"subscriptions are as they are now":    {"subscriptions/travel in time", planted{subscriptionsAt: subscriptionsNow}},
+	"what nobody can read is not missed":   {"unreadable/a change of a subscription that is damaged as a whole keeps no other from being read", planted{subscriptionsAt: missesNothing}},
 	"what is to change lags behind":        {"subscriptions/of several who change what is there, each changes what the last one left", planted{subscriptionToChange: stateLagsBehind}},
 	"the state lags behind the stream":     {"subscriptions/of several at once, one changes the stream", planted{currentSubscription: stateLagsBehind}},
 	"upsert never replaces":                {"directory/a second write replaces the first", planted{upsert: upsertNeverReplaces}},
@@ -282,6 +284,15 @@ func pageRepeatsItsEnd(ctx context.Context, s Store, f queries.DeliveryFilter) (
 		f.Before += "~"
 	}
 	return s.Deliveries(ctx, f)
+}
+
+func subscriptionsNow(ctx context.Context, s Store, owners []tenant.ID, _ int64) ([]subscription.Subscription, []dispatch.Lane, error) {
+	return s.SubscriptionsAt(ctx, owners, 1<<60)
+}
+
+func missesNothing(ctx context.Context, s Store, owners []tenant.ID, position int64) ([]subscription.Subscription, []dispatch.Lane, error) {
+	list, _, err := s.SubscriptionsAt(ctx, owners, position)
+	return list, nil, err
 }
 
 func answersWithoutToken(ctx context.Context, s Store, key idempotency.Key, _ string, sealed []byte) (bool, error) {

@@ -55,6 +55,7 @@ type planted struct {
 	save                 func(ctx context.Context, s Store, saved []dispatch.Saved) ([]int, error)
 	schedule             func(ctx context.Context, s Store, plan fanout.Plan, ended func(bool)) error
 	subscriptionToChange func(ctx context.Context, s Store, lane dispatch.Lane) (subscription.Subscription, error)
+	subscriptionsAt      func(ctx context.Context, s Store, owners []tenant.ID, position int64) ([]subscription.Subscription, []dispatch.Lane, error)
 	upsert               func(ctx context.Context, s Store, owner tenant.ID, b directory.Batch) error
 	waitingFrom          func(ctx context.Context, s Store) (map[tenant.ID]time.Time, error)
 }
@@ -260,6 +261,13 @@ func (p planted) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (
 		return p.subscriptionToChange(ctx, p.Store, lane)
 	}
 	return p.Store.SubscriptionToChange(ctx, lane)
+}
+
+func (p planted) SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) ([]subscription.Subscription, []dispatch.Lane, error) {
+	if p.subscriptionsAt != nil {
+		return p.subscriptionsAt(ctx, p.Store, owners, position)
+	}
+	return p.Store.SubscriptionsAt(ctx, owners, position)
 }
 
 func (p planted) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -174,10 +175,29 @@ var subscriptionChecks = []Check{
 			if i < len(positions) {
 				upTo = positions[i]
 			}
-			got, err := w.SubscriptionsAt(w.ctx, acme, upTo)
+			got, _, err := w.SubscriptionsAt(w.ctx, []tenant.ID{acme}, upTo)
 			w.ok(err, "read subscriptions at a position")
 			equal(w, "subscriptions at a position", got, want)
 		}
+	}},
+	{"subscriptions/travel in time past more changes than are looked at", func(w *world) {
+		s, second := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		deleted := w.subscribe(acme, nil)
+		elsewhere := w.subscribe(other, nil)
+		at0 := w.accept(acme, event.TargetImported, at(0))
+		w.change(second, func(second subscription.Subscription) (changes []subscription.Change, err error) {
+			for range records.ChangesSince / 2 {
+				changes = append(changes, subscription.Paused{At: at(1)}, subscription.Resumed{At: at(1)})
+			}
+			return changes, nil
+		})
+		w.delete(deleted, at(2))
+		got, err := w.Event(w.ctx, acme, at0.ID)
+		w.ok(err, "read the event")
+		there, lost, err := w.SubscriptionsAt(w.ctx, []tenant.ID{other, acme}, got.Position)
+		w.ok(err, "read subscriptions of two tenants at the event")
+		equal(w, "subscriptions at the event", there, []subscription.Subscription{s, second, deleted, elsewhere})
+		equal(w, "what is lost", len(lost), 0)
 	}},
 	{"subscriptions/events and subscriptions share one order", func(w *world) {
 		before := w.subscribe(acme, nil)
@@ -185,7 +205,7 @@ var subscriptionChecks = []Check{
 		w.subscribe(acme, nil)
 		got, err := w.Event(w.ctx, acme, e.ID)
 		w.ok(err, "read the event")
-		there, err := w.SubscriptionsAt(w.ctx, acme, got.Position)
+		there, _, err := w.SubscriptionsAt(w.ctx, []tenant.ID{acme}, got.Position)
 		w.ok(err, "read subscriptions at the event")
 		equal(w, "subscriptions that govern the event", there, []subscription.Subscription{before})
 	}},

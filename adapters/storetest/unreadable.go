@@ -16,6 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // damage damages something, or ends the check where that cannot be.
@@ -143,7 +144,7 @@ var unreadableChecks = []Check{
 		_, err := w.CurrentSubscription(w.ctx, laneOf(s))
 		equal(w, "it is unreadable", errors.Is(err, dispatch.ErrUnreadable), true)
 	}},
-	{"unreadable/a change that is damaged keeps no other from being read, and the row stands in for it", func(w *world) {
+	{"unreadable/a change that is damaged keeps no other from being read, and the state stands in for it", func(w *world) {
 		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
 		s = w.pause(s, at(1))
 		d := w.schedule(s, at(2), "")
@@ -156,14 +157,19 @@ var unreadableChecks = []Check{
 		for _, c := range changes {
 			bad := c.SubscriptionID == s.ID
 			equal(w, "unreadable", []bool{c.Unreadable != nil, c.Change == nil}, []bool{bad, bad})
-			if bad {
-				equal(w, "what stands in for it", c.Now, &s)
-			}
 		}
 		equal(w, "versions", []int64{changes[0].Version, changes[1].Version, changes[2].Version}, []int64{1, 1, 2})
-		at, err := w.SubscriptionsAt(w.ctx, acme, 1<<60)
-		w.ok(err, "read the subscriptions")
-		equal(w, "the subscriptions", at, []subscription.Subscription{s, fine})
+		for _, position := range []int64{changes[2].Position, changes[2].Position + 1} { // before it was paused, and after that
+			at, lost, err := w.SubscriptionsAt(w.ctx, []tenant.ID{acme}, position)
+			w.ok(err, "read the subscriptions")
+			equal(w, "the subscriptions", at, []subscription.Subscription{s, fine})
+			equal(w, "what is lost", len(lost), 0)
+		}
+		w.damage(w.schedule(fine, at(2), ""), State)
+		whole, lost, err := w.SubscriptionsAt(w.ctx, []tenant.ID{acme}, 1<<60)
+		w.ok(err, "read the subscriptions, one of which has a damaged state")
+		equal(w, "the subscriptions", whole, []subscription.Subscription{s, fine})
+		equal(w, "what is lost", len(lost), 0)
 	}},
 	{"unreadable/a change of a subscription that is damaged as a whole keeps no other from being read", func(w *world) {
 		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
@@ -174,10 +180,14 @@ var unreadableChecks = []Check{
 		changes, _, err := w.Governing(w.ctx, 0, 1<<60, 100, nil)
 		w.ok(err, "read the changes")
 		equal(w, "unreadable", []bool{changes[0].Unreadable != nil, changes[1].Unreadable != nil}, []bool{true, false})
-		equal(w, "what stands in for it", changes[0].Now == nil, true)
-		at, err := w.SubscriptionsAt(w.ctx, acme, 1<<60)
-		w.ok(err, "read the subscriptions")
-		equal(w, "the subscriptions", at, []subscription.Subscription{fine})
+		w.accept(acme, event.TargetImported, at(2))
+		paused := w.pause(fine, at(3))
+		for position, want := range map[int64]subscription.Subscription{changes[1].Position + 1: fine, 1 << 60: paused} {
+			there, lost, err := w.SubscriptionsAt(w.ctx, []tenant.ID{acme}, position)
+			w.ok(err, "read the subscriptions")
+			equal(w, "the subscriptions", there, []subscription.Subscription{want})
+			equal(w, "what is lost", lost, []dispatch.Lane{laneOf(s)})
+		}
 	}},
 	{"unreadable/a job that is damaged is stopped, and keeps no other from being worked on", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")

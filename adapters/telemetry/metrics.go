@@ -228,7 +228,7 @@ func (m *Metrics) AttemptDone(ctx context.Context, o delivery.Outcome) {
 	m.attemptDuration.Record(ctx, o.Duration.Seconds(), labels)
 }
 
-// SubscriptionUnreadable counts a change that fan-out could not read.
+// SubscriptionUnreadable counts a change, or a whole subscription, that fan-out could not read.
 func (m *Metrics) SubscriptionUnreadable(ctx context.Context) { m.unreadable.Add(ctx, 1) }
 
 // RecordUnreadable counts a record whose names of events fan-out could not read.

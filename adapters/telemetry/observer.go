@@ -162,7 +162,14 @@ func describeOutcome(span trace.Span, o delivery.Outcome) {
 func (o *Observer) SubscriptionUnreadable(ctx context.Context, c fanout.SubscriptionChange) {
 	o.metrics.SubscriptionUnreadable(ctx)
 	slog.ErrorContext(ctx, "a change of a subscription cannot be read, and the subscription as it is now stands in for it",
-		"tenantId", c.Tenant, "subscriptionId", c.SubscriptionID, "position", c.Position, "version", c.Version, "served", c.Now != nil, "error", c.Unreadable)
+		"tenantId", c.Tenant, "subscriptionId", c.SubscriptionID, "position", c.Position, "version", c.Version, "error", c.Unreadable)
+}
+
+// SubscriptionLost counts a subscription of which nothing can be read, and logs which.
+func (o *Observer) SubscriptionLost(ctx context.Context, lane dispatch.Lane) {
+	o.metrics.SubscriptionUnreadable(ctx)
+	slog.ErrorContext(ctx, "neither a subscription's state nor its changes can be read, and it gets no deliveries",
+		"tenantId", lane.Tenant, "subscriptionId", lane.SubscriptionID)
 }
 
 // RecordUnreadable counts a record of events that is damaged, and logs where it is.

@@ -60,13 +60,15 @@ type world struct {
 
 	billing   map[tenant.ID]bool
 	gateAsked int
-	panicsAt  map[string]bool // FanOut of these events panics
-	panicIDs  int             // newID panics when this many are made, 0 for never
-	told      map[string]int  // deliveries, to the event's span
-	toldTimes int             // how many spans have ended well
-	undone    int             // and how many have not
-	// unreadable is the positions of changes that were told of.
+	panicsAt  map[string]bool        // FanOut of these events panics
+	panicIDs  int                    // newID panics when this many are made, 0 for never
+	told      map[string]int         // deliveries, to the event's span
+	toldTimes int                    // how many spans have ended well
+	undone    int                    // and how many have not
+	lost      map[dispatch.Lane]bool // the state of these cannot be read
+	// unreadable is the positions of changes that were told of, toldLost the subscriptions of which it was told that they are lost.
 	unreadable []int64
+	toldLost   []dispatch.Lane
 	// damaged is the records that were told of.
 	damaged []fanout.Record
 	// aside is the events of which it was told that they were set aside.
@@ -290,27 +292,31 @@ func (w *world) MayDefer(_ context.Context, since time.Time) (bool, error) {
 	return !w.olderRuns, w.fail["MayDefer"]
 }
 
-func (w *world) SubscriptionsAt(_ context.Context, owner tenant.ID, position int64) (list []subscription.Subscription, err error) {
+func (w *world) SubscriptionsAt(_ context.Context, owners []tenant.ID, position int64) (list []subscription.Subscription, lost []dispatch.Lane, err error) {
 	if w.panicsAt["SubscriptionsAt"] {
 		panic("no subscriptions")
 	}
 	w.folds++
-	at := map[string]subscription.Subscription{}
+	at, damaged := map[string]subscription.Subscription{}, map[string]bool{}
 	for _, c := range w.changes {
-		if c.Tenant == owner && c.Position <= position {
+		if slices.Contains(owners, c.Tenant) && c.Position <= position && !damaged[c.SubscriptionID] {
 			s := at[c.SubscriptionID]
-			if err := s.Apply(c.Change); err != nil {
-				return nil, err
+			if damaged[c.SubscriptionID] = c.Unreadable != nil; damaged[c.SubscriptionID] {
+				s = w.now[c.SubscriptionID]
+			} else if err := s.Apply(c.Change); err != nil {
+				return nil, nil, err
 			}
 			at[c.SubscriptionID] = s
 		}
 	}
 	for _, s := range at {
-		if s.Status != subscription.StatusDeleted {
+		if lane := (dispatch.Lane{Tenant: s.Tenant, SubscriptionID: s.ID}); damaged[s.ID] && w.lost[lane] {
+			lost = append(lost, lane)
+		} else if s.Status != subscription.StatusDeleted {
 			list = append(list, s)
 		}
 	}
-	return list, w.fail["SubscriptionsAt"]
+	return list, lost, w.fail["SubscriptionsAt"]
 }
 
 func (w *world) Enabled(_ context.Context, id tenant.ID, _ tenant.Feature) (bool, error) {
@@ -352,6 +358,10 @@ type spans struct{ *world }
 
 func (s spans) SubscriptionUnreadable(_ context.Context, c fanout.SubscriptionChange) {
 	s.unreadable = append(s.unreadable, c.Position)
+}
+
+func (s spans) SubscriptionLost(_ context.Context, lane dispatch.Lane) {
+	s.toldLost = append(s.toldLost, lane)
 }
 
 func (s spans) EventSetAside(_ context.Context, p fanout.SetAside) {

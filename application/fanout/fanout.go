@@ -38,6 +38,9 @@ type Store interface {
 	// ResolveFor looks up directory records and external IDs, one answer for each lookup, in their order. It also returns the
 	// present state of the lanes' subscriptions, which may be later than the events that are handled.
 	ResolveFor(ctx context.Context, lookups []Lookup, lanes []dispatch.Lane) ([]payload.Context, map[dispatch.Lane]LaneState, error)
+	// SubscriptionsAt is the tenants' subscriptions as they were at the position, without deleted ones, ordered by tenant and ID. One
+	// with a change that cannot be read is given as it is now; one of which that cannot be read either is lost.
+	SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) (list []subscription.Subscription, lost []dispatch.Lane, err error)
 	// LoadSubscription folds the subscription's stream, which may hold changes later than the events that are handled; it fails
 	// with dispatch.ErrUnreadable when the stream is damaged.
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
@@ -70,6 +73,8 @@ type Observer interface {
 	// SubscriptionUnreadable reports, once in a process, a change that cannot be read: the subscription's present state stands
 	// in for it.
 	SubscriptionUnreadable(ctx context.Context, c SubscriptionChange)
+	// SubscriptionLost reports, once in a process, a subscription of which nothing can be read. It gets no deliveries.
+	SubscriptionLost(ctx context.Context, lane dispatch.Lane)
 	// RecordUnreadable reports a record whose event names are damaged, with the events that were found without it.
 	RecordUnreadable(ctx context.Context, r Record)
 	// EventSetAside reports an event that could not be handled, once that is committed.
@@ -118,9 +123,6 @@ type FanOut struct {
 	*work
 	index *index
 	patience
-	// refused is how often the index stopped before the change at a position because it cannot be read. It keeps all positions:
-	// after each stop the index starts anew and meets again those that were given up.
-	refused map[int64]int
 	// mayDefer is false as long as a process of an older version may be running; see TurnStore.
 	mayDefer bool
 	// spent is how many deliveries each tenant's events have come to since the log was last read as fast as it was written.
@@ -132,9 +134,7 @@ func New(c Config) *FanOut {
 	if c.AtOnce == 0 {
 		c.AtOnce = DefaultAtOnce
 	}
-	f := &FanOut{work: &work{c, loop.NewSignal()}, spent: map[tenant.ID]int{}, refused: map[int64]int{}}
-	f.index = newIndex(f.giveUp)
-	return f
+	return &FanOut{work: &work{c, loop.NewSignal()}, index: newIndex(c.Observer), spent: map[tenant.ID]int{}}
 }
 
 const (

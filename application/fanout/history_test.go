@@ -168,12 +168,15 @@ func TestAChangeThatCannotBeReadStopsNobodyForEver(t *testing.T) {
 	w.subscribe(acme, "sub_2", settings("*"))
 	w.subscribe(acme, "sub_3", settings("*"))
 	changed := w.now["sub_1"]
+	w.handle(sample("evt_0", event.AppointmentStarted)) // from here on changes are followed
+	w.change("sub_3", subscription.Paused{At: start, Reason: "maintenance"})
 	w.change("sub_1", subscription.FilterChanged{At: start, EventTypes: subscription.Filter{"visit_report.*"}})
 	w.change("sub_1", subscription.Paused{At: start, Reason: "maintenance"}, subscription.Resumed{At: start})
-	now := w.now["sub_1"]
-	w.changes[3].Change, w.changes[3].Unreadable, w.changes[3].Now = nil, errors.New("damaged"), &now
-	w.changes[2].Change, w.changes[2].Unreadable = nil, errors.New("damaged, and its row, too")
-	w.change("sub_3", subscription.Paused{At: start, Reason: "maintenance"})
+	w.changes[4].Change, w.changes[4].Unreadable = nil, errors.New("damaged")
+	w.changes[3].Change, w.changes[3].Unreadable = nil, errors.New("damaged, and its row, too")
+	lost := dispatch.Lane{Tenant: acme, SubscriptionID: "sub_3"}
+	w.lost = map[dispatch.Lane]bool{lost: true}
+	w.change("sub_3", subscription.Resumed{At: start})
 	w.change("sub_1", subscription.FilterChanged{At: start, EventTypes: subscription.Filter{"*"}})
 	position, keys := w.accept(sample("evt_1", event.AppointmentStarted))
 	refused := 0
@@ -182,8 +185,8 @@ func TestAChangeThatCannotBeReadStopsNobodyForEver(t *testing.T) {
 			break
 		}
 	}
-	if refused != 12 || !slices.Equal(w.unreadable, []int64{3, 4}) {
-		t.Errorf("refused %d times, told of %d", refused, w.unreadable)
+	if refused != 12 || !slices.Equal(w.unreadable, []int64{5, 6}) || !slices.Equal(w.toldLost, []dispatch.Lane{lost}) {
+		t.Errorf("refused %d times, told of %d and %v", refused, w.unreadable, w.toldLost)
 	}
 	var got []string
 	for _, s := range w.plan.Scheduled {

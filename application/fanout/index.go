@@ -3,10 +3,11 @@ package fanout
 import (
 	"context"
 	"fmt"
-	"math"
+	"maps"
 	"slices"
 	"strings"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -19,20 +20,19 @@ type SubscriptionChange struct {
 	SubscriptionID string
 	Version        int64 // of the subscription after it
 	Change         subscription.Change
-	// Unreadable says why there is no Change. What follows the record cannot be known then, so Now, the subscription's present
-	// state, stands in for it; nil when that cannot be read either.
-	Unreadable error
-	Now        *subscription.Subscription
+	Unreadable     error // why there is no Change
 }
 
-// index holds every subscription as it was at one position of the log, so that each event
-// meets exactly the subscriptions that governed it when it was accepted.
+// index holds the subscriptions of the tenants whose events came, as they were at one position of the log, so that each event
+// meets exactly the subscriptions that governed it when it was accepted. A tenant's are read with its first event, and follow
+// the log from there.
 type index struct {
+	observer Observer
 	position int64
-	changed  int64 // position of the last change up to there
+	changed  int64 // no record before it may be handled: what changed there is in the rosters
 	rosters  map[tenant.ID]*roster
-	// giveUp is asked before a subscription's present state replaces a change that cannot be read; an error postpones that.
-	giveUp func(ctx context.Context, c SubscriptionChange) error
+	refused  refusals
+	lost     map[dispatch.Lane]bool // told of
 }
 
 // roster is one tenant's subscriptions. They are never changed in place, since deliveries under way hold on to them.
@@ -40,83 +40,139 @@ type roster struct {
 	byID map[string]*subscription.Subscription
 	// wanted caches who wants a type, so that an event's cost does not grow with the subscriptions that do not.
 	wanted map[event.Type][]*subscription.Subscription
-	// ahead maps subscriptions to the version up to which changes are already in byID, or are to be left out.
-	ahead map[string]int64
+	// read maps subscriptions to the version that they were read at, which may be later than the position: see SubscriptionsAt.
+	read map[string]int64
 }
 
-func newRoster() *roster {
-	return &roster{byID: map[string]*subscription.Subscription{}, wanted: map[event.Type][]*subscription.Subscription{}, ahead: map[string]int64{}}
+func newRoster(list []subscription.Subscription) *roster {
+	r := &roster{byID: map[string]*subscription.Subscription{}, wanted: map[event.Type][]*subscription.Subscription{}, read: map[string]int64{}}
+	for _, s := range list {
+		r.byID[s.ID], r.read[s.ID] = &s, s.Version
+	}
+	return r
 }
 
-func newIndex(giveUp func(ctx context.Context, c SubscriptionChange) error) *index {
-	return &index{rosters: map[tenant.ID]*roster{}, giveUp: giveUp}
+func newIndex(o Observer) *index {
+	return &index{observer: o, rosters: map[tenant.ID]*roster{}, refused: refusals{}, lost: map[dispatch.Lane]bool{}}
 }
 
-// changesPerRead bounds what one read of the log brings into memory.
-const changesPerRead = 1000
+// Bounds of what is read at once, and of what is kept of tenants whose events do not come.
+const (
+	changesPerRead   = 1000
+	maxSubscriptions = 50_000
+)
 
 // advance moves the index to the first of the records, and on to the last that the same subscriptions govern; n, at least one,
 // is how many records that is. It takes back what it has passed, which comes again after a rollback, and starts anew for a
-// record before the last change. On the way it finds which of the records' tenants have events waiting.
+// record before the last change, or far behind it. On the way it finds which of the records' tenants have events waiting.
 func (ix *index) advance(ctx context.Context, store Store, records []Record) (n int, deferring map[tenant.ID]bool, err error) {
 	first, last, owners := records[0].Position, records[len(records)-1].Position, ownersOf(records)
-	if first < ix.changed {
-		*ix = *newIndex(ix.giveUp)
+	if len(ix.rosters) == 0 || first < ix.changed {
+		ix.startAt(first)
 	}
 	ix.position = min(ix.position, first)
-	for {
-		changes, waiting, err := store.Governing(ctx, ix.position, last, changesPerRead, owners)
-		if err != nil {
-			return 0, nil, fmt.Errorf("read subscription changes up to %d: %w", last, err)
-		}
-		if owners != nil {
-			deferring, owners = waiting, nil
-		}
-		behind := slices.IndexFunc(changes, func(c SubscriptionChange) bool { return c.Position > first })
-		if behind < 0 {
-			behind = len(changes)
-		}
-		for _, c := range changes[:behind] {
-			if err := ix.apply(ctx, c); err != nil {
-				*ix = *newIndex(ix.giveUp)
-				return 0, nil, err
+	changes, deferring, err := store.Governing(ctx, ix.position, last, changesPerRead, owners)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read subscription changes up to %d: %w", last, err)
+	}
+	behind := slices.IndexFunc(changes, func(c SubscriptionChange) bool { return c.Position > first })
+	if behind < 0 {
+		behind = len(changes)
+	}
+	if behind == changesPerRead { // to read the subscriptions is less than what changed them
+		ix.startAt(first)
+		return ix.advance(ctx, store, records)
+	}
+	if err := ix.follow(ctx, changes[:behind]); err != nil {
+		return 0, nil, err
+	}
+	ix.position = first
+	if err := ix.load(ctx, store, slices.DeleteFunc(owners, func(id tenant.ID) bool { return deferring[id] })); err != nil {
+		return 0, nil, err
+	}
+	n = 1
+	for n < len(records) && (behind == len(changes) || records[n].Position < changes[behind].Position) {
+		n++
+	}
+	ix.position = records[n-1].Position
+	return n, deferring, nil
+}
+
+// startAt forgets all subscriptions, so that they are read at the position.
+func (ix *index) startAt(position int64) {
+	clear(ix.rosters)
+	ix.position, ix.changed = position, position
+}
+
+// follow applies changes, all of them or none.
+func (ix *index) follow(ctx context.Context, changes []SubscriptionChange) error {
+	for _, c := range changes {
+		if c.Unreadable != nil && ix.rosters[c.Tenant] != nil {
+			if err := ix.refused.change(ctx, ix.observer, c); err != nil {
+				return err
 			}
-			ix.changed = c.Position
 		}
-		if behind == changesPerRead {
-			ix.position = changes[behind-1].Position
-			continue
-		}
-		n = 1
-		for n < len(records) && (behind == len(changes) || records[n].Position < changes[behind].Position) {
-			n++
-		}
-		ix.position = records[n-1].Position
-		return n, deferring, nil
 	}
+	for _, c := range changes {
+		if r := ix.rosters[c.Tenant]; r != nil && r.apply(c) != nil {
+			delete(ix.rosters, c.Tenant)
+		}
+		ix.changed = c.Position
+	}
+	return nil
 }
 
-func (ix *index) apply(ctx context.Context, c SubscriptionChange) error {
-	if c.Unreadable != nil {
-		if err := ix.giveUp(ctx, c); err != nil {
-			return err
+// load reads the subscriptions of those tenants that it has none of, at the index's position.
+func (ix *index) load(ctx context.Context, store Store, owners []tenant.ID) error {
+	missing := slices.DeleteFunc(slices.Clone(owners), func(id tenant.ID) bool { return ix.rosters[id] != nil })
+	if len(missing) == 0 {
+		return nil
+	}
+	rosters, lost, err := readRosters(ctx, store, missing, ix.position)
+	if err != nil {
+		return err
+	}
+	for _, lane := range lost {
+		if !ix.lost[lane] {
+			ix.lost[lane] = true
+			ix.observer.SubscriptionLost(ctx, lane)
 		}
 	}
-	r := ix.rosters[c.Tenant]
-	if r == nil {
-		r = newRoster()
-		ix.rosters[c.Tenant] = r
+	maps.Copy(ix.rosters, rosters)
+	held := 0
+	for _, r := range ix.rosters {
+		held += 1 + len(r.byID)
 	}
-	return r.apply(c)
+	if held > maxSubscriptions {
+		maps.DeleteFunc(ix.rosters, func(id tenant.ID, _ *roster) bool { return !slices.Contains(owners, id) })
+	}
+	return nil
 }
 
+// readRosters reads the tenants' subscriptions as they were at the position, and names those that cannot be read.
+func readRosters(ctx context.Context, store Store, owners []tenant.ID, position int64) (map[tenant.ID]*roster, []dispatch.Lane, error) {
+	list, lost, err := store.SubscriptionsAt(ctx, owners, position)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the subscriptions of %d tenants at %d: %w", len(owners), position, err)
+	}
+	of := make(map[tenant.ID][]subscription.Subscription, len(owners))
+	for _, s := range list {
+		of[s.Tenant] = append(of[s.Tenant], s)
+	}
+	rosters := make(map[tenant.ID]*roster, len(owners))
+	for _, owner := range owners {
+		rosters[owner] = newRoster(of[owner])
+	}
+	return rosters, lost, nil
+}
+
+// apply fails for what cannot follow, or cannot be read: the roster is to be read anew then.
 func (r *roster) apply(c SubscriptionChange) error {
-	if upTo, known := r.ahead[c.SubscriptionID]; known && c.Version <= upTo {
+	if c.Version <= r.read[c.SubscriptionID] {
 		return nil
 	}
 	if c.Unreadable != nil {
-		r.standIn(c)
-		return nil
+		return c.Unreadable
 	}
 	var next subscription.Subscription
 	if before := r.byID[c.SubscriptionID]; before != nil {
@@ -129,19 +185,6 @@ func (r *roster) apply(c SubscriptionChange) error {
 	return nil
 }
 
-// standIn replaces what cannot be read by the subscription's present state. Where that is unknown too it gets nothing any more,
-// rather than what it may have asked not to get.
-func (r *roster) standIn(c SubscriptionChange) {
-	if c.Now == nil {
-		clear(r.wanted)
-		delete(r.byID, c.SubscriptionID)
-		r.ahead[c.SubscriptionID] = math.MaxInt64
-		return
-	}
-	r.put(c.Now)
-	r.ahead[c.SubscriptionID] = c.Now.Version
-}
-
 func (r *roster) put(s *subscription.Subscription) {
 	clear(r.wanted)
 	if s.Status == subscription.StatusDeleted {
@@ -151,7 +194,7 @@ func (r *roster) put(s *subscription.Subscription) {
 	}
 }
 
-// governing is how many subscriptions the tenant has. A tenant that never had any has no roster.
+// governing is how many subscriptions the tenant has. A tenant whose events all wait has no roster.
 func (r *roster) governing() int {
 	if r == nil {
 		return 0

@@ -34,13 +34,17 @@ func (p *patience) unreadable(position int64, events []intake.Accepted) error {
 	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
 }
 
-// giveUp refuses a subscription change that cannot be read for as long as the patience lasts: see Refusals.
-func (f *FanOut) giveUp(ctx context.Context, c SubscriptionChange) error {
-	switch f.refused[c.Position]++; {
-	case f.refused[c.Position] <= Refusals:
+// refusals counts, by position, how often fan-out stopped before a change of a subscription that cannot be read. It stops before
+// all that are read together until each has had its time.
+type refusals map[int64]int
+
+// change refuses the change for as long as the patience lasts: see Refusals.
+func (r refusals) change(ctx context.Context, o Observer, c SubscriptionChange) error {
+	switch r[c.Position]++; {
+	case r[c.Position] <= Refusals:
 		return fmt.Errorf("read the change of subscription %s at position %d: %w", c.SubscriptionID, c.Position, c.Unreadable)
-	case f.refused[c.Position] == Refusals+1:
-		f.Observer.SubscriptionUnreadable(ctx, c)
+	case r[c.Position] == Refusals+1:
+		o.SubscriptionUnreadable(ctx, c)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/loop"
-	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -49,9 +48,6 @@ type TurnStore interface {
 	MayDefer(ctx context.Context, since time.Time) (bool, error)
 	// OldestUnrouted is when the oldest record was written that fan-out has not reached yet; zero when there is none.
 	OldestUnrouted(ctx context.Context) (time.Time, error)
-	// SubscriptionsAt is the tenant's subscriptions as they were at the position, without deleted ones. One with a change that
-	// cannot be read is given as it is now, or left out when that cannot be read either.
-	SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error)
 }
 
 // Turns fans out what was deferred, one tenant after the other, each time as much of it as is scheduled at once. Any number of
@@ -67,7 +63,7 @@ type Turns struct {
 }
 
 type rosterAt struct {
-	roster
+	*roster
 	position int64
 }
 
@@ -302,26 +298,21 @@ func (t *Turns) roster(ctx context.Context, part Deferred) (*roster, error) {
 			return nil, fmt.Errorf("read subscription changes up to %d: %w", part.Position, err)
 		}
 		if len(changes) < changesPerRead && r.advance(part, changes) == nil {
-			return &r.roster, nil
+			return r.roster, nil
 		}
 	}
-	list, err := t.Store.SubscriptionsAt(ctx, part.Tenant, part.Position)
+	read, _, err := readRosters(ctx, t.Store, []tenant.ID{part.Tenant}, part.Position)
 	if err != nil {
-		return nil, fmt.Errorf("read the subscriptions of %s at %d: %w", part.Tenant, part.Position, err)
-	}
-	r := &rosterAt{*newRoster(), part.Position}
-	for _, s := range list {
-		r.byID[s.ID], r.ahead[s.ID] = &s, s.Version
+		return nil, err
 	}
 	if len(t.rosters) >= maxRosters {
 		clear(t.rosters)
 	}
-	t.rosters[part.Tenant] = r
-	return &r.roster, nil
+	t.rosters[part.Tenant] = &rosterAt{read[part.Tenant], part.Position}
+	return read[part.Tenant], nil
 }
 
-// advance applies the tenant's own changes. When one cannot follow, because its subscription could not be read, the roster has
-// to be read anew.
+// advance applies the tenant's own changes.
 func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) error {
 	for _, c := range changes {
 		if c.Tenant != part.Tenant {

@@ -72,7 +72,7 @@ type facts struct {
 }
 
 func (q *Events) explain(ctx context.Context, detail *Detail) error {
-	there, err := q.Reader.SubscriptionsAt(ctx, detail.Tenant, detail.Position)
+	there, _, err := q.Reader.SubscriptionsAt(ctx, []tenant.ID{detail.Tenant}, detail.Position)
 	if err != nil {
 		return err
 	}

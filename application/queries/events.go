@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -64,8 +65,9 @@ type EventReader interface {
 	FannedOut(ctx context.Context, e Event) (bool, error)
 	// GatedOf lists what a missing feature kept back.
 	GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([]Gated, error)
-	// SubscriptionsAt is the tenant's subscriptions as they were at the position, without deleted ones.
-	SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error)
+	// SubscriptionsAt is the tenants' subscriptions as they were at the position, without deleted ones and those that are lost; see
+	// fanout.Store.
+	SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) (list []subscription.Subscription, lost []dispatch.Lane, err error)
 	// ListSubscriptions is those of now, newest first, without deleted ones; after is empty for the first page.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 	// DeliveriesOf lists deliveries of each of the events, oldest first, at most the given number of each.

@@ -89,6 +89,8 @@ func (w *world) FanOut(_ context.Context, e intake.Accepted) (string, func(int, 
 
 func (w *world) SubscriptionUnreadable(context.Context, fanout.SubscriptionChange) {}
 
+func (w *world) SubscriptionLost(context.Context, dispatch.Lane) {}
+
 func (w *world) RecordUnreadable(context.Context, fanout.Record) {}
 
 func (w *world) EventSetAside(context.Context, fanout.SetAside) {}

@@ -441,9 +441,9 @@ func (f *fake) GatedOf(context.Context, tenant.ID, string) ([]queries.Gated, err
 	return []queries.Gated{{SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks}}, nil
 }
 
-func (f *fake) SubscriptionsAt(ctx context.Context, owner tenant.ID, _ int64) ([]subscription.Subscription, error) {
-	now, err := f.ListSubscriptions(ctx, owner, "", 1000)
-	return slices.DeleteFunc(now, func(s subscription.Subscription) bool { return s.ID == "sub_later" }), err
+func (f *fake) SubscriptionsAt(ctx context.Context, owners []tenant.ID, _ int64) ([]subscription.Subscription, []dispatch.Lane, error) {
+	now, err := f.ListSubscriptions(ctx, owners[0], "", 1000)
+	return slices.DeleteFunc(now, func(s subscription.Subscription) bool { return s.ID == "sub_later" }), nil, err
 }
 
 func (f *fake) Deliveries(_ context.Context, filter queries.DeliveryFilter) ([]delivery.Delivery, error) {

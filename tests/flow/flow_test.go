@@ -49,6 +49,7 @@ func (quiet) FanOut(context.Context, intake.Accepted) (string, func(int, error))
 	return "", func(int, error) {}
 }
 func (quiet) SubscriptionUnreadable(context.Context, fanout.SubscriptionChange) {}
+func (quiet) SubscriptionLost(context.Context, dispatch.Lane)                   {}
 func (quiet) RecordUnreadable(context.Context, fanout.Record)                   {}
 func (quiet) EventSetAside(context.Context, fanout.SetAside)                    {}
 func (quiet) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {

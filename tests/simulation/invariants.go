@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/simulation/memory"
 )
 
@@ -220,7 +221,7 @@ func (w *world) checkEvent(e intake.Accepted) {
 		w.violate("I10", "read the dispositions of %s: %v", e.ID, err)
 		return
 	}
-	governed, err := w.store.SubscriptionsAt(ctx, e.TenantID, detail.Position)
+	governed, _, err := w.store.SubscriptionsAt(ctx, []tenant.ID{e.TenantID}, detail.Position)
 	must(err)
 	for _, s := range governed {
 		var mine []queries.Disposition

@@ -440,6 +440,8 @@ func (o observer) FanOut(_ context.Context, e intake.Accepted) (string, func(int
 
 func (observer) SubscriptionUnreadable(context.Context, fanout.SubscriptionChange) {}
 
+func (observer) SubscriptionLost(context.Context, dispatch.Lane) {}
+
 func (observer) RecordUnreadable(context.Context, fanout.Record) {}
 
 func (observer) EventSetAside(context.Context, fanout.SetAside) {}

@@ -220,10 +220,11 @@ func (s *session) OldestUnrouted(ctx context.Context) (time.Time, error) {
 	return read(ctx, s, "OldestUnrouted", s.Store.OldestUnrouted)
 }
 
-func (s *session) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) ([]subscription.Subscription, error) {
-	return read(ctx, s, "SubscriptionsAt", func(ctx context.Context) ([]subscription.Subscription, error) {
-		return s.Store.SubscriptionsAt(ctx, owner, position)
-	})
+func (s *session) SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) ([]subscription.Subscription, []dispatch.Lane, error) {
+	if err := s.enter(ctx, "SubscriptionsAt"); err != nil {
+		return nil, nil, err
+	}
+	return s.Store.SubscriptionsAt(ctx, owners, position)
 }
 
 // Schedule tells what became of the transaction only when the process learns of it.

@@ -196,27 +196,29 @@ func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, own
 	return list, s.deferring(owners), err
 }
 
-// SubscriptionsAt folds the tenant's streams as far as the position, and leaves out what was deleted by then.
-func (s *Store) SubscriptionsAt(ctx context.Context, owner tenant.ID, position int64) (list []subscription.Subscription, err error) {
+// SubscriptionsAt folds the tenants' streams as far as the position, and leaves out what was deleted by then.
+func (s *Store) SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) (list []subscription.Subscription, lost []dispatch.Lane, err error) {
 	done, err := s.read(ctx)
 	defer done()
-	for k, stream := range s.streams.under(string(owner)) {
-		n := 0
-		for n < len(stream) && stream[n].position < position {
-			n++
-		}
-		if n == 0 || !strings.HasPrefix(k[1], subscriptionStream) {
-			continue
-		}
-		sub, err := fold(stream[:n])
-		if err != nil {
-			return nil, err
-		}
-		if sub.Status != subscription.StatusDeleted {
-			list = append(list, sub)
+	for _, owner := range slices.Sorted(slices.Values(owners)) {
+		for k, stream := range s.streams.under(string(owner)) {
+			n := 0
+			for n < len(stream) && stream[n].position < position {
+				n++
+			}
+			if n == 0 || !strings.HasPrefix(k[1], subscriptionStream) {
+				continue
+			}
+			sub, err := fold(stream[:n])
+			if err != nil {
+				return nil, nil, err
+			}
+			if sub.Status != subscription.StatusDeleted {
+				list = append(list, sub)
+			}
 		}
 	}
-	return list, err
+	return list, nil, err
 }
 
 // SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
