@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/circuit"
+	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
 func TestSubscriptionsShowTheirCircuits(t *testing.T) {
@@ -28,5 +29,33 @@ func TestSubscriptionsShowTheirCircuits(t *testing.T) {
 	shows(circuit.Report{Since: since, Until: h.now}, `{"state":"half_open","since":"2026-06-18T16:59:00Z","nextProbeAt":"2026-06-18T17:00:00Z","window":1}`)
 	if then := h.call(h.reader, "GET", "/v1/subscriptions/"+id+"?version=1", "").expect(200).body; strings.Contains(then, "circuit") {
 		t.Errorf("what it was shows a circuit: %s", then)
+	}
+}
+
+// Who asks why an event has not arrived is told that its receiver is being spared; of what does not wait for it, nothing is added.
+func TestAnEventThatWaitsSaysThatItsReceiverIsSpared(t *testing.T) {
+	h := withDeliveries(t)
+	h.store.circuits["sub_bound"] = circuit.Report{Since: h.now.Add(-time.Minute), Until: h.now.Add(5 * time.Second)}
+	reasons := func() string { return h.call(h.admin, "GET", "/v1/events/evt_1", "").expect(200).body }
+	if got := reasons(); strings.Contains(got, "probe") {
+		t.Errorf("given up, and yet it waits: %s", got)
+	}
+	h.store.deliveries[0].Status, h.store.deliveries[0].Attempts = delivery.StatusPending, 0
+	h.store.deliveries[1].Status, h.store.deliveries[1].DueAt = delivery.StatusRetrying, h.now
+	for _, want := range []string{
+		`it waits for its first attempt; its receiver has kept failing and gets only a probe now and then, none before 2026-06-18T17:00:05Z"`,
+		`the next is due at 2026-06-18T17:00:00Z; its receiver has kept failing and gets only a probe now and then, none before 2026-06-18T17:00:05Z"`,
+	} {
+		if got := reasons(); !strings.Contains(got, want) {
+			t.Errorf("lacks %s: %s", want, got)
+		}
+	}
+	h.store.circuits["sub_bound"] = circuit.Report{Since: h.now.Add(-time.Minute), Until: h.now}
+	if got := reasons(); !strings.Contains(got, `it waits for its first attempt; its receiver has kept failing and gets one delivery at a time until it takes one"`) {
+		t.Errorf("when a probe is due: %s", got)
+	}
+	h.store.circuits["sub_bound"] = circuit.Report{Since: h.now.Add(-time.Minute), Window: 2}
+	if got := reasons(); !strings.Contains(got, `it waits for its first attempt"`) {
+		t.Errorf("of a receiver that gets less: %s", got)
 	}
 }
