@@ -16,6 +16,7 @@ type document struct {
 	Paths   map[string]map[string]struct {
 		OperationID string                    `json:"operationId"`
 		Summary     string                    `json:"summary"`
+		Description string                    `json:"description"`
 		Tags        []string                  `json:"tags"`
 		Security    *[]map[string][]string    `json:"security"`
 		Parameters  []struct{ Name string }   `json:"parameters"`
@@ -321,6 +322,19 @@ func TestMaxInFlightSaysThatItHoldsForAProcess(t *testing.T) {
 	for _, name := range []string{"NewSubscription", "SubscriptionPatch", "Subscription"} {
 		if about := document.Components.Schemas[name].Properties["maxInFlight"].Description; !strings.Contains(about, "in each process") {
 			t.Errorf("%s says: %s", name, about)
+		}
+	}
+}
+
+// Whoever gave a receiver the new secret at once, and had it check X-Ordinavo-Signature, had it refuse everything until the overlap ended.
+func TestARotationSaysWhichSecretSignsWhat(t *testing.T) {
+	paths := newHarness(t).document().Paths
+	for _, path := range []string{"/rotate-secret", "/rotate-secret/complete"} {
+		description := paths["/v1/subscriptions/{subscriptionId}"+path]["post"].Description
+		for _, header := range []string{"X-Ordinavo-Signature", "webhook-signature"} {
+			if !strings.Contains(description, header) {
+				t.Errorf("%s does not say what becomes of %s: %q", path, header, description)
+			}
 		}
 	}
 }

@@ -27,6 +27,12 @@ type Rotation struct {
 	OverlapHours *int `json:"overlapHours,omitempty" minimum:"0" maximum:"168" doc:"Default 24."`
 }
 
+// rotateDescription says when to switch a receiver: one that checks the first header and switched at once would refuse everything until the overlap ends.
+const rotateDescription = `The answer has the new secret, which is not shown again. Until the overlap ends or POST /v1/subscriptions/{subscriptionId}/rotate-secret/complete ends it,
+webhook-signature has a signature of each secret, so that a receiver that checks it may switch at any time. X-Ordinavo-Signature has room for one, and is made with the
+old secret until then: let a receiver that checks it take both secrets, or switch when the rotation is completed. With overlapHours 0 the old secret ends at once.
+409 says that a rotation is under way.`
+
 // TestRequest says what to send.
 type TestRequest struct {
 	EventType string `json:"eventType,omitempty" maxLength:"100" doc:"Default: the first type that the subscription wants." example:"visit_report.approved"`
@@ -73,9 +79,9 @@ func (a *API) routeSubscriptionActions(one string) {
 	}
 	register(a, action("pauseSubscription", "/pause", "Pause: park what comes", "Pausing what is paused changes nothing. 409 while what a resume skips is not all cancelled yet; nothing is sent meanwhile.", map[string]any{"reason": "maintenance"}), a.pause)
 	register(a, action("resumeSubscription", "/resume", "Resume: send what is parked, and what comes", "Also brings back what the service disabled.", map[string]any{"skipParked": false}), a.resume)
-	register(a, action("rotateSecret", "/rotate-secret", "Make a new secret current", "The answer has the new secret, which is not shown again.",
-		map[string]any{"overlapHours": 24}), a.rotateSecret)
-	register(a, action("completeRotation", "/rotate-secret/complete", "End the old secret", "Without a rotation under way nothing changes.", nil), a.completeRotation)
+	register(a, action("rotateSecret", "/rotate-secret", "Make a new secret", rotateDescription, map[string]any{"overlapHours": 24}), a.rotateSecret)
+	register(a, action("completeRotation", "/rotate-secret/complete", "End the old secret",
+		"From then on X-Ordinavo-Signature is made with the new secret, and webhook-signature has its signature alone. Without a rotation under way nothing changes.", nil), a.completeRotation)
 	register(a, action("testSubscription", "/test", "Send a signed sample", fmt.Sprintf("Sends for real, once, with the header X-Ordinavo-Test, and answers with the exchange, which GET /v1/deliveries/{deliveryId} shows again. It is in no list and has no accepted event. 429 says that %d of the tenant's wait for an answer already.", subscriptions.MaxTests),
 		map[string]any{"eventType": "visit_report.approved"}), a.test)
 }
