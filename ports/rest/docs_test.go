@@ -61,6 +61,25 @@ func TestDocsReferences(t *testing.T) {
 	}
 }
 
+// The page would call a schema "anything" that holds others in a way it does not follow, and not show what is in it.
+func TestDocsPageFollowsEverySchema(t *testing.T) {
+	h := newHarness(t)
+	script, document := h.call("", "GET", "/docs/docs.js", "").body, h.call("", "GET", "/openapi.json", "").body
+	used := 0
+	for _, way := range []string{"$ref", "properties", "additionalProperties", "items", "prefixItems", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties", "dependentSchemas"} {
+		if !regexp.MustCompile(`"` + regexp.QuoteMeta(way) + `":[\[{"]`).MatchString(document) {
+			continue
+		}
+		used++
+		if !strings.Contains(script, "."+way) {
+			t.Errorf("the document has %s, which the page does not follow", way)
+		}
+	}
+	if used < 6 {
+		t.Errorf("checked %d ways", used)
+	}
+}
+
 // Who knows nothing but the address, or has a path wrong, is led to the documents.
 func TestTheDocumentsAreFound(t *testing.T) {
 	h := newHarness(t)

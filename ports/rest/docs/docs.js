@@ -18,14 +18,18 @@ function prose(text) {
     make("p", {}, ...paragraph.split("`").map((part, i) => (i % 2 ? make("code", {}, part) : part))));
 }
 
+// only is the schema that another one wraps, to say more about it.
+const only = (schema) => (schema.allOf && schema.allOf.length === 1 ? schema.allOf[0] : schema);
+
 function resolve(node) {
+  node = node && only(node);
   for (let hops = 0; node && node.$ref && hops < 9; hops++) {
     node = node.$ref.slice(2).split("/").reduce((at, key) => at && at[decodeURIComponent(key).replace(/~1/g, "/").replace(/~0/g, "~")], api);
   }
   return node || {};
 }
 
-const nameOf = (schema) => (schema.$ref ? schema.$ref.split("/").pop() : "");
+const nameOf = (schema) => (only(schema).$ref || "").split("/").pop();
 const typesOf = (schema) => [].concat(schema.type || []);
 const alternatives = (schema) => (schema.anyOf || schema.oneOf || []).filter((each) => each.type !== "null");
 
