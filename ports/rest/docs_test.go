@@ -61,6 +61,17 @@ func TestDocsReferences(t *testing.T) {
 	}
 }
 
+// The service's own commands refuse to run where a variable that begins like its settings is none of them.
+func TestDocsPageSetsNoVariableOfTheService(t *testing.T) {
+	script := newHarness(t).call("", "GET", "/docs/docs.js", "").body
+	if !strings.Contains(script, "Bearer $KEY") {
+		t.Error("the examples lack the variable of the README")
+	}
+	if variable := regexp.MustCompile(`\$ORDINAVO_\w*`).FindString(script); variable != "" {
+		t.Errorf("the examples have %s set, with which no command of the service starts", variable)
+	}
+}
+
 // The page would call a schema "anything" that holds others in a way it does not follow, and not show what is in it.
 func TestDocsPageFollowsEverySchema(t *testing.T) {
 	h := newHarness(t)

@@ -126,11 +126,18 @@ function curl(method, path, operation) {
   const query = parameters.filter((p) => p.in === "query" && p.required).map((p) => p.name + "=" + encodeURIComponent(sample(p))).join("&");
   const base = new URL(".", location.href).href.replace(/\/$/, "");
   const lines = ["curl" + (method === "get" ? "" : " -X " + method.toUpperCase()) + " " + quote(base + filled + (query && "?" + query))];
-  if ((operation.security || []).length) lines.push('-H "Authorization: Bearer $ORDINAVO_KEY"');
+  if ((operation.security || []).length) lines.push('-H "Authorization: Bearer $KEY"');
   for (const p of parameters) if (p.in === "header" && p.name === "X-Ordinavo-Tenant") lines.push("-H " + quote(p.name + ": " + sample(p)));
   const body = bodyOf(operation);
   if (body && body[1].example !== undefined) lines.push("-H " + quote("Content-Type: " + body[0]), "-d " + quote(JSON.stringify(body[1].example)));
   return lines.join(" \\\n  ");
+}
+
+// keyNote says what to put in for the key; a tenant's key that names another tenant, like the example's, finds none.
+function keyNote(operation, parameters) {
+  if (!(operation.security || []).length) return [];
+  const perTenant = parameters.some((p) => p.name === "X-Ordinavo-Tenant");
+  return [make("p", { class: "note" }, "KEY is your API key." + (perTenant ? " X-Ordinavo-Tenant is for platform keys: leave it out if the key is a tenant's." : ""))];
 }
 
 function operationBody(method, path, operation, isWebhook) {
@@ -150,7 +157,7 @@ function operationBody(method, path, operation, isWebhook) {
     if (body[1].example !== undefined) parts.push(codeBlock(JSON.stringify(body[1].example, null, 2), "the example of the body"));
     parts.push(schemaView(body[1].schema || {}));
   }
-  if (!isWebhook) parts.push(make("h3", {}, "With curl"), codeBlock(curl(method, path, operation), "the curl command"));
+  if (!isWebhook) parts.push(make("h3", {}, "With curl"), ...keyNote(operation, parameters), codeBlock(curl(method, path, operation), "the curl command"));
   parts.push(make("h3", {}, isWebhook ? "What the receiver answers" : "Answers"), responses(operation.responses || {}));
   return parts;
 }
