@@ -180,6 +180,23 @@ function responses(all) {
   return make("div", {}, everywhere.length ? make("p", { class: "limits" }, "Each with " + everywhere.join(", ")) : "", list);
 }
 
+// saidIn is what a schema and those below it say: names of fields, descriptions, values.
+function saidIn(schema, seen = []) {
+  const it = resolve(schema);
+  if (seen.includes(it)) return [];
+  seen.push(it);
+  const fields = Object.entries(it.properties || {}).flatMap(([name, field]) => [name, field.description, ...saidIn(field, seen)]);
+  const others = [it.items, it.additionalProperties, ...alternatives(it)].filter((each) => each && each !== true);
+  return [...(it.enum || []), ...fields, ...others.flatMap((each) => saidIn(each, seen))];
+}
+
+// askedBy is what an operation says of its parameters and its body.
+function askedBy(operation) {
+  const parameters = (operation.parameters || []).map(resolve).flatMap((p) => [p.name, p.description, ...saidIn(p.schema || {})]);
+  const body = bodyOf(operation);
+  return [...parameters, ...saidIn((body && body[1].schema) || {})];
+}
+
 // entry is something that is found, opened and linked to; its body is made when it is first opened.
 function entry(id, words, summary, body) {
   const details = make("details", {}, make("summary", {}, ...summary));
@@ -192,7 +209,7 @@ function entry(id, words, summary, body) {
 
 function operationEntry(method, path, operation, isWebhook) {
   const id = operation.operationId || method + path;
-  const made = entry(id, [method, path, id, operation.summary, operation.description],
+  const made = entry(id, [method, path, id, operation.summary, operation.description, ...askedBy(operation)],
     [make("span", { class: "method " + method }, method.toUpperCase()), make("span", { class: "path" }, path), make("span", { class: "title" }, operation.summary || "")],
     () => operationBody(method, path, operation, isWebhook));
   made.label = isWebhook ? path : operation.summary || path;
@@ -213,7 +230,7 @@ function groups() {
   add(api.paths, false);
   add(api.webhooks, true);
   const schemas = Object.entries(api.components.schemas).map(([name, schema]) => ({
-    ...entry("schema-" + name, [name, schema.description || ""], [make("span", { class: "path" }, name), make("span", { class: "title" }, schema.description || "")],
+    ...entry("schema-" + name, [name, schema.description, ...saidIn(schema)], [make("span", { class: "path" }, name), make("span", { class: "title" }, schema.description || "")],
       () => [schemaView(schema)]), label: name }));
   return [...byTag.values(), { title: "Schemas", note: "What bodies and answers are made of.", entries: schemas }].filter((group) => group.entries.length);
 }
