@@ -262,11 +262,15 @@ function search(all, text) {
   document.getElementById("found").textContent = words.length ? found + " of " + total : "";
 }
 
-// open shows what the address names.
-function open() {
-  const article = document.getElementById(decodeURIComponent(location.hash.slice(1)));
-  const details = article && article.querySelector("details");
+// open shows what the address names, even if the search does not find it.
+function open(all) {
+  const article = document.getElementById(location.hash.slice(1));
+  const details = article && article.querySelector(":scope > details"); // the skip link names what holds them all
   if (!details) return;
+  if (article.hidden) {
+    document.getElementById("search").value = "";
+    search(all, "");
+  }
   details.open = true;
   article.scrollIntoView();
   details.querySelector("summary").focus({ preventScroll: true });
@@ -282,12 +286,14 @@ async function start() {
   show(all);
   const input = document.getElementById("search");
   input.addEventListener("input", () => search(all, input.value));
-  addEventListener("hashchange", open);
+  addEventListener("hashchange", () => open(all));
+  document.getElementById("contents").addEventListener("click", (event) => event.target.hash === location.hash && open(all)); // no change of the address
   addEventListener("keydown", (event) => {
     if (event.key === "/" && !event.ctrlKey && !event.metaKey && !event.altKey && event.target !== input) { event.preventDefault(); input.focus(); }
     if (event.key === "Escape" && event.target === input) { input.value = ""; search(all, ""); }
   });
-  open();
+  search(all, input.value); // it may have been typed meanwhile
+  open(all);
 }
 
 start().catch((error) => {
