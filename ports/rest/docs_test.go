@@ -72,6 +72,17 @@ func TestDocsPageSetsNoVariableOfTheService(t *testing.T) {
 	}
 }
 
+// Paper does not scroll: an example that is cut off, or a line that a header covers, cannot be read there.
+func TestDocsPageIsPrintedWhole(t *testing.T) {
+	style := newHarness(t).call("", "GET", "/docs/docs.css", "").body
+	screen, paper, _ := strings.Cut(style, "@media print {")
+	for scrolls, lies := range map[string]string{"max-height: 26rem": "max-height: none", "overflow-wrap: normal": "white-space: pre-wrap", "position: sticky": "position: static"} {
+		if !strings.Contains(screen, scrolls) || !strings.Contains(paper, lies) {
+			t.Errorf("on paper %s is not %s", scrolls, lies)
+		}
+	}
+}
+
 // The page would call a schema "anything" that holds others in a way it does not follow, and not show what is in it.
 func TestDocsPageFollowsEverySchema(t *testing.T) {
 	h := newHarness(t)
