@@ -90,20 +90,25 @@ function schemaView(schema) {
 
 function codeBlock(text, label) {
   const pre = make("pre", { tabindex: "0", "aria-label": label }, text);
-  const button = make("button", { type: "button", "aria-label": "Copy: " + label }, "Copy");
-  button.addEventListener("click", () => copy(pre, button));
+  const button = make("button", { type: "button" });
+  const say = (word) => { // to those who do not see it, too
+    button.textContent = word;
+    button.setAttribute("aria-label", word + ": " + label);
+  };
+  say("Copy");
+  button.addEventListener("click", () => copy(pre, say));
   return make("div", { class: "block" }, pre, button);
 }
 
-async function copy(pre, button) {
+async function copy(pre, say) {
   try {
     await navigator.clipboard.writeText(pre.textContent);
-    button.textContent = "Copied";
+    say("Copied");
   } catch { // no clipboard without https: leave it selected, to be copied by hand
     getSelection().selectAllChildren(pre);
-    button.textContent = "Selected";
+    say("Selected");
   }
-  setTimeout(() => { button.textContent = "Copy"; }, 2000);
+  setTimeout(() => say("Copy"), 2000);
 }
 
 function sample(parameter) {
