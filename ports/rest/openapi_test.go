@@ -306,8 +306,9 @@ func allows(types, value any) bool {
 	}
 }
 
-// A receiver that takes so many at once and no more needs to know by how many processes to divide.
-func TestMaxInFlightSaysThatItHoldsForAProcess(t *testing.T) {
+// What a tenant's admin has to choose, or finds, says what it is. A receiver that takes so many at once and no more needs to know by how many
+// processes to divide; an option sends personal data, or a report's text; and what is parked is waited for in vain.
+func TestFieldsSayWhatTheyAre(t *testing.T) {
 	h := newHarness(t)
 	var document struct {
 		Components struct {
@@ -319,10 +320,20 @@ func TestMaxInFlightSaysThatItHoldsForAProcess(t *testing.T) {
 	if err := json.Unmarshal([]byte(h.call("", "GET", "/openapi.json", "").expect(200).body), &document); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"NewSubscription", "SubscriptionPatch", "Subscription"} {
-		if about := document.Components.Schemas[name].Properties["maxInFlight"].Description; !strings.Contains(about, "in each process") {
-			t.Errorf("%s says: %s", name, about)
+	says := func(field, want string, schemas ...string) {
+		for _, name := range schemas {
+			if about := document.Components.Schemas[name].Properties[field].Description; !strings.Contains(about, want) {
+				t.Errorf("%s of %s lacks %q: %s", field, name, want, about)
+			}
 		}
+	}
+	says("maxInFlight", "in each process", "NewSubscription", "SubscriptionPatch", "Subscription")
+	says("sourceSystem", "external IDs", "NewSubscription", "SubscriptionPatch", "Subscription")
+	for option, want := range map[string]string{"customerContext": "Adds customer", "contactDetails": "Adds contact", "summaryPreview": "free text", "billingDetails": "Adds billingEvent"} {
+		says(option, want, "NewOptions", "PayloadOptions")
+	}
+	for _, status := range []string{"retrying", "parked", "dead_letter", "cancelled"} {
+		says("status", status, "Delivery", "DeliveryDetail")
 	}
 }
 

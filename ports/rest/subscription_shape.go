@@ -71,10 +71,10 @@ type PayloadOptions struct {
 
 // NewOptions is the options of a new subscription; absent ones have the defaults of contract, section 3.
 type NewOptions struct {
-	CustomerContext optional[bool] `json:"customerContext,omitempty" doc:"Default true."`
-	ContactDetails  optional[bool] `json:"contactDetails,omitempty" doc:"Default true."`
-	SummaryPreview  optional[bool] `json:"summaryPreview,omitempty" doc:"Default false."`
-	BillingDetails  optional[bool] `json:"billingDetails,omitempty" doc:"Default false."`
+	CustomerContext optional[bool] `json:"customerContext,omitempty" doc:"Adds customer and location; true by default in a new subscription."`
+	ContactDetails  optional[bool] `json:"contactDetails,omitempty" doc:"Adds contact, with customerContext; true by default in a new subscription."`
+	SummaryPreview  optional[bool] `json:"summaryPreview,omitempty" doc:"Adds the beginning of the visit report's free text; false by default in a new subscription."`
+	BillingDetails  optional[bool] `json:"billingDetails,omitempty" doc:"Adds billingEvent; needs the feature billing_webhooks, and is false by default in a new subscription."`
 }
 
 func (o NewOptions) apply(to *payload.Options, fields problem.Fields) {
@@ -89,7 +89,7 @@ type SubscriptionPatch struct {
 	Name           optional[string]     `json:"name,omitempty" maxLength:"200" example:"SAP"`
 	URL            optional[string]     `json:"url,omitempty" maxLength:"2048" example:"https://erp.example.com/hook"`
 	EventTypes     optional[[]string]   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or * for all that product services emit. Operational events come with ordinavo.*, or by name."`
-	SourceSystem   optional[string]     `json:"sourceSystem,omitempty" maxLength:"64" example:"sap"`
+	SourceSystem   optional[string]     `json:"sourceSystem,omitempty" maxLength:"64" doc:"Whose external IDs the bodies carry; none by default." example:"sap"`
 	PayloadOptions optional[NewOptions] `json:"payloadOptions,omitempty"`
 	RetrySchedule  optional[[]string]   `json:"retrySchedule,omitempty" nullable:"true" maxItems:"20" doc:"Delays of 1s to 72h; null for the service's own schedule."`
 	TimeoutSeconds optional[float64]    `json:"timeoutSeconds,omitempty" minimum:"1" maximum:"30" doc:"Default 10."`
