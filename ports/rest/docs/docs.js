@@ -3,6 +3,7 @@
 
 const methods = ["get", "post", "put", "patch", "delete"];
 const deepest = 7;
+const found = document.getElementById("found"); // how much the search finds
 let api;
 
 function make(tag, attributes, ...children) {
@@ -252,7 +253,7 @@ function show(all) {
 
 function search(all, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-  let found = 0, total = 0;
+  let hits = 0, total = 0;
   for (const group of all) {
     let shown = 0;
     for (const each of group.entries) {
@@ -261,10 +262,10 @@ function search(all, text) {
       shown += hit ? 1 : 0;
     }
     group.section.hidden = group.nav.hidden = !shown;
-    found += shown;
+    hits += shown;
     total += group.entries.length;
   }
-  document.getElementById("found").textContent = words.length ? found + " of " + total : "";
+  found.textContent = words.length ? hits + " of " + total : "";
 }
 
 // open shows what the address names, even if the search does not find it.
@@ -282,6 +283,7 @@ function open(all) {
 }
 
 async function start() {
+  found.textContent = "loading…";
   const response = await fetch("openapi.json");
   if (!response.ok) throw new Error("the document: " + response.status);
   api = await response.json();
@@ -302,6 +304,7 @@ async function start() {
 }
 
 start().catch((error) => {
+  found.textContent = "";
   document.getElementById("about").append(make("p", { class: "failure", role: "alert" }, "The document could not be shown (" + error.message + "). It is at "),
     make("a", { href: "openapi.json" }, "openapi.json"));
 });
