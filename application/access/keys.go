@@ -149,16 +149,25 @@ func (s *Keys) mayCreate(by, wanted access.Key) error {
 	return nil
 }
 
+// scopeNames is for whoever makes a key on the command line, where nothing else says what there is.
+func scopeNames() string {
+	var names []string
+	for _, scope := range access.Scopes() {
+		names = append(names, string(scope))
+	}
+	return strings.Join(names, ", ")
+}
+
 // check validates the fields of a key.
 func (s *Keys) check(by, wanted access.Key) error {
 	fields := problem.Collect("")
 	checkName(fields, wanted.Name)
 	if len(wanted.Scopes) == 0 {
-		fields.Add("scopes", "needs at least one scope")
+		fields.Add("scopes", "needs at least one scope: %s", scopeNames())
 	}
 	for i, scope := range wanted.Scopes {
 		if !slices.Contains(access.Scopes(), scope) {
-			fields.Add("scopes"+problem.Index(i), "is not a scope")
+			fields.Add("scopes"+problem.Index(i), "is not a scope: there are %s", scopeNames())
 		}
 	}
 	if wanted.Tenant != "" && !wanted.Tenant.Valid() {
