@@ -349,3 +349,11 @@ func TestARotationSaysWhichSecretSignsWhat(t *testing.T) {
 		}
 	}
 }
+
+// The description promised that browsers come back by themselves, and kept from whoever built a page on that that it cannot send the key.
+func TestTheStreamSaysThatNoBrowserHasTheKey(t *testing.T) {
+	about := newHarness(t).document().Paths["/v1/deliveries/stream"]["get"].Description
+	if !strings.Contains(about, "EventSource") || !strings.Contains(about, "cannot send the API key") {
+		t.Errorf("it says: %s", about)
+	}
+}

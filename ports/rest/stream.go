@@ -30,7 +30,8 @@ const streamDescription = `Server-sent events (WHATWG HTML, section 9.2). Each c
 as GET /v1/deliveries lists it, as the change left it. That an attempt has begun is no change: the status delivering is not streamed.
 Events that say "id:" alone, without data, come every 15 seconds: they keep the connection, and the id, fresh.
 
-A client that comes back with Last-Event-ID gets what it missed, and then what is new; browsers and most libraries do that by themselves.
+A client that comes back with Last-Event-ID gets what it missed, and then what is new; most libraries do that by themselves. The EventSource of
+browsers does, too, but cannot send the API key, which belongs in no page either: have your own server follow the stream, and pass it on.
 When more than 200,000 changes of all tenants came between, when the client was away for longer than deliveries are kept, or when the id is not
 one of this service's, the event "reset" comes first: what was missed is in GET /v1/deliveries, as far as it is kept. The event "end" says why the service ends a stream: slow (the client did not keep up), closing (the service
 is about to stop) and interrupted are reasons to come back; revoked is none.`
