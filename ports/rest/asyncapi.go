@@ -39,7 +39,9 @@ func (a *API) asyncAPI() fragment {
 		"asyncapi": asyncAPIVersion, "defaultContentType": contentTypeJSON,
 		"info": fragment{
 			"title": "Ordinavo Webhooks", "version": a.Version, "license": fragment{"name": "Apache-2.0"},
-			"description": "What the service sends to the URLs of subscriptions. The API that manages them is described at /openapi.json.",
+			"description": "What the service sends to the URLs of subscriptions. The API that manages them is described at /openapi.json. " +
+				"The signatures of the examples are real, for whoever wants to try a receiver on them: they are over the payload without white space, with the secret " +
+				exampleSecret.Reveal() + ".",
 		},
 		"servers":    fragment{"receiver": asyncServer()},
 		"channels":   fragment{asyncChannel: describeChannel(channelMessages)},

@@ -36,7 +36,7 @@ type reference struct {
 
 type async struct {
 	AsyncAPI, DefaultContentType string
-	Info                         struct{ Title, Version string }
+	Info                         struct{ Title, Version, Description string }
 	Servers                      map[string]struct {
 		Host, Protocol string
 		Variables      map[string]any
