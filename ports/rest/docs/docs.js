@@ -148,7 +148,7 @@ function keyNote(operation, parameters) {
 
 function operationBody(method, path, operation, isWebhook) {
   const parts = [...prose(operation.description)];
-  const scopes = (operation.security || []).flatMap((each) => Object.values(each).flat());
+  const scopes = scopesOf(operation);
   if (!isWebhook) {
     parts.push(make("p", {}, make("strong", {}, "Key: "), !(operation.security || []).length ? "none is needed" : scopes.length ? make("code", {}, scopes.join(" ")) : "any; the description says more"));
   }
@@ -196,11 +196,13 @@ function saidIn(schema, seen = []) {
   return [...(it.enum || []), ...fields, ...others.flatMap((each) => saidIn(each, seen))];
 }
 
-// askedBy is what an operation says of its parameters and its body.
+const scopesOf = (operation) => (operation.security || []).flatMap((each) => Object.values(each).flat());
+
+// askedBy is what an operation says of its key, its parameters and its body.
 function askedBy(operation) {
   const parameters = (operation.parameters || []).map(resolve).flatMap((p) => [p.name, p.description, ...saidIn(p.schema || {})]);
   const body = bodyOf(operation);
-  return [...parameters, ...saidIn((body && body[1].schema) || {})];
+  return [...scopesOf(operation), ...parameters, ...saidIn((body && body[1].schema) || {})];
 }
 
 // entry is something that is found, opened and linked to; its body is made when it is first opened.
