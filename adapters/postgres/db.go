@@ -117,9 +117,6 @@ func Open(config Config) (*DB, error) {
 		return nil
 	}
 	parsed.MaxConns = int32(config.MaxConns)
-	if parsed.ConnConfig.ConnectTimeout == 0 {
-		parsed.ConnConfig.ConnectTimeout = acquireTimeout // a server that does not speak is as good as away
-	}
 	pool, err := pgxpool.NewWithConfig(context.Background(), parsed)
 	if err != nil {
 		return nil, fmt.Errorf("prepare the connections: %w", err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/url"
 	"testing"
 	"time"
 
@@ -83,6 +85,25 @@ func TestTheListenerConnectsAgain(t *testing.T) {
 	}
 	heard(t, topic.C, func() {}) // what was committed meanwhile is looked for
 	hears(t, one, two)
+}
+
+// TestTheListenerPassesOverASilentServer has the first of two servers take connections and never speak, as one whose disk hangs does: who
+// waited for it would poll for good, though the other one was promoted.
+func TestTheListenerPassesOverASilentServer(t *testing.T) {
+	t.Parallel()
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	direct := migrated.Copy(t)
+	both, err := url.Parse(direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both.Host = silent.Addr().String() + "," + both.Host
+	one := openURL(t, postgres.Config{URL: direct, Recheck: time.Hour})
+	hears(t, one, openURL(t, postgres.Config{URL: direct, DirectURL: both.String(), Recheck: time.Hour}))
 }
 
 func TestPollingIsTheSafetyNet(t *testing.T) {

@@ -123,9 +123,6 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 	}
 	reachForPrimary(config)
 	speakUTF8(config)
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = acquireTimeout
-	}
 	var server *pgx.Conn
 	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		server = conn

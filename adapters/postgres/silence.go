@@ -23,9 +23,13 @@ const longestSilence = 15 * time.Second
 const tcpUserTimeout = 18
 
 // reachForPrimary makes connections lead to a server that takes writes (the first such server when the URL names several), unless the URL
-// has a target_session_attrs other than any. A demoted server would answer every read, and so pass for a healthy one.
+// has a target_session_attrs other than any. A demoted server would answer every read, and so pass for a healthy one. One that does not speak
+// is as good as away: the next is tried.
 func reachForPrimary(config *pgx.ConnConfig) {
 	config.DialFunc = boundSilence(config.DialFunc)
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = acquireTimeout
+	}
 	if config.ValidateConnect == nil {
 		config.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	}
