@@ -66,17 +66,21 @@ func translate(ctx context.Context, err error) error {
 	return err
 }
 
-// lostConnection reports whether the server is away, going away or full, or the connection to it is broken.
+// lostConnection reports whether the server is away, going away or full, or the connection to it is broken. One that lets nobody in, for
+// whatever reason, is away too: an operator who has changed a password, or promoted a server that does not know this machine, mends that.
 func lostConnection(err error) bool {
+	var connect *pgconn.ConnectError
+	if errors.As(err, &connect) {
+		return true
+	}
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) {
 		class := refused.Code[:min(2, len(refused.Code))]
 		return class == "08" || class == "53" || strings.HasPrefix(refused.Code, "57P") ||
 			refused.Code == codeReadOnly || refused.Code == codeIdleTooLong
 	}
-	var connect *pgconn.ConnectError
 	var network net.Error
-	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err)
 }
 

@@ -2,11 +2,13 @@ package postgres
 
 import (
 	"fmt"
+	"net/url"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 // TestWhatIsTriedAgain has what the server says when it gave way to others, and what it would say again.
@@ -28,5 +30,20 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	}
 	if err := fmt.Errorf("%w: %w", errUsed, &pgconn.PgError{Code: "55P03"}); repeatable(err) {
 		t.Error("who gives up soon comes again at once")
+	}
+}
+
+// TestAServerThatLetsNobodyIn is as good as away for a process that runs: its user's password was changed, or the promoted server does not
+// know this machine.
+func TestAServerThatLetsNobodyIn(t *testing.T) {
+	t.Parallel()
+	stranger, err := url.Parse(pgtest.Empty(t))
+	pgtest.Check(t, err)
+	stranger.User = url.User("nobody_here")
+	db, err := Open(Config{URL: stranger.String()})
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = db.Close() })
+	if err := NewStore(db, nil).Ping(t.Context()); !problem.Is(err, problem.Unavailable) || code(err) != codeNotAuthorized {
+		t.Errorf("got %v", err)
 	}
 }
