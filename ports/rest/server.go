@@ -22,7 +22,9 @@ const (
 	maxConnections = 16 << 10
 	readTimeout    = 30 * time.Second
 	writeTimeout   = 60 * time.Second
-	idleTimeout    = time.Minute
+	// idleTimeout is longer than the minute after which nginx and most load balancers let go of an idle connection: the proxy would send a
+	// POST on one that is just being closed here, and answer 502, since it may not send that again.
+	idleTimeout = 65 * time.Second
 	// requestTimeout is how long a request may be worked on; idempotency.TakenOver is longer.
 	requestTimeout = 30 * time.Second
 )

@@ -32,6 +32,14 @@ func serveSlow(t *testing.T) string {
 	return listener.Addr().String()
 }
 
+// TestAProxyLetsGoOfAnIdleConnectionFirst, which it does after a minute unless it is told otherwise.
+func TestAProxyLetsGoOfAnIdleConnectionFirst(t *testing.T) {
+	t.Parallel()
+	if idle := newHarness(t).api.App().Server().IdleTimeout; idle < 63*time.Second {
+		t.Errorf("an idle connection is closed after %s: a proxy may just be sending a request on it", idle)
+	}
+}
+
 // A sender that drips a byte now and then is cut off when the request's time is over, however long it goes on.
 func TestDrippingRequestsAreCutOff(t *testing.T) {
 	t.Parallel()

@@ -68,8 +68,8 @@ func dialAPI(t *testing.T, p *process) net.Conn {
 	return connection
 }
 
-// slowRequests holds the service, as it is started, to its times: 30 s for a request, from its first byte to its last, and a
-// minute for a connection that says no more: neither is closed sooner.
+// slowRequests holds the service, as it is started, to its times: 30 s for a request, from its first byte to its last, and 65 s
+// for a connection that says no more: neither is closed sooner.
 func slowRequests(t *testing.T, k kind) string {
 	const (
 		post  = "POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + platformKey + "\r\nContent-Type: application/json\r\n"
@@ -81,11 +81,11 @@ func slowRequests(t *testing.T, k kind) string {
 		drips bool
 		limit time.Duration
 	}{
-		{"", false, time.Minute},
+		{"", false, 65 * time.Second},
 		{"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ", true, 30 * time.Second},
 		{post + "Content-Length: 100000\r\n\r\n", true, 30 * time.Second},
 		{post + "Transfer-Encoding: chunked\r\n\r\nfffff\r\n", true, 30 * time.Second},
-		{"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", false, time.Minute},
+		{"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n", false, 65 * time.Second},
 	}
 	s := open(t, fresh(t, k), nil).prepare()
 	took := make([]time.Duration, len(requests))
