@@ -108,7 +108,7 @@ func Open(config Config) (*DB, error) {
 	parsed.ConnConfig.RuntimeParams[applicationName] = cmp.Or(parsed.ConnConfig.RuntimeParams[applicationName], "ordinavo") // see cancelWaiting
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
-	parsed.BeforeConnect, parsed.PrepareConn = keepStatements, renewPlans
+	parsed.BeforeConnect, parsed.PrepareConn = prepareToConnect(config.URL), renewPlans
 	parsed.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		encodeColumns(conn.TypeMap())
 		if set := conn.Config().RuntimeParams[idleTimeout]; set != "" {

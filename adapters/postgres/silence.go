@@ -35,6 +35,19 @@ func reachForPrimary(config *pgx.ConnConfig) {
 	}
 }
 
+// prepareToConnect reads again the files that the URL names, for each connection of the pool: a client's certificate that was renewed, or a
+// password, would else be unknown until a restart, and one that has expired leaves the process without connections within the hour.
+func prepareToConnect(url string) func(context.Context, *pgx.ConnConfig) error {
+	return func(ctx context.Context, config *pgx.ConnConfig) error {
+		files, err := pgx.ParseConfig(url)
+		if err != nil {
+			return unavailable(fmt.Errorf("the database's URL: %w", err)) // a file may just be replaced
+		}
+		config.TLSConfig, config.Fallbacks, config.Password = files.TLSConfig, files.Fallbacks, files.Password
+		return keepStatements(ctx, config)
+	}
+}
+
 // speakUTF8 has the server take and give texts as this process has them. By a default of the role's or the database's, such as that of a
 // database in SQL_ASCII, it would take them for something else, and refuse some or keep others than were sent.
 func speakUTF8(config *pgx.ConnConfig) { config.RuntimeParams["client_encoding"] = "UTF8" }
