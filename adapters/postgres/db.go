@@ -37,6 +37,8 @@ type Config struct {
 	MaxConns int
 	// Recheck is how often watchers look without having been notified (default 1 s).
 	Recheck time.Duration
+	// LongestAnswer bounds the wait for what a round trip answers (default 2 min); see longestSilence.
+	LongestAnswer time.Duration
 	// Now is this machine's clock (default time.Now); see DB.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -51,6 +53,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Recheck == 0 {
 		c.Recheck = time.Second
+	}
+	if c.LongestAnswer == 0 {
+		c.LongestAnswer = longestAnswer
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -247,7 +252,9 @@ func (db *DB) queryOnce(ctx context.Context, each func(pgx.Rows) error, sql stri
 		return err
 	}
 	defer conn.Release()
-	return translate(ctx, readRows(ctx, conn.Conn(), each, sql, args))
+	bounded, cancel := context.WithTimeout(ctx, db.config.LongestAnswer)
+	defer cancel()
+	return translate(ctx, readRows(bounded, conn.Conn(), each, sql, args))
 }
 
 func (db *DB) send(ctx context.Context, b *pgx.Batch) error {
@@ -256,7 +263,9 @@ func (db *DB) send(ctx context.Context, b *pgx.Batch) error {
 		return err
 	}
 	defer conn.Release()
-	return translate(ctx, conn.SendBatch(ctx, b).Close())
+	bounded, cancel := context.WithTimeout(ctx, db.config.LongestAnswer)
+	defer cancel()
+	return translate(ctx, conn.SendBatch(bounded, b).Close())
 }
 
 func readRows(ctx context.Context, conn *pgx.Conn, each func(pgx.Rows) error, sql string, args []any) error {

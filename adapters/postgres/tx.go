@@ -224,6 +224,8 @@ func (tx *Tx) send(ctx context.Context, b *pgx.Batch) error {
 
 // run sends a batch in one round trip, behind what is queued, and BEGIN with the first.
 func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
+	ctx, cancel := context.WithTimeout(ctx, tx.db.config.LongestAnswer)
+	defer cancel()
 	if len(tx.queued) > 0 {
 		b = &pgx.Batch{QueuedQueries: append(tx.queued, b.QueuedQueries...)}
 		tx.queued = nil
