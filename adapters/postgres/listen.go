@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordinavo/webhooks/adapters/records"
 )
@@ -134,11 +135,29 @@ func (db *DB) listenOnce(ctx context.Context) error {
 	defer db.listening.Store(false)
 	db.Signals.All() // what was committed while nobody listened
 	for {
-		heard, err := conn.WaitForNotification(ctx)
+		heard, err := db.hear(ctx, conn)
 		if err != nil {
 			return err
 		}
 		db.notified(heard.Payload)
+	}
+}
+
+// hear waits for a notification. A server that has long said nothing is asked whether it is still there; see longestAnswer.
+func (db *DB) hear(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	for {
+		quiet, cancel := context.WithTimeout(ctx, db.config.LongestAnswer)
+		heard, err := conn.WaitForNotification(quiet)
+		cancel()
+		if err == nil || quiet.Err() == nil || ctx.Err() != nil {
+			return heard, err
+		}
+		asked, cancel := context.WithTimeout(ctx, acquireTimeout)
+		err = conn.Ping(asked)
+		cancel()
+		if err != nil {
+			return nil, err
+		}
 	}
 }
 

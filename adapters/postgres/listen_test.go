@@ -9,9 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
@@ -104,6 +107,40 @@ func TestTheListenerPassesOverASilentServer(t *testing.T) {
 	both.Host = silent.Addr().String() + "," + both.Host
 	one := openURL(t, postgres.Config{URL: direct, Recheck: time.Hour})
 	hears(t, one, openURL(t, postgres.Config{URL: direct, DirectURL: both.String(), Recheck: time.Hour}))
+}
+
+// TestTheListenerAsksAServerThatSaysNothing and leaves one that hangs, though its machine, or a proxy in front of it, still acknowledges.
+func TestTheListenerAsksAServerThatSaysNothing(t *testing.T) {
+	t.Parallel()
+	direct := migrated.Copy(t)
+	proxy := pgtest.NewProxy(t, direct)
+	one := openURL(t, postgres.Config{URL: direct, Recheck: time.Hour})
+	two := openURL(t, postgres.Config{URL: direct, DirectURL: proxy.URL, Recheck: time.Hour, LongestAnswer: 50 * time.Millisecond})
+	hears(t, one, two)
+	eventually := func(what string, is func() bool) {
+		t.Helper()
+		for end := time.Now().Add(patience); !is(); <-time.After(10 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("never: " + what)
+			}
+		}
+	}
+	eventually("it asks", func() (asked bool) {
+		err := one.Query(t.Context(), func(r pgx.Rows) error { return r.Scan(&asked) },
+			`SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE application_name = 'ordinavo ' || $1::text AND query LIKE '%ping%')`, two.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return asked
+	})
+	hears(t, one, two)
+	if two.Connections().Polling {
+		t.Error("a server that answers was left")
+	}
+	proxy.Delay(time.Hour)
+	eventually("it leaves", func() bool { return two.Connections().Polling })
+	proxy.Delay(0)
+	hears(t, one, two)
 }
 
 func TestPollingIsTheSafetyNet(t *testing.T) {
