@@ -45,6 +45,8 @@ func unavailable(err error) error {
 	switch {
 	case code(err) == codeDiskFull:
 		why = "has no room on its disk"
+	case misconfigured(err):
+		why = "does not let the service in"
 	case collided(err), repeatable(err):
 		why = "is busy"
 	}
