@@ -37,7 +37,7 @@ type Config struct {
 	MaxConns int
 	// Recheck is how often watchers look without having been notified (default 1 s).
 	Recheck time.Duration
-	// LongestAnswer bounds the wait for what a round trip answers (default 2 min); see longestSilence.
+	// LongestAnswer bounds the wait for what a round trip answers (default 5 min); see longestAnswer.
 	LongestAnswer time.Duration
 	// Now is this machine's clock (default time.Now); see DB.Now.
 	Now    func() time.Time

@@ -19,8 +19,9 @@ import (
 const longestSilence = 15 * time.Second
 
 // longestAnswer is for a server that hangs while its machine, or a proxy in front of it, acknowledges what is sent: its disk stands still, and
-// another was promoted. The loop that asked it, such as the one that accepts events, would wait for good. No statement takes nearly as long.
-const longestAnswer = 2 * time.Minute
+// another was promoted. The loop that asked it, such as the one that accepts events, would wait for good. No statement takes nearly as long,
+// not even the check of an hour with ten million deliveries.
+const longestAnswer = 5 * time.Minute
 
 // tcpUserTimeout is Linux's TCP_USER_TIMEOUT (RFC 5482), in milliseconds. It bounds what keep-alive does not: the wait for the
 // acknowledgement of sent data.
