@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
@@ -25,8 +26,8 @@ func TestAChangeWaitsForAnother(t *testing.T) {
 	w.oneWaits()
 	w.ok(tx.Commit())
 	w.ok(<-deleted)
-	status, err := w.SubscriptionStatus(t.Context(), lane)
-	if w.ok(err); status != subscription.StatusDeleted {
-		t.Errorf("it is %s", status)
+	states, err := w.LaneStates(t.Context(), []dispatch.Lane{lane})
+	if w.ok(err); states[lane].Status != subscription.StatusDeleted {
+		t.Errorf("it is %s", states[lane].Status)
 	}
 }

@@ -232,21 +232,6 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owners []tenant.ID, positio
 	return s.AsOf(ctx, stored, changed, streams, s.CurrentSubscription)
 }
 
-// SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
-func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
-	lanes := []dispatch.Lane{lane}
-	b := &pgx.Batch{}
-	queueKeepLanes(ctx, b, lanes)
-	if b.Len() > 0 {
-		if err := s.db.from(ctx).send(ctx, b); err != nil {
-			return "", err
-		}
-	}
-	status, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (status subscription.Status, err error) { return status, r.Scan(&status) },
-		`SELECT status FROM subscriptions WHERE tenant_id = $1 AND subscription_id = $2`, lane.Tenant, lane.SubscriptionID)
-	return status, notFound(err, "subscription")
-}
-
 const selectStates = `SELECT s.tenant_id, s.subscription_id, s.state FROM unnest($1::text[], $2::text[]) AS k (tenant_id, subscription_id)
 JOIN subscriptions s ON s.tenant_id = k.tenant_id AND s.subscription_id = k.subscription_id`
 

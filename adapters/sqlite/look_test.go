@@ -104,7 +104,7 @@ func TestLookupsOfUsersWaitForASlot(t *testing.T) {
 			t.Errorf("%s in a transaction: %v", call, err)
 		}
 	}
-	for _, call := range []string{"Known", "Events", "CountOpen", "OldestUnrouted", "Governing", "CountSubscriptions", "SubscriptionStatus", "OpenSecret", "Orphans",
+	for _, call := range []string{"Known", "Events", "CountOpen", "OldestUnrouted", "Governing", "CountSubscriptions", "LaneStates", "OpenSecret", "Orphans",
 		"NextNotices", "NextSweep", "NextTurn", "WaitingFrom", "KeyByHash", "Tenant", "NextJob", "Job", "NextAttempts", "Circuits", "DeliveryRecords", "EndedKeys"} {
 		if err := hot[call](t.Context(), s); waited(err) {
 			t.Errorf("%s: %v", call, err)

@@ -118,7 +118,6 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.ListSubscriptions(ctx, "t1", "sub_5", 10)
 		return err
 	},
-	"SubscriptionStatus": func(ctx context.Context, s *Store) error { _, err := s.SubscriptionStatus(ctx, aLane); return err },
 	"OpenSecret": func(ctx context.Context, s *Store) error {
 		_, err := s.OpenSecret(ctx, "t1", "sub_1", "sec_1")
 		return err

@@ -191,10 +191,3 @@ func (s *Store) streamsOf(ctx context.Context, lanes []dispatch.Lane, position i
 	}
 	return all(ctx, s.db.forUsers(), scanRecord, streamsOf, position, wanted)
 }
-
-// SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
-func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
-	status, err := one(ctx, s.db, func(r *sql.Rows) (status subscription.Status, err error) { return status, r.Scan(&status) },
-		`SELECT status FROM subscriptions WHERE tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
-	return status, notFound(err, "subscription")
-}

@@ -283,12 +283,6 @@ var subscriptionChecks = []Check{
 			w.refused(err, problem.NotFound, "find another's test")
 		}
 	}},
-	{"subscriptions/status", func(w *world) {
-		s := w.pause(w.subscribe(acme, nil), at(1))
-		status, err := w.SubscriptionStatus(w.ctx, laneOf(s))
-		w.ok(err, "read the status")
-		equal(w, "status", status, subscription.StatusPaused)
-	}},
 }
 
 // everyCommand calls each command once, in an order in which each changes something.
@@ -346,9 +340,7 @@ func (w *world) subscriptionStands(want subscription.Subscription) {
 	w.ok(err, "list subscriptions")
 	if want.Status == subscription.StatusDeleted {
 		equal(w, "the list without what was deleted", len(list), 0)
-		status, err := w.SubscriptionStatus(w.ctx, laneOf(want))
-		w.ok(err, "read the status")
-		equal(w, "the status", status, subscription.StatusDeleted)
+		equal(w, "the status", w.laneState(laneOf(want)).Status, subscription.StatusDeleted)
 		return
 	}
 	equal(w, "the stored state", list, []subscription.Subscription{want})
@@ -387,7 +379,12 @@ func (w *world) sweeps(want *sweep.Sweep) {
 		return
 	}
 	equal(w, "the sweep", got, *want)
-	states, err := w.LaneStates(w.ctx, []dispatch.Lane{want.Lane})
+	equal(w, "the lane is swept", w.laneState(want.Lane).Sweeping, true)
+}
+
+func (w *world) laneState(lane dispatch.Lane) fanout.LaneState {
+	w.Helper()
+	states, err := w.LaneStates(w.ctx, []dispatch.Lane{lane})
 	w.ok(err, "read the lane's state")
-	equal(w, "the lane is swept", states[want.Lane].Sweeping, true)
+	return states[lane]
 }

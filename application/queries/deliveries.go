@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -167,8 +168,8 @@ type DeliveryStore interface {
 	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
 	Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error)
-	// SubscriptionStatus says whether deliveries are sent. In a transaction it stays so until its end.
-	SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error)
+	// LaneStates says which lanes are sent to, and leaves out what was never there. In a transaction it stays so until its end.
+	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error)
 }
 
 // Gate asks whether a tenant has booked a feature.
@@ -190,12 +191,17 @@ func (r *Retries) Retry(ctx context.Context, owner tenant.ID, id string) (after 
 		if err != nil {
 			return err
 		}
-		status, err := r.Store.SubscriptionStatus(ctx, dispatch.LaneOf(d))
+		lane := dispatch.LaneOf(d)
+		states, err := r.Store.LaneStates(ctx, []dispatch.Lane{lane})
 		if err != nil {
 			return err
 		}
-		if status != subscription.StatusActive {
-			return problem.New(problem.Conflict, "The subscription of delivery %s is %s; only an active one is sent to.", id, status)
+		state, found := states[lane]
+		if !found {
+			return subscription.ErrNotFound
+		}
+		if state.Status != subscription.StatusActive {
+			return problem.New(problem.Conflict, "The subscription of delivery %s is %s; only an active one is sent to.", id, state.Status)
 		}
 		if err := r.mayBeSent(ctx, d); err != nil {
 			return err

@@ -474,10 +474,6 @@ func (f *fake) Body(context.Context, delivery.Delivery) ([]byte, error) {
 	return []byte(`{"a":1}`), nil
 }
 
-func (f *fake) SubscriptionStatus(context.Context, dispatch.Lane) (subscription.Status, error) {
-	return subscription.StatusActive, nil
-}
-
 func (f *fake) Save(context.Context, []dispatch.Saved) ([]int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -118,12 +118,14 @@ func (w *world) checkWay(ctx context.Context, row memory.Row) {
 
 // checkRow is I1 for a delivery: it is closed, or waits for a reason that can be read.
 func (w *world) checkRow(ctx context.Context, row memory.Row) {
-	status, err := w.store.SubscriptionStatus(ctx, laneOfRow(row))
-	if err != nil {
+	states, err := w.store.LaneStates(ctx, []dispatch.Lane{laneOfRow(row)})
+	must(err)
+	state, found := states[laneOfRow(row)]
+	if !found {
 		w.violate("I1", "%s belongs to no subscription", row.ID)
 	}
-	if !row.Closed && (row.Status != delivery.StatusParked || status != subscription.StatusPaused && status != subscription.StatusDisabled) {
-		w.violate("I1", "%s stays %s though its subscription is %s", row.ID, row.Status, status)
+	if !row.Closed && (row.Status != delivery.StatusParked || state.Status != subscription.StatusPaused && state.Status != subscription.StatusDisabled) {
+		w.violate("I1", "%s stays %s though its subscription is %s", row.ID, row.Status, state.Status)
 	}
 }
 

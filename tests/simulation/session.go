@@ -397,10 +397,6 @@ func (s *session) FanOutAgain(ctx context.Context, e queries.Event, retried quer
 	return do(ctx, s, "FanOutAgain", func(ctx context.Context) error { return s.Store.FanOutAgain(ctx, e, retried) })
 }
 
-func (s *session) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
-	return read(ctx, s, "SubscriptionStatus", func(ctx context.Context) (subscription.Status, error) { return s.Store.SubscriptionStatus(ctx, lane) })
-}
-
 func (s *session) Upsert(ctx context.Context, owner tenant.ID, b directory.Batch) error {
 	return do(ctx, s, "Upsert", func(ctx context.Context) error { return s.Store.Upsert(ctx, owner, b) })
 }

@@ -221,14 +221,6 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owners []tenant.ID, positio
 	return list, nil, err
 }
 
-// SubscriptionStatus is the status as it is now; see queries.DeliveryStore.
-func (s *Store) SubscriptionStatus(ctx context.Context, lane dispatch.Lane) (subscription.Status, error) {
-	done, err := s.read(ctx)
-	defer done()
-	row, found := s.subscriptions.get(laneKey(lane))
-	return row.Status, orNotFound(err, found, "subscription")
-}
-
 // SaveSecret keeps a signing secret.
 func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID string, plain secret.Secret, _ time.Time) error {
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
