@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"time"
 
@@ -141,31 +140,19 @@ func (tx *Tx) closeDelivery(ctx context.Context, d dispatch.Saved) (bool, error)
 }
 
 func (tx *Tx) reopen(ctx context.Context, d dispatch.Saved) (bool, error) {
-	q, done, err := tx.take(ctx, takeClosed, d.Before.Tenant, d.Before.ID, d.Before.Version)
-	if err != nil || !done {
+	taken, err := optional(ctx, tx.db, func(r *sql.Rows) (q queued, err error) {
+		var accepted sql.NullInt64
+		err = r.Scan(&accepted, &q.TraceParent)
+		q.AcceptedAt = moment(accepted)
+		return q, err
+	}, takeClosed, d.Before.Tenant, d.Before.ID, d.Before.Version)
+	if err != nil || taken == nil {
 		return false, err
 	}
-	q.Delivery = d.After
-	args, err := openArgs(nil, q)
+	taken.Delivery = d.After
+	args, err := openArgs(nil, *taken)
 	if err != nil {
 		return false, err
 	}
 	return true, tx.insert(ctx, insertOpen, args)
-}
-
-// take deletes an open row and returns the columns that move on with the delivery.
-func (tx *Tx) take(ctx context.Context, query string, args ...any) (q queued, done bool, err error) {
-	rows, err := tx.Query(ctx, query, args...)
-	if err != nil {
-		return q, false, err
-	}
-	defer func() { err = errors.Join(err, translate(rows.Close())) }()
-	for rows.Next() {
-		var accepted sql.NullInt64
-		if err := rows.Scan(&accepted, &q.TraceParent); err != nil {
-			return q, false, err
-		}
-		q.AcceptedAt, done = moment(accepted), true
-	}
-	return q, done, translate(rows.Err())
 }

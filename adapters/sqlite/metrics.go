@@ -84,12 +84,8 @@ func damaged(a metrics.Attempt) bool { return a.At.IsZero() }
 
 // MoveMetricsOffset moves a generation's offset; see metrics.Store.
 func (s *Store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, from, to int64) (moved bool, err error) {
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.Exec(ctx, moveOffset, of, from, to)
-		moved = n > 0
-		return err
-	})
-	return moved, err
+	n, err := s.change(ctx, moveOffset, of, from, to)
+	return n > 0, err
 }
 
 // AddAttempts adds to the counts.

@@ -27,16 +27,8 @@ func (tx *Tx) append(ctx context.Context, list ...records.Record) error {
 }
 
 // lastPosition is the position of the last record appended in this transaction.
-func (tx *Tx) lastPosition(ctx context.Context) (position int64, err error) {
-	rows, err := tx.Query(ctx, `SELECT last_insert_rowid()`)
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = rows.Close() }()
-	if rows.Next() {
-		err = rows.Scan(&position)
-	}
-	return position, err
+func (tx *Tx) lastPosition(ctx context.Context) (int64, error) {
+	return one(ctx, tx.db, func(r *sql.Rows) (position int64, err error) { return position, r.Scan(&position) }, `SELECT last_insert_rowid()`)
 }
 
 const recordColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`

@@ -36,19 +36,17 @@ func (s *Store) Sealed(ctx context.Context, kind reseal.Kind, after reseal.Key, 
 
 // Replace writes fresh if the old value is still there.
 func (s *Store) Replace(ctx context.Context, old reseal.Sealed, fresh []byte) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if old.Kind == reseal.Secret {
-			_, err := tx.Exec(ctx, `UPDATE secrets SET sealed = ? WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ? AND sealed = ?`,
-				fresh, old.Key[0], old.Key[1], old.Key[2], old.Value)
-			return err
-		}
-		digest, err := hex.DecodeString(old.Key[0])
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, `UPDATE idempotency_keys SET sealed = ? WHERE key = ? AND sealed = ?`, fresh, digest, old.Value)
+	if old.Kind == reseal.Secret {
+		_, err := s.change(ctx, `UPDATE secrets SET sealed = ? WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ? AND sealed = ?`,
+			fresh, old.Key[0], old.Key[1], old.Key[2], old.Value)
 		return err
-	})
+	}
+	digest, err := hex.DecodeString(old.Key[0])
+	if err != nil {
+		return err
+	}
+	_, err = s.change(ctx, `UPDATE idempotency_keys SET sealed = ? WHERE key = ? AND sealed = ?`, fresh, digest, old.Value)
+	return err
 }
 
 // Mark keeps an answer that nothing deletes; see reseal.Store.
