@@ -52,7 +52,7 @@ func TestALostAnswerToACommit(t *testing.T) {
 					pgtest.Check(t, c.first(ctx, tx))
 				}
 				p.Arm(c.cut)
-				return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+				return tx.Publish(ctx, message(0, 0))
 			})
 			if c.committed && err != nil || !c.committed && !problem.Is(err, problem.Unavailable) {
 				t.Errorf("the commit gave %v", err)
@@ -80,7 +80,7 @@ func TestATransactionIsTwoRoundTrips(t *testing.T) {
 	store := postgres.NewStore(db, tagging{})
 	pgtest.Check(t, execute(t.Context(), db, `INSERT INTO tenants (tenant_id, name, created_at) VALUES ('acme', 'Acme', 0)`))
 	publish := func(ctx context.Context, tx *postgres.Tx) error {
-		return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+		return tx.Publish(ctx, message(0, 0))
 	}
 	for what, c := range map[string]struct {
 		want int64
@@ -118,7 +118,7 @@ func TestWhatTheServerRefusesIsNotCommitted(t *testing.T) {
 	err := db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
 		broken := message(0, 0)
 		broken.Type = "\x00"
-		return errors.Join(write(ctx, tx), tx.Publish(ctx, []postgres.Message{message(0, 0), broken}))
+		return errors.Join(write(ctx, tx), tx.Publish(ctx, message(0, 0), broken))
 	})
 	if err == nil || problem.Is(err, problem.Unavailable) {
 		t.Errorf("what cannot be stored gave %v", err)
@@ -146,7 +146,7 @@ func TestAConditionThatDoesNotHoldUndoesAll(t *testing.T) {
 			return errors.Join(store.Schedule(ctx, gatedToo, func(bool) {}), write(ctx, tx))
 		}},
 		"a record": {false, func(ctx context.Context, tx *postgres.Tx) error {
-			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+			return tx.Publish(ctx, message(0, 0))
 		}},
 	} {
 		var done error
@@ -209,7 +209,7 @@ func TestTheLastStatementGoesWithTheCommit(t *testing.T) {
 				pgtest.Check(t, first(ctx, tx))
 			}
 			tx.ExecLast(gone, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ($1, 's', 'release', 0) ON CONFLICT DO NOTHING`, owner)
-			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+			return tx.Publish(ctx, message(0, 0))
 		})
 	}
 	pgtest.Check(t, last("one"))
@@ -241,7 +241,7 @@ func TestAConnectionThatBrokeWhileIdleIsReplaced(t *testing.T) {
 	db := openURL(t, postgres.Config{URL: p.URL, DirectURL: server})
 	for name, use := range map[string]func(ctx context.Context, tx *postgres.Tx) error{
 		"append": func(ctx context.Context, tx *postgres.Tx) error {
-			return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+			return tx.Publish(ctx, message(0, 0))
 		},
 		"write": func(ctx context.Context, tx *postgres.Tx) error {
 			_, err := tx.Exec(ctx, `DELETE FROM sweeps WHERE tenant_id = $1`, "none")
@@ -277,7 +277,7 @@ func TestTheServerIsAwayForAWhile(t *testing.T) {
 		defer close(ended)
 		for ctx.Err() == nil {
 			err := db.Update(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-				return tx.Publish(ctx, []postgres.Message{message(0, 0)})
+				return tx.Publish(ctx, message(0, 0))
 			})
 			switch {
 			case err == nil:

@@ -82,7 +82,7 @@ func (r *logReader) readWhileHeld(t *testing.T, round, writers int) {
 		m := message(w, round)
 		m.Topic = r.topic
 		if err := r.db.Update(t.Context(), func(ctx context.Context, tx *postgres.Tx) error {
-			return tx.Publish(ctx, []postgres.Message{m, m})
+			return tx.Publish(ctx, m, m)
 		}); err != nil {
 			t.Error(err)
 		}
@@ -115,8 +115,8 @@ func (r *logReader) until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-func message(w, i int) postgres.Message {
-	return postgres.Message{Topic: "t", Type: "m", Data: []byte(strconv.Itoa(w) + "/" + strconv.Itoa(i)), Metadata: []byte("{}"), At: time.Unix(0, 0)}
+func message(w, i int) records.Record {
+	return records.Record{Topic: "t", Type: "m", Data: []byte(strconv.Itoa(w) + "/" + strconv.Itoa(i)), Metadata: []byte("{}"), At: time.Unix(0, 0)}
 }
 
 // TestAnOpenTransactionStopsNobody holds a transaction that has written, in this database and in another of the server.
@@ -132,7 +132,7 @@ func TestAnOpenTransactionStopsNobody(t *testing.T) {
 		if _, err := open.Exec(t.Context(), `INSERT INTO tenants (tenant_id, name, created_at) VALUES ('open', '', 0)`); err != nil {
 			t.Fatal(err)
 		}
-		if err := open.Publish(t.Context(), []postgres.Message{message(0, 0)}); err != nil {
+		if err := open.Publish(t.Context(), message(0, 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -147,7 +147,7 @@ func TestAnOpenTransactionStopsNobody(t *testing.T) {
 func publish(ctx context.Context, t *testing.T, db *postgres.DB) {
 	t.Helper()
 	if err := db.Update(ctx, func(ctx context.Context, tx *postgres.Tx) error {
-		return tx.Publish(ctx, []postgres.Message{message(1, 1)})
+		return tx.Publish(ctx, message(1, 1))
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -99,7 +99,7 @@ func TestManyThroughFewConnections(t *testing.T) {
 					if _, err := tx.Exec(ctx, fmt.Sprintf(`SELECT $1::int + %d`, (w+i)%7), i); err != nil {
 						return err
 					}
-					return tx.Publish(ctx, []postgres.Message{message(w, i)})
+					return tx.Publish(ctx, message(w, i))
 				})
 				if err != nil {
 					t.Error(err)

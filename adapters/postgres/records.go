@@ -36,27 +36,17 @@ func (tx *Tx) append(ctx context.Context, a appended) error {
 // appendPacked packs records and appends them.
 func (tx *Tx) appendPacked(ctx context.Context, list ...records.Record) error {
 	for _, r := range list {
-		if err := tx.append(ctx, appended{Record: r.Packed()}); err != nil {
+		if err := tx.Publish(ctx, r.Packed()); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// Message is a record outside any stream.
-type Message struct {
-	Topic, Type    string
-	Tenant         tenant.ID
-	Stream         string
-	Data, Metadata []byte
-	At             time.Time
-}
-
-// Publish appends messages.
-func (tx *Tx) Publish(ctx context.Context, messages []Message) error {
-	for _, m := range messages {
-		err := tx.append(ctx, appended{Record: records.Record{Topic: m.Topic, Type: m.Type, Tenant: m.Tenant, Stream: m.Stream, Data: m.Data, Metadata: m.Metadata, At: m.At}})
-		if err != nil {
+// Publish appends records as they are.
+func (tx *Tx) Publish(ctx context.Context, list ...records.Record) error {
+	for _, r := range list {
+		if err := tx.append(ctx, appended{Record: r}); err != nil {
 			return err
 		}
 	}

@@ -33,7 +33,7 @@ func TestATransactionIsRepeatedFiveTimes(t *testing.T) {
 	atCommit := func(ctx context.Context, tx *postgres.Tx, code string) error {
 		refused := message(0, 0)
 		refused.Topic = code
-		return tx.Publish(ctx, []postgres.Message{refused})
+		return tx.Publish(ctx, refused)
 	}
 	for where, fail := range map[string]func(context.Context, *postgres.Tx, string) error{"in a statement": inStatement, "at the commit": atCommit} {
 		for _, c := range []struct {

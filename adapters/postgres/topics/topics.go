@@ -23,6 +23,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -37,12 +38,12 @@ func Of(db *postgres.DB) Topics { return Topics{db} }
 func (t Topics) WatchTopic(topic string) *wakeup.Watch { return t.db.WatchTopic(topic) }
 
 // Append appends records to a topic, just before the commit.
-func (t Topics) Append(ctx context.Context, topic string, records []eventlog.Record, at time.Time) error {
-	messages := make([]postgres.Message, len(records))
-	for i, r := range records {
-		messages[i] = postgres.Message{Topic: topic, Type: r.Type, Tenant: tenant.ID(r.TenantID), Stream: r.Stream, Data: r.Data, Metadata: r.Metadata, At: at}
+func (t Topics) Append(ctx context.Context, topic string, messages []eventlog.Record, at time.Time) error {
+	list := make([]records.Record, len(messages))
+	for i, m := range messages {
+		list[i] = records.Record{Topic: topic, Type: m.Type, Tenant: tenant.ID(m.TenantID), Stream: m.Stream, Data: m.Data, Metadata: m.Metadata, At: at}
 	}
-	return t.db.Update(ctx, func(ctx context.Context, tx *postgres.Tx) error { return tx.Publish(ctx, messages) })
+	return t.db.Update(ctx, func(ctx context.Context, tx *postgres.Tx) error { return tx.Publish(ctx, list...) })
 }
 
 // Source reads a topic for a group.
