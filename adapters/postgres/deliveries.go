@@ -84,14 +84,14 @@ func (b *savedBatch) queue(to *pgx.Batch, sql string, done []bool) {
 	}
 	to.Queue(sql, b.tenants, b.subscriptions, b.ids, b.expected, b.leases, b.statuses, b.versions, b.attempts, b.failures, b.abandonments, b.updated, b.due, b.place).
 		Query(func(rows pgx.Rows) error {
-			for rows.Next() {
-				var place int32
+			var place int32
+			return eachRow(rows, func() error {
 				if err := rows.Scan(&place); err != nil {
 					return err
 				}
 				done[place] = true
-			}
-			return rows.Err()
+				return nil
+			})
 		})
 }
 

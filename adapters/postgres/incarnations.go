@@ -82,7 +82,7 @@ func (s *Store) Orphans(ctx context.Context, from, to time.Time, limit int) ([]d
 	}
 	lanes := make([]dispatch.Lane, len(found))
 	for i, q := range found {
-		lanes[i] = dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID}
+		lanes[i] = dispatch.LaneOf(q.Delivery)
 	}
 	states, err := s.states(ctx, lanes)
 	if err != nil {

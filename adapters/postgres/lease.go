@@ -149,8 +149,9 @@ func (l *leasing) scanRest(rows pgx.Rows) error {
 func (l *leasing) moveHeads(h *laneHeads, committed bool, now time.Time) {
 	emptied, taken := map[dispatch.Lane]int64{}, map[dispatch.Lane]int{}
 	for _, t := range l.taken {
-		emptied[laneOf(t)] = max(emptied[laneOf(t)], t.DueAt.Add(-disorder).UnixMicro())
-		taken[laneOf(t)]++
+		lane := dispatch.LaneOf(t.Delivery)
+		emptied[lane] = max(emptied[lane], t.DueAt.Add(-disorder).UnixMicro())
+		taken[lane]++
 	}
 	for i, asked := range l.request.Lanes {
 		if !committed {
@@ -178,7 +179,7 @@ func (l *leasing) finish(ctx context.Context, s *Store) error {
 		place[asked.Lane] = i
 	}
 	slices.SortFunc(l.taken, func(a, b takenDelivery) int {
-		if in := place[laneOf(a)] - place[laneOf(b)]; in != 0 {
+		if in := place[dispatch.LaneOf(a.Delivery)] - place[dispatch.LaneOf(b.Delivery)]; in != 0 {
 			return in
 		}
 		if older := a.DueAt.Compare(b.DueAt); older != 0 {
@@ -189,14 +190,15 @@ func (l *leasing) finish(ctx context.Context, s *Store) error {
 	l.answer.Leased = slices.Grow(l.answer.Leased, len(l.taken))
 	subscriptions := map[dispatch.Lane]*readState{}
 	for _, t := range l.taken {
-		sub := subscriptions[laneOf(t)]
+		lane := dispatch.LaneOf(t.Delivery)
+		sub := subscriptions[lane]
 		if sub == nil {
-			read, err := s.readState(ctx, laneOf(t), l.states[laneOf(t)])
+			read, err := s.readState(ctx, lane, l.states[lane])
 			if err != nil {
 				return err
 			}
 			sub = &read
-			subscriptions[laneOf(t)] = sub
+			subscriptions[lane] = sub
 		}
 		l.answer.Leased = append(l.answer.Leased, dispatch.Leased{
 			Delivery: t.Delivery, Subscription: &sub.Subscription, Body: t.body, TraceParent: t.TraceParent, AcceptedAt: t.AcceptedAt, Lease: l.request.Lease,
@@ -204,10 +206,6 @@ func (l *leasing) finish(ctx context.Context, s *Store) error {
 		})
 	}
 	return nil
-}
-
-func laneOf(t takenDelivery) dispatch.Lane {
-	return dispatch.Lane{Tenant: t.Tenant, SubscriptionID: t.SubscriptionID}
 }
 
 func eachRow(rows pgx.Rows, scan func() error) error {

@@ -238,22 +238,19 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	b := &pgx.Batch{}
 	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
 	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(func(rows pgx.Rows) error {
-		row := queuedRows()
-		for rows.Next() {
-			q, err := row.scan(rows)
-			if err != nil {
-				return err
-			}
-			deliveries = append(deliveries, q.Delivery)
-		}
-		return rows.Err()
+		row := listed()
+		return eachRow(rows, func() error {
+			d, err := row(rows)
+			deliveries = append(deliveries, d)
+			return err
+		})
 	})
 	return deliveries, held, s.db.from(ctx).send(ctx, b)
 }
 
 const (
 	// Like takeReady, these search a lane by its subscription alone and then check the tenant. sweptAny, for all rows, searches by laneKey.
-	sweptRows = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries
+	sweptRows = `SELECT ` + deliveryColumns + `, due_at FROM open_deliveries
 WHERE subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
 	sweptDue = `SELECT * FROM ((` + sweptRows + ` AND due_at IS NOT NULL AND NOT waiting ORDER BY due_at, delivery_id LIMIT $4)
 UNION ALL (` + sweptRows + ` AND waiting ORDER BY delivery_id LIMIT $4)) AS d WHERE tenant_id = $1 LIMIT $4`

@@ -75,13 +75,11 @@ func one[T any](ctx context.Context, from reader, scan func(pgx.Rows) (T, error)
 
 // mustChange changes a row, and fails with problem.NotFound when there is none.
 func (s *Store) mustChange(ctx context.Context, what, sql string, args ...any) error {
-	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		n, err := tx.Exec(ctx, sql, args...)
-		if err == nil && n == 0 {
-			err = problem.New(problem.NotFound, "There is no such %s.", what)
-		}
-		return err
-	})
+	n, err := s.change(ctx, sql, args...)
+	if err == nil && n == 0 {
+		err = problem.New(problem.NotFound, "There is no such %s.", what)
+	}
+	return err
 }
 
 // change runs one statement in a transaction.

@@ -248,7 +248,7 @@ func (s *Store) Orphans(ctx context.Context, from, to time.Time, limit int) ([]d
 	}
 	list := make([]dispatch.Orphan, len(found))
 	for i, q := range found {
-		sub, _, err := s.state(ctx, s.db, dispatch.Lane{Tenant: q.Tenant, SubscriptionID: q.SubscriptionID})
+		sub, _, err := s.state(ctx, s.db, dispatch.LaneOf(q.Delivery))
 		if err != nil && !errors.Is(err, dispatch.ErrUnreadable) && !problem.Is(err, problem.NotFound) {
 			return nil, err
 		}
