@@ -16,7 +16,7 @@ import (
 const ruhr, rhein = "tenant-123", "tenant-456"
 
 func (s *stage) firstEvent(ctx context.Context) error {
-	err := s.tenant(ctx, ruhr, "Ruhr Service GmbH", "sap", map[string]string{
+	err := s.tenant(ctx, ruhr, "Ruhr Service GmbH", map[string]string{
 		"customer": "CUST-10042", "location": "LOC-ESSEN-01", "contact": "CONT-44", "target": "JOB-2026-000918"}, "Rhein-Ruhr Medical Supply")
 	if err != nil {
 		return err
@@ -65,7 +65,7 @@ func (s *stage) verify(got arrival, shown string) error {
 }
 
 func (s *stage) twoTenants(ctx context.Context) error {
-	err := s.tenant(ctx, rhein, "Rhein Technik AG", "sap", map[string]string{"customer": "K-7", "location": "L-7", "contact": "P-7", "target": "A-7"}, "Another customer 12")
+	err := s.tenant(ctx, rhein, "Rhein Technik AG", map[string]string{"customer": "K-7", "location": "L-7", "contact": "P-7", "target": "A-7"}, "Another customer 12")
 	if err != nil {
 		return err
 	}

@@ -35,11 +35,11 @@ func (s *stage) failsTwice(ctx context.Context) error {
 		}
 	}
 	s.tick("three attempts, the same delivery ID and the same bytes each time")
-	id, err := s.deliveryOf(ctx, ruhr, event, sub.ID)
+	id, err := s.deliveryOf(ctx, event, sub.ID)
 	if err != nil {
 		return err
 	}
-	d, err := s.settled(ctx, ruhr, id, "succeeded")
+	d, err := s.settled(ctx, id, "succeeded")
 	if err != nil {
 		return err
 	}
@@ -75,11 +75,11 @@ func (s *stage) deadLetter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	id, err := s.deliveryOf(ctx, ruhr, event, sub.ID)
+	id, err := s.deliveryOf(ctx, event, sub.ID)
 	if err != nil {
 		return err
 	}
-	d, err := s.settled(ctx, ruhr, id, "dead_letter")
+	d, err := s.settled(ctx, id, "dead_letter")
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func (s *stage) deadLetter(ctx context.Context) error {
 	if err := s.api.as(ruhr).call(ctx, http.MethodPost, "/v1/deliveries/"+id+"/retry", nil, nil); err != nil {
 		return err
 	}
-	if d, err = s.settled(ctx, ruhr, id, "succeeded"); err != nil {
+	if d, err = s.settled(ctx, id, "succeeded"); err != nil {
 		return err
 	}
 	s.tick("the receiver is back; POST /v1/deliveries/{id}/retry delivers it: %s", story(d))
@@ -132,11 +132,11 @@ func (s *stage) killed(ctx context.Context) error {
 		return fmt.Errorf("the bytes changed over the restart")
 	}
 	s.tick("a new process took the delivery over and sent the same bytes under the same IDs")
-	id, err := s.deliveryOf(ctx, ruhr, event, sub.ID)
+	id, err := s.deliveryOf(ctx, event, sub.ID)
 	if err != nil {
 		return err
 	}
-	d, err := s.settled(ctx, ruhr, id, "succeeded")
+	d, err := s.settled(ctx, id, "succeeded")
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,6 @@ type subscription struct {
 
 // delivery is what GET /v1/deliveries/{id} answers, as far as the demo needs it.
 type delivery struct {
-	ID       string `json:"id"`
 	Status   string `json:"status"`
 	Attempts []struct {
 		Number         int    `json:"number"`
@@ -28,25 +27,22 @@ type delivery struct {
 
 // accepted is what GET /v1/events/{id} answers, as far as the demo needs it.
 type accepted struct {
-	EventID      string `json:"eventId"`
-	TraceID      string `json:"traceId"`
 	Dispositions []struct {
 		SubscriptionID string `json:"subscriptionId"`
 		Outcome        string `json:"outcome"`
 		DeliveryID     string `json:"deliveryId"`
-		Reason         string `json:"reason"`
 	} `json:"dispositions"`
 }
 
-// tenant makes a tenant whose customer 12, location 34, contact 56 and target 455 have external IDs in the source system.
-func (s *stage) tenant(ctx context.Context, id, name, sourceSystem string, externalIDs map[string]string, customer string) error {
+// tenant makes a tenant whose customer 12, location 34, contact 56 and target 455 have external IDs in the source system sap.
+func (s *stage) tenant(ctx context.Context, id, name string, externalIDs map[string]string, customer string) error {
 	if err := s.api.call(ctx, http.MethodPost, "/v1/tenants", object{"tenantId": id, "name": name}, nil); err != nil {
 		return err
 	}
 	ids := map[string]int{"customer": 12, "location": 34, "contact": 56, "target": 455}
 	mappings := []object{}
 	for kind, external := range externalIDs {
-		mappings = append(mappings, object{"sourceSystem": sourceSystem, "entityType": kind, "ordinavoId": ids[kind], "externalId": external})
+		mappings = append(mappings, object{"sourceSystem": "sap", "entityType": kind, "ordinavoId": ids[kind], "externalId": external})
 	}
 	return s.api.as(id).call(ctx, http.MethodPost, "/v1/directory", object{
 		"customers":   []object{{"ordinavoCustomerId": 12, "customerNumber": "RRM-001", "name": customer}},
@@ -91,9 +87,9 @@ func (s *stage) emit(ctx context.Context, c client, tenant, kind string, more ob
 	return answer.Results[0].EventID, time.Since(began), nil
 }
 
-// deliveryOf waits until the event has a delivery to the subscription.
-func (s *stage) deliveryOf(ctx context.Context, tenant, eventID, subscriptionID string) (id string, err error) {
-	_, err = until(ctx, s.api.as(tenant), "/v1/events/"+eventID, func(e accepted) bool {
+// deliveryOf waits until the event of tenant ruhr has a delivery to the subscription.
+func (s *stage) deliveryOf(ctx context.Context, eventID, subscriptionID string) (id string, err error) {
+	_, err = until(ctx, s.api.as(ruhr), "/v1/events/"+eventID, func(e accepted) bool {
 		for _, d := range e.Dispositions {
 			if d.SubscriptionID == subscriptionID && d.Outcome == "delivery" {
 				id = d.DeliveryID
@@ -104,7 +100,7 @@ func (s *stage) deliveryOf(ctx context.Context, tenant, eventID, subscriptionID 
 	return id, err
 }
 
-// settled waits until the delivery has the status.
-func (s *stage) settled(ctx context.Context, tenant, id, status string) (delivery, error) {
-	return until(ctx, s.api.as(tenant), "/v1/deliveries/"+id, func(d delivery) bool { return d.Status == status })
+// settled waits until the delivery of tenant ruhr has the status.
+func (s *stage) settled(ctx context.Context, id, status string) (delivery, error) {
+	return until(ctx, s.api.as(ruhr), "/v1/deliveries/"+id, func(d delivery) bool { return d.Status == status })
 }
