@@ -76,13 +76,12 @@ func Is(err error, code Code) bool {
 // Fields collects what is wrong with each field of an input.
 type Fields struct {
 	prefix string
-	found  *map[string][]string
+	found  map[string][]string
 }
 
 // Collect starts a collection whose paths begin with prefix (may be empty).
 func Collect(prefix string) Fields {
-	found := map[string][]string{}
-	return Fields{prefix: prefix, found: &found}
+	return Fields{prefix: prefix, found: map[string][]string{}}
 }
 
 // Under is the same collection for the fields of a nested block.
@@ -105,7 +104,7 @@ func (f Fields) Path(field string) string {
 // Add notes one thing that is wrong with a field.
 func (f Fields) Add(field, format string, args ...any) {
 	path := f.Path(field)
-	(*f.found)[path] = append((*f.found)[path], fmt.Sprintf(format, args...))
+	f.found[path] = append(f.found[path], fmt.Sprintf(format, args...))
 }
 
 // CheckText notes what is wrong with a text of one line and at most longest characters (Unicode code points).
@@ -122,10 +121,10 @@ func (f Fields) CheckText(field, text string, longest int) {
 
 // Err is nil when nothing was added, else a ValidationFailed with all of it.
 func (f Fields) Err() error {
-	if f.found == nil || len(*f.found) == 0 {
+	if len(f.found) == 0 {
 		return nil
 	}
-	return &Error{Code: ValidationFailed, Detail: "The input has fields that are missing or not valid.", Fields: maps.Clone(*f.found)}
+	return &Error{Code: ValidationFailed, Detail: "The input has fields that are missing or not valid.", Fields: maps.Clone(f.found)}
 }
 
 // Index is the path element of an entry of a list: [3].
