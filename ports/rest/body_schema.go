@@ -146,6 +146,14 @@ func nullable(schema *huma.Schema) *huma.Schema {
 	return schema
 }
 
+// letBeNull lets properties that are objects be null; huma has no tag for that.
+func letBeNull(s *huma.Schema, names ...string) {
+	for _, name := range names {
+		object := s.Properties[name]
+		s.Properties[name] = &huma.Schema{Description: object.Description, AnyOf: []*huma.Schema{{Ref: object.Ref}, {Type: "null"}}}
+	}
+}
+
 func text() *huma.Schema    { return &huma.Schema{Type: huma.TypeString} }
 func boolean() *huma.Schema { return &huma.Schema{Type: huma.TypeBoolean} }
 func integer() *huma.Schema { return &huma.Schema{Type: huma.TypeInteger, Format: "int64"} }

@@ -22,8 +22,7 @@ func (a *API) routeDocs() {
 	a.routeDocument("getOpenAPI", "/openapi.json", "This document", func() []byte { return a.document() })
 	a.routeDocument("getAsyncAPI", "/asyncapi.json", "The AsyncAPI document of what receivers get", func() []byte { return a.asyncDocument() })
 	page := operation{id: "getDocs", method: http.MethodGet, path: "/docs", tag: tagService, public: true,
-		summary: "This document as a page", description: "The page loads nothing from elsewhere."}.describe(a)
-	page.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{fiber.MIMETextHTML: {Schema: text()}}}
+		produces: fiber.MIMETextHTML, summary: "This document as a page", description: "The page loads nothing from elsewhere."}.describe(a)
 	registerRaw(a, page, func(ctx huma.Context) error {
 		return docsFile("index.html", fiber.MIMETextHTMLCharsetUTF8)(humafiber.Unwrap(ctx))
 	})

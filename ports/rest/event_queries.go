@@ -24,12 +24,9 @@ type Event struct {
 	Retried    *Retried  `json:"retried" doc:"Who had it handled again last, after it was set aside; null for nobody."`
 }
 
-// TransformSchema lets properties be null; huma has no tag for that on objects. Types that embed an Event use it too.
+// TransformSchema lets properties be null. Types that embed an Event use it too.
 func (Event) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	for _, name := range []string{"setAside", "retried"} {
-		object := s.Properties[name]
-		s.Properties[name] = &huma.Schema{Description: object.Description, AnyOf: []*huma.Schema{{Ref: object.Ref}, {Type: "null"}}}
-	}
+	letBeNull(s, "setAside", "retried")
 	return s
 }
 

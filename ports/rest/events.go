@@ -37,8 +37,8 @@ func (a *API) emit(ctx huma.Context) error {
 	if err := validateEvents(events, batch, fields); err != nil {
 		return err
 	}
-	recordFrom(ctx.Context()).owner = events[0].TenantID
 	r := recordFrom(ctx.Context())
+	r.owner = events[0].TenantID
 	results, err := a.Intake.Accept(ctx.Context(), events, a.TraceParent(ctx.Context()), a.keepAccepted(r.reservation))
 	if err != nil {
 		return withoutIndex(err, batch)

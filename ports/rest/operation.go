@@ -47,7 +47,7 @@ type operation struct {
 	mostValues int
 	// rules says what else is wrong with a body that its schema refuses; nil for a route whose schema says it all.
 	rules func(body []byte) error
-	// produces is the media type of an answer that the route streams; empty for JSON.
+	// produces is the media type of an answer that is a text; empty for JSON.
 	produces string
 }
 

@@ -58,10 +58,9 @@ type ValueOrigin struct {
 	Detail string `json:"detail" example:"mapping of customer 12 for source system sap"`
 }
 
-// TransformSchema lets request be null; huma has no tag for that on objects.
+// TransformSchema lets request and status be null.
 func (SubscriptionPreview) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	request := s.Properties["request"]
-	s.Properties["request"] = &huma.Schema{Description: request.Description, AnyOf: []*huma.Schema{{Ref: request.Ref}, {Type: "null"}}}
+	letBeNull(s, "request")
 	status := s.Properties["status"]
 	status.Enum = append(status.Enum, nil)
 	return s

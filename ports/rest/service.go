@@ -34,9 +34,7 @@ func (a *API) routeService() {
 	register(a, operation{id: "getReadiness", method: http.MethodGet, path: pathReady, tag: tagService, public: true,
 		summary: "Can the service work?", description: "503 while something that it needs is missing, or events could not be accepted within the last five seconds."}, a.readiness)
 	metrics := operation{id: "getMetrics", method: http.MethodGet, path: pathMetrics, tag: tagService, public: true,
-		summary: "Metrics for Prometheus"}.describe(a)
-	metrics.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{
-		"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}}}}
+		produces: "text/plain", summary: "Metrics for Prometheus"}.describe(a)
 	registerRaw(a, metrics, func(ctx huma.Context) error {
 		// fasthttp's own context races with its shutdown when a handler derives one from it.
 		withOurs := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { a.Metrics.ServeHTTP(w, r.WithContext(ctx.Context())) })

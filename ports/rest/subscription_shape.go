@@ -41,10 +41,9 @@ type SecretRotation struct {
 	OverlapEnd time.Time `json:"overlapEnd" doc:"Until then both secrets are valid."`
 }
 
-// TransformSchema lets a property be null and describes another; huma has no tags for that on objects.
+// TransformSchema lets a property be null, and describes another, for which huma has no tag on objects.
 func (Subscription) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
-	rotation := s.Properties["secretRotation"]
-	s.Properties["secretRotation"] = &huma.Schema{Description: rotation.Description, AnyOf: []*huma.Schema{{Ref: rotation.Ref}, {Type: "null"}}}
+	letBeNull(s, "secretRotation")
 	circuit := s.Properties["circuit"]
 	s.Properties["circuit"] = &huma.Schema{Description: circuit.Description, AllOf: []*huma.Schema{{Ref: circuit.Ref}}}
 	return s
