@@ -34,12 +34,12 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, 
 	if owner != "" {
 		sql, args = countOpenOf, []any{upTo, owner}
 	}
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, sql, args...)
+	return one(ctx, s.db.from(ctx), value[int], sql, args...)
 }
 
 // OldestUnrouted is when the next record that fan-out has to read was written; zero when there is none.
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
-	oldest, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextUnrouted)
+	oldest, err := one(ctx, s.db.from(ctx), value[*int64], nextUnrouted)
 	return moment(oldest), err
 }
 
@@ -58,7 +58,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 
 // CountProcesses counts the live processes; see intake.BacklogStore.
 func (s *Store) CountProcesses(ctx context.Context, since time.Time) (int, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, stamp(since))
+	return one(ctx, s.db.from(ctx), value[int], countProcesses, stamp(since))
 }
 
 // CountDay adds to the day's counts; see intake.QuotaStore.

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -120,7 +119,7 @@ func TestAChangeTakesTheRowAndThenTheLane(t *testing.T) {
 			changed <- s.AppendSubscription(t.Context(), before, after, nil, subscriptions.Actor{})
 		}()
 		for waiting := 0; waiting == 0; {
-			waiting, err = one(t.Context(), db, func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) },
+			waiting, err = one(t.Context(), db, value[int],
 				`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`)
 			if err != nil {
 				return err
@@ -140,7 +139,7 @@ func TestWhatNobodyLearnedOfIsGivenBack(t *testing.T) {
 	direct := openEmpty(t)
 	runs(t, direct)(ofLane, "sub_1", 1, 1)
 	runs(t, direct)(`UPDATE open_deliveries SET lease = 'inc_1', leased_at = 0`)
-	id, err := one(t.Context(), direct, func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) }, `SELECT delivery_id FROM open_deliveries`)
+	id, err := one(t.Context(), direct, value[string], `SELECT delivery_id FROM open_deliveries`)
 	pgtest.Check(t, err)
 	p := pgtest.NewProxy(t, direct.pool.Config().ConnString())
 	db, err := Open(Config{URL: p.URL})
@@ -160,7 +159,7 @@ func TestWhatNobodyLearnedOfIsGivenBack(t *testing.T) {
 	}
 	p.Shut(false)
 	<-over
-	held, err := one(t.Context(), direct, func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL`)
+	held, err := one(t.Context(), direct, value[int], `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL`)
 	if err != nil || held != 0 {
 		t.Errorf("%d are leased still, %v", held, err)
 	}

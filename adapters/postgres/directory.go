@@ -127,7 +127,7 @@ func (s *Store) DeleteRecord(ctx context.Context, owner tenant.ID, ref payload.R
 
 // ExternalID finds the mapping.
 func (s *Store) ExternalID(ctx context.Context, owner tenant.ID, sourceSystem string, ref payload.Ref) (string, error) {
-	id, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) },
+	id, err := one(ctx, s.db.from(ctx), value[string],
 		`SELECT external_id FROM external_ids WHERE tenant_id = $1 AND source_system = $2 AND entity_type = $3 AND ordinavo_id = $4`,
 		owner, sourceSystem, ref.Kind, ref.ID)
 	return id, notFound(err, "external ID")

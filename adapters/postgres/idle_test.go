@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
@@ -45,7 +43,7 @@ func TestTheServerIsToldHowLongATransactionMayStandStill(t *testing.T) {
 		pgtest.Check(t, err)
 		t.Cleanup(func() { _ = db.Close() })
 		pgtest.Check(t, db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
-			told, err := one(ctx, tx, func(r pgx.Rows) (told string, err error) { return told, r.Scan(&told) }, `SHOW `+idleTimeout)
+			told, err := one(ctx, tx, value[string], `SHOW `+idleTimeout)
 			if told != "1min" {
 				t.Errorf("by %s it is told %q", url, told)
 			}

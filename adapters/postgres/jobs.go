@@ -42,7 +42,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock($1::int, $2::int)`, jobsClass, allTenants); err != nil {
 			return err
 		}
-		open, err := one(ctx, tx, func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countOpenJobs, j.Tenant)
+		open, err := one(ctx, tx, value[int], countOpenJobs, j.Tenant)
 		if err != nil {
 			return fmt.Errorf("count the open jobs: %w", err)
 		}
@@ -84,7 +84,7 @@ func (s *Store) NextJob(ctx context.Context, now time.Time) (j job.Job, found bo
 	if !errors.Is(err, pgx.ErrNoRows) {
 		return j, err == nil, time.Time{}, err
 	}
-	first, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (at *int64, err error) { return at, r.Scan(&at) }, nextJobTurn)
+	first, err := one(ctx, s.db.from(ctx), value[*int64], nextJobTurn)
 	return job.Job{}, false, moment(first), err
 }
 

@@ -36,7 +36,7 @@ func scanLive(r pgx.Rows) (l live.Record, err error) {
 
 // DeliveryHead is the newest position of a delivery's record.
 func (s *Store) DeliveryHead(ctx context.Context) (int64, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHead, records.TopicDeliveries)
+	return one(ctx, s.db.from(ctx), value[int64], deliveryHead, records.TopicDeliveries)
 }
 
 // DeliveryRecords lists records beyond a position, oldest first.
@@ -65,5 +65,5 @@ func (s *Store) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (m
 
 // EndedKeys lists those of the keys that are revoked or have expired.
 func (s *Store) EndedKeys(ctx context.Context, ids []string, now time.Time) ([]string, error) {
-	return all(ctx, s.db.from(ctx), func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) }, endedKeys, ids, stamp(now))
+	return all(ctx, s.db.from(ctx), value[string], endedKeys, ids, stamp(now))
 }

@@ -114,7 +114,7 @@ func (s *Store) AddAttempts(ctx context.Context, to metrics.Generation, counts m
 // BeginGeneration makes a new one beside the live one; see metrics.RebuildStore.
 func (s *Store) BeginGeneration(ctx context.Context) (begun metrics.Generation, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		begun, err = one(ctx, writer{tx}, func(r pgx.Rows) (g metrics.Generation, err error) { return g, r.Scan(&g) }, beginGeneration)
+		begun, err = one(ctx, writer{tx}, value[metrics.Generation], beginGeneration)
 		if err == nil {
 			_, err = tx.Exec(ctx, dropOffsets)
 		}

@@ -65,7 +65,7 @@ var waitsOfWeek = `SELECT EXISTS (SELECT 1 FROM events WHERE week = $2 AND tenan
 // oldestWeek is the oldest week for which one of the tables has a part, if any has.
 func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16, found bool, err error) {
 	for _, table := range tables {
-		w, err := one(ctx, s.db.from(ctx), scanWeek, oldestWeek, table)
+		w, err := one(ctx, s.db.from(ctx), value[int16], oldestWeek, table)
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 		case err != nil:
@@ -76,8 +76,6 @@ func (s *Store) oldestWeek(ctx context.Context, tables ...string) (oldest int16,
 	}
 	return oldest, found, nil
 }
-
-func scanWeek(r pgx.Rows) (w int16, err error) { return w, r.Scan(&w) }
 
 // dropWeek drops an oldest week, and returns how many tables it dropped. Deliveries go first: while they are there, dropping the week of
 // what belongs to them would have to keep all of it.
@@ -189,7 +187,7 @@ func (s *Store) newestOfWeek(ctx context.Context, w int16) (newest map[string]in
 // waitsOfWeek reports whether an event of the week is yet to be fanned out: fan-out may have passed it, and left it for its tenant's turn.
 func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (waits bool, err error) {
 	for _, owner := range tenants {
-		waits, err = one(ctx, s.db.from(ctx), func(r pgx.Rows) (is bool, err error) { return is, r.Scan(&is) }, waitsOfWeek, owner, w)
+		waits, err = one(ctx, s.db.from(ctx), value[bool], waitsOfWeek, owner, w)
 		if err != nil || waits {
 			return waits, err
 		}
@@ -201,7 +199,7 @@ func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (
 // deleting right now.
 func (s *Store) keepOfWeek(ctx context.Context, w int16, owner tenant.ID) (led bool, err error) {
 	end := ids.First("dlv_", time.UnixMicro(0).Add(time.Duration(w+2)*week))
-	led, err = walk(ctx, s, "", func(r pgx.Rows) (id string, err error) { return id, r.Scan(&id) }, func(after string) (sql string, args []any) {
+	led, err = walk(ctx, s, "", value[string], func(after string) (sql string, args []any) {
 		return keepOfWeek, []any{w, owner, after, end, keptAtOnce}
 	})
 	if err != nil {
@@ -238,7 +236,7 @@ func queueKeepLate(b *pgx.Batch, scheduled []fanout.Scheduled) {
 
 // loseStreams deletes what was kept of deliveries that are gone.
 func (s *Store) loseStreams(ctx context.Context) error {
-	_, err := walk(ctx, s, 0, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, func(after int64) (sql string, args []any) {
+	_, err := walk(ctx, s, 0, value[int64], func(after int64) (sql string, args []any) {
 		return lostStreams, []any{records.TopicDeliveries, after, keptAtOnce}
 	})
 	if err != nil {

@@ -170,7 +170,7 @@ var isFannedOut = `SELECT $2::bigint < ` + fannedOut
 
 // FannedOut reports whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
-	return one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (done bool, err error) { return done, r.Scan(&done) }, isFannedOut, e.Tenant, e.Sequence)
+	return one(ctx, s.db.forUsers(ctx), value[bool], isFannedOut, e.Tenant, e.Sequence)
 }
 
 // GatedOf lists the subscriptions from which a missing feature withheld the event.

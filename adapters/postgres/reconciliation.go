@@ -46,7 +46,7 @@ const countWithin = `SELECT coalesce(sum(deliveries), 0)::bigint FROM dispositio
 
 // DeliveriesWithin is how many deliveries were counted; see reconciliation.Reader.
 func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, until time.Time) (int, error) {
-	return one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countWithin, owner, stamp(since), stamp(until))
+	return one(ctx, s.db.forUsers(ctx), value[int], countWithin, owner, stamp(since), stamp(until))
 }
 
 // reconciled is one statement, so that it shows a single moment: a delivery that closes meanwhile is counted once. Of an event's deliveries

@@ -60,8 +60,5 @@ func (s *Store) Mark(ctx context.Context, answer reseal.Sealed) (kept []byte, er
 		VALUES ($1, '', '', 0, 9223372036854775807, $2) ON CONFLICT (key) DO NOTHING`, digest, answer.Value); err != nil {
 		return nil, err
 	}
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (sealed []byte, err error) {
-		err = r.Scan(&sealed)
-		return sealed, err
-	}, `SELECT sealed FROM idempotency_keys WHERE key = $1`, digest)
+	return one(ctx, s.db.from(ctx), value[[]byte], `SELECT sealed FROM idempotency_keys WHERE key = $1`, digest)
 }

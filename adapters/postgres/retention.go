@@ -69,7 +69,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	if err := s.checkClock(before.Now); err != nil {
 		return 0, err
 	}
-	tenants, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, `SELECT tenant_id FROM tenants`)
+	tenants, err := all(ctx, s.db.from(ctx), value[tenant.ID], `SELECT tenant_id FROM tenants`)
 	if err != nil {
 		return 0, err
 	}
@@ -98,14 +98,14 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 const handledByFanOut = `coalesce((SELECT position FROM consumer_offsets WHERE consumer_group = '` + fanout.Group + `' AND topic = '` + records.TopicEvents + `'), 0)`
 
 func (s *Store) handled(ctx context.Context) (int64, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, `SELECT `+handledByFanOut)
+	return one(ctx, s.db.from(ctx), value[int64], `SELECT `+handledByFanOut)
 }
 
 // leading runs fn in a transaction unless another process is deleting right now. Then it is false, also when fn has run in a transaction
 // that collided and was not repeated therefore: what fn computed holds only if it is true.
 func (s *Store) leading(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (led bool, err error) {
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
-		led, err = one(ctx, tx, func(r pgx.Rows) (mine bool, err error) { return mine, r.Scan(&mine) }, `SELECT pg_try_advisory_xact_lock($1::bigint)`, retentionLock)
+		led, err = one(ctx, tx, value[bool], `SELECT pg_try_advisory_xact_lock($1::bigint)`, retentionLock)
 		if err != nil || !led {
 			return err
 		}
@@ -127,7 +127,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if err != nil {
 			return err
 		}
-		fannedOut, err := one(ctx, tx, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, beforeDeferred, owner, (handled+1)*records.MaxEventsPerRecord)
+		fannedOut, err := one(ctx, tx, value[int64], beforeDeferred, owner, (handled+1)*records.MaxEventsPerRecord)
 		if err != nil {
 			return err
 		}

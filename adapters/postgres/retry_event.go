@@ -74,5 +74,5 @@ func queueAgain(b *pgx.Batch, a appended) {
 
 // CountSetAside counts the events of all tenants that fan-out could not handle.
 func (s *Store) CountSetAside(ctx context.Context) (int, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countSetAside)
+	return one(ctx, s.db.from(ctx), value[int], countSetAside)
 }

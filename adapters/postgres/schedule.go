@@ -184,7 +184,7 @@ func packBody(body []byte, owner tenant.ID, eventID string) []byte {
 
 // Body is the bytes that every attempt of the delivery sends.
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
-	stored, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+	stored, err := one(ctx, s.db.from(ctx), value[[]byte],
 		`SELECT body FROM bodies WHERE tenant_id = $1 AND event_id = $2 AND number = $3`, d.Tenant, d.EventID, d.BodyNumber)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, records.NoBody(d)

@@ -73,6 +73,12 @@ func one[T any](ctx context.Context, from reader, scan func(pgx.Rows) (T, error)
 	return list[0], nil
 }
 
+// value scans a row of one column.
+func value[T any](r pgx.Rows) (v T, err error) {
+	err = r.Scan(&v)
+	return v, err
+}
+
 // mustChange changes a row, and fails with problem.NotFound when there is none.
 func (s *Store) mustChange(ctx context.Context, what, sql string, args ...any) error {
 	n, err := s.change(ctx, sql, args...)
@@ -154,7 +160,7 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 
 // OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
-	sealed, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+	sealed, err := one(ctx, s.db.from(ctx), value[[]byte],
 		`SELECT sealed FROM secrets WHERE tenant_id = $1 AND subscription_id = $2 AND secret_id = $3`, owner, subscriptionID, secretID)
 	lane := dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -113,7 +113,7 @@ const (
 )
 
 func (s *Store) subscriptionBy(ctx context.Context, query string, lane dispatch.Lane) (subscription.Subscription, error) {
-	state, err := one(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (b []byte, err error) { return b, r.Scan(&b) }, query, lane.Tenant, lane.SubscriptionID)
+	state, err := one(ctx, s.db.forUsers(ctx), value[[]byte], query, lane.Tenant, lane.SubscriptionID)
 	if err != nil {
 		return subscription.Subscription{}, fmt.Errorf("read subscription %s: %w", lane.SubscriptionID, notFound(err, "subscription"))
 	}
@@ -133,7 +133,7 @@ func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, e
 			return 0, err
 		}
 	}
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) }, countSubscriptions, owner)
+	return one(ctx, s.db.from(ctx), value[int], countSubscriptions, owner)
 }
 
 // ListSubscriptions lists those that were not deleted, newest first.

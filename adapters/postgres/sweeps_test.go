@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/sweep"
@@ -59,7 +57,7 @@ func TestASweepThatIsNotedWhileItEndsIsDone(t *testing.T) {
 
 func countOf(t *testing.T, db *DB, sql string) int64 {
 	t.Helper()
-	n, err := one(t.Context(), db, func(r pgx.Rows) (n int64, err error) { return n, r.Scan(&n) }, sql)
+	n, err := one(t.Context(), db, value[int64], sql)
 	pgtest.Check(t, err)
 	return n
 }

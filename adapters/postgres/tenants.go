@@ -79,8 +79,7 @@ func (s *Store) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Fea
 
 // TenantHasFeature reads whether the tenant has booked the feature.
 func (s *Store) TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
-	enabled, err := one(ctx, s.db.from(ctx), func(r pgx.Rows) (on bool, err error) { return on, r.Scan(&on) },
-		`SELECT enabled FROM tenant_features WHERE tenant_id = $1 AND feature = $2`, id, feature)
+	enabled, err := one(ctx, s.db.from(ctx), value[bool], `SELECT enabled FROM tenant_features WHERE tenant_id = $1 AND feature = $2`, id, feature)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return false, nil
 	}
@@ -123,7 +122,7 @@ func (s *Store) CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (
 			return 0, err
 		}
 	}
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (n int, err error) { return n, r.Scan(&n) },
+	return one(ctx, s.db.from(ctx), value[int],
 		`SELECT (SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND revoked_at IS NULL AND expires_at IS NULL) +
 			(SELECT count(*) FROM api_keys WHERE tenant_id = $1 AND revoked_at IS NULL AND expires_at > $2)`, owner, stamp(now))
 }

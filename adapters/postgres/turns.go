@@ -188,5 +188,5 @@ func (s *Store) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error
 
 // MayDefer looks for processes that do not know of turns; see fanout.TurnStore.
 func (s *Store) MayDefer(ctx context.Context, since time.Time) (bool, error) {
-	return one(ctx, s.db.from(ctx), func(r pgx.Rows) (may bool, err error) { return may, r.Scan(&may) }, mayDefer, stamp(since))
+	return one(ctx, s.db.from(ctx), value[bool], mayDefer, stamp(since))
 }

@@ -34,12 +34,12 @@ func (s *Store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, 
 	if owner == "" {
 		query = countOpen
 	}
-	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, query, owner, upTo)
+	return one(ctx, s.db, value[int], query, owner, upTo)
 }
 
 // OldestUnrouted is when the next record that fan-out will read was written.
 func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
-	oldest, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) }, nextUnrouted)
+	oldest, err := one(ctx, s.db, value[sql.NullInt64], nextUnrouted)
 	if errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, nil
 	}
@@ -65,7 +65,7 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 
 // CountProcesses counts the processes that are alive; see intake.BacklogStore.
 func (s *Store) CountProcesses(ctx context.Context, since time.Time) (int, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, countProcesses, stamp(since))
+	return one(ctx, s.db, value[int], countProcesses, stamp(since))
 }
 
 // CountDay adds to the day's counts; see intake.QuotaStore.

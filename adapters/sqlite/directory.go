@@ -107,7 +107,7 @@ func (s *Store) DeleteRecord(ctx context.Context, owner tenant.ID, ref payload.R
 
 // ExternalID finds the mapping.
 func (s *Store) ExternalID(ctx context.Context, owner tenant.ID, sourceSystem string, ref payload.Ref) (string, error) {
-	id, err := one(ctx, s.db, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) },
+	id, err := one(ctx, s.db, value[string],
 		`SELECT external_id FROM external_ids WHERE tenant_id = ? AND source_system = ? AND entity_type = ? AND ordinavo_id = ?`,
 		owner, sourceSystem, ref.Kind, ref.ID)
 	return id, notFound(err, "external ID")

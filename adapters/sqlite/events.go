@@ -41,7 +41,7 @@ func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 	if err != nil {
 		return known, err
 	}
-	found, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, knownTenants, owners)
+	found, err := all(ctx, s.db, value[tenant.ID], knownTenants, owners)
 	for _, id := range found {
 		known.Tenants[id] = true
 	}

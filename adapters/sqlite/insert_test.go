@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"slices"
 	"testing"
@@ -28,8 +27,7 @@ func TestInsert(t *testing.T) {
 			if err := tx.insert(ctx, into, args); err != nil {
 				return err
 			}
-			got, err := all(ctx, db, func(r *sql.Rows) (text string, err error) { return text, r.Scan(&text) },
-				`SELECT name || ' ' || n FROM inserted WHERE missing IS NULL ORDER BY row`)
+			got, err := all(ctx, db, value[string], `SELECT name || ' ' || n FROM inserted WHERE missing IS NULL ORDER BY row`)
 			if err != nil {
 				return err
 			}

@@ -36,7 +36,7 @@ func (s *Store) CreateJob(ctx context.Context, j job.Job, maxOpen int) error {
 		return err
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		open, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+		open, err := one(ctx, s.db, value[int],
 			`SELECT count(*) FROM jobs INDEXED BY jobs_open WHERE tenant_id = ? AND turn_at IS NOT NULL`, j.Tenant)
 		if err != nil {
 			return fmt.Errorf("count the open jobs: %w", err)

@@ -55,7 +55,7 @@ func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer 
 		if answer.Fallen, err = s.fall(ctx, tx, request.Now); err != nil {
 			return fmt.Errorf("make ready what is due: %w", err)
 		}
-		first, err := one(ctx, s.db, func(r *sql.Rows) (at sql.NullInt64, err error) { return at, r.Scan(&at) }, nextDue)
+		first, err := one(ctx, s.db, value[sql.NullInt64], nextDue)
 		if err != nil {
 			return fmt.Errorf("look for what is due next: %w", err)
 		}

@@ -30,7 +30,7 @@ func scanLive(r *sql.Rows) (l live.Record, err error) {
 
 // DeliveryHead is the newest position of a delivery's record.
 func (s *Store) DeliveryHead(ctx context.Context) (int64, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, deliveryHead, records.TopicDeliveries)
+	return one(ctx, s.db, value[int64], deliveryHead, records.TopicDeliveries)
 }
 
 // DeliveryRecords lists records beyond a position, oldest first.
@@ -66,5 +66,5 @@ func (s *Store) EndedKeys(ctx context.Context, ids []string, now time.Time) ([]s
 	if err != nil {
 		return nil, err
 	}
-	return all(ctx, s.db, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) }, endedKeys, wanted, stamp(now))
+	return all(ctx, s.db, value[string], endedKeys, wanted, stamp(now))
 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"math"
 	"testing"
 
@@ -63,7 +62,7 @@ func TestWhatIsNotOldAnyMoreWhenItIsDeletedStays(t *testing.T) {
 	fannedOutTo(1000)
 	event("it is old", 1)
 	for _, table := range []string{"bodies", "gated_events"} {
-		left, err := one(t.Context(), db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM `+table+` WHERE tenant_id = 't5' AND event_id = 'evt_5'`)
+		left, err := one(t.Context(), db, value[int], `SELECT count(*) FROM `+table+` WHERE tenant_id = 't5' AND event_id = 'evt_5'`)
 		if err != nil || left != 0 {
 			t.Errorf("%d rows of %s are left of it, %v", left, table, err)
 		}

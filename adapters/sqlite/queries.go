@@ -135,7 +135,7 @@ func (s *Store) Event(ctx context.Context, owner tenant.ID, id string) (queries.
 
 // FannedOut reports whether fan-out is done with the event.
 func (s *Store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
-	return one(ctx, s.db.forUsers(), func(r *sql.Rows) (done bool, err error) { return done, r.Scan(&done) }, `SELECT ?2 < `+fannedOut, e.Tenant, e.Sequence)
+	return one(ctx, s.db.forUsers(), value[bool], `SELECT ?2 < `+fannedOut, e.Tenant, e.Sequence)
 }
 
 // GatedOf lists the subscriptions that did not get the event for lack of a feature.

@@ -31,7 +31,7 @@ func (tx *Tx) addTally(ctx context.Context, t fanout.Tally) error {
 
 // DeliveriesWithin sums up the deliveries that were counted; see reconciliation.Reader.
 func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, until time.Time) (int, error) {
-	return one(ctx, s.db.forUsers(), func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+	return one(ctx, s.db.forUsers(), value[int],
 		`SELECT coalesce(sum(deliveries), 0) FROM disposition_hours WHERE tenant_id = ? AND hour >= ? AND hour < ?`, owner, stamp(since), stamp(until))
 }
 

@@ -28,7 +28,7 @@ func (tx *Tx) append(ctx context.Context, list ...records.Record) error {
 
 // lastPosition is the position of the last record appended in this transaction.
 func (tx *Tx) lastPosition(ctx context.Context) (int64, error) {
-	return one(ctx, tx.db, func(r *sql.Rows) (position int64, err error) { return position, r.Scan(&position) }, `SELECT last_insert_rowid()`)
+	return one(ctx, tx.db, value[int64], `SELECT last_insert_rowid()`)
 }
 
 const recordColumns = `position, tenant_id, stream, version, type, data, metadata, recorded_at`

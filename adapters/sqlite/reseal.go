@@ -59,8 +59,5 @@ func (s *Store) Mark(ctx context.Context, answer reseal.Sealed) (kept []byte, er
 		VALUES (?1, x'', '', 0, 9223372036854775807, ?2) ON CONFLICT (key) DO NOTHING`, digest, answer.Value); err != nil {
 		return nil, err
 	}
-	return one(ctx, s.db, func(r *sql.Rows) (sealed []byte, err error) {
-		err = r.Scan(&sealed)
-		return sealed, err
-	}, `SELECT sealed FROM idempotency_keys WHERE key = ?`, digest)
+	return one(ctx, s.db, value[[]byte], `SELECT sealed FROM idempotency_keys WHERE key = ?`, digest)
 }

@@ -55,11 +55,11 @@ const secondsOfDay = 24 * 60 * 60
 
 // Purge deletes what is old; see retention.Store.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
-	tenants, err := all(ctx, s.db, func(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }, `SELECT tenant_id FROM tenants`)
+	tenants, err := all(ctx, s.db, value[tenant.ID], `SELECT tenant_id FROM tenants`)
 	if err != nil {
 		return 0, err
 	}
-	handled, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) },
+	handled, err := one(ctx, s.db, value[int64],
 		`SELECT coalesce(max(position), 0) FROM consumer_offsets WHERE consumer_group = ? AND topic = ?`, fanout.Group, records.TopicEvents)
 	if err != nil {
 		return 0, err
@@ -90,7 +90,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		return 0, err
 	}
 	rest := []any{owner, minuteOf(before.Attempts), limit, ids.First("job_", before.Attempts), stamp(before.Counted())}
-	more, err := one(ctx, s.db, func(r *sql.Rows) (is bool, err error) { return is, r.Scan(&is) }, oldRest, rest...)
+	more, err := one(ctx, s.db, value[bool], oldRest, rest...)
 	if err == nil && (len(deliveries)+len(events) > 0 || more) {
 		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
 			deleted, err = tx.purgeOld(ctx, owner, before, deliveries, events, rest)
@@ -110,7 +110,7 @@ func (s *Store) oldEvents(ctx context.Context, owner tenant.ID, before retention
 	if known, is := s.passed.Load(owner); is {
 		passed = known.(int64)
 	}
-	newest, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, newestEvent, owner)
+	newest, err := one(ctx, s.db, value[int64], newestEvent, owner)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -183,7 +183,7 @@ func (s *Store) purgeRecords(ctx context.Context, before retention.Cutoffs, hand
 		topic string
 		upTo  int64
 	}{{records.TopicEvents, handled}, {records.TopicTests, handled}, {records.TopicPoison, math.MaxInt64}} { // poison has no consumer
-		last, err := one(ctx, s.db, func(r *sql.Rows) (n int64, err error) { return n, r.Scan(&n) }, oldRecords, of.topic, of.upTo, stamp(before.Events), limit, stamp(before.Now.Add(clockErrs)))
+		last, err := one(ctx, s.db, value[int64], oldRecords, of.topic, of.upTo, stamp(before.Events), limit, stamp(before.Now.Add(clockErrs)))
 		if err != nil || last == 0 {
 			if err != nil {
 				return deleted, fmt.Errorf("look for old records of topic %s: %w", of.topic, err)

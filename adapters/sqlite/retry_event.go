@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 
@@ -58,6 +57,5 @@ func (s *Store) FanOutAgain(ctx context.Context, e queries.Event, retried querie
 
 // CountSetAside counts the events of all tenants that fan-out could not handle.
 func (s *Store) CountSetAside(ctx context.Context) (int, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
-		`SELECT count(*) FROM events INDEXED BY events_set_aside WHERE set_aside IS NOT NULL`)
+	return one(ctx, s.db, value[int], `SELECT count(*) FROM events INDEXED BY events_set_aside WHERE set_aside IS NOT NULL`)
 }

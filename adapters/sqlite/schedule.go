@@ -99,7 +99,7 @@ func (tx *Tx) setAside(ctx context.Context, p fanout.SetAside) error {
 
 // Body has the bytes that every attempt of the delivery sends.
 func (s *Store) Body(ctx context.Context, d delivery.Delivery) ([]byte, error) {
-	stored, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+	stored, err := one(ctx, s.db, value[[]byte],
 		`SELECT body FROM bodies WHERE tenant_id = ? AND event_id = ? AND number = ?`, d.Tenant, d.EventID, d.BodyNumber)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, records.NoBody(d)
@@ -187,7 +187,7 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	if err != nil {
 		return nil, 0, err
 	}
-	held, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+	held, err := one(ctx, s.db, value[int],
 		`SELECT count(*) FROM open_deliveries INDEXED BY open_deliveries_by_lease
 			WHERE lease IS NOT NULL AND tenant_id = ? AND subscription_id = ?`, lane.Tenant, lane.SubscriptionID)
 	return deliveries, held, err

@@ -44,7 +44,7 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err := s.db.inPlace(); err != nil {
 		return err
 	}
-	_, err := one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) }, `SELECT count(*) FROM (SELECT 1 FROM consumer_offsets LIMIT 1) AS any_row`)
+	_, err := one(ctx, s.db, value[int], `SELECT count(*) FROM (SELECT 1 FROM consumer_offsets LIMIT 1) AS any_row`)
 	return err
 }
 
@@ -97,6 +97,12 @@ func one[T any](ctx context.Context, from reader, scan func(*sql.Rows) (T, error
 		return none, err
 	}
 	return list[0], nil
+}
+
+// value scans a row of one column.
+func value[T any](r *sql.Rows) (v T, err error) {
+	err = r.Scan(&v)
+	return v, err
 }
 
 // notFound turns sql.ErrNoRows into problem.NotFound.
@@ -162,7 +168,7 @@ func (s *Store) SaveSecret(ctx context.Context, lane dispatch.Lane, secretID str
 
 // OpenSecret reads and opens a signing secret.
 func (s *Store) OpenSecret(ctx context.Context, owner tenant.ID, subscriptionID, secretID string) (secret.Secret, error) {
-	sealed, err := one(ctx, s.db, func(r *sql.Rows) (b []byte, err error) { return b, r.Scan(&b) },
+	sealed, err := one(ctx, s.db, value[[]byte],
 		`SELECT sealed FROM secrets WHERE tenant_id = ? AND subscription_id = ? AND secret_id = ?`, owner, subscriptionID, secretID)
 	lane := dispatch.Lane{Tenant: owner, SubscriptionID: subscriptionID}
 	if errors.Is(err, sql.ErrNoRows) {

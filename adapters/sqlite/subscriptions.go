@@ -104,8 +104,7 @@ func (s *Store) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (s
 
 // CountSubscriptions counts the subscriptions that are not deleted.
 func (s *Store) CountSubscriptions(ctx context.Context, owner tenant.ID) (int, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
-		`SELECT count(*) FROM subscriptions WHERE tenant_id = ? AND status <> 'deleted'`, owner)
+	return one(ctx, s.db, value[int], `SELECT count(*) FROM subscriptions WHERE tenant_id = ? AND status <> 'deleted'`, owner)
 }
 
 // ListSubscriptions lists the subscriptions that are not deleted, newest first.

@@ -94,8 +94,7 @@ func (s *Store) SetFeature(ctx context.Context, id tenant.ID, feature tenant.Fea
 
 // TenantHasFeature reads whether the tenant has booked the feature.
 func (s *Store) TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error) {
-	enabled, err := one(ctx, s.db, func(r *sql.Rows) (on bool, err error) { return on, r.Scan(&on) },
-		`SELECT enabled FROM tenant_features WHERE tenant_id = ? AND feature = ?`, id, feature)
+	enabled, err := one(ctx, s.db, value[bool], `SELECT enabled FROM tenant_features WHERE tenant_id = ? AND feature = ?`, id, feature)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -132,7 +131,7 @@ func (s *Store) SaveKey(ctx context.Context, k keys.Key, hash access.Hash) error
 
 // CountKeys counts what lives by the index, however many keys have ended.
 func (s *Store) CountKeys(ctx context.Context, owner tenant.ID, now time.Time) (int, error) {
-	return one(ctx, s.db, func(r *sql.Rows) (n int, err error) { return n, r.Scan(&n) },
+	return one(ctx, s.db, value[int],
 		`SELECT (SELECT count(*) FROM api_keys INDEXED BY api_keys_live WHERE tenant_id = ?1 AND revoked_at IS NULL AND expires_at IS NULL) +
 			(SELECT count(*) FROM api_keys INDEXED BY api_keys_live WHERE tenant_id = ?1 AND revoked_at IS NULL AND expires_at > ?2)`, owner, stamp(now))
 }

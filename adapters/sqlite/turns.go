@@ -45,7 +45,7 @@ func (s *Store) deferring(ctx context.Context, owners []tenant.ID) (map[tenant.I
 	if err != nil {
 		return nil, err
 	}
-	found, err := all(ctx, s.db, scanOwner, deferring, wanted)
+	found, err := all(ctx, s.db, value[tenant.ID], deferring, wanted)
 	of := map[tenant.ID]bool{}
 	for _, id := range found {
 		of[id] = true
@@ -53,11 +53,9 @@ func (s *Store) deferring(ctx context.Context, owners []tenant.ID) (map[tenant.I
 	return of, err
 }
 
-func scanOwner(r *sql.Rows) (id tenant.ID, err error) { return id, r.Scan(&id) }
-
 // NextTurn is the tenant whose turn comes after another's; see fanout.TurnStore.
 func (s *Store) NextTurn(ctx context.Context, after tenant.ID) (tenant.ID, error) {
-	return one(ctx, s.db, scanOwner, nextTurn, after)
+	return one(ctx, s.db, value[tenant.ID], nextTurn, after)
 }
 
 // DeferredOf lists the tenant's deferred events, oldest first. There is one writer, so no other process can take them meanwhile.
