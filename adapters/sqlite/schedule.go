@@ -180,10 +180,7 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 	if err != nil {
 		return nil, 0, err
 	}
-	deliveries, err := all(ctx, s.db, func(r *sql.Rows) (delivery.Delivery, error) {
-		q, err := scanQueued(r)
-		return q.Delivery, err
-	}, sweptBy(statuses), lane.Tenant, lane.SubscriptionID, wanted, limit)
+	deliveries, err := all(ctx, s.db, scanListed, sweptBy(statuses), lane.Tenant, lane.SubscriptionID, wanted, limit)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -194,7 +191,7 @@ func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delive
 }
 
 const (
-	sweptRows   = `SELECT ` + deliveryColumns + `, ` + queueColumns + ` FROM open_deliveries INDEXED BY `
+	sweptRows   = `SELECT ` + deliveryColumns + `, due_at FROM open_deliveries INDEXED BY `
 	sweptOf     = ` AND tenant_id = ?1 AND subscription_id = ?2 AND lease IS NULL AND status IN (SELECT value FROM json_each(?3)) ORDER BY `
 	sweptReady  = sweptRows + `open_deliveries_ready WHERE due_at IS NOT NULL AND waiting = 0` + sweptOf + `due_at, delivery_id LIMIT ?4`
 	sweptWaits  = sweptRows + `open_deliveries_waiting_in_lane WHERE waiting = 1` + sweptOf + `delivery_id LIMIT ?4`
