@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -145,7 +146,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 		if err != nil {
 			return err
 		}
-		counted, err := tx.Exec(ctx, oldMetrics, owner, minuteOf(before.Attempts), limit)
+		counted, err := tx.Exec(ctx, oldMetrics, owner, metrics.MinuteOf(before.Attempts), limit)
 		deleted = int(deliveries + events + finished + counted)
 		return err
 	})

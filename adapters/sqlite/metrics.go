@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/metrics"
@@ -139,7 +138,5 @@ func (s *Store) generations(ctx context.Context) (live, newest metrics.Generatio
 func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) ([]metrics.Cell, error) {
 	return all(ctx, s.db.forUsers(), func(r *sql.Rows) (c metrics.Cell, err error) {
 		return c, r.Scan(&c.Slot, &c.SubscriptionID, &c.EventType, &c.Outcome, &c.Bucket, &c.Count)
-	}, attemptCells, q.Tenant, minuteOf(q.Since), minuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit)
+	}, attemptCells, q.Tenant, metrics.MinuteOf(q.Since), metrics.MinuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit)
 }
-
-func minuteOf(at time.Time) int64 { return at.Unix() / 60 }

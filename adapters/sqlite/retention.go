@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -89,7 +90,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if err != nil {
 		return 0, err
 	}
-	rest := []any{owner, minuteOf(before.Attempts), limit, ids.First("job_", before.Attempts), stamp(before.Counted())}
+	rest := []any{owner, metrics.MinuteOf(before.Attempts), limit, ids.First("job_", before.Attempts), stamp(before.Counted())}
 	more, err := one(ctx, s.db, value[bool], oldRest, rest...)
 	if err == nil && (len(deliveries)+len(events) > 0 || more) {
 		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {

@@ -119,7 +119,7 @@ func readSpan(ctx context.Context, from Store, after int64) (s span, err error) 
 func (s span) count(ctx context.Context, in Store, to Generation) error {
 	counts := map[Key]int64{}
 	for _, a := range s.attempts {
-		counts[Key{a.Tenant, minuteOf(a.At), a.SubscriptionID, a.EventType, a.Kind, BucketOf(a.Duration)}]++
+		counts[Key{a.Tenant, MinuteOf(a.At), a.SubscriptionID, a.EventType, a.Kind, BucketOf(a.Duration)}]++
 	}
 	return in.InTx(ctx, func(ctx context.Context) error {
 		moved, err := in.MoveMetricsOffset(ctx, to, s.from, s.to)
@@ -133,7 +133,8 @@ func (s span) count(ctx context.Context, in Store, to Generation) error {
 	})
 }
 
-func minuteOf(at time.Time) int64 { return at.Unix() / int64(Grain/time.Second) }
+// MinuteOf is the Minute of a Key.
+func MinuteOf(at time.Time) int64 { return at.Unix() / int64(Grain/time.Second) }
 
 // perOctave is how many buckets each doubling of the duration has: the middle of a bucket is within 4.5% of every duration in it.
 const perOctave = 8

@@ -106,8 +106,8 @@ func (r *Rebuild) next(ctx context.Context) error {
 	if last {
 		s.to = max(s.to, r.counted)
 	}
-	oldest := minuteOf(r.now().Add(-r.kept))
-	s.attempts = slices.DeleteFunc(s.attempts, func(a Attempt) bool { return minuteOf(a.At) < oldest })
+	oldest := MinuteOf(r.now().Add(-r.kept))
+	s.attempts = slices.DeleteFunc(s.attempts, func(a Attempt) bool { return MinuteOf(a.At) < oldest })
 	if s.to > s.from {
 		err = s.count(ctx, r.store, r.generation)
 	}
