@@ -46,12 +46,12 @@ func (s *Store) OldestUnrouted(ctx context.Context) (time.Time, error) {
 // DeliveriesPerEvent estimates how many deliveries one of the tenant's events leads to; see intake.BacklogStore.
 func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map[tenant.ID]float64, error) {
 	found := make(map[tenant.ID]float64, len(owners))
-	_, err := all(ctx, s.db.from(ctx), func(r pgx.Rows) (none struct{}, err error) {
+	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
 		var owner tenant.ID
 		var n float64
-		err = r.Scan(&owner, &n)
+		err := r.Scan(&owner, &n)
 		found[owner] = n
-		return none, err
+		return err
 	}, perEvent, owners, intake.MostAssumed)
 	return found, err
 }

@@ -53,12 +53,12 @@ func (s *Store) DeliveriesPerEvent(ctx context.Context, owners []tenant.ID) (map
 		return nil, err
 	}
 	found := make(map[tenant.ID]float64, len(owners))
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		var owner tenant.ID
 		var n float64
-		err = r.Scan(&owner, &n)
+		err := r.Scan(&owner, &n)
 		found[owner] = n
-		return none, err
+		return err
 	}, perEvent, asked, intake.MostAssumed)
 	return found, err
 }
@@ -76,14 +76,13 @@ func (s *Store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]
 	}
 	counted := make(map[tenant.ID]int, len(sent))
 	err = s.db.Update(ctx, func(ctx context.Context, _ *Tx) error {
-		_, err := all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+		return s.db.query(ctx, func(r *sql.Rows) error {
 			var id tenant.ID
 			var n int
-			err = r.Scan(&id, &n)
+			err := r.Scan(&id, &n)
 			counted[id] = n
-			return none, err
+			return err
 		}, addToDay, stamp(day), added)
-		return err
 	})
 	return counted, err
 }

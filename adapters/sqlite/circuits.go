@@ -48,14 +48,14 @@ func (s *Store) Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs [
 		return nil, err
 	}
 	found := map[string]circuit.Report{}
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		var id string
 		var report circuit.Report
 		var since, until sql.NullInt64
-		err = r.Scan(&id, &since, &until, &report.Window)
+		err := r.Scan(&id, &since, &until, &report.Window)
 		report.Since, report.Until = moment(since), moment(until)
 		found[id] = report
-		return none, err
+		return err
 	}, findCircuits, wanted, owner, stamp(heartbeatSince))
 	return found, err
 }

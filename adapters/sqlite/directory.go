@@ -152,12 +152,12 @@ func (s *Store) resolve(ctx context.Context, l fanout.Lookup, references string)
 		}
 	}
 	c.ExternalIDs = map[payload.Ref]string{}
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		var ref payload.Ref
 		var id string
-		err = r.Scan(&ref.Kind, &ref.ID, &id)
+		err := r.Scan(&ref.Kind, &ref.ID, &id)
 		c.ExternalIDs[ref] = id
-		return none, err
+		return err
 	}, resolveExternalIDs, references, l.Tenant, l.SourceSystem)
 	return c, err
 }

@@ -29,14 +29,14 @@ func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 	if err != nil {
 		return known, err
 	}
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		var key intake.EventKey
 		var print []byte
-		if err = r.Scan(&key.Tenant, &key.ID, &print); err != nil {
-			return none, err
+		if err := r.Scan(&key.Tenant, &key.ID, &print); err != nil {
+			return err
 		}
 		known.Fingerprints[key] = records.Fingerprint(print)
-		return none, nil
+		return nil
 	}, knownEvents, wanted)
 	if err != nil {
 		return known, err

@@ -26,9 +26,9 @@ func TestSlowListsLeaveConnections(t *testing.T) {
 	defer cancel()
 	for range 4 * conns {
 		lists.Go(func() {
-			_, _ = all(ctx, db.forUsers(), func(*sql.Rows) (none struct{}, err error) {
+			_ = db.forUsers().query(ctx, func(*sql.Rows) error {
 				<-ctx.Done()
-				return none, ctx.Err()
+				return ctx.Err()
 			}, `SELECT 1`)
 		})
 	}

@@ -164,16 +164,16 @@ func (s *Store) DeliveriesOf(ctx context.Context, owner tenant.ID, eventIDs []st
 // QueueDepth counts open deliveries by status, and says when the one that has been due longest fell due.
 func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error) {
 	depth = map[delivery.Status]int{}
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		var status delivery.Status
 		var due sql.NullInt64
 		var n int
-		err = r.Scan(&status, &n, &due)
+		err := r.Scan(&status, &n, &due)
 		depth[status] = n
 		if at := moment(due); due.Valid && !at.After(now) && (oldestDue.IsZero() || at.Before(oldestDue)) {
 			oldestDue = at
 		}
-		return none, err
+		return err
 	}, `SELECT CASE WHEN lease IS NULL THEN status ELSE 'delivering' END AS shown, count(*), min(due_at) FROM open_deliveries GROUP BY shown`)
 	return depth, oldestDue, err
 }

@@ -129,12 +129,12 @@ func (s *Store) LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[disp
 		return nil, err
 	}
 	states := map[dispatch.Lane]fanout.LaneState{}
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		var lane dispatch.Lane
 		var state fanout.LaneState
-		err = r.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Version, &state.Sweeping)
+		err := r.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Version, &state.Sweeping)
 		states[lane] = state
-		return none, err
+		return err
 	}, laneStates, wanted)
 	return states, err
 }

@@ -88,12 +88,12 @@ func (s *Store) namedFrom(ctx context.Context, d fanout.Deferred) ([]fanout.Name
 // WaitingFrom is when the oldest of each tenant's deferred events were accepted; see intake.BacklogStore.
 func (s *Store) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, error) {
 	of := map[tenant.ID]time.Time{}
-	_, err := all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err := s.db.query(ctx, func(r *sql.Rows) error {
 		var id tenant.ID
 		var from sql.NullInt64
-		err = r.Scan(&id, &from)
+		err := r.Scan(&id, &from)
 		of[id] = moment(from)
-		return none, err
+		return err
 	}, waitingFrom)
 	return of, err
 }

@@ -77,13 +77,13 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 		before = bound(until)
 	}
 	newest := make(map[string]string, len(eventIDs))
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		var event, id string
-		err = r.Scan(&event, &id)
+		err := r.Scan(&event, &id)
 		if id != "" {
 			newest[event] = id
 		}
-		return none, err
+		return err
 	}, newestDeliveries, lane.Tenant, lane.SubscriptionID, upTo, wanted, before)
 	return newest, err
 }
@@ -98,13 +98,14 @@ func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []str
 		return nil, err
 	}
 	bodies := map[string][]fanout.Body{}
-	_, err = all(ctx, s.db, func(r *sql.Rows) (none struct{}, err error) {
+	err = s.db.query(ctx, func(r *sql.Rows) error {
 		body := fanout.Body{Tenant: owner}
-		if err = r.Scan(&body.EventID, &body.Number, &body.Bytes); err == nil {
+		err := r.Scan(&body.EventID, &body.Number, &body.Bytes)
+		if err == nil {
 			body.Bytes, body.Unreadable = records.UnpackBody(body.Bytes, owner, body.EventID)
 		}
 		bodies[body.EventID] = append(bodies[body.EventID], body)
-		return none, err
+		return err
 	}, eventBodies, wanted, owner)
 	return bodies, err
 }
