@@ -82,17 +82,15 @@ func (b *savedBatch) queue(to *pgx.Batch, sql string, done []bool) {
 	if len(b.ids) == 0 {
 		return
 	}
+	var place int32
 	to.Queue(sql, b.tenants, b.subscriptions, b.ids, b.expected, b.leases, b.statuses, b.versions, b.attempts, b.failures, b.abandonments, b.updated, b.due, b.place).
-		Query(func(rows pgx.Rows) error {
-			var place int32
-			return eachRow(rows, func() error {
-				if err := rows.Scan(&place); err != nil {
-					return err
-				}
-				done[place] = true
-				return nil
-			})
-		})
+		Query(rowByRow(func(rows pgx.Rows) error {
+			if err := rows.Scan(&place); err != nil {
+				return err
+			}
+			done[place] = true
+			return nil
+		}))
 }
 
 // Save writes changes and the state they lead to; see dispatch.Store.

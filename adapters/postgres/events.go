@@ -56,25 +56,21 @@ func (s *Store) Known(ctx context.Context, keys []intake.EventKey) (intake.Known
 		tx.willWrite(b)
 	}
 	tenants, ids := keyArrays(keys)
-	b.Queue(knownEvents, tenants, ids, firstWeek(ids, time.Now())).Query(func(r pgx.Rows) error {
-		return eachRow(r, func() error {
-			var key intake.EventKey
-			var print []byte
-			if err := r.Scan(&key.Tenant, &key.ID, &print); err != nil {
-				return err
-			}
-			known.Fingerprints[key] = records.Fingerprint(print)
-			return nil
-		})
-	})
-	b.Queue(knownTenants, texts(intake.TenantsOf(keys))).Query(func(r pgx.Rows) error {
-		return eachRow(r, func() error {
-			var id tenant.ID
-			err := r.Scan(&id)
-			known.Tenants[id] = true
+	b.Queue(knownEvents, tenants, ids, firstWeek(ids, time.Now())).Query(rowByRow(func(r pgx.Rows) error {
+		var key intake.EventKey
+		var print []byte
+		if err := r.Scan(&key.Tenant, &key.ID, &print); err != nil {
 			return err
-		})
-	})
+		}
+		known.Fingerprints[key] = records.Fingerprint(print)
+		return nil
+	}))
+	b.Queue(knownTenants, texts(intake.TenantsOf(keys))).Query(rowByRow(func(r pgx.Rows) error {
+		var id tenant.ID
+		err := r.Scan(&id)
+		known.Tenants[id] = true
+		return err
+	}))
 	return known, from.send(ctx, b)
 }
 

@@ -81,24 +81,20 @@ func healthBatch(all, ill endedLanes, now time.Time, health map[dispatch.Lane]di
 			subscription.FailuresUntilFailing, stamp(now.Add(-subscription.FailingTooLong)))
 	}
 	reached := map[dispatch.Lane]bool{}
-	b.Queue(noteEnded, all.tenants, all.subscriptions, all.endpoints, all.failures, all.succeeded, stamp(now), subscription.FailuresUntilFailing).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			lane, h, err := scanHealth(rows)
-			reached[lane] = h.Failures >= subscription.FailuresUntilFailing
-			return err
-		})
-	})
+	b.Queue(noteEnded, all.tenants, all.subscriptions, all.endpoints, all.failures, all.succeeded, stamp(now), subscription.FailuresUntilFailing).Query(rowByRow(func(rows pgx.Rows) error {
+		lane, h, err := scanHealth(rows)
+		reached[lane] = h.Failures >= subscription.FailuresUntilFailing
+		return err
+	}))
 	if len(ill.tenants) == 0 {
 		return b
 	}
-	b.Queue(selectHealth, ill.tenants, ill.subscriptions, ill.endpoints).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			lane, h, err := scanHealth(rows)
-			h.Reached = reached[lane]
-			health[lane] = h
-			return err
-		})
-	})
+	b.Queue(selectHealth, ill.tenants, ill.subscriptions, ill.endpoints).Query(rowByRow(func(rows pgx.Rows) error {
+		lane, h, err := scanHealth(rows)
+		h.Reached = reached[lane]
+		health[lane] = h
+		return err
+	}))
 	return b
 }
 

@@ -103,17 +103,15 @@ func (l *leasing) batch(h *laneHeads, now time.Time) *pgx.Batch {
 		tenants[i], ids[i], slots[i], out[i] = string(asked.Tenant), asked.SubscriptionID, int32(asked.Slots), int32(asked.Out)
 	}
 	b := &pgx.Batch{}
-	b.Queue(takeReady, tenants, ids, slots, out, from, l.request.Lease, stamp(l.request.Now)).Query(l.scanTaken)
-	b.Queue(restOfLanes, tenants, ids, from).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error { return l.scanRest(rows) })
-	})
+	b.Queue(takeReady, tenants, ids, slots, out, from, l.request.Lease, stamp(l.request.Now)).Query(l.takenRows())
+	b.Queue(restOfLanes, tenants, ids, from).Query(rowByRow(l.scanRest))
 	return b
 }
 
-func (l *leasing) scanTaken(rows pgx.Rows) error {
+func (l *leasing) takenRows() func(pgx.Rows) error {
 	var body pgtype.DriverBytes
 	row := queuedRows(&body)
-	return eachRow(rows, func() (err error) {
+	return rowByRow(func(rows pgx.Rows) (err error) {
 		var t takenDelivery
 		if t.queued, err = row.scan(rows); err != nil {
 			return err
@@ -208,13 +206,16 @@ func (l *leasing) finish(ctx context.Context, s *Store) error {
 	return nil
 }
 
-func eachRow(rows pgx.Rows, scan func() error) error {
-	for rows.Next() {
-		if err := scan(); err != nil {
-			return err
+// rowByRow makes of what scans a row what scans the rows of a query in a batch.
+func rowByRow(scan func(pgx.Rows) error) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(rows); err != nil {
+				return err
+			}
 		}
+		return rows.Err()
 	}
-	return rows.Err()
 }
 
 const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[], $3::text[]) AS s (tenant_id, subscription_id, delivery_id)

@@ -51,15 +51,13 @@ func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer 
 	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		answer = dispatch.LookAnswer{}
 		b := &pgx.Batch{}
-		b.Queue(makeReady, stamp(request.Now), maxFallen).Query(func(rows pgx.Rows) error { return s.scanFallen(rows, &answer.Fallen) })
-		b.Queue(nextDue).Query(func(rows pgx.Rows) error {
-			return eachRow(rows, func() error {
-				var due int64
-				err := rows.Scan(&due)
-				answer.NextDue = moment(&due)
-				return err
-			})
-		})
+		b.Queue(makeReady, stamp(request.Now), maxFallen).Query(rowByRow(func(rows pgx.Rows) error { return s.scanFallen(rows, &answer.Fallen) }))
+		b.Queue(nextDue).Query(rowByRow(func(rows pgx.Rows) error {
+			var due int64
+			err := rows.Scan(&due)
+			answer.NextDue = moment(&due)
+			return err
+		}))
 		w := laneWalk{began: time.Now()}
 		if request.Lanes > 0 {
 			w.queue(b, request, s.heads.longFrom(request.After))
@@ -76,14 +74,12 @@ func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer 
 }
 
 func (s *Store) scanFallen(rows pgx.Rows, into *[]dispatch.Lane) error {
-	return eachRow(rows, func() error {
-		var lane dispatch.Lane
-		var due int64
-		err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &due)
-		s.heads.back(lane, due)
-		*into = append(*into, lane)
-		return err
-	})
+	var lane dispatch.Lane
+	var due int64
+	err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &due)
+	s.heads.back(lane, due)
+	*into = append(*into, lane)
+	return err
 }
 
 // laneWalk is one walk over the lanes. Long ones are looked at from their heads, the others in the gaps between them.
@@ -96,11 +92,11 @@ type laneWalk struct {
 func (w *laneWalk) queue(b *pgx.Batch, request dispatch.LookRequest, long []longHead[dispatch.Lane]) {
 	after := request.After
 	for _, l := range long {
-		b.Queue(readyLanes, after, l.of.SubscriptionID, request.Lanes).Query(w.scan)
+		b.Queue(readyLanes, after, l.of.SubscriptionID, request.Lanes).Query(rowByRow(w.scan))
 		from, start := l.from(w.began)
 		b.Queue(readyInLane, l.of.SubscriptionID, from).Query(func(rows pgx.Rows) error {
 			before := len(w.found)
-			if err := w.scan(rows); err != nil {
+			if err := rowByRow(w.scan)(rows); err != nil {
 				return err
 			}
 			if start && len(w.found) == before {
@@ -110,16 +106,14 @@ func (w *laneWalk) queue(b *pgx.Batch, request dispatch.LookRequest, long []long
 		})
 		after = l.of.SubscriptionID
 	}
-	b.Queue(readyLanes, after, afterAll, request.Lanes).Query(w.scan)
+	b.Queue(readyLanes, after, afterAll, request.Lanes).Query(rowByRow(w.scan))
 }
 
 func (w *laneWalk) scan(rows pgx.Rows) error {
-	return eachRow(rows, func() error {
-		var lane dispatch.Lane
-		err := rows.Scan(&lane.Tenant, &lane.SubscriptionID)
-		w.found = append(w.found, lane)
-		return err
-	})
+	var lane dispatch.Lane
+	err := rows.Scan(&lane.Tenant, &lane.SubscriptionID)
+	w.found = append(w.found, lane)
+	return err
 }
 
 // moveHeads makes an empty long lane be searched from its beginning as seldom as a lease would. Where there is something, the lease

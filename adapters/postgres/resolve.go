@@ -124,7 +124,7 @@ func queueFind[T any](b *pgx.Batch, sql string, wanted map[entity]*T, scan func(
 	for e := range wanted {
 		tenants, ids = append(tenants, string(e.tenant)), append(ids, e.ref.ID)
 	}
-	b.Queue(sql, tenants, ids).Query(func(rows pgx.Rows) error { return eachRow(rows, func() error { return scan(rows) }) })
+	b.Queue(sql, tenants, ids).Query(rowByRow(scan))
 }
 
 func (r *resolution) queueExternalIDs(b *pgx.Batch) {
@@ -137,15 +137,13 @@ func (r *resolution) queueExternalIDs(b *pgx.Batch) {
 		tenants, systems = append(tenants, string(m.tenant)), append(systems, m.sourceSystem)
 		kinds, ids = append(kinds, string(m.ref.Kind)), append(ids, m.ref.ID)
 	}
-	b.Queue(findExternalIDs, tenants, systems, kinds, ids).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			var m mapped
-			var external string
-			err := rows.Scan(&m.tenant, &m.sourceSystem, &m.ref.Kind, &m.ref.ID, &external)
-			r.externalIDs[m] = &external
-			return err
-		})
-	})
+	b.Queue(findExternalIDs, tenants, systems, kinds, ids).Query(rowByRow(func(rows pgx.Rows) error {
+		var m mapped
+		var external string
+		err := rows.Scan(&m.tenant, &m.sourceSystem, &m.ref.Kind, &m.ref.ID, &external)
+		r.externalIDs[m] = &external
+		return err
+	}))
 }
 
 // contexts answers each lookup with what it asked for and nothing else.

@@ -207,15 +207,13 @@ func queueLaneStates(ctx context.Context, b *pgx.Batch, lanes []dispatch.Lane, s
 	}
 	tenants, ids := laneArrays(lanes)
 	queueKeepLanes(ctx, b, lanes)
-	b.Queue(laneStates, tenants, ids).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			var lane dispatch.Lane
-			var state fanout.LaneState
-			err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Version, &state.Sweeping)
-			states[lane] = state
-			return err
-		})
-	})
+	b.Queue(laneStates, tenants, ids).Query(rowByRow(func(rows pgx.Rows) error {
+		var lane dispatch.Lane
+		var state fanout.LaneState
+		err := rows.Scan(&lane.Tenant, &lane.SubscriptionID, &state.Status, &state.Version, &state.Sweeping)
+		states[lane] = state
+		return err
+	}))
 }
 
 const nextSweep = `SELECT tenant_id, subscription_id, action FROM sweeps ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED`
@@ -235,16 +233,13 @@ func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error) {
 	// Each statement sees what was committed before it. A delivery given back between the two is both counted as held and listed; in the
 	// other order it would be neither, and the sweep would end without it.
-	b := &pgx.Batch{}
+	b, row := &pgx.Batch{}, listed()
 	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
-	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(func(rows pgx.Rows) error {
-		row := listed()
-		return eachRow(rows, func() error {
-			d, err := row(rows)
-			deliveries = append(deliveries, d)
-			return err
-		})
-	})
+	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(rowByRow(func(rows pgx.Rows) error {
+		d, err := row(rows)
+		deliveries = append(deliveries, d)
+		return err
+	}))
 	return deliveries, held, s.db.from(ctx).send(ctx, b)
 }
 

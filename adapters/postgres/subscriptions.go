@@ -160,13 +160,11 @@ func (s *Store) Governing(ctx context.Context, after, upTo int64, limit int, own
 		return nil, nil, err
 	}
 	b, list := &pgx.Batch{}, []records.Record(nil)
-	b.Queue(subscriptionChanges, records.TopicSubscriptions, after, upTo, limit).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			r, err := scanRecord(rows)
-			list = append(list, r)
-			return err
-		})
-	})
+	b.Queue(subscriptionChanges, records.TopicSubscriptions, after, upTo, limit).Query(rowByRow(func(rows pgx.Rows) error {
+		r, err := scanRecord(rows)
+		list = append(list, r)
+		return err
+	}))
 	deferring = s.queueDeferring(b, owners)
 	if err := from.send(ctx, b); err != nil {
 		return nil, nil, err

@@ -91,9 +91,7 @@ func newTurnWalk(after tenant.ID, long []longHead[tenant.ID], now time.Time) *tu
 
 func (w *turnWalk) queue(b *pgx.Batch) {
 	for i, e := range w.entries {
-		b.Queue(nextTurn, e.owner, e.from, e.end).Query(func(rows pgx.Rows) error {
-			return eachRow(rows, func() error { return rows.Scan(&w.found[i].owner, &w.found[i].first) })
-		})
+		b.Queue(nextTurn, e.owner, e.from, e.end).Query(rowByRow(func(rows pgx.Rows) error { return rows.Scan(&w.found[i].owner, &w.found[i].first) }))
 	}
 }
 

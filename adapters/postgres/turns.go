@@ -67,18 +67,16 @@ func (s *Store) queueDeferring(b *pgx.Batch, owners []tenant.ID) map[tenant.ID]b
 	for i, owner := range owners {
 		from[i], started[owner] = s.turns.from(owner, now)
 	}
-	b.Queue(deferring, texts(owners), from).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			var id tenant.ID
-			var first *int64
-			err := rows.Scan(&id, &first)
-			s.turns.looked(id, first, now, started[id])
-			if first != nil {
-				of[id] = true
-			}
-			return err
-		})
-	})
+	b.Queue(deferring, texts(owners), from).Query(rowByRow(func(rows pgx.Rows) error {
+		var id tenant.ID
+		var first *int64
+		err := rows.Scan(&id, &first)
+		s.turns.looked(id, first, now, started[id])
+		if first != nil {
+			of[id] = true
+		}
+		return err
+	}))
 	return of
 }
 
@@ -104,7 +102,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (par
 	b.Queue(`SELECT pg_try_advisory_xact_lock($1::int, $2::int)`, turnClass, int32(hash.Sum32())).QueryRow(func(row pgx.Row) error { return row.Scan(&mine) })
 	b.Queue(deferredOf, owner, from, limit).Query(func(rows pgx.Rows) error {
 		var first *int64
-		err := eachRow(rows, func() error {
+		err := rowByRow(func(rows pgx.Rows) error {
 			var sequence int64
 			var events []byte
 			if err := rows.Scan(&sequence, &events); err != nil {
@@ -115,7 +113,7 @@ func (s *Store) DeferredOf(ctx context.Context, owner tenant.ID, limit int) (par
 			}
 			parts = append(parts, records.Deferred(owner, sequence, events))
 			return nil
-		})
+		})(rows)
 		if err == nil {
 			s.turns.looked(owner, first, now, start)
 		}

@@ -199,9 +199,7 @@ func (tx *Tx) query(ctx context.Context, each func(pgx.Rows) error, sql string, 
 
 func batchOf(each func(pgx.Rows) error, sql string, args []any) *pgx.Batch {
 	b := &pgx.Batch{}
-	b.Queue(sql, args...).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error { return each(rows) })
-	})
+	b.Queue(sql, args...).Query(rowByRow(each))
 	return b
 }
 
