@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,10 +27,7 @@ func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver
 		found = &f
 		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("reserve an idempotency key: %w", err)
-	}
-	return found, nil
+	return found, err
 }
 
 func scanFound(r pgx.Rows) (f idempotency.Found, err error) {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -67,10 +66,7 @@ func (s *Store) Look(ctx context.Context, request dispatch.LookRequest) (answer 
 		w.moveHeads(&s.heads)
 		return err
 	})
-	if err != nil {
-		return dispatch.LookAnswer{}, fmt.Errorf("look for what is ready: %w", err)
-	}
-	return answer, nil
+	return answer, err
 }
 
 func (s *Store) scanFallen(rows pgx.Rows, into *[]dispatch.Lane) error {

@@ -62,7 +62,7 @@ func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver
 		switch {
 		case err == nil:
 		case s.reserving.remove(own):
-			return nil, fmt.Errorf("reserve an idempotency key: %w", err)
+			return nil, err
 		default: // it is in a transaction
 			<-own.done
 			return own.found, own.err
@@ -111,7 +111,7 @@ func (s *Store) reserveTogether(ctx context.Context) (err error) {
 func (s *Store) reserve(ctx context.Context, tx *Tx, r *reservation) error {
 	n, err := tx.Exec(ctx, reserve, r.Key[:], r.Fingerprint[:], r.Token, stamp(r.ReservedAt), stamp(r.ExpiresAt), stamp(r.takeOver))
 	if err != nil {
-		return fmt.Errorf("reserve an idempotency key: %w", err)
+		return err
 	}
 	if n == 0 {
 		found, err := one(ctx, s.db, scanReserved, reserved, r.Key[:])
