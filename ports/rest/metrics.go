@@ -61,13 +61,11 @@ func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*D
 	if err != nil {
 		return nil, err
 	}
-	if bound := callerOf(ctx).SubscriptionID; bound != "" {
-		if _, err := lane(ctx, cmp.Or(in.SubscriptionID, bound)); err != nil {
-			return nil, err
-		}
-		q.SubscriptionID = bound
+	of, err := lane(ctx, cmp.Or(in.SubscriptionID, callerOf(ctx).SubscriptionID))
+	if err != nil {
+		return nil, err
 	}
-	q.Tenant = ownerOf(ctx)
+	q.Tenant, q.SubscriptionID = of.Tenant, of.SubscriptionID
 	points, err := metrics.Read(ctx, a.DeliveryMetrics, q)
 	if err != nil {
 		return nil, err
@@ -89,7 +87,7 @@ func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error
 	if err := (Period{in.Since, in.Until}).check(); err != nil {
 		return q, err
 	}
-	q = metrics.Query{SubscriptionID: in.SubscriptionID, Since: in.Since.Time, Until: in.Until.Time, Interval: time.Hour}
+	q = metrics.Query{Since: in.Since.Time, Until: in.Until.Time, Interval: time.Hour}
 	if in.Interval != "" {
 		if q.Interval, err = time.ParseDuration(in.Interval); err != nil || q.Interval < metrics.Grain || q.Interval > maxInterval || q.Interval%metrics.Grain != 0 {
 			return q, problem.Invalid("interval", "must be whole minutes up to 8784h, like 5m or 24h")

@@ -58,15 +58,13 @@ func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.Stre
 	if err := in.Period.check(); err != nil {
 		return nil, err
 	}
-	filter := live.Filter{Status: delivery.Status(in.Status), SubscriptionID: in.SubscriptionID, EventID: in.EventID,
-		EventType: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time}
-	if bound := callerOf(ctx).SubscriptionID; bound != "" {
-		if _, err := lane(ctx, cmp.Or(in.SubscriptionID, bound)); err != nil {
-			return nil, err
-		}
-		filter.SubscriptionID = bound
+	of, err := lane(ctx, cmp.Or(in.SubscriptionID, callerOf(ctx).SubscriptionID))
+	if err != nil {
+		return nil, err
 	}
-	listener, err := a.Live.Listen(ctx, ownerOf(ctx), callerOf(ctx).ID, filter)
+	filter := live.Filter{Status: delivery.Status(in.Status), SubscriptionID: of.SubscriptionID, EventID: in.EventID,
+		EventType: event.Type(in.EventType), Since: in.Since.Time, Until: in.Until.Time}
+	listener, err := a.Live.Listen(ctx, of.Tenant, callerOf(ctx).ID, filter)
 	if err != nil {
 		return nil, err
 	}
