@@ -274,13 +274,7 @@ func readRows(ctx context.Context, conn *pgx.Conn, each func(pgx.Rows) error, sq
 		return err
 	}
 	defer rows.Close()
-	for rows.Next() {
-		if err := each(rows); err != nil {
-			return err
-		}
-	}
-	rows.Close()
-	return rows.Err()
+	return rowByRow(each)(rows)
 }
 
 // from reads in the transaction that the context carries, else from the last committed state.

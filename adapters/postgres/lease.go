@@ -206,7 +206,7 @@ func (l *leasing) finish(ctx context.Context, s *Store) error {
 	return nil
 }
 
-// rowByRow makes of what scans a row what scans the rows of a query in a batch.
+// rowByRow makes of what scans a row what scans the rows of a query.
 func rowByRow(scan func(pgx.Rows) error) func(pgx.Rows) error {
 	return func(rows pgx.Rows) error {
 		for rows.Next() {
