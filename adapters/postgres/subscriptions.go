@@ -122,7 +122,7 @@ func (s *Store) subscriptionBy(ctx context.Context, query string, lane dispatch.
 
 const (
 	countSubscriptions = `SELECT count(*) FROM subscriptions WHERE tenant_id = $1 AND status <> 'deleted'`
-	listSubscriptions  = `SELECT state FROM subscriptions WHERE tenant_id = $1 AND subscription_id < $2 AND status <> 'deleted'
+	listSubscriptions  = `SELECT tenant_id, subscription_id, state FROM subscriptions WHERE tenant_id = $1 AND subscription_id < $2 AND status <> 'deleted'
 ORDER BY subscription_id DESC LIMIT $3`
 )
 
@@ -141,13 +141,16 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 	if before == "" {
 		before = "~" // behind every ID
 	}
-	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (sub subscription.Subscription, err error) {
-		var state []byte
-		if err = r.Scan(&state); err != nil {
-			return sub, err
-		}
-		return sub, json.Unmarshal(state, &sub)
-	}, listSubscriptions, owner, before, limit)
+	stored, err := all(ctx, s.db.forUsers(ctx), scanStored, listSubscriptions, owner, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return s.StoredSubscriptions(ctx, stored)
+}
+
+func scanStored(r pgx.Rows) (s records.StoredState, err error) {
+	err = r.Scan(&s.Tenant, &s.SubscriptionID, &s.State)
+	return s, err
 }
 
 const subscriptionChanges = `SELECT ` + recordColumns + ` FROM records
@@ -195,21 +198,16 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owners []tenant.ID, positio
 	var stored []records.StoredState
 	var changed []dispatch.Lane
 	b := &pgx.Batch{}
-	b.Queue(liveStates, texts(owners)).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			var is records.StoredState
-			err := rows.Scan(&is.Tenant, &is.SubscriptionID, &is.State)
-			stored = append(stored, is)
-			return err
-		})
-	})
-	b.Queue(changedSince, records.TopicSubscriptions, position, records.ChangesSince).Query(func(rows pgx.Rows) error {
-		return eachRow(rows, func() error {
-			lane, err := records.ScanChanged(rows.Scan)
-			changed = append(changed, lane)
-			return err
-		})
-	})
+	b.Queue(liveStates, texts(owners)).Query(rowByRow(func(r pgx.Rows) error {
+		is, err := scanStored(r)
+		stored = append(stored, is)
+		return err
+	}))
+	b.Queue(changedSince, records.TopicSubscriptions, position, records.ChangesSince).Query(rowByRow(func(r pgx.Rows) error {
+		lane, err := records.ScanChanged(r.Scan)
+		changed = append(changed, lane)
+		return err
+	}))
 	if err := from.send(ctx, b); err != nil {
 		return nil, nil, err
 	}

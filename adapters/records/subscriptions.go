@@ -103,6 +103,24 @@ func foldSubscription(stream []Record) (sub subscription.Subscription, err error
 	return sub, nil
 }
 
+// StoredState is the state that the last change of a subscription left, as it is stored.
+type StoredState struct {
+	dispatch.Lane
+	State []byte
+}
+
+// StoredSubscriptions reads each as StoredSubscription does: one whose state is damaged is listed like the others.
+func (read Streams) StoredSubscriptions(ctx context.Context, stored []StoredState) (list []subscription.Subscription, err error) {
+	for _, s := range stored {
+		sub, err := read.StoredSubscription(ctx, s.Lane, s.State)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, sub)
+	}
+	return list, nil
+}
+
 // StoredSubscription reads the state that a subscription's last change left. If it is damaged, the stream is folded instead; if
 // that fails too, it returns dispatch.ErrUnreadable and a subscription with its IDs and the default bound in flight.
 func (read Streams) StoredSubscription(ctx context.Context, lane dispatch.Lane, state []byte) (sub subscription.Subscription, err error) {
@@ -143,12 +161,6 @@ func SubscriptionChanges(list []Record) (changes []fanout.SubscriptionChange) {
 // ChangesSince is how many changes of subscriptions since a position are looked at. If there are more, the streams of all of a
 // tenant's subscriptions are folded, and not only of those that have changed since.
 const ChangesSince = 1000
-
-// StoredState is the state that the last change of a subscription left, as it is stored.
-type StoredState struct {
-	dispatch.Lane
-	State []byte
-}
 
 // ScanChanged reads a changed subscription's tenant and stream.
 func ScanChanged(scan func(...any) error) (lane dispatch.Lane, err error) {

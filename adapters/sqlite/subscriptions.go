@@ -112,14 +112,17 @@ func (s *Store) ListSubscriptions(ctx context.Context, owner tenant.ID, before s
 	if before == "" {
 		before = "~" // sorts after every ID
 	}
-	return all(ctx, s.db.forUsers(), func(r *sql.Rows) (sub subscription.Subscription, err error) {
-		var state []byte
-		if err = r.Scan(&state); err != nil {
-			return sub, err
-		}
-		return sub, json.Unmarshal(state, &sub)
-	}, `SELECT state FROM subscriptions WHERE tenant_id = ? AND subscription_id < ? AND status <> 'deleted'
-		ORDER BY subscription_id DESC LIMIT ?`, owner, before, limit)
+	stored, err := all(ctx, s.db.forUsers(), scanStored, `SELECT tenant_id, subscription_id, state FROM subscriptions
+		WHERE tenant_id = ? AND subscription_id < ? AND status <> 'deleted' ORDER BY subscription_id DESC LIMIT ?`, owner, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return s.StoredSubscriptions(ctx, stored)
+}
+
+func scanStored(r *sql.Rows) (s records.StoredState, err error) {
+	err = r.Scan(&s.Tenant, &s.SubscriptionID, &s.State)
+	return s, err
 }
 
 // Governing reads the subscriptions topic; see fanout.Store.
@@ -155,9 +158,7 @@ func (s *Store) SubscriptionsAt(ctx context.Context, owners []tenant.ID, positio
 	if err != nil {
 		return nil, nil, err
 	}
-	stored, err := all(ctx, from, func(r *sql.Rows) (is records.StoredState, err error) {
-		return is, r.Scan(&is.Tenant, &is.SubscriptionID, &is.State)
-	}, liveStates, ids)
+	stored, err := all(ctx, from, scanStored, liveStates, ids)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -81,6 +81,9 @@ var unreadableChecks = []Check{
 		orphans, err := w.Orphans(w.ctx, at(100), time.Time{}, 10)
 		w.ok(err, "look for orphans")
 		equal(w, "an orphan's schedule", orphans[0].Schedule, s.RetrySchedule)
+		list, err := w.ListSubscriptions(w.ctx, acme, "", 10)
+		w.ok(err, "list subscriptions")
+		equal(w, "the list", list, []subscription.Subscription{s})
 	}},
 	{"unreadable/a subscription of which nothing can be read keeps no other from being leased", func(w *world) {
 		s, fine := w.subscribe(acme, nil), w.subscribe(acme, nil)
