@@ -61,9 +61,10 @@ func walked(columns, table string, w jobs.Walk) (from string, where where) {
 	return from, where
 }
 
+// newestDeliveries names its indexes: by itself SQLite walks all of the tenant's deliveries, the newest first, until it meets the event.
 const newestDeliveries = `SELECT k.value, max(
-    coalesce((SELECT max(d.delivery_id) FROM open_deliveries d WHERE d.tenant_id = ?1 AND d.event_id = k.value AND d.subscription_id = ?2 AND d.delivery_id <= ?3 AND d.created_at < ?5), ''),
-    coalesce((SELECT max(d.delivery_id) FROM closed_deliveries d WHERE d.tenant_id = ?1 AND d.event_id = k.value AND d.subscription_id = ?2 AND d.delivery_id <= ?3 AND d.created_at < ?5), ''))
+    coalesce((SELECT max(d.delivery_id) FROM open_deliveries d INDEXED BY open_deliveries_by_event WHERE d.tenant_id = ?1 AND d.event_id = k.value AND d.subscription_id = ?2 AND d.delivery_id <= ?3 AND d.created_at < ?5), ''),
+    coalesce((SELECT max(d.delivery_id) FROM closed_deliveries d INDEXED BY closed_deliveries_by_event WHERE d.tenant_id = ?1 AND d.event_id = k.value AND d.subscription_id = ?2 AND d.delivery_id <= ?3 AND d.created_at < ?5), ''))
 FROM json_each(?4) k`
 
 // NewestDeliveries gives the ID of each event's newest delivery in the lane; see jobs.DeliveryStore.
