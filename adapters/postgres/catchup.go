@@ -19,7 +19,7 @@ func (s *Store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64
 
 var laneDeliveries = `SELECT d.* FROM unnest($1::text[]) AS k (id) CROSS JOIN LATERAL (
 	SELECT ` + openColumns + ` FROM ` + openOfEvent("$2", "k.id") + ` WHERE subscription_id = $3
-	UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM closed_deliveries WHERE tenant_id = $2 AND event_id = k.id AND subscription_id = $3) AS d`
+	UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM ` + closedOfEvent("$2", "k.id") + ` WHERE subscription_id = $3) AS d`
 
 // NewestOf is each event's newest delivery in the lane; see catchup.Reader.
 func (s *Store) NewestOf(ctx context.Context, lane dispatch.Lane, eventIDs []string) (map[string]delivery.Delivery, error) {

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -230,6 +231,9 @@ func TestPlans(t *testing.T) {
 	known := indexColumns(t, db, false)
 	t.Run("the check sees trouble", func(t *testing.T) { seeTrouble(t, db, known) })
 	t.Run("dead letters by their index", func(t *testing.T) { searchesBy(t, db, hot()["list: dead letters"], "status = 'dead_letter'") })
+	for _, name := range []string{"list: of an event", "walk: an event", "newest deliveries", "deliveries of events", "catch-up: deliveries"} {
+		t.Run(name+", by its index", func(t *testing.T) { searchesBy(t, db, hot()[name], "event_id = ") })
+	}
 	t.Run("no week from before since", func(t *testing.T) { searchesBy(t, db, hot()["list: since"], "delivery_id >= ") })
 	t.Run("live subscriptions by their index", func(t *testing.T) { passesTheDeleted(t, db) })
 	t.Run("events of a time by their weeks", func(t *testing.T) { readsWeeks(t, db) })
@@ -248,13 +252,16 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// filledPart is a part that has rows: of several indexes of an empty one the planner takes any.
+var filledPart = regexp.MustCompile(`_(kept|w[1-6])$`)
+
 // searchesBy holds every search of what is closed to the condition, in a plan that is kept: one that is made while the arguments are known
 // may have it and the kept one not.
 func searchesBy(t *testing.T, db *DB, q hotQuery, condition string) {
 	t.Helper()
 	var look func(n node) int
 	look = func(n node) (found int) {
-		if isPart(n.Relation) && strings.HasPrefix(n.Type, "Index") {
+		if isPart(n.Relation) && filledPart.MatchString(n.Relation) && strings.HasPrefix(n.Type, "Index") {
 			if found++; !strings.Contains(n.Condition, condition) {
 				t.Errorf("%s is searched by %s, without %s", n.Index, n.Condition, condition)
 			}

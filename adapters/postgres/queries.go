@@ -88,7 +88,11 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 		parts = append(parts, `(SELECT `+openColumns+` FROM `+table+` WHERE `+strings.Join(open, " AND ")+` ORDER BY `+order+` DESC LIMIT $1)`)
 	}
 	if f.Status == "" || f.Status.IsTerminal() {
-		parts = append(parts, `(SELECT `+deliveryColumns+`, NULL::bigint FROM closed_deliveries WHERE `+w.String()+` ORDER BY delivery_id DESC LIMIT $1)`)
+		table := "closed_deliveries"
+		if event != "" {
+			table = closedOfEvent(owner, event)
+		}
+		parts = append(parts, `(SELECT `+deliveryColumns+`, NULL::bigint FROM `+table+` WHERE `+w.String()+` ORDER BY delivery_id DESC LIMIT $1)`)
 	}
 	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") AS d ORDER BY 2 DESC LIMIT $1", w.args
 }
@@ -181,7 +185,7 @@ func (s *Store) GatedOf(ctx context.Context, owner tenant.ID, eventID string) ([
 
 var deliveriesOf = `SELECT d.* FROM unnest($2::text[]) AS k (id) CROSS JOIN LATERAL (
     SELECT * FROM (SELECT ` + openColumns + ` FROM ` + openOfEvent("$1", "k.id") + `
-        UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM closed_deliveries WHERE tenant_id = $1 AND event_id = k.id) AS u
+        UNION ALL SELECT ` + deliveryColumns + `, NULL::bigint FROM ` + closedOfEvent("$1", "k.id") + `) AS u
     ORDER BY 2 LIMIT $3) AS d`
 
 // DeliveriesOf lists the deliveries of each event, oldest first, at most each of them per event.

@@ -57,7 +57,11 @@ func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 			part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, append(slices.Clone(rare), "status = '"+string(status)+"'"), "delivery_id")
 		}
 	case len(closed) > 0:
-		part(deliveryColumns+`, NULL::bigint FROM closed_deliveries`, all.conditions, "delivery_id")
+		from := "closed_deliveries"
+		if event != "" {
+			from = closedOfEvent(owner, event)
+		}
+		part(deliveryColumns+`, NULL::bigint FROM `+from, all.conditions, "delivery_id")
 	}
 	if len(parts) == 0 {
 		return "", nil
@@ -67,7 +71,7 @@ func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 
 var newestDeliveries = `SELECT k.event_id, greatest(
     (SELECT max(d.delivery_id) FROM ` + openOfEvent("$1", "k.event_id") + ` WHERE d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5),
-    (SELECT max(d.delivery_id) FROM closed_deliveries d WHERE d.tenant_id = $1 AND d.event_id = k.event_id AND d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5))
+    (SELECT max(d.delivery_id) FROM ` + closedOfEvent("$1", "k.event_id") + ` WHERE d.subscription_id = $2 AND d.delivery_id <= $3 AND d.created_at < $5))
 FROM unnest($4::text[]) AS k (event_id)`
 
 // NewestDeliveries finds each event's newest delivery in the lane; see jobs.DeliveryStore.
