@@ -46,6 +46,7 @@ func (s Sealed) place() []string {
 
 // Store keeps sealed values.
 type Store interface {
+	InTx(ctx context.Context, fn func(ctx context.Context) error) error
 	// Sealed lists values of a kind in the order of their keys, beginning behind after.
 	Sealed(ctx context.Context, kind Kind, after Key, limit int) ([]Sealed, error)
 	// Replace replaces the value by fresh, unless it is gone or has changed.
@@ -95,20 +96,12 @@ func walk(ctx context.Context, store Store, sealer Sealer) (c Counts, err error)
 			if err != nil {
 				return c, fmt.Errorf("list what is sealed: %w", err)
 			}
-			for _, s := range page {
-				c.Values++
-				fresh, err := renew(sealer, s)
-				if err != nil {
-					failed = append(failed, err)
-				}
-				if fresh == nil {
-					continue
-				}
-				if err := store.Replace(ctx, s, fresh); err != nil {
-					return c, fmt.Errorf("replace a %s: %w", s.Kind, err)
-				}
-				c.Resealed++
+			resealed, errs := renewed(sealer, page)
+			failed = append(failed, errs...)
+			if err := replace(ctx, store, resealed); err != nil {
+				return c, err
 			}
+			c.Values, c.Resealed = c.Values+len(page), c.Resealed+len(resealed)
 			if len(page) < atOnce {
 				break
 			}
@@ -119,6 +112,41 @@ func walk(ctx context.Context, store Store, sealer Sealer) (c Counts, err error)
 		return c, fmt.Errorf("%d of %d values do not open with the master keys given; the first: %w", len(failed), c.Values, failed[0])
 	}
 	return c, nil
+}
+
+// fresh is a value beside what is to take its place.
+type fresh struct {
+	Sealed
+	value []byte
+}
+
+// renewed is those of the page that are to be replaced, and why others cannot be.
+func renewed(sealer Sealer, page []Sealed) (list []fresh, failed []error) {
+	for _, s := range page {
+		value, err := renew(sealer, s)
+		if err != nil {
+			failed = append(failed, err)
+		}
+		if value != nil {
+			list = append(list, fresh{s, value})
+		}
+	}
+	return list, failed
+}
+
+// replace is one transaction: with a million answers a commit for each takes an hour, in which a service with a key file stands still.
+func replace(ctx context.Context, store Store, list []fresh) error {
+	if len(list) == 0 {
+		return nil
+	}
+	return store.InTx(ctx, func(ctx context.Context) error {
+		for _, f := range list {
+			if err := store.Replace(ctx, f.Sealed, f.value); err != nil {
+				return fmt.Errorf("replace a %s: %w", f.Kind, err)
+			}
+		}
+		return nil
+	})
 }
 
 // renew seals the value with the newest key; nil when it is sealed so already.

@@ -109,6 +109,31 @@ func TestEverythingIsSealedAnew(t *testing.T) {
 	w.opens(w.sealer(1), 3, false)
 }
 
+// counted counts the transactions in which values are replaced.
+type counted struct {
+	*sqlite.Store
+	commits int
+}
+
+func (c *counted) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	c.commits++
+	return c.Store.InTx(ctx, fn)
+}
+
+// Each commit waits for the disk, and of answers there may be a million.
+func TestManyAreReplacedInOneTransaction(t *testing.T) {
+	w := newWorld(t)
+	w.fill(w.sealer(1), 0, 250)
+	both := w.sealer(2, 1)
+	store := &counted{Store: sqlite.NewStore(w.db, both)}
+	_, err := reseal.All(t.Context(), store, both)
+	w.ok(err)
+	if store.commits != 4 { // of 200 and of 50, of each kind
+		t.Errorf("500 values were replaced in %d transactions", store.commits)
+	}
+	w.opens(w.sealer(2), 250, true)
+}
+
 // interrupted fails once so many values are replaced.
 type interrupted struct {
 	*sqlite.Store
