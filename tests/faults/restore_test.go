@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
+
+// recommended is the statement by which docs/operate.md has SQLite backed up.
+var recommended = regexp.MustCompile(`\$ sqlite3 \S+ "(.+) '\S+'"`)
 
 // backup copies the site's database while it is in use, and returns how to put it in place of the database.
 func (s *site) backup(k kind) (restore func()) {
@@ -29,7 +33,15 @@ func (s *site) backup(k kind) (restore func()) {
 		s.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	if _, err := db.Exec("VACUUM INTO ?", file); err != nil {
+	operate, err := os.ReadFile("../../docs/operate.md")
+	if err != nil {
+		s.Fatal(err)
+	}
+	statement := recommended.FindSubmatch(operate)
+	if statement == nil {
+		s.Fatal("docs/operate.md does not say how to back up SQLite")
+	}
+	if _, err := db.Exec(string(statement[1])+" ?", file); err != nil {
 		s.Fatal(err)
 	}
 	return func() {
