@@ -1,6 +1,8 @@
 package subscriptions_test
 
 import (
+	"context"
+	"runtime"
 	"testing"
 	"time"
 
@@ -102,4 +104,37 @@ func (w *world) lived(rt *rapid.T) []subscription.Subscription {
 		states = append(states, last)
 	}
 	return states
+}
+
+// longHistory is a subscription that was changed over and over.
+type longHistory struct{ changes []subscriptions.Recorded }
+
+func (l longHistory) SubscriptionHistory(context.Context, dispatch.Lane) ([]subscriptions.Recorded, error) {
+	return l.changes, nil
+}
+
+func (longHistory) GatedEvents(context.Context, dispatch.Lane, int64, int64) ([]subscriptions.Gated, error) {
+	return nil, nil
+}
+
+// Several pages may be asked for at once, and a script may have changed a subscription every half hour for years.
+func TestAPageKeepsNoMoreThanItShows(t *testing.T) {
+	l := longHistory{make([]subscriptions.Recorded, 50_000)}
+	for i := range l.changes {
+		l.changes[i].Change = subscription.Resumed{}
+		if i%2 == 1 {
+			l.changes[i].Change = subscription.Paused{}
+		}
+	}
+	l.changes[0].Change = subscription.Created{}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	page, err := (&subscriptions.History{Store: l}).Page(t.Context(), dispatch.Lane{}, 0, 50)
+	runtime.ReadMemStats(&after)
+	if err != nil || len(page) != 50 || page[0].After.Version != 50_000 {
+		t.Fatalf("%d entries, %v", len(page), err)
+	}
+	if took := after.TotalAlloc - before.TotalAlloc; took > 8<<20 {
+		t.Errorf("a page of 50 of 50,000 changes took %d bytes", took)
+	}
 }
