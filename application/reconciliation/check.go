@@ -9,12 +9,14 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// How often an hour is checked.
+// How often an hour is checked: as all are kept for months, those of a large deployment could not be checked each day.
 const (
 	recently    = 2 * Span        // how long an hour counts as recent
 	recentEvery = 5 * time.Minute // a recent one
-	every       = 24 * time.Hour  // others
+	every       = 24 * time.Hour  // one of the last days, or one that did not balance
+	ofItsAge    = 7               // an older one is checked again after this part of its age
 	idle        = 30 * time.Second
+	restTimes   = 3 // a check is followed by a rest of so many times as long as it took
 )
 
 // Checked is one hour of one tenant.
@@ -68,12 +70,20 @@ func (c *Checker) Step(ctx context.Context) (time.Time, error) {
 			c.report(ctx, due, h.Missing())
 		}
 	}
-	next := now.Add(every)
-	if now.Sub(due.Begins) < recently {
-		next = now.Add(recentEvery)
-	}
-	if err := c.store.EndCheck(ctx, due, unbalanced, now, next); err != nil {
+	if err := c.store.EndCheck(ctx, due, unbalanced, now, now.Add(pause(now.Sub(due.Begins), unbalanced))); err != nil {
 		return time.Time{}, fmt.Errorf("note a reconciliation: %w", err)
 	}
-	return now, nil
+	ended := c.now()
+	return ended.Add(restTimes * min(max(0, ended.Sub(now)), idle)), nil
+}
+
+// pause is how long after its check an hour of the age is checked again.
+func pause(age time.Duration, unbalanced bool) time.Duration {
+	switch {
+	case age < recently:
+		return recentEvery
+	case unbalanced:
+		return every
+	}
+	return max(every, age/ofItsAge)
 }

@@ -151,4 +151,31 @@ func TestChecks(t *testing.T) {
 		t.Errorf("an old hour that does not balance: %v, next %s, reported %q", m.ended, m.next, reported)
 	}
 	step(now.Add(30 * time.Second))
+	for _, age := range []time.Duration{8, 70} {
+		m.due = append(m.due, now.Add(-age*24*time.Hour))
+		step(now)
+		if m.next != now.Add(24*time.Hour) {
+			t.Errorf("an hour of %d days that does not balance is checked again at %s", age, m.next)
+		}
+	}
+	m.hour = sound()
+	for age, want := range map[time.Duration]time.Duration{6: 24, 7: 24, 14: 48, 70: 240} {
+		m.due = append(m.due, now.Add(-age*24*time.Hour))
+		step(now)
+		if m.next != now.Add(want*time.Hour) {
+			t.Errorf("an hour of %d days is checked again at %s", age, m.next)
+		}
+	}
+}
+
+// A check leaves the database to others for three times as long as it took, however the clock is set meanwhile.
+func TestAfterACheckItRests(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{20 * time.Millisecond: 80 * time.Millisecond, -time.Hour: -time.Hour, time.Hour: time.Hour + 90*time.Second} {
+		m := &memory{hour: sound(), due: []time.Time{now}}
+		asked := 0
+		checker := reconciliation.NewChecker(m, func() time.Time { asked++; return now.Add(time.Duration(min(asked-1, 1)) * took) }, nil)
+		if next, err := checker.Step(t.Context()); err != nil || !next.Equal(now.Add(want)) {
+			t.Errorf("a check of %s: the next is at %s, %v", took, next, err)
+		}
+	}
 }
