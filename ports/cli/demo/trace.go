@@ -104,7 +104,9 @@ func (s *stage) trace(ctx context.Context) error {
 	}
 	s.tick("the emitter's trace goes on to the receiver, over the retry:")
 	s.indented("product service (the emitter's span)")
-	s.tree(spans, emitter, "  ")
+	if shown := s.tree(spans, emitter, "  "); shown < len(spans) {
+		return fmt.Errorf("of %d spans only %d are below the emitter's", len(spans), shown)
+	}
 	return nil
 }
 
@@ -127,16 +129,17 @@ func (s *stage) spans(ctx context.Context, traceID string, atLeast int) ([]*otlp
 	}
 }
 
-// tree shows the spans below a parent.
-func (s *stage) tree(spans []*otlp.Span, parent, indent string) {
+// tree shows the spans below a parent, and says how many there are.
+func (s *stage) tree(spans []*otlp.Span, parent, indent string) (shown int) {
 	for _, span := range spans {
 		if hex.EncodeToString(span.ParentSpanId) != parent {
 			continue
 		}
 		took := time.Duration(span.EndTimeUnixNano - span.StartTimeUnixNano)
 		s.indented(fmt.Sprintf("%s└ %s  %.1f ms%s", indent, span.Name, milliseconds(took), noted(span)))
-		s.tree(spans, hex.EncodeToString(span.SpanId), indent+"  ")
+		shown += 1 + s.tree(spans, hex.EncodeToString(span.SpanId), indent+"  ")
 	}
+	return shown
 }
 
 // noted is what a reader of the tree wants to know of a span.
