@@ -125,7 +125,7 @@ func TestFlagsWin(t *testing.T) {
 }
 
 func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
-	_, _, err := config.Load([]string{"--lissten=:1", "-v", "--roles=api", "--roles=api", "--rate-limit"},
+	_, _, err := config.Load([]string{"--lissten=:1", "-v", "--rate-limit", "--roles=api", "--roles=api", "--max-open"},
 		[]string{"ORDINAVO_KEY=k", "ORDINAVO_MAX_INFLIGHT=3", "ORDINAVO_MAX_IN_FLIGHT=0", "ORDINAVO_LOG_LEVEL=loud", "ORDINAVO_XYZZY_PLUGH=1"})
 	var wrong *config.Error
 	if !errors.As(err, &wrong) {
@@ -137,8 +137,9 @@ func TestAllThatIsWrongIsSaidAtOnce(t *testing.T) {
 		"ORDINAVO_XYZZY_PLUGH is not a setting",
 		"--lissten is not a flag: did you mean --listen?",
 		"-v is not a flag",
-		"--roles is given twice",
 		"--rate-limit needs a value",
+		"--roles is given twice",
+		"--max-open needs a value",
 		"ORDINAVO_MAX_IN_FLIGHT must be a whole number from 1 to 100000",
 		"ORDINAVO_LOG_LEVEL must be debug, info, warn or error",
 	}
@@ -157,11 +158,11 @@ func TestRefused(t *testing.T) {
 		"LISTEN":                {"8080", "localhost", ":99999", ":http", "a:b:c"},
 		"DATABASE_URL":          {"mysql://h/d", "sqlite:", "data.db", "postgres:", "postgres:///ordinavo", "postgres:///ordinavo?host=", "sqlite:a.db?mode=ro", "sqlite::memory:", "sqlite://:memory:", "://"},
 		"DATABASE_DIRECT_URL":   {"mysql://h/d", "sqlite:data.db", "db", "postgres:"},
-		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_0123456789", "ord_live_" + strings.Repeat("x", 192), "ord_live_with a space in it", "ord_live_ümläut-and-more"},
-		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ",", masterKey + ",", "," + masterKey},
+		"PLATFORM_KEY":          {"secret", "ord_live_short", "ord_live_0123456789", "ord_live_" + strings.Repeat("x", 192), "ord_live_with a space in it", "ord_live_ümläut-and-more", "ord_test_0123456789abcdef"},
+		"MASTER_KEY":            {"c2hvcnQ=", masterKey[:43], masterKey + "!", strings.Repeat("!", 44), masterKey + ",c2hvcnQ=", masterKey + ",kms://key", ",", masterKey + ",", "," + masterKey},
 		"ROLES":                 {"apis", ",", "api,worker", "api,,router", "api,"},
 		"EGRESS_ALLOW":          {"127.0.0.1", "10.0.0.0/33", "10.0.0.1/8", "localhost/8", "::ffff:10.0.0.0/104", "fe80::%eth0/64", "10.0.0.0/8,", ","},
-		"EGRESS_PORTS":          {"0", "65536", "9-8", "http", "-1", "1-", "1-2-3", "80;443", "0x50", ",", "80,,443", "80,"},
+		"EGRESS_PORTS":          {"0", "65536", "9-8", "http", "-1", "1-", "1-2-3", "80-65536", "65536-65535", "80;443", "0x50", ",", "80,,443", "80,"},
 		"RETRY_SCHEDULE":        {",", "30", "0s", "-1s", "72h0m1s", "30s,soon", "1s,,2s", ",1s", "1s,", "1s, ,2s", "9999999999h", "1e3s", "1s" + strings.Repeat(",1s", 20)},
 		"MAX_IN_FLIGHT":         {"0", "100001", "-1", "1.5", "many", "99999999999999999999"},
 		"RATE_LIMIT":            {"-1", "1000001", "1e3"},
@@ -171,7 +172,7 @@ func TestRefused(t *testing.T) {
 		"TENANT_MAX_OPEN":       {"-1", "many"},
 		"MAX_OPEN":              {"-1", "1e6"},
 		"MAX_FANOUT_LAG":        {"-1s", "25h", "5"},
-		"RETENTION":             {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=9999999d", "events=99999999999999999999d", "events=5s", "events=30d,", "events=30d,,attempts=30d", "events=30", "events= 30d"},
+		"RETENTION":             {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=3651d", "events=213504d", "events=9999999d", "events=99999999999999999999d", "events=5s", "events=30d,", "events=30d,,attempts=30d", "events=30", "events= 30d"},
 		"SHUTDOWN_TIMEOUT":      {"30", "0s", "-1s", "2h"},
 		"LOG_LEVEL":             {"verbose", "4"},
 		"AUTO_MIGRATE":          {"yes", "2"},
@@ -179,13 +180,41 @@ func TestRefused(t *testing.T) {
 	} {
 		for _, text := range texts {
 			t.Run(variable+"="+text, func(t *testing.T) {
-				_, _, err := config.Load(nil, []string{"ORDINAVO_" + variable + "=" + text})
+				environ := []string{"ORDINAVO_" + variable + "=" + text}
+				if variable == "DATABASE_DIRECT_URL" { // which a file has none of
+					environ = append(environ, "ORDINAVO_DATABASE_URL=postgres://h/d", "ORDINAVO_MASTER_KEY="+masterKey)
+				}
+				_, _, err := config.Load(nil, environ)
 				var wrong *config.Error
 				if !errors.As(err, &wrong) || len(wrong.Problems) != 1 || !strings.HasPrefix(wrong.Problems[0], "ORDINAVO_"+variable+" ") {
 					t.Errorf("got %v", err)
 				}
 			})
 		}
+	}
+}
+
+func TestTheBoundsThemselvesAreAllowed(t *testing.T) {
+	for _, text := range []string{
+		"PLATFORM_KEY=ord_live_" + strings.Repeat("~", 191), "MASTER_KEY=" + masterKey + "," + masterKey, "EGRESS_PORTS=1-65535", "RETRY_SCHEDULE=72h" + strings.Repeat(",1ns", 19),
+		"MAX_IN_FLIGHT=1", "RATE_LIMIT=1000000", "TENANT_RATE_LIMIT=0", "TENANT_SUBSCRIPTIONS=1", "TENANT_EVENTS_PER_DAY=1000000000", "TENANT_MAX_OPEN=0", "MAX_OPEN=0",
+		"MAX_FANOUT_LAG=0s", "MAX_FANOUT_LAG=24h", "RETENTION=events=1m,attempts=3650d", "SHUTDOWN_TIMEOUT=1h",
+	} {
+		if _, _, err := config.Load(nil, []string{"ORDINAVO_" + text}); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// Compose files and unit files set what they pass on, if only to nothing.
+func TestAnEmptyVariableIsNotSet(t *testing.T) {
+	var environ []string
+	for _, found := range regexp.MustCompile(`ORDINAVO_[A-Z_]+\n`).FindAllString(config.Usage(false)+config.Usage(true), -1) {
+		environ = append(environ, strings.TrimSuffix(found, "\n")+"=")
+	}
+	got, _ := load(t, nil, environ)
+	if want, _ := load(t, nil, nil); len(environ) < 20 || !reflect.DeepEqual(got, want) {
+		t.Errorf("with %q: got %+v", environ, got)
 	}
 }
 
