@@ -174,10 +174,19 @@ func TestParseKeys(t *testing.T) {
 		"one bad":  {text + ",AAAA", seal.ErrKeyForm},
 		"one KMS":  {text + ",gcp-kms://key", seal.ErrKMS},
 		"unpadded": {text[:43], seal.ErrKeyForm},
+		"and more": {text + "!", seal.ErrKeyForm},
 	} {
 		if _, err := seal.ParseKeys(refused.text); !errors.Is(err, refused.why) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// Every signature rests on it.
+func TestEachSecretIsAnother(t *testing.T) {
+	first, second := seal.NewSecret(), seal.NewSecret()
+	if first.Equal(second) || first.Equal(secretOf("")) || second.Equal(secretOf("")) {
+		t.Error("a new secret is one that was made before, or none")
 	}
 }
 
