@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -84,6 +86,7 @@ func TestCommands(t *testing.T) {
 		"migrate down":                     {"", 2, "", "up, down N or status"},
 		"migrate down 0":                   {"", 2, "", `not "0"`},
 		"migrate down all":                 {"", 2, "", `not "all"`},
+		"migrate down 9999999999999999999": {"", 2, "", `not "9999999999999999999"`},
 		"migrate sideways":                 {"", 2, "", "up, down N or status"},
 		"rebuild metrics":                  {"rebuild metrics", 0, "", ""},
 		"rebuild":                          {"", 2, "", "rebuild takes the name of a projection; there is metrics, others"},
@@ -126,6 +129,47 @@ func TestCommands(t *testing.T) {
 				t.Errorf("the usage is shown: %t", usage)
 			}
 		})
+	}
+}
+
+// What emit sends to, and with which key, is what docs/operate.md says.
+func TestEmitFindsItsServiceAndItsKey(t *testing.T) {
+	var asked string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.Host + " " + r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = io.WriteString(w, `{"results": [{"status": "accepted"}]}`)
+	}))
+	defer server.Close()
+	address := strings.TrimPrefix(server.URL, "http://")
+	listen, platform := "ORDINAVO_LISTEN="+address, "ORDINAVO_PLATFORM_KEY=ord_live_of_the_platform"
+	for name, c := range map[string]struct {
+		environ, args []string
+		key           string
+	}{
+		"its own settings":    {[]string{"ORDINAVO_LISTEN=127.0.0.1:1", "ORDINAVO_URL=" + server.URL, platform, "ORDINAVO_TOKEN=token"}, nil, "token"},
+		"the service's":       {[]string{listen, platform}, nil, "ord_live_of_the_platform"},
+		"flags before either": {[]string{listen, "ORDINAVO_URL=http://127.0.0.1:1", platform, "ORDINAVO_TOKEN=token"}, []string{"--url", server.URL, "--key=flag"}, "flag"},
+	} {
+		asked = ""
+		var out, errs bytes.Buffer
+		streams := cli.Streams{In: strings.NewReader(`{"eventId": "evt_1"}`), Out: &out, Err: &errs}
+		code := cli.Main(t.Context(), append([]string{"emit", "-"}, c.args...), c.environ, streams, cli.Commands{})
+		if code != 0 || asked != address+" Bearer "+c.key || out.String() != "1 accepted, 0 duplicates\n" {
+			t.Errorf("%s: code %d, asked %q, printed %q and %q", name, code, asked, &out, &errs)
+		}
+	}
+}
+
+// A script goes on behind code 0.
+func TestEventsThatAreRefusedAreCode1(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	var out, errs bytes.Buffer
+	streams := cli.Streams{In: strings.NewReader(`{"eventId": "evt_1"}`), Out: &out, Err: &errs}
+	code := cli.Main(t.Context(), []string{"emit", "-", "--url", server.URL, "--key", "ord_live_x"}, nil, streams, cli.Commands{})
+	if code != 1 || !strings.Contains(errs.String(), "404") || out.String() != "0 accepted, 0 duplicates\n" {
+		t.Errorf("code %d, printed %q and %q", code, &out, &errs)
 	}
 }
 

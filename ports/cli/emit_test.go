@@ -255,10 +255,10 @@ func TestEmit(t *testing.T) {
 	if err := os.WriteFile(file, []byte(one("a")+"\n"+one("known")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{file, "-"} {
+	for name, want := range map[string]string{file: "1 accepted, 1 duplicates\n", "-": "2 accepted, 0 duplicates\n"} {
 		var out, errs bytes.Buffer
-		err := Emit(t.Context(), name, Streams{In: strings.NewReader(one("a") + one("known")), Out: &out, Err: &errs}, server.URL+"/", "ord_live_x")
-		if err != nil || out.String() != "1 accepted, 1 duplicates\n" || errs.Len() != 0 {
+		err := Emit(t.Context(), name, Streams{In: strings.NewReader(one("a") + one("b")), Out: &out, Err: &errs}, server.URL+"/", "ord_live_x")
+		if err != nil || out.String() != want || errs.Len() != 0 {
 			t.Errorf("%s: %v; printed %q and %q", name, err, out.String(), errs.String())
 		}
 	}
