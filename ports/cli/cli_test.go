@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ import (
 // told notes which command was run.
 type told struct {
 	did  []string
+	in   []string // the databases
 	fail error
 	keys keyStore
 }
@@ -32,27 +34,33 @@ func (d *told) note(format string, args ...any) error {
 	return d.fail
 }
 
+// noteIn notes the database, too.
+func (d *told) noteIn(c config.Config, format string, args ...any) error {
+	d.in = append(d.in, c.Database.Path)
+	return d.note(format, args...)
+}
+
 func (d *told) commands() cli.Commands {
 	return cli.Commands{
-		Serve:       func(_ context.Context, c config.Config, _ io.Writer) error { return d.note("serve %s", c.Listen) },
+		Serve:       func(_ context.Context, c config.Config, _ io.Writer) error { return d.noteIn(c, "serve %s", c.Listen) },
 		Demo:        func(context.Context, io.Writer) error { return d.note("demo") },
-		MigrateUp:   func(context.Context, config.Config) error { return d.note("up") },
-		MigrateDown: func(_ context.Context, _ config.Config, n int) error { return d.note("down %d", n) },
-		Schema:      func(context.Context, config.Config) (uint, uint, error) { return 3, 4, d.note("schema") },
+		MigrateUp:   func(_ context.Context, c config.Config) error { return d.noteIn(c, "up") },
+		MigrateDown: func(_ context.Context, c config.Config, n int) error { return d.noteIn(c, "down %d", n) },
+		Schema:      func(_ context.Context, c config.Config) (uint, uint, error) { return 3, 4, d.noteIn(c, "schema") },
 		Rebuild: map[string]cli.Rebuilder{
-			"metrics": func(context.Context, config.Config, func(context.Context, *metrics.Rebuild) error) error {
-				return d.note("rebuild metrics")
+			"metrics": func(_ context.Context, c config.Config, _ func(context.Context, *metrics.Rebuild) error) error {
+				return d.noteIn(c, "rebuild metrics")
 			},
 			"others": nil,
 		},
 		Keys: func(_ context.Context, c config.Config, run func(context.Context, *access.Keys) error) error {
-			if err := d.note("keys of %s", c.Database.Path); err != nil {
+			if err := d.noteIn(c, "keys of %s", c.Database.Path); err != nil {
 				return err
 			}
 			return run(context.Background(), access.NewKeys(&d.keys, time.Now, func(prefix string) string { return prefix + "1" }, rand.Reader))
 		},
-		RotateMaster: func(context.Context, config.Config) (reseal.Counts, error) {
-			return reseal.Counts{Values: 7, Resealed: 3}, d.note("rotate")
+		RotateMaster: func(_ context.Context, c config.Config) (reseal.Counts, error) {
+			return reseal.Counts{Values: 7, Resealed: 3}, d.noteIn(c, "rotate")
 		},
 		Build: func() (string, string, string) { return "1.2.3", "abc", "4 (SQLite), 3 (PostgreSQL)" },
 	}
@@ -98,6 +106,7 @@ func TestCommands(t *testing.T) {
 		"keys rotate-master now":           {"", 2, "", "create, list, revoke ID or rotate-master"},
 		"keys create --name":               {"", 2, "", "--name needs a value"},
 		"keys create --tenant=":            {"", 2, "", "--tenant needs a value"},
+		"keys create --tenant= acme":       {"", 2, "", "--tenant needs a value"},
 		"keys create --name --scopes all":  {"", 2, "", "--name needs a value"},
 		"keys list --tenant a --tenant b":  {"", 2, "", "--tenant is given twice"},
 		"keys create --expires soon":       {"", 1, "", "--expires must be a period like 90d"},
@@ -132,11 +141,22 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// What a command does to the database of the default settings cannot be taken back.
+func TestACommandWorksOnTheDatabaseThatIsSet(t *testing.T) {
+	for _, line := range []string{"serve", "migrate up", "migrate down 1", "migrate status", "rebuild metrics", "keys list", "keys create --name x --scopes all", "keys revoke key_1", "keys rotate-master"} {
+		d := &told{}
+		run(d, []string{"ORDINAVO_DATABASE_URL=sqlite:set.db"}, strings.Fields(line)...)
+		if len(d.in) == 0 || slices.ContainsFunc(d.in, func(path string) bool { return path != "set.db" }) {
+			t.Errorf("%s: did %q in %q", line, d.did, d.in)
+		}
+	}
+}
+
 // What emit sends to, and with which key, is what docs/operate.md says.
 func TestEmitFindsItsServiceAndItsKey(t *testing.T) {
 	var asked string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked = r.Host + " " + r.Header.Get("Authorization")
+		asked = r.Method + " " + r.Host + r.URL.Path + " " + r.Header.Get("Authorization")
 		w.WriteHeader(http.StatusAccepted)
 		_, _ = io.WriteString(w, `{"results": [{"status": "accepted"}]}`)
 	}))
@@ -155,7 +175,7 @@ func TestEmitFindsItsServiceAndItsKey(t *testing.T) {
 		var out, errs bytes.Buffer
 		streams := cli.Streams{In: strings.NewReader(`{"eventId": "evt_1"}`), Out: &out, Err: &errs}
 		code := cli.Main(t.Context(), append([]string{"emit", "-"}, c.args...), c.environ, streams, cli.Commands{})
-		if code != 0 || asked != address+" Bearer "+c.key || out.String() != "1 accepted, 0 duplicates\n" {
+		if code != 0 || asked != "POST "+address+"/v1/events Bearer "+c.key || out.String() != "1 accepted, 0 duplicates\n" {
 			t.Errorf("%s: code %d, asked %q, printed %q and %q", name, code, asked, &out, &errs)
 		}
 	}

@@ -183,6 +183,7 @@ func TestTheSameRequestIsSentAgain(t *testing.T) {
 	}{
 		"503":              {answers(503), 200 * time.Millisecond},
 		"500":              {answers(500), 200 * time.Millisecond},
+		"429":              {answers(429), 200 * time.Millisecond},
 		"429 in a second":  {answers(429, "Retry-After", "1"), time.Second},
 		"429 in an hour":   {answers(429, "Retry-After", "3600"), 5 * time.Second},
 		"still at it":      {answers(409, "Retry-After", "1"), time.Second},
@@ -220,8 +221,8 @@ func TestItGivesUpAfterAWhile(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "503") || len(s.requests) != 8 {
 		t.Fatalf("%d requests, %v", len(s.requests), err)
 	}
-	for i, r := range s.requests[1:] {
-		if pause := r.at.Sub(s.requests[i].at); pause > 5*time.Second || i > 0 && pause < s.requests[i].at.Sub(s.requests[i-1].at) {
+	for i, want := range []time.Duration{200, 400, 800, 1600, 3200, 5000, 5000} { // ms
+		if pause := s.requests[i+1].at.Sub(s.requests[i].at); pause != want*time.Millisecond {
 			t.Errorf("pause %d is %s", i, pause)
 		}
 	}
@@ -234,6 +235,15 @@ func TestARefusalEndsItAndSaysWhere(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), "events 501 to 502") || !strings.Contains(err.Error(), "a_code") || e.accepted != 500 || len(s.requests) != 2 {
 			t.Errorf("%d: %d accepted in %d requests, %v", status, e.accepted, len(s.requests), err)
 		}
+	}
+}
+
+// What comes behind a refusal might make no sense without what was refused.
+func TestNothingIsSentBehindARefusal(t *testing.T) {
+	s := &service{answers: []func([]byte) (*http.Response, error){answers(403)}}
+	e, err := emit(t, s, strings.Repeat(one("a"), 1200))
+	if err == nil || !strings.Contains(err.Error(), "events 1 to 500") || e.accepted != 0 || len(s.requests) != 1 {
+		t.Errorf("%d accepted in %d requests, %v", e.accepted, len(s.requests), err)
 	}
 }
 
