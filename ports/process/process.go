@@ -152,7 +152,6 @@ func (p *Process) settle(ctx context.Context) error {
 	if p.Dispatcher == nil {
 		return nil
 	}
-	p.Dispatcher.StopLeasing()
 	next, err := p.Dispatcher.Step(ctx)
 	for err == nil && !next.IsZero() { // a turn records a bounded number
 		next, err = p.Dispatcher.Step(ctx)
