@@ -1,6 +1,7 @@
 package process_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -69,5 +70,38 @@ func TestWhileLendsTheListener(t *testing.T) {
 	go func() { _ = last.Serve(other) }()
 	if got := ask(t, other.Addr().String()); got != "last" {
 		t.Errorf("at last it says %q", got)
+	}
+}
+
+// strict ends well only when its listener says that it is closed, as a server does that knows no other end.
+type strict struct{ listener chan net.Listener }
+
+func (s strict) Serve(listener net.Listener) error {
+	s.listener <- listener
+	for {
+		conn, err := listener.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		_ = conn.Close()
+	}
+}
+
+func (s strict) Shutdown(context.Context) error { return (<-s.listener).Close() }
+
+// A process that has waited for its database has not failed.
+func TestAServerThatStandsInEndsWell(t *testing.T) {
+	listener, err := process.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	for range 2 {
+		if err := process.While(listener, strict{make(chan net.Listener, 1)}, func() error { return nil }); err != nil {
+			t.Errorf("it ends with %v", err)
+		}
 	}
 }
