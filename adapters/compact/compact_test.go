@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"flag"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -163,11 +165,14 @@ func TestDamageIsAnError(t *testing.T) {
 	t.Parallel()
 	s := newWorld(3).ofEvent(event.VisitReportApproved)[1]
 	packed := Pack(s.kind, s.content, s.known...)
+	block := codecs()[0].Encode(nil, []byte("{}"))
 	for what, stored := range map[string][]byte{
-		"a form of the future":       {0x07, 1, 2, 3},
+		"a form of the future":       append([]byte{0x07, 0}, block...),
+		"the next form":              append([]byte{formCoded + 1, 0}, block...),
 		"nothing but the form":       {formPacked},
 		"cut":                        packed[:len(packed)/2],
 		"a dictionary of the future": append([]byte{packed[0], 99}, packed[2:]...),
+		"the next dictionary":        append([]byte{packed[0], byte(len(dictionaries))}, packed[2:]...),
 	} {
 		if got, err := Unpack(stored, s.known...); !errors.Is(err, ErrUnreadable) {
 			t.Errorf("%s gave %q, %v", what, got, err)
@@ -192,6 +197,15 @@ func TestABombIsRefused(t *testing.T) {
 	bomb := codecs()[0].Encode(nil, make([]byte, maxPlain+1))
 	if _, err := Unpack(append([]byte{formPacked, 0}, bomb...)); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("got %v", err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	claims := binary.AppendUvarint([]byte{formPacked, 0}, 1<<31) // bytes, and has none
+	if _, err := Unpack(claims); !errors.Is(err, ErrUnreadable) {
+		t.Errorf("got %v", err)
+	}
+	if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 1<<30 {
+		t.Errorf("what only claims to be long took %d MiB", (after.TotalAlloc-before.TotalAlloc)>>20)
 	}
 	// One token can stand for a long text, too.
 	tokens := codecs()[0].Encode(nil, bytes.Repeat([]byte{firstToken}, 1<<20))

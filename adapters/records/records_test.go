@@ -1,6 +1,7 @@
 package records_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"slices"
 	"testing"
@@ -57,6 +58,28 @@ func TestWhatIsStoredKeepsItsNames(t *testing.T) {
 		`tests "acme" "test/dlv_1" 2 subscription.test_ended.v1 {} 2026-06-18T16:40:00Z`,
 	}; !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
+	}
+}
+
+// TestWhatAnEarlierBuildPackedIsRead holds what a reader takes from the row's other columns: with anything else, what is stored cannot be read.
+func TestWhatAnEarlierBuildPackedIsRead(t *testing.T) {
+	packed := func(text string) []byte {
+		stored, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stored
+	}
+	r := records.Record{Tenant: "tenant-123", Stream: "delivery/dlv_01JZ8A2MT8G7C3Y7V0WQ1M9B3C", At: time.UnixMicro(1767225600123450),
+		Data: packed("AgJQGRhZTQYlFEvByUg2k70hq8liPdgDnNN4lzVyQlJhBteUZuUhiB1Qhm+CAOSSIKCApRsDNLnUNgY=")}
+	const metadata = `{"traceparent":"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}`
+	const data = `{"tenant":"tenant-123","id":"dlv_01JZ8A2MT8G7C3Y7V0WQ1M9B3C","at":"2026-01-01T00:00:00.12345Z"}`
+	if err := r.Unpack(); err != nil || string(r.Metadata) != metadata || string(r.Data) != data {
+		t.Errorf("a record is read as %s and %s, %v", r.Metadata, r.Data, err)
+	}
+	const body = `{"eventId":"evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C","tenantId":"tenant-123","eventType":"target.imported"}`
+	if got, err := records.UnpackBody(packed("AQE8FQAIOs4CLiUDDqoKEQAQdGVkIn0="), "tenant-123", "evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3C"); err != nil || string(got) != body {
+		t.Errorf("a body is read as %s, %v", got, err)
 	}
 }
 
