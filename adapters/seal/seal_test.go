@@ -314,6 +314,31 @@ func TestTheKeyFileIsRotated(t *testing.T) {
 	}
 }
 
+// What was not sealed anew opens with the old key alone.
+func TestARotationThatFailsKeepsTheOldKey(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "master.key")
+	made, err := seal.LoadOrCreateKeyFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	away := errors.New("the database is away")
+	for _, work := range []error{away, away, nil} {
+		err := seal.RotateKeyFile(path, func() error {
+			if keys, err := seal.LoadOrCreateKeyFile(path); err != nil || len(keys) != 2 || !bytes.Equal(keys[1], made[0]) {
+				t.Errorf("while it works there are %d keys, %v", len(keys), err)
+			}
+			return work
+		})
+		keys, loadErr := seal.LoadOrCreateKeyFile(path)
+		if !errors.Is(err, work) || loadErr != nil || (len(keys) == 2) != (work != nil) || bytes.Equal(keys[0], made[0]) {
+			t.Errorf("after %v there are %d keys, %v, %v", work, len(keys), err, loadErr)
+		}
+	}
+	if err := seal.RotateKeyFile(filepath.Join(t.TempDir(), "none"), func() error { t.Error("it works without a key"); return nil }); err == nil {
+		t.Error("a key that is not there was rotated")
+	}
+}
+
 func TestCurrent(t *testing.T) {
 	older, newer := newSealer(t, masterKey(1)), newSealer(t, masterKey(2), masterKey(1))
 	old, err := older.Seal([]byte("x"), "a")
