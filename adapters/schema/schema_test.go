@@ -2,6 +2,8 @@ package schema_test
 
 import (
 	"database/sql"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -121,5 +123,23 @@ func texts(t *testing.T, db *sql.DB, query string) string {
 func TestNewest(t *testing.T) {
 	if n, err := schema.Newest(migrations(""), "m"); n != 2 || err != nil {
 		t.Errorf("%d, %v", n, err)
+	}
+}
+
+// Who tries again, or tells an operator what is wrong, looks for the database's own error.
+func TestTheCauseOfAFailureIsFound(t *testing.T) {
+	locked := errors.New("locked")
+	for name, err := range map[string]error{
+		"SQLite's":     &database.Error{OrigErr: locked, Err: "migration failed"},
+		"PostgreSQL's": database.Error{OrigErr: locked, Err: "migration failed"},
+		"wrapped":      fmt.Errorf("version 3: %w", database.Error{OrigErr: locked}),
+		"bare":         locked,
+	} {
+		if got := schema.Cause(err); !errors.Is(got, locked) || !strings.Contains(got.Error(), err.Error()) {
+			t.Errorf("%s: got %v", name, got)
+		}
+	}
+	if err := schema.Cause(nil); err != nil {
+		t.Errorf("nothing has the cause %v", err)
 	}
 }
