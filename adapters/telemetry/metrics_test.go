@@ -110,6 +110,17 @@ func TestMetricsForPrometheus(t *testing.T) {
 	}
 }
 
+// An alert asks for it.
+func TestAProcessThatHearsOfCommitsDoesNotPoll(t *testing.T) {
+	running := start(t, telemetry.Config{}, nil)
+	for polling, want := range map[bool]string{true: "1", false: "0"} {
+		running.Metrics().ShowConnections(func() metrics.Connections { return metrics.Connections{Polling: polling} })
+		if text := scrape(t, running); !strings.Contains(text, "\nordinavo_database_polling "+want+"\n") {
+			t.Errorf("polling is %t, and /metrics does not say %s:\n%s", polling, want, text)
+		}
+	}
+}
+
 // The alerts that come with the service ask for metrics that it has, by labels that these have.
 func TestAlertsNameMetricsThatExist(t *testing.T) {
 	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	collectormetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	collectortraces "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
@@ -240,6 +241,31 @@ func TestUnreadableVariablesAreNotQuoted(t *testing.T) {
 	}
 	if strings.Contains(text, "hush") {
 		t.Errorf("the log says too much: %s", text)
+	}
+}
+
+// What OpenTelemetry cannot tell its caller goes to the log, and does not fill it.
+func TestTroubleOfOpenTelemetryIsInTheLogOnce(t *testing.T) {
+	var written bytes.Buffer
+	start(t, telemetry.Config{Log: telemetry.NewLogger(&written, slog.LevelWarn)}, nil)
+	for range 3 {
+		otel.Handle(errors.New("the collector is down"))
+	}
+	if text := written.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, `"level":"WARN"`) || !strings.Contains(text, "the collector is down") {
+		t.Errorf("logged %q", text)
+	}
+}
+
+func TestLinesBelowTheLevelAreLeftOut(t *testing.T) {
+	for level, want := range map[slog.Level]int{slog.LevelDebug: 4, slog.LevelInfo: 3, slog.LevelWarn: 2, slog.LevelError: 1} {
+		var written bytes.Buffer
+		log := telemetry.NewLogger(&written, level)
+		for _, of := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
+			log.Log(t.Context(), of, "line")
+		}
+		if got := strings.Count(written.String(), "\n"); got != want {
+			t.Errorf("from %s on, %d lines are written", level, got)
+		}
 	}
 }
 
