@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/telemetry"
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/reconciliation"
@@ -107,6 +108,29 @@ func TestMetricsForPrometheus(t *testing.T) {
 	}
 	if t.Failed() {
 		t.Log(text)
+	}
+}
+
+// What intake, fan-out and dispatch report is what /metrics counts.
+func TestWhatIsObservedIsCounted(t *testing.T) {
+	o, _, running := observe(t)
+	ctx := t.Context()
+	o.EventsAccepted(ctx, []event.Type{event.TargetImported}, 2)
+	o.EventsRefused(ctx, intake.Reasons()[0], 3)
+	o.SubscriptionUnreadable(ctx, fanout.SubscriptionChange{})
+	o.RecordUnreadable(ctx, fanout.Record{})
+	o.StaleLease(ctx, "dlv_1")
+	o.DeliveriesEnded(ctx, delivery.StatusSucceeded, 4)
+	text := scrape(t, running)
+	for _, line := range []string{
+		`ordinavo_events_accepted_total{type="target.imported"} 1`, `ordinavo_events_duplicates_total 2`,
+		fmt.Sprintf(`ordinavo_events_refused_total{reason=%q} 3`, intake.Reasons()[0]),
+		`ordinavo_fanout_unreadable_changes_total 1`, `ordinavo_fanout_unreadable_records_total 1`,
+		`ordinavo_attempt_stale_leases_total 1`, `ordinavo_deliveries_ended_total{status="succeeded"} 4`,
+	} {
+		if !strings.Contains(text, "\n"+line+"\n") {
+			t.Errorf("/metrics lacks %s", line)
+		}
 	}
 }
 

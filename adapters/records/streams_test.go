@@ -1,0 +1,92 @@
+package records_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+var lane = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
+
+// stream is a log that has nothing else.
+func stream(list []records.Record, err error) records.Streams {
+	return func(context.Context, tenant.ID, string) ([]records.Record, error) { return list, err }
+}
+
+// reads has everything that is read out of a stream.
+func reads(t *testing.T, from records.Streams) map[string]error {
+	t.Helper()
+	errs := map[string]error{}
+	_, errs["subscription"] = from.LoadSubscription(t.Context(), lane)
+	_, errs["history"] = from.SubscriptionHistory(t.Context(), lane)
+	_, errs["delivery"] = from.DeliveryChanges(t.Context(), lane.Tenant, "dlv_1")
+	_, errs["test"] = from.FindTest(t.Context(), lane.Tenant, "dlv_1")
+	left, err := from.StoredSubscription(t.Context(), lane, []byte("{"))
+	if errs["stored"] = err; left.ID != lane.SubscriptionID || left.Tenant != lane.Tenant || left.MaxInFlight != subscription.DefaultMaxInFlight {
+		t.Errorf("what is left of a subscription is %+v", left)
+	}
+	return errs
+}
+
+// A database that is away has not lost anything, and a receiver must not be told so.
+func TestAStreamThatIsNotReadIsNotTakenForEmptyOrDamaged(t *testing.T) {
+	away := errors.New("away")
+	for what, err := range reads(t, stream(nil, away)) {
+		if !errors.Is(err, away) || errors.Is(err, dispatch.ErrUnreadable) || problem.Is(err, problem.NotFound) {
+			t.Errorf("%s: got %v", what, err)
+		}
+	}
+}
+
+func TestAStreamThatIsDamagedIsToldFromOneThatIsNotThere(t *testing.T) {
+	odd := records.Record{Type: "of.a.later.version.v9", Version: 1, Data: []byte("{"), Metadata: []byte("{}")}
+	paused := records.Record{Type: "subscription.paused.v1", Version: 1, Data: []byte("{}"), Metadata: []byte("{")}
+	for name, c := range map[string]struct {
+		from       records.Streams
+		unreadable []string
+		absent     []string
+		fails      []string // in some way
+	}{
+		"cannot be decoded":  {stream([]records.Record{odd}, nil), []string{"subscription", "history", "stored"}, nil, []string{"delivery", "test"}},
+		"cannot be unpacked": {stream(nil, compact.ErrUnreadable), []string{"subscription", "history", "stored"}, nil, []string{"delivery", "test"}},
+		"does not say who":   {stream([]records.Record{paused}, nil), []string{"history"}, nil, nil},
+		"is not there":       {stream(nil, nil), []string{"stored"}, []string{"subscription", "history", "test"}, nil},
+	} {
+		errs := reads(t, c.from)
+		for _, what := range c.unreadable {
+			if !errors.Is(errs[what], dispatch.ErrUnreadable) {
+				t.Errorf("%s, which %s: got %v", what, name, errs[what])
+			}
+		}
+		for _, what := range c.absent {
+			if !problem.Is(errs[what], problem.NotFound) {
+				t.Errorf("%s, which %s: got %v", what, name, errs[what])
+			}
+		}
+		for _, what := range c.fails {
+			if errs[what] == nil || problem.Is(errs[what], problem.NotFound) {
+				t.Errorf("%s, which %s: got %v", what, name, errs[what])
+			}
+		}
+	}
+}
+
+// Fan-out without a subscription would lose its events.
+func TestASubscriptionWhoseStandInIsNotReadIsMissedByNobody(t *testing.T) {
+	away := errors.New("away")
+	now := func(context.Context, dispatch.Lane) (*subscription.Subscription, error) { return nil, away }
+	damaged := []records.Record{{Tenant: "acme", Stream: "subscription/sub_1", Version: 1, Type: "subscription.paused.v1", Data: []byte{1}}}
+	if changes, err := records.SubscriptionChanges(t.Context(), damaged, now); !errors.Is(err, away) {
+		t.Errorf("got %v, %v", changes, err)
+	}
+	if subs, err := records.Subscriptions(t.Context(), damaged, now); !errors.Is(err, away) {
+		t.Errorf("got %v, %v", subs, err)
+	}
+}
