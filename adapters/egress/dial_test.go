@@ -90,6 +90,7 @@ func TestPermit(t *testing.T) {
 		{"64:ff9b::169.254.169.254", false, false}, {"64:ff9b::168.63.129.16", false, false},
 		{"2002:808:808::1", true, true}, {"2002:a00:1::1", true, true}, {"2002:7f00:1::1", false, false}, {"2002:a9fe:a9fe::1", false, false},
 		{"2001::f7f7:f7f7", true, true}, {"2001::f5ff:fffe", true, true}, {"2001::80ff:fffe", false, false}, {"2001::5601:5601", false, false}, // Teredo inverts it
+		{"2001:0:c633:6401::f7f7:f7f7", true, true}, {"2001:0:c633:6401::80ff:fffe", false, false}, // by whichever server
 		{"::8.8.8.8", true, true}, {"::10.0.0.1", true, true}, {"::127.0.0.1", false, false}, {"::169.254.169.254", false, false},
 	} {
 		target := netip.AddrPortFrom(netip.MustParseAddr(test.addr), 443)
