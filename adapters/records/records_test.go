@@ -83,6 +83,20 @@ func TestWhatAnEarlierBuildPackedIsRead(t *testing.T) {
 	}
 }
 
+// Sequences are stored: what an earlier build numbered is found by the same arithmetic alone.
+func TestASequenceIsARecordsPositionAndAPlaceInIt(t *testing.T) {
+	d := fanout.Deferred{Tenant: "acme", Position: 3, Events: []fanout.Named{{Place: 5, ID: "evt_1"}, {Place: 9, ID: "evt_2"}}}
+	if got := records.SequenceOf(d); got != 3*65536+5 {
+		t.Errorf("the sequence is %d", got)
+	}
+	if got := records.Deferred("acme", 3*65536+5, []byte("{")); got.Unreadable == nil || got.Tenant != "acme" || got.Position != 3 || len(got.Events) != 1 || got.Events[0] != (fanout.Named{Place: 5}) {
+		t.Errorf("what is left of damaged names is %+v", got)
+	}
+	if got := records.NamedAt(4*65536-1, "evt_3"); got != (fanout.Named{Place: 65535, ID: "evt_3"}) {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // A damaged fingerprint is that of no event.
 func TestADamagedFingerprintIsNoEvents(t *testing.T) {
 	whole := [32]byte{1, 2, 31: 3}

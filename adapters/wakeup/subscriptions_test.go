@@ -16,6 +16,9 @@ func TestChangedSubscriptionsAreHeardByName(t *testing.T) {
 	a, b := dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, dispatch.Lane{Tenant: "a.b-c_d", SubscriptionID: "sub_2"}
 	filter, moved := []subscription.Change{subscription.FilterChanged{}}, []subscription.Change{subscription.EndpointChanged{}}
 
+	if got := slices.Concat(SubscriptionTopics(a, filter), SubscriptionTopics(a, moved)); !slices.Equal(got, []string{"changed:acme/sub_1", "changed:acme/sub_1", "anew:acme/sub_1"}) {
+		t.Errorf("processes of other versions do not know %q", got)
+	}
 	signals.Committed(slices.Concat([]string{"subscriptions:3"}, SubscriptionTopics(a, filter), SubscriptionTopics(b, moved)), true)
 	signals.Committed([]string{"subscriptions:3", "changed:", "changed:sub_1", "anew:sub_1"}, false)
 	signals.All() // nothing is known to have changed
