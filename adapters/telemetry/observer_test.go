@@ -122,11 +122,17 @@ func TestWhatWasParkedIsNotLateForIt(t *testing.T) {
 	}
 }
 
+// For an hour the trace goes on (docs/operate.md).
 func TestAttemptsHoursLaterAreLinked(t *testing.T) {
 	observer, spans, _ := observe(t)
-	_, attempt := observer.AttemptStarted(t.Context(), leased(now.Add(-telemetry.LinkAfter)), 7)
+	_, attempt := observer.AttemptStarted(t.Context(), leased(now.Add(1-time.Hour)), 6)
 	attempt.End(delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200})
-	span := spans.Ended()[0]
+	if within := spans.Ended()[0]; within.Parent().SpanID().String() != "b7ad6b7169203331" || len(within.Links()) != 0 {
+		t.Errorf("within the hour it belongs to %v", within.Parent())
+	}
+	_, attempt = observer.AttemptStarted(t.Context(), leased(now.Add(-time.Hour)), 7)
+	attempt.End(delivery.Outcome{Kind: delivery.KindSucceeded, Status: 200})
+	span := spans.Ended()[1]
 	if span.Parent().IsValid() || attempt.TraceID == "0af7651916cd43dd8448eb211c80319c" {
 		t.Errorf("the span still belongs to %v", span.Parent())
 	}
@@ -140,7 +146,7 @@ func TestAttemptsHoursLaterAreLinked(t *testing.T) {
 
 func TestAFanOutHoursLaterIsLinked(t *testing.T) {
 	observer, spans, _ := observe(t)
-	_, end := observer.FanOut(t.Context(), intake.Accepted{Event: event.Event{ID: "evt_1"}, TraceParent: traceParent, At: now.Add(-telemetry.LinkAfter)})
+	_, end := observer.FanOut(t.Context(), intake.Accepted{Event: event.Event{ID: "evt_1"}, TraceParent: traceParent, At: now.Add(-time.Hour)})
 	end(1, nil)
 	span := spans.Ended()[0]
 	if links := span.Links(); span.Parent().IsValid() || len(links) != 1 || links[0].SpanContext.SpanID().String() != "b7ad6b7169203331" {
