@@ -154,7 +154,7 @@ func TestEveryFormIsRead(t *testing.T) {
 			t.Errorf("got %s, %v, want %s", got, err, want)
 		}
 	}
-	for stored, want := range map[string]string{`{"old":"row"}`: `{"old":"row"}`, "[]": "[]", "": "", "\x00\x01\x02": "\x01\x02"} {
+	for stored, want := range map[string]string{`{"old":"row"}`: `{"old":"row"}`, "[]": "[]", " 1": " 1", "": "", "\x00\x01\x02": "\x01\x02"} {
 		if got, err := Unpack([]byte(stored)); err != nil || string(got) != want {
 			t.Errorf("%q is read as %q, %v", stored, got, err)
 		}
@@ -168,6 +168,7 @@ func TestDamageIsAnError(t *testing.T) {
 	block := codecs()[0].Encode(nil, []byte("{}"))
 	for what, stored := range map[string][]byte{
 		"a form of the future":       append([]byte{0x07, 0}, block...),
+		"the last form":              append([]byte{0x1f, 0}, block...),
 		"the next form":              append([]byte{formCoded + 1, 0}, block...),
 		"nothing but the form":       {formPacked},
 		"cut":                        packed[:len(packed)/2],
