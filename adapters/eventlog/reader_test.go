@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/ordinavo/webhooks/application/fanout"
 )
 
 // nowhere is a database that is not asked for anything.
@@ -75,6 +77,80 @@ func TestWhoDoesNotWorkForTheGroupLooksSeldom(t *testing.T) {
 			if settle(); time.Since(began) != time.Minute {
 				t.Errorf("%s, it looks again after %s", name, time.Since(began))
 			}
+		}
+	})
+}
+
+// asked is a source that notes what it is asked for, and heeds its context.
+type asked struct {
+	Source
+	look Look
+}
+
+func (a *asked) Read(_ context.Context, look Look) (Found, error) {
+	a.look = look
+	return Found{}, nil
+}
+
+func (a *asked) Begin(ctx context.Context, _, _ int64) (Tx, error) { return done{}, ctx.Err() }
+
+// done is a transaction that can be kept.
+type done struct{ Tx }
+
+func (done) Commit() error   { return nil }
+func (done) Rollback() error { return nil }
+
+func readerOf(t *testing.T, source Source) *Reader {
+	t.Helper()
+	s, err := New(nowhere{}, Options{Batch: 10}, slog.New(slog.DiscardHandler), time.Now).Subscriber("g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newReader(s.(*Subscriber), "t1")
+	r.source = source
+	return r
+}
+
+// What fails comes alone, and what cannot be read is handed over as it is stored after as many tries as an event has.
+func TestWhatFailsComesAloneAndThenAsItIsStored(t *testing.T) {
+	a := &asked{}
+	r := readerOf(t, a)
+	r.at = 1
+	for failures := range fanout.Refusals + 2 {
+		if _, err := r.Next(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if alone, stored := a.look.Limit == 1, a.look.AsStored; alone != (failures > 0) || stored != (failures >= fanout.Refusals) {
+			t.Errorf("after %d failures it asks for %+v", failures, a.look)
+		}
+		r.failed(t.Context(), errNacked)
+	}
+}
+
+// What was acknowledged before a close would come again.
+func TestWhatWasAcknowledgedIsKeptWhateverEnds(t *testing.T) {
+	r := readerOf(t, &asked{})
+	ctx, end := context.WithCancel(t.Context())
+	end()
+	if err := r.Keep(ctx, &Batch{reader: r, records: []Record{{Position: 7}}}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The router may be busy for long; a handler has its time from when it gets the message.
+func TestAHandlersTimeBeginsWithItsMessage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := readerOf(t, &asked{})
+		delivered := make(chan error)
+		go func() {
+			delivered <- r.Deliver(t.Context(), &Batch{reader: r, records: []Record{{Position: 7, Metadata: []byte("{}")}}})
+		}()
+		<-time.After(r.options.AckDeadline + time.Second)
+		msg := <-r.out
+		<-time.After(r.options.AckDeadline - time.Second)
+		msg.Ack()
+		if err := <-delivered; err != nil {
+			t.Error(err)
 		}
 	})
 }
