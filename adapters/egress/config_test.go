@@ -21,3 +21,16 @@ func TestDefaultPorts(t *testing.T) {
 		}
 	}
 }
+
+// What the operator sets takes the place of the default, and does not add to it.
+func TestConfiguredPortsAreTheOnlyOnes(t *testing.T) {
+	guard, addr := NewGuard(nil, PortRanges{{8443, 8443}}), netip.MustParseAddr("8.8.8.8")
+	for port, open := range map[uint16]bool{8443: true, 443: false, 8444: false} {
+		if got := guard.permit(netip.AddrPortFrom(addr, port), false) == nil; got != open {
+			t.Errorf("port %d may be called: %t", port, got)
+		}
+	}
+	if everywhere := NewGuard(mustAllow(t, "0.0.0.0/0"), nil); everywhere.permit(netip.MustParseAddrPort("10.1.2.3:443"), true) != nil {
+		t.Error("an address is refused although the operator allows all")
+	}
+}
