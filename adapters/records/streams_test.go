@@ -79,14 +79,22 @@ func TestAStreamThatIsDamagedIsToldFromOneThatIsNotThere(t *testing.T) {
 }
 
 // Fan-out without a subscription would lose its events.
-func TestASubscriptionWhoseStandInIsNotReadIsMissedByNobody(t *testing.T) {
+func TestASubscriptionThatIsNotReadIsNotTakenForLost(t *testing.T) {
 	away := errors.New("away")
-	now := func(context.Context, dispatch.Lane) (*subscription.Subscription, error) { return nil, away }
-	damaged := []records.Record{{Tenant: "acme", Stream: "subscription/sub_1", Version: 1, Type: "subscription.paused.v1", Data: []byte{1}}}
-	if changes, err := records.SubscriptionChanges(t.Context(), damaged, now); !errors.Is(err, away) {
-		t.Errorf("got %v, %v", changes, err)
+	now := func(err error) func(context.Context, dispatch.Lane) (subscription.Subscription, error) {
+		return func(context.Context, dispatch.Lane) (subscription.Subscription, error) { return subscription.Subscription{}, err }
 	}
-	if subs, err := records.Subscriptions(t.Context(), damaged, now); !errors.Is(err, away) {
-		t.Errorf("got %v, %v", subs, err)
+	damaged := []records.Record{{Tenant: "acme", Stream: "subscription/sub_1", Version: 1, Type: "subscription.paused.v1", Data: []byte{1}}}
+	if list, lost, err := stream(nil, nil).AsOf(t.Context(), nil, []dispatch.Lane{lane}, damaged, now(away)); !errors.Is(err, away) {
+		t.Errorf("what stands in for a damaged stream is not read: %v, lost %v, %v", list, lost, err)
+	}
+	state := []records.StoredState{{Lane: lane, State: []byte("{")}}
+	if list, lost, err := stream(nil, away).AsOf(t.Context(), state, nil, nil, nil); !errors.Is(err, away) {
+		t.Errorf("the stream of a damaged state is not read: %v, lost %v, %v", list, lost, err)
+	}
+	for _, err := range []error{dispatch.ErrUnreadable, subscription.ErrNotFound} {
+		if list, lost, err := stream(nil, nil).AsOf(t.Context(), nil, []dispatch.Lane{lane}, damaged, now(err)); err != nil || len(list) > 0 || len(lost) != 1 || lost[0] != lane {
+			t.Errorf("nothing is left of it: %v, lost %v, %v", list, lost, err)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/telemetry"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
@@ -118,6 +119,7 @@ func TestWhatIsObservedIsCounted(t *testing.T) {
 	o.EventsAccepted(ctx, []event.Type{event.TargetImported}, 2)
 	o.EventsRefused(ctx, intake.Reasons()[0], 3)
 	o.SubscriptionUnreadable(ctx, fanout.SubscriptionChange{})
+	o.SubscriptionLost(ctx, dispatch.Lane{})
 	o.RecordUnreadable(ctx, fanout.Record{})
 	o.StaleLease(ctx, "dlv_1")
 	o.DeliveriesEnded(ctx, delivery.StatusSucceeded, 4)
@@ -125,7 +127,7 @@ func TestWhatIsObservedIsCounted(t *testing.T) {
 	for _, line := range []string{
 		`ordinavo_events_accepted_total{type="target.imported"} 1`, `ordinavo_events_duplicates_total 2`,
 		fmt.Sprintf(`ordinavo_events_refused_total{reason=%q} 3`, intake.Reasons()[0]),
-		`ordinavo_fanout_unreadable_changes_total 1`, `ordinavo_fanout_unreadable_records_total 1`,
+		`ordinavo_fanout_unreadable_changes_total 2`, `ordinavo_fanout_unreadable_records_total 1`,
 		`ordinavo_attempt_stale_leases_total 1`, `ordinavo_deliveries_ended_total{status="succeeded"} 4`,
 	} {
 		if !strings.Contains(text, "\n"+line+"\n") {
