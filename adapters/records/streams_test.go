@@ -82,7 +82,9 @@ func TestAStreamThatIsDamagedIsToldFromOneThatIsNotThere(t *testing.T) {
 func TestASubscriptionThatIsNotReadIsNotTakenForLost(t *testing.T) {
 	away := errors.New("away")
 	now := func(err error) func(context.Context, dispatch.Lane) (subscription.Subscription, error) {
-		return func(context.Context, dispatch.Lane) (subscription.Subscription, error) { return subscription.Subscription{}, err }
+		return func(context.Context, dispatch.Lane) (subscription.Subscription, error) {
+			return subscription.Subscription{}, err
+		}
 	}
 	damaged := []records.Record{{Tenant: "acme", Stream: "subscription/sub_1", Version: 1, Type: "subscription.paused.v1", Data: []byte{1}}}
 	if list, lost, err := stream(nil, nil).AsOf(t.Context(), nil, []dispatch.Lane{lane}, damaged, now(away)); !errors.Is(err, away) {
