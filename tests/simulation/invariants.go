@@ -20,9 +20,17 @@ import (
 // checkEvery is how many steps are between two looks at the whole store.
 const checkEvery = 256
 
+// maxDeliveries is more than any run comes to: what makes deliveries without end would keep a run from its last step.
+const maxDeliveries = 4_000
+
 // checkStore is what must be true at any time.
 func (w *world) checkStore() {
-	for _, row := range w.store.Rows() {
+	rows := w.store.Rows()
+	if len(rows) > maxDeliveries {
+		w.violate("I7", "there are %d deliveries, and they do not end", len(rows))
+		return
+	}
+	for _, row := range rows {
 		w.checkFold(context.Background(), row)
 	}
 	for _, s := range w.store.States() {
