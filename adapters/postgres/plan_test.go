@@ -208,7 +208,7 @@ func hot() map[string]hotQuery {
 		"live: records":           {deliveryRecords, []any{"deliveries", int64(500_000), 1000}, false},
 		"live: a tenant's":        {tenantRecords, []any{"deliveries", int64(500_000), int64(505_000), "t7"}, true},
 		"live: streams":           {deliveryStreams, []any{tenants, ids, ones}, false},
-		"purge: deliveries":       {oldDeliveries, []any{"t7", ids[0], int64(10), int64(10), 500}, false},
+		"purge: deliveries":       {oldDeliveries, []any{"t7", "", ids[0], int64(10), true, 500}, false},
 		"purge: events":           {oldEvents, []any{"t7", int64(1000), int64(1000), 500}, false},
 		"purge: records":          {oldRecords, []any{"events", int64(1000), int64(1000), 500}, false},
 		"weeks: newest":           {newestOfWeek, []any{[]string{"events", "deliveries", "tests"}, 2}, false},

@@ -18,18 +18,19 @@ import (
 // retentionLock is held by the one process that is deleting, in each of its transactions ("ORDR").
 const retentionLock = 0x4F524452
 
-// These walk a tenant's rows by key, oldest first; a delivery's ID tells when it was made.
+// These walk a tenant's rows by key, oldest first; a delivery's ID tells when it was made. See retention.Passed.
 const (
 	// oldDeliveries deletes dead letters, and deliveries closed before there were weeks. Their streams go with what it has deleted: one that a
 	// retry has just moved was found, and is not.
-	oldDeliveries = `WITH old AS (
-    DELETE FROM closed_deliveries WHERE week = 0 AND tenant_id = $1 AND delivery_id = ANY (ARRAY(
-        SELECT delivery_id FROM closed_deliveries
-        WHERE week = 0 AND tenant_id = $1 AND delivery_id < $2 AND updated_at < CASE status WHEN 'dead_letter' THEN $3::bigint ELSE $4::bigint END
-        ORDER BY delivery_id LIMIT $5)) RETURNING delivery_id
+	oldDeliveries = `WITH found AS (
+    SELECT delivery_id FROM closed_deliveries
+    WHERE week = 0 AND tenant_id = $1 AND delivery_id > $2 AND delivery_id < $3 AND updated_at < $4 AND (status = 'dead_letter') = $5
+    ORDER BY delivery_id LIMIT $6
+), old AS (
+    DELETE FROM closed_deliveries WHERE week = 0 AND tenant_id = $1 AND delivery_id = ANY (ARRAY(SELECT delivery_id FROM found)) RETURNING delivery_id
 ), streams AS (
     DELETE FROM records r USING old WHERE r.week = 0 AND r.tenant_id = $1 AND r.stream = 'delivery/' || old.delivery_id AND r.version > 0
-) SELECT FROM old`
+) SELECT (SELECT count(*) FROM old), count(*), coalesce(max(delivery_id), '') FROM found`
 
 	oldJobs  = `DELETE FROM jobs WHERE tenant_id = $1 AND job_id < $2 AND turn_at IS NULL`
 	oldHours = `DELETE FROM disposition_hours WHERE tenant_id = $1 AND hour < $2`
@@ -78,6 +79,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	if err != nil {
 		return 0, err
 	}
+	s.closed.Begin(before.Now)
 	deleted, err = s.round.Go(tenants, limit, func(owner tenant.ID, limit int) (int, error) {
 		return s.purgeTenant(ctx, owner, before, handled, limit)
 	})
@@ -116,18 +118,16 @@ func (s *Store) leading(ctx context.Context, fn func(ctx context.Context, tx *Tx
 }
 
 func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, handled int64, limit int) (deleted int, err error) {
-	newest := before.Attempts
-	if before.DeadLetters.After(newest) {
-		newest = before.DeadLetters
-	}
+	var reached map[retention.Closed]string
 	led, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, oldHours, owner, stamp(before.Counted())); err != nil {
 			return err
 		}
-		deliveries, err := tx.Exec(ctx, oldDeliveries, owner, ids.First("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
+		deliveries, upTo, err := s.purgeDeliveries(ctx, tx, owner, before, int64(limit))
 		if err != nil {
 			return err
 		}
+		reached = upTo
 		fannedOut, err := one(ctx, tx, value[int64], beforeDeferred, owner, (handled+1)*records.MaxEventsPerRecord)
 		if err != nil {
 			return err
@@ -153,7 +153,36 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if !led {
 		return 0, err
 	}
+	s.closed.Note(reached)
 	return deleted, nil
+}
+
+// purgeDeliveries deletes a tenant's old deliveries of week 0, and tells how far it has looked for them.
+func (s *Store) purgeDeliveries(ctx context.Context, tx *Tx, owner tenant.ID, before retention.Cutoffs, limit int64) (deleted int64, reached map[retention.Closed]string, err error) {
+	reached = map[retention.Closed]string{}
+	for _, dead := range []bool{true, false} {
+		of, cutoff := retention.Closed{Owner: owner, Dead: dead}, before.Closed(dead)
+		var found int64
+		var last string
+		rest := limit - deleted
+		if rest <= 0 {
+			break
+		}
+		err := writer{tx}.query(ctx, func(r pgx.Rows) error {
+			var gone int64
+			err := r.Scan(&gone, &found, &last)
+			deleted += gone
+			return err
+		}, oldDeliveries, owner, s.closed.Of(of), ids.First("dlv_", cutoff), stamp(cutoff), dead, rest)
+		if err != nil {
+			return 0, nil, err
+		}
+		reached[of] = ids.First("dlv_", cutoff.Add(-retention.Late))
+		if found == rest {
+			reached[of] = min(reached[of], last)
+		}
+	}
+	return deleted, reached, nil
 }
 
 // purgeRecords deletes old records that belong to no stream.

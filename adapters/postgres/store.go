@@ -27,6 +27,7 @@ type Store struct {
 	turns  turnHeads
 
 	round  retention.Round
+	closed retention.Passed
 	usedAt atomic.Pointer[time.Time] // when others were last found using a table that retention needed for itself
 }
 

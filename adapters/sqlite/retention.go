@@ -16,13 +16,12 @@ import (
 )
 
 // Old rows are looked for outside the transaction that deletes them, so that no writer waits for a search that finds nothing.
-// Deliveries are walked by their keys, whose IDs say when they were made. Events and records are walked in order up to the
-// limit, to which young ones count too: so a search neither walks everything to find nothing, nor everything old to take a part
+// Deliveries are walked by their keys, whose IDs say when they were made; see retention.Passed. Events and records are walked in order up to the limit, to which young ones count too: so a search neither walks everything to find nothing, nor everything old to take a part
 // of it. Rows with a time in the future (from a clock that was wrong) do not count, so they do not block the others. An old event that has a
 // delivery is passed once a day, and deleted with the last of its deliveries.
 const (
 	oldDeliveries = `SELECT delivery_id, event_id FROM closed_deliveries
-		WHERE tenant_id = ?1 AND delivery_id < ?2 AND ` + isOld + ` ORDER BY delivery_id LIMIT ?5`
+		WHERE tenant_id = ?1 AND delivery_id > ?2 AND delivery_id < ?3 AND updated_at < ?4 AND (status = 'dead_letter') = ?5 ORDER BY delivery_id LIMIT ?6`
 	isOld        = `updated_at < CASE status WHEN 'dead_letter' THEN ?3 ELSE ?4 END`
 	notDelivered = `NOT EXISTS (SELECT 1 FROM open_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
 		AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)`
@@ -52,8 +51,6 @@ var (
 // clockErrs is how far ahead of now a plausible time may be: anything later was stamped by a wrong clock.
 const clockErrs = 24 * time.Hour
 
-const secondsOfDay = 24 * 60 * 60
-
 // Purge deletes what is old; see retention.Store.
 func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (deleted int, err error) {
 	tenants, err := all(ctx, s.db, value[tenant.ID], `SELECT tenant_id FROM tenants`)
@@ -65,7 +62,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	if err != nil {
 		return 0, err
 	}
-	if today := before.Now.Unix() / secondsOfDay; s.passedOn.Swap(today) != today { // what was in the future, or a clock made wrong, has its turn again
+	if s.closed.Begin(before.Now) { // what was in the future, or a clock made wrong, has its turn again
 		s.passed.Clear()
 	}
 	deleted, err = s.round.Go(tenants, limit, func(owner tenant.ID, limit int) (int, error) { return s.purgeTenant(ctx, owner, before, limit) })
@@ -77,12 +74,7 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 }
 
 func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (deleted int, err error) {
-	newest := before.Attempts
-	if before.DeadLetters.After(newest) {
-		newest = before.DeadLetters
-	}
-	deliveries, err := all(ctx, s.db, func(r *sql.Rows) (d oldDelivery, err error) { return d, r.Scan(&d.id, &d.eventID) },
-		oldDeliveries, owner, ids.First("dlv_", newest), stamp(before.DeadLetters), stamp(before.Attempts), limit)
+	deliveries, reached, err := s.oldDeliveries(ctx, owner, before, limit)
 	if err != nil {
 		return 0, err
 	}
@@ -100,11 +92,35 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	}
 	if err == nil {
 		s.passed.Store(owner, passed)
+		s.closed.Note(reached)
 	}
 	return deleted, err
 }
 
 type oldDelivery struct{ id, eventID string }
+
+// oldDeliveries finds old deliveries, and how far it has looked for them.
+func (s *Store) oldDeliveries(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (old []oldDelivery, reached map[retention.Closed]string, err error) {
+	reached = map[retention.Closed]string{}
+	for _, dead := range []bool{true, false} {
+		of, cutoff := retention.Closed{Owner: owner, Dead: dead}, before.Closed(dead)
+		rest := limit - len(old)
+		if rest <= 0 {
+			break
+		}
+		found, err := all(ctx, s.db, func(r *sql.Rows) (d oldDelivery, err error) { return d, r.Scan(&d.id, &d.eventID) },
+			oldDeliveries, owner, s.closed.Of(of), ids.First("dlv_", cutoff), stamp(cutoff), dead, rest)
+		if err != nil {
+			return nil, nil, err
+		}
+		reached[of] = ids.First("dlv_", cutoff.Add(-retention.Late))
+		if len(found) == rest {
+			reached[of] = min(reached[of], found[rest-1].id)
+		}
+		old = append(old, found...)
+	}
+	return old, reached, nil
+}
 
 // oldEvents finds old events without deliveries, and the sequence up to which there are no others: a later look begins behind it.
 func (s *Store) oldEvents(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (old []string, passed int64, err error) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -25,8 +24,8 @@ type Store struct {
 	sealer    records.Sealer
 	reserving reservations
 	round     retention.Round
-	passed    sync.Map     // tenant.ID to int64: the sequence up to which retention has looked for old events without deliveries
-	passedOn  atomic.Int64 // the day of it
+	closed    retention.Passed
+	passed    sync.Map // tenant.ID to int64: the sequence up to which retention has looked, on the same day, for old events without deliveries
 }
 
 // NewStore makes the store on a migrated database.

@@ -1,7 +1,11 @@
 package storetest
 
 import (
+	"slices"
+
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
@@ -36,6 +40,44 @@ var retentionChecks = []Check{
 		w.records("poison", 0)
 		w.countedAside(0)
 	}},
+	{"retention/a delivery goes by when it ended last, and a dead letter by a time of its own", func(w *world) {
+		s := w.subscribe(acme, nil)
+		retried := func(d delivery.Delivery, o delivery.Outcome) {
+			open := w.saved(w.moved(d, "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.RequestRetry(o.StartedAt) }))
+			w.saved(w.moved(open, "", recorded(o, o.StartedAt)))
+		}
+		var dead [3]delivery.Delivery
+		for i := range dead {
+			dead[i] = w.saved(w.moved(w.schedule(s, at(0), ""), "", recorded(failure(at(1), 410), at(1))))
+		}
+		first, again, done := dead[0], dead[1], dead[2]
+		w.closedOn(20, first, again, done)
+		retried(again, failure(at(25*aDay), 410))
+		retried(done, success(at(25*aDay)))
+		w.closedOn(29, first, again, done)
+		w.closedOn(31, again, done)
+		w.closedOn(54, again) // a store may keep what is of the same week
+		w.closedOn(56)
+	}},
+}
+
+const aDay = 24 * 3600
+
+// closedOn purges so many days after the beginning, with 10 days for deliveries and 30 for dead letters, and checks which are left.
+func (w *world) closedOn(days float64, want ...delivery.Delivery) {
+	w.Helper()
+	for range 9 {
+		_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(days * aDay), Attempts: at((days - 10) * aDay), DeadLetters: at((days - 30) * aDay)}, 100)
+		w.ok(err, "purge")
+	}
+	left, err := w.Deliveries(w.ctx, queries.DeliveryFilter{Tenant: acme, Limit: 10})
+	w.ok(err, "list deliveries")
+	var ids []string
+	for _, d := range left {
+		ids = append(ids, d.ID)
+	}
+	slices.Sort(ids)
+	equal(w, "deliveries that are left", ids, idsOfDeliveries(want))
 }
 
 // records checks how many records a topic has.
