@@ -16,9 +16,10 @@ import (
 )
 
 // Old rows are looked for outside the transaction that deletes them, so that no writer waits for a search that finds nothing.
-// Deliveries are walked by their keys, whose IDs say when they were made; see retention.Passed. Events and records are walked in order up to the limit, to which young ones count too: so a search neither walks everything to find nothing, nor everything old to take a part
-// of it. Rows with a time in the future (from a clock that was wrong) do not count, so they do not block the others. An old event that has a
-// delivery is passed once a day, and deleted with the last of its deliveries.
+// Deliveries are walked by their keys, whose IDs say when they were made; see retention.Passed. Events and records are walked in
+// order up to the limit, to which young ones count too: so a search neither walks everything to find nothing, nor everything old
+// to take a part of it. Rows with a time in the future (from a clock that was wrong) do not count, so they do not block the others.
+// An old event that has a delivery is passed once a day, and deleted with the last of its deliveries.
 const (
 	oldDeliveries = `SELECT delivery_id, event_id FROM closed_deliveries
 		WHERE tenant_id = ?1 AND delivery_id > ?2 AND delivery_id < ?3 AND updated_at < ?4 AND (status = 'dead_letter') = ?5 ORDER BY delivery_id LIMIT ?6`
