@@ -28,11 +28,11 @@ type SubscriptionChange struct {
 // the log from there.
 type index struct {
 	observer Observer
+	lost     *losses
 	position int64
 	changed  int64 // no record before it may be handled: what changed there is in the rosters
 	rosters  map[tenant.ID]*roster
 	refused  refusals
-	lost     map[dispatch.Lane]bool // told of
 }
 
 // roster is one tenant's subscriptions. They are never changed in place, since deliveries under way hold on to them.
@@ -53,7 +53,7 @@ func newRoster(list []subscription.Subscription) *roster {
 }
 
 func newIndex(o Observer) *index {
-	return &index{observer: o, rosters: map[tenant.ID]*roster{}, refused: refusals{}, lost: map[dispatch.Lane]bool{}}
+	return &index{observer: o, lost: &losses{observer: o}, rosters: map[tenant.ID]*roster{}, refused: refusals{}}
 }
 
 // Bounds of what is read at once, and of what is kept of tenants whose events do not come.
@@ -132,12 +132,7 @@ func (ix *index) load(ctx context.Context, store Store, owners []tenant.ID) erro
 	if err != nil {
 		return err
 	}
-	for _, lane := range lost {
-		if !ix.lost[lane] {
-			ix.lost[lane] = true
-			ix.observer.SubscriptionLost(ctx, lane)
-		}
-	}
+	ix.lost.tell(ctx, lost)
 	maps.Copy(ix.rosters, rosters)
 	held := 0
 	for _, r := range ix.rosters {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 )
 
@@ -47,4 +49,18 @@ func (r refusals) change(ctx context.Context, o Observer, c SubscriptionChange) 
 		o.SubscriptionUnreadable(ctx, c)
 	}
 	return nil
+}
+
+// losses tells of each lost subscription once, whether it is met with its tenant's events or with those that waited.
+type losses struct {
+	observer Observer
+	told     sync.Map
+}
+
+func (l *losses) tell(ctx context.Context, lanes []dispatch.Lane) {
+	for _, lane := range lanes {
+		if _, told := l.told.LoadOrStore(lane, true); !told {
+			l.observer.SubscriptionLost(ctx, lane)
+		}
+	}
 }

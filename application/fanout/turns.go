@@ -54,6 +54,7 @@ type TurnStore interface {
 // processes may run it.
 type Turns struct {
 	*work
+	lost    *losses
 	last    tenant.ID // whose turn was last
 	yields  time.Time // until then the log goes first
 	rosters map[tenant.ID]*rosterAt
@@ -69,7 +70,7 @@ type rosterAt struct {
 
 // Turns makes the Turns of what f defers, for use by one goroutine.
 func (f *FanOut) Turns() *Turns {
-	return &Turns{work: f.work, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, patient: map[tenant.ID]*patience{}, paces: map[tenant.ID]pace{}}
+	return &Turns{work: f.work, lost: f.index.lost, rosters: map[tenant.ID]*rosterAt{}, careful: map[tenant.ID]int{}, patient: map[tenant.ID]*patience{}, paces: map[tenant.ID]pace{}}
 }
 
 // Pauses, and bounds of what is read ahead and kept.
@@ -301,10 +302,11 @@ func (t *Turns) roster(ctx context.Context, part Deferred) (*roster, error) {
 			return r.roster, nil
 		}
 	}
-	read, _, err := readRosters(ctx, t.Store, []tenant.ID{part.Tenant}, part.Position)
+	read, lost, err := readRosters(ctx, t.Store, []tenant.ID{part.Tenant}, part.Position)
 	if err != nil {
 		return nil, err
 	}
+	t.lost.tell(ctx, lost)
 	if len(t.rosters) >= maxRosters {
 		clear(t.rosters)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/reconciliation"
@@ -101,6 +102,19 @@ func TestWhatComesLaterWaitsBehind(t *testing.T) {
 	is(t, "a turn", w.step(turns), "a2 a2 b0 b0")
 	is(t, "waiting", w.waitingOf(acme), "")
 	is(t, "afterwards", scheduledIn(w.handle(several(acme, "d", 1)...)), "d0 d0")
+}
+
+// A tenant's events may all wait from a process's start on: nobody else tells of a subscription of theirs that gets nothing.
+func TestALostSubscriptionOfATenantThatWaitsIsToldOf(t *testing.T) {
+	w, _ := crowd(t)
+	w.handle(several(acme, "a", 3)...)
+	lane := dispatch.Lane{Tenant: acme, SubscriptionID: "sub_2"}
+	w.changes[1].Unreadable, w.lost = errors.New("damaged"), map[dispatch.Lane]bool{lane: true}
+	w.restart()
+	is(t, "a turn", w.step(w.fanOut.Turns()), "a2")
+	is(t, "told of", fmt.Sprint(w.toldLost), fmt.Sprint([]dispatch.Lane{lane}))
+	is(t, "afterwards", scheduledIn(w.handle(several(acme, "b", 1)...)), "b0")
+	is(t, "told of", len(w.toldLost), 1)
 }
 
 // A record that many turns are needed for is not read whole for each of them.
