@@ -28,6 +28,7 @@ type Disposition struct {
 	Outcome        string
 	DeliveryID     string          // of a delivery, as long as that is kept
 	Status         delivery.Status // the same
+	DueAt          time.Time       // of a delivery that waits for an attempt
 	Reason         string
 }
 
@@ -90,7 +91,7 @@ func (q *Events) explain(ctx context.Context, detail *Detail) error {
 	for _, more := range f.deliveries {
 		for _, d := range more {
 			reason := "it was replayed at " + d.CreatedAt.UTC().Format(time.RFC3339)
-			detail.Replays = append(detail.Replays, Disposition{d.SubscriptionID, OutcomeDelivery, d.ID, d.Status, reason + progress(d)})
+			detail.Replays = append(detail.Replays, Disposition{d.SubscriptionID, OutcomeDelivery, d.ID, d.Status, d.DueAt, reason + progress(d)})
 		}
 	}
 	slices.SortFunc(detail.Replays, func(a, b Disposition) int { return cmp.Compare(a.DeliveryID, b.DeliveryID) })
@@ -150,7 +151,7 @@ func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery b
 	if s.Status != subscription.StatusActive {
 		wants += fmt.Sprintf("; the subscription was %s%s when the event came, so it was parked", s.Status, InBrackets(s.Reason))
 	}
-	return Disposition{s.ID, OutcomeDelivery, first.ID, first.Status, wants + progress(first)}, true
+	return Disposition{s.ID, OutcomeDelivery, first.ID, first.Status, first.DueAt, wants + progress(first)}, true
 }
 
 // WhyMatched says in words that a pattern of a filter wants a type.

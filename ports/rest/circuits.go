@@ -37,13 +37,15 @@ func (a *API) showCircuits(ctx context.Context, views ...*Subscription) error {
 	return nil
 }
 
-// tellSpared says of what waits that its receiver gets nothing but probes: what is overdue for that reason would look forgotten.
+// tellSpared says of what is overdue that its receiver gets nothing but probes: it would look forgotten. What is due later may well be sent
+// on time, since a circuit holds back only a backlog.
 func (a *API) tellSpared(ctx context.Context, lists ...[]queries.Disposition) error {
+	now := a.Now()
 	var waiting []*queries.Disposition
 	var ids []string
 	for _, list := range lists {
 		for i, d := range list {
-			if d.Status.IsClaimable() {
+			if d.Status.IsClaimable() && !d.DueAt.After(now) {
 				waiting, ids = append(waiting, &list[i]), append(ids, d.SubscriptionID)
 			}
 		}
@@ -51,7 +53,6 @@ func (a *API) tellSpared(ctx context.Context, lists ...[]queries.Disposition) er
 	if len(waiting) == 0 {
 		return nil
 	}
-	now := a.Now()
 	found, err := a.Circuits.Circuits(ctx, ownerOf(ctx), ids, now.Add(-dispatch.HeartbeatTimeout))
 	if err != nil {
 		return err

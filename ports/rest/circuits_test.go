@@ -50,6 +50,10 @@ func TestAnEventThatWaitsSaysThatItsReceiverIsSpared(t *testing.T) {
 			t.Errorf("lacks %s: %s", want, got)
 		}
 	}
+	h.store.deliveries[1].DueAt = h.now.Add(time.Second)
+	if got := reasons(); !strings.Contains(got, `the next is due at 2026-06-18T17:00:01Z"`) {
+		t.Errorf("due before the next probe, and without a backlog sent on time: %s", got)
+	}
 	h.store.circuits["sub_bound"] = circuit.Report{Since: h.now.Add(-time.Minute), Until: h.now}
 	if got := reasons(); !strings.Contains(got, `it waits for its first attempt; its receiver has kept failing and gets one delivery at a time until it takes one"`) {
 		t.Errorf("when a probe is due: %s", got)

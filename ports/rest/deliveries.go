@@ -24,7 +24,7 @@ type Delivery struct {
 	SubscriptionID      string     `json:"subscriptionId"`
 	Status              string     `json:"status" enum:"pending,delivering,retrying,parked,succeeded,dead_letter,cancelled" doc:"pending waits for an attempt, retrying for the next one after a failure, parked until its subscription is resumed; dead_letter was given up, and is sent again if somebody retries it; cancelled is not sent, since its subscription was deleted, or resumed without it."`
 	AttemptCount        int        `json:"attemptCount"`
-	NextAttemptAt       *time.Time `json:"nextAttemptAt" doc:"null when there is none; it comes later while the receiver is being spared, which circuit in GET /v1/subscriptions/{subscriptionId} tells."`
+	NextAttemptAt       *time.Time `json:"nextAttemptAt" doc:"null when there is none; of a backlog it comes later while the receiver is being spared, which circuit in GET /v1/subscriptions/{subscriptionId} tells."`
 	SubscriptionVersion int64      `json:"subscriptionVersion" doc:"The version that rendered the body."`
 	Warnings            []string   `json:"warnings" doc:"What was odd when the body was rendered."`
 	CreatedAt           time.Time  `json:"createdAt"`
