@@ -64,3 +64,26 @@ func TestAChangeWhileSubscriptionsAreRead(t *testing.T) {
 		t.Errorf("read %v, want %v", got, want)
 	}
 }
+
+// TestAChangeWaitsForWhoeverWritesByTheState has a subscription paused while one of its deliveries is being retried: the sweep of the pause
+// would look before the retry is there, and nobody would park it.
+func TestAChangeWaitsForWhoeverWritesByTheState(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	service := &subscriptions.Service{Store: w.Store, Now: func() time.Time { return w.now }}
+	tx, err := w.db.Begin(t.Context())
+	w.ok(err)
+	defer func() { _ = tx.Rollback() }()
+	states, err := w.LaneStates(postgres.WithTx(t.Context(), tx), []dispatch.Lane{lane})
+	if w.ok(err); states[lane].Status != subscription.StatusActive {
+		t.Fatalf("it is %s", states[lane].Status)
+	}
+	paused := make(chan error, 1)
+	go func() {
+		_, err := service.Pause(t.Context(), lane, subscriptions.AnyVersion, "maintenance", subscriptions.Actor{})
+		paused <- err
+	}()
+	w.oneWaits()
+	w.ok(tx.Commit())
+	w.ok(<-paused)
+}
