@@ -109,10 +109,14 @@ type StoredState struct {
 	State []byte
 }
 
-// StoredSubscriptions reads each as StoredSubscription does: one whose state is damaged is listed like the others.
+// StoredSubscriptions reads each as StoredSubscription does: one whose state is damaged is listed like the others, and one of which nothing
+// can be read keeps no other from being listed.
 func (read Streams) StoredSubscriptions(ctx context.Context, stored []StoredState) (list []subscription.Subscription, err error) {
 	for _, s := range stored {
 		sub, err := read.StoredSubscription(ctx, s.Lane, s.State)
+		if errors.Is(err, dispatch.ErrUnreadable) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -187,6 +187,7 @@ var unreadableChecks = []Check{
 			equal(w, "the subscriptions", there, []subscription.Subscription{want})
 			equal(w, "what is lost", lost, []dispatch.Lane{laneOf(s)})
 		}
+		equal(w, "the subscriptions that are listed", w.listed(acme), []string{paused.ID})
 	}},
 	{"unreadable/a job that is damaged is stopped, and keeps no other from being worked on", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")
