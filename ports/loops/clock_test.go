@@ -12,6 +12,36 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 )
 
+// TestAClockThatIsSetForwardAndBackStopsNoLoop has a clock set forward during a step, which reads it afterwards, and back before the next.
+func TestAClockThatIsSetForwardAndBackStopsNoLoop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var offset atomic.Int64
+		wall := func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
+		began, steps := time.Now(), []time.Duration{}
+		step := func(context.Context) (time.Time, error) {
+			steps = append(steps, time.Since(began)/time.Second)
+			<-time.After(20 * time.Second)
+			return wall().Add(time.Minute), nil
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			repeat(ctx, context.WithoutCancel(ctx), slog.New(slog.DiscardHandler), func() {}, loop.Loop{Step: step}, wall)
+		}()
+		<-time.After(10 * time.Second)
+		offset.Store(int64(time.Hour))
+		<-time.After(20 * time.Second)
+		offset.Store(0)
+		<-time.After(140 * time.Second)
+		stop()
+		<-done
+		if want := []time.Duration{0, 80, 160}; !slices.Equal(steps, want) {
+			t.Errorf("steps after %v seconds, want %v", steps, want)
+		}
+	})
+}
+
 // TestAClockThatIsSetStopsNoLoop has a step that wants to come each minute by a clock that somebody sets.
 func TestAClockThatIsSetStopsNoLoop(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -74,8 +74,9 @@ func repeat(ctx, steps context.Context, log *slog.Logger, failed func(), l loop.
 			pause, failures = firstPause, 0
 			timer.Stop()
 		default:
-			pause, failures, due = firstPause, 0, began.sleepUntil(next)
-			timer.Reset(min(due.left(wall()), longestSleep))
+			ended := reading{wall().Round(0), time.Now()}
+			pause, failures, due = firstPause, 0, sleepUntil(next, began, ended)
+			timer.Reset(min(due.left(ended.wall), longestSleep))
 		}
 	}
 }
@@ -87,13 +88,20 @@ type sleep struct {
 	latest time.Time // by the monotonic clock, which nobody sets
 }
 
-// reading is both clocks before a step: the step reads the wall clock, which may be set before the step ends.
+// reading is both clocks at one moment.
 type reading struct{ wall, monotonic time.Time }
 
-func (r reading) sleepUntil(next time.Time) sleep {
-	due := next.Round(0)
-	return sleep{due, r.monotonic.Add(due.Sub(r.wall))}
+// sleepUntil has the clocks from before the step and after it. The wall clock may be set in between, and nobody knows whether the step read it
+// before that or after: the earlier of the two is at worst too early, while the other could be as late as the clock was set.
+func sleepUntil(next time.Time, began, ended reading) sleep {
+	due, latest := next.Round(0), began.latest(next)
+	if by := ended.latest(next); by.Before(latest) {
+		latest = by
+	}
+	return sleep{due, latest}
 }
+
+func (r reading) latest(next time.Time) time.Time { return r.monotonic.Add(next.Round(0).Sub(r.wall)) }
 
 func (s sleep) left(wall time.Time) time.Duration {
 	return max(0, min(s.due.Sub(wall.Round(0)), time.Until(s.latest)))

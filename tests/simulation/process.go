@@ -180,7 +180,7 @@ func (p *process) repeat(a *activity, l loop.Loop) {
 		}
 		// The sleep ends by whichever of two clocks comes first: the process's own, which may be set, also during the step, is
 		// looked at now and then.
-		wanted := began.Add(next.Sub(wall))
+		wanted := earlier(began.Add(next.Sub(wall)), w.now.Add(next.Sub(p.now())))
 		a.sleep(earlier(wanted, w.now.Add(longestSleep)), l.Wake)
 		for !a.woken && !p.ends(l) && wanted.After(w.now) && next.After(p.now()) {
 			a.sleep(earlier(wanted, w.now.Add(longestSleep)), l.Wake)
