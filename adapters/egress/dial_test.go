@@ -301,14 +301,23 @@ func TestDNSFailures(t *testing.T) {
 	}
 }
 
+// The transport goes on with a dial whose attempt is over: without an end of its own, each attempt at what does not answer would
+// leave one for as long as the process lives.
 func TestTimeoutCoversResolving(t *testing.T) {
+	ended := make(chan struct{})
 	client, _ := newClient(t, Config{Resolver: resolverFunc(func(ctx context.Context, _ string) ([]netip.Addr, error) {
 		<-ctx.Done()
+		close(ended)
 		return nil, ctx.Err()
 	})})
 	request := post("https://slow.test/")
 	request.Timeout = 20 * time.Millisecond
 	wantKind(t, client.Send(t.Context(), request), delivery.KindTimeout)
+	select {
+	case <-ended:
+	case <-time.After(inTime):
+		t.Error("the dial goes on")
+	}
 }
 
 func TestNothingListens(t *testing.T) {
