@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -187,6 +188,36 @@ func TestBusyReceiverIsDialledOnce(t *testing.T) {
 		wantKind(t, send(t, client, server.URL), delivery.KindSucceeded)
 	}
 	if n := len(dials.dialled()); n != 1 {
+		t.Errorf("dialled %d times", n)
+	}
+}
+
+// A subscription may have 256 attempts in flight: with fewer connections kept, each burst would dial anew.
+func TestABurstFindsTheConnectionsOfTheOneBefore(t *testing.T) {
+	const burst = 256
+	var arrived [2]sync.WaitGroup
+	for i := range arrived {
+		arrived[i].Add(burst)
+	}
+	var served atomic.Int32
+	server := serve(t, func(http.ResponseWriter, *http.Request) {
+		all := &arrived[(served.Add(1)-1)/burst]
+		all.Done()
+		all.Wait()
+	})
+	client, dials := newClient(t, Config{})
+	for range arrived {
+		var sends sync.WaitGroup
+		for range burst {
+			sends.Go(func() {
+				if got := send(t, client, server.URL); !got.Succeeded() {
+					t.Errorf("got %+v", got)
+				}
+			})
+		}
+		sends.Wait()
+	}
+	if n := len(dials.dialled()); n != burst {
 		t.Errorf("dialled %d times", n)
 	}
 }
