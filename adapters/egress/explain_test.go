@@ -59,6 +59,25 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// Whoever looks into a delivery goes by the text: each cause has its own remedy.
+func TestExplainTellsCausesApart(t *testing.T) {
+	for want, err := range map[string]error{
+		"the receiver's certificate is not valid":                           handshakeError{x509.CertificateInvalidError{Reason: x509.IncompatibleUsage}},
+		"the receiver does not speak TLS at this port":                      handshakeError{tls.RecordHeaderError{}},
+		"the receiver refused the TLS handshake":                            op("remote error", tls.AlertError(116)),
+		"the TLS handshake failed":                                          handshakeError{errors.New("tls: no supported versions")},
+		"the receiver reset the connection":                                 op("read", syscall.ECONNRESET),
+		"the receiver closed the connection before its answer was complete": fmt.Errorf("broken: %w", io.ErrUnexpectedEOF),
+		"the receiver's answer is not valid HTTP or broke off":              errors.New("malformed HTTP response"),
+		"the receiver did not respond":                                      op("dial", syscall.ETIMEDOUT),
+		"no connection could be made":                                       op("dial", syscall.ECONNREFUSED),
+	} {
+		if _, got := explain(t.Context(), err); got != want {
+			t.Errorf("%v: got %q, want %q", err, got, want)
+		}
+	}
+}
+
 func TestExplainAsksTheClockForATimeout(t *testing.T) {
 	attempt, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
