@@ -151,22 +151,30 @@ type headed struct {
 	failed  error
 }
 
+// Read fails behind the line that is one too many, since net/http takes a part of a line for a malformed one and drops the error.
 func (h *headed) Read(p []byte) (int, error) {
+	if err := h.refused(); err != nil {
+		return 0, err
+	}
 	n, err := h.Conn.Read(p)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, b := range p[:n] {
+	for i, b := range p[:n] {
 		if h.body {
 			break
 		}
 		if h.see(b); h.lines > maxHeaderLines {
 			h.failed = errHeaderLines
+			return i + 1, nil
 		}
 	}
-	if h.failed != nil {
-		return 0, h.failed
-	}
 	return n, err
+}
+
+func (h *headed) refused() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failed
 }
 
 // see follows the headers byte by byte until those of the final answer end.

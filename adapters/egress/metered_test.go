@@ -31,6 +31,7 @@ func TestHeaderLinesAreBounded(t *testing.T) {
 		"behind a strange interim answer":  {"HTTP/1.1   103 x\r\n\r\nHTTP/1.1 200 OK\r\n" + lines(3000) + end, delivery.KindResponseTooLarge},
 		"in an interim answer":             {"HTTP/1.1 103 x\r\n" + lines(3000) + "\r\nHTTP/1.1 200 OK\r\n" + end, delivery.KindResponseTooLarge},
 		"with LF alone":                    {"HTTP/1.1 200 OK\n" + strings.Repeat("a:\n", 3000) + "\n", delivery.KindResponseTooLarge},
+		"that are read in pieces":          {"HTTP/1.1 200 OK\r\n" + strings.Repeat("X-A-Rather-Long-Name-Of-A-Header: a\r\n", 150) + end, delivery.KindResponseTooLarge},
 		"several interim answers of a few": {strings.Repeat("HTTP/1.1 103 x\r\n"+lines(maxHeaderLines/2)+"\r\n", maxInterim) + "HTTP/1.1 200 OK\r\n" + end, delivery.KindSucceeded},
 		"a body of lines":                  {"HTTP/1.1 200 OK\r\nContent-Length: 3000\r\n\r\n" + strings.Repeat("\n", 3000), delivery.KindSucceeded},
 	} {
