@@ -213,9 +213,9 @@ func TestABombIsRefused(t *testing.T) {
 	if _, err := Unpack(append([]byte{formPacked, 0}, tokens...), strings.Repeat("x", 1<<10)); !errors.Is(err, ErrUnreadable) {
 		t.Errorf("got %v", err)
 	}
-	for _, cut := range []string{"\xff", "\xff\x02\x01"} {
-		if _, err := restore(nil, []byte(cut), nil); !errors.Is(err, ErrUnreadable) {
-			t.Errorf("%q gave %v", cut, err)
+	for _, damaged := range []string{"\xff", "\xff\x02\x01", "\xf9"} { // the last is the next after what is known
+		if _, err := restore(nil, []byte(damaged), []string{"tenant-123"}); !errors.Is(err, ErrUnreadable) {
+			t.Errorf("%q gave %v", damaged, err)
 		}
 	}
 }
