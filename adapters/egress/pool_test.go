@@ -66,6 +66,17 @@ func TestIdleConnectionsEndBeforeCommonServersEndThem(t *testing.T) {
 	}
 }
 
+// A process has so many files and no more, and any number of receivers.
+func TestIdleConnectionsOfAllReceiversAreBounded(t *testing.T) {
+	t.Parallel()
+	for configured, want := range map[int]int{0: 1024, 3: 3} {
+		c, _ := newClient(t, Config{MaxIdleConns: configured})
+		if got := c.transport.Load().MaxIdleConns; got != want {
+			t.Errorf("with %d configured, %d are kept", configured, got)
+		}
+	}
+}
+
 // A tenant may think up any number of addresses, and the library keeps something of each at which no connection ever became idle.
 func TestLittleIsKeptOfAddressesThatNeverAnswered(t *testing.T) {
 	t.Parallel()
