@@ -218,8 +218,9 @@ func rowByRow(scan func(pgx.Rows) error) func(pgx.Rows) error {
 	}
 }
 
-const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL FROM unnest($1::text[], $2::text[], $3::text[]) AS s (tenant_id, subscription_id, delivery_id)
-WHERE ` + sameDelivery + ` AND o.lease = $4`
+const giveBack = `UPDATE open_deliveries o SET lease = NULL, leased_at = NULL
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS s (tenant_id, subscription_id, delivery_id, version)
+WHERE ` + sameDelivery + ` AND o.version = s.version AND o.lease = $5`
 
 // giveBackLate gives back what was leased without its holder learning of it, trying until it succeeds: a live process keeps what it
 // has leased, so nobody else would.
@@ -228,18 +229,18 @@ func (s *Store) giveBackLate(ctx context.Context, lease string, leased []dispatc
 	}
 }
 
-// GiveBack ends leases of deliveries that were not attempted.
+// GiveBack ends leases of deliveries that were not attempted; see dispatch.Store.
 func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {
 	if len(leased) == 0 {
 		return nil
 	}
 	s.heads.givenBack(leased) // not at the commit: a lease of the same turn searches from there
-	tenants, subscriptions, ids := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased))
+	tenants, subscriptions, ids, versions := make([]string, len(leased)), make([]string, len(leased)), make([]string, len(leased)), make([]int64, len(leased))
 	for i, l := range leased {
-		tenants[i], subscriptions[i], ids[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID
+		tenants[i], subscriptions[i], ids[i], versions[i] = string(l.Delivery.Tenant), l.Delivery.SubscriptionID, l.Delivery.ID, l.Delivery.Version
 	}
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
-		if _, err := tx.Exec(ctx, giveBack, tenants, subscriptions, ids, lease); err != nil {
+		if _, err := tx.Exec(ctx, giveBack, tenants, subscriptions, ids, versions, lease); err != nil {
 			return fmt.Errorf("give %d leases back: %w", len(leased), err)
 		}
 		tx.QueueChanged()

@@ -143,7 +143,7 @@ func hot() map[string]hotQuery {
 		"save: move":              {moveOpen, save, false},
 		"save: close":             {closeOpen, save, false},
 		"save: reopen":            {reopenClosed, save, false},
-		"give back":               {giveBack, []any{tenants, subs, ids, "inc_9"}, false},
+		"give back":               {giveBack, []any{tenants, subs, ids, ones, "inc_9"}, false},
 		"note circuits":           {noteCircuits, []any{tenants, subs, "inc_9", ones, due, small}, false},
 		"drop circuits":           {dropCircuits, []any{tenants, subs, "inc_9"}, false},
 		"find circuits":           {findCircuits, []any{"t7", subs, int64(5)}, true},

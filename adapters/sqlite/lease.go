@@ -194,12 +194,12 @@ func (s *Store) state(ctx context.Context, from reader, lane dispatch.Lane) (sub
 	return sub, weight, err
 }
 
-// GiveBack ends the leases of deliveries that were not attempted.
+// GiveBack ends the leases of deliveries that were not attempted; see dispatch.Store.
 func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Leased) error {
 	return s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
 		for _, l := range leased {
 			_, err := tx.Exec(ctx, `UPDATE open_deliveries SET lease = NULL, leased_at = NULL
-				WHERE tenant_id = ? AND delivery_id = ? AND lease = ?`, l.Delivery.Tenant, l.Delivery.ID, lease)
+				WHERE tenant_id = ? AND delivery_id = ? AND version = ? AND lease = ?`, l.Delivery.Tenant, l.Delivery.ID, l.Delivery.Version, lease)
 			if err != nil {
 				return fmt.Errorf("give %s back: %w", l.Delivery.ID, err)
 			}

@@ -200,6 +200,14 @@ var leaseChecks = []Check{
 		w.stands(kept, true)
 		equal(w, "leased again", idsOf(w.lease(leasing{now: at(1), by: "inc_2"}).Leased), []string{d.ID})
 	}},
+	{"lease/what is given back late is not what was leased again since", func(w *world) {
+		d := w.schedule(w.subscribe(acme, nil), at(0), "")
+		leased := w.lease(leasing{now: at(1)}).Leased
+		again := w.saved(w.moved(d, "inc_1", recorded(failure(at(1), 503), at(1))))
+		equal(w, "leased again", idsOf(w.lease(leasing{now: again.DueAt}).Leased), []string{d.ID})
+		w.ok(w.GiveBack(w.ctx, "inc_1", leased), "give back what was leased first")
+		w.stands(again, true)
+	}},
 }
 
 func leaseConcurrently(w *world) {

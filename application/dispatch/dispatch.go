@@ -186,7 +186,8 @@ type Queue interface {
 	// LeaseReady leases each lane's oldest ready deliveries, and none of a lane that is being swept. One that cannot be read is
 	// leased and marked so, since one damaged row must not keep the others from being sent.
 	LeaseReady(ctx context.Context, request LeaseRequest) (LeaseAnswer, error)
-	// GiveBack ends the leases of deliveries that were not attempted.
+	// GiveBack ends the leases of deliveries that were not attempted, but for those that have changed since they were leased: the
+	// process may have leased them again, and hold them.
 	GiveBack(ctx context.Context, lease string, leased []Leased) error
 }
 

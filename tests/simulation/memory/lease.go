@@ -124,7 +124,7 @@ func (s *Store) GiveBack(ctx context.Context, lease string, leased []dispatch.Le
 	return s.update(ctx, func(_ context.Context, tx *tx) error {
 		for _, l := range leased {
 			k := keyOf(l.Delivery.Tenant, l.Delivery.ID)
-			if q, found := s.open.get(k); found && q.lease == lease {
+			if q, found := s.open.get(k); found && q.lease == lease && q.Version == l.Delivery.Version {
 				q.lease, q.leasedAt = "", time.Time{}
 				s.open.put(tx, k, q)
 			}
