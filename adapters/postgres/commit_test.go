@@ -141,11 +141,13 @@ func TestWhatNobodyLearnedOfIsGivenBack(t *testing.T) {
 	runs(t, direct)(`UPDATE open_deliveries SET lease = 'inc_1', leased_at = 0`)
 	id, err := one(t.Context(), direct, value[string], `SELECT delivery_id FROM open_deliveries`)
 	pgtest.Check(t, err)
+	version, err := one(t.Context(), direct, value[int64], `SELECT version FROM open_deliveries`)
+	pgtest.Check(t, err)
 	p := pgtest.NewProxy(t, direct.pool.Config().ConnString())
 	db, err := Open(Config{URL: p.URL})
 	pgtest.Check(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	s, leased := NewStore(db, nil), []dispatch.Leased{{Delivery: delivery.Delivery{Tenant: "acme", SubscriptionID: "sub_1", ID: id}}}
+	s, leased := NewStore(db, nil), []dispatch.Leased{{Delivery: delivery.Delivery{Tenant: "acme", SubscriptionID: "sub_1", ID: id, Version: version}}}
 	p.Shut(true)
 	over := make(chan struct{})
 	go func() {
