@@ -12,16 +12,21 @@ import (
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
+// changing is a transaction beside the service that changes subscriptions.
+func changing(t *testing.T) (*weeks, *subscriptions.Service, *postgres.Tx) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	tx, err := w.db.Begin(t.Context())
+	w.ok(err)
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return w, &subscriptions.Service{Store: w.Store, Now: func() time.Time { return w.now }}, tx
+}
+
 // TestAChangeWaitsForAnother has a subscription deleted while it is being paused, as the service does with one whose receiver is gone: who
 // names no version wants it deleted whatever else was changed.
 func TestAChangeWaitsForAnother(t *testing.T) {
-	t.Parallel()
-	w := newWeeks(t, straight)
-	service := &subscriptions.Service{Store: w.Store, Now: func() time.Time { return w.now }}
-	tx, err := w.db.Begin(t.Context())
-	w.ok(err)
-	defer func() { _ = tx.Rollback() }()
-	_, err = service.Pause(postgres.WithTx(t.Context(), tx), lane, subscriptions.AnyVersion, "maintenance", subscriptions.Actor{})
+	w, service, tx := changing(t)
+	_, err := service.Pause(postgres.WithTx(t.Context(), tx), lane, subscriptions.AnyVersion, "maintenance", subscriptions.Actor{})
 	w.ok(err)
 	deleted := make(chan error, 1)
 	go func() { deleted <- service.Delete(t.Context(), lane, subscriptions.AnyVersion, subscriptions.Actor{}) }()
@@ -68,12 +73,7 @@ func TestAChangeWhileSubscriptionsAreRead(t *testing.T) {
 // TestAChangeWaitsForWhoeverWritesByTheState has a subscription paused while one of its deliveries is being retried: the sweep of the pause
 // would look before the retry is there, and nobody would park it.
 func TestAChangeWaitsForWhoeverWritesByTheState(t *testing.T) {
-	t.Parallel()
-	w := newWeeks(t, straight)
-	service := &subscriptions.Service{Store: w.Store, Now: func() time.Time { return w.now }}
-	tx, err := w.db.Begin(t.Context())
-	w.ok(err)
-	defer func() { _ = tx.Rollback() }()
+	w, service, tx := changing(t)
 	states, err := w.LaneStates(postgres.WithTx(t.Context(), tx), []dispatch.Lane{lane})
 	if w.ok(err); states[lane].Status != subscription.StatusActive {
 		t.Fatalf("it is %s", states[lane].Status)
