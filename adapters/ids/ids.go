@@ -43,6 +43,9 @@ func First(prefix string, at time.Time) string {
 	return prefix + id.String()
 }
 
+// FirstDelivery is the first ID of a delivery that could have been made at the time.
+func FirstDelivery(at time.Time) string { return First("dlv_", at) }
+
 // How far the time in an ID may lie from when what it names was made, by the clock of the same process.
 const (
 	earlier = time.Minute    // the clock was set between the two

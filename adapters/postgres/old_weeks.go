@@ -198,7 +198,7 @@ func (s *Store) waitsOfWeek(ctx context.Context, w int16, tenants []tenant.ID) (
 // keepOfWeek moves to week 0 what belongs to the deliveries that still exist, late ones aside. It is false when another process is
 // deleting right now.
 func (s *Store) keepOfWeek(ctx context.Context, w int16, owner tenant.ID) (led bool, err error) {
-	end := ids.First("dlv_", time.UnixMicro(0).Add(time.Duration(w+2)*week))
+	end := ids.FirstDelivery(time.UnixMicro(0).Add(time.Duration(w+2) * week))
 	led, err = walk(ctx, s, "", value[string], func(after string) (sql string, args []any) {
 		return keepOfWeek, []any{w, owner, after, end, keptAtOnce}
 	})

@@ -118,12 +118,12 @@ func (s *Store) leading(ctx context.Context, fn func(ctx context.Context, tx *Tx
 }
 
 func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retention.Cutoffs, handled int64, limit int) (deleted int, err error) {
-	var reached map[retention.Closed]string
+	var reached retention.Reached
 	led, err := s.leading(ctx, func(ctx context.Context, tx *Tx) error {
 		if _, err := tx.Exec(ctx, oldHours, owner, stamp(before.Counted())); err != nil {
 			return err
 		}
-		deliveries, upTo, err := s.purgeDeliveries(ctx, tx, owner, before, int64(limit))
+		deliveries, upTo, err := s.purgeDeliveries(ctx, tx, owner, before, limit)
 		if err != nil {
 			return err
 		}
@@ -158,31 +158,17 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 }
 
 // purgeDeliveries deletes a tenant's old deliveries of week 0, and tells how far it has looked for them.
-func (s *Store) purgeDeliveries(ctx context.Context, tx *Tx, owner tenant.ID, before retention.Cutoffs, limit int64) (deleted int64, reached map[retention.Closed]string, err error) {
-	reached = map[retention.Closed]string{}
-	for _, dead := range []bool{true, false} {
-		of, cutoff := retention.Closed{Owner: owner, Dead: dead}, before.Closed(dead)
-		var found int64
-		var last string
-		rest := limit - deleted
-		if rest <= 0 {
-			break
-		}
-		err := writer{tx}.query(ctx, func(r pgx.Rows) error {
+func (s *Store) purgeDeliveries(ctx context.Context, tx *Tx, owner tenant.ID, before retention.Cutoffs, limit int) (deleted int64, reached retention.Reached, err error) {
+	reached, err = s.closed.Walk(owner, before, limit, ids.FirstDelivery, func(l retention.Look) (found int, last string, err error) {
+		err = writer{tx}.query(ctx, func(r pgx.Rows) error {
 			var gone int64
 			err := r.Scan(&gone, &found, &last)
 			deleted += gone
 			return err
-		}, oldDeliveries, owner, s.closed.Of(of), ids.First("dlv_", cutoff), stamp(cutoff), dead, rest)
-		if err != nil {
-			return 0, nil, err
-		}
-		reached[of] = ids.First("dlv_", cutoff.Add(-retention.Late))
-		if found == rest {
-			reached[of] = min(reached[of], last)
-		}
-	}
-	return deleted, reached, nil
+		}, oldDeliveries, owner, l.Behind, l.Below, stamp(l.Before), l.Dead, l.Limit)
+		return found, last, err
+	})
+	return deleted, reached, err
 }
 
 // purgeRecords deletes old records that belong to no stream.

@@ -101,26 +101,19 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 type oldDelivery struct{ id, eventID string }
 
 // oldDeliveries finds old deliveries, and how far it has looked for them.
-func (s *Store) oldDeliveries(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (old []oldDelivery, reached map[retention.Closed]string, err error) {
-	reached = map[retention.Closed]string{}
-	for _, dead := range []bool{true, false} {
-		of, cutoff := retention.Closed{Owner: owner, Dead: dead}, before.Closed(dead)
-		rest := limit - len(old)
-		if rest <= 0 {
-			break
-		}
-		found, err := all(ctx, s.db, func(r *sql.Rows) (d oldDelivery, err error) { return d, r.Scan(&d.id, &d.eventID) },
-			oldDeliveries, owner, s.closed.Of(of), ids.First("dlv_", cutoff), stamp(cutoff), dead, rest)
-		if err != nil {
-			return nil, nil, err
-		}
-		reached[of] = ids.First("dlv_", cutoff.Add(-retention.Late))
-		if len(found) == rest {
-			reached[of] = min(reached[of], found[rest-1].id)
+func (s *Store) oldDeliveries(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (old []oldDelivery, reached retention.Reached, err error) {
+	reached, err = s.closed.Walk(owner, before, limit, ids.FirstDelivery, func(l retention.Look) (int, string, error) {
+		found, err := all(ctx, s.db, func(r *sql.Rows) (d oldDelivery, err error) {
+			err = r.Scan(&d.id, &d.eventID)
+			return d, err
+		}, oldDeliveries, owner, l.Behind, l.Below, stamp(l.Before), l.Dead, l.Limit)
+		if err != nil || len(found) == 0 {
+			return 0, "", err
 		}
 		old = append(old, found...)
-	}
-	return old, reached, nil
+		return len(found), found[len(found)-1].id, nil
+	})
+	return old, reached, err
 }
 
 // oldEvents finds old events without deliveries, and the sequence up to which there are no others: a later look begins behind it.

@@ -35,25 +35,50 @@ func (p *Passed) Begin(now time.Time) bool {
 	return true
 }
 
-// Of is the ID behind which a look begins.
-func (p *Passed) Of(of Closed) string {
-	if id, is := p.ids.Load(of); is {
-		return id.(string)
-	}
-	return ""
+// Look is what a store looks for among a tenant's closed deliveries, oldest first.
+type Look struct {
+	Closed
+	Behind, Below string    // between these IDs
+	Before        time.Time // what ended before then
+	Limit         int
 }
 
-// Note keeps how far looks have come, once what they found is deleted.
-func (p *Passed) Note(reached map[Closed]string) {
+// Walk has find look for dead letters and then for others, limit of them in all: find tells how many it found, and the last of them. firstID
+// is the first ID that a delivery made at a time can have. What is reached is to be noted once what was found is deleted.
+func (p *Passed) Walk(owner tenant.ID, before Cutoffs, limit int, firstID func(time.Time) string, find func(Look) (found int, last string, err error)) (Reached, error) {
+	reached := Reached{}
+	for _, dead := range []bool{true, false} {
+		if limit <= 0 {
+			break
+		}
+		look := Look{Closed: Closed{owner, dead}, Before: before.Attempts, Limit: limit}
+		if dead {
+			look.Before = before.DeadLetters
+		}
+		if id, is := p.ids.Load(look.Closed); is {
+			look.Behind = id.(string)
+		}
+		look.Below = firstID(look.Before)
+		found, last, err := find(look)
+		if err != nil {
+			return nil, err
+		}
+		upTo := firstID(look.Before.Add(-Late))
+		if found == limit {
+			upTo = min(upTo, last)
+		}
+		reached[look.Closed] = upTo
+		limit -= found
+	}
+	return reached, nil
+}
+
+// Reached is the IDs up to which there is nothing old any more, once what was found is deleted.
+type Reached map[Closed]string
+
+// Note keeps how far looks have come.
+func (p *Passed) Note(reached Reached) {
 	for of, id := range reached {
 		p.ids.Store(of, id)
 	}
-}
-
-// Closed is before when closed deliveries are old: dead letters, or all others.
-func (c Cutoffs) Closed(dead bool) time.Time {
-	if dead {
-		return c.DeadLetters
-	}
-	return c.Attempts
 }
