@@ -346,7 +346,7 @@ func (a *assembly) api() *rest.API {
 	return rest.New(rest.Dependencies{
 		Intake: a.intake,
 
-		Events:       &queries.Events{Reader: a.store},
+		Events:       &queries.Events{Reader: a.store, Now: a.db.Now},
 		EventRetries: &queries.EventRetries{Store: a.store, Now: a.db.Now},
 		Deliveries:   &queries.Deliveries{Reader: a.store, Tests: a.store},
 		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: a.db.Now},

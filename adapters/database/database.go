@@ -27,8 +27,6 @@ import (
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
-	"github.com/ordinavo/webhooks/domain/circuit"
-	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // Store is everything that the application needs from a database. Times are kept to the microsecond.
@@ -69,8 +67,6 @@ type Store interface {
 	reconciliation.CheckStore
 	// CheckResult is what the background checks of reconciliation have found.
 	CheckResult(ctx context.Context) (reconciliation.Result, error)
-	// Circuits is rest.CircuitReader.
-	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
 	// BeginIncarnation registers this process as alive; call it before it leases anything.
 	BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error
 	// Ping checks that the database answers.

@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -28,7 +30,6 @@ type Disposition struct {
 	Outcome        string
 	DeliveryID     string          // of a delivery, as long as that is kept
 	Status         delivery.Status // the same
-	DueAt          time.Time       // of a delivery that waits for an attempt
 	Reason         string
 }
 
@@ -70,6 +71,8 @@ type facts struct {
 	event      Event
 	deliveries map[string][]delivery.Delivery // by subscription, oldest first
 	gated      map[string]tenant.Feature
+	now        time.Time
+	circuits   map[string]circuit.Report // of subscriptions with a delivery that is overdue
 }
 
 func (q *Events) explain(ctx context.Context, detail *Detail) error {
@@ -91,7 +94,7 @@ func (q *Events) explain(ctx context.Context, detail *Detail) error {
 	for _, more := range f.deliveries {
 		for _, d := range more {
 			reason := "it was replayed at " + d.CreatedAt.UTC().Format(time.RFC3339)
-			detail.Replays = append(detail.Replays, Disposition{d.SubscriptionID, OutcomeDelivery, d.ID, d.Status, d.DueAt, reason + progress(d)})
+			detail.Replays = append(detail.Replays, Disposition{d.SubscriptionID, OutcomeDelivery, d.ID, d.Status, reason + f.progress(d)})
 		}
 	}
 	slices.SortFunc(detail.Replays, func(a, b Disposition) int { return cmp.Compare(a.DeliveryID, b.DeliveryID) })
@@ -100,13 +103,22 @@ func (q *Events) explain(ctx context.Context, detail *Detail) error {
 }
 
 func (q *Events) facts(ctx context.Context, e Event) (facts, error) {
-	f := facts{event: e, deliveries: map[string][]delivery.Delivery{}, gated: map[string]tenant.Feature{}}
+	f := facts{event: e, deliveries: map[string][]delivery.Delivery{}, gated: map[string]tenant.Feature{}, now: q.Now()}
 	deliveries, err := q.Reader.DeliveriesOf(ctx, e.Tenant, []string{e.ID}, maxDeliveriesPerEvent)
 	if err != nil {
 		return f, err
 	}
+	var overdue []string
 	for _, d := range deliveries[e.ID] {
 		f.deliveries[d.SubscriptionID] = append(f.deliveries[d.SubscriptionID], d)
+		if f.isOverdue(d) {
+			overdue = append(overdue, d.SubscriptionID)
+		}
+	}
+	if len(overdue) > 0 {
+		if f.circuits, err = q.Reader.Circuits(ctx, e.Tenant, overdue, f.now.Add(-dispatch.HeartbeatTimeout)); err != nil {
+			return f, err
+		}
 	}
 	gated, err := q.Reader.GatedOf(ctx, e.Tenant, e.ID)
 	if err != nil {
@@ -151,7 +163,7 @@ func (f facts) dispose(s subscription.Subscription) (d Disposition, isDelivery b
 	if s.Status != subscription.StatusActive {
 		wants += fmt.Sprintf("; the subscription was %s%s when the event came, so it was parked", s.Status, InBrackets(s.Reason))
 	}
-	return Disposition{s.ID, OutcomeDelivery, first.ID, first.Status, first.DueAt, wants + progress(first)}, true
+	return Disposition{s.ID, OutcomeDelivery, first.ID, first.Status, wants + f.progress(first)}, true
 }
 
 // WhyMatched says in words that a pattern of a filter wants a type.
@@ -170,6 +182,27 @@ func InBrackets(reason string) string {
 		return ""
 	}
 	return " (" + reason + ")"
+}
+
+func (f facts) isOverdue(d delivery.Delivery) bool {
+	return d.Status.IsClaimable() && !d.DueAt.After(f.now)
+}
+
+// progress says how far a delivery has come, and of what is overdue that its receiver gets nothing but probes: it would look forgotten. What
+// is due later may well be sent on time, since a circuit holds back only a backlog.
+func (f facts) progress(d delivery.Delivery) string {
+	said := progress(d)
+	if !f.isOverdue(d) {
+		return said
+	}
+	switch r := f.circuits[d.SubscriptionID]; r.State(f.now) {
+	case circuit.Open:
+		said += "; its receiver has kept failing and gets only a probe now and then, none before " + r.Until.UTC().Format(time.RFC3339)
+	case circuit.HalfOpen:
+		said += "; its receiver has kept failing and gets one delivery at a time until it takes one"
+	case circuit.Closed:
+	}
+	return said
 }
 
 // progress says how far a delivery has come.

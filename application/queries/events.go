@@ -7,6 +7,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
@@ -68,6 +69,9 @@ type EventReader interface {
 	// SubscriptionsAt is the tenants' subscriptions as they were at the position, without deleted ones and those that are lost; see
 	// fanout.Store.
 	SubscriptionsAt(ctx context.Context, owners []tenant.ID, position int64) (list []subscription.Subscription, lost []dispatch.Lane, err error)
+	// Circuits tells which of the tenant's receivers are spared, by subscription, as reported by processes whose heartbeat was seen
+	// since the given time.
+	Circuits(ctx context.Context, owner tenant.ID, subscriptionIDs []string, heartbeatSince time.Time) (map[string]circuit.Report, error)
 	// ListSubscriptions is those of now, newest first, without deleted ones; after is empty for the first page.
 	ListSubscriptions(ctx context.Context, owner tenant.ID, after string, limit int) ([]subscription.Subscription, error)
 	// DeliveriesOf lists deliveries of each of the events, oldest first, at most the given number of each.
@@ -109,4 +113,5 @@ func (q *Events) List(ctx context.Context, filter EventFilter) ([]Listed, error)
 // Events answers questions about accepted events.
 type Events struct {
 	Reader EventReader
+	Now    func() time.Time
 }

@@ -102,7 +102,7 @@ func TestADetailHasRoomForEverySubscription(t *testing.T) {
 		w.replay(second, id)
 	}
 	asked := &bounded{EventReader: w.Store}
-	detail, err := (&queries.Events{Reader: asked}).Detail(t.Context(), "acme", id)
+	detail, err := (&queries.Events{Reader: asked, Now: time.Now}).Detail(t.Context(), "acme", id)
 	w.ok(err)
 	if asked.deliveries <= subscriptions.MaxPerTenant || asked.subscriptions < subscriptions.MaxPerTenant {
 		t.Errorf("asked for %d deliveries and %d subscriptions, of which a tenant may have %d", asked.deliveries, asked.subscriptions, subscriptions.MaxPerTenant)

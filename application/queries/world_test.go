@@ -53,7 +53,7 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { _ = db.Close() })
 	w := &world{TB: t, db: db, Store: sqlite.NewStore(db, plain{}), now: start, panics: map[string]bool{}}
-	w.events = &queries.Events{Reader: w.Store}
+	w.events = &queries.Events{Reader: w.Store, Now: func() time.Time { return w.now }}
 	w.fanOut = fanout.New(fanout.Config{Store: w.Store, Gate: w, Observer: w, Now: func() time.Time { return w.now }, NewID: w.id})
 	w.tenant("acme")
 	return w

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
-	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/circuit"
 )
 
@@ -33,38 +32,6 @@ func (a *API) showCircuits(ctx context.Context, views ...*Subscription) error {
 	}
 	for _, v := range views {
 		v.Circuit = viewCircuit(found[v.ID], v.MaxInFlight, now)
-	}
-	return nil
-}
-
-// tellSpared says of what is overdue that its receiver gets nothing but probes: it would look forgotten. What is due later may well be sent
-// on time, since a circuit holds back only a backlog.
-func (a *API) tellSpared(ctx context.Context, lists ...[]queries.Disposition) error {
-	now := a.Now()
-	var waiting []*queries.Disposition
-	var ids []string
-	for _, list := range lists {
-		for i, d := range list {
-			if d.Status.IsClaimable() && !d.DueAt.After(now) {
-				waiting, ids = append(waiting, &list[i]), append(ids, d.SubscriptionID)
-			}
-		}
-	}
-	if len(waiting) == 0 {
-		return nil
-	}
-	found, err := a.Circuits.Circuits(ctx, ownerOf(ctx), ids, now.Add(-dispatch.HeartbeatTimeout))
-	if err != nil {
-		return err
-	}
-	for _, d := range waiting {
-		switch r := found[d.SubscriptionID]; r.State(now) {
-		case circuit.Closed:
-		case circuit.Open:
-			d.Reason += "; its receiver has kept failing and gets only a probe now and then, none before " + r.Until.UTC().Format(time.RFC3339)
-		case circuit.HalfOpen:
-			d.Reason += "; its receiver has kept failing and gets one delivery at a time until it takes one"
-		}
 	}
 	return nil
 }

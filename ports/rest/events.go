@@ -229,8 +229,5 @@ func (a *API) getEvent(ctx context.Context, in *eventInput) (*EventDetailOutput,
 	if err != nil {
 		return nil, err
 	}
-	if err := a.tellSpared(ctx, found.Dispositions, found.Replays); err != nil {
-		return nil, err
-	}
 	return &EventDetailOutput{viewEventDetail(found)}, nil
 }

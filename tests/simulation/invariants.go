@@ -225,7 +225,7 @@ func (w *world) checkEvents() {
 
 func (w *world) checkEvent(e intake.Accepted) {
 	ctx := context.Background()
-	query := queries.Events{Reader: w.store}
+	query := queries.Events{Reader: w.store, Now: func() time.Time { return w.now }}
 	detail, err := query.Detail(ctx, e.TenantID, e.ID)
 	if err != nil {
 		w.violate("I10", "read the dispositions of %s: %v", e.ID, err)
