@@ -28,7 +28,8 @@ const (
 	// long as an idle one.
 	idleTimeout     = 4 * time.Second
 	maxInterim      = 5               // 1xx answers before the final one
-	maxTries        = 5               // connections that one attempt may try; see Send
+	maxTries        = 5               // connections on which one attempt may try its request; see Send
+	maxAsked        = 3 * maxTries    // times that one attempt may ask for a connection; see tries
 	maxHeaderBytes  = 16 << 10        // of an answer, on the wire: what a receiver that then falls silent can make this process hold
 	streamBuffer    = 64 << 10        // what an HTTP/2 receiver may send ahead of the reader on each stream
 	connBuffer      = 1 << 20         // the same for a connection
@@ -155,7 +156,7 @@ func (c *Client) Close() {
 //
 // The transport sends a request again only when it wrote none of it on a kept connection that turned out to be closed, or
 // when an HTTP/2 receiver declared it unprocessed; it gives up on a receiver that keeps doing so after maxTries
-// connections. The body must never change again, even after Send.
+// connections, or that ends maxAsked of them before the request is on its way. The body must never change again, even after Send.
 func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Outcome {
 	outcome := delivery.Outcome{StartedAt: c.clock(), RequestHeaders: request.Headers}
 	began := time.Now() // with the monotonic clock
@@ -212,20 +213,25 @@ func traced(ctx context.Context, made *tries) context.Context {
 	})
 }
 
-// tries counts the connections that one attempt tries. The transport asks for them in the goroutine that called RoundTrip.
+// tries counts the connections on which one attempt tries its request. The transport asks for them in the goroutine that
+// called RoundTrip, and more often than it gets one: its pool of HTTP/2 asks again for a kept connection, and one that has
+// just ended may be handed out once more. Only a receiver whose connections all end before they are used exceeds maxAsked.
 type tries struct {
-	n      int
-	giveUp context.CancelFunc
-	on     *metered // the last one
+	asked, n int
+	givenUp  bool
+	giveUp   context.CancelFunc
+	on       *metered // the last one
 }
 
 func (t *tries) next(string) {
-	if t.n++; t.n > maxTries {
+	if t.asked++; t.n >= maxTries || t.asked > maxAsked {
+		t.givenUp = true
 		t.giveUp()
 	}
 }
 
 func (t *tries) got(info httptrace.GotConnInfo) {
+	t.n++
 	t.end()
 	t.on = meterOf(info.Conn)
 }
@@ -239,7 +245,7 @@ func (t *tries) end() {
 
 // orElse is errTries when that is why the attempt was given up.
 func (t *tries) orElse(err error) error {
-	if t.n > maxTries {
+	if t.givenUp {
 		return errTries
 	}
 	return err

@@ -132,27 +132,54 @@ func TestHostileFrames(t *testing.T) {
 	}
 }
 
-// A receiver that says GOAWAY and that it has not looked at the request gets it again on a new connection, but not for ever.
+// A receiver that says GOAWAY and that it has not looked at the request gets it again on a new connection, but not for ever:
+// one attempt tries five connections, of which the first may be a kept one.
 func TestGoAwayIsNotFollowedForEver(t *testing.T) {
-	for refused, want := range map[int32]struct {
-		kind delivery.Kind
-		text string
-	}{4: {delivery.KindSucceeded, ""}, 1000: {delivery.KindConnectionLost, errTries.Error()}} {
-		var requests atomic.Int32
-		url, roots := frames(t, func(f *http2.Framer) { _ = f.WriteSettings() }, func(f *http2.Framer, stream uint32) {
-			if requests.Add(1) > refused {
-				sayStatus(f, stream, "204", true)
-				return
+	for name, test := range map[string]struct {
+		sound, refused int32 // requests that are answered at first, and then those that are not looked at
+		kind           delivery.Kind
+		text           string
+	}{
+		"four times":                             {0, 4, delivery.KindSucceeded, ""},
+		"for ever":                               {0, 1000, delivery.KindConnectionLost, errTries.Error()},
+		"four times, first on a kept connection": {1, 4, delivery.KindSucceeded, ""},
+		"for ever, first on a kept connection":   {1, 1000, delivery.KindConnectionLost, errTries.Error()},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var requests atomic.Int32
+			url, roots := frames(t, func(f *http2.Framer) { _ = f.WriteSettings() }, func(f *http2.Framer, stream uint32) {
+				if n := requests.Add(1); n <= test.sound || n > test.sound+test.refused {
+					sayStatus(f, stream, "204", true)
+					return
+				}
+				_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+			})
+			client, _ := newClient(t, Config{RootCAs: roots})
+			defer client.Close()
+			for range test.sound {
+				wantKind(t, send(t, client, url), delivery.KindSucceeded)
 			}
-			_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+			got := send(t, client, url)
+			wantKind(t, got, test.kind)
+			if n := requests.Load() - test.sound; got.Error != test.text || n != 5 {
+				t.Errorf("%q after %d requests", got.Error, n)
+			}
 		})
-		client, dials := newClient(t, Config{RootCAs: roots})
-		got := send(t, client, url)
-		wantKind(t, got, want.kind)
-		if n := len(dials.dialled()); got.Error != want.text || n != 5 || int(requests.Load()) > n {
-			t.Errorf("%s: %d requests on %d connections", got.Error, requests.Load(), n)
-		}
-		client.Close()
+	}
+}
+
+// A receiver that says GOAWAY before anything else is not dialled for ever either.
+func TestGoAwayAtOnceIsNotFollowedForEver(t *testing.T) {
+	url, roots := frames(t, func(f *http2.Framer) {
+		_ = f.WriteSettings()
+		_ = f.WriteGoAway(0, http2.ErrCodeNo, nil)
+	}, func(*http2.Framer, uint32) {})
+	client, dials := newClient(t, Config{RootCAs: roots})
+	got := send(t, client, url)
+	wantKind(t, got, delivery.KindConnectionLost)
+	client.Close()
+	if n := len(dials.dialled()); got.Error != errTries.Error() || n > 15 {
+		t.Errorf("%q after %d dials", got.Error, n)
 	}
 }
 
