@@ -45,6 +45,7 @@ import (
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/ports/cli"
 	"github.com/ordinavo/webhooks/ports/cli/config"
 	"github.com/ordinavo/webhooks/ports/cli/demo"
@@ -238,7 +239,8 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	a.makeUseCases()
 	a.gauge()
 	s := &service{telemetry: tel, sender: a.sender, keys: a.keys, Process: process.Process{
-		Log: log, Now: a.db.Now, Failed: tel.Metrics().StepsFailed, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownTimeout: c.ShutdownTimeout,
+		Log: log, Now: a.db.Now, Failed: tel.Metrics().StepsFailed, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(ctx),
+		ShutdownDelay: c.ShutdownDelay, ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
 			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed, a.dispatcher.Forget)
 		},
@@ -342,7 +344,8 @@ func (a *assembly) takeRoles(p *process.Process) (err error) {
 	return nil
 }
 
-func (a *assembly) api() *rest.API {
+// api answers until the process is told to stop, which is the end of serving, and a little longer.
+func (a *assembly) api(serving context.Context) *rest.API {
 	return rest.New(rest.Dependencies{
 		Intake: a.intake,
 
@@ -371,7 +374,7 @@ func (a *assembly) api() *rest.API {
 		Keys:        a.keys,
 		Idempotency: a.answers,
 
-		Ready:       ready(a.intake, a.store),
+		Ready:       ready(serving, a.intake, a.store),
 		Metrics:     a.telemetry.Handler(),
 		Tracer:      a.telemetry.Tracer(),
 		TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
@@ -385,9 +388,12 @@ func (a *assembly) api() *rest.API {
 	})
 }
 
-// ready says why the process cannot work: the database does not answer, or takes no events.
-func ready(in *intake.Intake, store database.Store) func(context.Context) error {
+// ready says why the process should get no requests: it is about to stop, or the database does not answer or takes no events.
+func ready(serving context.Context, in *intake.Intake, store database.Store) func(context.Context) error {
 	return func(ctx context.Context) error {
+		if serving.Err() != nil {
+			return problem.New(problem.Unavailable, "The process is about to stop.")
+		}
 		if err := store.Ping(ctx); err != nil {
 			return err
 		}

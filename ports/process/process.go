@@ -46,11 +46,12 @@ type Process struct {
 	Attempter  *dispatch.Attempter
 	Loops      []loop.Loop
 	// Watch brings signals of the database to the loops until ctx ends.
-	Watch           func(ctx context.Context)
-	ShutdownTimeout time.Duration
+	Watch func(ctx context.Context)
+	// ShutdownDelay is for load balancers to notice that the process is about to stop; ShutdownTimeout, behind it, is for draining.
+	ShutdownDelay, ShutdownTimeout time.Duration
 }
 
-// Run serves until ctx ends or a part fails, then drains: nothing new is taken, what was taken is finished
+// Run serves until ShutdownDelay after the end of ctx, or until a part fails, then drains: nothing new is taken, what was taken is finished
 // as far as the timeout allows, and the rest stays in the database for the next process.
 func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	intake, sending, recording := newPhase(), newPhase(), newPhase()
@@ -76,6 +77,7 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	var err error
 	select {
 	case <-ctx.Done():
+		err = p.serveOn(failed)
 	case err = <-failed:
 	}
 	p.Log.Info("draining", "timeout", p.ShutdownTimeout.String())
@@ -96,6 +98,20 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	sending.end()
 	recording.end()
 	return errors.Join(err, p.settle(last))
+}
+
+// serveOn serves for another ShutdownDelay: who looks at /readyz every few seconds still sends requests.
+func (p *Process) serveOn(failed <-chan error) error {
+	if p.ShutdownDelay <= 0 {
+		return nil
+	}
+	p.Log.Info("about to drain", "delay", p.ShutdownDelay.String())
+	select {
+	case <-time.After(p.ShutdownDelay):
+		return nil
+	case err := <-failed:
+		return err
+	}
 }
 
 // takeIn starts the router and the server; failed hears why each has ended.

@@ -147,6 +147,41 @@ func TestThePartsDrainInTheOrderOfAnEvent(t *testing.T) {
 	})
 }
 
+// Whoever watches /readyz needs a while to send nothing more: until then everything goes on.
+func TestTheDrainBeginsAfterTheDelay(t *testing.T) {
+	within(t, func(s *site) {
+		letGo(s.router.begin, s.step, s.server.release)
+		s.ShutdownDelay = time.Minute
+		s.run()
+		s.stop()
+		<-time.After(s.ShutdownDelay - time.Second) // of fake time
+		s.attempt()                                 // which needs a dispatcher that leases
+		s.happened()
+		s.answers <- delivery.Outcome{Kind: delivery.KindSucceeded}
+		<-time.After(time.Second)
+		if err := <-s.ended; err != nil {
+			s.Error(err)
+		}
+		s.queue.recorded(s.T, delivery.StatusSucceeded)
+	})
+}
+
+// A part that fails then leaves nothing to wait for.
+func TestAFailureEndsTheDelay(t *testing.T) {
+	within(t, func(s *site) {
+		letGo(s.router.begin, s.step, s.server.release)
+		s.ShutdownDelay = time.Minute
+		s.run()
+		s.stop()
+		synctest.Wait()
+		began, broken := time.Now(), errors.New("broken")
+		s.server.fail <- broken
+		if err := <-s.ended; !errors.Is(err, broken) || time.Since(began) > 0 {
+			s.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
 // What requests schedule while they end is for the next process.
 func TestLeasingStopsBeforeTheServer(t *testing.T) {
 	within(t, func(s *site) {

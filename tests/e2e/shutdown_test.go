@@ -80,6 +80,26 @@ func TestASecondSignalStopsAtOnce(t *testing.T) {
 	}
 }
 
+// With a delay, load balancers are told first, and what they send until they have noticed is served.
+func TestItIsNotReadyBeforeItDrains(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), "ORDINAVO_SHUTDOWN_DELAY=5m")
+	acme := newTenant(t, s)
+	hook := receive(t, nil)
+	sub := acme.subscribe(hook, "*", nil)
+	s.platform(t).get("/readyz").want(http.StatusOK)
+	s.signal(t, syscall.SIGTERM)
+	eventually(t, "/readyz says so", func() bool {
+		answer := s.platform(t).get("/readyz")
+		return answer.status == http.StatusServiceUnavailable && strings.Contains(string(answer.body), "about to stop")
+	})
+	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
+	s.signal(t, syscall.SIGTERM)
+	if code := s.exitCode(t); code != 1 {
+		t.Errorf("exit code %d of a process that was told to stop at once", code)
+	}
+}
+
 // … and the timeout bounds the drain: what is cut off is not lost.
 func TestTheDrainHasATimeout(t *testing.T) {
 	t.Parallel()

@@ -33,6 +33,8 @@ type Config struct {
 	// MaxFanOutLag is how long the oldest accepted event may wait for its deliveries to be scheduled, at most 24h; 0 is no bound.
 	MaxFanOutLag time.Duration
 	Retention    Retention
+	// ShutdownDelay is how long the service goes on taking requests after it was told to stop, 0 to 5m.
+	ShutdownDelay time.Duration
 	// ShutdownTimeout is how long draining may take.
 	ShutdownTimeout time.Duration
 	LogLevel        slog.Level

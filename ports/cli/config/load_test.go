@@ -65,7 +65,7 @@ func TestEverySettingArrives(t *testing.T) {
 		"ORDINAVO_EGRESS_PORTS=443,8000-9000", "ORDINAVO_RETRY_SCHEDULE=50ms,72h", "ORDINAVO_MAX_IN_FLIGHT=100000", "ORDINAVO_RATE_LIMIT=0",
 		"ORDINAVO_TENANT_RATE_LIMIT=50", "ORDINAVO_TENANT_SUBSCRIPTIONS=10000", "ORDINAVO_TENANT_EVENTS_PER_DAY=7",
 		"ORDINAVO_TENANT_MAX_OPEN=8", "ORDINAVO_MAX_OPEN=9", "ORDINAVO_MAX_FANOUT_LAG=10s",
-		"ORDINAVO_RETENTION=events=7d,dead_letters=36h", "ORDINAVO_SHUTDOWN_TIMEOUT=5s", "ORDINAVO_LOG_LEVEL=DEBUG", "ORDINAVO_AUTO_MIGRATE=false",
+		"ORDINAVO_RETENTION=events=7d,dead_letters=36h", "ORDINAVO_SHUTDOWN_DELAY=10s", "ORDINAVO_SHUTDOWN_TIMEOUT=5s", "ORDINAVO_LOG_LEVEL=DEBUG", "ORDINAVO_AUTO_MIGRATE=false",
 		"ORDINAVO_URL=https://hooks.example.com/", "ORDINAVO_TOKEN=ord_live_client", "ORDINAVO_TEST_DATABASE_URL=postgres://tests",
 	}
 	got, _ := load(t, nil, environ)
@@ -85,7 +85,7 @@ func TestEverySettingArrives(t *testing.T) {
 		"quotas":    got.Quotas == config.Quotas{RateLimit: 50, Subscriptions: 10_000, EventsPerDay: 7, Open: 8},
 		"backlog":   got.MaxOpen == 9 && got.MaxFanOutLag == 10*time.Second,
 		"retention": got.Retention == config.Retention{Events: 7 * day, Attempts: 30 * day, DeadLetters: 36 * time.Hour},
-		"shutdown":  got.ShutdownTimeout == 5*time.Second,
+		"shutdown":  got.ShutdownDelay == 10*time.Second && got.ShutdownTimeout == 5*time.Second,
 		"level":     got.LogLevel == slog.LevelDebug,
 		"migrate":   !got.AutoMigrate,
 		"client":    got.Client.URL == "https://hooks.example.com" && got.Client.Key.Reveal() == "ord_live_client",
@@ -173,6 +173,7 @@ func TestRefused(t *testing.T) {
 		"MAX_OPEN":              {"-1", "1e6"},
 		"MAX_FANOUT_LAG":        {"-1s", "25h", "5"},
 		"RETENTION":             {"30d", "events=", "events=0d", "events=-1h", "events=1d,events=2d", "logs=1d", "events=1d12h", "events=3651d", "events=213504d", "events=9999999d", "events=99999999999999999999d", "events=5s", "events=30d,", "events=30d,,attempts=30d", "events=30", "events= 30d"},
+		"SHUTDOWN_DELAY":        {"10", "-1s", "301s"},
 		"SHUTDOWN_TIMEOUT":      {"30", "0s", "-1s", "2h"},
 		"LOG_LEVEL":             {"verbose", "4"},
 		"AUTO_MIGRATE":          {"yes", "2"},
@@ -198,7 +199,7 @@ func TestTheBoundsThemselvesAreAllowed(t *testing.T) {
 	for _, text := range []string{
 		"PLATFORM_KEY=ord_live_" + strings.Repeat("~", 191), "MASTER_KEY=" + masterKey + "," + masterKey, "EGRESS_PORTS=1-65535", "RETRY_SCHEDULE=72h" + strings.Repeat(",1ns", 19),
 		"MAX_IN_FLIGHT=1", "RATE_LIMIT=1000000", "TENANT_RATE_LIMIT=0", "TENANT_SUBSCRIPTIONS=1", "TENANT_EVENTS_PER_DAY=1000000000", "TENANT_MAX_OPEN=0", "MAX_OPEN=0",
-		"MAX_FANOUT_LAG=0s", "MAX_FANOUT_LAG=24h", "RETENTION=events=1m,attempts=3650d", "SHUTDOWN_TIMEOUT=1h",
+		"MAX_FANOUT_LAG=0s", "MAX_FANOUT_LAG=24h", "RETENTION=events=1m,attempts=3650d", "SHUTDOWN_DELAY=0s", "SHUTDOWN_DELAY=5m", "SHUTDOWN_TIMEOUT=1h",
 	} {
 		if _, _, err := config.Load(nil, []string{"ORDINAVO_" + text}); err != nil {
 			t.Errorf("%s: %v", text, err)

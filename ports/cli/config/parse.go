@@ -27,6 +27,7 @@ const (
 	maxLag             = day
 	minRetention       = time.Minute
 	maxRetention       = 10 * 365 * day
+	maxShutdownDelay   = 5 * time.Minute
 	maxShutdownTimeout = time.Hour
 	masterKeySize      = 32 // bytes
 	day                = 24 * time.Hour
@@ -223,6 +224,14 @@ func ParsePeriod(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is not a number of days", text)
 	}
 	return time.Duration(count) * day, nil
+}
+
+func parseShutdownDelay(text string) (time.Duration, error) {
+	delay, err := time.ParseDuration(text)
+	if err != nil || delay < 0 || delay > maxShutdownDelay {
+		return 0, errors.New("must be a duration from 0 to 5m, like 10s")
+	}
+	return delay, nil
 }
 
 func parseShutdownTimeout(text string) (time.Duration, error) {

@@ -54,7 +54,9 @@ func (s setting) forClient(flag, instead string) setting {
 }
 
 // settings is the table. Load, the usage and the tests read it; there is no second list.
-func settings() []setting {
+func settings() []setting { return append(serviceSettings(), clientSettings()...) }
+
+func serviceSettings() []setting {
 	return []setting{
 		row("ORDINAVO_LISTEN", "127.0.0.1:8080", "address of API, metrics and docs; port 0 takes a free one",
 			func(c *Config) *string { return &c.Listen }, parseListen),
@@ -92,12 +94,20 @@ func settings() []setting {
 			func(c *Config) *time.Duration { return &c.MaxFanOutLag }, parseLag),
 		row("ORDINAVO_RETENTION", "events=30d,attempts=30d,dead_letters=90d", "how long things are kept",
 			func(c *Config) *Retention { return &c.Retention }, parseRetention),
+		row("ORDINAVO_SHUTDOWN_DELAY", "0s", "how long serve goes on after SIGTERM with /readyz at 503, so that load balancers notice, before it drains",
+			func(c *Config) *time.Duration { return &c.ShutdownDelay }, parseShutdownDelay),
 		row("ORDINAVO_SHUTDOWN_TIMEOUT", "30s", "how long draining may take",
 			func(c *Config) *time.Duration { return &c.ShutdownTimeout }, parseShutdownTimeout),
 		row("ORDINAVO_LOG_LEVEL", "info", "debug, info, warn or error",
 			func(c *Config) *slog.Level { return &c.LogLevel }, parseLogLevel),
 		row("ORDINAVO_AUTO_MIGRATE", "true", "serve migrates up by itself",
 			func(c *Config) *bool { return &c.AutoMigrate }, parseBool),
+	}
+}
+
+// clientSettings are those of emit.
+func clientSettings() []setting {
+	return []setting{
 		row("ORDINAVO_URL", "", "address of the running service",
 			func(c *Config) *string { return &c.Client.URL }, parseServiceURL).forClient("url", "the one of ORDINAVO_LISTEN"),
 		row("ORDINAVO_TOKEN", "", "API key to send",
