@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -101,25 +102,38 @@ func TestTenantsHaveOutByTheirWeights(t *testing.T) {
 	}
 }
 
-// Of tenants that have as much out, the one goes first that waits longest: with a single slot they take turns.
-func TestTenantsWithAsMuchOutTakeTurns(t *testing.T) {
-	w := newWorld(t, 1)
-	for _, owner := range []tenant.ID{"a", "b", "c"} {
-		w.backlog(owner, 1, 3)
+// Of tenants that have as much out, the one goes first that waits longest: with a single slot they take turns, as do the lanes of one,
+// however many there are.
+func TestWhoWaitsLongestGoesFirst(t *testing.T) {
+	for many := 2; many <= 5; many++ {
+		tenants := newWorld(t, 1)
+		for i := range many {
+			tenants.backlog(tenant.ID(fmt.Sprintf("t%d", i)), 1, 3)
+		}
+		lanes := newWorld(t, 1)
+		lanes.backlog("alone", many, 3)
+		for what, w := range map[string]*world{"tenants": tenants, "lanes": lanes} {
+			t.Run(fmt.Sprint(many, what), func(t *testing.T) { w.wantTurns(t, many) })
+		}
 	}
-	var order []tenant.ID
-	for range 9 {
+}
+
+// wantTurns wants each of so many lanes to get the single slot three times, one after the other.
+func (w *world) wantTurns(t *testing.T, lanes int) {
+	t.Helper()
+	var order []dispatch.Lane
+	for range 3 * lanes {
 		var out []dispatch.Leased
 		w.fill(&out)
 		if len(out) != 1 {
 			t.Fatalf("%d are out, of at most one", len(out))
 		}
-		order = append(order, out[0].Delivery.Tenant)
+		order = append(order, out[0].Lane())
 		w.Finish(out[0], succeeded())
 	}
-	for i, owner := range order {
-		if i >= 3 && owner != order[i-3] || i > 0 && owner == order[i-1] {
-			t.Fatalf("the tenants went %v", order)
+	for i, lane := range order {
+		if i >= lanes && lane != order[i-lanes] || i < lanes && slices.Contains(order[:i], lane) {
+			t.Fatalf("they went %v", order)
 		}
 	}
 }

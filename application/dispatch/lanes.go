@@ -17,7 +17,6 @@ type lane struct {
 	ready   bool // something in it is due, and nobody holds it
 	renewed bool // it became ready again while it was asked
 	asked   bool // a lease of it is under way
-	queued  bool // it stands in its tenant's line
 	behind  bool // its last lease left something due
 	allowed int  // in flight, by its subscription when last seen; 0 before that
 	circuit circuit.Circuit
@@ -36,7 +35,9 @@ type lane struct {
 	receiver int  // how often its receiver was forgotten
 	silent   bool // the last attempt brought no answer
 
-	idle *list.Element // its place in slots.idle; nil when it has none
+	place *list.Element // in its tenant's line; nil when it does not stand there
+	idle  *list.Element // its place in slots.idle; nil when it has none
+	turn  int           // its tenant's, before the lease that is under way took the next
 }
 
 // left is how many more may be out; below zero when its subscription has come to allow less. A circuit holds back only a
@@ -61,11 +62,11 @@ type share struct {
 	tenant tenant.ID
 	weight int
 	out    int
-	ahead  int     // leased or being leased, beyond what is out
-	handed int     // by fan-out, and not begun yet
-	ready  int     // lanes
-	line   []*lane // lanes that may have more out, the longest waiting first
-	turn   int     // when it last had one; arriving counts as one
+	ahead  int       // leased or being leased, beyond what is out
+	handed int       // by fan-out, and not begun yet
+	ready  int       // lanes
+	line   list.List // lanes that may have more out, the longest waiting first
+	turn   int       // when it last had one; arriving counts as one
 }
 
 // byNeed is a heap of tenants, the one with the least for its weight first; among equals, the one whose last turn is longer
@@ -206,13 +207,12 @@ func (s *slots) next(l *lane, now time.Time) move {
 
 // line puts a lane with something to do into its tenant's line, or notes when to look at it again.
 func (s *slots) line(l *lane, now time.Time) {
-	if l.queued || l.asked {
+	if l.place != nil || l.asked {
 		return
 	}
 	if s.next(l, now) != nothing {
-		l.queued = true
 		t := s.shareOf(l.id.Tenant)
-		t.line = append(t.line, l)
+		l.place = t.line.PushBack(l)
 		s.lined[t] = true
 		return
 	}
@@ -249,8 +249,8 @@ func (s *slots) drop(l *lane) {
 		delete(s.tenants, t.tenant)
 		delete(s.lined, t)
 		s.weight -= t.weight
-		for _, l := range t.line { // those in which nothing is ready any more
-			l.queued = false
+		for e := t.line.Front(); e != nil; e = e.Next() { // those in which nothing is ready any more
+			e.Value.(*lane).place = nil
 		}
 	}
 }

@@ -141,7 +141,7 @@ func (g *giving) give() {
 			heap.Pop(&needy)
 			continue
 		}
-		t.line = append(t.line[1:], l)
+		t.line.MoveToBack(l.place)
 		if move == beginHeld {
 			g.left--
 			g.begun = append(g.begun, g.pop(l, g.now))
@@ -175,7 +175,7 @@ func (g *giving) request(l *lane, move move) {
 	at, known := g.place[l]
 	if !known {
 		at = len(g.asked)
-		g.place[l] = at
+		g.place[l], l.turn = at, g.shareOf(l.id.Tenant).turn
 		g.asked = append(g.asked, Asked{Lane: l.id, Out: l.out})
 	}
 	g.asked[at].Slots++
@@ -188,12 +188,13 @@ func (g *giving) request(l *lane, move move) {
 
 // first is the first lane in the tenant's line that has something to do; those before it leave the line.
 func (s *slots) first(t *share, now time.Time) (*lane, move) {
-	for len(t.line) > 0 {
-		l := t.line[0]
+	for e := t.line.Front(); e != nil; e = t.line.Front() {
+		l := e.Value.(*lane)
 		if m := s.next(l, now); m != nothing {
 			return l, m
 		}
-		t.line, l.queued = t.line[1:], false
+		t.line.Remove(e)
+		l.place = nil
 		s.line(l, now)
 	}
 	delete(s.lined, t)
@@ -241,15 +242,21 @@ func (s *slots) answered(asked []Asked, answer LeaseAnswer, leasedAt, now time.T
 	return begun
 }
 
-// notAnswered takes back what was promised to a lease that failed.
+// notAnswered takes back what was promised to a lease that failed or was not made, and the turns that it took: who lost one at each
+// step would never be served while all slots are taken.
 func (s *slots) notAnswered(asked []Asked, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, a := range asked {
+	for _, a := range slices.Backward(asked) {
 		l := s.of(a.Lane)
 		l.asked, l.filling, l.renewed = false, false, false
 		s.unpromise(l, a.Slots)
 		s.line(l, now)
+		if l.place != nil {
+			t := s.shareOf(a.Tenant)
+			t.turn = l.turn
+			t.line.MoveToFront(l.place)
+		}
 	}
 }
 
