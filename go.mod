@@ -1,6 +1,7 @@
 module github.com/ordinavo/webhooks
 
-go 1.26.0
+// Before 1.26.3 a receiver can have the service send it frames of HTTP/2 without end, and until 1.26.6 there were more such reports of TLS and URLs.
+go 1.26.6
 
 require (
 	github.com/ThreeDotsLabs/watermill v1.5.1

@@ -132,6 +132,44 @@ func TestHostileFrames(t *testing.T) {
 	}
 }
 
+// Frames of size zero can hold no headers: Go before 1.26.3 sent them without end to a receiver that asked for such and read on, with one core
+// and for as long as the connection lived, whatever became of the attempt (GO-2026-4918). go.mod asks for a Go that does not.
+func TestFramesOfSizeZeroAreNotSentForEver(t *testing.T) {
+	cert := certificate(t, func(*x509.Certificate) {})
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var read atomic.Int64
+	var open sync.WaitGroup
+	open.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			context.AfterFunc(t.Context(), func() { conn.Close() })
+			open.Go(func() {
+				defer conn.Close()
+				_ = http2.NewFramer(conn, nil).WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 0})
+				for part := make([]byte, 64<<10); err == nil; {
+					var n int
+					n, err = conn.Read(part)
+					read.Add(int64(n))
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { listener.Close(); open.Wait() })
+	roots := x509.NewCertPool()
+	roots.AddCert(cert.Leaf)
+	client, _ := newClient(t, Config{RootCAs: roots})
+	wantKind(t, client.Send(t.Context(), post("https://"+listener.Addr().String()+"/")), delivery.KindConnectionLost)
+	if n := read.Load(); n > 64<<10 {
+		t.Errorf("the receiver was sent %d bytes", n)
+	}
+}
+
 // A receiver that says GOAWAY and that it has not looked at the request gets it again on a new connection, but not for ever:
 // one attempt tries five connections, of which the first may be a kept one.
 func TestGoAwayIsNotFollowedForEver(t *testing.T) {

@@ -57,7 +57,7 @@ func TestREADMENamesTheGoThatItNeeds(t *testing.T) {
 	if err := errors.Join(err, readErr); err != nil {
 		t.Fatal(err)
 	}
-	asked := regexp.MustCompile(`(?m)^go (\d+\.\d+)`).FindSubmatch(module)
+	asked := regexp.MustCompile(`(?m)^go (\S+)`).FindSubmatch(module)
 	if asked == nil || !strings.Contains(string(readme), "Go "+string(asked[1])+" or newer") {
 		t.Errorf("go.mod asks for Go %s, which the README does not say", asked)
 	}
