@@ -161,6 +161,11 @@ func (w *world) planned(s subscription.Subscription, e intake.Accepted, now time
 		At: now, ID: w.id("dlv_"), Tenant: s.Tenant, EventID: e.ID, EventType: e.Type, SubscriptionID: s.ID,
 		SubscriptionVersion: s.Version, BodyNumber: 1, Warnings: []string{"customer 12 is not in the directory"},
 	}
+	for field, value := range reflect.ValueOf(first).Fields() {
+		if value.IsZero() {
+			w.Errorf("a new delivery is made without its %s, which a store could lose unseen", field.Name)
+		}
+	}
 	changes := delivery.Schedule(first)
 	if s.Status != subscription.StatusActive {
 		changes = delivery.ScheduleParked(first, "the subscription is "+string(s.Status))
