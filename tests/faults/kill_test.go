@@ -25,6 +25,10 @@ var killScenarios = slices.Concat(hopScenarios(), []scenario{{
 	name: "SIGSTOP past the lease", does: "a process stands still with attempts out for longer than its lease, others take over, and it goes on",
 	invariants: "I3", on: []kind{onPostgreSQL}, run: stopPastTheLease,
 }, {
+	name: "SIGSTOP past the lease", does: "the only process stands still with attempts out for longer than its lease, receivers answer meanwhile, and it goes on: " +
+		"what it holds is still its own, and no attempt is made twice",
+	on: []kind{onSQLite}, run: stopAlone,
+}, {
 	name: "SIGSTOP inside a transaction", does: "a process stands still with its transaction open on the server, once at fanout.half and once at record.before_commit, " +
 		"for longer than idle_in_transaction_session_timeout, which the database's URL sets to 5 s; the others go on meanwhile, and then it does",
 	on: []kind{onPostgreSQL}, run: stopInTransaction,

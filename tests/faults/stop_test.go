@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/faults"
+	"github.com/ordinavo/webhooks/application/dispatch"
 )
 
 // How long a transaction may stand still with the server, and how soon the others go on then.
@@ -19,6 +20,23 @@ const (
 	idleInTransaction = 5 * time.Second
 	goOnWithin        = 15 * time.Second
 )
+
+// stopAlone notes no fault, so that an attempt which came twice, or whose lease ran out, breaks I4.
+func stopAlone(t *testing.T, k kind) string {
+	s := open(t, fresh(t, k), nil).prepare()
+	held := make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(letGo)
+	s.receiver.answers(func(arrival) int { <-held; return http.StatusOK })
+	s.emit(60)
+	eventually(t, "all attempts are out", func() bool { return s.receiver.count() >= 90 })
+	only := s.slots[0].Load()
+	only.signal(syscall.SIGSTOP)
+	during(dispatch.HeartbeatTimeout + 2*time.Second)
+	letGo()
+	only.signal(syscall.SIGCONT)
+	return s.check().String()
+}
 
 // stopInTransaction stops a process at each hop that is within a transaction and can stop.
 func stopInTransaction(t *testing.T, k kind) string {
