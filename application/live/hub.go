@@ -16,7 +16,8 @@ import (
 const (
 	readEvery  = 50 * time.Millisecond // while somebody listens
 	readAtOnce = 1000                  // records
-	checkEvery = 2 * time.Second       // whether the listeners' keys are still valid
+	// checkEvery is for the listeners' keys: one that was revoked is to be refused everywhere within a second.
+	checkEvery = 900 * time.Millisecond
 	beatEvery  = 15 * time.Second
 )
 
@@ -165,17 +166,22 @@ func (h *Hub) endRevoked(ctx context.Context) error {
 	for id := range h.perKey {
 		ids = append(ids, id)
 	}
+	if due { // before the look: who comes during it is not in it
+		h.checked = now
+	}
 	h.mu.Unlock()
 	if !due || len(ids) == 0 {
 		return nil
 	}
 	ended, err := h.keys.EndedKeys(ctx, ids, now)
 	if err != nil {
+		h.mu.Lock()
+		h.checked = time.Time{}
+		h.mu.Unlock()
 		return fmt.Errorf("look whether the listeners' keys have ended: %w", err)
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.checked = now
 	for _, of := range h.listeners {
 		for l := range of {
 			if slices.Contains(ended, l.keyID) {
@@ -225,8 +231,9 @@ func (h *Hub) add(l *Listener, head int64) (bool, error) {
 		return false, nil
 	}
 	if h.at == nowhere {
-		h.at, h.checked, h.beaten = head, h.now(), h.now()
+		h.at, h.beaten = head, h.now()
 	}
+	h.checked = time.Time{} // the key may have been revoked since it was looked up
 	l.since = Mark{h.at, h.now()}
 	if h.listeners[l.owner] == nil {
 		h.listeners[l.owner] = map[*Listener]struct{}{}
