@@ -21,10 +21,12 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/database"
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/adapters/seal"
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/ports/cli/config"
+	"github.com/ordinavo/webhooks/ports/rest"
 )
 
 // patience bounds a wait for something that is to happen; nothing is timed by it.
@@ -97,6 +99,21 @@ func TestEveryProcessSaysThatItLives(t *testing.T) {
 		if !slices.Contains(names, "heartbeat") || slices.Contains(names, "takeover") != (role == "dispatcher") {
 			t.Errorf("as %s it repeats %v", role, names)
 		}
+	}
+}
+
+// Much may be left out without harm to what is tested below this: an alert, a log line, or a cache.
+func TestNothingIsLeftUnwired(t *testing.T) {
+	s := assembled(t)
+	for name, part := range map[string]any{"the process": s.Process, "its attempts": *s.Attempter, "its API": s.Server.(*rest.API).Dependencies} {
+		for field, value := range reflect.ValueOf(part).Fields() {
+			if field.IsExported() && field.Name != "ProbesOnly" && value.IsZero() {
+				t.Errorf("%s: %s is left out", name, field.Name)
+			}
+		}
+	}
+	if _, kept := s.Attempter.Secrets.(*seal.Cache); !kept { // a secret is opened for the first of its attempts, not for each
+		t.Errorf("attempts take secrets from a %T", s.Attempter.Secrets)
 	}
 }
 
