@@ -300,6 +300,15 @@ func TestService(t *testing.T) {
 	}
 }
 
+// A probe may add parameters of its own: taken for an error, one would have a load balancer leave out a process that works.
+func TestPublicRoutesAllowUnknownParameters(t *testing.T) {
+	h := newHarness(t)
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/docs", "/openapi.json", "/asyncapi.json"} {
+		h.call("", "GET", path+"?probe=17", "").expect(200)
+	}
+	h.call(h.admin, "GET", "/v1/event-types?probe=17", "").expect(400).refused("validation_failed", "probe")
+}
+
 // A load balancer asks every second: what the database said is in the request's own line, and in no other.
 func TestWhyTheServiceIsNotReadyIsLoggedOnce(t *testing.T) {
 	h := newHarness(t)

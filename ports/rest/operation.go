@@ -64,7 +64,8 @@ func (o operation) describe(a *API) huma.Operation {
 	described := huma.Operation{
 		OperationID: o.id, Method: o.method, Path: o.path, Tags: []string{o.tag}, Summary: o.summary, Description: o.description,
 		DefaultStatus: o.status, MaxBodyBytes: o.maxBody, BodyReadTimeout: -1, Responses: map[string]*huma.Response{},
-		Security: []map[string][]string{}, Metadata: map[string]any{metadataRules: o.rules},
+		SkipValidateParams: o.public, // they declare none, and allow what tools add: see unknownQuery
+		Security:           []map[string][]string{}, Metadata: map[string]any{metadataRules: o.rules},
 	}
 	for _, status := range o.errorStatuses() {
 		described.Responses[strconv.Itoa(status)] = sharedResponse(a.huma.OpenAPI().Components, status, o.keeps())
