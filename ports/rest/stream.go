@@ -90,6 +90,12 @@ func (s *stream) begin(c *fiber.Ctx) {
 	c.Set(fiber.HeaderContentType, contentTypeEventStream)
 	c.Set(fiber.HeaderCacheControl, "no-store")
 	c.Set("X-Accel-Buffering", "no") // nginx would keep events back
+	if c.Context().Response.SkipBody {
+		// A HEAD: the library would write the end of a chunked body behind its headers.
+		c.Context().Response.Header.SetContentLength(chunked)
+		s.listener.Leave()
+		return
+	}
 	s.conn = c.Context().Conn()
 	c.Context().SetBodyStreamWriter(s.run)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -265,6 +266,34 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 		h.schedule(own, fmt.Sprint("dlv_", tries), "sub_1")
 		h.step() // it is noticed with what cannot be written
+	}
+}
+
+// What comes behind the headers of a HEAD's answer, a client takes for the beginning of the next answer. Nobody is left to tell anything.
+func TestStreamAnswersAHeadWithItsHeadersAlone(t *testing.T) {
+	h := newHarness(t)
+	connection, err := net.Dial("tcp", strings.TrimPrefix(h.serve(), "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = connection.Close() }()
+	_ = connection.SetDeadline(time.Now().Add(90 * time.Second))
+	head := "HEAD /v1/deliveries/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + h.admin + "\r\n\r\n"
+	if _, err := io.WriteString(connection, strings.Repeat(head, 5)+lastRequest); err != nil {
+		t.Fatal(err)
+	}
+	said, err := io.ReadAll(connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := strings.Split(string(said), "\r\n\r\n")
+	for _, answer := range answers[:len(answers)-1] {
+		if !strings.HasPrefix(answer, "HTTP/1.1 200 OK\r\n") {
+			t.Errorf("the service said %q", said)
+		}
+	}
+	if len(answers) != 7 || !strings.Contains(answers[0], "Content-Type: text/event-stream\r\n") || strings.Contains(answers[0], "Content-Length") {
+		t.Errorf("the service said %q", said)
 	}
 }
 
