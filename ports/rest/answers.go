@@ -107,12 +107,15 @@ func (a *API) describeAnswers() {
 	document := a.huma.OpenAPI()
 	document.Components.Headers = sharedHeaders()
 	for _, item := range document.Paths {
-		for _, o := range []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete} {
-			if o != nil {
-				describeSuccess(o)
-			}
+		for _, o := range operationsOf(item) {
+			describeSuccess(o)
 		}
 	}
+}
+
+func operationsOf(item *huma.PathItem) []*huma.Operation {
+	all := []*huma.Operation{item.Get, item.Put, item.Post, item.Patch, item.Delete}
+	return slices.DeleteFunc(all, func(o *huma.Operation) bool { return o == nil })
 }
 
 // describeSuccess leaves error answers as they are, since they are shared.

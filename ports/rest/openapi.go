@@ -93,9 +93,29 @@ func idempotencyParameter() *huma.Param {
 func (a *API) completeDocuments() {
 	a.describeAnswers()
 	a.describeWebhooks()
+	a.dropPatternDescriptions()
 	// huma's types write themselves by methods of encoding/json.
 	a.document = sync.OnceValue(func() []byte { return encodeDocument(a.huma.OpenAPI()) })
 	a.asyncDocument = sync.OnceValue(func() []byte { return encodeDocument(a.asyncAPI()) })
+}
+
+// dropPatternDescriptions takes out what huma has made its messages of by now: it is no keyword of JSON Schema, and strict tools refuse the
+// document over it.
+func (a *API) dropPatternDescriptions() {
+	document := a.huma.OpenAPI()
+	for _, schema := range document.Components.Schemas.Map() {
+		schema.PatternDescription = ""
+		for _, property := range schema.Properties {
+			property.PatternDescription = ""
+		}
+	}
+	for _, item := range document.Paths {
+		for _, o := range operationsOf(item) {
+			for _, parameter := range o.Parameters {
+				parameter.Schema.PatternDescription = ""
+			}
+		}
+	}
 }
 
 func encodeDocument(document any) []byte {

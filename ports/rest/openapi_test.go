@@ -47,6 +47,20 @@ func (h *harness) document() (d document) {
 	return d
 }
 
+// huma's own word for a pattern is for its messages: a tool that knows the keywords of JSON Schema refuses a document with others.
+func TestTheDocumentHasNoKeywordOfHumasOwn(t *testing.T) {
+	h := newHarness(t)
+	if document := h.call("", "GET", "/openapi.json", "").expect(200).body; strings.Contains(document, "patternDescription") {
+		t.Error("the document has patternDescription")
+	}
+	if got := h.call(h.admin, "GET", "/v1/deliveries?subscriptionId=x", "").expect(400); !strings.Contains(got.body, "an id that begins with sub_") {
+		t.Error(got.body)
+	}
+	if got := h.call(h.admin, "POST", "/v1/deliveries/retry", `{"eventId": "x"}`).expect(400); !strings.Contains(got.body, "an id that begins with evt_") {
+		t.Error(got.body)
+	}
+}
+
 // The documents are encoded when they are first asked for: by several at once, and while requests are checked against their schemas.
 func TestDocumentsAreEncodedBesideRequests(t *testing.T) {
 	h := newHarness(t)
