@@ -107,7 +107,7 @@ func (a Appointment) validate(check checker) {
 	check.moment("startedAt", a.StartedAt)
 	check.moment("completedAt", a.CompletedAt)
 	check.fault("problem", a.Problem)
-	check.text("cancellationReason", a.CancellationReason, MaxTextLength)
+	check.prose("cancellationReason", a.CancellationReason, MaxTextLength)
 }
 
 func (r VisitReport) validate(check checker) {
@@ -124,7 +124,7 @@ func (r VisitReport) validate(check checker) {
 
 func (f FollowUp) validate(check checker) {
 	check.id(f.ID)
-	check.text("reason", f.Reason, MaxTextLength)
+	check.prose("reason", f.Reason, MaxTextLength)
 	check.reference("targetId", f.TargetID)
 	if f.DueDate != nil && f.Due() == "" {
 		check.Add("dueDate", "must be a date (2026-07-01) or an RFC 3339 time, in the years 1970 to 9999")
@@ -183,7 +183,7 @@ func (c checker) text(field string, text *string, longest int) {
 	c.characters(field, text, longest, unicode.IsControl)
 }
 
-// prose checks a string that may have several lines.
+// prose checks a string that may have several lines, as what people write into a form may.
 func (c checker) prose(field string, text *string, longest int) {
 	c.characters(field, text, longest, func(r rune) bool {
 		return unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t'

@@ -85,6 +85,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"appointment.problem.code", func(e *event.Event) { e.Appointment.Problem.Code = long(101) }},
 		{"appointment.problem.message", func(e *event.Event) { e.Appointment.Problem.Message = long(2001) }},
 		{"appointment.cancellationReason", func(e *event.Event) { e.Appointment.CancellationReason = long(501) }},
+		{"appointment.cancellationReason", func(e *event.Event) { e.Appointment.CancellationReason = new("a\x00b") }},
 		{"visitReport.id", func(e *event.Event) { e.VisitReport.ID = event.MaxID + 1 }},
 		{"visitReport.title", func(e *event.Event) { e.VisitReport.Title = new("a\nb") }},
 		{"visitReport.status", func(e *event.Event) { e.VisitReport.Status = new("\x7f") }},
@@ -96,6 +97,7 @@ func TestValidateRefuses(t *testing.T) {
 		{"visitReport.summary", func(e *event.Event) { e.VisitReport.Summary = long(100_001) }},
 		{"followUp.id", func(e *event.Event) { e.FollowUp.ID = -1 }},
 		{"followUp.reason", func(e *event.Event) { e.FollowUp.Reason = long(501) }},
+		{"followUp.reason", func(e *event.Event) { e.FollowUp.Reason = new("a\x1bb") }},
 		{"followUp.dueDate", func(e *event.Event) { e.FollowUp.DueDate = new("tomorrow") }},
 		{"followUp.dueDate", func(e *event.Event) { e.FollowUp.DueDate = new("2026-02-30") }},
 		{"followUp.dueDate", func(e *event.Event) { e.FollowUp.DueDate = new("") }},
@@ -130,6 +132,8 @@ func TestValidateAcceptsTheBounds(t *testing.T) {
 	e.VisitReport.Summary = new(strings.Repeat("ä", event.MaxSummaryLength-3) + "\r\n\t")
 	e.VisitReport.AttachmentCount = new(int64(event.MaxAttachmentCount))
 	e.Appointment.Problem.Message = new("one\ntwo")
+	e.Appointment.CancellationReason = new("one\r\ntwo")
+	e.FollowUp.Reason = new("one\n\ttwo")
 	e.FollowUp.DueDate = new("2026-07-01T09:00:00+02:00")
 	if paths := refused(e, ""); paths != nil {
 		t.Errorf("refused %v", paths)

@@ -21,6 +21,7 @@ its answer is given again for 24 hours to the same key with the same content, un
 X-RateLimit-Remaining and X-RateLimit-Reset, of the key or of all the tenant's keys, whichever leaves less; 429 and 503 say in Retry-After when to come back. Names are case-sensitive.
 Times are those of RFC 3339, in the years 1970 to 9999 (UTC). Fields that a route does not know are refused, except in events.
 A null for a field that is not needed is as good as leaving it out, or is refused where it could be mistaken for a wish to empty the field.
+Texts have no control characters, but for line breaks and tabs in an event's summary, message, reason and cancellationReason.
 A body may have 1,000 values (objects, lists, texts, numbers and so on), a batch of the directory 30,000; events are counted as such.`
 
 func (a *API) newHuma() huma.API {
