@@ -35,13 +35,17 @@ func misframed(header *fasthttp.RequestHeader) string {
 	if version != "HTTP/1.1" && version != "HTTP/1.0" {
 		return "its version is neither 1.1 nor 1.0"
 	}
-	sent := map[string]int{}
+	sent, coding := map[string]int{}, ""
 	for line := range bytes.Lines(header.RawHeaders()) {
 		name, wrong := fieldName(line)
 		if wrong != "" {
 			return wrong
 		}
 		sent[name]++
+		if name == "transfer-encoding" {
+			_, value, _ := bytes.Cut(line, []byte(":"))
+			coding = string(bytes.TrimSpace(value))
+		}
 	}
 	for _, name := range []string{"host", "content-length", "transfer-encoding", "content-type", "content-encoding", "authorization", tenantField} {
 		if sent[name] > 1 {
@@ -52,7 +56,7 @@ func misframed(header *fasthttp.RequestHeader) string {
 		return "it has no header host"
 	}
 	if sent["transfer-encoding"] > 0 {
-		return misframedChunks(header, version, sent)
+		return misframedChunks(header, version, coding, sent)
 	}
 	return ""
 }
@@ -78,14 +82,17 @@ func fieldName(line []byte) (name, wrong string) {
 }
 
 // misframedChunks is misframed for a request with Transfer-Encoding.
-func misframedChunks(header *fasthttp.RequestHeader, version string, sent map[string]int) string {
+func misframedChunks(header *fasthttp.RequestHeader, version, coding string, sent map[string]int) string {
 	switch {
 	case sent["content-length"] > 0:
 		return "it has both Content-Length and Transfer-Encoding"
 	case version == "HTTP/1.0":
 		return "HTTP/1.0 has no Transfer-Encoding"
-	case header.ContentLength() != chunked:
+	case !strings.EqualFold(coding, "chunked"):
 		return "its Transfer-Encoding is not chunked"
+	}
+	if header.ContentLength() == 0 {
+		sent["content-length"]++ // by the library, to an empty body in chunks
 	}
 	// The library adds the fields after the last chunk to the headers, where they could pass for headers.
 	for name := range header.All() {

@@ -67,3 +67,24 @@ func TestAnUnknownMethodDoesNotHideFraming(t *testing.T) {
 		t.Errorf("the service said %q", said)
 	}
 }
+
+// Proxies and clients that do not know a body's length before it ends send an empty one in chunks, too.
+func TestAnEmptyBodyInChunksIsSound(t *testing.T) {
+	t.Parallel()
+	const head = "POST /v1/nowhere HTTP/1.1\r\nHost: x\r\n"
+	for request, answer := range map[string]string{
+		"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n":                                "HTTP/1.1 404 ",
+		"transfer-encoding:Chunked \r\n\r\n000;a=b\r\n\r\n":                          "HTTP/1.1 404 ",
+		"Transfer-Encoding: chunked\r\n\r\n0\r\nX-A: b\r\n\r\n":                      "HTTP/1.1 400 ",
+		"Transfer-Encoding: chunked\r\n\r\n0\r\nContent-Length: 9\r\n\r\n":           "HTTP/1.1 400 ",
+		"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n0\r\n\r\n":           "HTTP/1.1 400 ",
+		"Transfer-Encoding: identity\r\n\r\n":                                        "HTTP/1.1 400 ",
+		"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n": "HTTP/1.1 400 ",
+	} {
+		said := converse(t, head+request+lastRequest)
+		sound := strings.Contains(said, `{"status":"ok"}`)
+		if !strings.HasPrefix(said, answer) || sound != strings.Contains(answer, "404") {
+			t.Errorf("%q: the service said %q, want %s", request, said, answer)
+		}
+	}
+}
