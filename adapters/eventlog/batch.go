@@ -114,8 +114,10 @@ func (b *Batch) Last() int64 { return b.records[len(b.records)-1].Position }
 func (b *Batch) message(of Record) *message.Message {
 	msg, err := of.message()
 	if err != nil {
-		b.reader.log.logger.Error("record with unreadable metadata",
-			slog.String("topic", b.reader.key.Topic), slog.Int64("position", of.Position), slog.Any("error", err))
+		b.reader.odd.Do(func() {
+			b.reader.log.logger.Error("record with unreadable metadata",
+				slog.String("topic", b.reader.key.Topic), slog.Int64("position", of.Position), slog.Any("error", err))
+		})
 	}
 	return msg
 }

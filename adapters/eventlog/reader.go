@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
+	"golang.org/x/time/rate"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/loop"
@@ -40,11 +42,14 @@ type Reader struct {
 	at       int64 // if the step fails, up to which position it does
 	failedAt int64 // the position that failed last; 0 after a success
 	failures int   // how often in a row
+	inVain   fanout.InVain
+	odd      rate.Sometimes // bounds what is logged of records that are handed over all the same
 }
 
 func newReader(s *Subscriber, topic string) *Reader {
 	key := GroupTopic{s.group, topic}
-	return &Reader{log: s.log, key: key, options: s.options, source: s.log.db.Source(key, s.options), out: make(chan *message.Message)}
+	return &Reader{log: s.log, key: key, options: s.options, source: s.log.db.Source(key, s.options), out: make(chan *message.Message),
+		odd: rate.Sometimes{First: 8, Interval: time.Second}}
 }
 
 // run lets the source run the steps when it is this reader's turn.
@@ -64,7 +69,7 @@ func (r *Reader) run(ctx context.Context) {
 
 // Next reads the next batch; nil when there is none for this process.
 func (r *Reader) Next(ctx context.Context) (*Batch, error) {
-	look := Look{Limit: r.options.Batch, Bytes: r.options.Bytes, AsStored: r.failures >= unreadableAfter}
+	look := Look{Limit: r.options.Batch, Bytes: r.options.Bytes, AsStored: r.failures >= unreadableAfter || r.inVain.Enough(time.Now())}
 	if r.failures > 0 {
 		look.Limit = 1 // so that it fails alone
 	}
@@ -142,6 +147,9 @@ func (r *Reader) failed(ctx context.Context, err error) (pause time.Duration) {
 		r.failedAt, r.failures = r.at, 0
 	}
 	pause = min(firstPause<<min(r.failures, 16), r.options.MaxPause)
+	if errors.Is(err, compact.ErrUnreadable) {
+		r.inVain.Add(time.Now())
+	}
 	if r.failures++; loop.Told(r.failures) { // in a row at one position
 		r.log.logger.LogAttrs(ctx, slog.LevelWarn, "message not handled, it comes again",
 			slog.String("group", r.key.Group), slog.String("topic", r.key.Topic), slog.Int64("position", r.at),

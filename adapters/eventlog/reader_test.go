@@ -3,12 +3,14 @@ package eventlog
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/application/fanout"
 )
 
@@ -125,6 +127,45 @@ func TestWhatFailsComesAloneAndThenAsItIsStored(t *testing.T) {
 		}
 		r.failed(t.Context(), errNacked)
 	}
+}
+
+// Everybody waits for a record that cannot be read. Of many in a row few are waited for, until a newer version may have come.
+func TestOfManyRecordsThatCannotBeReadFewAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asked{}
+		r := readerOf(t, a)
+		// refusals is how often the next record is refused before it is handed over.
+		refusals := func(why error) (n int) {
+			r.at++
+			for ; ; n++ {
+				if _, err := r.Next(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if a.look.AsStored {
+					break
+				}
+				r.failed(t.Context(), why)
+			}
+			if err := r.Keep(t.Context(), &Batch{reader: r, records: []Record{{Position: r.at}}}); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		for i, want := range []int{6, 6, 6, 6, 6, 6, 6, 6, 6, 6, 0, 0} {
+			if got := refusals(fmt.Errorf("read: %w", compact.ErrUnreadable)); got != want {
+				t.Errorf("record %d is refused %d times, want %d", i, got, want)
+			}
+		}
+		if a.look.Limit != 10 {
+			t.Errorf("they come %d at a time", a.look.Limit)
+		}
+		<-time.After(10 * time.Minute)
+		for range 20 {
+			if got := refusals(errNacked); got != 6 {
+				t.Errorf("later one is refused %d times", got)
+			}
+		}
+	})
 }
 
 // What was acknowledged before a close would come again.

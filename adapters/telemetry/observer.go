@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+	"golang.org/x/time/rate"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -25,11 +26,14 @@ type Observer struct {
 	tracer  trace.Tracer
 	metrics *Metrics
 	now     func() time.Time
+	// Damage can be in a hundred thousand places at once. Each is counted, and what cannot be handled is listed.
+	damaged, aside rate.Sometimes
 }
 
 // Observer makes an observer; now is the clock that stamps acceptance too.
 func (t *Telemetry) Observer(now func() time.Time) *Observer {
-	return &Observer{tracer: t.Tracer(), metrics: t.metrics, now: now}
+	few := func() rate.Sometimes { return rate.Sometimes{First: 8, Interval: time.Second} }
+	return &Observer{tracer: t.Tracer(), metrics: t.metrics, now: now, damaged: few(), aside: few()}
 }
 
 // LinkAfter is the age of an event after which its fan-out and its attempts begin traces of their own, linked to what they follow:
@@ -172,16 +176,21 @@ func (o *Observer) SubscriptionLost(ctx context.Context, lane dispatch.Lane) {
 		"tenantId", lane.Tenant, "subscriptionId", lane.SubscriptionID)
 }
 
-// RecordUnreadable counts a record of events that is damaged, and logs where it is.
+// RecordUnreadable counts a record of events that is damaged, and logs where it is; of many, where one in a second is.
 func (o *Observer) RecordUnreadable(ctx context.Context, r fanout.Record) {
 	o.metrics.RecordUnreadable(ctx)
-	slog.ErrorContext(ctx, "a record of accepted events cannot be read, and they are found by what is kept with each of them",
-		"position", r.Position, "events", len(r.Keys), "error", r.Unreadable)
+	o.damaged.Do(func() {
+		slog.ErrorContext(ctx, "a record of accepted events cannot be read, and they are found by what is kept with each of them",
+			"position", r.Position, "events", len(r.Keys), "error", r.Unreadable)
+	})
 }
 
-// EventSetAside logs an event that could not be handled. Why may quote what the emitter sent: the API says it to the tenant.
+// EventSetAside logs an event that could not be handled; of many, one in a second. Why may quote what the emitter sent: the API says it to the
+// tenant.
 func (o *Observer) EventSetAside(ctx context.Context, p fanout.SetAside) {
-	slog.ErrorContext(ctx, "an event could not be handled and is set aside: GET /v1/events/{eventId} says why", "tenantId", p.Tenant, "eventId", p.EventID)
+	o.aside.Do(func() {
+		slog.ErrorContext(ctx, "an event could not be handled and is set aside: GET /v1/events/{eventId} says why", "tenantId", p.Tenant, "eventId", p.EventID)
+	})
 }
 
 // StaleLease counts an outcome that was refused.

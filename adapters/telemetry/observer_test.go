@@ -1,10 +1,13 @@
 package telemetry_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -172,5 +175,33 @@ func TestFanOutIsAChildOfTheRequest(t *testing.T) {
 	}
 	if text := scrape(t, running); !strings.Contains(text, `ordinavo_fanout_lag_seconds_bucket{le="0.005"} 1`) || !strings.Contains(text, "ordinavo_deliveries_scheduled_total 3") {
 		t.Error("the fan-out was not counted, or the failed one was")
+	}
+}
+
+// Damage can be in a hundred thousand places at once: it is told of, and does not flood the log. What comes alone is always told of.
+func TestOfMuchDamageLittleIsLogged(t *testing.T) {
+	before := slog.Default()
+	t.Cleanup(func() { slog.SetDefault(before) })
+	var written bytes.Buffer
+	slog.SetDefault(slog.New(slog.NewTextHandler(&written, nil)))
+	o, _, _ := observe(t)
+	for what, report := range map[string]func(){
+		"damaged records":  func() { o.RecordUnreadable(t.Context(), fanout.Record{}) },
+		"events set aside": func() { o.EventSetAside(t.Context(), fanout.SetAside{}) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			written.Reset()
+			for range 100_000 {
+				report()
+			}
+			if lines := strings.Count(written.String(), "\n"); lines != 8 {
+				t.Errorf("%d lines for 100,000 %s", lines, what)
+			}
+			<-time.After(time.Second)
+			written.Reset()
+			if report(); strings.Count(written.String(), "\n") != 1 {
+				t.Errorf("of later %s none is told of", what)
+			}
+		})
 	}
 }

@@ -134,7 +134,7 @@ func New(c Config) *FanOut {
 	if c.AtOnce == 0 {
 		c.AtOnce = DefaultAtOnce
 	}
-	return &FanOut{work: &work{c, loop.NewSignal()}, index: newIndex(c.Observer), spent: map[tenant.ID]int{}}
+	return &FanOut{work: &work{c, loop.NewSignal()}, index: newIndex(c.Observer, c.Now), patience: patience{inVain: &InVain{}}, spent: map[tenant.ID]int{}}
 }
 
 const (
@@ -252,7 +252,7 @@ func (f *FanOut) load(ctx context.Context, records []Record, deferring map[tenan
 			}
 		}
 		parts[i] = part{r, events[:n]}
-		if err := f.unreadable(r.Position, parts[i].events); err != nil {
+		if err := f.unreadable(f.Now(), r.Position, parts[i].events); err != nil {
 			return nil, err
 		}
 		events = events[n:]

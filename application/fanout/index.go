@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -28,6 +29,7 @@ type SubscriptionChange struct {
 // the log from there.
 type index struct {
 	observer Observer
+	now      func() time.Time
 	lost     *losses
 	position int64
 	changed  int64 // no record before it may be handled: what changed there is in the rosters
@@ -52,8 +54,8 @@ func newRoster(list []subscription.Subscription) *roster {
 	return r
 }
 
-func newIndex(o Observer) *index {
-	return &index{observer: o, lost: &losses{observer: o}, rosters: map[tenant.ID]*roster{}, refused: refusals{}}
+func newIndex(o Observer, now func() time.Time) *index {
+	return &index{observer: o, now: now, lost: &losses{observer: o}, rosters: map[tenant.ID]*roster{}, refused: refusals{times: map[int64]int{}}}
 }
 
 // Bounds of what is read at once, and of what is kept of tenants whose events do not come.
@@ -108,7 +110,7 @@ func (ix *index) startAt(position int64) {
 func (ix *index) follow(ctx context.Context, changes []SubscriptionChange) error {
 	for _, c := range changes {
 		if c.Unreadable != nil && ix.rosters[c.Tenant] != nil {
-			if err := ix.refused.change(ctx, ix.observer, c); err != nil {
+			if err := ix.refused.change(ctx, ix.now(), ix.observer, c); err != nil {
 				return err
 			}
 		}

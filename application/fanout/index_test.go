@@ -85,7 +85,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 		}
 		s.changes = append(s.changes, created("acme", fmt.Sprintf("sub_%05d", i), i+1, filter))
 	}
-	ix := newIndex(nil)
+	ix := newIndex(nil, time.Now)
 	if _, _, err := ix.advance(t.Context(), s, of("acme", all+1)); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestAnEventsCostDoesNotGrowWithThoseWhoDoNotWantIt(t *testing.T) {
 // What has changed before a tenant's first event, or far behind the last one, is not read: the subscriptions are.
 func TestATenantsSubscriptionsAreReadWithItsFirstEvent(t *testing.T) {
 	s := &topic{changes: []SubscriptionChange{created("acme", "sub_1", 1, "*"), created("other", "sub_2", 2, "*"), created("other", "sub_3", 4, "*")}}
-	ix := newIndex(nil)
+	ix := newIndex(nil, time.Now)
 	for _, c := range []struct {
 		owner    tenant.ID
 		position int64
@@ -148,7 +148,7 @@ func TestTenantsWhoseEventsDoNotComeAreForgotten(t *testing.T) {
 			s.changes = append(s.changes, created(owner, fmt.Sprintf("sub_%s%05d", owner, i), int64(len(s.changes))+1, "*"))
 		}
 	}
-	ix := newIndex(nil)
+	ix := newIndex(nil, time.Now)
 	for i, owner := range []tenant.ID{"acme", "other", "acme"} {
 		if _, _, err := ix.advance(t.Context(), s, of(owner, int64(len(s.changes)+1+i))); err != nil {
 			t.Fatal(err)
@@ -163,7 +163,7 @@ func TestTenantsWhoseEventsDoNotComeAreForgotten(t *testing.T) {
 func TestWhatCannotBeReadIsNoLongerMatched(t *testing.T) {
 	s := &topic{changes: []SubscriptionChange{created("acme", "sub_1", 1, "*"), created("acme", "sub_2", 2, "*")}}
 	var unreadable, lost int
-	ix := newIndex(quiet{unreadable: &unreadable, lost: &lost})
+	ix := newIndex(quiet{unreadable: &unreadable, lost: &lost}, time.Now)
 	if _, _, err := ix.advance(t.Context(), s, of("acme", 3)); err != nil || ix.rosters["acme"].cost(event.VisitReportApproved) != 2 {
 		t.Fatalf("%v, and it is for %d", err, ix.rosters["acme"].cost(event.VisitReportApproved))
 	}

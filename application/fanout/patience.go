@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
@@ -15,16 +16,46 @@ import (
 // aside.
 const Refusals = 6
 
+// Everybody's events wait meanwhile. So in a time of inVainFor no more than maxInVain refusals are for nothing: who could read what was
+// written then would have taken over. The rest is damaged, and a hundred thousand records would hold all tenants up for days.
+const (
+	maxInVain = 10 * Refusals
+	inVainFor = 10 * time.Minute
+)
+
+// InVain counts refusals of what cannot be read.
+type InVain struct {
+	since    time.Time
+	refusals int
+}
+
+// Add counts one more.
+func (v *InVain) Add(now time.Time) {
+	if v.over(now) {
+		*v = InVain{since: now}
+	}
+	v.refusals++
+}
+
+// Enough reports whether nothing is waited for any more.
+func (v *InVain) Enough(now time.Time) bool { return v.refusals >= maxInVain && !v.over(now) }
+
+// over is also true when the clock was set back.
+func (v *InVain) over(now time.Time) bool {
+	return now.Before(v.since) || now.Sub(v.since) >= inVainFor
+}
+
 // patience counts how often in a row the record at a position was refused because of an event that cannot be read.
 type patience struct {
 	position int64
 	times    int
+	inVain   *InVain
 }
 
 // unreadable refuses the events when one of them cannot be read, for as long as the patience lasts.
-func (p *patience) unreadable(position int64, events []intake.Accepted) error {
+func (p *patience) unreadable(now time.Time, position int64, events []intake.Accepted) error {
 	at := slices.IndexFunc(events, func(e intake.Accepted) bool { return e.Unreadable != nil })
-	if at < 0 {
+	if at < 0 || p.inVain.Enough(now) {
 		return nil
 	}
 	if p.position != position {
@@ -33,19 +64,27 @@ func (p *patience) unreadable(position int64, events []intake.Accepted) error {
 	if p.times++; p.times > Refusals {
 		return nil
 	}
+	p.inVain.Add(now)
 	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
 }
 
 // refusals counts, by position, how often fan-out stopped before a change of a subscription that cannot be read. It stops before
 // all that are read together until each has had its time.
-type refusals map[int64]int
+type refusals struct {
+	times  map[int64]int
+	inVain InVain
+}
 
 // change refuses the change for as long as the patience lasts: see Refusals.
-func (r refusals) change(ctx context.Context, o Observer, c SubscriptionChange) error {
-	switch r[c.Position]++; {
-	case r[c.Position] <= Refusals:
+func (r *refusals) change(ctx context.Context, now time.Time, o Observer, c SubscriptionChange) error {
+	if r.times[c.Position] < Refusals && r.inVain.Enough(now) {
+		r.times[c.Position] = Refusals
+	}
+	switch r.times[c.Position]++; {
+	case r.times[c.Position] <= Refusals:
+		r.inVain.Add(now)
 		return fmt.Errorf("read the change of subscription %s at position %d: %w", c.SubscriptionID, c.Position, c.Unreadable)
-	case r[c.Position] == Refusals+1:
+	case r.times[c.Position] == Refusals+1:
 		o.SubscriptionUnreadable(ctx, c)
 	}
 	return nil

@@ -60,6 +60,7 @@ type Turns struct {
 	rosters map[tenant.ID]*rosterAt
 	careful map[tenant.ID]int // how many more events to try alone, since one of them panicked
 	patient map[tenant.ID]*patience
+	inVain  InVain // of all tenants together
 	paces   map[tenant.ID]pace
 }
 
@@ -194,9 +195,9 @@ func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
 		return err
 	}
 	if t.patient[owner] == nil {
-		t.patient[owner] = &patience{}
+		t.patient[owner] = &patience{inVain: &t.inVain}
 	}
-	if err := t.patient[owner].unreadable(b.position, events); err != nil {
+	if err := t.patient[owner].unreadable(b.now, b.position, events); err != nil {
 		return err
 	}
 	if len(events) > 0 {
