@@ -23,7 +23,7 @@ import (
 func (db *DB) Migrate() error {
 	// Through a PgBouncer too it can be seen that there is nothing to do.
 	if current, newest, err := db.SchemaVersion(); err != nil || current != newest {
-		if err := db.migrate(func(m *migrate.Migrate) error { return m.Up() }); err != nil {
+		if err := db.migrate(nil, func(m *migrate.Migrate) error { return m.Up() }); err != nil {
 			return err
 		}
 	}
@@ -34,14 +34,17 @@ func (db *DB) Migrate() error {
 	})
 }
 
-// MigrateDown takes back the last n migrations one by one, so that a retry never takes back more than was asked for.
+// MigrateDown takes back the last n migrations one by one, so that a retry never takes back more than was asked for. Nor does a call after one
+// that was killed, which the server may still be at work for: see schema.From.
 func (db *DB) MigrateDown(n int) error {
 	applied, _, err := db.SchemaVersion()
 	if err == nil && uint(n) > applied {
 		err = fmt.Errorf("migrate: only %d migrations can be taken back", applied)
 	}
 	for ; err == nil && n > 0; n-- {
-		err = db.migrate(func(m *migrate.Migrate) error { return m.Steps(-1) })
+		if err = db.migrate(&applied, func(m *migrate.Migrate) error { return m.Steps(-1) }); err == nil {
+			applied, _, err = db.SchemaVersion()
+		}
 	}
 	return err
 }
@@ -98,10 +101,11 @@ const (
 	migrationPause = time.Second
 )
 
-// migrate runs one call of golang-migrate, and repeats it when it collided with users of the tables or with another migration.
-func (db *DB) migrate(run func(*migrate.Migrate) error) error {
+// migrate runs one call of golang-migrate, and repeats it when it collided with users of the tables or with another migration. It begins with
+// the version, unless that is nil.
+func (db *DB) migrate(version *uint, run func(*migrate.Migrate) error) error {
 	for try := 1; ; try++ {
-		err := db.migrateOnce(run)
+		err := db.migrateOnce(version, run)
 		met := code(schema.Cause(err))
 		if met != codeLockNotAvailable && met != codeDeadlock || try == maxMigrations || !pause(db.closing, migrationPause) {
 			return err
@@ -112,7 +116,7 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) error {
 
 // migrateOnce refuses a schema from the future. It connects directly: the lock that keeps two processes from migrating at once belongs
 // to a session.
-func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
+func (db *DB) migrateOnce(version *uint, run func(*migrate.Migrate) error) (err error) {
 	files, err := iofs.New(migrations.PostgreSQL, "postgres")
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
@@ -129,7 +133,7 @@ func (db *DB) migrateOnce(run func(*migrate.Migrate) error) (err error) {
 		return impatient(ctx, conn)
 	}))
 	session.SetMaxOpenConns(1)
-	m, err := newMigrate(files, session)
+	m, err := newMigrate(files, session, version)
 	if err != nil {
 		if server != nil { // golang-migrate may still hold it
 			_ = server.PgConn().Close(db.closing)
@@ -164,10 +168,13 @@ func impatient(ctx context.Context, conn *pgx.Conn) error {
 	return err
 }
 
-func newMigrate(files source.Driver, session *sql.DB) (*migrate.Migrate, error) {
+func newMigrate(files source.Driver, session *sql.DB, version *uint) (*migrate.Migrate, error) {
 	target, err := migratepgx.WithInstance(session, &migratepgx.Config{})
 	if err != nil {
 		return nil, err
+	}
+	if version != nil {
+		target = schema.From(target, *version)
 	}
 	return migrate.NewWithInstance("embedded", files, "pgx5", schema.Atomic(target))
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -138,6 +139,21 @@ func TestAMigrationLetsOthersThrough(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() { done <- db.MigrateDown(len(files)) }() // one of them drops the table
+	awaitWaiting(t, said, done)
+	if _, err := user.Exec(t.Context(), `SELECT count(*) FROM jobs; COMMIT`); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if current, newest, err := db.SchemaVersion(); err != nil || current != 0 { // no more and no less than asked for
+		t.Errorf("version %d of %d, %v", current, newest, err)
+	}
+}
+
+// awaitWaiting waits until a migration says that it waits.
+func awaitWaiting(t *testing.T, said <-chan string, done <-chan error) {
+	t.Helper()
 	for line := ""; !strings.Contains(line, "the migration waits"); {
 		select {
 		case line = <-said:
@@ -147,13 +163,29 @@ func TestAMigrationLetsOthersThrough(t *testing.T) {
 			t.Fatal("it says nothing")
 		}
 	}
-	if _, err := user.Exec(t.Context(), `SELECT count(*) FROM jobs; COMMIT`); err != nil {
-		t.Fatal(err)
+}
+
+// The server goes on with what a process has sent that was killed. Who asks again for one step down wants one, and not two.
+func TestAStepDownThatIsRepeatedIsTakenOnce(t *testing.T) {
+	t.Parallel()
+	url := migrated.Copy(t)
+	killed, err := pgx.Connect(t.Context(), url)
+	pgtest.Check(t, err)
+	defer func() { _ = killed.Close(context.Background()) }()
+	lock, err := database.GenerateAdvisoryLockId(killed.Config().Database, "public", "schema_migrations")
+	pgtest.Check(t, err)
+	_, err = killed.Exec(t.Context(), `SELECT pg_advisory_lock($1::text::bigint)`, lock)
+	pgtest.Check(t, err)
+	said, done := make(chan string, 100), make(chan error, 1)
+	db := openURL(t, postgres.Config{URL: url, Logger: slog.New(slog.NewTextHandler(channel(said), nil))})
+	go func() { done <- db.MigrateDown(1) }()
+	awaitWaiting(t, said, done)
+	_, err = killed.Exec(t.Context(), `DROP INDEX subscriptions_live; UPDATE schema_migrations SET version = version - 1; SELECT pg_advisory_unlock_all()`)
+	pgtest.Check(t, err)
+	if err := <-done; !errors.Is(err, schema.ErrMoved) {
+		t.Errorf("got %v", err)
 	}
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
-	if current, newest, err := db.SchemaVersion(); err != nil || current != 0 { // no more and no less than asked for
+	if current, newest, err := db.SchemaVersion(); err != nil || current != newest-1 {
 		t.Errorf("version %d of %d, %v", current, newest, err)
 	}
 }

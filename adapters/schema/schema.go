@@ -58,6 +58,32 @@ func (a *atomic) Run(migration io.Reader) error {
 	return Cause(a.Driver.Run(io.MultiReader(migration, strings.NewReader(record))))
 }
 
+// ErrMoved says that the schema is no longer at the version that a migration was to begin with.
+var ErrMoved = errors.New("another migration was at work meanwhile: look at the schema's version, and repeat what is still to be done")
+
+// From migrates only if the schema is at the version once the driver has its lock. A server goes on with what a killed process has sent; who
+// repeats that waits for it, and would do it twice.
+func From(driver database.Driver, version uint) database.Driver { return &from{driver, version} }
+
+type from struct {
+	database.Driver
+	version uint
+}
+
+func (f *from) Lock() error {
+	if err := f.Driver.Lock(); err != nil {
+		return err
+	}
+	version, _, err := f.Version()
+	if err == nil && max(version, 0) != int(f.version) {
+		err = ErrMoved
+	}
+	if err != nil {
+		return errors.Join(err, f.Unlock())
+	}
+	return nil
+}
+
 // Cause lets errors.As find the database's own error, which golang-migrate's errors hide.
 func Cause(err error) error {
 	var pointer *database.Error
