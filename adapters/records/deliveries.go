@@ -2,9 +2,12 @@ package records
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
+	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -34,16 +37,19 @@ func OfDelivery(after delivery.Delivery, version int64, changes []delivery.Chang
 	return list, nil
 }
 
-// DeliveryChanges reads the delivery's stream.
+// DeliveryChanges reads the delivery's stream; dispatch.ErrUnreadable when it is damaged.
 func (read Streams) DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error) {
 	stream, err := read(ctx, owner, DeliveryStream(id))
+	if errors.Is(err, compact.ErrUnreadable) {
+		err = fmt.Errorf("%w: %w", dispatch.ErrUnreadable, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	changes := make([]delivery.Change, len(stream))
 	for i, r := range stream {
 		if changes[i], err = delivery.Decode(r.Type, r.Data); err != nil {
-			return nil, fmt.Errorf("position %d: %w", r.Position, err)
+			return nil, fmt.Errorf("%w: position %d: %w", dispatch.ErrUnreadable, r.Position, err)
 		}
 	}
 	return changes, nil

@@ -54,8 +54,8 @@ func TestAStreamThatIsDamagedIsToldFromOneThatIsNotThere(t *testing.T) {
 		absent     []string
 		fails      []string // in some way
 	}{
-		"cannot be decoded":  {stream([]records.Record{odd}, nil), []string{"subscription", "history", "stored"}, nil, []string{"delivery", "test"}},
-		"cannot be unpacked": {stream(nil, compact.ErrUnreadable), []string{"subscription", "history", "stored"}, nil, []string{"delivery", "test"}},
+		"cannot be decoded":  {stream([]records.Record{odd}, nil), []string{"subscription", "history", "stored", "delivery"}, nil, []string{"test"}},
+		"cannot be unpacked": {stream(nil, compact.ErrUnreadable), []string{"subscription", "history", "stored", "delivery"}, nil, []string{"test"}},
 		"does not say who":   {stream([]records.Record{paused}, nil), []string{"history"}, nil, nil},
 		"is not there":       {stream(nil, nil), []string{"stored"}, []string{"subscription", "history", "test"}, nil},
 	} {

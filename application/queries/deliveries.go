@@ -48,6 +48,7 @@ type DeliveryReader interface {
 	Deliveries(ctx context.Context, filter DeliveryFilter) ([]delivery.Delivery, error)
 	// Delivery answers problem.NotFound when the tenant has no such delivery.
 	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
+	// DeliveryChanges is its stream, or dispatch.ErrUnreadable.
 	DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error)
 	// Body is the bytes that every attempt of the delivery sends, or dispatch.ErrUnreadable.
 	Body(ctx context.Context, d delivery.Delivery) ([]byte, error)
@@ -77,26 +78,29 @@ func (q *Deliveries) Detail(ctx context.Context, owner tenant.ID, id string) (De
 	if err != nil {
 		return DeliveryDetail{}, err
 	}
+	detail := DeliveryDetail{Delivery: d}
 	changes, err := q.Reader.DeliveryChanges(ctx, owner, id)
-	if err != nil {
+	if err = detail.warn(err); err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the stream of %s: %w", id, err)
 	}
-	body, err := q.Reader.Body(ctx, d)
-	if errors.Is(err, dispatch.ErrUnreadable) {
-		d.Warnings, err = append(slices.Clone(d.Warnings), err.Error()), nil
-	}
-	if err != nil {
+	detail.Attempts = attemptsOf(changes)
+	detail.Body, err = q.Reader.Body(ctx, d)
+	if err = detail.warn(err); err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read the body of %s: %w", id, err)
 	}
-	detail := DeliveryDetail{Delivery: d, Body: body, Attempts: attemptsOf(changes)}
-	err = q.addRequest(ctx, &detail)
-	if errors.Is(err, dispatch.ErrUnreadable) {
-		detail.Warnings, err = append(slices.Clone(detail.Warnings), err.Error()), nil
-	}
-	if err != nil {
+	if err = detail.warn(q.addRequest(ctx, &detail)); err != nil {
 		return DeliveryDetail{}, fmt.Errorf("read where %s was sent: %w", id, err)
 	}
 	return detail, nil
+}
+
+// warn makes a warning of damage: it costs only what is damaged. Other errors stay.
+func (detail *DeliveryDetail) warn(err error) error {
+	if !errors.Is(err, dispatch.ErrUnreadable) {
+		return err
+	}
+	detail.Warnings = append(slices.Clone(detail.Warnings), err.Error())
+	return nil
 }
 
 // addRequest tells where the last attempt that sent anything went. Attempts do not keep their URL: it is taken for the subscription's of the

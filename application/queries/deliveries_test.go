@@ -109,6 +109,24 @@ func TestADeliveryWhoseBodyCannotBeReadSaysSo(t *testing.T) {
 	}
 }
 
+// forgetful is a store that has lost what became of deliveries.
+type forgetful struct{ *sqlite.Store }
+
+func (forgetful) DeliveryChanges(context.Context, tenant.ID, string) ([]delivery.Change, error) {
+	return nil, fmt.Errorf("%w: they are gone", dispatch.ErrUnreadable)
+}
+
+func TestADeliveryWhoseAttemptsCannotBeReadSaysSo(t *testing.T) {
+	w := newWorld(t)
+	d := w.delivery(w.subscribe("acme", "*"))
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: w.now})
+	got, err := (&queries.Deliveries{Reader: forgetful{w.Store}}).Detail(t.Context(), "acme", d.ID)
+	if err != nil || got.ID != d.ID || got.Delivery.Attempts != 1 || got.Attempts == nil || len(got.Attempts) != 0 || len(got.Body) == 0 || got.URL == "" ||
+		!slices.ContainsFunc(got.Warnings, func(text string) bool { return strings.Contains(text, "they are gone") }) {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
 // lost is a store that has lost what is known of subscriptions.
 type lost struct{ *sqlite.Store }
 
