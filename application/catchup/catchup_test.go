@@ -33,6 +33,16 @@ type world struct {
 	reads      int
 	damaged    string // an event whose bodies cannot be read
 	gone       string // one whose bodies retention has deleted
+	fails      string // a method that the database is away for
+}
+
+var errAway = errors.New("the database is away")
+
+func (w *world) call(method string) error {
+	if w.fails == method {
+		return errAway
+	}
+	return nil
 }
 
 func newWorld() (*world, *catchup.Service) {
@@ -62,7 +72,7 @@ func (w *world) accept(matches bool) (id string) {
 func (w *world) EventsAfter(_ context.Context, _ tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
 	w.reads++
 	found := slices.DeleteFunc(slices.Clone(w.events), func(e queries.Event) bool { return e.Sequence <= sequence })
-	return found[:min(limit, len(found))], nil
+	return found[:min(limit, len(found))], w.call("EventsAfter")
 }
 
 func (w *world) NewestOf(_ context.Context, _ dispatch.Lane, ids []string) (map[string]delivery.Delivery, error) {
@@ -72,7 +82,7 @@ func (w *world) NewestOf(_ context.Context, _ dispatch.Lane, ids []string) (map[
 			newest[id] = d
 		}
 	}
-	return newest, nil
+	return newest, w.call("NewestOf")
 }
 
 func (w *world) EventBodies(_ context.Context, _ tenant.ID, ids []string) (map[string][]fanout.Body, error) {
@@ -87,17 +97,17 @@ func (w *world) EventBodies(_ context.Context, _ tenant.ID, ids []string) (map[s
 		}
 		bodies[id] = []fanout.Body{{EventID: id, Number: 0, Bytes: []byte("another")}, {EventID: id, Number: 1, Bytes: []byte("body of " + id)}}
 	}
-	return bodies, nil
+	return bodies, w.call("EventBodies")
 }
 
 var errDamaged = errors.New("damaged")
 
 func (w *world) Get(context.Context, dispatch.Lane) (subscription.Subscription, error) {
-	return subscription.Subscription{ID: "sub_1", Tenant: "acme"}, nil
+	return subscription.Subscription{ID: "sub_1", Tenant: "acme"}, w.call("Get")
 }
 
 func (w *world) Headers(_ context.Context, l dispatch.Leased, _ time.Time, _ string) (map[string]string, error) {
-	return map[string]string{"signed": string(l.Body), "for": l.Subscription.ID + " " + l.Delivery.ID}, nil
+	return map[string]string{"signed": string(l.Body), "for": l.Subscription.ID + " " + l.Delivery.ID}, w.call("Headers")
 }
 
 func (w *world) DeliveryHead(context.Context) (int64, error) { return int64(len(w.log)), nil }
