@@ -47,7 +47,9 @@ func TestWhatIsLeftAlone(t *testing.T) {
 		"disabled": {func(w *world, _ delivery.Delivery) { w.status = subscription.StatusDisabled }, "the subscription is disabled"},
 		"deleted":  {func(w *world, _ delivery.Delivery) { w.status = "" }, "the subscription was deleted"},
 		"gated":    {func(w *world, _ delivery.Delivery) { w.billing = false }, "the tenant does not have the feature billing_webhooks"},
-		"stale":    {func(w *world, _ delivery.Delivery) { w.stale = []int{0} }, "it was being attempted"},
+		"spent": {func(w *world, _ delivery.Delivery) { w.deliveries[0].Attempts = delivery.MaxAttempts },
+			"it has been attempted 1000 times or more"},
+		"stale": {func(w *world, _ delivery.Delivery) { w.stale = []int{0} }, "it was being attempted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -58,6 +60,16 @@ func TestWhatIsLeftAlone(t *testing.T) {
 			w.ended(job.Succeeded, 0, map[string]int{c.want: 1}, nil)
 		})
 	}
+}
+
+// What has been sent too often under its ID is sent under a new one.
+func TestARerenderBeginsAnewWhatIsSpent(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.TargetImported)
+	w.deliveries[0].Attempts = delivery.MaxAttempts
+	w.begin(job.Replay, job.Rerender)
+	w.work()
+	w.ended(job.Succeeded, 1, nil, nil)
 }
 
 // An event that was replayed before has several deliveries, and is sent once all the same.

@@ -99,12 +99,17 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 			next.tally.Skip(inactive(status))
 		case !billing && ofBilling(d):
 			next.tally.Skip("the tenant does not have the feature " + string(tenant.BillingWebhooks))
+		case j.Mode != job.Rerender && d.IsSpent():
+			next.tally.Skip(spent)
 		default:
 			next.deliveries = append(next.deliveries, d)
 		}
 	}
 	return nil
 }
+
+// spent is why a delivery is not sent again that was sent too often: see delivery.MaxAttempts.
+var spent = fmt.Sprintf("it has been attempted %d times or more", delivery.MaxAttempts)
 
 func ofBilling(d delivery.Delivery) bool { return d.EventType.Family() == event.FamilyBilling }
 

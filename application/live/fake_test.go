@@ -24,6 +24,7 @@ type world struct {
 	ended   []string
 	fail    error // what reading streams answers
 	reads   int
+	most    int // changes that were read at once
 }
 
 func newWorld(t *testing.T, limits live.Limits) *world {
@@ -54,10 +55,12 @@ func (w *world) TenantDeliveryRecords(_ context.Context, owner tenant.ID, after,
 }
 
 func (w *world) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
-	streams := map[live.Key][]delivery.Change{}
+	streams, read := map[live.Key][]delivery.Change{}, 0
 	for key, version := range upTo {
 		streams[key] = slices.Clone(w.streams[key][:min(version, int64(len(w.streams[key])))])
+		read += len(streams[key])
 	}
+	w.most = max(w.most, read)
 	return streams, w.fail
 }
 

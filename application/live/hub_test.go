@@ -53,6 +53,34 @@ func TestWhatWasRecordedTogetherIsShownOnce(t *testing.T) {
 	w.wants("the changes, read apart", heard(l), "dlv_2 pending", "dlv_2 dead_letter")
 }
 
+// A stream is as long as its delivery has often been retried, and has what the receiver has answered each time.
+func TestLongStreamsAreReadAFewAtATime(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	retried := func(id string, number int) {
+		w.now = w.now.Add(time.Second)
+		w.record("acme", id, delivery.AttemptSucceeded{At: w.now, Attempt: delivery.Attempt{Number: number, Outcome: delivery.Outcome{Kind: delivery.KindSucceeded}}})
+		w.record("acme", id, delivery.RetryRequested{At: w.now.Add(time.Millisecond)})
+	}
+	var want []string
+	for i := range 8 {
+		id := fmt.Sprintf("dlv_%d", i)
+		w.scheduled("acme", id)
+		for n := range 500 {
+			retried(id, n+1)
+		}
+		want = append(want, id+" succeeded")
+	}
+	l := w.listen("acme", live.Filter{Status: delivery.StatusSucceeded})
+	for i := range 8 {
+		retried(fmt.Sprintf("dlv_%d", i), 501)
+	}
+	w.step()
+	w.wants("the changes", heard(l), want...)
+	if w.most > 2500 {
+		t.Errorf("%d changes were read at once", w.most)
+	}
+}
+
 func TestNothingIsReadWhileNobodyListens(t *testing.T) {
 	w := newWorld(t, live.Limits{})
 	if next := w.step(); !next.IsZero() || w.reads > 0 {

@@ -8,19 +8,36 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
-// foldedAtOnce bounds the streams held in memory: a stream contains receivers' answers, 4 KiB each.
-const foldedAtOnce = 100
+// foldedAtOnce and changesAtOnce bound the streams held in memory: a stream contains receivers' answers, 4 KiB each, and is longer the more often
+// a retry was asked for.
+const (
+	foldedAtOnce  = 100
+	changesAtOnce = 25 * foldedAtOnce
+)
+
+// together is how many of the records are shown in one go, at least one, with the version up to which their streams are read.
+func together(records []Record) (n int, upTo map[Key]int64) {
+	upTo = map[Key]int64{}
+	changes := int64(0)
+	for _, r := range records[:min(foldedAtOnce, len(records))] {
+		read := upTo[r.Key()]
+		version := max(r.Version+1, read) // the next may have been recorded together with it, and be read later
+		if changes += version - read; n > 0 && changes > changesAtOnce {
+			break
+		}
+		upTo[r.Key()] = version
+		n++
+	}
+	return n, upTo
+}
 
 // show folds the streams of the records' deliveries and passes each record's delivery to emit as its change left it. Changes recorded
 // together are shown once, as the last of them left the delivery. What cannot be folded is left out, and named by odd.
 func show(ctx context.Context, log Log, records []Record, emit func(Change)) (odd, err error) {
 	for len(records) > 0 {
-		part := records[:min(foldedAtOnce, len(records))]
-		records = records[len(part):]
-		upTo := map[Key]int64{}
-		for _, r := range part {
-			upTo[r.Key()] = max(r.Version+1, upTo[r.Key()]) // the next may have been recorded together with it, and be read later
-		}
+		n, upTo := together(records)
+		part := records[:n]
+		records = records[n:]
 		streams, err := log.DeliveryStreams(ctx, upTo)
 		if err != nil {
 			return odd, fmt.Errorf("read the streams of %d deliveries: %w", len(upTo), err)

@@ -93,10 +93,20 @@ func (d Delivery) Release(now time.Time) ([]Change, error) {
 	return []Change{Released{At: now}}, nil
 }
 
+// MaxAttempts is how many attempts a delivery may have had when another is asked for. Whoever looks at the delivery reads all of them, with
+// what the receiver has answered.
+const MaxAttempts = 1000
+
+// IsSpent reports whether the delivery has been attempted as often as may be asked for.
+func (d Delivery) IsSpent() bool { return d.Attempts >= MaxAttempts }
+
 // RequestRetry asks for another attempt now; the retry schedule starts anew.
 func (d Delivery) RequestRetry(now time.Time) ([]Change, error) {
 	if !d.Status.IsRetryable() {
 		return nil, d.illegal("retry")
+	}
+	if d.IsSpent() {
+		return nil, problem.New(problem.Conflict, "Delivery %s has been attempted %d times, and is not attempted again: a replay with the mode rerender makes a new one.", d.ID, d.Attempts)
 	}
 	return []Change{RetryRequested{At: now}}, nil
 }

@@ -102,6 +102,16 @@ func TestAManualRetryStartsTheScheduleAnew(t *testing.T) {
 	scenario(t, given, record(failed, short, at(time.Hour)), changes{retrying(2, at(time.Hour), at(time.Hour+time.Minute))})
 }
 
+// Whoever looks at a delivery reads all of its attempts.
+func TestADeliveryIsNotRetriedForEver(t *testing.T) {
+	given := changes{scheduled(), succeeded(1, at(0))}
+	for number := 2; number <= delivery.MaxAttempts; number++ {
+		scenario(t, given, requestRetry(at(time.Hour)), changes{delivery.RetryRequested{At: at(time.Hour)}})
+		given = append(given, delivery.RetryRequested{At: at(time.Hour)}, succeeded(number, at(time.Hour)))
+	}
+	scenario(t, given, requestRetry(at(time.Hour)), nil)
+}
+
 func TestAnAbandonedAttempt(t *testing.T) {
 	lost := func(number int, now, next time.Time) delivery.Change {
 		return delivery.AttemptAbandoned{At: now, Number: number, StartedAt: start, NextAt: next}
