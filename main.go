@@ -69,6 +69,7 @@ var machine = faults.Clock(func() time.Time { return time.Now().UTC().Truncate(t
 // serve runs the service until ctx ends, then drains it in the order in which an event goes through it. It listens from the start: while
 // the database is away, callers are told so.
 func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
+	process.OutliveLog()
 	log := telemetry.NewLogger(logs, c.LogLevel)
 	slog.SetDefault(log)
 	stdlog.SetOutput(io.Discard) // net/http logs there what receivers send, up to a line for each of their frames

@@ -20,3 +20,6 @@ func UntilSignal() context.Context {
 	}()
 	return ctx
 }
+
+// OutliveLog keeps a process running whose log nobody reads any more: Go would end it with the next line, in the middle of its attempts.
+func OutliveLog() { signal.Ignore(syscall.SIGPIPE) }

@@ -28,6 +28,7 @@ type service struct {
 	url     string
 	dir     string
 	command *exec.Cmd
+	stderr  io.Closer // what is read of it
 	log     *logBook
 	ended   chan struct{}
 	waitErr error // set when ended is closed
@@ -64,6 +65,7 @@ func begin(dir string, more ...string) (*service, error) {
 	if err := s.command.Start(); err != nil {
 		return nil, fmt.Errorf("start the service: %w", err)
 	}
+	s.stderr = stderr
 	go s.follow(stderr)
 	return s, nil
 }

@@ -144,6 +144,23 @@ func TestARestartTakesOverLeasesAtOnce(t *testing.T) {
 	}
 }
 
+// Whoever reads the log may be gone, as one that is restarted: the process goes on, and stops when it is told to.
+func TestAProcessOutlivesWhoReadsItsLog(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir())
+	if err := s.stderr.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.platform(t).withKey("ord_live_nobody_has_this_one").get("/v1/tenants").want(http.StatusUnauthorized) // which is logged
+	acme, hook := newTenant(t, s), receive(t, nil)
+	sub := acme.subscribe(hook, "*", nil)
+	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
+	s.signal(t, syscall.SIGTERM)
+	if code := s.exitCode(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // Two processes on one file: the second one refuses, and the first goes on.
 func TestOneProcessServesAFile(t *testing.T) {
 	t.Parallel()
