@@ -158,13 +158,14 @@ func (db *DB) migrateOnce(version *uint, run func(*migrate.Migrate) error) (err 
 	return nil
 }
 
-// impatient makes a session with the server itself that never waits long for a lock, and sees what was committed until it got that. Both are
-// set by a statement: as a connection parameter a PgBouncer would refuse them, before it could be recognized as one.
+// impatient makes a session with the server itself that never waits long for a lock, and sees what was committed until it got that. Once it has
+// its locks it works for as long as a large table takes, whatever statements may take by default: one that is canceled begins anew with each
+// start. All is set by a statement: as a connection parameter a PgBouncer would refuse it, before it could be recognized as one.
 func impatient(ctx context.Context, conn *pgx.Conn) error {
 	if err := direct(ctx, conn); err != nil {
 		return err
 	}
-	_, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d; SET default_transaction_isolation = 'read committed'", lockTimeout.Milliseconds()))
+	_, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'", lockTimeout.Milliseconds()))
 	return err
 }
 

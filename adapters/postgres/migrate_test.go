@@ -60,18 +60,24 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	}
 }
 
-// TestAMigrationSeesWhatWasCommittedBeforeItsLock, whatever is the default.
-func TestAMigrationSeesWhatWasCommittedBeforeItsLock(t *testing.T) {
+// TestAMigrationGoesByItsOwnSettings, whatever is the default: it sees what was committed before its lock, and takes the time that it needs.
+func TestAMigrationGoesByItsOwnSettings(t *testing.T) {
 	t.Parallel()
-	db := openURL(t, postgres.Config{URL: withDefault(t, pgtest.Empty(t), "default_transaction_isolation", "repeatable read")})
-	pgtest.Check(t, execute(t.Context(), db, `DO $$ BEGIN
-CREATE TABLE seen (isolation text);
-CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen VALUES (current_setting('transaction_isolation')); END $f$;
+	for setting, c := range map[string]struct{ byDefault, own string }{
+		"transaction_isolation": {"repeatable read", "read committed"},
+		"statement_timeout":     {"1h", "0"},
+	} {
+		name := strings.Replace(setting, "transaction", "default_transaction", 1)
+		db := openURL(t, postgres.Config{URL: withDefault(t, pgtest.Empty(t), name, c.byDefault)})
+		pgtest.Check(t, execute(t.Context(), db, `DO $$ BEGIN
+CREATE TABLE seen (value text);
+CREATE FUNCTION see() RETURNS event_trigger LANGUAGE plpgsql AS $f$ BEGIN INSERT INTO seen VALUES (current_setting('`+setting+`')); END $f$;
 CREATE EVENT TRIGGER see ON ddl_command_start EXECUTE FUNCTION see();
 END $$`))
-	pgtest.Check(t, db.Migrate())
-	if seen, other := count(t, db, `SELECT count(*) FROM seen`), count(t, db, `SELECT count(*) FROM seen WHERE isolation <> 'read committed'`); seen == 0 || other > 0 {
-		t.Errorf("%d of %d statements ran under another isolation", other, seen)
+		pgtest.Check(t, db.Migrate())
+		if seen, other := count(t, db, `SELECT count(*) FROM seen`), count(t, db, `SELECT count(*) FROM seen WHERE value <> $1`, c.own); seen == 0 || other > 0 {
+			t.Errorf("%d of %d statements ran under another %s", other, seen, setting)
+		}
 	}
 }
 
