@@ -109,7 +109,7 @@ func Open(config Config) (*DB, error) {
 		return nil, fmt.Errorf("the database's URL: %w", err)
 	}
 	reachForPrimary(parsed.ConnConfig)
-	speakUTF8(parsed.ConnConfig)
+	speakPlainly(parsed.ConnConfig)
 	parsed.ConnConfig.RuntimeParams[applicationName] = cmp.Or(parsed.ConnConfig.RuntimeParams[applicationName], "ordinavo") // see cancelWaiting
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0

@@ -31,3 +31,17 @@ func TestWhateverEncodingTheDatabaseSets(t *testing.T) {
 		})
 	}
 }
+
+// TestAProcessWorksWhereBackslashesEscape: such is the default of databases that are older than the standard's strings.
+func TestAProcessWorksWhereBackslashesEscape(t *testing.T) {
+	t.Parallel()
+	url, name := pgtest.Empty(t), `Back\slash \' GmbH`
+	pgtest.Check(t, execute(t.Context(), openURL(t, postgres.Config{URL: url}),
+		`DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET standard_conforming_strings = off', current_database()); END $$`))
+	db := openURL(t, postgres.Config{URL: url})
+	pgtest.Check(t, db.Migrate())
+	pgtest.Check(t, postgres.NewStore(db, nil).CreateTenant(t.Context(), access.Tenant{ID: "tenant-1", Name: name, Weight: 1, CreatedAt: time.Now()}))
+	if n := count(t, db, `SELECT count(*) FROM tenants WHERE name = $1`, name); n != 1 {
+		t.Errorf("%d tenants have the name that was given", n)
+	}
+}

@@ -110,7 +110,7 @@ func (db *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
 		return nil, err
 	}
 	reachForPrimary(config)
-	speakUTF8(config)
+	speakPlainly(config)
 	config.RuntimeParams[applicationName] = sessionName(db.name)
 	return pgx.ConnectConfig(ctx, config)
 }

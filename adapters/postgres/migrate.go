@@ -126,7 +126,7 @@ func (db *DB) migrateOnce(version *uint, run func(*migrate.Migrate) error) (err 
 		return fmt.Errorf("the database's URL: %w", err)
 	}
 	reachForPrimary(config)
-	speakUTF8(config)
+	speakPlainly(config)
 	var server *pgx.Conn
 	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		server = conn

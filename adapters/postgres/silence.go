@@ -53,9 +53,12 @@ func prepareToConnect(url string) func(context.Context, *pgx.ConnConfig) error {
 	}
 }
 
-// speakUTF8 has the server take and give texts as this process has them. By a default of the role's or the database's, such as that of a
-// database in SQL_ASCII, it would take them for something else, and refuse some or keep others than were sent.
-func speakUTF8(config *pgx.ConnConfig) { config.RuntimeParams["client_encoding"] = "UTF8" }
+// speakPlainly has the server take and give texts as this process has them. By a default of the role's or the database's, such as that of a
+// database in SQL_ASCII, it would take them for something else, and refuse some or keep others than were sent. Where a backslash is no plain
+// character the driver sends no statement that has its values in it.
+func speakPlainly(config *pgx.ConnConfig) {
+	config.RuntimeParams["client_encoding"], config.RuntimeParams["standard_conforming_strings"] = "UTF8", "on"
+}
 
 // boundSilence makes the kernel give up silent connections that dial makes.
 func boundSilence(dial pgconn.DialFunc) pgconn.DialFunc {
