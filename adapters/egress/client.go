@@ -176,6 +176,9 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	defer made.end()
 	response, err := c.roundTrip(attempt, made, request)
 	if err != nil {
+		if exhausted(err) && request.Exhausted != nil {
+			request.Exhausted(err)
+		}
 		outcome.Kind, outcome.Error = explain(attempt, made.orElse(err))
 		return
 	}

@@ -35,6 +35,8 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 		return delivery.KindConnectionLost, Cancelled
 	case errors.Is(err, errBlocked):
 		return delivery.KindBlockedAddress, errBlocked.Error()
+	case exhausted(err):
+		return delivery.KindConnectionLost, "nothing was sent: the service had no room for another connection"
 	case expired(attempt):
 		return delivery.KindTimeout, "the answer was not complete within the timeout"
 	case errors.As(err, &dns):
@@ -63,6 +65,18 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 func expired(attempt context.Context) bool {
 	deadline, ok := attempt.Deadline()
 	return errors.Is(attempt.Err(), context.DeadlineExceeded) || ok && !time.Now().Before(deadline)
+}
+
+// exhausted reports whether this process, or its machine, had no file left for a connection, or to ask for an address. The resolver keeps
+// only the text of what its own connections failed with.
+func exhausted(err error) bool {
+	var dns *net.DNSError
+	for _, code := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE} {
+		if errors.Is(err, code) || errors.As(err, &dns) && strings.HasSuffix(dns.Err, ": "+code.Error()) {
+			return true
+		}
+	}
+	return false
 }
 
 func explainDNS(err *net.DNSError) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"syscall"
 	"testing"
@@ -47,6 +48,7 @@ func TestExplain(t *testing.T) {
 		{fmt.Errorf("wrapped: %w", errFlood), delivery.KindResponseTooLarge},
 		{fmt.Errorf("wrapped: %w", errHeaderLines), delivery.KindResponseTooLarge},
 		{handshakeError{errHandshakeSize}, delivery.KindTLS},
+		{errors.Join(op("dial", syscall.ECONNREFUSED), op("dial", os.NewSyscallError("socket", syscall.EMFILE))), delivery.KindConnectionLost},
 	} {
 		attempt, cancel := context.WithTimeout(t.Context(), time.Hour)
 		if got, text := explain(attempt, test.err); got != test.want || text == "" || len(text) > 100 {
@@ -71,6 +73,7 @@ func TestExplainTellsCausesApart(t *testing.T) {
 		"the receiver's answer is not valid HTTP or broke off":              errors.New("malformed HTTP response"),
 		"the receiver did not respond":                                      op("dial", syscall.ETIMEDOUT),
 		"no connection could be made":                                       op("dial", syscall.ECONNREFUSED),
+		"nothing was sent: the service had no room for another connection":  op("dial", os.NewSyscallError("socket", syscall.ENFILE)),
 	} {
 		if _, got := explain(t.Context(), err); got != want {
 			t.Errorf("%v: got %q, want %q", err, got, want)
@@ -88,5 +91,23 @@ func TestExplainAsksTheClockForATimeout(t *testing.T) {
 	}
 	if got, _ := explain(attempt, errBlocked); got != delivery.KindBlockedAddress {
 		t.Errorf("a blocked address became %q", got)
+	}
+}
+
+// TestWhoHasNoFileLeftIsNotTheReceiver, be it to connect with or to ask for its address: the sender hears of it apart from the outcome.
+func TestWhoHasNoFileLeftIsNotTheReceiver(t *testing.T) {
+	noFile := op("dial", os.NewSyscallError("socket", syscall.EMFILE))
+	for err, want := range map[error]bool{
+		noFile: true,
+		&net.DNSError{Err: noFile.Error(), Name: "receiver.test.", IsTemporary: true}:       true,
+		&net.DNSError{Err: "server misbehaving", Name: "too many open files.", Server: ":"}: false,
+		op("dial", syscall.ECONNREFUSED):                                                    false,
+	} {
+		client, _ := newClient(t, Config{Resolver: resolverFunc(func(context.Context, string) ([]netip.Addr, error) { return nil, err })})
+		request, heard := post("https://receiver.test/"), false
+		request.Exhausted = func(error) { heard = true }
+		if got := client.Send(t.Context(), request); heard != want || got.Succeeded() {
+			t.Errorf("%v: heard of it: %t, and the outcome is %+v", err, heard, got)
+		}
 	}
 }

@@ -19,8 +19,8 @@ func Unbalanced(log *slog.Logger) func(context.Context, reconciliation.Checked, 
 	}
 }
 
-// AttemptTrouble logs why requests could not be signed, and where attempts panicked. While the database is away that is one line in ten
-// seconds: it may be hundreds of deliveries.
+// AttemptTrouble logs why requests could not be signed or sent, and where attempts panicked. While the database is away, or the process has no
+// room for connections, that is one line in ten seconds: it may be hundreds of deliveries.
 func AttemptTrouble(log *slog.Logger, now func() time.Time) func(context.Context, dispatch.Leased, error) {
 	const seldom = 10 * time.Second
 	var told atomic.Int64 // when it was away, in nanoseconds
@@ -30,11 +30,16 @@ func AttemptTrouble(log *slog.Logger, now func() time.Time) func(context.Context
 			log.ErrorContext(ctx, "an attempt panicked", append(attrs, "stack", string(panicked.Stack))...)
 			return
 		}
-		if last, at := told.Load(), now().UnixNano(); problem.Is(err, problem.Unavailable) {
+		message := "a request could not be signed"
+		_, exhausted := errors.AsType[dispatch.Exhausted](err)
+		if exhausted {
+			message = "deliveries wait, since there is no file left to connect with: raise the limit of open files (ulimit -n), or lower ORDINAVO_MAX_IN_FLIGHT"
+		}
+		if last, at := told.Load(), now().UnixNano(); exhausted || problem.Is(err, problem.Unavailable) {
 			if at < last+int64(seldom) && at >= last || !told.CompareAndSwap(last, at) {
 				return
 			}
 		}
-		log.ErrorContext(ctx, "a request could not be signed", attrs...)
+		log.ErrorContext(ctx, message, attrs...)
 	}
 }

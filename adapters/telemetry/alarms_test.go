@@ -32,6 +32,19 @@ func TestADatabaseThatIsAwayIsToldSeldom(t *testing.T) {
 	}
 }
 
+// TestAProcessWithoutFilesSaysWhatToDo, and that for all its deliveries at once.
+func TestAProcessWithoutFilesSaysWhatToDo(t *testing.T) {
+	var log bytes.Buffer
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	tell := telemetry.AttemptTrouble(slog.New(slog.NewTextHandler(&log, nil)), func() time.Time { return now })
+	for range 100 {
+		tell(t.Context(), dispatch.Leased{}, dispatch.Exhausted{By: errors.New("socket: too many open files")})
+	}
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "ulimit -n") || !strings.Contains(text, "too many open files") {
+		t.Errorf("it says %s", text)
+	}
+}
+
 // TestAPanicIsToldWithItsStack, and as no request that could not be signed.
 func TestAPanicIsToldWithItsStack(t *testing.T) {
 	var log bytes.Buffer

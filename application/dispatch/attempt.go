@@ -21,13 +21,13 @@ type Attempter struct {
 	Observer  Observer
 	Now       func() time.Time
 	UserAgent string
-	// Trouble hears why a request could not be signed, or of a Panic, which only the operator may know; nil for nobody.
+	// Trouble hears why a request could not be signed, that it is Exhausted, or of a Panic, which only the operator may know; nil for nobody.
 	Trouble func(ctx context.Context, l Leased, err error)
 }
 
-// Attempt sends one leased delivery and returns the outcome. It fails, and no attempt has begun, when the secrets cannot be read for now
-// (problem.Unavailable), ctx ended before they were, or they were deleted meanwhile: that is no fault of the receiver's, and to be no attempt of
-// its schedule.
+// Attempt sends one leased delivery and returns the outcome. It fails, and nothing was sent, when the secrets cannot be read for now
+// (problem.Unavailable), ctx ended before they were, they were deleted meanwhile, or this process is Exhausted (with the outcome, for whoever
+// asked for a test): that is no fault of the receiver's, and to be no attempt of its schedule.
 func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, error) {
 	var by signers
 	var unsigned error
@@ -42,14 +42,24 @@ func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, er
 		}
 	}
 	ctx, span := a.Observer.AttemptStarted(ctx, l, l.Delivery.Attempts+1)
-	outcome := a.send(ctx, l, span, by, unsigned)
+	var exhausted error
+	outcome := a.send(ctx, l, span, by, unsigned, func(by error) { exhausted = Exhausted{by} })
 	outcome.TraceID = span.TraceID
 	span.End(outcome)
-	return outcome, nil
+	if exhausted != nil {
+		a.trouble(ctx, l, exhausted)
+	}
+	return outcome, exhausted
 }
 
+// Exhausted says that this process, or its machine, has nothing left to connect with.
+type Exhausted struct{ By error }
+
+// Error is for the operator: it names addresses.
+func (e Exhausted) Error() string { return e.By.Error() }
+
 // send turns a panic into an outcome, with which the attempt's span can end.
-func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by signers, unsigned error) (outcome delivery.Outcome) {
+func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by signers, unsigned error, exhausted func(error)) (outcome delivery.Outcome) {
 	began := a.Now()
 	defer func() {
 		if value := recover(); value != nil {
@@ -67,6 +77,7 @@ func (a *Attempter) send(ctx context.Context, l Leased, span AttemptSpan, by sig
 	}
 	return a.Sender.Send(ctx, Request{
 		Tenant: l.Delivery.Tenant, URL: l.Subscription.URL, Headers: a.headers(l, span.TraceParent, by), Body: l.Body, Timeout: l.Subscription.Timeout,
+		Exhausted: exhausted,
 	})
 }
 

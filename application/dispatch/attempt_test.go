@@ -32,6 +32,7 @@ type exchange struct {
 	fails    error         // of opening a secret
 	opens    time.Duration // how long that takes
 	panics   any           // with what sending panics
+	exhausts error         // why nothing is left to connect with
 }
 
 func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
@@ -39,6 +40,10 @@ func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome 
 	if x.panics != nil {
 		x.now = x.now.Add(time.Second)
 		panic(x.panics)
+	}
+	if x.exhausts != nil {
+		r.Exhausted(x.exhausts)
+		return delivery.Outcome{Kind: delivery.KindConnectionLost}
 	}
 	return delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, RequestHeaders: r.Headers}
 }
@@ -216,6 +221,18 @@ func TestWhatCannotBeSignedForNowIsNoAttempt(t *testing.T) {
 	x.fails = problem.New(problem.Unavailable, "the database does not answer")
 	if _, err := a.Attempt(t.Context(), l); !errors.Is(err, x.fails) || len(x.requests)+len(x.numbers)+len(x.told) != 0 {
 		t.Errorf("%v with %d requests and the attempts %v", err, len(x.requests), x.numbers)
+	}
+}
+
+// TestWhoHasNothingToConnectWithMakesNoAttempt: it is this process that has no file left, whatever the receiver may do.
+func TestWhoHasNothingToConnectWithMakesNoAttempt(t *testing.T) {
+	x, a, l := newExchange()
+	x.exhausts = errors.New("too many open files")
+	var trouble error
+	a.Trouble = func(_ context.Context, _ dispatch.Leased, err error) { trouble = err }
+	outcome, err := a.Attempt(t.Context(), l)
+	if want := (dispatch.Exhausted{By: x.exhausts}); err != error(want) || trouble != error(want) || outcome.Kind != delivery.KindConnectionLost || len(x.told) != 1 {
+		t.Errorf("%v with %+v; the operator heard %v, and %d spans ended", err, outcome, trouble, len(x.told))
 	}
 }
 

@@ -17,6 +17,8 @@ type Request struct {
 	Body    []byte
 	// Timeout covers everything up to the last byte read of the answer.
 	Timeout time.Duration
+	// Exhausted hears why this machine had nothing left to connect with, if nothing was sent for that; nil for nobody.
+	Exhausted func(by error)
 }
 
 // Sender performs one HTTP exchange. It never returns an error: whatever goes wrong is an outcome.

@@ -72,6 +72,25 @@ func TestASampleIsNotedBeforeItIsSent(t *testing.T) {
 	}
 }
 
+// exhausted is a sender that has nothing left to connect with.
+type exhausted struct{}
+
+func (exhausted) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
+	r.Exhausted(errors.New("too many open files"))
+	return delivery.Outcome{Kind: delivery.KindConnectionLost, Error: "nothing was sent"}
+}
+
+// TestASampleThatCouldNotBeSentSaysSo, and not that it could not be signed.
+func TestASampleThatCouldNotBeSentSaysSo(t *testing.T) {
+	w, _, tester := newTester(t)
+	created, _, err := w.created("acme", settings(), by)
+	w.ok(err)
+	tester.Attempter.Sender = exhausted{}
+	if x, err := tester.Test(t.Context(), laneOf(created), event.VisitReportApproved, by); err != nil || x.Outcome.Error != "nothing was sent" {
+		t.Errorf("told %+v, %v", x.Outcome, err)
+	}
+}
+
 // ending is a context that ends when the test says so.
 type ending struct {
 	context.Context

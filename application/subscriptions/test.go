@@ -103,7 +103,7 @@ func (t *Tester) attempt(ctx context.Context, leased dispatch.Leased) delivery.O
 		}
 	})()
 	outcome, err := t.Attempter.Attempt(outlasting, leased)
-	if err != nil { // it is noted already, so it needs an end
+	if err != nil && outcome.Kind == "" { // it is noted already, so it needs an end
 		return dispatch.Unsigned(t.Service.Now())
 	}
 	return outcome
