@@ -70,7 +70,9 @@ var machine = faults.Clock(func() time.Time { return time.Now().UTC().Truncate(t
 // the database is away, callers are told so.
 func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	process.OutliveLog()
-	log := telemetry.NewLogger(logs, c.LogLevel)
+	lines := telemetry.Detach(logs)
+	defer lines.Close()
+	log := telemetry.NewLogger(lines, c.LogLevel)
 	slog.SetDefault(log)
 	stdlog.SetOutput(io.Discard) // net/http logs there what receivers send, up to a line for each of their frames
 	tel, err := telemetry.Start(ctx, telemetry.Config{Version: version, Log: log})

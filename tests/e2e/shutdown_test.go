@@ -1,7 +1,11 @@
 package e2e_test
 
 import (
+	"encoding/json"
+	"errors"
 	"net/http"
+	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -152,6 +156,39 @@ func TestAProcessOutlivesWhoReadsItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.platform(t).withKey("ord_live_nobody_has_this_one").get("/v1/tenants").want(http.StatusUnauthorized) // which is logged
+	acme, hook := newTenant(t, s), receive(t, nil)
+	sub := acme.subscribe(hook, "*", nil)
+	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
+	s.signal(t, syscall.SIGTERM)
+	if code := s.exitCode(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// … or stand still: a full pipe holds up neither a request nor the drain.
+func TestNobodyWaitsForWhoReadsTheLog(t *testing.T) {
+	t.Parallel()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &service{command: exec.Command(binary, "serve"), ended: make(chan struct{})}
+	s.command.Env, s.command.Stderr = environment(t.TempDir()), write
+	if err := errors.Join(s.command.Start(), write.Close()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.kill)
+	t.Cleanup(func() { _ = read.Close() })
+	go func() { s.waitErr = s.command.Wait(); close(s.ended) }()
+	var listening struct{ Address string }
+	if err := json.NewDecoder(read).Decode(&listening); err != nil { // and it reads no more
+		t.Fatal(err)
+	}
+	s.url = "http://" + listening.Address
+	nobody := s.platform(t).withKey("ord_live_nobody_has_this_one")
+	for range 2000 { // each is logged, and a pipe holds some hundred lines
+		nobody.get("/v1/tenants").want(http.StatusUnauthorized)
+	}
 	acme, hook := newTenant(t, s), receive(t, nil)
 	sub := acme.subscribe(hook, "*", nil)
 	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
