@@ -30,6 +30,7 @@ const (
 	codeNoSuchTable          = "42P01"
 	codeReadOnly             = "25006" // the server was demoted
 	codeIdleTooLong          = "25P03" // see longestIdle
+	codeTooLong              = "25P04" // by an operator's limit for transactions, from PostgreSQL 17 on
 	codeDiskFull             = "53100"
 	codeDivisionByZero       = "22012" // see deciding
 	codeCanceled             = "57014" // by a migration, see givePrecedence, or by an operator's limit
@@ -79,7 +80,7 @@ func lostConnection(err error) bool {
 	if errors.As(err, &refused) {
 		class := refused.Code[:min(2, len(refused.Code))]
 		return class == "08" || class == "53" || strings.HasPrefix(refused.Code, "57P") ||
-			refused.Code == codeReadOnly || refused.Code == codeIdleTooLong
+			slices.Contains([]string{codeReadOnly, codeIdleTooLong, codeTooLong}, refused.Code)
 	}
 	var network net.Error
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||

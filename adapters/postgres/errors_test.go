@@ -34,6 +34,16 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	}
 }
 
+// TestWhomTheServerThrowsOutComesAgain has the limits of an operator's by which it ends a connection: no request is to fail for good for one.
+func TestWhomTheServerThrowsOutComesAgain(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"25P03", "25P04", "57P05"} {
+		if err := translate(t.Context(), fmt.Errorf("append: %w", &pgconn.PgError{Severity: "FATAL", Code: code})); !problem.Is(err, problem.Unavailable) {
+			t.Errorf("%s is told as %v", code, err)
+		}
+	}
+}
+
 // TestAServerThatLetsNobodyIn is as good as away for a process that runs: its user's password was changed, or the promoted server does not
 // know this machine.
 func TestAServerThatLetsNobodyIn(t *testing.T) {

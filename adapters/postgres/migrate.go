@@ -165,9 +165,12 @@ func impatient(ctx context.Context, conn *pgx.Conn) error {
 	if err := direct(ctx, conn); err != nil {
 		return err
 	}
-	_, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d; SET statement_timeout = 0; SET default_transaction_isolation = 'read committed'", lockTimeout.Milliseconds()))
+	_, err := conn.Exec(ctx, fmt.Sprintf("SET lock_timeout = %d; SET default_transaction_isolation = 'read committed';", lockTimeout.Milliseconds())+unlimited)
 	return err
 }
+
+// unlimited lifts the limits that the server has: PostgreSQL knows the second from version 17 on.
+const unlimited = `SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')`
 
 func newMigrate(files source.Driver, session *sql.DB, version *uint) (*migrate.Migrate, error) {
 	target, err := migratepgx.WithInstance(session, &migratepgx.Config{})
