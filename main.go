@@ -207,6 +207,7 @@ const flushTimeout = 5 * time.Second
 // assembly is what the service is put together from.
 type assembly struct {
 	config.Config
+	stopping    func() bool // it was told to
 	db          database.Database
 	store       database.Store
 	telemetry   *telemetry.Telemetry
@@ -232,7 +233,7 @@ type assembly struct {
 }
 
 func assemble(ctx context.Context, c config.Config, address net.Addr, db database.Database, tel *telemetry.Telemetry, log *slog.Logger) (*service, error) {
-	a := &assembly{Config: c, db: db, telemetry: tel, observer: tel.Observer(db.Now), log: log, newID: ids.New(db.Now, rand.Reader).New}
+	a := &assembly{Config: c, stopping: func() bool { return ctx.Err() != nil }, db: db, telemetry: tel, observer: tel.Observer(db.Now), log: log, newID: ids.New(db.Now, rand.Reader).New}
 	if err := a.openStore(ctx); err != nil {
 		return nil, err
 	}
@@ -242,8 +243,7 @@ func assemble(ctx context.Context, c config.Config, address net.Addr, db databas
 	a.makeUseCases()
 	a.gauge()
 	s := &service{telemetry: tel, sender: a.sender, keys: a.keys, Process: process.Process{
-		Log: log, Now: a.db.Now, Failed: tel.Metrics().StepsFailed, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(ctx),
-		ShutdownDelay: c.ShutdownDelay, ShutdownTimeout: c.ShutdownTimeout,
+		Log: log, Now: a.db.Now, Failed: tel.Metrics().StepsFailed, Intake: []loop.Loop{a.intake.Loop()}, Server: a.api(), ShutdownDelay: c.ShutdownDelay, ShutdownTimeout: c.ShutdownTimeout,
 		Watch: func(ctx context.Context) {
 			db.Watch(ctx, func() { a.dispatcher.Wake(); a.sweeper.Wake(); a.jobWorker.Wake() }, a.dispatcher.Changed, a.dispatcher.Forget)
 		},
@@ -347,8 +347,7 @@ func (a *assembly) takeRoles(p *process.Process) (err error) {
 	return nil
 }
 
-// api answers until the process is told to stop, which is the end of serving, and a little longer.
-func (a *assembly) api(serving context.Context) *rest.API {
+func (a *assembly) api() *rest.API {
 	return rest.New(rest.Dependencies{
 		Intake: a.intake,
 
@@ -377,7 +376,7 @@ func (a *assembly) api(serving context.Context) *rest.API {
 		Keys:        a.keys,
 		Idempotency: a.answers,
 
-		Ready:       ready(serving, a.intake, a.store),
+		Ready:       a.ready,
 		Metrics:     a.telemetry.Handler(),
 		Tracer:      a.telemetry.Tracer(),
 		TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
@@ -392,16 +391,14 @@ func (a *assembly) api(serving context.Context) *rest.API {
 }
 
 // ready says why the process should get no requests: it is about to stop, or the database does not answer or takes no events.
-func ready(serving context.Context, in *intake.Intake, store database.Store) func(context.Context) error {
-	return func(ctx context.Context) error {
-		if serving.Err() != nil {
-			return problem.New(problem.Unavailable, "The process is about to stop.")
-		}
-		if err := store.Ping(ctx); err != nil {
-			return err
-		}
-		return in.Ready()
+func (a *assembly) ready(ctx context.Context) error {
+	if a.stopping() {
+		return problem.New(problem.Unavailable, "The process is about to stop.")
 	}
+	if err := a.store.Ping(ctx); err != nil {
+		return err
+	}
+	return a.intake.Ready()
 }
 
 func portRanges(c config.Config) (ports egress.PortRanges) {
