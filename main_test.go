@@ -104,7 +104,7 @@ func TestEveryProcessSaysThatItLives(t *testing.T) {
 
 // Much may be left out without harm to what is tested below this: an alert, a log line, or a cache.
 func TestNothingIsLeftUnwired(t *testing.T) {
-	s := assembled(t)
+	s := assembled(t, "--shutdown-delay", "1s")
 	for name, part := range map[string]any{"the process": s.Process, "its attempts": *s.Attempter, "its API": s.Server.(*rest.API).Dependencies} {
 		for field, value := range reflect.ValueOf(part).Fields() {
 			if field.IsExported() && field.Name != "ProbesOnly" && value.IsZero() {
