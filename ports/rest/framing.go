@@ -25,6 +25,18 @@ func checkFraming(c *fiber.Ctx) error {
 	return nil
 }
 
+// closeAsAsked closes the connection after the answer for every spelling of the option (RFC 9112, section 9.6): the library knows one, and a
+// client that reads until the end would wait for as long as the connection may be idle.
+func closeAsAsked(c *fiber.Ctx) {
+	for _, field := range c.Request().Header.PeekAll(fiber.HeaderConnection) {
+		for option := range strings.SplitSeq(string(field), ",") {
+			if strings.EqualFold(strings.TrimSpace(option), "close") {
+				c.Context().SetConnectionClose()
+			}
+		}
+	}
+}
+
 func unsound(wrong string) *problem.Error {
 	return problem.New(problem.InvalidRequest, "The request is not sound HTTP/1.1: %s.", wrong)
 }

@@ -19,6 +19,7 @@ const (
 
 // guard refuses what no route understands, before any route reads it.
 func (a *API) guard(c *fiber.Ctx) error {
+	closeAsAsked(c)
 	if err := checkFraming(c); err != nil {
 		return err
 	}
