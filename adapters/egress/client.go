@@ -29,7 +29,7 @@ const (
 	idleTimeout     = 4 * time.Second
 	maxInterim      = 5               // 1xx answers before the final one
 	maxTries        = 5               // connections on which one attempt may try its request; see Send
-	maxAsked        = 3 * maxTries    // times that one attempt may ask for a connection; see tries
+	maxDialsEach    = 3 * maxTries    // dials that one attempt may begin; see tries
 	maxHeaderBytes  = 16 << 10        // of an answer, on the wire: what a receiver that then falls silent can make this process hold
 	streamBuffer    = 64 << 10        // what an HTTP/2 receiver may send ahead of the reader on each stream
 	connBuffer      = 1 << 20         // the same for a connection
@@ -156,7 +156,7 @@ func (c *Client) Close() {
 //
 // The transport sends a request again only when it wrote none of it on a kept connection that turned out to be closed, or
 // when an HTTP/2 receiver declared it unprocessed; it gives up on a receiver that keeps doing so after maxTries
-// connections, or that ends maxAsked of them before the request is on its way. The body must never change again, even after Send.
+// connections, or that ends maxDialsEach of them before the request is on its way. The body must never change again, even after Send.
 func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Outcome {
 	outcome := delivery.Outcome{StartedAt: c.clock(), RequestHeaders: request.Headers}
 	began := time.Now() // with the monotonic clock
@@ -204,7 +204,7 @@ func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Re
 // Got1xxResponse hook the transport resets its bound on header bytes at each interim answer, and it has no bound on tries.
 func traced(ctx context.Context, made *tries) context.Context {
 	interim := 0
-	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, ctx), &httptrace.ClientTrace{
+	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, asker{ctx, made}), &httptrace.ClientTrace{
 		GetConn: made.next,
 		GotConn: made.got,
 		Got1xxResponse: func(int, textproto.MIMEHeader) error {
@@ -217,17 +217,19 @@ func traced(ctx context.Context, made *tries) context.Context {
 }
 
 // tries counts the connections on which one attempt tries its request. The transport asks for them in the goroutine that
-// called RoundTrip, and more often than it gets one: its pool of HTTP/2 asks again for a kept connection, and one that has
-// just ended may be handed out once more. Only a receiver whose connections all end before they are used exceeds maxAsked.
+// called RoundTrip, and far more often than it gets one: attempts that begin at once each dial, and when the HTTP/2 connection
+// that they then shared has ended, what each of them dialled is handed out once more. So it is dials that are bounded: only a
+// receiver whose connections all end before they are used needs more than maxDialsEach.
 type tries struct {
-	asked, n int
-	givenUp  bool
-	giveUp   context.CancelFunc
-	on       *metered // the last one
+	n       int
+	dials   atomic.Int32 // begun for this attempt, in goroutines of the transport
+	givenUp bool
+	giveUp  context.CancelFunc
+	on      *metered // the last one
 }
 
 func (t *tries) next(string) {
-	if t.asked++; t.n >= maxTries || t.asked > maxAsked {
+	if t.n >= maxTries || t.dials.Load() >= maxDialsEach {
 		t.givenUp = true
 		t.giveUp()
 	}
@@ -256,12 +258,17 @@ func (t *tries) orElse(err error) error {
 
 type attemptKey struct{}
 
-// attemptOf returns the context of the attempt that asked for a dial; the dial's own context outlives it.
-func attemptOf(ctx context.Context) context.Context {
-	if attempt, ok := ctx.Value(attemptKey{}).(context.Context); ok {
-		return attempt
+// asker is the attempt that asked for a dial; the dial's own context outlives the attempt's.
+type asker struct {
+	attempt context.Context
+	made    *tries
+}
+
+func askerOf(ctx context.Context) asker {
+	if by, ok := ctx.Value(attemptKey{}).(asker); ok {
+		return by
 	}
-	return ctx
+	return asker{ctx, &tries{}}
 }
 
 // headersOf keeps the names as they are written. An empty User-Agent suppresses the transport's own.

@@ -88,11 +88,12 @@ func (d *dialer) begin(ctx context.Context) (context.Context, func(), error) {
 	if d.closed {
 		return nil, nil, errClosed
 	}
-	attempt := attemptOf(ctx)
-	if err := attempt.Err(); err != nil { // given up, as after too many tries, before its dial began
+	by := askerOf(ctx)
+	if err := by.attempt.Err(); err != nil { // given up, as after too many tries, before its dial began
 		return nil, nil, err
 	}
-	deadline, bounded := attempt.Deadline()
+	by.made.dials.Add(1)
+	deadline, bounded := by.attempt.Deadline()
 	if !bounded {
 		deadline = time.Now().Add(subscription.MaxTimeout)
 	}

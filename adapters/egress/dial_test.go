@@ -177,7 +177,7 @@ func TestAllowedNetworksOpenNoMetadata(t *testing.T) {
 // No other test may leave the machine, and nor does this one: its dials are over before they begin, except for the guard.
 func TestPublicAddressesAreForHTTPSAlone(t *testing.T) {
 	client, dials := newClient(t, Config{})
-	over, cancel := context.WithCancel(context.WithValue(t.Context(), attemptKey{}, t.Context()))
+	over, cancel := context.WithCancel(context.WithValue(t.Context(), attemptKey{}, asker{t.Context(), &tries{}}))
 	cancel()
 	target, err := client.guard.parse("https://8.8.8.8/")
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"io"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -203,6 +204,41 @@ func TestGoAwayIsNotFollowedForEver(t *testing.T) {
 				t.Errorf("%q after %d requests", got.Error, n)
 			}
 		})
+	}
+}
+
+// Attempts that begin at once each dial, and share the first connection that comes about. When that ends gracefully, the transport
+// hands out what each of them dialled once more: none of it is a try, and the receiver is well.
+func TestAGracefulEndAfterABurst(t *testing.T) {
+	const burst = 40
+	var dialling sync.WaitGroup
+	dialling.Add(burst)
+	var dialled, requests atomic.Int32
+	server := serveTLS(t, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if dialled.Add(1) <= burst {
+			dialling.Done()
+			dialling.Wait()
+		}
+		return nil, nil
+	}}, func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) == burst+1 {
+			w.Header().Set("Connection", "close") // GOAWAY, behind this answer
+		}
+	})
+	client, _ := newClient(t, Config{RootCAs: rootsOf(server)})
+	defer client.Close()
+	var sends sync.WaitGroup
+	for range burst {
+		sends.Go(func() {
+			if got := send(t, client, server.URL); !got.Succeeded() {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+	sends.Wait()
+	client.dialer.dials.Wait()
+	for range 2 {
+		wantKind(t, send(t, client, server.URL), delivery.KindSucceeded)
 	}
 }
 
