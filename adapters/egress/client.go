@@ -10,8 +10,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -27,9 +25,6 @@ const (
 	// on a connection that its receiver is about to close. Also, net/http keeps a broken HTTP/2 connection, buffers and all, for as
 	// long as an idle one.
 	idleTimeout     = 4 * time.Second
-	maxInterim      = 5               // 1xx answers before the final one
-	maxTries        = 5               // connections on which one attempt may try its request; see Send
-	maxDialsEach    = 3 * maxTries    // dials that one attempt may begin; see tries
 	maxHeaderBytes  = 16 << 10        // of an answer, on the wire: what a receiver that then falls silent can make this process hold
 	streamBuffer    = 64 << 10        // what an HTTP/2 receiver may send ahead of the reader on each stream
 	connBuffer      = 1 << 20         // the same for a connection
@@ -154,9 +149,9 @@ func (c *Client) Close() {
 // When ctx is cancelled, the outcome is connection_lost with the text Cancelled. Nobody knows then what the receiver did;
 // the caller, who can ask ctx, decides whether it counts.
 //
-// The transport sends a request again only when it wrote none of it on a kept connection that turned out to be closed, or
-// when an HTTP/2 receiver declared it unprocessed; it gives up on a receiver that keeps doing so after maxTries
-// connections, or that ends maxDialsEach of them before the request is on its way. The body must never change again, even after Send.
+// A request is sent again at once only when a kept connection ended under it before anything of an answer had come, as when its
+// receiver restarts, or when an HTTP/2 receiver declared it unprocessed; a receiver that keeps doing so is given up after maxTries
+// connections, or when it ends maxDialsEach of them before the request is on its way. The body must never change again, even after Send.
 func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Outcome {
 	outcome := delivery.Outcome{StartedAt: c.clock(), RequestHeaders: request.Headers}
 	began := time.Now() // with the monotonic clock
@@ -175,6 +170,9 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	made := &tries{giveUp: cancel}
 	defer made.end()
 	response, err := c.roundTrip(attempt, made, request)
+	for err != nil && made.metAnEnd(err) {
+		response, err = c.roundTrip(attempt, made, request)
+	}
 	if err != nil {
 		if exhausted(err) && request.Exhausted != nil {
 			request.Exhausted(err)
@@ -198,77 +196,6 @@ func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Re
 	outgoing.Host, outgoing.URL = target.host, target.url
 	outgoing.Header = headersOf(request.Headers)
 	return c.carrier().RoundTrip(outgoing)
-}
-
-// traced hands the attempt to the dial, and bounds interim answers and tries. Both have to be counted here: with a
-// Got1xxResponse hook the transport resets its bound on header bytes at each interim answer, and it has no bound on tries.
-func traced(ctx context.Context, made *tries) context.Context {
-	interim := 0
-	return httptrace.WithClientTrace(context.WithValue(ctx, attemptKey{}, asker{ctx, made}), &httptrace.ClientTrace{
-		GetConn: made.next,
-		GotConn: made.got,
-		Got1xxResponse: func(int, textproto.MIMEHeader) error {
-			if interim++; interim > maxInterim {
-				return errInterim
-			}
-			return nil
-		},
-	})
-}
-
-// tries counts the connections on which one attempt tries its request. The transport asks for them in the goroutine that
-// called RoundTrip, and far more often than it gets one: attempts that begin at once each dial, and when the HTTP/2 connection
-// that they then shared has ended, what each of them dialled is handed out once more. So it is dials that are bounded: only a
-// receiver whose connections all end before they are used needs more than maxDialsEach.
-type tries struct {
-	n       int
-	dials   atomic.Int32 // begun for this attempt, in goroutines of the transport
-	givenUp bool
-	giveUp  context.CancelFunc
-	on      *metered // the last one
-}
-
-func (t *tries) next(string) {
-	if t.n >= maxTries || t.dials.Load() >= maxDialsEach {
-		t.givenUp = true
-		t.giveUp()
-	}
-}
-
-func (t *tries) got(info httptrace.GotConnInfo) {
-	t.n++
-	t.end()
-	t.on = meterOf(info.Conn)
-}
-
-func (t *tries) end() {
-	if t.on != nil {
-		t.on.end()
-		t.on = nil
-	}
-}
-
-// orElse is errTries when that is why the attempt was given up.
-func (t *tries) orElse(err error) error {
-	if t.givenUp {
-		return errTries
-	}
-	return err
-}
-
-type attemptKey struct{}
-
-// asker is the attempt that asked for a dial; the dial's own context outlives the attempt's.
-type asker struct {
-	attempt context.Context
-	made    *tries
-}
-
-func askerOf(ctx context.Context) asker {
-	if by, ok := ctx.Value(attemptKey{}).(asker); ok {
-		return by
-	}
-	return asker{ctx, &tries{}}
 }
 
 // headersOf keeps the names as they are written. An empty User-Agent suppresses the transport's own.

@@ -105,6 +105,13 @@ func isLoss(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isReset(err)
 }
 
+// isClosing recognises by their texts what net/http says when a receiver closed a kept connection just before the request, and when
+// an HTTP/2 connection was lost and another of its requests was the first to find out.
+func isClosing(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "server closed idle connection") || strings.Contains(text, "client connection force closed")
+}
+
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
@@ -167,7 +174,7 @@ func explainLoss(err error) string {
 	switch {
 	case isReset(err):
 		return "the receiver reset the connection"
-	case isLoss(err):
+	case isLoss(err), isClosing(err):
 		return "the receiver closed the connection before its answer was complete"
 	case strings.Contains(err.Error(), "client connection lost"): // net/http's error when an HTTP/2 ping is not answered
 		return "the connection is dead: nothing at its other end responds"

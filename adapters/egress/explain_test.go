@@ -81,6 +81,19 @@ func TestExplainTellsCausesApart(t *testing.T) {
 	}
 }
 
+// A receiver that closed the connection has not answered badly, whichever request and whichever protocol finds out.
+func TestExplainTellsAClosedConnectionFromABadAnswer(t *testing.T) {
+	for _, text := range []string{"http: server closed idle connection", "http2: client connection force closed via ClientConn.Close"} {
+		err := errors.New(text)
+		if _, got := explain(t.Context(), err); got != "the receiver closed the connection before its answer was complete" {
+			t.Errorf("%s: got %q", text, got)
+		}
+		if met := (&tries{kept: true, since: time.Now()}); !met.metAnEnd(err) {
+			t.Errorf("%s: no end of a kept connection", text)
+		}
+	}
+}
+
 func TestExplainAsksTheClockForATimeout(t *testing.T) {
 	attempt, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
