@@ -121,12 +121,16 @@ func defaultPort(scheme string) uint16 {
 	return 443
 }
 
+// hostNames is idna.Lookup without its rule that no label has hyphens in both third and fourth place: names like
+// qa--erp.example.com are in use, such as for previews of a site's branches.
+var hostNames = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckHyphens(false))
+
 // canonicalHost returns the one form of a host that is compared, stored, resolved and dialled.
 func canonicalHost(bracketed, host string) (string, error) {
 	if strings.HasPrefix(bracketed, "[") {
 		return canonicalIPv6(host)
 	}
-	name, err := idna.Lookup.ToASCII(host)
+	name, err := hostNames.ToASCII(host)
 	if err != nil || len(name) > maxHostLength {
 		return "", errors.New("must have a valid host name")
 	}
@@ -135,7 +139,7 @@ func canonicalHost(bracketed, host string) (string, error) {
 	}
 	labels := strings.Split(name, ".")
 	for _, label := range labels {
-		if label == "" || len(label) > 63 {
+		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label {
 			return "", errors.New("must have a valid host name")
 		}
 	}

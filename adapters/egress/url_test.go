@@ -78,7 +78,7 @@ var refused = map[string][]string{
 	"names": {
 		"https://localhost/", "https://LOCALHOST/", "https://localhost./", "https://api.localhost/", "https://ⓛocalhost/",
 		"https://example.com./", "https://example.com。/", "https://example..com/", "https://.example.com/", "https://./",
-		"https://-example.com/", "https://exa_mple.com/", "https://xn--a/", "https://exam\u200bple.com/", "https://a\u202eb.com/",
+		"https://-example.com/", "https://example-.com/", "https://-/", "https://exa_mple.com/", "https://xn--a/", "https://exam\u200bple.com/", "https://a\u202eb.com/",
 		"https://" + strings.Repeat("a", 64) + ".com/", "https://" + strings.Repeat("a.", 127) + "com/", "https://ex*mple.com/",
 		"https://example.com,10.0.0.1/", "https://a~b/", "https://example.com:443:443/", "https://%e2%91%a0/",
 	},
@@ -120,6 +120,8 @@ func TestCheckURLMakesCanonical(t *testing.T) {
 		{false, "https://bücher.example/ä?q=ä\"", "https://xn--bcher-kva.example/%C3%A4?q=%C3%A4%22"},
 		{false, "https://BÜCHER。example/", "https://xn--bcher-kva.example/"},
 		{false, "https://straße.example/", "https://xn--strae-oqa.example/"},
+		{false, "https://qa--erp.example.com/", "https://qa--erp.example.com/"},
+		{false, "https://r3---a.bücher.example/", "https://r3---a.xn--bcher-kva.example/"},
 		{false, "https://8.8.8.8/", "https://8.8.8.8/"},
 		{false, "https://100.128.0.1/", "https://100.128.0.1/"},
 		{false, "https://172.32.0.1/", "https://172.32.0.1/"},
