@@ -58,9 +58,10 @@ func New(config Config) *Client {
 		guard:    client.guard,
 		resolver: config.Resolver,
 		recorder: config.Recorder,
-		tls:      &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, RootCAs: config.RootCAs},
-		life:     life,
-		stop:     stop,
+		tls: &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, RootCAs: config.RootCAs,
+			Renegotiation: tls.RenegotiateOnceAsClient}, // as receivers do that ask for a client certificate at some paths, even where they need none
+		life: life,
+		stop: stop,
 	}
 	if client.dialer.resolver == nil {
 		client.dialer.resolver = &net.Resolver{PreferGo: true}
