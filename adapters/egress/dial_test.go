@@ -320,6 +320,35 @@ func TestTimeoutCoversResolving(t *testing.T) {
 	}
 }
 
+// Whose firewall drops what is sent looks elsewhere than whose program is slow.
+func TestATimeoutTellsWhetherThereWasAConnection(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts for it, and nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = silent.Close() })
+	for url, want := range map[string]string{
+		"http://slow.test/":                 "no connection came about within the timeout",
+		"https://" + silent.Addr().String(): "no connection came about within the timeout",
+		"http://" + silent.Addr().String():  "the answer was not complete within the timeout",
+	} {
+		t.Run(url, func(t *testing.T) {
+			t.Parallel()
+			client, _ := newClient(t, Config{Resolver: resolverFunc(func(ctx context.Context, _ string) ([]netip.Addr, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})})
+			request := post(url)
+			request.Timeout = inTime
+			got := client.Send(t.Context(), request)
+			wantKind(t, got, delivery.KindTimeout)
+			if got.Error != want {
+				t.Errorf("got %q", got.Error)
+			}
+		})
+	}
+}
+
 func TestNothingListens(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -21,6 +21,8 @@ const Cancelled = "cancelled"
 var (
 	errInterim = errors.New("too many interim answers")
 	errTries   = errors.New("the receiver took the request on none of several connections")
+	// errUnconnected marks the error of an attempt that was handed no connection, as behind a firewall that drops what is sent.
+	errUnconnected = errors.New("no connection came about")
 )
 
 // explain names what went wrong. The texts are fixed, because network errors contain addresses of this side, and errors
@@ -38,7 +40,7 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 	case exhausted(err):
 		return delivery.KindConnectionLost, "nothing was sent: the service had no room for another connection"
 	case expired(attempt):
-		return delivery.KindTimeout, "the answer was not complete within the timeout"
+		return delivery.KindTimeout, explainTimeout(err)
 	case errors.As(err, &dns):
 		return delivery.KindDNS, explainDNS(dns)
 	case errors.Is(err, errFlood):
@@ -77,6 +79,13 @@ func exhausted(err error) bool {
 		}
 	}
 	return false
+}
+
+func explainTimeout(err error) string {
+	if errors.Is(err, errUnconnected) {
+		return "no connection came about within the timeout"
+	}
+	return "the answer was not complete within the timeout"
 }
 
 func explainDNS(err *net.DNSError) string {

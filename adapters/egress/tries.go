@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"net/http/httptrace"
 	"net/textproto"
 	"sync/atomic"
@@ -74,10 +75,13 @@ func (t *tries) end() {
 	}
 }
 
-// orElse is errTries when that is why the attempt was given up.
+// orElse is errTries when that is why the attempt was given up, and marks the error of one that was handed no connection.
 func (t *tries) orElse(err error) error {
-	if t.givenUp {
+	switch {
+	case t.givenUp:
 		return errTries
+	case t.n == 0:
+		return errors.Join(errUnconnected, err)
 	}
 	return err
 }
