@@ -1,6 +1,7 @@
 package egress
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -139,6 +140,8 @@ func explainTLS(err error) string {
 		return "the receiver's certificate has expired or is not valid yet"
 	case errors.As(err, &hostname):
 		return "the receiver's certificate is for another host"
+	case errors.As(err, &authority) && isAlone(err):
+		return "the receiver's certificate is not signed by a trusted authority, or its intermediate certificates are missing"
 	case errors.As(err, &authority):
 		return "the receiver's certificate is not signed by a trusted authority"
 	case errors.As(err, &invalid):
@@ -149,6 +152,17 @@ func explainTLS(err error) string {
 		return "the receiver refused the TLS handshake"
 	}
 	return "the TLS handshake failed"
+}
+
+// isAlone reports whether the receiver sent a certificate that somebody else signed, and none besides. Browsers get the rest elsewhere,
+// so that its owner finds nothing wrong with it.
+func isAlone(err error) bool {
+	var refused *tls.CertificateVerificationError
+	if !errors.As(err, &refused) || len(refused.UnverifiedCertificates) != 1 {
+		return false
+	}
+	alone := refused.UnverifiedCertificates[0]
+	return !bytes.Equal(alone.RawIssuer, alone.RawSubject)
 }
 
 // isLargeHandshake recognises by its text the error of crypto/tls for a message that it refuses to read.

@@ -33,6 +33,12 @@ func rootsOf(server *httptest.Server) *x509.CertPool {
 // certificate makes one that signs itself, for this machine unless the change says otherwise.
 func certificate(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
+	return signed(t, tls.Certificate{}, change)
+}
+
+// signed makes one that the other signs; one that signs itself if there is none.
+func signed(t *testing.T, by tls.Certificate, change func(*x509.Certificate)) tls.Certificate {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +49,10 @@ func certificate(t *testing.T, change func(*x509.Certificate)) tls.Certificate {
 		IsCA: true, BasicConstraintsValid: true, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	change(template)
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if by.Leaf == nil {
+		by.Leaf, by.PrivateKey = template, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, by.Leaf, key.Public(), by.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +108,33 @@ func TestCertificates(t *testing.T) {
 				t.Errorf("error %q", got.Error)
 			}
 		})
+	}
+}
+
+// A certificate that comes without the one that signed it is the commonest fault of all, and a browser shows nothing of it.
+func TestMissingIntermediateCertificates(t *testing.T) {
+	root := certificate(t, func(c *x509.Certificate) { c.Subject.CommonName = "root" })
+	middle := signed(t, root, func(c *x509.Certificate) { c.Subject.CommonName = "middle" })
+	leaf := signed(t, middle, func(c *x509.Certificate) { c.IsCA = false })
+	roots := x509.NewCertPool()
+	roots.AddCert(root.Leaf)
+	const untrusted = "the receiver's certificate is not signed by a trusted authority"
+	for text, test := range map[string]struct {
+		chain [][]byte
+		roots *x509.CertPool
+		want  delivery.Kind
+	}{
+		"": {[][]byte{leaf.Certificate[0], middle.Certificate[0]}, roots, delivery.KindSucceeded},
+		untrusted + ", or its intermediate certificates are missing": {leaf.Certificate, roots, delivery.KindTLS},
+		untrusted: {[][]byte{leaf.Certificate[0], middle.Certificate[0]}, x509.NewCertPool(), delivery.KindTLS},
+	} {
+		server := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{{Certificate: test.chain, PrivateKey: leaf.PrivateKey}}}, func(http.ResponseWriter, *http.Request) {})
+		client, _ := newClient(t, Config{RootCAs: test.roots})
+		got := send(t, client, server.URL)
+		wantKind(t, got, test.want)
+		if got.Error != text {
+			t.Errorf("got %q, want %q", got.Error, text)
+		}
 	}
 }
 
