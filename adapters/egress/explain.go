@@ -197,7 +197,7 @@ func explainLoss(err error) string {
 	switch {
 	case isReset(err):
 		return "the receiver reset the connection"
-	case isLoss(err), isClosing(err):
+	case isLoss(err), isClosing(err), strings.Contains(err.Error(), "server sent GOAWAY and closed the connection"):
 		return "the receiver closed the connection before its answer was complete"
 	case strings.Contains(err.Error(), "client connection lost"): // net/http's error when an HTTP/2 ping is not answered
 		return "the connection is dead: nothing at its other end responds"

@@ -242,6 +242,20 @@ func TestAGracefulEndAfterABurst(t *testing.T) {
 	}
 }
 
+// A receiver that says it will still answer, and then ends the connection for good, has not answered badly.
+func TestAnEndBehindGoAway(t *testing.T) {
+	url, roots := frames(t, func(f *http2.Framer) { _ = f.WriteSettings() }, func(f *http2.Framer, stream uint32) {
+		_ = f.WriteGoAway(stream, http2.ErrCodeNo, nil)
+		f.SetMaxReadFrameSize(0) // what comes next ends the connection
+	})
+	client, _ := newClient(t, Config{RootCAs: roots})
+	got := send(t, client, url)
+	wantKind(t, got, delivery.KindConnectionLost)
+	if got.Error != "the receiver closed the connection before its answer was complete" {
+		t.Errorf("got %q", got.Error)
+	}
+}
+
 // A receiver that says GOAWAY before anything else is not dialled for ever either.
 func TestGoAwayAtOnceIsNotFollowedForEver(t *testing.T) {
 	url, roots := frames(t, func(f *http2.Framer) {
