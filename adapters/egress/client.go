@@ -175,7 +175,7 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 		response, err = c.roundTrip(attempt, made, request)
 	}
 	if err != nil {
-		if exhausted(err) && request.Exhausted != nil {
+		if made.n == 0 && exhausted(err) && request.Exhausted != nil { // a kept connection that has ended may have carried the request before
 			request.Exhausted(err)
 		}
 		outcome.Kind, outcome.Error = explain(attempt, made.orElse(err))

@@ -39,7 +39,7 @@ func explain(attempt context.Context, err error) (delivery.Kind, string) {
 	case errors.Is(err, errBlocked):
 		return delivery.KindBlockedAddress, errBlocked.Error()
 	case exhausted(err):
-		return delivery.KindConnectionLost, "nothing was sent: the service had no room for another connection"
+		return delivery.KindConnectionLost, "the service had no room for another connection"
 	case expired(attempt):
 		return delivery.KindTimeout, explainTimeout(err)
 	case errors.As(err, &dns):

@@ -73,7 +73,7 @@ func TestExplainTellsCausesApart(t *testing.T) {
 		"the receiver's answer is not valid HTTP or broke off":              errors.New("malformed HTTP response"),
 		"the receiver did not respond":                                      op("dial", syscall.ETIMEDOUT),
 		"no connection could be made":                                       op("dial", syscall.ECONNREFUSED),
-		"nothing was sent: the service had no room for another connection":  op("dial", os.NewSyscallError("socket", syscall.ENFILE)),
+		"the service had no room for another connection":                    op("dial", os.NewSyscallError("socket", syscall.ENFILE)),
 	} {
 		if _, got := explain(t.Context(), err); got != want {
 			t.Errorf("%v: got %q, want %q", err, got, want)

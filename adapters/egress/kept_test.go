@@ -1,12 +1,16 @@
 package egress
 
 import (
+	"context"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"os"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +90,26 @@ func TestAKeptConnectionThatEndsForGood(t *testing.T) {
 	wantKind(t, send(t, client, server.URL), delivery.KindConnectionLost)
 	if n := len(dials.dialled()); n != 2 {
 		t.Errorf("dialled %d times", n)
+	}
+}
+
+// A request that went out on a connection that ended counts as an attempt, though this process then has no file left to connect anew.
+func TestNoFileIsLeftBehindAKeptConnection(t *testing.T) {
+	server, _ := ending(t, false, hangUp)
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	var asked atomic.Int32
+	client, _ := newClient(t, Config{RootCAs: rootsOf(server), Resolver: resolverFunc(func(context.Context, string) ([]netip.Addr, error) {
+		if asked.Add(1) > 1 {
+			return nil, op("dial", os.NewSyscallError("socket", syscall.EMFILE))
+		}
+		return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
+	})})
+	request := post("https://example.com:" + port + "/")
+	request.Exhausted = func(err error) { t.Errorf("nothing was sent, it says: %v", err) }
+	wantKind(t, client.Send(t.Context(), request), delivery.KindSucceeded)
+	wantKind(t, client.Send(t.Context(), request), delivery.KindConnectionLost)
+	if n := asked.Load(); n != 2 {
+		t.Errorf("asked for the address %d times", n)
 	}
 }
 
