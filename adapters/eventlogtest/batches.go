@@ -16,6 +16,7 @@ var batchChecks = []Check{
 	{"batches/kept together", keptTogether},
 	{"batches/the rest comes with who takes it", restOfABatch},
 	{"batches/end with their bytes", hasItsBytes},
+	{"batches/what is read no further is let go", letsGoOfTheRest},
 	{"batches/nobody keeps a transaction open by not receiving", nothingHeldByNotReceiving},
 }
 
@@ -128,4 +129,19 @@ func nothingHeldByNotReceiving(w *World) {
 	defer cancel()
 	w.exec(ctx, "DELETE FROM effects") // waits until the rest of the batch is given up
 	w.nothingKept()
+}
+
+// letsGoOfTheRest reads more often than there are connections.
+func letsGoOfTheRest(w *World) {
+	for range 3 {
+		w.insert(eventlog.Record{Type: "ping.v1", Data: []byte("data"), Metadata: []byte("{}")})
+	}
+	source := w.Source(eventlog.GroupTopic{Group: group, Topic: topic}, eventlog.Options{})
+	ctx, cancel := context.WithTimeout(w.ctx, w.patience)
+	defer cancel()
+	for range 100 {
+		if found, err := source.Read(ctx, eventlog.Look{Limit: 10, Bytes: 1}); err != nil || len(found.Records) != 1 {
+			w.Fatalf("read %d records, %v", len(found.Records), err)
+		}
+	}
 }

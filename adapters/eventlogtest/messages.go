@@ -9,6 +9,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/ordinavo/webhooks/adapters/compact"
 	"github.com/ordinavo/webhooks/adapters/eventlog"
 )
 
@@ -16,6 +17,7 @@ var messageChecks = []Check{
 	{"messages/keep what they carry", keepsWhatMessagesCarry},
 	{"messages/a record is one", recordIsAMessage},
 	{"messages/one that is damaged holds nobody up", damageHoldsNobodyUp},
+	{"messages/one that is damaged is an error at first", damageIsAnError},
 	{"messages/published all or none", publishesAllOrNothing},
 	{"messages/none behind closing", refusesBehindClose},
 	{"messages/contexts from elsewhere", contextsFromElsewhere},
@@ -77,6 +79,20 @@ func damageHoldsNobodyUp(w *World) {
 	}
 	msg.Ack()
 	w.Receive(messages, "c").Ack()
+}
+
+// damageIsAnError is what a reader goes by: a process of a newer version may be able to read it.
+func damageIsAnError(w *World) {
+	w.insert(eventlog.Record{Type: "events.accepted.v1", Data: []byte{2, 0xff}})
+	source := w.Source(eventlog.GroupTopic{Group: group, Topic: topic}, eventlog.Options{})
+	look := eventlog.Look{Limit: 10, Bytes: 1 << 20}
+	if found, err := source.Read(w.ctx, look); !errors.Is(err, compact.ErrUnreadable) || len(found.Records) > 0 {
+		w.Errorf("got %+v, %v", found.Records, err)
+	}
+	look.AsStored = true
+	if found, err := source.Read(w.ctx, look); err != nil || len(found.Records) != 1 || string(found.Records[0].Data) != "\x02\xff" {
+		w.Errorf("as it is stored: got %+v, %v", found.Records, err)
+	}
 }
 
 func publishesAllOrNothing(w *World) {
