@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"net/http"
 	"strings"
@@ -95,7 +96,9 @@ func (a *API) routeDeliveries() {
 		description: "The id of a test (POST /v1/subscriptions/{id}/test) shows its one exchange in the same form, with test true, as long as events are kept. " +
 			"Tests are in no list, cannot be retried, and have no accepted event."}, a.getDelivery)
 	register(a, operation{id: "retryDelivery", method: http.MethodPost, path: one + "/retry", tag: tagDeliveries, scope: access.DeliveriesRetry, perTenant: true, forBound: true,
-		status: http.StatusAccepted, summary: "Attempt a delivery now", description: "The stored bytes are sent again under the same ids. One of a billing event needs the tenant's feature."}, a.retryDelivery)
+		status: http.StatusAccepted, summary: "Attempt a delivery now",
+		description: "The stored bytes are sent again under the same ids. One of a billing event needs the tenant's feature. " +
+			fmt.Sprintf("One that has been attempted %d times is not attempted again.", delivery.MaxAttempts)}, a.retryDelivery)
 }
 
 func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*PageOutput[Delivery], error) {
