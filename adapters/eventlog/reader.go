@@ -42,6 +42,7 @@ type Reader struct {
 	at       int64 // if the step fails, up to which position it does
 	failedAt int64 // the position that failed last; 0 after a success
 	failures int   // how often in a row
+	unread   int   // how often of these because it cannot be read
 	inVain   fanout.InVain
 	odd      rate.Sometimes // bounds what is logged of records that are handed over all the same
 }
@@ -110,7 +111,8 @@ func (r *Reader) Keep(ctx context.Context, b *Batch) error {
 		return errors.Join(err, b.rollback())
 	}
 	if r.at >= r.failedAt {
-		r.failedAt, r.failures = 0, 0
+		r.inVain.Add(time.Now(), r.unread) // not before: of who stands by, another may read it
+		r.failedAt, r.failures, r.unread = 0, 0, 0
 	}
 	return nil
 }
@@ -144,11 +146,11 @@ func (r *Reader) wait(ctx context.Context, longest time.Duration, wake <-chan st
 // failed notes an error, and returns a pause that grows with repeated failures at one position.
 func (r *Reader) failed(ctx context.Context, err error) (pause time.Duration) {
 	if r.at != r.failedAt {
-		r.failedAt, r.failures = r.at, 0
+		r.failedAt, r.failures, r.unread = r.at, 0, 0
 	}
 	pause = min(firstPause<<min(r.failures, 16), r.options.MaxPause)
 	if errors.Is(err, compact.ErrUnreadable) {
-		r.inVain.Add(time.Now())
+		r.unread++
 	}
 	if r.failures++; loop.Told(r.failures) { // in a row at one position
 		r.log.logger.LogAttrs(ctx, slog.LevelWarn, "message not handled, it comes again",

@@ -168,6 +168,20 @@ func TestOfManyRecordsThatCannotBeReadFewAreWaitedFor(t *testing.T) {
 	})
 }
 
+// Whoever stands by cannot read what another process can; it is as patient as that once it has the turn.
+func TestWhatAnotherProcessReadsIsNotWaitedForInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asked{}
+		r := readerOf(t, a)
+		for r.at = 1; r.at < 100; r.at++ {
+			r.failed(t.Context(), compact.ErrUnreadable)
+		}
+		if _, err := r.Next(t.Context()); err != nil || a.look.AsStored {
+			t.Errorf("it asks for %+v, %v", a.look, err)
+		}
+	})
+}
+
 // What was acknowledged before a close would come again.
 func TestWhatWasAcknowledgedIsKeptWhateverEnds(t *testing.T) {
 	r := readerOf(t, &asked{})

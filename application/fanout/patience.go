@@ -29,12 +29,12 @@ type InVain struct {
 	refusals int
 }
 
-// Add counts one more.
-func (v *InVain) Add(now time.Time) {
+// Add counts more.
+func (v *InVain) Add(now time.Time, refusals int) {
 	if v.over(now) {
 		*v = InVain{since: now}
 	}
-	v.refusals++
+	v.refusals += refusals
 }
 
 // Enough reports whether nothing is waited for any more.
@@ -64,7 +64,7 @@ func (p *patience) unreadable(now time.Time, position int64, events []intake.Acc
 	if p.times++; p.times > Refusals {
 		return nil
 	}
-	p.inVain.Add(now)
+	p.inVain.Add(now, 1)
 	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
 }
 
@@ -82,7 +82,7 @@ func (r *refusals) change(ctx context.Context, now time.Time, o Observer, c Subs
 	}
 	switch r.times[c.Position]++; {
 	case r.times[c.Position] <= Refusals:
-		r.inVain.Add(now)
+		r.inVain.Add(now, 1)
 		return fmt.Errorf("read the change of subscription %s at position %d: %w", c.SubscriptionID, c.Position, c.Unreadable)
 	case r.times[c.Position] == Refusals+1:
 		o.SubscriptionUnreadable(ctx, c)
