@@ -197,8 +197,16 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 	if page.More && page.Next == q.After {
 		page.Next = looked.anchoredBy(q.After) // all that were looked at are set aside
 	}
-	page.Items, err = s.signed(ctx, sub, found)
-	return page, err
+	items, damaged, err := s.signed(ctx, sub, found)
+	if damaged != nil && len(items) > 0 { // what comes before it is not held up
+		q.Limit = len(items)
+		return s.page(ctx, q)
+	}
+	if err = cmp.Or(err, damaged); err != nil { // leaving it out would make a gap
+		return Page{}, err
+	}
+	page.Items = items
+	return page, nil
 }
 
 // behind is the cursor after e. An event that was set aside and retried comes later in the log than it was accepted.
@@ -226,10 +234,10 @@ func idsOf(events []queries.Event) []string {
 	return ids
 }
 
-// signed returns the deliveries with their stored bodies and fresh signatures.
-func (s *Service) signed(ctx context.Context, sub subscription.Subscription, found []delivery.Delivery) ([]Item, error) {
+// signed returns the deliveries with their stored bodies and fresh signatures, up to the first whose body is damaged.
+func (s *Service) signed(ctx context.Context, sub subscription.Subscription, found []delivery.Delivery) (items []Item, damaged, err error) {
 	if len(found) == 0 {
-		return nil, nil
+		return nil, nil, nil
 	}
 	ids := make([]string, len(found))
 	for i, d := range found {
@@ -237,23 +245,22 @@ func (s *Service) signed(ctx context.Context, sub subscription.Subscription, fou
 	}
 	bodies, err := s.Reader.EventBodies(ctx, sub.Tenant, ids)
 	if err != nil {
-		return nil, fmt.Errorf("read the bodies of %d events: %w", len(ids), err)
+		return nil, nil, fmt.Errorf("read the bodies of %d events: %w", len(ids), err)
 	}
-	items := make([]Item, 0, len(found))
 	for _, d := range found {
 		n := slices.IndexFunc(bodies[d.EventID], func(b fanout.Body) bool { return b.Number == d.BodyNumber })
 		if n < 0 {
 			continue // retention deleted it between the two reads
 		}
 		body, unreadable := bodies[d.EventID][n].Bytes, bodies[d.EventID][n].Unreadable
-		if unreadable != nil { // leaving it out would make a gap
-			return nil, fmt.Errorf("read the body of delivery %s: %w", d.ID, unreadable)
+		if unreadable != nil {
+			return items, fmt.Errorf("read the body of delivery %s: %w", d.ID, unreadable), nil
 		}
 		headers, err := s.Signer.Headers(ctx, dispatch.Leased{Delivery: d, Subscription: &sub, Body: body}, s.Now(), "")
 		if err != nil {
-			return nil, fmt.Errorf("sign delivery %s: %w", d.ID, err)
+			return nil, nil, fmt.Errorf("sign delivery %s: %w", d.ID, err)
 		}
 		items = append(items, Item{d, headers, body})
 	}
-	return items, nil
+	return items, nil, nil
 }

@@ -2,6 +2,7 @@ package catchup_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,30 @@ func TestAReadThatFailsIsNoPage(t *testing.T) {
 				t.Errorf("%s fails %s: got %+v, %v", w.fails, name, page, err)
 			}
 		}
+	}
+}
+
+// Nor is it left out, since that would make a gap.
+func TestABodyThatCannotBeReadHoldsUpNothingBeforeIt(t *testing.T) {
+	w, s := newWorld()
+	w.gone = w.accept(true)
+	first, second := w.accept(true), w.accept(true)
+	w.damaged = w.accept(true)
+	w.accept(true)
+	var got []string
+	q := catchup.Query{Lane: lane, Limit: 5, Wait: time.Second}
+	page, err := catchup.Page{}, error(nil)
+	for range 5 {
+		if page, err = s.Read(t.Context(), q); err != nil {
+			break
+		}
+		for _, item := range page.Items {
+			got = append(got, item.EventID)
+		}
+		q.After = page.Next
+	}
+	if !errors.Is(err, errDamaged) || !slices.Equal(got, []string{first, second}) {
+		t.Errorf("got %v and %v, want %s and %s first", got, err, first, second)
 	}
 }
 
