@@ -89,7 +89,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	})
 	waiting := rest.NewWaiting(rest.Dependencies{
 		Metrics: tel.Handler(), Tracer: tel.Tracer(), TraceParent: telemetry.TraceParent, WithTraceParent: telemetry.WithTraceParent,
-		Served: tel.Metrics().RequestServed, Log: log, Now: machine, RateLimit: c.RateLimit, Version: version,
+		Served: tel.Metrics().RequestServed, Log: log, Now: machine, RateLimit: c.RateLimit, Memory: process.Memory(), Version: version,
 	})
 	var s *service
 	err = process.While(listener, waiting, func() (err error) {
@@ -386,6 +386,7 @@ func (a *assembly) api() *rest.API {
 
 		RateLimit:       a.RateLimit,
 		TenantRateLimit: a.Quotas.RateLimit,
+		Memory:          process.Memory(),
 		ProbesOnly:      !a.Roles.API,
 	})
 }

@@ -99,7 +99,9 @@ type Dependencies struct {
 	RateLimit int
 	// TenantRateLimit is requests a second and tenant, over all its keys; 0 is none.
 	TenantRateLimit int
-	Version         string
+	// Memory is how many bytes the process may use; 0 is no bound.
+	Memory  int64
+	Version string
 	// ProbesOnly serves /healthz, /readyz and /metrics alone: the process has other roles than the API's.
 	ProbesOnly bool
 }

@@ -17,11 +17,21 @@ import (
 // Bodies are read before the caller's key is checked. What is held of unanswered requests is bounded, or anyone who can connect could fill
 // the memory without a key.
 const (
-	// maxHeld is for all connections together, in bytes.
-	maxHeld = 256 << 20
+	// maxHeld is for all connections together, in bytes. Where memory is short they get a share of it: what a body becomes takes several times
+	// as much.
+	maxHeld     = 256 << 20
+	heldOfWhole = 8
 	// freeRead is what each connection may hold on top, in bytes: headers and small bodies, which pass whatever others send.
 	freeRead = 32 << 10
 )
+
+// mayHold is how much is held of unanswered requests by a process that may use so many bytes: of one at least.
+func mayHold(memory int64) int64 {
+	if memory <= 0 {
+		return maxHeld
+	}
+	return min(max(memory/heldOfWhole, maxRead), maxHeld)
+}
 
 // room is how many bytes connections may still hold.
 type room struct{ left atomic.Int64 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -55,6 +56,17 @@ func TestWhatIsReceivedIsBounded(t *testing.T) {
 		}
 	}
 	until(t, func() bool { return a.room.left.Load() == 1<<20 })
+}
+
+// TestWhereMemoryIsShortLessIsReceived: of a container with 128 MiB, whoever has no key could else take twice as much.
+func TestWhereMemoryIsShortLessIsReceived(t *testing.T) {
+	t.Parallel()
+	for memory, want := range map[int64]int64{0: 256 << 20, 64 << 20: maxRead, 102 << 20: 102 << 20 / 8, 1 << 30: 128 << 20, 4 << 30: 256 << 20, math.MaxInt64: 256 << 20} {
+		a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), WithTraceParent: telemetry.WithTraceParent, Log: slog.New(slog.DiscardHandler), Now: time.Now, Memory: memory})
+		if got := a.room.left.Load(); got != want {
+			t.Errorf("of %d MiB %d are held, want %d", memory>>20, got, want)
+		}
+	}
 }
 
 // until waits for what another goroutine does.
