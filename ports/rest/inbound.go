@@ -23,6 +23,8 @@ const (
 	heldOfWhole = 8
 	// freeRead is what each connection may hold on top, in bytes: headers and small bodies, which pass whatever others send.
 	freeRead = 32 << 10
+	// perConnection is what one takes in the middle of a request, with its buffers here and in the kernel.
+	perConnection = 64 << 10
 )
 
 // mayHold is how much is held of unanswered requests by a process that may use so many bytes: of one at least.
@@ -31,6 +33,14 @@ func mayHold(memory int64) int64 {
 		return maxHeld
 	}
 	return min(max(memory/heldOfWhole, maxRead), maxHeld)
+}
+
+// mayConnect is how many connections may be open at once where so many bytes may be used.
+func mayConnect(memory int64) int {
+	if memory <= 0 {
+		return maxConnections
+	}
+	return int(min(memory/perConnection, maxConnections))
 }
 
 // room is how many bytes connections may still hold.

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bufio"
+	"cmp"
 	"fmt"
 	"log/slog"
 	"math"
@@ -65,6 +66,9 @@ func TestWhereMemoryIsShortLessIsReceived(t *testing.T) {
 		a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), WithTraceParent: telemetry.WithTraceParent, Log: slog.New(slog.DiscardHandler), Now: time.Now, Memory: memory})
 		if got := a.room.left.Load(); got != want {
 			t.Errorf("of %d MiB %d are held, want %d", memory>>20, got, want)
+		}
+		if got, most := a.app.Server().Concurrency, cmp.Or(memory, math.MaxInt64)/(64<<10); int64(got) != min(16<<10, most) {
+			t.Errorf("with %d MiB it takes %d connections", memory>>20, got)
 		}
 	}
 }

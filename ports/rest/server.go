@@ -43,7 +43,7 @@ func newAPI(d Dependencies) *API {
 		AppName:       "Ordinavo Webhooks",
 		BodyLimit:     maxRead,
 		CaseSensitive: true,
-		Concurrency:   maxConnections,
+		Concurrency:   mayConnect(d.Memory),
 		// The form reader would stop where the form ends, and the rest of the body would be taken for the next request.
 		DisablePreParseMultipartForm: true,
 		DisableStartupMessage:        true,
