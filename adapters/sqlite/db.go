@@ -71,6 +71,9 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
 	db.close = sync.OnceValue(func() error { return db.shut(end) })
 	w, err := db.connectWriter(ctx)
+	if err == nil {
+		_, _ = w.conn.ExecContext(ctx, sortIn(filepath.Dir(path))) // where nothing can be written, SQLite looks further
+	}
 	if err != nil {
 		end()
 		return nil, errors.Join(fmt.Errorf("open %s: %w", path, err), writing.Close(), readers.Close())
@@ -124,6 +127,12 @@ func connect(path string, connections int) (*sql.DB, error) {
 // escapePath escapes the characters that would end the path of a file: URI.
 func escapePath(path string) string {
 	return strings.NewReplacer("%", "%25", "?", "%3f", "#", "%23").Replace(path)
+}
+
+// sortIn has SQLite make its temporary files in a folder, for all connections of the process. In a container whose root cannot be written, and
+// that has no /tmp, it would find no other, and what readers sort beyond their cache would fail for good.
+func sortIn(folder string) string {
+	return "PRAGMA temp_store_directory = '" + strings.ReplaceAll(folder, "'", "''") + "'"
 }
 
 func (db *DB) connectWriter(ctx context.Context) (*writer, error) {
