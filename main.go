@@ -386,8 +386,7 @@ func (a *assembly) api() *rest.API {
 
 		RateLimit:       a.RateLimit,
 		TenantRateLimit: a.Quotas.RateLimit,
-		Memory:          process.Memory(),
-		ProbesOnly:      !a.Roles.API,
+		ProbesOnly:      !a.Roles.API, Memory: process.Memory(),
 	})
 }
 
