@@ -111,7 +111,9 @@ func (r *Reader) Keep(ctx context.Context, b *Batch) error {
 		return errors.Join(err, b.rollback())
 	}
 	if r.at >= r.failedAt {
-		r.inVain.Add(time.Now(), r.unread) // not before: of who stands by, another may read it
+		if r.failures >= unreadableAfter { // else another process has read it, or it comes later in the batch that failed
+			r.inVain.Add(time.Now(), r.unread)
+		}
 		r.failedAt, r.failures, r.unread = 0, 0, 0
 	}
 	return nil

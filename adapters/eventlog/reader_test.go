@@ -182,6 +182,24 @@ func TestWhatAnotherProcessReadsIsNotWaitedForInVain(t *testing.T) {
 	})
 }
 
+// A batch fails with the first record of it that cannot be read. Whatever comes before that is then handed over alone, and was not waited for.
+func TestWhatComesBeforeARecordThatCannotBeReadIsNotWaitedForInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &asked{}
+		r := readerOf(t, a)
+		for from := range int64(100) {
+			r.at = from
+			r.failed(t.Context(), compact.ErrUnreadable)
+			if err := r.Keep(t.Context(), &Batch{reader: r, from: from, records: []Record{{Position: from + 1}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := r.Next(t.Context()); err != nil || a.look.AsStored {
+			t.Errorf("it asks for %+v, %v", a.look, err)
+		}
+	})
+}
+
 // What was acknowledged before a close would come again.
 func TestWhatWasAcknowledgedIsKeptWhateverEnds(t *testing.T) {
 	r := readerOf(t, &asked{})
