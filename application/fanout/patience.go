@@ -55,17 +55,30 @@ type patience struct {
 // unreadable refuses the events when one of them cannot be read, for as long as the patience lasts.
 func (p *patience) unreadable(now time.Time, position int64, events []intake.Accepted) error {
 	at := slices.IndexFunc(events, func(e intake.Accepted) bool { return e.Unreadable != nil })
-	if at < 0 || p.inVain.Enough(now) {
+	if position > p.position || at >= 0 && position != p.position {
+		p.goOn(position)
+	}
+	if at < 0 {
 		return nil
 	}
-	if p.position != position {
-		p.position, p.times = position, 0
-	}
-	if p.times++; p.times > Refusals {
+	if p.times >= Refusals || p.inVain.Enough(now) {
+		p.times = givenUp
 		return nil
 	}
+	p.times++
 	p.inVain.Add(now, 1)
 	return fmt.Errorf("load %d accepted events: %w", len(events), events[at].Unreadable)
+}
+
+// givenUp is the times of a record that was waited for in vain.
+const givenUp = Refusals + 1
+
+// goOn leaves a position for another. What was refused and not given up there, another process has read: that was not in vain.
+func (p *patience) goOn(position int64) {
+	if p.times != givenUp {
+		p.inVain.refusals = max(0, p.inVain.refusals-p.times)
+	}
+	p.position, p.times = position, 0
 }
 
 // refusals counts, by position, how often fan-out stopped before a change of a subscription that cannot be read. It stops before

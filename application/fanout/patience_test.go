@@ -83,6 +83,36 @@ func TestOfManyTenantsUnreadableEventsThatWaitFewAreWaitedFor(t *testing.T) {
 	is(t, "refused", refused, 10*fanout.Refusals)
 }
 
+// While processes are replaced one after the other, the newer ones read what the older ones refuse.
+func TestWhatAnotherProcessReadsIsNotRefusedInVain(t *testing.T) {
+	w, turns := crowd(t)
+	for range 30 {
+		position, keys := w.accept(sample(fmt.Sprintf("evt_%d", w.position), event.TargetImported))
+		w.damage(keys...)
+		for range fanout.Refusals - 1 {
+			if w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}) == nil {
+				t.Fatal("an event was set aside that another process was about to read")
+			}
+		}
+	}
+	is(t, "refusals of one that nobody reads", w.refusals(true), fanout.Refusals)
+	for i := range 60 {
+		name := fmt.Sprintf("c%02d", i)
+		w.handle(several(acme, name, 4)...)
+		w.damage(intake.EventKey{Tenant: acme, ID: "evt_" + name + "2"})
+		for range fanout.Refusals - 1 {
+			if _, err := turns.Step(t.Context()); err == nil {
+				t.Fatalf("of what waits, event %d was set aside that another process was about to read", i)
+			}
+		}
+		w.deferred = nil
+		if i%2 == 0 { // it sees that nothing waits; else the next of the tenant's
+			w.step(turns)
+		}
+	}
+	is(t, "set aside", len(w.aside), 1)
+}
+
 // A thousand changes that cannot be read hold nobody up for hours.
 func TestOfManyChangesThatCannotBeReadFewAreWaitedFor(t *testing.T) {
 	w := newWorld(t)

@@ -154,6 +154,9 @@ func (t *Turns) next(ctx context.Context) (owner tenant.ID, rest time.Duration, 
 			t.last = ""
 			clear(t.rosters)
 			clear(t.careful)
+			for _, p := range t.patient {
+				p.goOn(0)
+			}
 			clear(t.patient)
 			clear(t.paces)
 			return "", turnEvery, nil
