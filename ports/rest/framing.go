@@ -28,8 +28,12 @@ func checkFraming(c *fiber.Ctx) error {
 // closeAsAsked closes the connection after the answer for every spelling of the option (RFC 9112, section 9.6): the library knows one, and a
 // client that reads until the end would wait for as long as the connection may be idle.
 func closeAsAsked(c *fiber.Ctx) {
-	for _, field := range c.Request().Header.PeekAll(fiber.HeaderConnection) {
-		for option := range strings.SplitSeq(string(field), ",") {
+	for line := range bytes.Lines(c.Request().Header.RawHeaders()) { // of several lines the library forgets an earlier close
+		name, options, _ := bytes.Cut(line, []byte(":"))
+		if !bytes.EqualFold(name, []byte(fiber.HeaderConnection)) {
+			continue
+		}
+		for option := range strings.SplitSeq(string(options), ",") {
 			if strings.EqualFold(strings.TrimSpace(option), "close") {
 				c.Context().SetConnectionClose()
 			}

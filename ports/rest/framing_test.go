@@ -91,7 +91,8 @@ func TestAnEmptyBodyInChunksIsSound(t *testing.T) {
 
 func TestAConnectionIsClosedHoweverThatIsSpelled(t *testing.T) {
 	t.Parallel()
-	for _, asked := range []string{"Connection: close", "Connection: Close", "connection:CLOSE", "Connection: TE, close", "Connection: TE\r\nConnection: close"} {
+	for _, asked := range []string{"Connection: close", "Connection: Close", "connection:CLOSE", "Connection: TE, close", "Connection: TE\r\nConnection: close",
+		"Connection: close\r\nConnection: TE"} {
 		if said := converse(t, "GET /nowhere HTTP/1.1\r\nHost: x\r\nTE: trailers\r\n"+asked+"\r\n\r\n"); !strings.Contains(said, "\r\nConnection: close\r\n") {
 			t.Errorf("%s: the service said %q", asked, said)
 		}
