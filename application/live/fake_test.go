@@ -22,7 +22,8 @@ type world struct {
 	head    int64
 	streams map[live.Key][]delivery.Change
 	ended   []string
-	fail    error // what reading streams answers
+	asked   []string // the keys that were last asked about
+	fail    error    // what reading streams answers
 	reads   int
 	most    int // changes that were read at once
 }
@@ -65,6 +66,7 @@ func (w *world) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map
 }
 
 func (w *world) EndedKeys(_ context.Context, ids []string, _ time.Time) (ended []string, err error) {
+	w.asked = slices.Sorted(slices.Values(ids))
 	for _, id := range ids {
 		if slices.Contains(w.ended, id) {
 			ended = append(ended, id)

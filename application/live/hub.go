@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -58,16 +59,17 @@ type Hub struct {
 	listeners map[tenant.ID]map[*Listener]struct{}
 	perKey    map[string]int
 	total     int
-	at        int64     // up to here the log is read and handed on; nowhere while nobody listens
-	checked   time.Time // when the keys were last checked
-	beaten    time.Time // when the last beat was
+	at        int64               // up to here the log is read and handed on; nowhere while nobody listens
+	checked   time.Time           // when the keys of all were last checked
+	came      map[string]struct{} // of perKey, those of who has come since the last check
+	beaten    time.Time           // when the last beat was
 	closed    bool
 }
 
 // New makes a Hub.
 func New(log Log, keys KeyReader, now func() time.Time, limits Limits) *Hub {
 	return &Hub{log: log, keys: keys, now: now, limits: limits.withDefaults(), at: nowhere, wake: loop.NewSignal(), replay: make(chan struct{}, replaysAtOnce),
-		listeners: map[tenant.ID]map[*Listener]struct{}{}, perKey: map[string]int{}}
+		listeners: map[tenant.ID]map[*Listener]struct{}{}, perKey: map[string]int{}, came: map[string]struct{}{}}
 }
 
 // Loop is the hub's step.
@@ -160,17 +162,8 @@ func passed(since, now time.Time, d time.Duration) bool {
 // endRevoked dismisses listeners whose key has ended.
 func (h *Hub) endRevoked(ctx context.Context) error {
 	now := h.now()
-	h.mu.Lock()
-	due := passed(h.checked, now, checkEvery)
-	var ids []string
-	for id := range h.perKey {
-		ids = append(ids, id)
-	}
-	if due { // before the look: who comes during it is not in it
-		h.checked = now
-	}
-	h.mu.Unlock()
-	if !due || len(ids) == 0 {
+	ids := h.unchecked(now)
+	if len(ids) == 0 {
 		return nil
 	}
 	ended, err := h.keys.EndedKeys(ctx, ids, now)
@@ -190,6 +183,19 @@ func (h *Hub) endRevoked(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// unchecked is the keys to look at now: those of who has come since the last look, or all when it is time. Who comes during the look is in
+// the next one.
+func (h *Hub) unchecked(now time.Time) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ids := slices.Collect(maps.Keys(h.came))
+	if passed(h.checked, now, checkEvery) {
+		ids, h.checked = slices.Collect(maps.Keys(h.perKey)), now
+	}
+	clear(h.came)
+	return ids
 }
 
 // Close dismisses every listener; no others are admitted.
@@ -233,7 +239,7 @@ func (h *Hub) add(l *Listener, head int64) (bool, error) {
 	if h.at == nowhere {
 		h.at, h.beaten = head, h.now()
 	}
-	h.checked = time.Time{} // the key may have been revoked since it was looked up
+	h.came[l.keyID] = struct{}{} // it may have been revoked since it was looked up
 	l.since = Mark{h.at, h.now()}
 	if h.listeners[l.owner] == nil {
 		h.listeners[l.owner] = map[*Listener]struct{}{}
@@ -272,6 +278,7 @@ func (h *Hub) forget(l *Listener) {
 	}
 	if h.perKey[l.keyID]--; h.perKey[l.keyID] == 0 {
 		delete(h.perKey, l.keyID)
+		delete(h.came, l.keyID)
 	}
 	h.total--
 }

@@ -298,6 +298,31 @@ func TestAListenerThatComesWithARevokedKeyIsLetGoAtOnce(t *testing.T) {
 	}
 }
 
+// Those who wait for events come and go all the time: with each of them thousands of keys were looked at anew.
+func TestWithWhoComesTheOthersKeysAreNotLookedAt(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	w.listen("acme", live.Filter{})
+	w.step()
+	w.wants("at first", w.asked, "key_1")
+	for _, key := range []string{"key_2", "key_3"} {
+		l, err := w.hub.Listen(t.Context(), "acme", key, live.Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if key == "key_3" {
+			l.Leave()
+		}
+	}
+	w.step()
+	w.wants("with who comes", w.asked, "key_2")
+	w.asked = nil
+	w.step()
+	w.wants("with nobody", w.asked)
+	w.now = w.now.Add(950 * time.Millisecond)
+	w.step()
+	w.wants("later", w.asked, "key_1", "key_2")
+}
+
 func TestListenersAreBounded(t *testing.T) {
 	w := newWorld(t, live.Limits{Listeners: 4, PerTenant: 3, PerKey: 2})
 	first := w.listen("acme", live.Filter{})
