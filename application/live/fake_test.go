@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ type world struct {
 	asked   []string // the keys that were last asked about
 	fail    error    // what reading streams answers
 	reads   int
-	most    int // changes that were read at once
+	most    atomic.Int64 // changes that were read at once; several may replay
 }
 
 func newWorld(t *testing.T, limits live.Limits) *world {
@@ -61,7 +62,8 @@ func (w *world) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map
 		streams[key] = slices.Clone(w.streams[key][:min(version, int64(len(w.streams[key])))])
 		read += len(streams[key])
 	}
-	w.most = max(w.most, read)
+	for most := w.most.Load(); int64(read) > most && !w.most.CompareAndSwap(most, int64(read)); most = w.most.Load() {
+	}
 	return streams, w.fail
 }
 

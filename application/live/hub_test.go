@@ -76,8 +76,8 @@ func TestLongStreamsAreReadAFewAtATime(t *testing.T) {
 	}
 	w.step()
 	w.wants("the changes", heard(l), want...)
-	if w.most > 2500 {
-		t.Errorf("%d changes were read at once", w.most)
+	if most := w.most.Load(); most > 2500 {
+		t.Errorf("%d changes were read at once", most)
 	}
 }
 
