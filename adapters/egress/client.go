@@ -181,6 +181,7 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 		outcome.Kind, outcome.Error = explain(attempt, made.orElse(err))
 		return
 	}
+	made.answered()
 	defer func() { _ = response.Body.Close() }() // as much of the body as counts has been read
 	c.judge(attempt, response, outcome)
 }

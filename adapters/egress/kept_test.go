@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
@@ -9,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -167,5 +169,28 @@ func TestConnectionsThatCloseBehindTheAnswer(t *testing.T) {
 	client, _ := newClient(t, Config{})
 	for range 500 {
 		wantKind(t, send(t, client, server.URL), delivery.KindSucceeded)
+	}
+}
+
+// Attempts that share a new connection, which their receiver ends instead of answering, have met no end of a kept one either: each is
+// made once.
+func TestANewConnectionThatEndsUnderABurst(t *testing.T) {
+	const burst = 20
+	var requests atomic.Int32
+	var server *httptest.Server
+	server = serveTLS(t, &tls.Config{}, func(_ http.ResponseWriter, r *http.Request) {
+		if requests.Add(1)%burst == 0 {
+			server.CloseClientConnections()
+		}
+		<-r.Context().Done()
+	})
+	client, _ := newClient(t, Config{RootCAs: rootsOf(server)})
+	var sends sync.WaitGroup
+	for range burst {
+		sends.Go(func() { wantKind(t, send(t, client, server.URL), delivery.KindConnectionLost) })
+	}
+	sends.Wait()
+	if n := requests.Load(); n != burst {
+		t.Errorf("%d requests of %d attempts", n, burst)
 	}
 }

@@ -46,6 +46,7 @@ type metered struct {
 	beyond  error
 	failed  error // kept, since the reader may ask again
 	out     int   // exchanges under way
+	heard   bool  // an answer has come
 }
 
 func newMetered(conn net.Conn, secured bool) *metered {
@@ -135,6 +136,18 @@ func (m *metered) end() {
 	defer m.mu.Unlock()
 	m.out--
 	m.left, m.words = min(m.left, idleBytes+m.out*exchangeBytes), min(m.words, idleWords+m.out*exchangeWords)
+}
+
+func (m *metered) answer() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.heard = true
+}
+
+func (m *metered) hasAnswered() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.heard
 }
 
 // headed bounds the header lines of HTTP/1, starting over with each exchange. It sits above TLS.

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net/http/httptrace"
 	"net/textproto"
@@ -59,7 +60,9 @@ func (t *tries) next(string) {
 func (t *tries) got(info httptrace.GotConnInfo) {
 	t.n++
 	t.end()
-	t.on, t.kept, t.since = meterOf(info.Conn), info.Reused, time.Now()
+	t.on, t.since = meterOf(info.Conn), time.Now()
+	_, shared := info.Conn.(*tls.Conn) // HTTP/2: by attempts that began at once, a new one is reused before anything has come of it
+	t.kept = info.Reused && (!shared || t.on.hasAnswered())
 }
 
 // metAnEnd reports whether a kept connection ended under the request at once, and before anything of an answer: its receiver was
@@ -74,6 +77,9 @@ func (t *tries) end() {
 		t.on = nil
 	}
 }
+
+// answered notes that the last connection has brought an answer.
+func (t *tries) answered() { t.on.answer() }
 
 // orElse is errTries when that is why the attempt was given up, and marks the error of one that was handed no connection.
 func (t *tries) orElse(err error) error {
