@@ -211,7 +211,7 @@ func (m *Metrics) ShowQueue(last func(context.Context) (queue metrics.Queue, kno
 	m.queue.Store(&last)
 }
 
-// AttemptStarted counts an attempt under way; AttemptDone must follow. Delay is the time since it was due.
+// AttemptStarted counts an attempt under way; AttemptDone or AttemptNotMade must follow. Delay is the time since it was due.
 func (m *Metrics) AttemptStarted(ctx context.Context, delay time.Duration) {
 	m.inFlight.Add(ctx, 1)
 	m.attemptDelay.Record(ctx, max(0, delay.Seconds()))
@@ -227,6 +227,9 @@ func (m *Metrics) AttemptDone(ctx context.Context, o delivery.Outcome) {
 	m.attempts.Add(ctx, 1, labels)
 	m.attemptDuration.Record(ctx, o.Duration.Seconds(), labels)
 }
+
+// AttemptNotMade counts one less under way. It is none: an alert tells by the attempts whether anything gets through.
+func (m *Metrics) AttemptNotMade(ctx context.Context) { m.inFlight.Add(ctx, -1) }
 
 // SubscriptionUnreadable counts a change, or a whole subscription, that fan-out could not read.
 func (m *Metrics) SubscriptionUnreadable(ctx context.Context) { m.unreadable.Add(ctx, 1) }

@@ -113,12 +113,22 @@ func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number
 			if !l.Test {
 				o.metrics.AttemptDone(ctx, outcome)
 			}
-			if span.IsRecording() {
-				describeOutcome(span, outcome)
+			endAttempt(span, outcome)
+		},
+		NotMade: func(outcome delivery.Outcome) {
+			if !l.Test {
+				o.metrics.AttemptNotMade(ctx)
 			}
-			span.End()
+			endAttempt(span, outcome)
 		},
 	}
+}
+
+func endAttempt(span trace.Span, outcome delivery.Outcome) {
+	if span.IsRecording() {
+		describeOutcome(span, outcome)
+	}
+	span.End()
 }
 
 func requestAttributes(l dispatch.Leased, number int) []attribute.KeyValue {

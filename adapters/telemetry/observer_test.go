@@ -109,6 +109,17 @@ func TestATestIsNotCountedAsAnAttempt(t *testing.T) {
 	}
 }
 
+// An attempt for which nothing was left to connect with is none: the same alert would be silent.
+func TestWhatIsNotMadeIsNotCountedAsAnAttempt(t *testing.T) {
+	observer, spans, running := observe(t)
+	_, attempt := observer.AttemptStarted(t.Context(), leased(now), 1)
+	attempt.NotMade(delivery.Outcome{Kind: delivery.KindConnectionLost})
+	expect(t, spans.Ended()[0], map[string]string{"error.type": "connection_lost"})
+	if text := scrape(t, running); strings.Contains(text, "\nordinavo_attempts_total{outcome=\"connection_lost\"") || !strings.Contains(text, "\nordinavo_attempts_in_flight 0\n") {
+		t.Error("it was counted")
+	}
+}
+
 // What was parked is due from when it was scheduled, to keep its place: its first attempt is late only from when it was released.
 func TestWhatWasParkedIsNotLateForIt(t *testing.T) {
 	observer, _, running := observe(t)

@@ -45,11 +45,13 @@ func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, er
 	var exhausted error
 	outcome := a.send(ctx, l, span, by, unsigned, func(by error) { exhausted = Exhausted{by} })
 	outcome.TraceID = span.TraceID
-	span.End(outcome)
 	if exhausted != nil {
+		span.NotMade(outcome)
 		a.trouble(ctx, l, exhausted)
+		return outcome, exhausted
 	}
-	return outcome, exhausted
+	span.End(outcome)
+	return outcome, nil
 }
 
 // Exhausted says that this process, or its machine, has nothing left to connect with.

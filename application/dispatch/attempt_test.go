@@ -28,6 +28,7 @@ type exchange struct {
 	secrets  map[string]secret.Secret
 	numbers  []int
 	told     []delivery.Outcome
+	notMade  []delivery.Outcome
 	now      time.Time
 	fails    error         // of opening a secret
 	opens    time.Duration // how long that takes
@@ -61,7 +62,7 @@ func (x *exchange) OpenSecret(_ context.Context, owner tenant.ID, subscriptionID
 func (x *exchange) AttemptStarted(ctx context.Context, _ dispatch.Leased, number int) (context.Context, dispatch.AttemptSpan) {
 	x.numbers = append(x.numbers, number)
 	return ctx, dispatch.AttemptSpan{TraceID: "4bf92f3577b34da6a3ce929d0e0e4736", TraceParent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-		End: func(o delivery.Outcome) { x.told = append(x.told, o) }}
+		End: func(o delivery.Outcome) { x.told = append(x.told, o) }, NotMade: func(o delivery.Outcome) { x.notMade = append(x.notMade, o) }}
 }
 func (x *exchange) StaleLease(context.Context, string)                    {}
 func (x *exchange) DeliveriesEnded(context.Context, delivery.Status, int) {}
@@ -231,8 +232,8 @@ func TestWhoHasNothingToConnectWithMakesNoAttempt(t *testing.T) {
 	var trouble error
 	a.Trouble = func(_ context.Context, _ dispatch.Leased, err error) { trouble = err }
 	outcome, err := a.Attempt(t.Context(), l)
-	if want := (dispatch.Exhausted{By: x.exhausts}); err != error(want) || trouble != error(want) || outcome.Kind != delivery.KindConnectionLost || len(x.told) != 1 {
-		t.Errorf("%v with %+v; the operator heard %v, and %d spans ended", err, outcome, trouble, len(x.told))
+	if want := (dispatch.Exhausted{By: x.exhausts}); err != error(want) || trouble != error(want) || outcome.Kind != delivery.KindConnectionLost || len(x.told) != 0 || len(x.notMade) != 1 {
+		t.Errorf("%v with %+v; the operator heard %v, %d spans ended with an attempt, and %d without", err, outcome, trouble, len(x.told), len(x.notMade))
 	}
 }
 

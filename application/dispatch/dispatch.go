@@ -235,9 +235,9 @@ type Observer interface {
 	DeliveriesEnded(ctx context.Context, status delivery.Status, n int)
 }
 
-// AttemptSpan is the trace of one attempt.
+// AttemptSpan is the trace of one attempt. Either of the two ends it: NotMade, if nothing was sent and it counts as none.
 type AttemptSpan struct {
-	TraceID     string
-	TraceParent string // for the receiver
-	End         func(delivery.Outcome)
+	TraceID      string
+	TraceParent  string // for the receiver
+	End, NotMade func(delivery.Outcome)
 }

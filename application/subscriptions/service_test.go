@@ -442,7 +442,7 @@ func (w *world) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
 }
 
 func (w *world) AttemptStarted(ctx context.Context, _ dispatch.Leased, _ int) (context.Context, dispatch.AttemptSpan) {
-	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}}
+	return ctx, dispatch.AttemptSpan{End: func(delivery.Outcome) {}, NotMade: func(delivery.Outcome) {}}
 }
 func (w *world) StaleLease(context.Context, string)                    {}
 func (w *world) DeliveriesEnded(context.Context, delivery.Status, int) {}
