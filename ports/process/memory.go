@@ -1,6 +1,7 @@
 package process
 
 import (
+	"os"
 	"runtime/debug"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
@@ -11,6 +12,9 @@ import (
 func Memory() int64 { return within(memlimit.FromCgroup) }
 
 func within(container memlimit.Provider) int64 {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		_ = os.Unsetenv("GOMEMLIMIT") // the library takes an empty one for a limit, and Go for none
+	}
 	_, _ = memlimit.Set(memlimit.WithRatio(0.8), memlimit.WithProvider(container)) // it fails where there are no containers
 	return debug.SetMemoryLimit(-1)
 }

@@ -2,7 +2,6 @@ package process
 
 import (
 	"math"
-	"os"
 	"runtime/debug"
 	"testing"
 
@@ -12,8 +11,6 @@ import (
 func TestMemoryIsWhatTheContainerAllows(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
-	t.Setenv("GOMEMLIMIT", "") // to have it back in the end
-	_ = os.Unsetenv("GOMEMLIMIT")
 	for name, c := range map[string]struct {
 		container memlimit.Provider
 		want      int64
@@ -23,6 +20,7 @@ func TestMemoryIsWhatTheContainerAllows(t *testing.T) {
 		"no container": {func() (uint64, error) { return 0, memlimit.ErrNoCgroup }, before},
 	} {
 		debug.SetMemoryLimit(before)
+		t.Setenv("GOMEMLIMIT", "") // which is none to Go
 		if got := within(c.container); got != c.want || got != debug.SetMemoryLimit(-1) {
 			t.Errorf("%s: it may use %d bytes, and the collector goes by %d, want %d", name, got, debug.SetMemoryLimit(-1), c.want)
 		}
