@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/reseal"
 	"github.com/ordinavo/webhooks/ports/cli/config"
@@ -71,8 +72,24 @@ func Main(ctx context.Context, args, environ []string, s Streams, do Commands) i
 		fmt.Fprintf(s.Err, "%s\n\n%s", strings.TrimPrefix(err.Error(), errUsage.Error()+": "), usage)
 		return 2
 	default:
-		fmt.Fprintln(s.Err, "error:", err)
+		tell(s.Err, fmt.Sprintln("error:", err))
 		return 1
+	}
+}
+
+// lastWord is how long the reason of a failure waits for whoever reads it. Behind a full pipe a service that has failed would stay for good,
+// and whatever starts it anew would not know.
+const lastWord = time.Second
+
+func tell(w io.Writer, text string) {
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		_, _ = io.WriteString(w, text) // there is nobody else to tell
+	}()
+	select {
+	case <-told:
+	case <-time.After(lastWord):
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/access"
@@ -209,4 +210,16 @@ func TestAnUnknownVariableStopsTheStart(t *testing.T) {
 	if code != 1 || !strings.Contains(errs, "ORDINAVO_LISTN") || len(d.did) != 0 {
 		t.Errorf("code %d, did %v: %s", code, d.did, errs)
 	}
+}
+
+// A service that failed ends, though nobody reads why: whatever starts it anew waits for that.
+func TestAFailureWaitsForNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		read, write := io.Pipe() // which is as good as full
+		do := &told{fail: errors.New("the disk is gone")}
+		if code := cli.Main(t.Context(), []string{"serve"}, nil, cli.Streams{Err: write}, do.commands()); code != 1 {
+			t.Errorf("exit code %d", code)
+		}
+		_ = read.Close()
+	})
 }
