@@ -54,6 +54,10 @@ type Process struct {
 // Run serves until ShutdownDelay after the end of ctx, or until a part fails, then drains: nothing new is taken, what was taken is finished
 // as far as the timeout allows, and the rest stays in the database for the next process.
 func (p *Process) Run(ctx context.Context, listener net.Listener) error {
+	delay := p.ShutdownDelay
+	if ctx.Err() != nil {
+		delay = 0 // no load balancer sends it anything yet
+	}
 	intake, sending, recording := newPhase(), newPhase(), newPhase()
 	attempts, cutAttempts := context.WithCancel(context.Background())
 	defer cutAttempts()
@@ -77,7 +81,7 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	var err error
 	select {
 	case <-ctx.Done():
-		err = p.serveOn(failed)
+		err = p.serveOn(delay, failed)
 	case err = <-failed:
 	}
 	p.Log.Info("draining", "timeout", p.ShutdownTimeout.String())
@@ -100,14 +104,14 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	return errors.Join(err, p.settle(last))
 }
 
-// serveOn serves for another ShutdownDelay: who looks at /readyz every few seconds still sends requests.
-func (p *Process) serveOn(failed <-chan error) error {
-	if p.ShutdownDelay <= 0 {
+// serveOn serves for a while: who looks at /readyz every few seconds still sends requests.
+func (p *Process) serveOn(delay time.Duration, failed <-chan error) error {
+	if delay <= 0 {
 		return nil
 	}
-	p.Log.Info("about to drain", "delay", p.ShutdownDelay.String())
+	p.Log.Info("about to drain", "delay", delay.String())
 	select {
-	case <-time.After(p.ShutdownDelay):
+	case <-time.After(delay):
 		return nil
 	case err := <-failed:
 		return err
