@@ -306,7 +306,7 @@ func (a *assembly) makeUseCases() {
 	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Gate: a.gate}, Now: a.db.Now, NewID: a.newID}
 	a.jobWorker = jobs.NewWorker(a.jobs, a.store)
 	a.jobWorker.Begun = a.telemetry.Metrics().DeliveriesBegun
-	a.hub = live.New(a.store, a.store, a.db.Now, live.Limits{Kept: retention.Ages(a.Retention).Shortest()})
+	a.hub = live.New(a.store, a.store, a.db.Now, live.Limits{Connections: rest.Connections(process.Memory()), Kept: retention.Ages(a.Retention).Shortest()})
 }
 
 // gauge lets the metrics read what is not counted as it happens.

@@ -27,10 +27,11 @@ const nowhere int64 = -1
 
 // Limits bound the listeners of this process, and what they can resume from; zero values mean the defaults.
 type Limits struct {
-	Listeners int           // default 4096
-	PerTenant int           // default 1024, so that a tenant with many keys leaves room for others
-	PerKey    int           // default 200
-	Kept      time.Duration // how long the log keeps everything; default for ever
+	Listeners   int           // default 4096
+	PerTenant   int           // default 1024, so that a tenant with many keys leaves room for others
+	PerKey      int           // default 200
+	Connections int           // that the process takes: listeners have a quarter of them at most, and those of a tenant a quarter of that
+	Kept        time.Duration // how long the log keeps everything; default for ever
 }
 
 func (l Limits) withDefaults() Limits {
@@ -42,6 +43,10 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.PerKey == 0 {
 		l.PerKey = 200
+	}
+	if l.Connections > 0 {
+		l.Listeners = min(l.Listeners, max(l.Connections/4, 1))
+		l.PerTenant = min(l.PerTenant, max(l.Connections/16, 1))
 	}
 	return l
 }

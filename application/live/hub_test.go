@@ -11,6 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 func TestListenersHearTheirTenantsChangesInOrder(t *testing.T) {
@@ -347,6 +348,22 @@ func TestListenersAreBounded(t *testing.T) {
 	w.hub.Close()
 	if _, err = w.hub.Listen(t.Context(), "acme", "key_3", live.Filter{}); !problem.Is(err, problem.Unavailable) {
 		t.Errorf("one after the end: %v", err)
+	}
+}
+
+// Where a process takes few connections, others than listeners need some of them.
+func TestListenersLeaveRoomForOthers(t *testing.T) {
+	w := newWorld(t, live.Limits{Connections: 64})
+	for i := range 16 {
+		if _, err := w.hub.Listen(t.Context(), tenant.ID(fmt.Sprint("tenant-", i/4)), "key_1", live.Filter{}); err != nil {
+			t.Errorf("listener %d: %v", i, err)
+		}
+	}
+	if _, err := w.hub.Listen(t.Context(), "tenant-0", "key_2", live.Filter{}); !problem.Is(err, problem.RateLimited) {
+		t.Errorf("a fifth of one tenant: %v", err)
+	}
+	if _, err := w.hub.Listen(t.Context(), "other", "key_3", live.Filter{}); !problem.Is(err, problem.Unavailable) {
+		t.Errorf("a seventeenth: %v", err)
 	}
 }
 

@@ -35,8 +35,8 @@ func mayHold(memory int64) int64 {
 	return min(max(memory/heldOfWhole, maxRead), maxHeld)
 }
 
-// mayConnect is how many connections may be open at once where so many bytes may be used.
-func mayConnect(memory int64) int {
+// Connections is how many may be open at once where so many bytes may be used.
+func Connections(memory int64) int {
 	if memory <= 0 {
 		return maxConnections
 	}

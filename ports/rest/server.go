@@ -17,8 +17,8 @@ const (
 	// so that its sender gets the answer 413 and not a reset connection.
 	maxRead   = 12 << 20
 	maxHeader = 16 << 10
-	// maxConnections bounds open connections, idle or not; most are idle, see ReduceMemoryUsage. It is more than live.Limits allows, so
-	// that listeners leave room for others.
+	// maxConnections bounds open connections, idle or not; most are idle, see ReduceMemoryUsage. It is more than live.Limits allows, which
+	// knows of Connections, so that listeners leave room for others.
 	maxConnections = 16 << 10
 	readTimeout    = 30 * time.Second
 	writeTimeout   = 60 * time.Second
@@ -43,7 +43,7 @@ func newAPI(d Dependencies) *API {
 		AppName:       "Ordinavo Webhooks",
 		BodyLimit:     maxRead,
 		CaseSensitive: true,
-		Concurrency:   mayConnect(d.Memory),
+		Concurrency:   Connections(d.Memory),
 		// The form reader would stop where the form ends, and the rest of the body would be taken for the next request.
 		DisablePreParseMultipartForm: true,
 		DisableStartupMessage:        true,

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bufio"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -165,6 +166,35 @@ func TestIdleConnectionsHinderNobody(t *testing.T) {
 	t.Logf("%d bytes for each idle connection", each)
 	if each > 96<<10 { // with the race detector; without it, it is 8 KiB
 		t.Errorf("an idle connection costs %d bytes", each)
+	}
+}
+
+// Where memory is short few connections are taken, and those who listen for a tenant leave most of them to others.
+func TestListenersLeaveRoomWhereMemoryIsShort(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), "GOMEMLIMIT=32MiB")
+	acme := newTenant(t, s)
+	listen := func() string {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = connection.Close() })
+		fmt.Fprintf(connection, "GET /v1/deliveries/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nX-Ordinavo-Tenant: %s\r\n\r\n", platformKey, acme.id)
+		_ = connection.SetReadDeadline(time.Now().Add(patience))
+		line, err := bufio.NewReader(connection).ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return line
+	}
+	for i := range 32 { // a sixteenth of 512
+		if said := listen(); !strings.Contains(said, " 200 ") {
+			t.Fatalf("listener %d: %s", i, said)
+		}
+	}
+	if said := listen(); !strings.Contains(said, " 429 ") {
+		t.Errorf("one more: %s", said)
 	}
 }
 
