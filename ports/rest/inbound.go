@@ -3,8 +3,11 @@ package rest
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -41,6 +44,16 @@ func Connections(memory int64) int {
 		return maxConnections
 	}
 	return int(min(memory/perConnection, maxConnections))
+}
+
+// overflowing is all that is taken from the HTTP library's log, where anybody could write anything: once a minute at most, that connections
+// are refused since so many are open. Nothing else tells the operator: their requests come to no route.
+type overflowing struct{ log *slog.Logger }
+
+func (o overflowing) Printf(format string, args ...any) {
+	if strings.HasPrefix(format, "The incoming connection cannot be served") {
+		o.log.Error("connections are refused, since so many are open: with more memory a process takes up to 16,384", "open", fmt.Sprint(args...))
+	}
 }
 
 // room is how many bytes connections may still hold.

@@ -3,6 +3,7 @@ package rest
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"fmt"
 	"log/slog"
 	"math"
@@ -148,6 +149,37 @@ func TestServingOutlivesALackOfFiles(t *testing.T) {
 		t.Error(err)
 	}
 	if n := strings.Count(logged.String(), "too many open files"); n != 1 {
+		t.Errorf("%d lines say why:\n%s", n, logged.String())
+	}
+}
+
+// An operator is told that connections are turned away, of which no route hears.
+func TestTooManyConnectionsAreTold(t *testing.T) {
+	t.Parallel()
+	var logged strings.Builder
+	log := slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelError}))
+	a := NewWaiting(Dependencies{Tracer: noop.NewTracerProvider().Tracer(""), WithTraceParent: telemetry.WithTraceParent, Log: log, Now: time.Now, Memory: 2 * perConnection})
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- a.Serve(listener) }()
+	for range 2 {
+		sending(t, listener, "") // half a request
+	}
+	for range 2 {
+		if status, _ := answer(t, sending(t, listener, "Content-Length: 2\r\n\r\n{}")); status != http.StatusServiceUnavailable {
+			t.Errorf("it answers %d", status)
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = a.app.ShutdownWithContext(ctx) // the connections are still open
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+	if n := strings.Count(logged.String(), "connections are refused"); n != 1 || !strings.Contains(logged.String(), "open=2") {
 		t.Errorf("%d lines say why:\n%s", n, logged.String())
 	}
 }

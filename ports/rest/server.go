@@ -57,6 +57,7 @@ func newAPI(d Dependencies) *API {
 		UnescapePath:                 true,
 		WriteTimeout:                 writeTimeout,
 	})
+	a.app.Server().Logger = overflowing{d.Log}
 	a.app.Use(a.observe, a.guard)
 	return a
 }
