@@ -144,7 +144,7 @@ func TestSoundHTTPIsTaken(t *testing.T) {
 // Whoever holds ten thousand idle connections keeps nobody else out, and costs little.
 func TestIdleConnectionsHinderNobody(t *testing.T) {
 	const idle = 10_000
-	s := start(t, t.TempDir())
+	s := start(t, t.TempDir(), "GOMEMLIMIT=1GiB") // a process takes as many as its memory allows
 	before := residentBytes(t, s)
 	for i := range idle {
 		connection, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))

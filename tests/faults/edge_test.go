@@ -25,7 +25,7 @@ const (
 )
 
 func idleConnections(t *testing.T, k kind) string {
-	s := open(t, fresh(t, k), nil).prepare()
+	s := open(t, fresh(t, k), nil, "GOMEMLIMIT=1GiB").prepare() // a process takes as many as its memory allows
 	s.emit(200)
 	s.settle()
 	p := s.turn(0)
