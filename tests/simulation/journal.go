@@ -47,8 +47,8 @@ type lease struct {
 type holder struct {
 	process      *process
 	at           time.Time
-	subscription int64 // its version then
-	givenBack    bool
+	subscription int64     // its version then
+	givenBack    time.Time // zero while it is held
 }
 
 // leases notes who holds what; it may be rolled back.
@@ -66,7 +66,7 @@ func (w *world) givesBack(d delivery.Delivery) {
 	case known && held.at.Equal(w.now): // nobody held it at any time
 		delete(w.journal.leased, at)
 	case known:
-		held.givenBack = true
+		held.givenBack = w.now
 		w.journal.leased[at] = held
 	}
 }
@@ -165,12 +165,16 @@ func (w *world) checkRoom(s *send, maxInFlight int) {
 	}
 }
 
-// checkOrder holds what was released to the order in which it was parked: none is sent while an older one, released
-// as long, was never leased. After trouble some come back to the queue that were leased first.
+// checkOrder holds what was released to the order in which it was parked: none is leased while an older one, released
+// as long, waits. After trouble some come back to the queue that were leased first.
 func (w *world) checkOrder(s *send) {
 	released, ok := w.releasedAt(s.lane.Tenant, s.delivery, s.version)
 	if !ok || w.clocks {
 		return
+	}
+	own := w.now
+	if held, leased := w.journal.leased[lease{s.delivery, s.version}]; leased {
+		own = held.at
 	}
 	for _, row := range w.store.Rows() {
 		older := row.DueAt.Before(s.due) || row.DueAt.Equal(s.due) && row.ID < s.delivery
@@ -179,8 +183,8 @@ func (w *world) checkOrder(s *send) {
 		}
 		before, ok := w.releasedAt(row.Tenant, row.ID, row.Version)
 		held, leased := w.journal.leased[lease{row.ID, row.Version}]
-		waits := !leased || held.givenBack && !w.faults.since(w.now.Add(-disturbed))
-		if ok && waits && !before.After(released) {
+		back := !held.givenBack.IsZero() && held.givenBack.Before(own) // later, another process has leased this one meanwhile
+		if waits := !leased || back && !w.faults.since(w.now.Add(-disturbed)); ok && waits && !before.After(released) {
 			w.violate("order", "%s was sent before %s, which is older and was released no later", s.delivery, row.ID)
 		}
 	}
