@@ -69,6 +69,20 @@ func send(t testing.TB, client *Client, url string) delivery.Outcome {
 	return client.Send(t.Context(), post(url))
 }
 
+// sendTogether sends that many at once, and wants all of them to succeed.
+func sendTogether(t testing.TB, client *Client, url string, many int) {
+	t.Helper()
+	var sends sync.WaitGroup
+	for range many {
+		sends.Go(func() {
+			if got := send(t, client, url); !got.Succeeded() {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
+	sends.Wait()
+}
+
 func serve(t testing.TB, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(handler)
@@ -207,15 +221,7 @@ func TestABurstFindsTheConnectionsOfTheOneBefore(t *testing.T) {
 	})
 	client, dials := newClient(t, Config{})
 	for range arrived {
-		var sends sync.WaitGroup
-		for range burst {
-			sends.Go(func() {
-				if got := send(t, client, server.URL); !got.Succeeded() {
-					t.Errorf("got %+v", got)
-				}
-			})
-		}
-		sends.Wait()
+		sendTogether(t, client, server.URL, burst)
 	}
 	if n := len(dials.dialled()); n != burst {
 		t.Errorf("dialled %d times", n)

@@ -22,6 +22,27 @@ import (
 // frames serves HTTP/2 frame by frame: begin speaks first, and answer hears of each request's headers.
 func frames(t *testing.T, begin func(*http2.Framer), answer func(f *http2.Framer, stream uint32)) (url string, roots *x509.CertPool) {
 	t.Helper()
+	return connections(t, func(conn net.Conn) {
+		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		f := http2.NewFramer(conn, conn)
+		begin(f)
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			if headers, ok := frame.(*http2.HeadersFrame); ok {
+				answer(f, headers.StreamID)
+			}
+		}
+	})
+}
+
+// connections has each connection that chose HTTP/2 served until the function ends, or the test does.
+func connections(t *testing.T, serve func(net.Conn)) (url string, roots *x509.CertPool) {
+	t.Helper()
 	cert := certificate(t, func(*x509.Certificate) {})
 	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
 	if err != nil {
@@ -37,20 +58,7 @@ func frames(t *testing.T, begin func(*http2.Framer), answer func(f *http2.Framer
 			context.AfterFunc(t.Context(), func() { conn.Close() }) // the client keeps it for a while, in hope of an answer
 			open.Go(func() {
 				defer conn.Close()
-				if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-					return
-				}
-				f := http2.NewFramer(conn, conn)
-				begin(f)
-				for {
-					frame, err := f.ReadFrame()
-					if err != nil {
-						return
-					}
-					if headers, ok := frame.(*http2.HeadersFrame); ok {
-						answer(f, headers.StreamID)
-					}
-				}
+				serve(conn)
 			})
 		}
 	})
@@ -136,36 +144,17 @@ func TestHostileFrames(t *testing.T) {
 // Frames of size zero can hold no headers: Go before 1.26.3 sent them without end to a receiver that asked for such and read on, with one core
 // and for as long as the connection lived, whatever became of the attempt (GO-2026-4918). go.mod asks for a Go that does not.
 func TestFramesOfSizeZeroAreNotSentForEver(t *testing.T) {
-	cert := certificate(t, func(*x509.Certificate) {})
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var read atomic.Int64
-	var open sync.WaitGroup
-	open.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			context.AfterFunc(t.Context(), func() { conn.Close() })
-			open.Go(func() {
-				defer conn.Close()
-				_ = http2.NewFramer(conn, nil).WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 0})
-				for part := make([]byte, 64<<10); err == nil; {
-					var n int
-					n, err = conn.Read(part)
-					read.Add(int64(n))
-				}
-			})
+	url, roots := connections(t, func(conn net.Conn) {
+		err := http2.NewFramer(conn, nil).WriteSettings(http2.Setting{ID: http2.SettingMaxFrameSize, Val: 0})
+		for part := make([]byte, 64<<10); err == nil; {
+			var n int
+			n, err = conn.Read(part)
+			read.Add(int64(n))
 		}
 	})
-	t.Cleanup(func() { listener.Close(); open.Wait() })
-	roots := x509.NewCertPool()
-	roots.AddCert(cert.Leaf)
 	client, _ := newClient(t, Config{RootCAs: roots})
-	wantKind(t, client.Send(t.Context(), post("https://"+listener.Addr().String()+"/")), delivery.KindConnectionLost)
+	wantKind(t, send(t, client, url), delivery.KindConnectionLost)
 	if n := read.Load(); n > 64<<10 {
 		t.Errorf("the receiver was sent %d bytes", n)
 	}
@@ -227,15 +216,7 @@ func TestAGracefulEndAfterABurst(t *testing.T) {
 	})
 	client, _ := newClient(t, Config{RootCAs: rootsOf(server)})
 	defer client.Close()
-	var sends sync.WaitGroup
-	for range burst {
-		sends.Go(func() {
-			if got := send(t, client, server.URL); !got.Succeeded() {
-				t.Errorf("got %+v", got)
-			}
-		})
-	}
-	sends.Wait()
+	sendTogether(t, client, server.URL, burst)
 	client.dialer.dials.Wait()
 	for range 2 {
 		wantKind(t, send(t, client, server.URL), delivery.KindSucceeded)

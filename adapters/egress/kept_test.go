@@ -40,6 +40,17 @@ func ending(t *testing.T, http2 bool, end func(*httptest.Server, http.ResponseWr
 	return server, &requests
 }
 
+// closeBehind says the text and closes the connection.
+func closeBehind(t *testing.T, w http.ResponseWriter, text string) {
+	conn, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	_, _ = io.WriteString(conn, text)
+	_ = conn.Close()
+}
+
 func hangUp(server *httptest.Server, _ http.ResponseWriter) { server.CloseClientConnections() }
 
 // A receiver that restarts, or has kept a connection for as long as it does, closes it whenever it likes: a request that meets that is
@@ -118,15 +129,7 @@ func TestNoFileIsLeftBehindAKeptConnection(t *testing.T) {
 // Whoever may have acted on a request does not get it again at once: it has begun to answer, or had it for a while.
 func TestAnEndAfterTheRequestWasTaken(t *testing.T) {
 	for name, end := range map[string]func(*httptest.Server, http.ResponseWriter){
-		"in its answer": func(_ *httptest.Server, w http.ResponseWriter) {
-			conn, _, err := w.(http.Hijacker).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\n")
-			_ = conn.Close()
-		},
+		"in its answer": func(_ *httptest.Server, w http.ResponseWriter) { closeBehind(t, w, "HTTP/1.1 200 OK\r\n") },
 		"after a while": func(server *httptest.Server, w http.ResponseWriter) {
 			<-time.After(aMoment + aMoment/10)
 			hangUp(server, w)
@@ -157,15 +160,7 @@ func TestANewConnectionThatEndsUnderARequest(t *testing.T) {
 
 // A receiver that closes each connection behind its answer without saying so is as well as any other.
 func TestConnectionsThatCloseBehindTheAnswer(t *testing.T) {
-	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		conn, _, err := w.(http.Hijacker).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
-		_ = conn.Close()
-	})
+	server := serve(t, func(w http.ResponseWriter, _ *http.Request) { closeBehind(t, w, "HTTP/1.1 204 No Content\r\n\r\n") })
 	client, _ := newClient(t, Config{})
 	for range 500 {
 		wantKind(t, send(t, client, server.URL), delivery.KindSucceeded)
