@@ -156,13 +156,7 @@ func TestAProcessOutlivesWhoReadsItsLog(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.platform(t).withKey("ord_live_nobody_has_this_one").get("/v1/tenants").want(http.StatusUnauthorized) // which is logged
-	acme, hook := newTenant(t, s), receive(t, nil)
-	sub := acme.subscribe(hook, "*", nil)
-	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
-	s.signal(t, syscall.SIGTERM)
-	if code := s.exitCode(t); code != 0 {
-		t.Errorf("exit code %d", code)
-	}
+	s.deliversAndStops(t)
 }
 
 // … or stand still: a full pipe holds up neither a request nor the drain.
@@ -189,6 +183,12 @@ func TestNobodyWaitsForWhoReadsTheLog(t *testing.T) {
 	for range 2000 { // each is logged, and a pipe holds some hundred lines
 		nobody.get("/v1/tenants").want(http.StatusUnauthorized)
 	}
+	s.deliversAndStops(t)
+}
+
+// deliversAndStops wants the process to go on, and to stop when it is told to.
+func (s *service) deliversAndStops(t *testing.T) {
+	t.Helper()
 	acme, hook := newTenant(t, s), receive(t, nil)
 	sub := acme.subscribe(hook, "*", nil)
 	acme.settled(acme.emit(acme.visit("visit_report.approved", nil)), sub.ID, "succeeded")
