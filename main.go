@@ -111,7 +111,7 @@ func serve(ctx context.Context, c config.Config, logs io.Writer) (err error) {
 	if err := egress.CheckAuthorities(); err != nil && c.Roles.Dispatcher {
 		log.Error("no receiver can be called by https: install the authorities that sign certificates (ca-certificates), or name a file of them in SSL_CERT_FILE", "error", err)
 	}
-	if err := s.prepareFirstKey(ctx, c.PlatformKey.Reveal()); err != nil && ctx.Err() == nil {
+	if err := s.prepareFirstKey(ctx, c.PlatformKey.Reveal(), telemetry.NewLogger(logs, c.LogLevel)); err != nil && ctx.Err() == nil {
 		return err
 	}
 	return s.run(ctx, listener) // which drains at once if it was told to stop by now
@@ -174,8 +174,8 @@ type service struct {
 	close     func() // lets go of the database
 }
 
-// prepareFirstKey shows the platform key if one was made.
-func (s *service) prepareFirstKey(ctx context.Context, wanted string) error {
+// prepareFirstKey shows the platform key if one was made, by a log that says when it could not.
+func (s *service) prepareFirstKey(ctx context.Context, wanted string, direct *slog.Logger) error {
 	made, refused, err := s.keys.FirstKey(ctx, wanted)
 	switch {
 	case err != nil:
@@ -183,7 +183,7 @@ func (s *service) prepareFirstKey(ctx context.Context, wanted string) error {
 	case refused:
 		s.Log.Warn("the key in ORDINAVO_PLATFORM_KEY was revoked or has expired: it opens nothing, and keys create makes another")
 	case made != "":
-		return show(s.Log, slog.LevelWarn, "a platform key was made; it is not shown again", slog.String("key", made))
+		return show(direct, slog.LevelWarn, "a platform key was made; it is not shown again", slog.String("key", made))
 	}
 	return nil
 }

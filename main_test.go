@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -169,6 +170,28 @@ func TestAStopDuringTheStartIsNoFailure(t *testing.T) {
 	log := &stopper{stop: cancel}
 	if err := serve(ctx, c, log); err != nil || !strings.Contains(log.String(), "listening") || !strings.Contains(log.String(), "stopped") {
 		t.Errorf("it ended with %v:\n%s", err, log)
+	}
+}
+
+// unread is a log whose reader is gone.
+type unread struct{}
+
+var errUnread = errors.New("nobody reads it")
+
+func (unread) Write([]byte) (int, error) { return 0, errUnread }
+
+// The first key is shown once: where it could not be, the start fails.
+func TestAFirstKeyThatCannotBeShownIsAFailure(t *testing.T) {
+	before, others := slog.Default(), stdlog.Writer()
+	t.Cleanup(func() { slog.SetDefault(before); stdlog.SetOutput(others) })
+	c, _, err := config.Load([]string{"--listen", "127.0.0.1:0", "--database-url", "sqlite:" + filepath.Join(t.TempDir(), "main.db")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := serve(ctx, c, unread{}); !errors.Is(err, errUnread) {
+		t.Errorf("it ended with %v", err)
 	}
 }
 
