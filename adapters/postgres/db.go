@@ -78,6 +78,7 @@ type DB struct {
 	name    string        // tells this process's notifications from those of others
 	wakeup.Signals
 	vacuums vacuums
+	growth  growth
 
 	clock     clock
 	listening atomic.Bool // the listening connection is up
@@ -113,7 +114,8 @@ func Open(config Config) (*DB, error) {
 	parsed.ConnConfig.RuntimeParams[applicationName] = cmp.Or(parsed.ConnConfig.RuntimeParams[applicationName], "ordinavo") // see cancelWaiting
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
-	parsed.BeforeConnect, parsed.PrepareConn = prepareToConnect(config.URL), renewPlans
+	db := &DB{config: config, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
+	parsed.BeforeConnect, parsed.PrepareConn = prepareToConnect(config.URL), db.growth.renewPlans
 	parsed.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		encodeColumns(conn.TypeMap())
 		if set := conn.Config().RuntimeParams[idleTimeout]; set != "" {
@@ -122,12 +124,10 @@ func Open(config Config) (*DB, error) {
 		return nil
 	}
 	parsed.MaxConns = int32(config.MaxConns)
-	pool, err := pgxpool.NewWithConfig(context.Background(), parsed)
-	if err != nil {
+	if db.pool, err = pgxpool.NewWithConfig(context.Background(), parsed); err != nil {
 		return nil, fmt.Errorf("prepare the connections: %w", err)
 	}
-	db := &DB{config: config, pool: pool, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
-	db.places = newPlaces(config.MaxConns, func() bool { return pool.Stat().ConstructingConns() > 0 })
+	db.places = newPlaces(config.MaxConns, func() bool { return db.pool.Stat().ConstructingConns() > 0 })
 	db.clock.set(config.Now(), time.Now())
 	db.closing, db.cancel = context.WithCancel(context.Background())
 	db.close = sync.OnceFunc(db.shut)

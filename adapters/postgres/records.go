@@ -144,9 +144,12 @@ func (tx *Tx) queueLog(b *pgx.Batch) {
 		return
 	}
 	var orders []int32
+	rows := 0
 	for _, a := range tx.pending {
 		orders = append(orders, a.order())
+		rows += 1 + len(a.accepted)
 	}
+	tx.db.growth.add(time.Now(), rows)
 	slices.Sort(orders)
 	b.Queue(lockOrders, lockClass, slices.Compact(orders))
 	queuePending(b, tx.pending)

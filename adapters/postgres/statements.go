@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -49,44 +50,68 @@ var byIndex = map[string]string{"enable_seqscan": "off", "enable_hashjoin": "off
 const keptPlans = "force_generic_plan"
 
 // plans tracks how long a connection's plans are kept. A plan is made for the table sizes of its time, and nobody tells a connection that
-// they have grown: a plan made for an empty table would go on reading the whole of it.
+// they have grown: a plan made for an empty table would go on reading all that a tenant has in it.
 type plans struct {
 	until time.Time
 	kept  time.Duration
 	week  int16 // its parts of the tables were empty when it began
+	rows  int64 // that this process had added to them when the plans were made
 }
 
-// A new connection's plans are kept for a second, later ones twice as long each time, up to a minute. A new week starts over.
+// A new connection's plans are kept for a second, later ones twice as long each time, up to a minute, and none for longer than until this
+// process's rows of the week are twice as many and a few more. A new week starts over.
 const (
 	firstPlans = time.Second
 	lastPlans  = time.Minute
+	aFewRows   = 100
 )
 
 // tooOld reports whether the plans are to be thrown away, and then starts the time of their successors.
-func (p *plans) tooOld(now time.Time) bool {
+func (p *plans) tooOld(now time.Time, rows int64) bool {
 	if week := weekOf(now); week != p.week {
 		*p = plans{week: week}
 	}
-	if now.Before(p.until) {
+	over := !now.Before(p.until)
+	if !over && rows <= 2*p.rows+aFewRows {
 		return false
 	}
-	p.kept = min(max(firstPlans, 2*p.kept), lastPlans)
-	p.until = now.Add(p.kept)
+	if over {
+		p.kept = min(max(firstPlans, 2*p.kept), lastPlans)
+	}
+	p.until, p.rows = now.Add(p.kept), rows
 	return true
+}
+
+// growth counts what this process adds to a week's parts of the tables.
+type growth struct {
+	mu   sync.Mutex
+	week int16
+	rows int64
+}
+
+// add counts so many rows more, and gives all of the week.
+func (g *growth) add(now time.Time, rows int) int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if week := weekOf(now); week != g.week {
+		g.week, g.rows = week, 0
+	}
+	g.rows += int64(rows)
+	return g.rows
 }
 
 // plansOf is the key of a connection's plans in its custom data.
 const plansOf = "plans"
 
 // renewPlans throws away plans that are too old, before a connection is used. It is false for a broken connection.
-func renewPlans(ctx context.Context, conn *pgx.Conn) (usable bool, err error) {
+func (g *growth) renewPlans(ctx context.Context, conn *pgx.Conn) (usable bool, err error) {
 	data := conn.PgConn().CustomData()
 	kept, known := data[plansOf].(*plans)
 	if !known {
 		kept = &plans{}
 		data[plansOf] = kept
 	}
-	if kept.tooOld(time.Now()) && known {
+	if now := time.Now(); kept.tooOld(now, g.add(now, 0)) && known {
 		_, err = conn.Exec(ctx, "DISCARD PLANS")
 	}
 	return err == nil, nil

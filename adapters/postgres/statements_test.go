@@ -73,12 +73,31 @@ func TestPlansAge(t *testing.T) {
 		var p plans
 		renewed := []int{}
 		for second := range 300 {
-			if p.tooOld(c.began.Add(time.Duration(second) * time.Second)) {
+			if p.tooOld(c.began.Add(time.Duration(second)*time.Second), 0) {
 				renewed = append(renewed, second)
 			}
 		}
 		if !slices.Equal(renewed, c.want) {
 			t.Errorf("%s: renewed after %v seconds, want %v", name, renewed, c.want)
 		}
+	}
+}
+
+// TestPlansEndAsRowsDouble adds rows within a second, and some in a new week.
+func TestPlansEndAsRowsDouble(t *testing.T) {
+	t.Parallel()
+	thursday := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
+	var g growth
+	var p plans
+	var renewed []int64
+	for _, at := range []time.Time{thursday.Add(-time.Millisecond), thursday} {
+		for range 1000 {
+			if rows := g.add(at, 1); p.tooOld(at, rows) {
+				renewed = append(renewed, rows)
+			}
+		}
+	}
+	if want := []int64{1, 103, 307, 715, 1, 103, 307, 715}; !slices.Equal(renewed, want) {
+		t.Errorf("renewed with %v rows, want %v", renewed, want)
 	}
 }
