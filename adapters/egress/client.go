@@ -151,8 +151,9 @@ func (c *Client) Close() {
 // the caller, who can ask ctx, decides whether it counts.
 //
 // A request is sent again at once only when a kept connection ended under it before anything of an answer had come, as when its
-// receiver restarts, or when an HTTP/2 receiver declared it unprocessed; a receiver that keeps doing so is given up after maxTries
-// connections, or when it ends maxDialsEach of them before the request is on its way. The body must never change again, even after Send.
+// receiver restarts, or when an HTTP/2 receiver declared it unprocessed or wants it by HTTP/1.1; a receiver that keeps doing so is given
+// up after maxTries connections, or when it ends maxDialsEach of them before the request is on its way. The body must never change again,
+// even after Send.
 func (c *Client) Send(ctx context.Context, request dispatch.Request) delivery.Outcome {
 	outcome := delivery.Outcome{StartedAt: c.clock(), RequestHeaders: request.Headers}
 	began := time.Now() // with the monotonic clock
@@ -171,7 +172,7 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	made := &tries{giveUp: cancel}
 	defer made.end()
 	response, err := c.roundTrip(attempt, made, request)
-	for err != nil && made.metAnEnd(err) {
+	for err != nil && (made.metAnEnd(err) || made.isSentBack(err)) {
 		response, err = c.roundTrip(attempt, made, request)
 	}
 	if err != nil {
@@ -196,6 +197,9 @@ func (c *Client) roundTrip(ctx context.Context, made *tries, request dispatch.Re
 		return nil, err
 	}
 	outgoing.Host, outgoing.URL = target.host, target.url
+	if made.overHTTP1 {
+		outgoing.URL = target.overHTTP1()
+	}
 	outgoing.Header = headersOf(request.Headers)
 	return c.carrier().RoundTrip(outgoing)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -66,6 +67,9 @@ func (d *dialer) dialTLS(ctx context.Context, _, key string) (net.Conn, error) {
 	}
 	config := d.tls.Clone()
 	config.ServerName = host
+	if strings.Contains(key, http1Separator) {
+		config.NextProtos, config.MaxVersion = []string{"http/1.1"}, tls.VersionTLS12 // 1.3 has no second handshake
+	}
 	meter := newMetered(conn, true)
 	secured := tls.Client(meter, config)
 	if err := secured.HandshakeContext(ctx); err != nil {

@@ -40,11 +40,11 @@ func frames(t *testing.T, begin func(*http2.Framer), answer func(f *http2.Framer
 	})
 }
 
-// connections has each connection that chose HTTP/2 served until the function ends, or the test does.
+// connections has each connection served until the function ends, or the test does. It is one of HTTP/2 unless the client wants none.
 func connections(t *testing.T, serve func(net.Conn)) (url string, roots *x509.CertPool) {
 	t.Helper()
 	cert := certificate(t, func(*x509.Certificate) {})
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}})
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,9 @@ import (
 // keySeparator occurs in neither a hexadecimal number nor a host.
 const keySeparator = "~"
 
+// http1Separator takes its place in the key of connections that are made for HTTP/1.1 alone; see tries.isSentBack.
+const http1Separator = keySeparator + keySeparator
+
 // poolKey is the address under which the transport keeps a connection: its pool, for HTTP/1 and HTTP/2 alike, is keyed
 // by the host of the request's URL, so the tenant goes into that host. The Host header and the TLS server name are set
 // separately. Hexadecimal keeps tenants apart whatever the transport does to a host's case or code points.
@@ -30,6 +33,7 @@ func splitKey(key string) (host string, port uint16, err error) {
 		return "", 0, err
 	}
 	_, host, found := strings.Cut(joined, keySeparator)
+	host = strings.TrimPrefix(host, keySeparator)
 	if port, err = parsePort(portText); err != nil || !found {
 		return "", 0, errors.New("not a key of the pool")
 	}
@@ -43,6 +47,13 @@ const maxTargets = 2048
 type target struct {
 	url  *url.URL // with the pool's key as its host
 	host string   // for the Host header
+}
+
+// overHTTP1 is the target's URL by connections of their own.
+func (t target) overHTTP1() *url.URL {
+	other := *t.url
+	other.Host = strings.Replace(other.Host, keySeparator, http1Separator, 1)
+	return &other
 }
 
 // targets caches what was called lately: the guard's verdict on a URL never changes.

@@ -47,6 +47,8 @@ type tries struct {
 	kept    bool        // the last one had been used before
 	since   time.Time   // when it was handed out
 	heard   atomic.Bool // something of an answer has come
+
+	overHTTP1 bool // see isSentBack
 }
 
 func (t *tries) next(string) {
@@ -70,6 +72,19 @@ func (t *tries) got(info httptrace.GotConnInfo) {
 func (t *tries) metAnEnd(err error) bool {
 	return t.kept && !t.givenUp && !t.heard.Load() && time.Since(t.since) < aMoment && (isLoss(err) || isClosing(err))
 }
+
+// isSentBack reports whether the receiver wants this request by HTTP/1.1, as Apache and IIS do at paths where they would take a client
+// certificate: they ask for it by a second handshake, which HTTP/2 forbids. They have not looked at the request.
+func (t *tries) isSentBack(err error) bool {
+	var stream streamError
+	if t.overHTTP1 || t.givenUp || !errors.As(err, &stream) || stream.Code != http11Required {
+		return false
+	}
+	t.overHTTP1 = true
+	return true
+}
+
+const http11Required = 0xd // HTTP_1_1_REQUIRED (RFC 9113, section 7)
 
 func (t *tries) end() {
 	if t.on != nil {
