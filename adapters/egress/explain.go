@@ -193,12 +193,21 @@ func isInterim(err error) bool {
 	return errors.Is(err, errInterim) || errors.As(err, &stream) && errors.Is(stream.Cause, errInterim)
 }
 
+// isEnded reports whether the receiver reset the request's HTTP/2 stream, as a proxy does whose server dies while it answers. By the same
+// error net/http says that an answer is not valid, with another cause.
+func isEnded(err error) bool {
+	var stream streamError
+	return errors.As(err, &stream) && stream.Cause != nil && stream.Cause.Error() == "received from peer"
+}
+
 func explainLoss(err error) string {
 	switch {
 	case isReset(err):
 		return "the receiver reset the connection"
 	case isLoss(err), isClosing(err), strings.Contains(err.Error(), "server sent GOAWAY and closed the connection"):
 		return "the receiver closed the connection before its answer was complete"
+	case isEnded(err):
+		return "the receiver ended the request before its answer was complete"
 	case strings.Contains(err.Error(), "client connection lost"): // net/http's error when an HTTP/2 ping is not answered
 		return "the connection is dead: nothing at its other end responds"
 	}

@@ -274,6 +274,23 @@ func TestAnEndBehindGoAway(t *testing.T) {
 	}
 }
 
+// A proxy whose server dies while it answers has not answered badly, and one that answers badly has not ended the request.
+func TestAStreamThatIsReset(t *testing.T) {
+	for want, answer := range map[string]func(*http2.Framer, uint32){
+		"the receiver ended the request before its answer was complete": func(f *http2.Framer, stream uint32) {
+			_ = f.WriteRSTStream(stream, http2.ErrCodeInternal)
+		},
+		"the receiver's answer is not valid HTTP or broke off": sayHeader("a\nb"),
+	} {
+		url, roots := frames(t, func(f *http2.Framer) { _ = f.WriteSettings() }, answer)
+		client, _ := newClient(t, Config{RootCAs: roots})
+		got := send(t, client, url)
+		if wantKind(t, got, delivery.KindConnectionLost); got.Error != want {
+			t.Errorf("got %q, want %q", got.Error, want)
+		}
+	}
+}
+
 // A receiver that says GOAWAY before anything else is not dialled for ever either.
 func TestGoAwayAtOnceIsNotFollowedForEver(t *testing.T) {
 	url, roots := frames(t, func(f *http2.Framer) {
