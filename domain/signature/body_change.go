@@ -154,6 +154,9 @@ func (d *diagnosis) hintAtBody() (altered bool) {
 		d.add(CodeBodyAltered, SeverityError, "The body is not JSON: it is not what was sent.")
 	case !bytes.Equal(normal, d.Body):
 		d.add(CodeBodyAltered, SeverityError, "The body is not written as the service writes JSON: something on the way wrote it anew.")
+	case d.bodyEventID() == "": // as {} is, which frameworks make of a body that they did not parse
+		d.add(CodeBodyAltered, SeverityError, "The body has no eventId: it is not what was sent.")
+		return true
 	default:
 		return false
 	}

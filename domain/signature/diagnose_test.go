@@ -272,6 +272,7 @@ func TestAnAlteredBodyBlamesNoSecret(t *testing.T) {
 		"cut off":        whole[:len(whole)-20],
 		"form data":      []byte("eventId=evt_1&eventType=x"),
 		"field left out": bytes.Replace(indented(whole), []byte(`"payloadVersion": "1.0",`), nil, 1),
+		"not parsed":     []byte("{}"),
 		"not UTF-8":      bytes.Replace(whole, []byte("ä"), []byte("\xe4\xff\x81"), 1),
 	} {
 		if blames(body, numbered(1)) {
