@@ -157,6 +157,9 @@ func (d *diagnosis) hintAtBody() (altered bool) {
 	case d.bodyEventID() == "": // as {} is, which frameworks make of a body that they did not parse
 		d.add(CodeBodyAltered, SeverityError, "The body has no eventId: it is not what was sent.")
 		return true
+	case bytes.ContainsRune(d.Body, '?') && !slices.ContainsFunc(d.Body, func(b byte) bool { return b >= utf8.RuneSelf }):
+		d.add(CodeCharset, SeverityWarning, "The body has question marks, and no character beyond ASCII: if they stand for some that were lost when it was decoded, it was sent in UTF-8.")
+		return false
 	default:
 		return false
 	}

@@ -123,6 +123,7 @@ var mutations = map[string]mutation{
 	})},
 	"UTF-16":            {signature.CodeCharset, "character encoding", ofBody(toUTF16)},
 	"lost characters":   {signature.CodeCharset, "lost", ofBody(func(b []byte) []byte { return bytes.ToValidUTF8(toLatin1(b), []byte("\ufffd")) })},
+	"as ASCII":          {signature.CodeCharset, "question marks", ofBody(toASCII)},
 	"base64":            {signature.CodeBodyEncoded, "base64", ofBody(func(b []byte) []byte { return []byte(base64.StdEncoding.EncodeToString(b)) })},
 	"as a JSON string":  {signature.CodeBodyEncoded, "JSON string", ofBody(func(b []byte) []byte { return remarshal(string(b)) })},
 	"empty":             {signature.CodeBodyMissing, "empty", ofBody(func([]byte) []byte { return nil })},

@@ -54,6 +54,17 @@ func toLatin1(body []byte) (single []byte) {
 	return single
 }
 
+// toASCII loses each byte beyond it, as .NET does.
+func toASCII(body []byte) []byte {
+	lost := bytes.Clone(body)
+	for i, b := range lost {
+		if b >= 0x80 {
+			lost[i] = '?'
+		}
+	}
+	return lost
+}
+
 func toUTF16(body []byte) []byte {
 	wide := []byte{0xFF, 0xFE}
 	for _, unit := range utf16.Encode([]rune(string(body))) {
