@@ -201,7 +201,12 @@ func isEnded(err error) bool {
 }
 
 func explainLoss(err error) string {
-	switch {
+	var handshake handshakeError
+	switch unsecured := errors.As(err, &handshake); {
+	case unsecured && isReset(err): // as Windows does with whom it shares no version or cipher
+		return "the receiver reset the connection during the TLS handshake"
+	case unsecured: // as a proxy does that goes by the host name and knows none like it
+		return "the receiver closed the connection during the TLS handshake"
 	case isReset(err):
 		return "the receiver reset the connection"
 	case isLoss(err), isClosing(err), strings.Contains(err.Error(), "server sent GOAWAY and closed the connection"):

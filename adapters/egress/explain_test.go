@@ -68,6 +68,8 @@ func TestExplainTellsCausesApart(t *testing.T) {
 		"the receiver does not speak TLS at this port":                      handshakeError{tls.RecordHeaderError{}},
 		"the receiver refused the TLS handshake":                            op("remote error", tls.AlertError(116)),
 		"the TLS handshake failed":                                          handshakeError{errors.New("tls: no supported versions")},
+		"the receiver reset the connection during the TLS handshake":        handshakeError{op("read", syscall.ECONNRESET)},
+		"the receiver closed the connection during the TLS handshake":       handshakeError{io.EOF},
 		"the receiver reset the connection":                                 op("read", syscall.ECONNRESET),
 		"the receiver closed the connection before its answer was complete": fmt.Errorf("broken: %w", io.ErrUnexpectedEOF),
 		"the receiver's answer is not valid HTTP or broke off":              errors.New("malformed HTTP response"),
