@@ -70,6 +70,7 @@ func (d *dialer) dialTLS(ctx context.Context, _, key string) (net.Conn, error) {
 	if strings.Contains(key, http1Separator) {
 		config.NextProtos, config.MaxVersion = []string{"http/1.1"}, tls.VersionTLS12 // 1.3 has no second handshake
 	}
+	askerOf(ctx).made.reached.Store(true)
 	meter := newMetered(conn, true)
 	secured := tls.Client(meter, config)
 	if err := secured.HandshakeContext(ctx); err != nil {

@@ -329,7 +329,7 @@ func TestATimeoutTellsWhetherThereWasAConnection(t *testing.T) {
 	t.Cleanup(func() { _ = silent.Close() })
 	for url, want := range map[string]string{
 		"http://slow.test/":                 "no connection came about within the timeout",
-		"https://" + silent.Addr().String(): "no connection came about within the timeout",
+		"https://" + silent.Addr().String(): "the TLS handshake was not complete within the timeout",
 		"http://" + silent.Addr().String():  "the answer was not complete within the timeout",
 	} {
 		t.Run(url, func(t *testing.T) {

@@ -24,6 +24,8 @@ var (
 	errTries   = errors.New("the receiver took the request on none of several connections")
 	// errUnconnected marks the error of an attempt that was handed no connection, as behind a firewall that drops what is sent.
 	errUnconnected = errors.New("no connection came about")
+	// errUnsecured marks it where there was one to secure by TLS, as with a program that hangs: the machine's kernel connects for it.
+	errUnsecured = errors.New("the connection was not secured")
 )
 
 // explain names what went wrong. The texts are fixed, because network errors contain addresses of this side, and errors
@@ -83,7 +85,10 @@ func exhausted(err error) bool {
 }
 
 func explainTimeout(err error) string {
-	if errors.Is(err, errUnconnected) {
+	switch {
+	case errors.Is(err, errUnsecured):
+		return "the TLS handshake was not complete within the timeout"
+	case errors.Is(err, errUnconnected):
 		return "no connection came about within the timeout"
 	}
 	return "the answer was not complete within the timeout"

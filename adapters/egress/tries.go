@@ -47,6 +47,7 @@ type tries struct {
 	kept    bool        // the last one had been used before
 	since   time.Time   // when it was handed out
 	heard   atomic.Bool // something of an answer has come
+	reached atomic.Bool // one of its dials has come to the handshake
 
 	overHTTP1 bool // see isSentBack
 }
@@ -101,6 +102,8 @@ func (t *tries) orElse(err error) error {
 	switch {
 	case t.givenUp:
 		return errTries
+	case t.n == 0 && t.reached.Load():
+		return errors.Join(errUnsecured, err)
 	case t.n == 0:
 		return errors.Join(errUnconnected, err)
 	}
