@@ -83,6 +83,17 @@ func TestDocsPageIsPrintedWhole(t *testing.T) {
 	}
 }
 
+// On a telephone a description that names a long path would make the page wider than the screen, and the ends of all its lines be cut off.
+func TestDocsPageBreaksLongWords(t *testing.T) {
+	h := newHarness(t)
+	document, style := h.call("", "GET", "/openapi.json", "").body, h.call("", "GET", "/docs/docs.css", "").body
+	if long := regexp.MustCompile(`"description":"[^"]*?([\w/{}.]{35,})[^"]*"`).FindStringSubmatch(document); long == nil {
+		t.Fatal("no description has a long word")
+	} else if !regexp.MustCompile(`(?m)^\.body \{[^}]*overflow-wrap: break-word;`).MatchString(style) {
+		t.Errorf("%s is one line however narrow the screen", long[1])
+	}
+}
+
 // The page would call a schema "anything" that holds others in a way it does not follow, and not show what is in it.
 func TestDocsPageFollowsEverySchema(t *testing.T) {
 	h := newHarness(t)
