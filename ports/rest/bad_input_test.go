@@ -2,6 +2,9 @@ package rest_test
 
 import (
 	"fmt"
+	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -314,4 +317,21 @@ func TestWholeNumbersInEverySpelling(t *testing.T) {
 	}
 	h.call(h.admin, "POST", "/v1/directory", `{"customers":[{"ordinavoCustomerId":4503599627370497.5}]}`).expect(400).
 		refused("validation_failed", "customers[0].ordinavoCustomerId")
+}
+
+// Who sends too much learns how much less it has to be: routes differ, and no document says by how much.
+func TestABodyThatIsTooLargeIsToldTheLimit(t *testing.T) {
+	h := newHarness(t)
+	for path, limit := range map[string]int{"/v1/events": 8<<20 + 1, "/v1/directory": 8 << 20, "/v1/subscriptions": 1 << 20, "/v1/signature-doctor": 2 << 20} {
+		within := h.call(h.admin, "POST", path, strings.Repeat(" ", limit-1))
+		if within.status == http.StatusRequestEntityTooLarge {
+			t.Errorf("%s takes no %d bytes: %s", path, limit-1, within.body)
+		}
+		got := h.call(h.admin, "POST", path, strings.Repeat(" ", limit)).expect(http.StatusRequestEntityTooLarge).refused("payload_too_large")
+		if named := regexp.MustCompile(`at most (\d+) are allowed|fewer than (\d+) bytes`).FindStringSubmatch(got.text("detail")); named == nil {
+			t.Errorf("%s names no limit: %s", path, got.body)
+		} else if named[1] != strconv.Itoa(limit-1) && named[2] != strconv.Itoa(limit) {
+			t.Errorf("%s takes fewer than %d bytes, and says: %s", path, limit, got.body)
+		}
+	}
 }

@@ -273,7 +273,7 @@ func refusedPaths(first, second *problem.Error) map[string]bool {
 func humaRefusal(status int, message string, causes []error) *problem.Error {
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
-		return problem.New(problem.PayloadTooLarge, "The body is larger than this route takes.")
+		return tooLarge(message)
 	case len(causes) == 0:
 		return problem.New(problem.InvalidRequest, "%s", sentence(message))
 	}
@@ -301,6 +301,15 @@ func humaRefusal(status int, message string, causes []error) *problem.Error {
 		refused.Detail = "The body is not JSON that this service understands."
 	}
 	return refused
+}
+
+// tooLarge names the limit, which only huma's message tells: a route's own is in no other part of the answer.
+func tooLarge(message string) *problem.Error {
+	var limit int
+	if _, err := fmt.Sscanf(message, "request body is too large limit=%d bytes", &limit); err != nil {
+		return problem.New(problem.PayloadTooLarge, "The body is larger than this route takes.")
+	}
+	return problem.New(problem.PayloadTooLarge, "The body is larger than this route takes: it must have fewer than %d bytes.", limit)
 }
 
 var missingPrefix, missingSuffix, _ = strings.Cut(validation.MsgExpectedRequiredProperty, "%s")
