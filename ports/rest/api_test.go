@@ -156,6 +156,22 @@ func TestSubscriptionLife(t *testing.T) {
 	}
 }
 
+// A client that has lost its ETag, and sends what is left of it, meant to overwrite nobody's change.
+func TestAnEmptyConditionIsRefused(t *testing.T) {
+	h := newHarness(t)
+	one := "/v1/subscriptions/" + h.subscribe()
+	for _, change := range [][3]string{
+		{"PATCH", "", `{"name":"x"}`}, {"DELETE", "", ""}, {"POST", "/pause", ""}, {"POST", "/resume", ""}, {"POST", "/rotate-secret", ""}, {"POST", "/rotate-secret/complete", ""},
+	} {
+		for _, empty := range []string{"", "  "} {
+			h.call(h.admin, change[0], one+change[1], change[2], "If-Match", empty).expect(400).refused("validation_failed", "If-Match")
+		}
+	}
+	if got := h.call(h.admin, "GET", one, "", "If-Match", "").expect(200); got.json()["version"] != 1.0 {
+		t.Errorf("it was changed: %s", got.body)
+	}
+}
+
 func TestBillingNeedsTheFeature(t *testing.T) {
 	h := newHarness(t)
 	billing := strings.Replace(newSubscription, "visit_report.*", "billing.*", 1)

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"regexp"
@@ -8,6 +9,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/subscriptions"
@@ -25,6 +30,18 @@ type SubscriptionRef struct {
 // Condition makes a change depend on the version that the caller has seen.
 type Condition struct {
 	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag that the change is meant for, or *. With another version the answer is 409 conflict."`
+}
+
+const ifMatchAdvice = `must be an ETag like "3", a list of them, or *`
+
+// Resolve is called by huma, which takes a header without a value for none: a client that has lost its ETag, and sends what is left of it, would
+// overwrite what somebody else has changed.
+func (*Condition) Resolve(ctx huma.Context) []error {
+	sent := humafiber.Unwrap(ctx).Request().Header.PeekAll(fiber.HeaderIfMatch)
+	if len(sent) == 0 || len(bytes.TrimSpace(bytes.Join(sent, nil))) > 0 {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Location: "header." + fiber.HeaderIfMatch, Message: ifMatchAdvice}}
 }
 
 // SubscriptionOutput is a subscription as an answer.
@@ -275,7 +292,7 @@ func (c Condition) versions() ([]int64, error) {
 		return nil, nil
 	}
 	if !etags.MatchString(text) {
-		return nil, problem.Invalid("If-Match", `must be an ETag like "3", a list of them, or *`)
+		return nil, problem.Invalid(fiber.HeaderIfMatch, ifMatchAdvice)
 	}
 	versions := []int64{noVersion}
 	for _, tag := range strings.Split(text, ",") {
