@@ -172,6 +172,21 @@ func TestAnEmptyConditionIsRefused(t *testing.T) {
 	}
 }
 
+// nginx makes an ETag weak when it compresses an answer: whoever sends it back would read the subscription again and again.
+func TestAWeakConditionIsExplained(t *testing.T) {
+	h := newHarness(t)
+	one := "/v1/subscriptions/" + h.subscribe()
+	got := h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `W/"1"`).expect(409).refused("conflict")
+	if !strings.Contains(got.text("detail"), "without the W/") {
+		t.Errorf("it says: %s", got.body)
+	}
+	h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"1"`).expect(200)
+	if got := h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"1"`).expect(409); !strings.Contains(got.text("detail"), "read it again") {
+		t.Errorf("it says: %s", got.body)
+	}
+	h.call(h.admin, "PATCH", "/v1/subscriptions/sub_01JZ8A2MT8G7C3Y7V0WQ1M9B3C", `{"name":"x"}`, "If-Match", `W/"1"`).expect(404)
+}
+
 func TestBillingNeedsTheFeature(t *testing.T) {
 	h := newHarness(t)
 	billing := strings.Replace(newSubscription, "visit_report.*", "billing.*", 1)

@@ -1,0 +1,85 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
+	"github.com/gofiber/fiber/v2"
+
+	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/subscriptions"
+	"github.com/ordinavo/webhooks/domain/problem"
+)
+
+// Condition makes a change depend on the version that the caller has seen.
+type Condition struct {
+	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag that the change is meant for, or *. With another version the answer is 409 conflict."`
+}
+
+const ifMatchAdvice = `must be an ETag like "3", a list of them, or *`
+
+// Resolve is called by huma, which takes a header without a value for none: a client that has lost its ETag, and sends what is left of it, would
+// overwrite what somebody else has changed.
+func (*Condition) Resolve(ctx huma.Context) []error {
+	sent := humafiber.Unwrap(ctx).Request().Header.PeekAll(fiber.HeaderIfMatch)
+	if len(sent) == 0 || len(bytes.TrimSpace(bytes.Join(sent, nil))) > 0 {
+		return nil
+	}
+	return []error{&huma.ErrorDetail{Location: "header." + fiber.HeaderIfMatch, Message: ifMatchAdvice}}
+}
+
+// target is the subscription that a change is about, and the version it is meant for.
+func (a *API) target(ctx context.Context, ref SubscriptionRef, condition Condition) (dispatch.Lane, int64, error) {
+	versions, err := condition.versions()
+	if err != nil {
+		return dispatch.Lane{}, 0, err
+	}
+	l, err := lane(ctx, ref.ID)
+	if err != nil || versions == nil {
+		return l, subscriptions.AnyVersion, err
+	}
+	now, err := a.Subscriptions.Get(ctx, l)
+	switch {
+	case err != nil:
+		return l, noVersion, err
+	case slices.Contains(versions, now.Version):
+		return l, now.Version, nil
+	case strings.Contains(condition.IfMatch, weakTag): // to read it again, as others are told to, gets another weak one
+		return l, noVersion, problem.New(problem.Conflict, "A weak ETag is that of no version; a proxy that compresses answers makes ETags weak. Send it without the W/.")
+	}
+	return l, noVersion, nil
+}
+
+// weakTag begins an entity tag that is weak.
+const weakTag = `W/"`
+
+// noVersion is a version that no subscription ever has.
+const noVersion = -1
+
+// etags is the form of If-Match: a list of entity tags (RFC 9110, section 13.1.1).
+var etags = regexp.MustCompile(`^(W/)?"[!#-~]*"(\s*,\s*(W/)?"[!#-~]*")*$`)
+
+// versions are those that the condition allows; none for any. Weak tags never match, since the comparison is strong.
+func (c Condition) versions() ([]int64, error) {
+	text := strings.TrimSpace(c.IfMatch)
+	if text == "" || text == "*" {
+		return nil, nil
+	}
+	if !etags.MatchString(text) {
+		return nil, problem.Invalid(fiber.HeaderIfMatch, ifMatchAdvice)
+	}
+	versions := []int64{noVersion}
+	for _, tag := range strings.Split(text, ",") {
+		tag = strings.TrimSpace(tag)
+		if version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && tag == etag(version) {
+			versions = append(versions, version)
+		}
+	}
+	return versions, nil
+}
