@@ -172,6 +172,15 @@ func TestAnEmptyConditionIsRefused(t *testing.T) {
 	}
 }
 
+// A header in several lines is one list: of an empty line and another one, the other one counts too.
+func TestAConditionInSeveralLines(t *testing.T) {
+	h := newHarness(t)
+	one := "/v1/subscriptions/" + h.subscribe()
+	h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", "", "If-Match", `"7"`).expect(400).refused("validation_failed", "If-Match")
+	h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"8"`, "If-Match", `"7"`).expect(409).refused("conflict")
+	h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"7"`, "If-Match", `"1"`).expect(200)
+}
+
 // nginx makes an ETag weak when it compresses an answer: whoever sends it back would read the subscription again and again.
 func TestAWeakConditionIsExplained(t *testing.T) {
 	h := newHarness(t)

@@ -24,11 +24,12 @@ type Condition struct {
 
 const ifMatchAdvice = `must be an ETag like "3", a list of them, or *`
 
-// Resolve is called by huma, which takes a header without a value for none: a client that has lost its ETag, and sends what is left of it, would
-// overwrite what somebody else has changed.
-func (*Condition) Resolve(ctx huma.Context) []error {
-	sent := humafiber.Unwrap(ctx).Request().Header.PeekAll(fiber.HeaderIfMatch)
-	if len(sent) == 0 || len(bytes.TrimSpace(bytes.Join(sent, nil))) > 0 {
+// Resolve is called by huma, which reads the first line of a header, and takes one without a value for none: a client that has lost its ETag, and
+// sends what is left of it, would overwrite what somebody else has changed. Several lines are one list (RFC 9110, section 5.3).
+func (c *Condition) Resolve(ctx huma.Context) []error {
+	lines := humafiber.Unwrap(ctx).Request().Header.PeekAll(fiber.HeaderIfMatch)
+	c.IfMatch = string(bytes.TrimSpace(bytes.Join(lines, []byte(", "))))
+	if len(lines) == 0 || c.IfMatch != "" {
 		return nil
 	}
 	return []error{&huma.ErrorDetail{Location: "header." + fiber.HeaderIfMatch, Message: ifMatchAdvice}}
