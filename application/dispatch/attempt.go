@@ -50,8 +50,17 @@ func (a *Attempter) Attempt(ctx context.Context, l Leased) (delivery.Outcome, er
 		a.trouble(ctx, l, exhausted)
 		return outcome, exhausted
 	}
-	span.End(outcome)
+	span.End(observed(ctx, l, outcome))
 	return outcome, nil
+}
+
+// observed is what the span says: what failed as this process ended says nothing of the receiver, and its delivery will have it as a lease
+// that expired.
+func observed(ctx context.Context, l Leased, outcome delivery.Outcome) delivery.Outcome {
+	if l.Test || ctx.Err() == nil || outcome.Succeeded() {
+		return outcome
+	}
+	return delivery.Outcome{Kind: delivery.KindLeaseExpired, StartedAt: outcome.StartedAt, Duration: outcome.Duration, TraceID: outcome.TraceID}
 }
 
 // Exhausted says that this process, or its machine, has nothing left to connect with.

@@ -34,6 +34,7 @@ type exchange struct {
 	opens    time.Duration // how long that takes
 	panics   any           // with what sending panics
 	exhausts error         // why nothing is left to connect with
+	cuts     func()        // ends the process while the request is under way
 }
 
 func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
@@ -45,6 +46,10 @@ func (x *exchange) Send(_ context.Context, r dispatch.Request) delivery.Outcome 
 	if x.exhausts != nil {
 		r.Exhausted(x.exhausts)
 		return delivery.Outcome{Kind: delivery.KindConnectionLost}
+	}
+	if x.cuts != nil {
+		x.cuts()
+		return delivery.Outcome{Kind: delivery.KindConnectionLost, Duration: time.Second}
 	}
 	return delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, RequestHeaders: r.Headers}
 }
@@ -234,6 +239,19 @@ func TestWhoHasNothingToConnectWithMakesNoAttempt(t *testing.T) {
 	outcome, err := a.Attempt(t.Context(), l)
 	if want := (dispatch.Exhausted{By: x.exhausts}); err != error(want) || trouble != error(want) || outcome.Kind != delivery.KindConnectionLost || len(x.told) != 0 || len(x.notMade) != 1 {
 		t.Errorf("%v with %+v; the operator heard %v, %d spans ended with an attempt, and %d without", err, outcome, trouble, len(x.told), len(x.notMade))
+	}
+}
+
+// The receiver is not to blame: with each process that was replaced, traces and metrics said that it had dropped connections.
+func TestWhatTheEndOfTheProcessCutsOffIsNoConnectionLost(t *testing.T) {
+	for test, want := range map[bool]delivery.Kind{false: delivery.KindLeaseExpired, true: delivery.KindConnectionLost} {
+		x, a, l := newExchange()
+		ctx, cut := context.WithCancel(t.Context())
+		x.cuts, l.Test = cut, test
+		outcome, err := a.Attempt(ctx, l)
+		if err != nil || outcome.Kind != delivery.KindConnectionLost || len(x.told) != 1 || x.told[0].Kind != want || x.told[0].Duration != time.Second {
+			t.Errorf("%+v, %v; the span says %+v", outcome, err, x.told)
+		}
 	}
 }
 
