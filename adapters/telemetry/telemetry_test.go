@@ -148,6 +148,11 @@ func TestNothingIsExportedUnasked(t *testing.T) {
 				t.Errorf("the span is %+v", span.SpanContext())
 			}
 			span.End()
+			of, span := running.Tracer().Start(telemetry.WithTraceParent(t.Context(), traceParent), "work")
+			span.End()
+			if passedOn := telemetry.TraceParent(of); !strings.HasSuffix(passedOn, "-01") { // its receivers would leave the emitter's trace
+				t.Errorf("a caller who records is passed on as %s", passedOn)
+			}
 			if err := running.Shutdown(t.Context()); err != nil || stub.requests() != 0 {
 				t.Errorf("%d requests reached the collector, %v", stub.requests(), err)
 			}

@@ -30,9 +30,7 @@ func startTraces(ctx context.Context, about *resource.Resource, processors []sdk
 			return nil, fmt.Errorf("start the exporter of traces: %w", err)
 		}
 		options = append(options, sdktrace.WithBatcher(exporter, batching()...))
-	case disabled():
-		options = append(options, sdktrace.WithSampler(sdktrace.NeverSample()))
-	case len(processors) == 0:
+	case disabled(), len(processors) == 0:
 		// Nobody looks at the spans, so they need only ids. The sampled flag of a caller that does record
 		// is still passed on to the receivers.
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
