@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -111,10 +112,15 @@ func (t *Telemetry) Handler() http.Handler {
 	})
 }
 
-// Shutdown exports what is left, as long as ctx allows, and stops.
+// Shutdown exports what is left, as long as ctx allows, and stops. Traces and metrics may go to collectors of which one hangs: neither waits
+// for the other.
 func (t *Telemetry) Shutdown(ctx context.Context) error {
-	err := errors.Join(t.traces.Shutdown(ctx), t.meters.Shutdown(ctx))
-	if err != nil {
+	var traces, metrics error
+	var both sync.WaitGroup
+	both.Go(func() { traces = t.traces.Shutdown(ctx) })
+	both.Go(func() { metrics = t.meters.Shutdown(ctx) })
+	both.Wait()
+	if err := errors.Join(traces, metrics); err != nil {
 		return fmt.Errorf("stop telemetry: %w", err)
 	}
 	return nil
