@@ -4,6 +4,7 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
@@ -34,5 +35,24 @@ func TestALoopThatSeldomFailsIsToldOf(t *testing.T) {
 	}
 	if len(asked) < 2 || told == 0 {
 		t.Errorf("of %d alerts none tells of it", len(asked))
+	}
+}
+
+// A quantile is a guess within its bucket: an alert that asks for a bound inside one fires by what is below it. Six seconds late were told of
+// as more than seventeen.
+func TestAlertsAskForBoundsOfBuckets(t *testing.T) {
+	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := everythingCounted(t)
+	asked := regexp.MustCompile(`histogram_quantile\([\d.]+, [^>]*\b(ordinavo_\w+_bucket)[^>]*> ([\d.]+)`).FindAllStringSubmatch(string(rules), -1)
+	for _, quantile := range asked {
+		if !strings.Contains(shown, "\n"+quantile[1]+`{le="`+quantile[2]+`"}`) {
+			t.Errorf("%s has no bucket that ends at %s", quantile[1], quantile[2])
+		}
+	}
+	if len(asked) == 0 {
+		t.Error("none is asked for")
 	}
 }

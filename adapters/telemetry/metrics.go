@@ -48,7 +48,7 @@ func startMetrics(ctx context.Context, about *resource.Resource) (*prometheus.Re
 // Buckets in seconds: an attempt may take 30 s; waiting for a router or a dispatcher may take hours.
 var (
 	attemptBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
-	lagBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600}
+	lagBuckets     = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10, 30, 300, 3600}
 )
 
 // Metrics counts what happens. No label names a tenant, a subscription or anything else that grows with use.
