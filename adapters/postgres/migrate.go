@@ -74,7 +74,7 @@ func (db *DB) SchemaVersion() (current, newest uint, err error) {
 	case version == nil:
 		return 0, newest, nil
 	case dirty:
-		return uint(*version), newest, fmt.Errorf("migration %d stopped half-way: restore the database, or repair it and set its version", *version)
+		return uint(*version), newest, schema.ErrHalfWay(uint(*version))
 	case uint(*version) > newest:
 		return uint(*version), newest, fmt.Errorf("%w: version %d, newest known %d", schema.ErrNewer, *version, newest)
 	}
@@ -153,7 +153,7 @@ func (db *DB) migrateOnce(version *uint, run func(*migrate.Migrate) error) (err 
 	}
 	defer db.givePrecedence(config, server.PgConn().PID())()
 	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
-		return fmt.Errorf("migrate: %w", err)
+		return fmt.Errorf("migrate: %w", schema.Explain(err))
 	}
 	return nil
 }

@@ -125,6 +125,24 @@ func TestASchemaFromTheFutureIsRefused(t *testing.T) {
 	}
 }
 
+func TestAMigrationThatStoppedHalfWayIsTold(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	applied, _, err := db.SchemaVersion()
+	if err == nil {
+		err = execute(t.Context(), db, `UPDATE schema_migrations SET dirty = true`)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = db.SchemaVersion()
+	for what, err := range map[string]error{"status": err, "up": db.Migrate(), "down": db.MigrateDown(1)} {
+		if err == nil || !strings.Contains(err.Error(), schema.ErrHalfWay(applied).Error()) {
+			t.Errorf("%s says %v", what, err)
+		}
+	}
+}
+
 // TestAMigrationLetsOthersThrough has one meet somebody who uses its table for longer than it waits.
 func TestAMigrationLetsOthersThrough(t *testing.T) {
 	t.Parallel()

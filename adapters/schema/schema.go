@@ -8,12 +8,28 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/golang-migrate/migrate/v4"
 	"github.com/golang-migrate/migrate/v4/database"
 	"github.com/golang-migrate/migrate/v4/source/iofs"
 )
 
 // ErrNewer says that the database was written by a newer binary.
 var ErrNewer = errors.New("the database's schema is newer than this binary knows")
+
+// ErrHalfWay says that a migration may have been done in part: an early build wrote its version apart from it.
+func ErrHalfWay(version uint) error {
+	return fmt.Errorf("migration %d stopped half-way: restore the database, or repair it and set its version "+
+		"(UPDATE schema_migrations SET version = …, dirty = false)", version)
+}
+
+// Explain says what to do about a migration that stopped half-way: golang-migrate advises to force a version, which is no command here.
+func Explain(err error) error {
+	var dirty migrate.ErrDirty
+	if errors.As(err, &dirty) {
+		return ErrHalfWay(uint(dirty.Version))
+	}
+	return err
+}
 
 // Newest is the number of the last migration in the directory.
 func Newest(files fs.FS, dir string) (uint, error) {

@@ -45,7 +45,7 @@ func (db *DB) SchemaVersion() (current, newest uint, err error) {
 			return nil
 		}
 		if err == nil && dirty {
-			err = fmt.Errorf("migration %d stopped half-way: restore the file, or repair it and set its version", version)
+			err = schema.ErrHalfWay(version)
 		}
 		current = version
 		return err
@@ -84,7 +84,7 @@ func (db *DB) migrate(run func(*migrate.Migrate) error) error {
 		return fmt.Errorf("%w: version %d, newest known %d", schema.ErrNewer, version, newest)
 	}
 	if err := run(m); err != nil && !errors.Is(err, migrate.ErrNoChange) {
-		return fmt.Errorf("migrate: %w", err)
+		return fmt.Errorf("migrate: %w", schema.Explain(err))
 	}
 	return source.Close() // not m.Close(): that would close the pool
 }
