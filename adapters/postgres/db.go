@@ -42,6 +42,8 @@ type Config struct {
 	// Now is this machine's clock (default time.Now); see DB.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
+	// Stopping reports whether the process was told to stop: then a migration waits for others no longer (default never).
+	Stopping func() bool
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -62,6 +64,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Stopping == nil {
+		c.Stopping = func() bool { return false }
 	}
 	if c.MaxConns < 4 || c.Recheck < 0 {
 		return c, errors.New("a database has at least 4 connections, and no negative recheck")

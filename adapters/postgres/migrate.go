@@ -101,13 +101,13 @@ const (
 	migrationPause = time.Second
 )
 
-// migrate runs one call of golang-migrate, and repeats it when it collided with users of the tables or with another migration. It begins with
-// the version, unless that is nil.
+// migrate runs one call of golang-migrate, and repeats it when it collided with users of the tables or with another migration, until the process
+// is told to stop. It begins with the version, unless that is nil.
 func (db *DB) migrate(version *uint, run func(*migrate.Migrate) error) error {
 	for try := 1; ; try++ {
 		err := db.migrateOnce(version, run)
 		met := code(schema.Cause(err))
-		if met != codeLockNotAvailable && met != codeDeadlock || try == maxMigrations || !pause(db.closing, migrationPause) {
+		if met != codeLockNotAvailable && met != codeDeadlock || try == maxMigrations || db.config.Stopping() || !pause(db.closing, migrationPause) {
 			return err
 		}
 		db.config.Logger.LogAttrs(db.closing, slog.LevelInfo, "the migration waits for others that use the tables", slog.Int("try", try))

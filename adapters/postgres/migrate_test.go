@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,6 +173,30 @@ func TestAMigrationLetsOthersThrough(t *testing.T) {
 	}
 	if current, newest, err := db.SchemaVersion(); err != nil || current != 0 { // no more and no less than asked for
 		t.Errorf("version %d of %d, %v", current, newest, err)
+	}
+}
+
+// TestAMigrationThatWaitsEndsWithItsProcess has one meet somebody who does not let go of its table.
+func TestAMigrationThatWaitsEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
+	url := migrated.Copy(t)
+	user, err := pgx.Connect(t.Context(), url)
+	pgtest.Check(t, err)
+	defer func() { _ = user.Close(context.Background()) }()
+	_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE subscriptions IN ACCESS SHARE MODE`)
+	pgtest.Check(t, err)
+	said, done, stopping := make(chan string, 100), make(chan error, 1), new(atomic.Bool)
+	db := openURL(t, postgres.Config{URL: url, Logger: slog.New(slog.NewTextHandler(channel(said), nil)), Stopping: stopping.Load})
+	go func() { done <- db.MigrateDown(1) }()
+	awaitWaiting(t, said, done)
+	stopping.Store(true)
+	select {
+	case err := <-done:
+		if err == nil {
+			t.Error("it got the table")
+		}
+	case <-time.After(patience):
+		t.Error("it goes on")
 	}
 }
 
