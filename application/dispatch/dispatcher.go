@@ -108,6 +108,9 @@ func (d *Dispatcher) Changed(lane Lane) {
 // InFlight is how many deliveries are out.
 func (d *Dispatcher) InFlight() int { return d.slots.inFlight() }
 
+// Unrecorded is how many outcomes wait to be recorded; only between two steps may it be asked.
+func (d *Dispatcher) Unrecorded() int { return len(d.unsaved) + len(d.done) }
+
 // Reserve promises to take a delivery that is being scheduled in this process.
 func (d *Dispatcher) Reserve(lane Lane, maxInFlight int) (lease string, ok bool) {
 	return d.incarnation, d.slots.reserve(lane, maxInFlight, d.now())

@@ -11,6 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/secret"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -106,8 +107,9 @@ func (r *router) Close() error {
 
 // queue is a store that keeps what is recorded.
 type queue struct {
-	mu    sync.Mutex
-	saved []delivery.Status
+	mu        sync.Mutex
+	saved     []delivery.Status
+	awayUntil time.Time
 }
 
 func (q *queue) recorded(t *testing.T, want ...delivery.Status) {
@@ -128,7 +130,20 @@ func (q *queue) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
 	return nil, nil
 }
 
-func (q *queue) InTx(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+func (q *queue) away() error {
+	if time.Now().Before(q.awayUntil) {
+		return problem.New(problem.Unavailable, "The database does not answer.")
+	}
+	return nil
+}
+
+func (q *queue) InTx(ctx context.Context, fn func(context.Context) error) error {
+	if err := q.away(); err != nil {
+		return err
+	}
+	return fn(ctx)
+}
+
 func (q *queue) Look(context.Context, dispatch.LookRequest) (dispatch.LookAnswer, error) {
 	return dispatch.LookAnswer{}, nil
 }
@@ -139,7 +154,7 @@ func (q *queue) NoteHealth(context.Context, map[dispatch.Lane]dispatch.Ended, ti
 	return nil, nil
 }
 func (q *queue) NoteCircuits(context.Context, string, []dispatch.CircuitReport) error { return nil }
-func (q *queue) GiveBack(context.Context, string, []dispatch.Leased) error            { return nil }
+func (q *queue) GiveBack(context.Context, string, []dispatch.Leased) error            { return q.away() }
 func (q *queue) Known(context.Context, []intake.EventKey) (intake.Known, error) {
 	return intake.Known{}, nil
 }

@@ -101,7 +101,7 @@ func (p *Process) Run(ctx context.Context, listener net.Listener) error {
 	err = errors.Join(err, p.closeRouter(deadline, routed))
 	sending.end()
 	recording.end()
-	return errors.Join(err, p.settle(last))
+	return errors.Join(err, p.settle(last, deadline))
 }
 
 // serveOn serves for a while: who looks at /readyz every few seconds still sends requests.
@@ -148,6 +148,9 @@ const (
 	// recordingGrace is for writing the outcomes of attempts that the timeout cut off. What takes longer, because somebody has locked a
 	// table, is left to the next process, as after a crash.
 	recordingGrace = 5 * time.Second
+	// settleEvery is how often the last outcomes are tried to be recorded. It is well within dispatch.HeartbeatTimeout: others that have the
+	// database back, too, wait for so long before they take over.
+	settleEvery = 500 * time.Millisecond
 )
 
 // closeRouter closes the router and waits until it has ended, or until the deadline if it never begins.
@@ -167,16 +170,27 @@ func (p *Process) closeRouter(deadline context.Context, routed <-chan struct{}) 
 	}
 }
 
-// settle writes outcomes that came in after the loops had ended, and gives back what was leased while they did.
-func (p *Process) settle(ctx context.Context) error {
+// settle writes outcomes that came in after the loops had ended, and gives back what was leased while they did. A database that is away may be
+// back before the deadline, and what is not recorded by then is sent again by the next process.
+func (p *Process) settle(ctx, deadline context.Context) error {
 	if p.Dispatcher == nil {
 		return nil
 	}
 	next, err := p.Dispatcher.Step(ctx)
-	for err == nil && !next.IsZero() { // a turn records a bounded number
+	for err == nil && !next.IsZero() || err != nil && p.Dispatcher.Unrecorded() > 0 && again(deadline) { // a turn records a bounded number
 		next, err = p.Dispatcher.Step(ctx)
 	}
 	return errors.Join(err, p.Dispatcher.Close(ctx))
+}
+
+// again is false when ctx ends first.
+func again(ctx context.Context) bool {
+	select {
+	case <-time.After(settleEvery):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // phase is what runs until its turn to end has come.

@@ -104,9 +104,12 @@ func (s *site) Send(ctx context.Context, _ dispatch.Request) delivery.Outcome {
 var lane = dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}
 
 // attempt puts a delivery out.
-func (s *site) attempt() {
+func (s *site) attempt() { s.Helper(); s.take(2000) }
+
+// take puts a delivery out unless its receiver has as many already; then it is held.
+func (s *site) take(atOnce int) {
 	s.Helper()
-	if _, ok := s.Dispatcher.Reserve(lane, 2000); !ok {
+	if _, ok := s.Dispatcher.Reserve(lane, atOnce); !ok {
 		s.Fatal("no slot")
 	}
 	d, err := delivery.Fold(delivery.Schedule(delivery.Scheduled{At: time.Now(), ID: "dlv_1", Tenant: lane.Tenant, EventID: "evt_1", EventType: event.TargetImported, SubscriptionID: lane.SubscriptionID}))
@@ -282,6 +285,51 @@ func TestAllLateOutcomesAreRecorded(t *testing.T) {
 		s.queue.recorded(s.T, slices.Repeat([]delivery.Status{delivery.StatusSucceeded}, out)...)
 		if n := s.Dispatcher.InFlight(); n != 0 {
 			s.Errorf("%d are still out", n)
+		}
+	})
+}
+
+// A database that is away when the last attempts end may be back in time, and what is not recorded would be sent again.
+func TestLateOutcomesWaitForTheDatabase(t *testing.T) {
+	for name, c := range map[string]struct {
+		away     time.Duration
+		recorded []delivery.Status
+	}{
+		"that is back in time": {timeout / 2, []delivery.Status{delivery.StatusSucceeded}},
+		"that stays away":      {time.Hour, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			within(t, func(s *site) {
+				letGo(s.router.begin, s.step, s.server.release)
+				s.run()
+				s.attempt()
+				began := time.Now()
+				s.queue.awayUntil = began.Add(c.away)
+				s.stop()
+				synctest.Wait()
+				s.answers <- delivery.Outcome{Kind: delivery.KindSucceeded}
+				err := <-s.ended
+				if took := time.Since(began); (err == nil) != (c.recorded != nil) || took > timeout || c.recorded != nil && took > c.away+time.Second {
+					s.Errorf("got %v after %s", err, took)
+				}
+				s.queue.recorded(s.T, c.recorded...)
+			})
+		})
+	}
+}
+
+// Leases end by themselves with the process: that they cannot be given back is nothing to wait for.
+func TestLeasesWaitForNoDatabase(t *testing.T) {
+	within(t, func(s *site) {
+		letGo(s.router.begin, s.step, s.server.release)
+		s.run()
+		s.take(1)
+		s.take(1)
+		began := time.Now()
+		s.queue.awayUntil = began.Add(time.Hour)
+		s.stop()
+		if err := <-s.ended; err == nil || time.Since(began) != timeout { // which cuts the attempt off
+			s.Errorf("got %v after %s", err, time.Since(began))
 		}
 	})
 }
