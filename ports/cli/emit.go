@@ -60,10 +60,33 @@ func Emit(ctx context.Context, file string, s Streams, url, key string) error {
 		return err
 	}
 	e := &emitter{client: &http.Client{Timeout: 30 * time.Second}, url: strings.TrimRight(url, "/"), key: key, run: hex.EncodeToString(nonce), progress: newProgress(s.Err)}
-	err := e.sendAll(ctx, json.NewDecoder(bufio.NewReaderSize(in, 1<<20)))
+	err := e.sendAll(ctx, json.NewDecoder(bufio.NewReaderSize(awaited{ctx, in}, 1<<20)))
 	e.progress.end()
 	fmt.Fprintf(s.Out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
 	return err
+}
+
+// awaited reads until ctx ends: a terminal or a pipe may have nothing for as long as it likes.
+type awaited struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+// Read leaves p to the input when ctx ends first, so it is the last one then.
+func (a awaited) Read(p []byte) (int, error) {
+	read := make(chan struct{})
+	var got int
+	var failed error
+	go func() {
+		defer close(read)
+		got, failed = a.in.Read(p)
+	}()
+	select {
+	case <-read:
+		return got, failed
+	case <-a.ctx.Done():
+		return 0, context.Cause(a.ctx)
+	}
 }
 
 func (e *emitter) sendAll(ctx context.Context, values *json.Decoder) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -277,6 +278,46 @@ func TestEmit(t *testing.T) {
 	}
 	if err := Emit(t.Context(), filepath.Join(t.TempDir(), "none"), Streams{Out: io.Discard, Err: io.Discard}, server.URL, ""); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Who types events, or follows a file, ends that by a signal, and is told what was accepted until then.
+func TestEmitDoesNotWaitForInputOnceItIsToEnd(t *testing.T) {
+	service := &service{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, err := service.RoundTrip(r)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		w.WriteHeader(answer.StatusCode)
+		_, _ = io.Copy(w, answer.Body)
+	}))
+	defer server.Close()
+	in, typed := io.Pipe()
+	defer func() { _ = typed.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	var out bytes.Buffer
+	ended := make(chan error, 1)
+	go func() {
+		ended <- Emit(ctx, "-", Streams{In: in, Out: &out, Err: io.Discard}, server.URL, "ord_live_0123456789abcdef")
+	}()
+	for range emitBatch + 2 { // the last is read once the first batch is accepted
+		if _, err := fmt.Fprintln(typed, one("evt_1")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+	case <-time.After(90 * time.Second):
+		t.Fatal("it waits for input")
+	}
+	if want := fmt.Sprintf("%d accepted, 0 duplicates\n", emitBatch); out.String() != want {
+		t.Errorf("it says %q, want %q", out.String(), want)
 	}
 }
 
