@@ -79,11 +79,14 @@ func (s *stage) play(ctx context.Context) error {
 	return nil
 }
 
-// startService starts a process of this binary, as an operator would, and waits until it is ready.
-func (s *stage) startService(ctx context.Context) (err error) {
-	if s.service, err = startService(ctx, s.dir, s.collector.url); err != nil {
+// startService starts a process of this binary, as an operator would, and waits until it is ready. If it does not get so far, the one before it
+// is the last that there was.
+func (s *stage) startService(ctx context.Context) error {
+	started, err := startService(ctx, s.dir, s.collector.url)
+	if err != nil {
 		return err
 	}
+	s.service = started
 	s.api = client{url: s.service.url, key: platformKey}
 	return nil
 }
