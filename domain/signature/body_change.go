@@ -154,8 +154,8 @@ func (d *diagnosis) hintAtBody() (altered bool) {
 		d.add(CodeBodyAltered, SeverityError, "The body is not JSON: it is not what was sent.")
 	case !bytes.Equal(normal, d.Body):
 		d.add(CodeBodyAltered, SeverityError, "The body is not written as the service writes JSON: something on the way wrote it anew.")
-	case d.bodyEventID() == "": // as {} is, which frameworks make of a body that they did not parse
-		d.add(CodeBodyAltered, SeverityError, "The body has no eventId: it is not what was sent.")
+	case missingKey(d.Body) != "": // as in {}, which frameworks make of a body that they did not parse, or in what a receiver wrote from classes of its own
+		d.add(CodeBodyAltered, SeverityError, "The body has no %s: it is not what was sent.", missingKey(d.Body))
 		return true
 	case bytes.ContainsRune(d.Body, '?') && !slices.ContainsFunc(d.Body, func(b byte) bool { return b >= utf8.RuneSelf }):
 		d.add(CodeCharset, SeverityWarning, "The body has question marks, and no character beyond ASCII: if they stand for some that were lost when it was decoded, it was sent in UTF-8.")
@@ -165,4 +165,18 @@ func (d *diagnosis) hintAtBody() (altered bool) {
 	}
 	// A replacement character alone proves nothing: it may have been lost before the event was emitted.
 	return !utf8.Valid(d.Body) || !bytes.Equal(normal, d.Body)
+}
+
+// envelope begins every body (contract, section 2).
+var envelope = []string{"eventId", "eventType", "occurredAt", "tenantId", "source", "payloadVersion"}
+
+// missingKey is what of the envelope the body has not, or not in this case: .NET writes EventId.
+func missingKey(body []byte) string {
+	v, _ := parseValue(body) // what cannot be parsed has no keys
+	for _, key := range envelope {
+		if !slices.Contains(v.keys, key) {
+			return key
+		}
+	}
+	return ""
 }

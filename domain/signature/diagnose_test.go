@@ -259,7 +259,7 @@ func TestSortedKeysOfEveryType(t *testing.T) {
 
 // No secret signs a body that was never sent, so nothing is said against the receiver's; of a body that may have been sent it is.
 func TestAnAlteredBodyBlamesNoSecret(t *testing.T) {
-	whole := rendered(event.VisitReportApproved, "Wärme <Kälte>")
+	whole, ascii := rendered(event.VisitReportApproved, "Wärme <Kälte>"), rendered(event.VisitReportApproved, "Heat")
 	blames := func(body []byte, held secret.Secret) bool {
 		r := sent(whole, numbered(1))
 		r.Body, r.Secrets[0].Secret = body, held
@@ -274,6 +274,8 @@ func TestAnAlteredBodyBlamesNoSecret(t *testing.T) {
 		"form data":      []byte("eventId=evt_1&eventType=x"),
 		"field left out": bytes.Replace(indented(whole), []byte(`"payloadVersion": "1.0",`), nil, 1),
 		"not parsed":     []byte("{}"),
+		"of a class":     bytes.Replace(ascii, []byte(`"payloadVersion":"1.0",`), nil, 1),
+		"as .NET writes": bytes.ReplaceAll(ascii, []byte(`"e`), []byte(`"E`)),
 		"not UTF-8":      bytes.Replace(whole, []byte("ä"), []byte("\xe4\xff\x81"), 1),
 	} {
 		if blames(body, numbered(1)) {
