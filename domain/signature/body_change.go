@@ -146,7 +146,7 @@ func fromJSONString(body []byte) ([]byte, bodyChange, bool) {
 
 // hintAtBody says what speaks against the body when no signature can tell. It reports whether the body cannot be one that was sent.
 func (d *diagnosis) hintAtBody() (altered bool) {
-	normal, _, ok := reencoded(d.Body)
+	normal, _, ok := reordered(d.Body)
 	switch {
 	case bytes.ContainsRune(d.Body, utf8.RuneError) || !utf8.Valid(d.Body):
 		d.add(CodeCharset, SeverityError, "The body has characters that were lost when it was decoded: it was sent in UTF-8.")

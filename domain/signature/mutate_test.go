@@ -30,6 +30,13 @@ func remarshal(v any) []byte {
 	return text
 }
 
+// sorted writes the body as libraries do that sort the keys.
+func sorted(body []byte) []byte {
+	var decoded any
+	_ = json.Unmarshal(body, &decoded)
+	return remarshal(decoded)
+}
+
 func asciiOnly(body []byte) []byte {
 	var text bytes.Buffer
 	for _, r := range string(body) {
