@@ -24,7 +24,7 @@ func TestAReceiverMayWantHTTP1(t *testing.T) {
 			return
 		}
 		if secured.ConnectionState().NegotiatedProtocol == "h2" {
-			sendBack(conn, &refused)
+			sendBack(conn, &refused, func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeHTTP11Required) })
 			return
 		}
 		if version := secured.ConnectionState().Version; version != tls.VersionTLS12 {
@@ -51,8 +51,8 @@ func TestAReceiverMayWantHTTP1(t *testing.T) {
 	}
 }
 
-// sendBack wants each request of the HTTP/2 connection by HTTP/1.1.
-func sendBack(conn net.Conn, refused *atomic.Int32) {
+// sendBack refuses each request of the HTTP/2 connection.
+func sendBack(conn net.Conn, refused *atomic.Int32, refuse func(f *http2.Framer, stream uint32)) {
 	if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
 		return
 	}
@@ -65,23 +65,28 @@ func sendBack(conn net.Conn, refused *atomic.Int32) {
 		}
 		if headers, ok := frame.(*http2.HeadersFrame); ok {
 			refused.Add(1)
-			_ = f.WriteRSTStream(headers.StreamID, http2.ErrCodeHTTP11Required)
+			refuse(f, headers.StreamID)
 		}
 	}
 }
 
-// A receiver that wants HTTP/1.1 and then speaks none is asked once.
+// A receiver that wants HTTP/1.1 and then speaks none is asked once, whether it refuses the request or the connection.
 func TestAReceiverMayWantHTTP1Once(t *testing.T) {
-	var refused atomic.Int32
-	url, roots := connections(t, func(conn net.Conn) {
-		secured := conn.(*tls.Conn)
-		if err := secured.Handshake(); err == nil && secured.ConnectionState().NegotiatedProtocol == "h2" {
-			sendBack(conn, &refused)
+	for name, refuse := range map[string]func(f *http2.Framer, stream uint32){
+		"request":    func(f *http2.Framer, stream uint32) { _ = f.WriteRSTStream(stream, http2.ErrCodeHTTP11Required) },
+		"connection": func(f *http2.Framer, _ uint32) { _ = f.WriteGoAway(0, http2.ErrCodeHTTP11Required, nil) },
+	} {
+		var refused atomic.Int32
+		url, roots := connections(t, func(conn net.Conn) {
+			secured := conn.(*tls.Conn)
+			if err := secured.Handshake(); err == nil && secured.ConnectionState().NegotiatedProtocol == "h2" {
+				sendBack(conn, &refused, refuse)
+			}
+		})
+		client, dials := newClient(t, Config{RootCAs: roots})
+		wantKind(t, send(t, client, url), delivery.KindConnectionLost)
+		if n := len(dials.dialled()); n != 2 || refused.Load() != 1 {
+			t.Errorf("%s: %d connections and %d requests", name, n, refused.Load())
 		}
-	})
-	client, dials := newClient(t, Config{RootCAs: roots})
-	wantKind(t, send(t, client, url), delivery.KindConnectionLost)
-	if n := len(dials.dialled()); n != 2 || refused.Load() != 1 {
-		t.Errorf("%d connections and %d requests", n, refused.Load())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http/httptrace"
 	"net/textproto"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -77,12 +78,17 @@ func (t *tries) metAnEnd(err error) bool {
 // isSentBack reports whether the receiver wants this request by HTTP/1.1, as Apache and IIS do at paths where they would take a client
 // certificate: they ask for it by a second handshake, which HTTP/2 forbids. They have not looked at the request.
 func (t *tries) isSentBack(err error) bool {
-	var stream streamError
-	if t.overHTTP1 || t.givenUp || !errors.As(err, &stream) || stream.Code != http11Required {
+	if t.overHTTP1 || t.givenUp || !wantsHTTP1(err) {
 		return false
 	}
 	t.overHTTP1 = true
 	return true
+}
+
+// wantsHTTP1 recognises by its text what net/http says when the whole connection was refused before it took the request.
+func wantsHTTP1(err error) bool {
+	var stream streamError
+	return errors.As(err, &stream) && stream.Code == http11Required || strings.Contains(err.Error(), "GOAWAY from server ErrCode:HTTP_1_1_REQUIRED")
 }
 
 const http11Required = 0xd // HTTP_1_1_REQUIRED (RFC 9113, section 7)
