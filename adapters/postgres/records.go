@@ -144,12 +144,12 @@ func (tx *Tx) queueLog(b *pgx.Batch) {
 		return
 	}
 	var orders []int32
-	rows := 0
+	added := weekRows{records: int64(len(tx.pending))}
 	for _, a := range tx.pending {
 		orders = append(orders, a.order())
-		rows += 1 + len(a.accepted)
+		added.events += int64(len(a.accepted))
 	}
-	tx.db.growth.add(time.Now(), rows)
+	tx.db.growth.add(time.Now(), added)
 	slices.Sort(orders)
 	b.Queue(lockOrders, lockClass, slices.Compact(orders))
 	queuePending(b, tx.pending)

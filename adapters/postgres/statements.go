@@ -54,12 +54,15 @@ const keptPlans = "force_generic_plan"
 type plans struct {
 	until time.Time
 	kept  time.Duration
-	week  int16 // its parts of the tables were empty when it began
-	rows  int64 // that this process had added to them when the plans were made
+	week  int16    // its parts of the tables were empty when it began
+	rows  weekRows // that this process had added to them when the plans were made
 }
 
+// weekRows are of two kinds, since a week may begin with the attempts of older events alone.
+type weekRows struct{ records, events int64 }
+
 // A new connection's plans are kept for a second, later ones twice as long each time, up to a minute, and none for longer than until this
-// process's rows of the week are twice as many and a few more. A new week starts over.
+// process's records or events of the week are twice as many and a few more. A new week starts over.
 const (
 	firstPlans = time.Second
 	lastPlans  = time.Minute
@@ -67,12 +70,12 @@ const (
 )
 
 // tooOld reports whether the plans are to be thrown away, and then starts the time of their successors.
-func (p *plans) tooOld(now time.Time, rows int64) bool {
+func (p *plans) tooOld(now time.Time, rows weekRows) bool {
 	if week := weekOf(now); week != p.week {
 		*p = plans{week: week}
 	}
 	over := !now.Before(p.until)
-	if !over && rows <= 2*p.rows+aFewRows {
+	if !over && rows.records <= 2*p.rows.records+aFewRows && rows.events <= 2*p.rows.events+aFewRows {
 		return false
 	}
 	if over {
@@ -86,17 +89,17 @@ func (p *plans) tooOld(now time.Time, rows int64) bool {
 type growth struct {
 	mu   sync.Mutex
 	week int16
-	rows int64
+	rows weekRows
 }
 
 // add counts so many rows more, and gives all of the week.
-func (g *growth) add(now time.Time, rows int) int64 {
+func (g *growth) add(now time.Time, more weekRows) weekRows {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if week := weekOf(now); week != g.week {
-		g.week, g.rows = week, 0
+		g.week, g.rows = week, weekRows{}
 	}
-	g.rows += int64(rows)
+	g.rows.records, g.rows.events = g.rows.records+more.records, g.rows.events+more.events
 	return g.rows
 }
 
@@ -111,7 +114,7 @@ func (g *growth) renewPlans(ctx context.Context, conn *pgx.Conn) (usable bool, e
 		kept = &plans{}
 		data[plansOf] = kept
 	}
-	if now := time.Now(); kept.tooOld(now, g.add(now, 0)) && known {
+	if now := time.Now(); kept.tooOld(now, g.add(now, weekRows{})) && known {
 		_, err = conn.Exec(ctx, "DISCARD PLANS")
 	}
 	return err == nil, nil

@@ -73,7 +73,7 @@ func TestPlansAge(t *testing.T) {
 		var p plans
 		renewed := []int{}
 		for second := range 300 {
-			if p.tooOld(c.began.Add(time.Duration(second)*time.Second), 0) {
+			if p.tooOld(c.began.Add(time.Duration(second)*time.Second), weekRows{}) {
 				renewed = append(renewed, second)
 			}
 		}
@@ -83,21 +83,24 @@ func TestPlansAge(t *testing.T) {
 	}
 }
 
-// TestPlansEndAsRowsDouble adds rows within a second, and some in a new week.
+// TestPlansEndAsRowsDouble adds rows of one kind within a second, beside a million of the other, and some in a new week.
 func TestPlansEndAsRowsDouble(t *testing.T) {
 	t.Parallel()
 	thursday := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
-	var g growth
-	var p plans
-	var renewed []int64
-	for _, at := range []time.Time{thursday.Add(-time.Millisecond), thursday} {
-		for range 1000 {
-			if rows := g.add(at, 1); p.tooOld(at, rows) {
-				renewed = append(renewed, rows)
+	for _, one := range []weekRows{{records: 1}, {events: 1}} {
+		var g growth
+		var p plans
+		var renewed []int64
+		for _, at := range []time.Time{thursday.Add(-time.Millisecond), thursday} {
+			p.tooOld(at, g.add(at, weekRows{1e6 * one.events, 1e6 * one.records}))
+			for range 1000 {
+				if rows := g.add(at, one); p.tooOld(at, rows) {
+					renewed = append(renewed, rows.records*one.records+rows.events*one.events)
+				}
 			}
 		}
-	}
-	if want := []int64{1, 103, 307, 715, 1, 103, 307, 715}; !slices.Equal(renewed, want) {
-		t.Errorf("renewed with %v rows, want %v", renewed, want)
+		if want := []int64{101, 303, 707, 101, 303, 707}; !slices.Equal(renewed, want) {
+			t.Errorf("renewed with %v rows, want %v", renewed, want)
+		}
 	}
 }
