@@ -27,16 +27,36 @@ func TestPlansEndWhenTheirTablesHaveGrown(t *testing.T) {
 	if strings.Contains(empty, "event_id") {
 		t.Fatalf("without a row events are searched by %s, so this shows nothing", empty)
 	}
+	acceptThousand(t, db)
+	if grown, second := searchOfKnown(t, db); !strings.Contains(grown, "event_id") || first != second {
+		t.Errorf("with a thousand rows events are searched by %s, on connection %d, which was %d", grown, second, first)
+	}
+}
+
+// TestPlansEndWhereEventsAreLoaded is the same for a process that accepts none, but fans them out.
+func TestPlansEndWhereEventsAreLoaded(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	router := openAt(t, db.config.URL)
+	_, first := searchOfKnown(t, router)
+	_, err := NewStore(router, nil).Events(t.Context(), acceptThousand(t, db))
+	pgtest.Check(t, err)
+	if grown, second := searchOfKnown(t, router); !strings.Contains(grown, "event_id") || first != second {
+		t.Errorf("with a thousand rows events are searched by %s, on connection %d, which was %d", grown, second, first)
+	}
+}
+
+func acceptThousand(t *testing.T, db *DB) (keys []intake.EventKey) {
+	t.Helper()
 	events := make([]intake.Accepted, 1000)
 	for i := range events {
 		e := event.Sample(event.VisitReportApproved, "acme")
 		e.ID = "evt_" + ulid.Make().String()
 		events[i] = intake.Accepted{Event: e, At: time.Now()}
+		keys = append(keys, intake.EventKey{Tenant: e.TenantID, ID: e.ID})
 	}
 	pgtest.Check(t, NewStore(db, nil).AppendEvents(t.Context(), events))
-	if grown, second := searchOfKnown(t, db); !strings.Contains(grown, "event_id") || first != second {
-		t.Errorf("with a thousand rows events are searched by %s, on connection %d, which was %d", grown, second, first)
-	}
+	return keys
 }
 
 // searchOfKnown has a connection search for known events, with plans that it would keep for a minute, and says by what it searches the week.

@@ -55,7 +55,7 @@ type plans struct {
 	until time.Time
 	kept  time.Duration
 	week  int16    // its parts of the tables were empty when it began
-	rows  weekRows // that this process had added to them when the plans were made
+	rows  weekRows // that this process had counted when the plans were made
 }
 
 // weekRows are of two kinds, since a week may begin with the attempts of older events alone.
@@ -85,7 +85,7 @@ func (p *plans) tooOld(now time.Time, rows weekRows) bool {
 	return true
 }
 
-// growth counts what this process adds to a week's parts of the tables.
+// growth counts what this process adds to a week's parts of the tables, and events that it loads.
 type growth struct {
 	mu   sync.Mutex
 	week int16
