@@ -23,9 +23,9 @@ type Postgres struct {
 	Waiting func(error)
 }
 
-// OpenPostgres waits until the database answers. When ctx ends, a migration that waits for others gives up.
+// OpenPostgres waits until the database answers. When ctx ends, so does the wait for the schema's version, or for others that use its tables.
 func OpenPostgres(ctx context.Context, c Postgres) (Database, error) {
-	db, err := postgres.Open(postgres.Config{URL: c.URL, DirectURL: c.DirectURL, Now: c.Now, Logger: c.Logger, Stopping: func() bool { return ctx.Err() != nil }})
+	db, err := postgres.Open(postgres.Config{URL: c.URL, DirectURL: c.DirectURL, Now: c.Now, Logger: c.Logger, Starting: ctx})
 	if err != nil {
 		return nil, err
 	}

@@ -42,8 +42,8 @@ type Config struct {
 	// Now is this machine's clock (default time.Now); see DB.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
-	// Stopping reports whether the process was told to stop: then a migration waits for others no longer (default never).
-	Stopping func() bool
+	// Starting ends when the process is told to stop: then nobody waits any longer for what the start does to the schema (default never).
+	Starting context.Context
 }
 
 func (c Config) withDefaults() (Config, error) {
@@ -65,8 +65,8 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Stopping == nil {
-		c.Stopping = func() bool { return false }
+	if c.Starting == nil {
+		c.Starting = context.Background()
 	}
 	if c.MaxConns < 4 || c.Recheck < 0 {
 		return c, errors.New("a database has at least 4 connections, and no negative recheck")
@@ -89,10 +89,11 @@ type DB struct {
 	listening atomic.Bool // the listening connection is up
 	waited    atomic.Bool // the server was away when this process began
 
-	closing context.Context // ends with Close
-	cancel  context.CancelFunc
-	running sync.WaitGroup
-	close   func()
+	closing  context.Context // ends with Close
+	starting context.Context // ends with it or with Config.Starting
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
+	close    func()
 }
 
 // ErrClosed is the answer after Close.
@@ -135,6 +136,9 @@ func Open(config Config) (*DB, error) {
 	db.places = newPlaces(config.MaxConns, func() bool { return db.pool.Stat().ConstructingConns() > 0 })
 	db.clock.set(config.Now(), time.Now())
 	db.closing, db.cancel = context.WithCancel(context.Background())
+	starting, stop := context.WithCancel(config.Starting)
+	db.starting = starting
+	context.AfterFunc(db.closing, stop)
 	db.close = sync.OnceFunc(db.shut)
 	db.running.Go(db.listen)
 	db.running.Go(db.recheck)

@@ -27,7 +27,7 @@ func (db *DB) Migrate() error {
 			return err
 		}
 	}
-	return db.Update(db.closing, func(ctx context.Context, tx *Tx) error {
+	return db.Update(db.starting, func(ctx context.Context, tx *Tx) error {
 		// Older binaries read here how many shards the log has. It has one.
 		_, err := tx.Exec(ctx, `INSERT INTO log_shards (shards) VALUES (1) ON CONFLICT DO NOTHING`)
 		return err
@@ -51,7 +51,7 @@ func (db *DB) MigrateDown(n int) error {
 
 // Running counts the processes of the service that have said since then that they live. A schema before their table has none that could.
 func (db *DB) Running(since time.Time) (n int, err error) {
-	err = db.query(db.closing, func(r pgx.Rows) error { return r.Scan(&n) }, countProcesses, stamp(since))
+	err = db.query(db.starting, func(r pgx.Rows) error { return r.Scan(&n) }, countProcesses, stamp(since))
 	if code(err) == codeNoSuchTable {
 		return 0, nil
 	}
@@ -65,7 +65,7 @@ func (db *DB) SchemaVersion() (current, newest uint, err error) {
 	}
 	var version *int64
 	var dirty bool
-	err = db.query(db.closing, func(r pgx.Rows) error { return r.Scan(&version, &dirty) }, schemaVersion)
+	err = db.query(db.starting, func(r pgx.Rows) error { return r.Scan(&version, &dirty) }, schemaVersion)
 	switch {
 	case code(err) == codeNoSuchTable:
 		return 0, newest, nil
@@ -105,9 +105,12 @@ const (
 // is told to stop. It begins with the version, unless that is nil.
 func (db *DB) migrate(version *uint, run func(*migrate.Migrate) error) error {
 	for try := 1; ; try++ {
+		if err := db.starting.Err(); err != nil {
+			return fmt.Errorf("migrate: %w", err)
+		}
 		err := db.migrateOnce(version, run)
 		met := code(schema.Cause(err))
-		if met != codeLockNotAvailable && met != codeDeadlock || try == maxMigrations || db.config.Stopping() || !pause(db.closing, migrationPause) {
+		if met != codeLockNotAvailable && met != codeDeadlock || try == maxMigrations || !pause(db.starting, migrationPause) {
 			return err
 		}
 		db.config.Logger.LogAttrs(db.closing, slog.LevelInfo, "the migration waits for others that use the tables", slog.Int("try", try))

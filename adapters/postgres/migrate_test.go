@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -185,11 +184,13 @@ func TestAMigrationThatWaitsEndsWithItsProcess(t *testing.T) {
 	defer func() { _ = user.Close(context.Background()) }()
 	_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE subscriptions IN ACCESS SHARE MODE`)
 	pgtest.Check(t, err)
-	said, done, stopping := make(chan string, 100), make(chan error, 1), new(atomic.Bool)
-	db := openURL(t, postgres.Config{URL: url, Logger: slog.New(slog.NewTextHandler(channel(said), nil)), Stopping: stopping.Load})
+	said, done := make(chan string, 100), make(chan error, 1)
+	starting, stop := context.WithCancel(t.Context())
+	defer stop()
+	db := openURL(t, postgres.Config{URL: url, Logger: slog.New(slog.NewTextHandler(channel(said), nil)), Starting: starting})
 	go func() { done <- db.MigrateDown(1) }()
 	awaitWaiting(t, said, done)
-	stopping.Store(true)
+	stop()
 	select {
 	case err := <-done:
 		if err == nil {
@@ -197,6 +198,41 @@ func TestAMigrationThatWaitsEndsWithItsProcess(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Error("it goes on")
+	}
+}
+
+// What a start reads and writes besides, others may hold, too, or a server that hangs.
+func TestAStartThatWaitsForItsServerEndsWithItsProcess(t *testing.T) {
+	t.Parallel()
+	for _, table := range []string{"schema_migrations", "log_shards"} {
+		t.Run(table, func(t *testing.T) {
+			t.Parallel()
+			url := migrated.Copy(t)
+			user, err := pgx.Connect(t.Context(), url)
+			pgtest.Check(t, err)
+			defer func() { _ = user.Close(context.Background()) }()
+			_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE `+table+` IN ACCESS EXCLUSIVE MODE`)
+			pgtest.Check(t, err)
+			starting, stop := context.WithCancel(t.Context())
+			defer stop()
+			db, done := openURL(t, postgres.Config{URL: url, Starting: starting}), make(chan error, 1)
+			go func() { done <- db.Migrate() }()
+			const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+			for end := time.Now().Add(patience); count(t, db, waits) == 0; {
+				if time.Now().After(end) {
+					t.Fatal("it does not wait")
+				}
+			}
+			stop()
+			select {
+			case err := <-done:
+				if !errors.Is(err, context.Canceled) {
+					t.Errorf("it ended with %v", err)
+				}
+			case <-time.After(patience):
+				t.Error("it goes on")
+			}
+		})
 	}
 }
 
