@@ -136,7 +136,7 @@ func (db *DB) migrateOnce(version *uint, run func(*migrate.Migrate) error) (err 
 		return impatient(ctx, conn)
 	}))
 	session.SetMaxOpenConns(1)
-	m, err := newMigrate(files, session, version)
+	m, err := newMigrate(db.starting, files, session, version)
 	if err != nil {
 		if server != nil { // golang-migrate may still hold it
 			_ = server.PgConn().Close(db.closing)
@@ -175,7 +175,7 @@ func impatient(ctx context.Context, conn *pgx.Conn) error {
 // unlimited lifts the limits that the server has: PostgreSQL knows the second from version 17 on.
 const unlimited = `SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('statement_timeout', 'transaction_timeout')`
 
-func newMigrate(files source.Driver, session *sql.DB, version *uint) (*migrate.Migrate, error) {
+func newMigrate(starting context.Context, files source.Driver, session *sql.DB, version *uint) (*migrate.Migrate, error) {
 	target, err := migratepgx.WithInstance(session, &migratepgx.Config{})
 	if err != nil {
 		return nil, err
@@ -183,5 +183,5 @@ func newMigrate(files source.Driver, session *sql.DB, version *uint) (*migrate.M
 	if version != nil {
 		target = schema.From(target, *version)
 	}
-	return migrate.NewWithInstance("embedded", files, "pgx5", schema.Atomic(target))
+	return migrate.NewWithInstance("embedded", files, "pgx5", schema.Until(starting, schema.Atomic(target)))
 }

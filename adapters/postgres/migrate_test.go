@@ -217,12 +217,7 @@ func TestAStartThatWaitsForItsServerEndsWithItsProcess(t *testing.T) {
 			defer stop()
 			db, done := openURL(t, postgres.Config{URL: url, Starting: starting}), make(chan error, 1)
 			go func() { done <- db.Migrate() }()
-			const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
-			for end := time.Now().Add(patience); count(t, db, waits) == 0; {
-				if time.Now().After(end) {
-					t.Fatal("it does not wait")
-				}
-			}
+			awaitLockWanted(t, db)
 			stop()
 			select {
 			case err := <-done:
@@ -233,6 +228,44 @@ func TestAStartThatWaitsForItsServerEndsWithItsProcess(t *testing.T) {
 				t.Error("it goes on")
 			}
 		})
+	}
+}
+
+// TestNoMigrationBeginsOnceItsProcessIsToStop has two to be done, of which the first is under way then.
+func TestNoMigrationBeginsOnceItsProcessIsToStop(t *testing.T) {
+	t.Parallel()
+	url := migrated.Copy(t)
+	watcher := openURL(t, postgres.Config{URL: url})
+	pgtest.Check(t, watcher.MigrateDown(2))
+	user, err := pgx.Connect(t.Context(), url)
+	pgtest.Check(t, err)
+	defer func() { _ = user.Close(context.Background()) }()
+	_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE api_keys IN ROW EXCLUSIVE MODE`)
+	pgtest.Check(t, err)
+	starting, stop := context.WithCancel(t.Context())
+	defer stop()
+	db, done := openURL(t, postgres.Config{URL: url, Starting: starting}), make(chan error, 1)
+	go func() { done <- db.Migrate() }()
+	awaitLockWanted(t, watcher)
+	stop()
+	_, err = user.Exec(t.Context(), `ROLLBACK`)
+	pgtest.Check(t, err)
+	if err := <-done; err == nil {
+		t.Error("it says that all was done")
+	}
+	if current, newest, err := watcher.SchemaVersion(); err != nil || current == newest {
+		t.Errorf("version %d of %d, %v", current, newest, err)
+	}
+}
+
+// awaitLockWanted waits until somebody waits for a lock in the database.
+func awaitLockWanted(t *testing.T, db *postgres.DB) {
+	t.Helper()
+	const waits = `SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`
+	for end := time.Now().Add(patience); count(t, db, waits) == 0; {
+		if time.Now().After(end) {
+			t.Fatal("nobody waits")
+		}
 	}
 }
 

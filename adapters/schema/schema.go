@@ -2,6 +2,7 @@
 package schema
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -98,6 +99,21 @@ func (f *from) Lock() error {
 		return errors.Join(err, f.Unlock())
 	}
 	return nil
+}
+
+// Until begins no migration once ctx has ended; the one under way goes on to its end. golang-migrate's own way to stop is a data race.
+func Until(ctx context.Context, driver database.Driver) database.Driver { return &until{driver, ctx} }
+
+type until struct {
+	database.Driver
+	ctx context.Context
+}
+
+func (u *until) Run(migration io.Reader) error {
+	if err := u.ctx.Err(); err != nil {
+		return err
+	}
+	return u.Driver.Run(migration)
 }
 
 // Cause lets errors.As find the database's own error, which golang-migrate's errors hide.
