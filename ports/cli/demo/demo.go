@@ -25,8 +25,11 @@ type stage struct {
 	api       client
 }
 
-// errWrong says that the demo showed something that is not as it should be.
-var errWrong = errors.New("the demo found something wrong")
+// What ends a demo early: something is not as it should be, or somebody ended it.
+var (
+	errWrong       = errors.New("the demo found something wrong")
+	errInterrupted = errors.New("the demo was interrupted")
+)
 
 // Run plays all chapters; an error says what was not as it should be.
 func Run(ctx context.Context, out io.Writer) (err error) {
@@ -50,10 +53,18 @@ func Run(ctx context.Context, out io.Writer) (err error) {
 	defer func() { s.service.kill() }()
 	s.say("Ordinavo Webhooks, from an event to a receiver that trusts it.\nA service runs at %s with its data in %s.", s.api.url, s.dir)
 	if err := s.play(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errWrong, err)
+		return fmt.Errorf("%w: %w", blame(ctx), err)
 	}
 	s.say("\nAll of it was checked, in %.1f s.", time.Since(began).Seconds())
 	return nil
+}
+
+// blame is why a chapter did not end well: one that is interrupted waits in vain, which says nothing of the service.
+func blame(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
+	return errWrong
 }
 
 func (s *stage) play(ctx context.Context) error {

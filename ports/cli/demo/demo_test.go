@@ -19,3 +19,14 @@ func TestAServiceThatDoesNotStartLeavesTheOneBefore(t *testing.T) {
 		t.Errorf("there is %v to be ended", s.service)
 	}
 }
+
+func TestAnInterruptedDemoFoundNothingWrong(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	if err := blame(ctx); err != errWrong {
+		t.Errorf("before: %v", err)
+	}
+	interrupt()
+	if err := blame(ctx); err != errInterrupted {
+		t.Errorf("it says %v", err)
+	}
+}
