@@ -181,7 +181,7 @@ func (d *Dispatcher) Step(ctx context.Context) (time.Time, error) {
 		return d.next(), nil
 	}
 	if err := d.store.InTx(ctx, s.run); err != nil {
-		return time.Time{}, fmt.Errorf("record %d attempts and lease: %w", len(d.unsaved), err)
+		return time.Time{}, fmt.Errorf("record %d attempts and lease: %w", d.Unrecorded(), err)
 	}
 	s.end(ctx)
 	if d.undisabled != nil {

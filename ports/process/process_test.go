@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -316,6 +317,8 @@ func TestLateOutcomesWaitForTheDatabase(t *testing.T) {
 				err := <-s.ended
 				if took := time.Since(began); (err == nil) != (c.recorded != nil) || took > timeout || c.recorded != nil && took > c.away+time.Second {
 					s.Errorf("got %v after %s", err, took)
+				} else if err != nil && !strings.Contains(err.Error(), "record 1 attempts") {
+					s.Errorf("it says %q", err)
 				}
 				s.queue.recorded(s.T, c.recorded...)
 			})
