@@ -27,12 +27,17 @@ const ifMatchAdvice = `must be an ETag like "3", a list of them, or *`
 // Resolve is called by huma, which reads the first line of a header, and takes one without a value for none: a client that has lost its ETag, and
 // sends what is left of it, would overwrite what somebody else has changed. Several lines are one list (RFC 9110, section 5.3).
 func (c *Condition) Resolve(ctx huma.Context) []error {
-	lines := humafiber.Unwrap(ctx).Request().Header.PeekAll(fiber.HeaderIfMatch)
-	c.IfMatch = string(bytes.TrimSpace(bytes.Join(lines, []byte(", "))))
-	if len(lines) == 0 || c.IfMatch != "" {
+	var sent bool
+	if c.IfMatch, sent = conditionOf(humafiber.Unwrap(ctx)); !sent || c.IfMatch != "" {
 		return nil
 	}
 	return []error{&huma.ErrorDetail{Location: "header." + fiber.HeaderIfMatch, Message: ifMatchAdvice}}
+}
+
+// conditionOf is all lines of If-Match as one.
+func conditionOf(c *fiber.Ctx) (condition string, sent bool) {
+	lines := c.Request().Header.PeekAll(fiber.HeaderIfMatch)
+	return string(bytes.TrimSpace(bytes.Join(lines, []byte(", ")))), len(lines) > 0
 }
 
 // target is the subscription that a change is about, and the version it is meant for.

@@ -20,14 +20,15 @@ func TestWhichIdempotencyKeysThereAre(t *testing.T) {
 func TestAnIdempotencyKeyIsOfItsIfMatch(t *testing.T) {
 	h := newHarness(t)
 	one := "/v1/subscriptions/" + h.subscribe()
-	rename := func(etag string) answer {
-		return h.call(h.admin, "PATCH", one, `{"name":"renamed"}`, "Idempotency-Key", "k", "If-Match", etag)
+	rename := func(etag string, more ...string) answer {
+		return h.call(h.admin, "PATCH", one, `{"name":"renamed"}`, append(more, "Idempotency-Key", "k", "If-Match", etag)...)
 	}
 	rename(`"7"`).expect(409).refused("conflict")
 	rename(`"1"`).expect(409).refused("idempotency_conflict")
 	if again := rename(`"7"`).expect(409); again.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("not the kept answer: %s", again.body)
 	}
+	rename(`"1"`, "If-Match", `"7"`).expect(409).refused("idempotency_conflict") // one list in two lines
 }
 
 // What is answered may hold a secret, and is nobody's but that API key's: not even where no tenant tells two of them apart.

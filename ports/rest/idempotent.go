@@ -68,9 +68,10 @@ func validIdempotencyKey(key []byte) bool {
 }
 
 func (a *API) writeOf(ctx context.Context, c *fiber.Ctx, key string) idempotency.Request {
+	condition, _ := conditionOf(c)
 	return idempotency.Request{
 		Caller: callerOf(ctx).ID, Tenant: cmp.Or(string(ownerOf(ctx)), c.Get(headerTenant)), Method: c.Method(), Path: c.Path(),
-		Query: string(c.Request().URI().QueryString()), Key: key, Condition: c.Get(fiber.HeaderIfMatch), Body: c.Request().Body(),
+		Query: string(c.Request().URI().QueryString()), Key: key, Condition: condition, Body: c.Request().Body(),
 	}
 }
 
