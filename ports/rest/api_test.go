@@ -181,13 +181,15 @@ func TestAConditionInSeveralLines(t *testing.T) {
 	h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"7"`, "If-Match", `"1"`).expect(200)
 }
 
-// nginx makes an ETag weak when it compresses an answer: whoever sends it back would read the subscription again and again.
-func TestAWeakConditionIsExplained(t *testing.T) {
+// When they compress an answer, nginx makes its ETag weak, and Apache gives it an ending: whoever sends it back would read the subscription again and again.
+func TestAConditionThatAProxyMadeIsExplained(t *testing.T) {
 	h := newHarness(t)
 	one := "/v1/subscriptions/" + h.subscribe()
-	got := h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `W/"1"`).expect(409).refused("conflict")
-	if !strings.Contains(got.text("detail"), "without the W/") {
-		t.Errorf("it says: %s", got.body)
+	for _, foreign := range []string{`W/"1"`, `"1-gzip"`, `"1-br", "7"`} {
+		got := h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", foreign).expect(409).refused("conflict")
+		if !strings.Contains(got.text("detail"), "without the W/") {
+			t.Errorf("of %s it says: %s", foreign, got.body)
+		}
 	}
 	h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"1"`).expect(200)
 	if got := h.call(h.admin, "PATCH", one, `{"name":"x"}`, "If-Match", `"1"`).expect(409); !strings.Contains(got.text("detail"), "read it again") {

@@ -56,14 +56,11 @@ func (a *API) target(ctx context.Context, ref SubscriptionRef, condition Conditi
 		return l, noVersion, err
 	case slices.Contains(versions, now.Version):
 		return l, now.Version, nil
-	case strings.Contains(condition.IfMatch, weakTag): // to read it again, as others are told to, gets another weak one
-		return l, noVersion, problem.New(problem.Conflict, "A weak ETag is that of no version; a proxy that compresses answers makes ETags weak. Send it without the W/.")
+	case condition.foreign(): // to read it again, as others are told to, gets another such one
+		return l, noVersion, problem.New(problem.Conflict, `An ETag like W/"3" or "3-gzip" is that of no version; a proxy that compresses answers makes such ones. Send "3", without the W/ or the ending.`)
 	}
 	return l, noVersion, nil
 }
-
-// weakTag begins an entity tag that is weak.
-const weakTag = `W/"`
 
 // noVersion is a version that no subscription ever has.
 const noVersion = -1
@@ -82,10 +79,24 @@ func (c Condition) versions() ([]int64, error) {
 	}
 	versions := []int64{noVersion}
 	for _, tag := range strings.Split(text, ",") {
-		tag = strings.TrimSpace(tag)
-		if version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && tag == etag(version) {
+		if version, ok := taggedVersion(tag); ok {
 			versions = append(versions, version)
 		}
 	}
 	return versions, nil
+}
+
+// foreign reports whether one of the tags is none that this service gives.
+func (c Condition) foreign() bool {
+	return slices.ContainsFunc(strings.Split(c.IfMatch, ","), func(tag string) bool {
+		_, ok := taggedVersion(tag)
+		return !ok
+	})
+}
+
+// taggedVersion is the version that has the entity tag.
+func taggedVersion(tag string) (version int64, ok bool) {
+	tag = strings.TrimSpace(tag)
+	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
+	return version, err == nil && tag == etag(version)
 }
