@@ -170,6 +170,10 @@ func TestAnEmptyConditionIsRefused(t *testing.T) {
 	if got := h.call(h.admin, "GET", one, "", "If-Match", "").expect(200); got.json()["version"] != 1.0 {
 		t.Errorf("it was changed: %s", got.body)
 	}
+	document := h.call("", "GET", "/openapi.json", "").expect(200).body
+	if !regexp.MustCompile(`"name":"If-Match","schema":\{[^}]*"minLength":1,`).MatchString(document) {
+		t.Error("to the document an empty one is as good as another")
+	}
 }
 
 // A header in several lines is one list: of an empty line and another one, the other one counts too.

@@ -19,7 +19,7 @@ import (
 
 // Condition makes a change depend on the version that the caller has seen.
 type Condition struct {
-	IfMatch string `header:"If-Match" maxLength:"100" doc:"The ETag that the change is meant for, or *. With another version the answer is 409 conflict."`
+	IfMatch string `header:"If-Match" minLength:"1" maxLength:"100" doc:"The ETag that the change is meant for, or *. With another version the answer is 409 conflict."`
 }
 
 const ifMatchAdvice = `must be an ETag like "3", a list of them, or *`
