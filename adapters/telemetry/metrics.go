@@ -90,7 +90,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.prepareLabels()
 	b := builder{meter: meter}
 	m.attemptDuration = b.seconds("ordinavo.attempt.duration", "How long attempts took, up to the last byte read.", attemptBuckets)
-	m.attemptDelay = b.seconds("ordinavo.attempt.delay", "From when an attempt was due to when it began.", lagBuckets)
+	m.attemptDelay = b.seconds("ordinavo.attempt.delay", "From when an attempt was due to when it began, at receivers that are not spared.", lagBuckets)
 	m.attempts = b.counter("ordinavo.attempts", "{attempt}", "Attempts of deliveries by outcome.")
 	m.staleLeases = b.counter("ordinavo.attempt.stale_leases", "{attempt}", "Outcomes refused since another process had taken the delivery over.")
 	m.abandoned = b.counter("ordinavo.attempt.abandoned", "{attempt}", "Attempts that died with their process; their deliveries were taken over.")
@@ -211,9 +211,11 @@ func (m *Metrics) ShowQueue(last func(context.Context) (queue metrics.Queue, kno
 	m.queue.Store(&last)
 }
 
-// AttemptStarted counts an attempt under way; AttemptDone or AttemptNotMade must follow. Delay is the time since it was due.
-func (m *Metrics) AttemptStarted(ctx context.Context, delay time.Duration) {
-	m.inFlight.Add(ctx, 1)
+// AttemptStarted counts an attempt under way; AttemptDone or AttemptNotMade must follow.
+func (m *Metrics) AttemptStarted(ctx context.Context) { m.inFlight.Add(ctx, 1) }
+
+// AttemptDelayed tells how long after it was due an attempt began.
+func (m *Metrics) AttemptDelayed(ctx context.Context, delay time.Duration) {
 	m.attemptDelay.Record(ctx, max(0, delay.Seconds()))
 }
 

@@ -25,9 +25,10 @@ import (
 func everythingCounted(t *testing.T) string {
 	running := start(t, telemetry.Config{}, nil)
 	m, ctx := running.Metrics(), t.Context()
-	m.AttemptStarted(ctx, 2*time.Millisecond)
-	m.AttemptStarted(ctx, 20*time.Second)
-	m.AttemptStarted(ctx, -time.Millisecond) // a clock was set back
+	for _, late := range []time.Duration{2 * time.Millisecond, 20 * time.Second, -time.Millisecond} { // a clock was set back
+		m.AttemptStarted(ctx)
+		m.AttemptDelayed(ctx, late)
+	}
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindSucceeded, Status: 204, Duration: 20 * time.Millisecond})
 	m.AttemptDone(ctx, delivery.Outcome{Kind: delivery.KindTimeout, Duration: 10 * time.Second})
 	m.StaleLease(ctx)

@@ -104,7 +104,10 @@ func (o *Observer) AttemptStarted(ctx context.Context, l dispatch.Leased, number
 		span.SetAttributes(requestAttributes(l, number)...)
 	}
 	if !l.Test { // else an admin who tries a subscription would hide that nothing is attempted
-		o.metrics.AttemptStarted(ctx, min(now.Sub(l.Delivery.DueAt), now.Sub(l.Delivery.UpdatedAt))) // what was parked was due before it was released
+		o.metrics.AttemptStarted(ctx)
+	}
+	if !l.Test && !l.Spared { // what waits for a receiver that is spared is not late
+		o.metrics.AttemptDelayed(ctx, min(now.Sub(l.Delivery.DueAt), now.Sub(l.Delivery.UpdatedAt))) // what was parked was due before it was released
 	}
 	return ctx, dispatch.AttemptSpan{
 		TraceID:     span.SpanContext().TraceID().String(),

@@ -136,6 +136,20 @@ func TestWhatWasParkedIsNotLateForIt(t *testing.T) {
 	}
 }
 
+// A few dead receivers' probes, each of which has waited for hours, were all that a quiet service attempted: its operator was told that slots
+// are short.
+func TestWhatWaitsForAReceiverThatIsSparedIsNotLate(t *testing.T) {
+	observer, _, running := observe(t)
+	probe := leased(now)
+	probe.Spared = true
+	_, attempt := observer.AttemptStarted(t.Context(), probe, 5)
+	text := scrape(t, running)
+	attempt.End(delivery.Outcome{Kind: delivery.KindTimeout})
+	if !strings.Contains(text, "\nordinavo_attempts_in_flight 1\n") || strings.Contains(text, "\nordinavo_attempt_delay_seconds_count") {
+		t.Error("it was told of as late, or not as an attempt")
+	}
+}
+
 // For an hour the trace goes on (docs/operate.md).
 func TestAttemptsHoursLaterAreLinked(t *testing.T) {
 	observer, spans, _ := observe(t)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ordinavo/webhooks/domain/circuit"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -184,6 +185,7 @@ func (s *slots) pop(l *lane, now time.Time) Leased {
 	s.count(l, 1)
 	s.unhand(&w)
 	w.waited, w.changes, w.receiver, w.Unanswered = now.Sub(w.since), l.changes, l.receiver, l.silent
+	w.Spared = l.circuit.Report() != circuit.Report{}
 	return w
 }
 

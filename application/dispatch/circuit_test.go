@@ -133,8 +133,8 @@ func TestOneProbeAtATimeAndNoTurnMeanwhile(t *testing.T) {
 	w.now = until
 	next := w.step()
 	probe := w.take()
-	if len(probe) != 1 {
-		t.Fatalf("%d probes", len(probe))
+	if len(probe) != 1 || !probe[0].Spared {
+		t.Fatalf("the probes are %+v", probe)
 	}
 	if !next.IsZero() && !next.After(w.now) {
 		t.Errorf("while the probe is out the dispatcher wants to be called at %s, which is not later than %s", next, w.now)
@@ -155,6 +155,9 @@ func TestABacklogDrainsAtARampWhenTheReceiverIsBack(t *testing.T) {
 		sent := w.take()
 		sizes = append(sizes, len(sent))
 		for _, l := range sent {
+			if full := len(sent) == 16; l.Spared == full {
+				t.Errorf("of %d, one says that its receiver is spared: %t", len(sent), l.Spared)
+			}
 			w.Finish(l, succeeded())
 		}
 		w.step()

@@ -50,6 +50,8 @@ type Leased struct {
 	// Unanswered marks one whose receiver did not answer the last attempt: such attempts begin one after the other, not
 	// together.
 	Unanswered bool
+	// Spared marks one whose receiver gets less than its subscription allows, and which may so have waited for its turn.
+	Spared bool
 	// leasedAt is when it was leased, since when this process holds it, and waited how long before it got its slot.
 	leasedAt, since time.Time
 	waited          time.Duration
