@@ -12,7 +12,7 @@ func (s *slots) forget(id Lane, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(id)
-	l.circuit, l.silent, l.allowed, l.again = circuit.Circuit{}, false, 0, time.Time{}
+	l.circuit, l.silent, l.allowed, l.again, l.succeeded = circuit.Circuit{}, false, 0, time.Time{}, time.Time{}
 	l.receiver++
 	l.change()
 	s.toTell(l)

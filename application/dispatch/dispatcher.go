@@ -141,7 +141,7 @@ func (d *Dispatcher) begin(deliveries []Leased) {
 // Finish hands in the outcome of an attempt. What begins in its place is the caller's to attempt next, if there is more, unless its receiver
 // does not answer; like all that comes out of Started it must end in Finish, Abandon or PutBack. Finish never blocks.
 func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) (next Leased, more bool) {
-	r := Result{l, outcome}
+	r := Result{Leased: l, Outcome: outcome}
 	d.done <- r
 	begun := d.slots.ended(r, d.now())
 	if more = len(begun) > 0 && !begun[0].Unanswered; more {
@@ -156,6 +156,7 @@ func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) (next Leased, mo
 // Started.
 func (d *Dispatcher) FinishTogether(results []Result) {
 	for _, r := range results {
+		r.madeUp = d.slots.madeUp(r)
 		d.done <- r
 	}
 	for _, r := range results {

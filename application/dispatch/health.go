@@ -54,7 +54,7 @@ func (d *Dispatcher) tell(ctx context.Context, outcomes []settled, now time.Time
 
 func (l *laneEnd) note(r Result) {
 	business := !r.Leased.Delivery.EventType.IsOperational()
-	l.Succeeded = l.Succeeded || r.Outcome.Succeeded()
+	l.Succeeded = l.Succeeded || r.Outcome.Succeeded() || r.madeUp
 	if business && !r.Outcome.Succeeded() {
 		l.Failures++
 	}

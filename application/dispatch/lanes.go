@@ -35,6 +35,8 @@ type lane struct {
 	receiver int  // how often its receiver was forgotten
 	silent   bool // the last attempt brought no answer
 
+	succeeded time.Time // when the last success of its receiver ended
+
 	place *list.Element // in its tenant's line; nil when it does not stand there
 	idle  *list.Element // its place in slots.idle; nil when it has none
 	turn  int           // its tenant's, before the lease that is under way took the next

@@ -134,3 +134,36 @@ func TestWhatIsToldCommitsWithTheOutcome(t *testing.T) {
 	w.step()
 	w.wantTold(event.SubscriptionDisabled, event.DeliveryDeadLettered, event.DeliveryDeadLettered, event.DeliveryDeadLettered, event.DeliveryDeadLettered)
 }
+
+// Failures are handed in together some time after they ended, and what succeeded meanwhile before them: only those that ended after it are
+// in a row.
+func TestFailuresThatASuccessFollowedAreNotInARow(t *testing.T) {
+	for name, c := range map[string]struct {
+		before time.Duration // of the failures' ends before that of the success
+		told   []event.Type
+	}{
+		"before it": {time.Millisecond, nil},
+		"after it":  {-time.Millisecond, []event.Type{event.SubscriptionFailing}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 50)
+			lane := w.subscribe("sub_1", 50)
+			take := func() dispatch.Leased {
+				w.Reserve(lane, 50)
+				return w.schedule(lane, incarnation)
+			}
+			success, failure := succeeded(), answered(500)
+			success.Duration, failure.Duration = time.Second, time.Second-c.before
+			well := take()
+			var results []dispatch.Result
+			for range subscription.FailuresUntilFailing {
+				results = append(results, dispatch.Result{Leased: take(), Outcome: failure})
+			}
+			w.Finish(well, success)
+			w.step()
+			w.FinishTogether(results)
+			w.step()
+			w.wantTold(c.told...)
+		})
+	}
+}

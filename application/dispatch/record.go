@@ -13,6 +13,7 @@ import (
 type Result struct {
 	Leased  Leased
 	Outcome delivery.Outcome
+	madeUp  bool // a success of the same receiver ended after it, and may have been recorded before it
 }
 
 // recorded is what to tell of outcomes once they are committed.

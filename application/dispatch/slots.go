@@ -308,12 +308,26 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 		l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
 		l.earn(r)
 		l.silent = !r.Outcome.Answered()
+		if end := r.end(); r.Outcome.Succeeded() && end.After(l.succeeded) {
+			l.succeeded = end
+		}
 		s.toTell(l)
 	}
 	s.count(l, -1)
 	begun := s.begin(l, 0, now)
 	s.drop(l)
 	return begun
+}
+
+func (r Result) end() time.Time { return r.Outcome.StartedAt.Add(r.Outcome.Duration) }
+
+// madeUp reports whether the receiver has succeeded since the attempt failed: where many fail now and then, and are handed in together, they
+// are not so many in a row.
+func (s *slots) madeUp(r Result) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.of(r.Leased.Lane())
+	return r.Leased.receiver == l.receiver && l.succeeded.After(r.end())
 }
 
 // settled counts outcomes as recorded.
