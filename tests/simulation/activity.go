@@ -100,13 +100,26 @@ func (w *world) pick() *activity {
 		}
 	}
 	if len(w.ready) == 0 {
-		w.now = earliest
+		if !w.attemptLeft() {
+			w.now = earliest
+		}
 		return w.pick()
 	}
 	return w.ready[w.order.IntN(len(w.ready))]
 }
 
-// tidy begins the attempts of what was leased, and forgets what is over.
+// attemptLeft begins all that tidy has left, and reports whether there was any: no time passes while a process has something to begin.
+func (w *world) attemptLeft() (left bool) {
+	for _, p := range w.processes {
+		for !p.dead && !p.stopping && !p.pausedUntil.After(w.now) && len(p.dispatcher.Started()) > 0 {
+			left = true
+			p.attemptNext()
+		}
+	}
+	return left
+}
+
+// tidy begins the attempts of some of what was leased, and forgets what is over.
 func (w *world) tidy() {
 	for _, p := range w.processes {
 		if !p.dead && !p.pausedUntil.After(w.now) {

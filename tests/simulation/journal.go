@@ -140,9 +140,8 @@ func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	return s
 }
 
-// heldFor is how long what is leased may wait for its attempt, with the seconds for which attemptStarted may leave what has a slot while nothing
-// else happens.
-const heldFor = dispatch.HeartbeatTimeout/10 + 3*time.Second
+// heldFor is how long what is leased may wait for its attempt, with what the steps in between take.
+const heldFor = dispatch.HeartbeatTimeout/10 + time.Second
 
 // checkHeld holds a process to sending what it leased lately: what it held for longer may be somebody else's by now, and
 // its subscription another.

@@ -305,11 +305,15 @@ func (p *process) attemptStarted() {
 		if p.stopping {
 			return
 		}
-		if l := <-p.dispatcher.Started(); l.Unanswered {
-			p.wait(l)
-		} else {
-			p.attempt(l)
-		}
+		p.attemptNext()
+	}
+}
+
+func (p *process) attemptNext() {
+	if l := <-p.dispatcher.Started(); l.Unanswered {
+		p.wait(l)
+	} else {
+		p.attempt(l)
 	}
 }
 

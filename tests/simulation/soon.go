@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
-	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // What may pass between the time when something is due and its attempt, once nothing fails.
@@ -21,7 +20,7 @@ func (w *world) checkSoon(s *send, l *dispatch.Leased, r dispatch.Request) {
 	if !w.quiet || w.receiverOf(r.URL).stubborn {
 		return
 	}
-	bound := soon + w.turns(s)
+	bound := soon
 	if w.clocks {
 		bound += 2 * w.furthest // when a receiver is to be spared until was said by a clock that was wrong
 	}
@@ -42,37 +41,6 @@ func (w *world) checkSoon(s *send, l *dispatch.Leased, r dispatch.Request) {
 	if late := w.now.Sub(since); late > promptly {
 		w.violate("I5", "%s was sent %s after it could have been, at %s", s.delivery, late, since.Sub(epoch))
 	}
-}
-
-// aTurn is more than a slot is taken for by an attempt that is answered, 0.2 s in the middle, and by what the world has a third of them wait
-// before they begin, up to a second.
-const aTurn = 600 * time.Millisecond
-
-// turns is how long whoever had its turn before may have taken, once nothing fails: with a single slot a backlog takes minutes. For each send
-// of the lane every other lane of its tenant has one turn, and for each of the tenant every other tenant. Who is passed over gets no more.
-func (w *world) turns(s *send) time.Duration {
-	since := later(s.due, w.calm)
-	lanes, tenants := map[dispatch.Lane]int{}, map[tenant.ID]int{}
-	for _, other := range w.journal.sends {
-		switch {
-		case other == s || other.began.Before(since):
-		case other.lane.Tenant == s.lane.Tenant:
-			lanes[other.lane]++
-		default:
-			tenants[other.lane.Tenant]++
-		}
-	}
-	before := lanes[s.lane]
-	for lane, n := range lanes {
-		if lane != s.lane {
-			before += min(n, lanes[s.lane]+1)
-		}
-	}
-	all := before
-	for _, n := range tenants {
-		all += min(n, before+1)
-	}
-	return time.Duration(all) * aTurn / time.Duration(w.maxInFlight)
 }
 
 // longestRest is for how long a dispatcher looks for nothing new after a call that held up everybody: ten times the half second of a stall
