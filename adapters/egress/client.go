@@ -172,7 +172,7 @@ func (c *Client) exchange(ctx context.Context, request dispatch.Request, outcome
 	made := &tries{giveUp: cancel}
 	defer made.end()
 	response, err := c.roundTrip(attempt, made, request)
-	for err != nil && (made.metAnEnd(err) || made.isSentBack(err)) {
+	for err != nil && (made.metAnEnd(err) || made.turnsToHTTP1(err)) {
 		response, err = c.roundTrip(attempt, made, request)
 	}
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // keySeparator occurs in neither a hexadecimal number nor a host.
 const keySeparator = "~"
 
-// http1Separator takes its place in the key of connections that are made for HTTP/1.1 alone; see tries.isSentBack.
+// http1Separator takes its place in the key of connections that are made for HTTP/1.1 alone; see tries.turnsToHTTP1.
 const http1Separator = keySeparator + keySeparator
 
 // poolKey is the address under which the transport keeps a connection: its pool, for HTTP/1 and HTTP/2 alike, is keyed

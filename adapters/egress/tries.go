@@ -50,7 +50,7 @@ type tries struct {
 	heard   atomic.Bool // something of an answer has come
 	reached atomic.Bool // one of its dials has come to the handshake
 
-	overHTTP1 bool // see isSentBack
+	overHTTP1 bool // see turnsToHTTP1
 }
 
 func (t *tries) next(string) {
@@ -75,9 +75,9 @@ func (t *tries) metAnEnd(err error) bool {
 	return t.kept && !t.givenUp && !t.heard.Load() && time.Since(t.since) < aMoment && (isLoss(err) || isClosing(err))
 }
 
-// isSentBack reports whether the receiver wants this request by HTTP/1.1, as Apache and IIS do at paths where they would take a client
-// certificate: they ask for it by a second handshake, which HTTP/2 forbids. They have not looked at the request.
-func (t *tries) isSentBack(err error) bool {
+// turnsToHTTP1 has the next try made by HTTP/1.1, once, if the receiver wants that, as Apache and IIS do at paths where they would take a
+// client certificate: they ask for it by a second handshake, which HTTP/2 forbids. They have not looked at the request.
+func (t *tries) turnsToHTTP1(err error) bool {
 	if t.overHTTP1 || t.givenUp || !wantsHTTP1(err) {
 		return false
 	}
