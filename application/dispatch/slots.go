@@ -308,7 +308,7 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 		l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
 		l.earn(r)
 		l.silent = !r.Outcome.Answered()
-		if end := r.end(); r.Outcome.Succeeded() && end.After(l.succeeded) {
+		if end := r.Outcome.EndedAt(); r.Outcome.Succeeded() && end.After(l.succeeded) {
 			l.succeeded = end
 		}
 		s.toTell(l)
@@ -319,15 +319,13 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 	return begun
 }
 
-func (r Result) end() time.Time { return r.Outcome.StartedAt.Add(r.Outcome.Duration) }
-
 // madeUp reports whether the receiver has succeeded since the attempt failed: where many fail now and then, and are handed in together, they
 // are not so many in a row.
 func (s *slots) madeUp(r Result) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	l := s.of(r.Leased.Lane())
-	return r.Leased.receiver == l.receiver && l.succeeded.After(r.end())
+	return r.Leased.receiver == l.receiver && l.succeeded.After(r.Outcome.EndedAt())
 }
 
 // settled counts outcomes as recorded.

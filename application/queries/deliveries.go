@@ -144,7 +144,7 @@ func (q *Deliveries) test(ctx context.Context, owner tenant.ID, id string) (Deli
 		return detail, nil
 	}
 	detail.Attempts, detail.Headers = append(detail.Attempts, delivery.Attempt{Number: 1, Outcome: *e.Outcome}), e.Outcome.RequestHeaders
-	detail.Delivery.Attempts, detail.UpdatedAt = 1, e.Outcome.StartedAt.Add(e.Outcome.Duration)
+	detail.Delivery.Attempts, detail.UpdatedAt = 1, e.Outcome.EndedAt()
 	detail.Status = delivery.StatusDeadLetter
 	if e.Outcome.Succeeded() {
 		detail.Status = delivery.StatusSucceeded

@@ -46,6 +46,9 @@ type Outcome struct {
 	TraceID    string        `json:"traceId,omitempty"`
 }
 
+// EndedAt is when the attempt was over.
+func (o Outcome) EndedAt() time.Time { return o.StartedAt.Add(o.Duration) }
+
 // Succeeded reports whether the receiver took the delivery.
 func (o Outcome) Succeeded() bool { return o.Kind == KindSucceeded }
 
