@@ -64,7 +64,7 @@ func repeat(ctx, steps context.Context, log *slog.Logger, failed func(), l loop.
 			if failures++; loop.Told(failures) {
 				log.ErrorContext(ctx, "the step failed and is tried again", "error", err, "failures", failures, "pause", pause)
 			}
-			if !wait(ctx, pause) {
+			if !Wait(ctx, pause) {
 				return
 			}
 			pause = min(2*pause, lastPause)
@@ -107,7 +107,8 @@ func (s sleep) left(wall time.Time) time.Duration {
 	return max(0, min(s.due.Sub(wall.Round(0)), time.Until(s.latest)))
 }
 
-func wait(ctx context.Context, pause time.Duration) bool {
+// Wait is false when ctx ends first.
+func Wait(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {

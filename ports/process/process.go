@@ -177,20 +177,10 @@ func (p *Process) settle(ctx, deadline context.Context) error {
 		return nil
 	}
 	next, err := p.Dispatcher.Step(ctx)
-	for err == nil && !next.IsZero() || err != nil && p.Dispatcher.Unrecorded() > 0 && again(deadline) { // a turn records a bounded number
+	for err == nil && !next.IsZero() || err != nil && p.Dispatcher.Unrecorded() > 0 && loops.Wait(deadline, settleEvery) { // a turn records a bounded number
 		next, err = p.Dispatcher.Step(ctx)
 	}
 	return errors.Join(err, p.Dispatcher.Close(ctx))
-}
-
-// again is false when ctx ends first.
-func again(ctx context.Context) bool {
-	select {
-	case <-time.After(settleEvery):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // phase is what runs until its turn to end has come.
