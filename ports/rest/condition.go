@@ -70,15 +70,14 @@ var etags = regexp.MustCompile(`^(W/)?"[!#-~]*"(\s*,\s*(W/)?"[!#-~]*")*$`)
 
 // versions are those that the condition allows; none for any. Weak tags never match, since the comparison is strong.
 func (c Condition) versions() ([]int64, error) {
-	text := strings.TrimSpace(c.IfMatch)
-	if text == "" || text == "*" {
+	if c.IfMatch == "" || c.IfMatch == "*" {
 		return nil, nil
 	}
-	if !etags.MatchString(text) {
+	if !etags.MatchString(c.IfMatch) {
 		return nil, problem.Invalid(fiber.HeaderIfMatch, ifMatchAdvice)
 	}
 	versions := []int64{noVersion}
-	for _, tag := range strings.Split(text, ",") {
+	for _, tag := range strings.Split(c.IfMatch, ",") {
 		if version, ok := taggedVersion(tag); ok {
 			versions = append(versions, version)
 		}
