@@ -248,20 +248,29 @@ func TestNothingIsSentBehindARefusal(t *testing.T) {
 	}
 }
 
-func TestEmit(t *testing.T) {
-	received := make(chan string, 10)
+// answering is a service that can be called.
+func answering(t *testing.T, answer func(*http.Request) (*http.Response, error)) *httptest.Server {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		received <- r.Header.Get("Idempotency-Key")
-		answer, err := accept(body)
+		got, err := answer(r)
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		w.WriteHeader(answer.StatusCode)
-		_, _ = io.Copy(w, answer.Body)
+		w.WriteHeader(got.StatusCode)
+		_, _ = io.Copy(w, got.Body)
 	}))
-	defer server.Close()
+	t.Cleanup(server.Close)
+	return server
+}
+
+func TestEmit(t *testing.T) {
+	received := make(chan string, 10)
+	server := answering(t, func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		received <- r.Header.Get("Idempotency-Key")
+		return accept(body)
+	})
 	file := filepath.Join(t.TempDir(), "events.ndjson")
 	if err := os.WriteFile(file, []byte(one("a")+"\n"+one("known")), 0o600); err != nil {
 		t.Fatal(err)
@@ -283,17 +292,7 @@ func TestEmit(t *testing.T) {
 
 // Who types events, or follows a file, ends that by a signal, and is told what was accepted until then.
 func TestEmitDoesNotWaitForInputOnceItIsToEnd(t *testing.T) {
-	service := &service{}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, err := service.RoundTrip(r)
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		w.WriteHeader(answer.StatusCode)
-		_, _ = io.Copy(w, answer.Body)
-	}))
-	defer server.Close()
+	server := answering(t, (&service{}).RoundTrip)
 	in, typed := io.Pipe()
 	defer func() { _ = typed.Close() }()
 	ctx, stop := context.WithCancel(t.Context())
