@@ -157,18 +157,24 @@ func (s *stopper) Write(line []byte) (int, error) {
 	return s.Builder.Write(line)
 }
 
-// Whoever waits for the line that says "listening" may tell the process to stop before it has made its first key.
-func TestAStopDuringTheStartIsNoFailure(t *testing.T) {
+// onFile is the configuration of a service of its own, which may replace the default logs.
+func onFile(t *testing.T) config.Config {
+	t.Helper()
 	before, others := slog.Default(), stdlog.Writer()
 	t.Cleanup(func() { slog.SetDefault(before); stdlog.SetOutput(others) })
 	c, _, err := config.Load([]string{"--listen", "127.0.0.1:0", "--database-url", "sqlite:" + filepath.Join(t.TempDir(), "main.db")}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c
+}
+
+// Whoever waits for the line that says "listening" may tell the process to stop before it has made its first key.
+func TestAStopDuringTheStartIsNoFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	log := &stopper{stop: cancel}
-	if err := serve(ctx, c, log); err != nil || !strings.Contains(log.String(), "listening") || !strings.Contains(log.String(), "stopped") {
+	if err := serve(ctx, onFile(t), log); err != nil || !strings.Contains(log.String(), "listening") || !strings.Contains(log.String(), "stopped") {
 		t.Errorf("it ended with %v:\n%s", err, log)
 	}
 }
@@ -182,15 +188,9 @@ func (unread) Write([]byte) (int, error) { return 0, errUnread }
 
 // The first key is shown once: where it could not be, the start fails.
 func TestAFirstKeyThatCannotBeShownIsAFailure(t *testing.T) {
-	before, others := slog.Default(), stdlog.Writer()
-	t.Cleanup(func() { slog.SetDefault(before); stdlog.SetOutput(others) })
-	c, _, err := config.Load([]string{"--listen", "127.0.0.1:0", "--database-url", "sqlite:" + filepath.Join(t.TempDir(), "main.db")}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := serve(ctx, c, unread{}); !errors.Is(err, errUnread) {
+	if err := serve(ctx, onFile(t), unread{}); !errors.Is(err, errUnread) {
 		t.Errorf("it ended with %v", err)
 	}
 }
