@@ -147,14 +147,7 @@ func TestAMigrationThatStoppedHalfWayIsTold(t *testing.T) {
 func TestAMigrationLetsOthersThrough(t *testing.T) {
 	t.Parallel()
 	url := migrated.Copy(t)
-	user, err := pgx.Connect(t.Context(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = user.Close(context.Background()) }()
-	if _, err := user.Exec(t.Context(), `BEGIN; LOCK TABLE jobs IN ACCESS SHARE MODE`); err != nil {
-		t.Fatal(err)
-	}
+	user := locking(t, url, `jobs IN ACCESS SHARE MODE`)
 	said := make(chan string, 100)
 	db := openURL(t, postgres.Config{URL: url, Logger: slog.New(slog.NewTextHandler(channel(said), nil))})
 	done := make(chan error, 1)
@@ -179,11 +172,7 @@ func TestAMigrationLetsOthersThrough(t *testing.T) {
 func TestAMigrationThatWaitsEndsWithItsProcess(t *testing.T) {
 	t.Parallel()
 	url := migrated.Copy(t)
-	user, err := pgx.Connect(t.Context(), url)
-	pgtest.Check(t, err)
-	defer func() { _ = user.Close(context.Background()) }()
-	_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE subscriptions IN ACCESS SHARE MODE`)
-	pgtest.Check(t, err)
+	locking(t, url, `subscriptions IN ACCESS SHARE MODE`)
 	said, done := make(chan string, 100), make(chan error, 1)
 	starting, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -208,11 +197,7 @@ func TestAStartThatWaitsForItsServerEndsWithItsProcess(t *testing.T) {
 		t.Run(table, func(t *testing.T) {
 			t.Parallel()
 			url := migrated.Copy(t)
-			user, err := pgx.Connect(t.Context(), url)
-			pgtest.Check(t, err)
-			defer func() { _ = user.Close(context.Background()) }()
-			_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE `+table+` IN ACCESS EXCLUSIVE MODE`)
-			pgtest.Check(t, err)
+			locking(t, url, table+` IN ACCESS EXCLUSIVE MODE`)
 			starting, stop := context.WithCancel(t.Context())
 			defer stop()
 			db, done := openURL(t, postgres.Config{URL: url, Starting: starting}), make(chan error, 1)
@@ -237,18 +222,14 @@ func TestNoMigrationBeginsOnceItsProcessIsToStop(t *testing.T) {
 	url := migrated.Copy(t)
 	watcher := openURL(t, postgres.Config{URL: url})
 	pgtest.Check(t, watcher.MigrateDown(2))
-	user, err := pgx.Connect(t.Context(), url)
-	pgtest.Check(t, err)
-	defer func() { _ = user.Close(context.Background()) }()
-	_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE api_keys IN ROW EXCLUSIVE MODE`)
-	pgtest.Check(t, err)
+	user := locking(t, url, `api_keys IN ROW EXCLUSIVE MODE`)
 	starting, stop := context.WithCancel(t.Context())
 	defer stop()
 	db, done := openURL(t, postgres.Config{URL: url, Starting: starting}), make(chan error, 1)
 	go func() { done <- db.Migrate() }()
 	awaitLockWanted(t, watcher)
 	stop()
-	_, err = user.Exec(t.Context(), `ROLLBACK`)
+	_, err := user.Exec(t.Context(), `ROLLBACK`)
 	pgtest.Check(t, err)
 	if err := <-done; err == nil {
 		t.Error("it says that all was done")
@@ -256,6 +237,17 @@ func TestNoMigrationBeginsOnceItsProcessIsToStop(t *testing.T) {
 	if current, newest, err := watcher.SchemaVersion(); err != nil || current == newest {
 		t.Errorf("version %d of %d, %v", current, newest, err)
 	}
+}
+
+// locking is a connection whose transaction has locked a table.
+func locking(t *testing.T, url, table string) *pgx.Conn {
+	t.Helper()
+	user, err := pgx.Connect(t.Context(), url)
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = user.Close(context.Background()) })
+	_, err = user.Exec(t.Context(), `BEGIN; LOCK TABLE `+table)
+	pgtest.Check(t, err)
+	return user
 }
 
 // awaitLockWanted waits until somebody waits for a lock in the database.
