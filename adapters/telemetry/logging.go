@@ -85,7 +85,7 @@ type warner struct {
 // Handle gets errors that nobody else sees.
 func (w *warner) Handle(err error) {
 	if leftOut, due := w.due(time.Now()); due {
-		w.log.Warn("telemetry is in trouble; the service goes on without it", slog.String("error", err.Error()), slog.Int("leftOut", leftOut))
+		w.log.Warn("telemetry is in trouble; the service goes on without it", slog.String("error", pathless(err.Error())), slog.Int("leftOut", leftOut))
 	}
 }
 

@@ -62,11 +62,14 @@ func Start(ctx context.Context, c Config) (*Telemetry, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	divert(c.Log)
+	if !disabled() {
+		warnOfEndpoints(c.Log)
+	}
 	about, err := describe(ctx, c.Version)
 	if err != nil {
 		return nil, err
 	}
-	traces, err := startTraces(ctx, about, c.SpanProcessors)
+	traces, err := startTraces(ctx, about, c)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +124,7 @@ func (t *Telemetry) Shutdown(ctx context.Context) error {
 	both.Go(func() { metrics = t.meters.Shutdown(ctx) })
 	both.Wait()
 	if err := errors.Join(traces, metrics); err != nil {
-		return fmt.Errorf("stop telemetry: %w", err)
+		return fmt.Errorf("stop telemetry: %s", pathless(err.Error()))
 	}
 	return nil
 }

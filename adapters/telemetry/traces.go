@@ -3,7 +3,8 @@ package telemetry
 import (
 	"context"
 	"fmt"
-	"os"
+	"log/slog"
+	"time"
 
 	"go.opentelemetry.io/contrib/exporters/autoexport"
 	"go.opentelemetry.io/otel/propagation"
@@ -18,9 +19,9 @@ const (
 	exportBatch = 2048
 )
 
-func startTraces(ctx context.Context, about *resource.Resource, processors []sdktrace.SpanProcessor) (*sdktrace.TracerProvider, error) {
+func startTraces(ctx context.Context, about *resource.Resource, c Config) (*sdktrace.TracerProvider, error) {
 	options := []sdktrace.TracerProviderOption{sdktrace.WithResource(about)}
-	for _, p := range processors {
+	for _, p := range c.SpanProcessors {
 		options = append(options, sdktrace.WithSpanProcessor(p))
 	}
 	switch {
@@ -29,8 +30,8 @@ func startTraces(ctx context.Context, about *resource.Resource, processors []sdk
 		if err != nil {
 			return nil, fmt.Errorf("start the exporter of traces: %w", err)
 		}
-		options = append(options, sdktrace.WithBatcher(exporter, batching()...))
-	case disabled(), len(processors) == 0:
+		options = append(options, sdktrace.WithBatcher(exporter, batching(c.Log)...))
+	case disabled(), len(c.SpanProcessors) == 0:
 		// Nobody looks at the spans, so they need only ids. The sampled flag of a caller that does record
 		// is still passed on to the receivers.
 		options = append(options, sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
@@ -38,11 +39,13 @@ func startTraces(ctx context.Context, about *resource.Resource, processors []sdk
 	return sdktrace.NewTracerProvider(options...), nil
 }
 
-func batching() (options []sdktrace.BatchSpanProcessorOption) {
-	if os.Getenv("OTEL_BSP_MAX_QUEUE_SIZE") == "" && os.Getenv("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") == "" {
-		options = append(options, sdktrace.WithMaxQueueSize(exportQueue), sdktrace.WithMaxExportBatchSize(exportBatch))
+func batching(log *slog.Logger) []sdktrace.BatchSpanProcessorOption {
+	queue := wholeNumber(log, "OTEL_BSP_MAX_QUEUE_SIZE", exportQueue)
+	return []sdktrace.BatchSpanProcessorOption{
+		sdktrace.WithMaxQueueSize(queue),
+		sdktrace.WithMaxExportBatchSize(min(queue, wholeNumber(log, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", exportBatch))),
+		sdktrace.WithBatchTimeout(time.Duration(wholeNumber(log, "OTEL_BSP_SCHEDULE_DELAY", sdktrace.DefaultScheduleDelay)) * time.Millisecond),
 	}
-	return options
 }
 
 // TraceParent is the W3C traceparent of the span in ctx; empty when there is none. Trace state and baggage
