@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"unicode"
 )
 
@@ -152,8 +153,26 @@ func createKeyFile(path string) error {
 	})
 }
 
-// replaceKeyFile replaces the file atomically, even if the process or the machine stops.
-func replaceKeyFile(path string, keys [][]byte) error { return putKeyFile(path, keys, os.Rename) }
+// replaceKeyFile replaces the file atomically, even if the process or the machine stops. It stays where a symbolic link leads, and its owner's:
+// a rotation by root would else leave the service without its key.
+func replaceKeyFile(path string, keys [][]byte) error {
+	path, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return err
+	}
+	before, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	return putKeyFile(path, keys, func(draft, path string) error {
+		if was, ok := before.Sys().(*syscall.Stat_t); ok && int(was.Uid) != os.Geteuid() {
+			if err := os.Chown(draft, int(was.Uid), int(was.Gid)); err != nil {
+				return err
+			}
+		}
+		return os.Rename(draft, path)
+	})
+}
 
 // putKeyFile writes the keys to a draft beside the path and puts it in place once it is safely on disk, so that
 // the path never shows half a key.

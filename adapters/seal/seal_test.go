@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"syscall"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -311,6 +312,42 @@ func TestTheKeyFileIsRotated(t *testing.T) {
 	}
 	if names, err := filepath.Glob(path + "*"); err != nil || len(names) != 1 {
 		t.Errorf("left behind: %q, %v", names, err)
+	}
+}
+
+// The service reads its key after a rotation by root too, and finds it where it is kept.
+func TestARotatedKeyFileStaysWhereAndWhoseItIs(t *testing.T) {
+	kept, path := filepath.Join(t.TempDir(), "kept.key"), filepath.Join(t.TempDir(), "master.key")
+	if _, err := seal.LoadOrCreateKeyFile(kept); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(kept, path); err != nil {
+		t.Fatal(err)
+	}
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 65534 // nobody, in most systems
+		if err := os.Chown(kept, owner, owner); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadFile(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := seal.RotateKeyFile(path, func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	after, err := os.ReadFile(kept)
+	if err != nil || len(after) != len(before) || bytes.Equal(after, before) {
+		t.Errorf("where the link leads there are %d bytes, %v, changed: %v", len(after), err, !bytes.Equal(after, before))
+	}
+	info, err := os.Stat(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if was, ok := info.Sys().(*syscall.Stat_t); !ok || int(was.Uid) != owner || info.Mode().Perm() != 0o600 {
+		t.Errorf("it belongs to %v, mode %v", info.Sys(), info.Mode())
 	}
 }
 
