@@ -7,11 +7,15 @@ import (
 	"syscall"
 )
 
-// UntilSignal is a context that the first SIGTERM or SIGINT ends, so that the process drains; the second one exits at once, with code 1.
+// UntilSignal is a context that the first SIGTERM or SIGINT ends, so that the process drains; the second one exits at once, with code 1. A
+// terminal that closes (SIGHUP) counts as one, but for a process that was started to outlive it, as nohup does.
 func UntilSignal() context.Context {
 	ctx, drain := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		<-signals
 		drain()
