@@ -59,6 +59,16 @@ const usage = `ordinavo-webhooks: signed webhooks for every tenant
 
 `
 
+// others are variables that libraries and Go itself read.
+const others = `
+variables that are not this service's own:
+
+  OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_SERVICE_NAME and the others of OpenTelemetry
+        where traces and metrics go, and what they say of this process (default: /metrics alone)
+  GOMEMLIMIT, GOGC
+        how much memory the process may use, and how much garbage it leaves (default: four fifths of what a container allows; by the heap's size)
+`
+
 // errUsage marks a wrong command line.
 var errUsage = errors.New("usage")
 
@@ -99,7 +109,7 @@ func run(ctx context.Context, args, environ []string, s Streams, do Commands) er
 	}
 	switch args[0] {
 	case "help", "-h", "--help":
-		fmt.Fprint(s.Out, usage, "settings, a flag or a variable each:\n\n", config.Usage(false), "\nsettings of emit:\n\n", config.Usage(true))
+		fmt.Fprint(s.Out, usage, "settings, a flag or a variable each:\n\n", config.Usage(false), "\nsettings of emit:\n\n", config.Usage(true), others)
 		return nil
 	case "version":
 		version, commit, schema := do.Build()

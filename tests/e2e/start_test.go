@@ -202,7 +202,7 @@ func TestVersionAndHelp(t *testing.T) {
 	if code, out, _ := run(t, environment(t.TempDir()), "", "version"); code != 0 || !regexp.MustCompile(`^ordinavo-webhooks \d+\.\d+\.\d+, commit \S+, schema \d+ \(SQLite\), \d+ \(PostgreSQL\)\n$`).MatchString(out) {
 		t.Errorf("exit code %d: %s", code, out)
 	}
-	if code, out, _ := run(t, environment(t.TempDir()), "", "help"); code != 0 || !strings.Contains(out, "ORDINAVO_LISTEN") {
+	if code, out, _ := run(t, environment(t.TempDir()), "", "help"); code != 0 || !strings.Contains(out, "ORDINAVO_LISTEN") || !strings.Contains(out, "OTEL_EXPORTER_OTLP_ENDPOINT") {
 		t.Errorf("exit code %d: %s", code, out)
 	}
 }
