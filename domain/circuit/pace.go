@@ -1,6 +1,9 @@
 package circuit
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A receiver is slow when its answers take slowTimes as long as they usually do, and at least slowFrom, which is worth a word.
 const (
@@ -15,25 +18,28 @@ const (
 	slowShare = 4
 )
 
-// pace is how long a receiver takes to answer.
+// pace is how long a receiver takes to answer, by the quickest quarter of its answers: many a receiver that is well takes long for some
+// kinds of events, or now and then, and the mean of a few answers then is many times that of the next few.
 type pace struct {
-	usual   time.Duration // zero until it is known
-	took    time.Duration // in all, since it was last judged
+	usual   time.Duration           // zero until it is known
+	took    [judgedBy]time.Duration // since it was last judged
 	answers int
 }
 
 // answered counts an answer, and judges a windowful of them.
 func (p pace) answered(took time.Duration, window int) (_ pace, slow bool) {
-	p.took, p.answers = p.took+took, p.answers+1
-	if p.answers < min(window, judgedBy) {
+	p.took[p.answers] = took
+	if p.answers++; p.answers < min(window, judgedBy) {
 		return p, false
 	}
-	mean := p.took / time.Duration(p.answers)
-	slow = p.usual > 0 && mean >= slowFrom && mean >= slowTimes*p.usual
-	if p.usual == 0 || mean < p.usual {
-		return pace{usual: mean}, slow
+	judged := p.took[:p.answers]
+	slices.Sort(judged)
+	quick := judged[(len(judged)-1)/4]
+	slow = p.usual > 0 && quick >= slowFrom && quick >= slowTimes*p.usual
+	if p.usual == 0 || quick < p.usual {
+		return pace{usual: quick}, slow
 	}
-	return pace{usual: p.usual + (mean-p.usual)/usualOver}, slow
+	return pace{usual: p.usual + (quick-p.usual)/usualOver}, slow
 }
 
 // slowed halves what a receiver gets, down to its share.

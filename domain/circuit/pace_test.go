@@ -44,6 +44,31 @@ func TestWhatIsNotSlow(t *testing.T) {
 	}
 }
 
+// mixed is the circuit after so many answers of which one in each so many takes a time of its own.
+func mixed(n int, c circuit.Circuit, usually delivery.Outcome, each int, other delivery.Outcome) circuit.Circuit {
+	for i := range n {
+		if i%each == each-1 {
+			c = c.Record(other, allowed, noon)
+		} else {
+			c = c.Record(usually, allowed, noon)
+		}
+	}
+	return c
+}
+
+// Where some kinds of events take long, the receiver is not slow, however many of them come together. Nor is it quick where only some are.
+func TestAReceiverIsJudgedByItsQuickestQuarter(t *testing.T) {
+	quick, long := after(20*time.Millisecond), after(2*time.Second)
+	c := times(3*allowed, circuit.Circuit{}, quick, noon)
+	for range 100 {
+		c = mixed(allowed, c, quick, 3, long)
+		expect(t, c, noon, circuit.Closed, allowed)
+		c = mixed(allowed, c, long, 2, quick)
+		expect(t, c, noon, circuit.Closed, allowed)
+	}
+	expect(t, mixed(allowed, c, long, allowed/2, quick), noon, circuit.Closed, allowed/2)
+}
+
 // TestAReceiverThatStaysSlowGetsAllAgain holds that what it takes becomes what it usually takes.
 func TestAReceiverThatStaysSlowGetsAllAgain(t *testing.T) {
 	c := times(allowed, circuit.Circuit{}, after(500*time.Millisecond), noon)
