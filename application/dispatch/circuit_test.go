@@ -220,3 +220,42 @@ func TestACircuitThatCouldNotBeToldIsToldLater(t *testing.T) {
 		t.Errorf("told is %+v of a receiver that gets another chance", w.circuits)
 	}
 }
+
+// backlog is a lane with a long backlog of which 16 are out.
+func backlog(t *testing.T) (w *world, out []dispatch.Leased) {
+	t.Helper()
+	w = newWorld(t, 100)
+	lane := w.subscribe("sub_1", 16)
+	for range 200 {
+		w.schedule(lane, "")
+	}
+	if w.fill(&out); len(out) != 16 {
+		t.Fatalf("%d are out", len(out))
+	}
+	return w, out
+}
+
+// together makes results that end so long after the start.
+func together(of []dispatch.Leased, o delivery.Outcome, after time.Duration) (results []dispatch.Result) {
+	o.Duration = after
+	for _, l := range of {
+		results = append(results, dispatch.Result{Leased: l, Outcome: o})
+	}
+	return results
+}
+
+// A receiver that is back gets its backlog at once, also while it would have been left alone for longer.
+func TestASuccessEndsThePause(t *testing.T) {
+	w, out := backlog(t)
+	w.FinishTogether(together(out[1:], answered(500), time.Second))
+	w.step()
+	if begun := w.rest(3); len(begun) > 0 {
+		t.Fatalf("%d begin after failures in a row", len(begun))
+	}
+	success := succeeded()
+	success.Duration = 2 * time.Second
+	w.Finish(out[0], success)
+	if begun := w.rest(3); len(begun) != 16 {
+		t.Errorf("%d begin, not all that may", len(begun))
+	}
+}

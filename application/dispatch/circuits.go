@@ -7,6 +7,15 @@ import (
 	"github.com/ordinavo/webhooks/domain/circuit"
 )
 
+// learn records the outcome in the lane's circuit. A success ends a pause, and what waited for that waits no more.
+func (l *lane) learn(r Result, now time.Time) {
+	waited := l.circuit.Wait(now) > 0
+	l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
+	if waited && l.circuit.Wait(now) == 0 {
+		l.again = time.Time{}
+	}
+}
+
 // forget closes the lane's circuit. Nothing held begins until it is seen again what the subscription allows.
 func (s *slots) forget(id Lane, now time.Time) {
 	s.mu.Lock()

@@ -305,7 +305,7 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 	defer s.mu.Unlock()
 	l := s.of(r.Leased.Lane())
 	if r.Leased.receiver == l.receiver { // what an earlier one answered says nothing of this one
-		l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
+		l.learn(r, now)
 		l.earn(r)
 		l.silent = !r.Outcome.Answered()
 		if end := r.Outcome.EndedAt(); r.Outcome.Succeeded() && end.After(l.succeeded) {
