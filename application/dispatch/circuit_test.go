@@ -244,6 +244,33 @@ func together(of []dispatch.Leased, o delivery.Outcome, after time.Duration) (re
 	return results
 }
 
+// Failures are handed in some time after their ends. Those that a success has followed by then are none in a row, and make no pause; but a
+// success that seems to have followed long after is from before the clock was set back.
+func TestFailuresThatASuccessFollowedMakeNoPause(t *testing.T) {
+	for name, c := range map[string]struct {
+		success time.Duration // after the failures' ends
+		begun   int
+	}{
+		"before them":       {-time.Millisecond, 0},
+		"after them":        {time.Millisecond, 15},
+		"the clock was set": {time.Hour, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, out := backlog(t)
+			success := succeeded()
+			success.Duration = time.Second + c.success
+			w.Finish(out[0], success)
+			w.step()
+			w.take()
+			w.FinishTogether(together(out[1:], answered(500), time.Second))
+			w.step()
+			if begun := w.rest(3); len(begun) != c.begun {
+				t.Errorf("%d begin in the place of failures, not %d", len(begun), c.begun)
+			}
+		})
+	}
+}
+
 // A receiver that is back gets its backlog at once, also while it would have been left alone for longer.
 func TestASuccessEndsThePause(t *testing.T) {
 	w, out := backlog(t)

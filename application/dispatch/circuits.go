@@ -9,12 +9,28 @@ import (
 
 // learn records the outcome in the lane's circuit. A success ends a pause, and what waited for that waits no more.
 func (l *lane) learn(r Result, now time.Time) {
-	waited := l.circuit.Wait(now) > 0
-	l.circuit = l.circuit.Record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
+	waited, record := l.circuit.Wait(now) > 0, l.circuit.Record
+	if r.madeUp {
+		record = l.circuit.RecordMadeUp
+	}
+	l.circuit = record(r.Outcome, r.Leased.Subscription.MaxInFlight, now)
 	if waited && l.circuit.Wait(now) == 0 {
 		l.again = time.Time{}
 	}
 }
+
+// madeUp reports whether the receiver has succeeded since the attempt failed: where many fail now and then, and are handed in together, they
+// are not so many in a row.
+func (s *slots) madeUp(r Result) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	l := s.of(r.Leased.Lane())
+	ago := l.succeeded.Sub(r.Outcome.EndedAt())
+	return r.Leased.receiver == l.receiver && ago > 0 && ago < longestLate
+}
+
+// longestLate is more than failures are handed in after their end: a success that ended later still is from before the clock was set back.
+const longestLate = time.Second
 
 // forget closes the lane's circuit. Nothing held begins until it is seen again what the subscription allows.
 func (s *slots) forget(id Lane, now time.Time) {

@@ -155,9 +155,9 @@ func (d *Dispatcher) Finish(l Leased, outcome delivery.Outcome) (next Leased, mo
 // FinishTogether hands in many, to be recorded by one step: it is woken once all are handed in. What begins in their place comes out of
 // Started.
 func (d *Dispatcher) FinishTogether(results []Result) {
-	for _, r := range results {
-		r.madeUp = d.slots.madeUp(r)
-		d.done <- r
+	for i := range results {
+		results[i].madeUp = d.slots.madeUp(results[i])
+		d.done <- results[i]
 	}
 	for _, r := range results {
 		d.begin(d.slots.ended(r, d.now()))

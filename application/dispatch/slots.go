@@ -319,15 +319,6 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 	return begun
 }
 
-// madeUp reports whether the receiver has succeeded since the attempt failed: where many fail now and then, and are handed in together, they
-// are not so many in a row.
-func (s *slots) madeUp(r Result) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.of(r.Leased.Lane())
-	return r.Leased.receiver == l.receiver && l.succeeded.After(r.Outcome.EndedAt())
-}
-
 // settled counts outcomes as recorded.
 func (s *slots) settled(n int) {
 	s.mu.Lock()

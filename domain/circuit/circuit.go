@@ -126,6 +126,14 @@ func (c Circuit) Record(o delivery.Outcome, maxInFlight int, now time.Time) Circ
 	}
 }
 
+// RecordMadeUp learns from a failure after which the receiver has succeeded, as was recorded before: it is none in a row.
+func (c Circuit) RecordMadeUp(o delivery.Outcome, maxInFlight int, now time.Time) Circuit {
+	if !c.until.IsZero() || !overloaded(o) {
+		return c
+	}
+	return c.relieved(maxInFlight).sparedFrom(now)
+}
+
 // sick tells a receiver in trouble from one that answers no.
 func sick(o delivery.Outcome) bool {
 	switch o.Kind {
@@ -179,13 +187,24 @@ func (c Circuit) failed(o delivery.Outcome, maxInFlight int, now time.Time) Circ
 	}
 	c.answered = 0
 	if overloaded(o) {
-		c.window = max(1, c.limitOf(maxInFlight)/2)
+		c = c.relieved(maxInFlight)
 	}
 	if c.State(now) != Closed || c.failures >= FailuresToOpen && now.Sub(c.since) >= FailingToOpen {
 		c = c.opened(o, now)
 	} else if c.failures > 1 {
 		c.paused = now.Add(min(firstPause<<min(c.failures-2, 10), lastPause))
 	}
+	return c.sparedFrom(now)
+}
+
+// relieved halves what the receiver gets.
+func (c Circuit) relieved(maxInFlight int) Circuit {
+	c.window, c.answered = max(1, c.limitOf(maxInFlight)/2), 0
+	return c
+}
+
+// sparedFrom notes that the receiver gets less from now on, if it does.
+func (c Circuit) sparedFrom(now time.Time) Circuit {
 	if c.spared.IsZero() && c.Report() != (Report{}) {
 		c.spared = now
 	}

@@ -215,3 +215,23 @@ func TestNobodyGetsMoreThanTheSubscriptionAllowsByNow(t *testing.T) {
 		t.Errorf("%d attempts at once, not 10", got)
 	}
 }
+
+// A failure that a success has made up for is none in a row, and what it asks for is heard.
+func TestAFailureThatWasMadeUpForIsNotInARow(t *testing.T) {
+	c := circuit.Circuit{}
+	for range 2 * circuit.FailuresToOpen {
+		c = c.RecordMadeUp(answer(500), allowed, noon)
+	}
+	if c.Known() || c.Wait(noon) > 0 {
+		t.Errorf("it is %+v", c)
+	}
+	c = c.RecordMadeUp(answer(429), allowed, noon)
+	expect(t, c, noon, circuit.Closed, allowed/2)
+	if since := c.Report().Since; since != noon {
+		t.Errorf("it is spared since %s", since)
+	}
+	c = opened(answer(500))
+	if got := c.RecordMadeUp(answer(429), allowed, noon); got != c {
+		t.Errorf("what was made up for before makes %+v of %+v", got, c)
+	}
+}
