@@ -229,18 +229,20 @@ func (s *Store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) {
 	return found[0], true, nil
 }
 
-// Swept lists open deliveries of the lane that nobody holds, and counts those that are held.
+// Swept lists open deliveries of the lane that nobody holds, and counts those that are held. One statement sees both: what is leased, or given
+// back, between two would be in neither, and the sweep would end without it.
 func (s *Store) Swept(ctx context.Context, lane dispatch.Lane, statuses []delivery.Status, limit int) (deliveries []delivery.Delivery, held int, err error) {
-	// Each statement sees what was committed before it. A delivery given back between the two is both counted as held and listed; in the
-	// other order it would be neither, and the sweep would end without it.
-	b, row := &pgx.Batch{}, listed()
-	b.Queue(countHeld, lane.Tenant, lane.SubscriptionID).QueryRow(func(row pgx.Row) error { return row.Scan(&held) })
-	b.Queue(sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit).Query(rowByRow(func(rows pgx.Rows) error {
+	row := listed()
+	err = s.db.from(ctx).query(ctx, func(rows pgx.Rows) error {
 		d, err := row(rows)
-		deliveries = append(deliveries, d)
+		if d.Status == delivery.StatusDelivering {
+			held++
+		} else {
+			deliveries = append(deliveries, d)
+		}
 		return err
-	}))
-	return deliveries, held, s.db.from(ctx).send(ctx, b)
+	}, sweptBy(statuses), lane.Tenant, lane.SubscriptionID, texts(statuses), limit)
+	return deliveries, held, err
 }
 
 const (
@@ -250,26 +252,25 @@ WHERE subscription_id = $2 AND lease IS NULL AND status = ANY($3::text[])`
 	sweptDue = `SELECT * FROM ((` + sweptRows + ` AND due_at IS NOT NULL AND NOT waiting ORDER BY due_at, delivery_id LIMIT $4)
 UNION ALL (` + sweptRows + ` AND waiting ORDER BY delivery_id LIMIT $4)) AS d WHERE tenant_id = $1 LIMIT $4`
 	sweptParked = `SELECT * FROM (` + sweptRows + ` AND due_at IS NULL ORDER BY delivery_id LIMIT $4) AS d WHERE tenant_id = $1`
-	// countHeld goes through everything that is held: that is at most what all processes may hold, where a lane may have a million. OFFSET 0
-	// makes it look for held rows before it checks the lane.
-	countHeld = `SELECT count(*) FROM (SELECT tenant_id, subscription_id FROM open_deliveries WHERE lease > '' OFFSET 0) AS held
-WHERE tenant_id = $1 AND subscription_id = $2`
 )
+
+// heldRows goes through everything that is held: that is at most what all processes may hold, where a lane may have a million. OFFSET 0 makes
+// it look for held rows before it checks the lane.
+var heldRows = `SELECT ` + openColumns + ` FROM (SELECT * FROM open_deliveries WHERE lease > '' OFFSET 0) AS held WHERE tenant_id = $1 AND subscription_id = $2`
 
 var sweptAny = sweptRows + ` AND ` + laneKey + ` > ` + laneStart("$1", "$2") + ` AND ` + laneKey + ` < ` + laneStart("$1", "$2") + ` || '~' ORDER BY ` + laneKey + ` LIMIT $4`
 
-// sweptBy keeps each batch of a sweep from walking over everything that earlier batches moved: what they parked is no longer due, and
-// what they released is no longer parked.
+// sweptBy is what is swept, and then what is held. It keeps each batch of a sweep from walking over everything that earlier batches moved: what
+// they parked is no longer due, and what they released is no longer parked.
 func sweptBy(statuses []delivery.Status) string {
-	parked := slices.Contains(statuses, delivery.StatusParked)
+	swept, parked := sweptAny, slices.Contains(statuses, delivery.StatusParked)
 	switch due := slices.ContainsFunc(statuses, delivery.Status.IsClaimable); {
 	case due && !parked:
-		return sweptDue
+		swept = sweptDue
 	case parked && !due:
-		return sweptParked
-	default:
-		return sweptAny
+		swept = sweptParked
 	}
+	return `(` + swept + `) UNION ALL (` + heldRows + `)`
 }
 
 // EndSweep deletes the sweep, or puts it behind the others. One that was replaced meanwhile stays.

@@ -15,8 +15,8 @@ import (
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
 
-const waitingOrScheduled = `SELECT (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')
-+ (SELECT count(*) FROM open_deliveries)`
+const waitingForLock = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+const waitingOrScheduled = `SELECT (` + waitingForLock + `) + (SELECT count(*) FROM open_deliveries)`
 
 // TestASweepThatIsNotedWhileItEndsIsDone: fan-out parks a delivery for a subscription that was resumed since, and notes a sweep, while
 // the sweeper, which has not seen that delivery, ends the lane's sweep.
@@ -60,4 +60,52 @@ func countOf(t *testing.T, db *DB, sql string) int64 {
 	n, err := one(t.Context(), db, value[int64], sql)
 	pgtest.Check(t, err)
 	return n
+}
+
+// gated is the queue behind a view, of which each row that is read waits for a lock.
+const gated = `DO $$ BEGIN
+CREATE FUNCTION wait() RETURNS boolean LANGUAGE plpgsql AS $f$ BEGIN PERFORM pg_advisory_xact_lock_shared(4711); RETURN true; END $f$;
+ALTER TABLE open_deliveries RENAME TO queue;
+CREATE VIEW open_deliveries AS SELECT * FROM queue WHERE wait();
+END $$`
+
+// TestASweepOverlooksNothingThatIsJustLeased: whoever leased a delivery before the subscription was paused commits that while the sweeper
+// looks for what is held and for what is not. It has to be either.
+func TestASweepOverlooksNothingThatIsJustLeased(t *testing.T) {
+	t.Parallel()
+	for name, statuses := range map[string][]delivery.Status{"parks": {delivery.StatusPending, delivery.StatusRetrying}, "cancels": delivery.Statuses()} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			db := openEmpty(t)
+			run := runs(t, db)
+			run(ofLane, "sub_1", 1, 1)
+			run(ofLane, "sub_2", 2, 2)
+			run(`UPDATE open_deliveries SET lease = 'inc_2' WHERE subscription_id = 'sub_2'`) // is read by whoever counts what is held
+			run(gated)
+			leasing, err := db.Begin(t.Context())
+			pgtest.Check(t, err)
+			defer func() { _ = leasing.Rollback() }()
+			for _, statement := range []string{`SELECT pg_advisory_xact_lock(4711)`, `UPDATE queue SET lease = 'inc_1' WHERE subscription_id = 'sub_1'`} {
+				_, err := leasing.Exec(t.Context(), statement)
+				pgtest.Check(t, err)
+			}
+			found := make(chan int, 1)
+			go func() {
+				list, held, err := NewStore(db, nil).Swept(t.Context(), dispatch.Lane{Tenant: "acme", SubscriptionID: "sub_1"}, statuses, 500)
+				if err != nil {
+					t.Error(err)
+				}
+				found <- len(list) + held
+			}()
+			for end := time.Now().Add(time.Minute); countOf(t, db, waitingForLock) == 0; <-time.After(10 * time.Millisecond) {
+				if time.Now().After(end) {
+					t.Fatal("the sweeper does not look")
+				}
+			}
+			pgtest.Check(t, leasing.Commit())
+			if n := <-found; n != 1 {
+				t.Errorf("%d deliveries are to be swept or held, want the one that there is", n)
+			}
+		})
+	}
 }
