@@ -40,7 +40,8 @@ const (
     SELECT topic, position FROM records WHERE week = 0 AND topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
 )
 
-// oldEvents deletes events that were kept beyond their week, or accepted before there were weeks.
+// oldEvents deletes events that were kept beyond their week, or accepted before there were weeks. One that a retry has just named again comes
+// later in the log than it was found.
 var oldEvents = `WITH old AS (
     SELECT event_id FROM events e WHERE week = 0 AND tenant_id = $1 AND sequence < $2 AND accepted_at < $3
     AND NOT EXISTS (SELECT 1 FROM ` + openOfEvent("e.tenant_id", "e.event_id") + `)
@@ -50,7 +51,7 @@ var oldEvents = `WITH old AS (
     DELETE FROM bodies WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
 ), gated AS (
     DELETE FROM gated_events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
-) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
+) DELETE FROM events WHERE week = 0 AND tenant_id = $1 AND sequence < $2 AND event_id = ANY (ARRAY(SELECT event_id FROM old))`
 
 // clockErrs is by how much the server's clock may be ahead of this machine's for it to decide what is old: one of the two is wrong.
 const clockErrs = 24 * time.Hour

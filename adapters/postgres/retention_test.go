@@ -11,7 +11,9 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -70,6 +72,43 @@ func TestARetryKeepsWhatIsBeingDeleted(t *testing.T) {
 	}
 	if _, err := w.Body(t.Context(), dead); err != nil {
 		t.Errorf("it has nothing to send: %v", err)
+	}
+}
+
+// TestARetryKeepsAnEventThatIsBeingDeleted retries an event that was set aside for the second time and is old. Retention finds it before the
+// retry commits, and then waits for that.
+func TestARetryKeepsAnEventThatIsBeingDeleted(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	e := w.accept()
+	retry := func(ctx context.Context) error {
+		return (&queries.EventRetries{Store: w.Store, Now: func() time.Time { return w.now }}).Retry(ctx, "acme", e.ID, subscriptions.Actor{})
+	}
+	setAside := func() {
+		t.Helper()
+		w.ok(w.Schedule(t.Context(), fanout.Plan{SetAside: []fanout.SetAside{{Tenant: "acme", EventID: e.ID, Reason: "odd", At: w.now}}}, func(bool) {}))
+		w.handled()
+	}
+	setAside()
+	w.ok(retry(t.Context()))
+	setAside()
+	w.now = w.now.Add(20*day - time.Hour)
+	w.purge() // makes the weeks, for which it would have to wait
+	w.now = w.now.Add(2 * time.Hour)
+	tx, err := w.db.Begin(t.Context())
+	w.ok(err)
+	defer func() { _ = tx.Rollback() }()
+	w.ok(retry(postgres.WithTx(t.Context(), tx)))
+	purged := w.purging()
+	w.ok(tx.Commit())
+	w.ok(<-purged)
+	if _, err := w.Event(t.Context(), "acme", e.ID); err != nil {
+		t.Errorf("what is to be fanned out again is gone: %v", err)
+	}
+	setAside()
+	w.purge()
+	if _, err := w.Event(t.Context(), "acme", e.ID); !problem.Is(err, problem.NotFound) {
+		t.Errorf("once it is set aside again it stays: %v", err)
 	}
 }
 
