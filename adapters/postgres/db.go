@@ -121,7 +121,7 @@ func Open(config Config) (*DB, error) {
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
 	db := &DB{config: config, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
-	parsed.BeforeConnect, parsed.PrepareConn = prepareToConnect(config.URL), db.growth.renewPlans
+	parsed.BeforeConnect, parsed.PrepareConn = prepareToConnect(config.URL), db.renewPlans
 	parsed.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
 		encodeColumns(conn.TypeMap())
 		if set := conn.Config().RuntimeParams[idleTimeout]; set != "" {

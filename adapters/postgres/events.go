@@ -163,7 +163,7 @@ func (s *Store) Events(ctx context.Context, keys []intake.EventKey) ([]intake.Ac
 		}
 		return a, nil
 	}, acceptedEvents, tenants, ids, firstWeek(ids, time.Now()))
-	s.db.growth.add(time.Now(), weekRows{events: int64(len(list))}) // a process that accepts none learns of them here
+	s.db.growth.add(weekOf(s.db.Now()), weekRows{events: int64(len(list))}) // a process that accepts none learns of them here
 	return list, err
 }
 

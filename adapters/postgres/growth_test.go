@@ -22,7 +22,7 @@ import (
 func TestPlansEndWhenTheirTablesHaveGrown(t *testing.T) {
 	t.Parallel()
 	db := openEmpty(t)
-	db.growth.add(time.Now(), weekRows{records: 100_000})
+	db.growth.add(weekOf(time.Now()), weekRows{records: 100_000})
 	empty, first := searchOfKnown(t, db)
 	if strings.Contains(empty, "event_id") {
 		t.Fatalf("without a row events are searched by %s, so this shows nothing", empty)
@@ -44,6 +44,23 @@ func TestPlansEndWhereEventsAreLoaded(t *testing.T) {
 	if grown, second := searchOfKnown(t, router); !strings.Contains(grown, "event_id") || first != second {
 		t.Errorf("with a thousand rows events are searched by %s, on connection %d, which was %d", grown, second, first)
 	}
+}
+
+// TestPlansEndWithTheServersWeek: its week ends before the machine's does. A plan that was made for the next week while that was empty would
+// be kept for up to a minute, however much came then.
+func TestPlansEndWithTheServersWeek(t *testing.T) {
+	t.Parallel()
+	db := openEmpty(t)
+	db.growth.add(weekOf(db.Now()), weekRows{events: 100_000})
+	_, first := searchOfKnown(t, db)
+	db.clock.set(db.Now().Add(week), time.Now())
+	pgtest.Check(t, db.Update(t.Context(), func(_ context.Context, tx *Tx) error {
+		conn := tx.conn.Conn().PgConn()
+		if kept := time.Until(conn.CustomData()[plansOf].(*plans).until); kept > firstPlans || conn.PID() != first {
+			t.Errorf("in the new week plans of connection %d, which was %d, are kept for %s", conn.PID(), first, kept)
+		}
+		return nil
+	}))
 }
 
 func acceptThousand(t *testing.T, db *DB) (keys []intake.EventKey) {

@@ -149,7 +149,7 @@ func (tx *Tx) queueLog(b *pgx.Batch) {
 		orders = append(orders, a.order())
 		added.events += int64(len(a.accepted))
 	}
-	tx.db.growth.add(time.Now(), added)
+	tx.db.growth.add(weekOf(tx.db.Now()), added)
 	slices.Sort(orders)
 	b.Queue(lockOrders, lockClass, slices.Compact(orders))
 	queuePending(b, tx.pending)

@@ -70,8 +70,8 @@ const (
 )
 
 // tooOld reports whether the plans are to be thrown away, and then starts the time of their successors.
-func (p *plans) tooOld(now time.Time, rows weekRows) bool {
-	if week := weekOf(now); week != p.week {
+func (p *plans) tooOld(now time.Time, week int16, rows weekRows) bool {
+	if week != p.week {
 		*p = plans{week: week}
 	}
 	over := !now.Before(p.until)
@@ -93,10 +93,10 @@ type growth struct {
 }
 
 // add counts so many rows more, and gives all of the week.
-func (g *growth) add(now time.Time, more weekRows) weekRows {
+func (g *growth) add(week int16, more weekRows) weekRows {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if week := weekOf(now); week != g.week {
+	if week != g.week {
 		g.week, g.rows = week, weekRows{}
 	}
 	g.rows.records, g.rows.events = g.rows.records+more.records, g.rows.events+more.events
@@ -106,15 +106,16 @@ func (g *growth) add(now time.Time, more weekRows) weekRows {
 // plansOf is the key of a connection's plans in its custom data.
 const plansOf = "plans"
 
-// renewPlans throws away plans that are too old, before a connection is used. It is false for a broken connection.
-func (g *growth) renewPlans(ctx context.Context, conn *pgx.Conn) (usable bool, err error) {
+// renewPlans throws away plans that are too old, before a connection is used. It is false for a broken connection. A week begins by the
+// server's clock, as rows go to its parts by that; plans age by the monotonic one, which nobody sets.
+func (db *DB) renewPlans(ctx context.Context, conn *pgx.Conn) (usable bool, err error) {
 	data := conn.PgConn().CustomData()
 	kept, known := data[plansOf].(*plans)
 	if !known {
 		kept = &plans{}
 		data[plansOf] = kept
 	}
-	if now := time.Now(); kept.tooOld(now, g.add(now, weekRows{})) && known {
+	if week := weekOf(db.Now()); kept.tooOld(time.Now(), week, db.growth.add(week, weekRows{})) && known {
 		_, err = conn.Exec(ctx, "DISCARD PLANS")
 	}
 	return err == nil, nil

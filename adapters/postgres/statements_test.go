@@ -73,7 +73,7 @@ func TestPlansAge(t *testing.T) {
 		var p plans
 		renewed := []int{}
 		for second := range 300 {
-			if p.tooOld(c.began.Add(time.Duration(second)*time.Second), weekRows{}) {
+			if at := c.began.Add(time.Duration(second) * time.Second); p.tooOld(at, weekOf(at), weekRows{}) {
 				renewed = append(renewed, second)
 			}
 		}
@@ -92,9 +92,10 @@ func TestPlansEndAsRowsDouble(t *testing.T) {
 		var p plans
 		var renewed []int64
 		for _, at := range []time.Time{thursday.Add(-time.Millisecond), thursday} {
-			p.tooOld(at, g.add(at, weekRows{1e6 * one.events, 1e6 * one.records}))
+			week := weekOf(at)
+			p.tooOld(at, week, g.add(week, weekRows{1e6 * one.events, 1e6 * one.records}))
 			for range 1000 {
-				if rows := g.add(at, one); p.tooOld(at, rows) {
+				if rows := g.add(week, one); p.tooOld(at, week, rows) {
 					renewed = append(renewed, rows.records*one.records+rows.events*one.events)
 				}
 			}
