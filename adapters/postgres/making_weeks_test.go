@@ -98,3 +98,29 @@ func TestAWeekOfManyStaysInTheDefault(t *testing.T) {
 		t.Errorf("%d events are left, want that of the open delivery", n)
 	}
 }
+
+// TestManyBodiesOfAWeekGoWithItsEvents, whose own part was made: they stayed in the default until the week was over, as there were too many of
+// them to be moved, and are in week 0 since then.
+func TestManyBodiesOfAWeekGoWithItsEvents(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	started, of := w.now, w.now.Unix()/(7*86400)
+	open, old := w.deliver(failed), w.deliver(succeeded)
+	w.ok(execute(t.Context(), w.direct, `INSERT INTO bodies (tenant_id, event_id, number, body, week) SELECT 'acme', $1, n, '', $2 FROM generate_series(2, 10000) AS n`, old.EventID, of))
+	w.ok(execute(t.Context(), w.direct, `INSERT INTO gated_events (tenant_id, event_id, subscription_id, feature, subscription_version, accepted_at, week)
+		SELECT 'acme', $1, 'sub_more_' || n, 'f', 1, $2, $3 FROM generate_series(1, 9999) AS n`, old.EventID, started.UnixMicro(), of))
+	w.purge()
+	w.now = started.Add(8 * day)
+	w.purge()
+	if b, g := w.rows("bodies_kept"), w.rows("gated_events_kept"); !w.exists(partOf(events, started)) || b != 10_001 || g != 10_001 {
+		t.Fatalf("there is a part of the events: %t; week 0 has %d bodies and %d that were gated", w.exists(partOf(events, started)), b, g)
+	}
+	w.now = started.Add(34 * day)
+	w.purge()
+	if e, b, g := w.rows(events), w.rows(bodies), w.rows(gated); e != 1 || b != 1 || g != 1 {
+		t.Errorf("%d events, %d bodies and %d that were gated are left, want those of the open delivery", e, b, g)
+	}
+	if body, err := w.Body(t.Context(), open); err != nil || string(body) != "{}" {
+		t.Errorf("the open delivery has the body %q, %v", body, err)
+	}
+}

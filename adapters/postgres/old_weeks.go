@@ -13,6 +13,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -49,6 +50,14 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
 ), lost AS (
     DELETE FROM records r USING next WHERE NOT next.needed AND r.week = 0 AND r.topic = $1 AND r.position = next.position
 ) SELECT position FROM next ORDER BY position`
+
+	// lostOfEvents deletes from week 0 what belongs to events that have gone with their week: see moveAstray. It is a format for a table's name.
+	lostOfEvents = `WITH next AS (
+    SELECT tenant_id, event_id, EXISTS (SELECT 1 FROM events e WHERE e.tenant_id = o.tenant_id AND e.event_id = o.event_id) AS needed
+    FROM %[1]s o WHERE week = 0 AND (tenant_id, event_id) > ($1, $2) ORDER BY tenant_id, event_id LIMIT $3
+), lost AS (
+    DELETE FROM %[1]s o USING next WHERE NOT next.needed AND o.week = 0 AND o.tenant_id = next.tenant_id AND o.event_id = next.event_id
+) SELECT tenant_id, event_id FROM next ORDER BY tenant_id, event_id`
 
 	// keepLate moves the events, with what belongs to them, from their week to week 0.
 	keepLate = `WITH accepted AS (
@@ -124,7 +133,7 @@ func (s *Store) dropAccepted(ctx context.Context, before retention.Cutoffs, tena
 	if dropped += n; err != nil || n == 0 {
 		return dropped, err
 	}
-	return dropped, s.loseStreams(ctx)
+	return dropped, errors.Join(s.loseStreams(ctx), s.loseOfEvents(ctx, inBodies), s.loseOfEvents(ctx, inGated))
 }
 
 // drop drops the tables' parts for a week, unless something was added to it or another process was faster.
@@ -241,6 +250,18 @@ func (s *Store) loseStreams(ctx context.Context) error {
 	})
 	if err != nil {
 		return fmt.Errorf("delete the streams of deliveries that have gone: %w", err)
+	}
+	return nil
+}
+
+// loseOfEvents deletes what was kept of events that are gone, where too much of it for a part of its own stayed in the default.
+func (s *Store) loseOfEvents(ctx context.Context, table string) error {
+	scan := func(r pgx.Rows) (k intake.EventKey, err error) { return k, r.Scan(&k.Tenant, &k.ID) }
+	_, err := walk(ctx, s, intake.EventKey{}, scan, func(after intake.EventKey) (sql string, args []any) {
+		return fmt.Sprintf(lostOfEvents, table), []any{after.Tenant, after.ID, keptAtOnce}
+	})
+	if err != nil {
+		return fmt.Errorf("delete %s of events that have gone: %w", table, err)
 	}
 	return nil
 }

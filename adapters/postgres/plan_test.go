@@ -213,6 +213,7 @@ func hot() map[string]hotQuery {
 		"weeks: newest":           {newestOfWeek, []any{[]string{"events", "deliveries", "tests"}, 2}, false},
 		"weeks: what is lost":     {lostStreams, []any{"deliveries", int64(1000), 500}, true},
 		"weeks: what waits":       {waitsOfWeek, []any{"t7", 2}, false},
+		"weeks: lost bodies":      {fmt.Sprintf(lostOfEvents, inBodies), []any{"t7", "evt_", 500}, true},
 		"weeks: what stays":       {keepOfWeek, []any{2, "t7", ids[0], "dlv_~", 500}, true},
 		"weeks: what is late":     {keepLate, []any{2, "t7", ids}, false},
 	}
