@@ -93,7 +93,7 @@ func misconfigured(err error) bool {
 	case codeWrongPassword, codeNotAuthorized, codeNotPermitted, codeNoSuchDatabase:
 		return true
 	}
-	return false
+	return errors.Is(err, errTooOld)
 }
 
 func code(err error) string {

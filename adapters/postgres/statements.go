@@ -29,6 +29,9 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
+	if err := newEnough(conn); err != nil {
+		return err
+	}
 	if direct(ctx, conn) == nil {
 		config.DefaultQueryExecMode, config.StatementCacheCapacity = pgx.QueryExecModeCacheStatement, maxStatements
 		maps.Copy(config.RuntimeParams, byIndex)
