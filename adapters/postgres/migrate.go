@@ -29,8 +29,10 @@ func (db *DB) Migrate() error {
 	}
 	return db.Update(db.starting, func(ctx context.Context, tx *Tx) error {
 		// Older binaries read here how many shards the log has. It has one.
-		_, err := tx.Exec(ctx, `INSERT INTO log_shards (shards) VALUES (1) ON CONFLICT DO NOTHING`)
-		return err
+		if _, err := tx.Exec(ctx, `INSERT INTO log_shards (shards) VALUES (1) ON CONFLICT DO NOTHING`); err != nil {
+			return err
+		}
+		return tx.drawBeyond(ctx)
 	})
 }
 

@@ -160,3 +160,22 @@ func count(t testing.TB, db *postgres.DB, sql string, args ...any) (n int64) {
 	}
 	return n
 }
+
+// TestPositionsGoOnWhereTheSequenceDoesNot has the tables of another server, without its sequence: nothing is accepted behind what was read.
+func TestPositionsGoOnWhereTheSequenceDoesNot(t *testing.T) {
+	t.Parallel()
+	for what, there := range map[string]string{
+		"what was read": `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 700), ('metrics/1', 'deliveries', 650)`,
+		"the log": `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
+			VALUES (700, 'tests', 'acme', '', 0, 't', '', '', 1, 0), (600, 'events', '', '', 0, 't', '', '', 1, 0)`,
+	} {
+		db := openDB(t)
+		pgtest.Check(t, execute(t.Context(), db, there))
+		for _, want := range []int64{701, 702} { // a sequence that has come as far is left alone
+			pgtest.Check(t, db.Migrate())
+			if got := count(t, db, `SELECT nextval('log_numbers')`); got != want {
+				t.Errorf("%s ends at 700, and position %d comes next, want %d", what, got, want)
+			}
+		}
+	}
+}

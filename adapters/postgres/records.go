@@ -106,6 +106,27 @@ SELECT nextval('log_numbers'), topic, tenant_id, stream, version, type, data, me
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::bigint[], $9::smallint[])
   AS r (topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)`
 
+// unheardOf is the last position that the log has, or its readers have come to, unless the sequence has come to it, too.
+const unheardOf = `SELECT p FROM (SELECT max(position) FROM (SELECT position FROM consumer_offsets UNION ALL SELECT h.position FROM unnest($1::text[]) AS t (topic),
+  LATERAL (SELECT position FROM records r WHERE r.topic = t.topic ORDER BY position DESC LIMIT 1) AS h) AS known) AS l (p)
+WHERE p > (SELECT last_value FROM log_numbers)`
+
+// drawBeyond has positions drawn from beyond the log. Where the tables were replicated from another server, the sequence was not: what is
+// accepted would get positions that have been read already, and never be delivered.
+func (tx *Tx) drawBeyond(ctx context.Context) error {
+	topics := []string{records.TopicEvents, records.TopicSubscriptions, records.TopicDeliveries, records.TopicTests, records.TopicPoison}
+	var last int64
+	err := tx.query(ctx, func(r pgx.Rows) error { return r.Scan(&last) }, unheardOf, topics)
+	if err != nil || last == 0 {
+		return err
+	}
+	if _, err := tx.Exec(ctx, lockOrders, lockClass, []int32{orderOfAll, orderOfDeliveries}); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `SELECT setval('log_numbers', p) FROM (`+unheardOf+`) AS l (p)`, topics)
+	return err
+}
+
 // flush writes what waits, in one round trip. The locks come first and are held until the commit is visible, so whoever comes next draws
 // higher positions and commits later: position order is commit order, and a reader that takes what is beyond its offset misses nothing.
 // So this is the last step before the commit, which is sent along when the transaction's ID is already known.
