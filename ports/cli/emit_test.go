@@ -171,6 +171,20 @@ func TestBatchesAreBounded(t *testing.T) {
 	}
 }
 
+// HTML in free text made requests three times as long as what they carry, and the service cut them off.
+func TestEventsAreSentAsTheyAreWritten(t *testing.T) {
+	event := `{"visitReport":{"summary":"<p>Pump & valve > 3 years</p>"}}`
+	s := &service{answers: []func([]byte) (*http.Response, error){func(body []byte) (*http.Response, error) {
+		if want := `{"events":[` + event + `,` + event + `]}`; strings.TrimSpace(string(body)) != want {
+			t.Errorf("sent %s, want %s", body, want)
+		}
+		return accept(body)
+	}}}
+	if e, err := emit(t, s, event+"\n"+event); err != nil || e.accepted != 2 {
+		t.Errorf("accepted %d, %v", e.accepted, err)
+	}
+}
+
 // A request that got no answer, or only a busy one, is sent again under the same key.
 func TestTheSameRequestIsSentAgain(t *testing.T) {
 	cut := func(body []byte) (*http.Response, error) {
