@@ -22,7 +22,8 @@ type EventType struct {
 
 // EventTypeList is a page of the 19 types, with the operational ones apart.
 type EventTypeList struct {
-	Page[EventType]
+	Data        []EventType `json:"data" doc:"Family by family, always in the same order."`
+	NextCursor  *string     `json:"nextCursor" doc:"Gets the next page; null when there is none."`
 	Operational []EventType `json:"operational" doc:"What the service itself tells of the tenant's subscriptions, with every page."`
 }
 
@@ -73,7 +74,7 @@ func (a *API) listEventTypes(ctx context.Context, in *listInput) (*EventTypeList
 	if err != nil {
 		return nil, err
 	}
-	list := EventTypeList{Page: page.Body}
+	list := EventTypeList{Data: page.Body.Data, NextCursor: page.Body.NextCursor}
 	for _, t := range event.OperationalTypes() {
 		list.Operational = append(list.Operational, viewEventType(t))
 	}

@@ -349,6 +349,7 @@ func TestFieldsSayWhatTheyAre(t *testing.T) {
 	for _, status := range []string{"retrying", "parked", "dead_letter", "cancelled"} {
 		says("status", status, "Delivery", "DeliveryDetail")
 	}
+	says("data", "same order", "EventTypeList") // which knows no newest
 }
 
 // Whoever gave a receiver the new secret at once, and had it check X-Ordinavo-Signature, had it refuse everything until the overlap ended.
