@@ -22,6 +22,9 @@ const (
 	beatEvery  = 15 * time.Second
 )
 
+// MostPerKey is how many listeners one API key may have in a process.
+const MostPerKey = 200
+
 // nowhere is the position while the log is not read.
 const nowhere int64 = -1
 
@@ -29,7 +32,7 @@ const nowhere int64 = -1
 type Limits struct {
 	Listeners   int           // default 4096
 	PerTenant   int           // default 1024, so that a tenant with many keys leaves room for others
-	PerKey      int           // default 200
+	PerKey      int           // default MostPerKey
 	Connections int           // that the process takes: listeners have a quarter of them at most, and those of a tenant a quarter of that
 	Kept        time.Duration // how long the log keeps everything; default for ever
 }
@@ -42,7 +45,7 @@ func (l Limits) withDefaults() Limits {
 		l.PerTenant = 1024
 	}
 	if l.PerKey == 0 {
-		l.PerKey = 200
+		l.PerKey = MostPerKey
 	}
 	if l.Connections > 0 {
 		l.Listeners = min(l.Listeners, max(l.Connections/4, 1))

@@ -57,7 +57,7 @@ is kept is refused, since events may be missing behind it, and so is one that th
 
 func (a *API) routeCatchUp() {
 	register(a, operation{id: "listSubscriptionEvents", method: http.MethodGet, path: "/v1/subscriptions/{subscriptionId}/events", tag: tagSubscriptions,
-		scope: access.EventsRead, perTenant: true, forBound: true, summary: "Catch up with a subscription's events", description: catchUpDescription}, a.catchUp)
+		scope: access.EventsRead, perTenant: true, forBound: true, summary: "Catch up with a subscription's events", description: catchUpDescription + "\n\n" + listenersBound()}, a.catchUp)
 }
 
 const maxWait = 30 * time.Second

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
@@ -361,6 +362,16 @@ func TestARotationSaysWhichSecretSignsWhat(t *testing.T) {
 			if !strings.Contains(description, header) {
 				t.Errorf("%s does not say what becomes of %s: %q", path, header, description)
 			}
+		}
+	}
+}
+
+// Who followed deliveries for all tenants by one platform key met a bound that was written nowhere.
+func TestHowOftenAKeyMayListenIsSaid(t *testing.T) {
+	paths := newHarness(t).document().Paths
+	for _, path := range []string{"/v1/deliveries/stream", "/v1/subscriptions/{subscriptionId}/events"} {
+		if about := paths[path]["get"].Description; !strings.Contains(about, fmt.Sprintf("%d times in one process", live.MostPerKey)) {
+			t.Errorf("%s does not say it: %s", path, about)
 		}
 	}
 }

@@ -45,10 +45,16 @@ type streamInput struct {
 	LastEventID    string `header:"Last-Event-ID" maxLength:"100" doc:"The id of the last event that the client got."`
 }
 
+// listenersBound is for whoever follows deliveries, or waits for events, on behalf of many with one key.
+func listenersBound() string {
+	return fmt.Sprintf("429 also says that the key follows deliveries, or waits for events, %d times in one process already, or that all keys of the tenant together do so too often; "+
+		"503 that all who use the process do.", live.MostPerKey)
+}
+
 func (a *API) routeStream() {
 	register(a, operation{id: "streamDeliveries", method: http.MethodGet, path: "/v1/deliveries/stream", tag: tagDeliveries,
 		scope: access.DeliveriesRead, perTenant: true, forBound: true, produces: contentTypeEventStream,
-		summary: "Follow deliveries as they change", description: streamDescription}, a.streamDeliveries)
+		summary: "Follow deliveries as they change", description: streamDescription + "\n\n" + listenersBound()}, a.streamDeliveries)
 }
 
 func (a *API) streamDeliveries(ctx context.Context, in *streamInput) (*huma.StreamResponse, error) {
