@@ -79,6 +79,9 @@ func TestReconciliation(t *testing.T) {
 	if got.Balanced || missing != "missing deliveries: 1" {
 		t.Errorf("a deleted delivery: %+v, missing %q", got, missing)
 	}
+	if d := acme.disposed(visit, all.ID); d.DeliveryID != nil || !strings.Contains(d.Reason, "not kept any more") { // by which docs/operate.md has it found
+		t.Errorf("its event says %+v", d)
+	}
 	acme.get("/v1/reconciliation?since=2026-01-01T00:00:00Z&until=2026-12-31T00:00:00Z").want(http.StatusBadRequest)
 }
 
