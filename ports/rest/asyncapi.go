@@ -61,7 +61,7 @@ func describeChannel(messages fragment) fragment {
 	return fragment{
 		"address": "/{path}", "title": "A subscription's URL", "servers": []fragment{ref("#/servers/receiver")}, "messages": messages,
 		"description": "Each subscription has a URL of its own, and gets those of the messages there that its eventTypes match. " +
-			"Answers: any 2xx takes the event; 410 ends the delivery and disables the subscription; all else is tried again.",
+			"Answers: any 2xx that is complete within the timeout takes the event; 410 ends the delivery and disables the subscription; all else is tried again.",
 		"parameters": fragment{"path": fragment{"description": "The path of the subscription's URL.", "examples": []string{"hook"}}},
 	}
 }

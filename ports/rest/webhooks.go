@@ -89,8 +89,8 @@ func webhookHeaders(t event.Type, body []byte, userAgent string) []webhookHeader
 	}
 }
 
-const webhookDescription = "Sent to the URL of every subscription whose eventTypes match. The bytes of the body are the same for every attempt. Any 2xx within the " +
-	"timeout is success; anything else, redirects included, is tried again by the subscription's schedule, unless it is 410. Several are on their way at once, and what " +
+const webhookDescription = "Sent to the URL of every subscription whose eventTypes match. The bytes of the body are the same for every attempt. Any 2xx that is " +
+	"complete within the timeout is success; anything else, redirects included, is tried again by the subscription's schedule, unless it is 410. Several are on their way at once, and what " +
 	"failed comes again later: events may arrive in another order than they happened, which occurredAt tells."
 
 const operationalDescription = "Operational: made by the service about a subscription of the tenant, and sent to who asks for it by name or by ordinavo.*, not with *. " +
@@ -151,7 +151,7 @@ func headerParameters(shared map[string]*huma.Param, headers []webhookHeader) []
 func webhookResponses() map[string]*huma.Response {
 	retryAfter := &huma.Param{Schema: text(), Description: "Seconds or a date, at most 24 hours: the next attempt is not made before."}
 	return map[string]*huma.Response{
-		"2XX": {Description: "Taken; the body of the answer does not matter."},
+		"2XX": {Description: "Taken, if the whole answer comes within the timeout, or 64 KiB of its body; what the body says does not matter."},
 		"410": {Description: http.StatusText(http.StatusGone) + ": ends the delivery and disables the subscription."},
 		"default": {Description: "Not taken: the next attempt follows by the subscription's schedule.",
 			Headers: map[string]*huma.Param{"Retry-After": retryAfter}},

@@ -164,6 +164,20 @@ func resolved(t *testing.T, encoded json.RawMessage, shared map[string]json.RawM
 	return p
 }
 
+// A receiver whose answer went on after its 2xx got the event again and again: the body of the answer did not matter, it was told.
+func TestAnAnswerHasToBeComplete(t *testing.T) {
+	h := newHarness(t)
+	items, _ := webhooksOf(t, h)
+	for name, item := range items {
+		if answer := item.Post.Responses["2XX"].Description; !strings.Contains(answer, "the whole answer") || !strings.Contains(item.Post.Description, "complete within the timeout") {
+			t.Errorf("%s: %q, %q", name, answer, item.Post.Description)
+		}
+	}
+	if async := h.call("", "GET", "/asyncapi.json", "").expect(200).body; !strings.Contains(async, "complete within the timeout takes the event") || len(items) == 0 {
+		t.Error("the AsyncAPI document does not say it, or there are no webhooks")
+	}
+}
+
 // The example signatures are real ones, and the document has their secret: whoever writes a receiver can check their own code with them.
 func TestExampleSignatures(t *testing.T) {
 	h := newHarness(t)
