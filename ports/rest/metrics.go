@@ -3,6 +3,7 @@ package rest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -51,9 +52,15 @@ Intervals begin at round times, whenever one asks: those of 5m at :00, :05 and s
 the last one are whole, so that since and until in the answer may be further apart than what was asked for.
 Kept as long as attempts are. An answer has at most 2,000 intervals.`
 
+// cellsBound is met by tenants with many subscriptions, even for a day.
+func cellsBound() string {
+	return fmt.Sprintf(" It is summed up of one count for each interval, subscription, type, outcome and latency to a tenth; where these are more than %d, "+
+		"400 says so: ask for a shorter time, a longer interval or one subscription.", metrics.MaxCells)
+}
+
 func (a *API) routeMetrics() {
 	register(a, operation{id: "deliveryMetrics", method: http.MethodGet, path: "/v1/metrics/deliveries", tag: tagDeliveries,
-		scope: access.DeliveriesRead, perTenant: true, forBound: true, summary: "Count attempts over time, with percentiles of their latency", description: metricsDescription}, a.deliveryMetrics)
+		scope: access.DeliveriesRead, perTenant: true, forBound: true, summary: "Count attempts over time, with percentiles of their latency", description: metricsDescription + cellsBound()}, a.deliveryMetrics)
 }
 
 func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*DeliveryMetricsOutput, error) {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
@@ -372,6 +373,16 @@ func TestHowOftenAKeyMayListenIsSaid(t *testing.T) {
 	for _, path := range []string{"/v1/deliveries/stream", "/v1/subscriptions/{subscriptionId}/events"} {
 		if about := paths[path]["get"].Description; !strings.Contains(about, fmt.Sprintf("%d times in one process", live.MostPerKey)) {
 			t.Errorf("%s does not say it: %s", path, about)
+		}
+	}
+}
+
+// With a hundred subscriptions the question for a day, which is the default, was refused by a bound that was written nowhere.
+func TestHowMuchIsCountedAtOnceIsSaid(t *testing.T) {
+	about := newHarness(t).document().Paths["/v1/metrics/deliveries"]["get"].Description
+	for _, bound := range []string{"2,000 intervals", fmt.Sprintf("more than %d", metrics.MaxCells), "one subscription"} {
+		if !strings.Contains(about, bound) {
+			t.Errorf("it lacks %q: %s", bound, about)
 		}
 	}
 }
