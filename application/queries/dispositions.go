@@ -60,6 +60,10 @@ func (q *Events) Detail(ctx context.Context, owner tenant.ID, id string) (Detail
 	if err != nil || !done {
 		return detail, err
 	}
+	// Fan-out may have set it aside since it was read, and then a retry may have given it another place in the log.
+	if detail.Event, err = q.Reader.Event(ctx, owner, id); err != nil || detail.Sequence != e.Sequence {
+		return detail, err
+	}
 	if err := q.explain(ctx, &detail); err != nil {
 		return Detail{}, fmt.Errorf("find the dispositions of %s: %w", id, err)
 	}

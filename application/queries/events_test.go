@@ -232,6 +232,41 @@ func TestAnEventThatWasSetAsideSaysSo(t *testing.T) {
 	}
 }
 
+// overtaken reads an event just before something becomes of it.
+type overtaken struct {
+	queries.EventReader
+	then func()
+}
+
+func (o *overtaken) Event(ctx context.Context, owner tenant.ID, id string) (queries.Event, error) {
+	e, err := o.EventReader.Event(ctx, owner, id)
+	if then := o.then; then != nil {
+		o.then = nil
+		then()
+	}
+	return e, err
+}
+
+func TestAnEventThatIsJustBeingSetAsideSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.subscribe("acme", "*")
+	id := w.accept("acme", event.VisitReportApproved)
+	w.panics[id] = true
+	w.events.Reader = &overtaken{w.Store, func() { w.handle("acme", id) }}
+	detail, err := w.events.Detail(t.Context(), "acme", id)
+	w.ok(err)
+	if d := detail.Dispositions; detail.SetAside == nil || len(d) != 1 || d[0].Outcome != queries.OutcomeNotMatched || !strings.Contains(d[0].Reason, "was set aside") {
+		t.Errorf("set aside: %v, dispositions %+v", detail.SetAside, d)
+	}
+	w.events.Reader = &overtaken{w.Store, func() {
+		w.ok((&queries.EventRetries{Store: w.Store, Now: func() time.Time { return w.now }}).Retry(t.Context(), "acme", id, subscriptions.Actor{}))
+	}}
+	detail, err = w.events.Detail(t.Context(), "acme", id)
+	if w.ok(err); detail.SetAside != nil || detail.Retried == nil || len(detail.Dispositions) != 0 {
+		t.Errorf("while it is to be fanned out again: set aside %v, retried %v, dispositions %+v", detail.SetAside, detail.Retried, detail.Dispositions)
+	}
+}
+
 // An event that was set aside is retried for the subscriptions of then; what fails again is set aside again.
 func TestAnEventThatWasSetAsideIsRetried(t *testing.T) {
 	w := newWorld(t)
