@@ -22,7 +22,8 @@ X-RateLimit-Remaining and X-RateLimit-Reset, of the key or of all the tenant's k
 Times are those of RFC 3339, in the years 1970 to 9999 (UTC). Fields that a route does not know are refused, except in events.
 A null for a field that is not needed is as good as leaving it out, or is refused where it could be mistaken for a wish to empty the field.
 Texts have no control characters, but for line breaks and tabs in an event's summary, message, reason and cancellationReason.
-A body may have 1,000 values (objects, lists, texts, numbers and so on), a batch of the directory 30,000; events are counted as such.`
+A body may have 1,000 values (objects, lists, texts, numbers and so on), a batch of the directory 30,000; events are counted as such.
+It has less than 8 MiB at /v1/events, /v1/events/preview and /v1/directory, 2 MiB at /v1/signature-doctor, and 1 MiB elsewhere; a request's headers have 16 KiB at most.`
 
 func (a *API) newHuma() huma.API {
 	registry := huma.NewMapRegistry(refSchema, huma.DefaultSchemaNamer)

@@ -14,7 +14,8 @@ import (
 )
 
 type document struct {
-	OpenAPI string `json:"openapi"`
+	OpenAPI string                       `json:"openapi"`
+	Info    struct{ Description string } `json:"info"`
 	Paths   map[string]map[string]struct {
 		OperationID string                    `json:"operationId"`
 		Summary     string                    `json:"summary"`
@@ -374,6 +375,24 @@ func TestHowOftenAKeyMayListenIsSaid(t *testing.T) {
 		if about := paths[path]["get"].Description; !strings.Contains(about, fmt.Sprintf("%d times in one process", live.MostPerKey)) {
 			t.Errorf("%s does not say it: %s", path, about)
 		}
+	}
+}
+
+// Who put as many events into a request as it takes met a bound that was written nowhere.
+func TestHowLargeARequestMayBeIsSaid(t *testing.T) {
+	h := newHarness(t)
+	about := h.document().Info.Description
+	for said, c := range map[string]struct {
+		path string
+		size int
+	}{"8 MiB at /v1/events": {"/v1/events", 8<<20 + 1}, "2 MiB at /v1/signature-doctor": {"/v1/signature-doctor", 2 << 20}, "1 MiB elsewhere": {"/v1/tenants", 1 << 20}} {
+		if !strings.Contains(about, said) {
+			t.Errorf("it lacks %q: %s", said, about)
+		}
+		if got := h.call(h.platform, "POST", c.path, "{}"+strings.Repeat(" ", c.size-4), "X-Ordinavo-Tenant", string(own)); got.status == http.StatusRequestEntityTooLarge {
+			t.Errorf("%s takes less: %s", c.path, got.body)
+		}
+		h.call(h.platform, "POST", c.path, "{}"+strings.Repeat(" ", c.size-2), "X-Ordinavo-Tenant", string(own)).expect(http.StatusRequestEntityTooLarge)
 	}
 }
 
