@@ -96,7 +96,7 @@ func newMetrics(meter metric.Meter) (*Metrics, error) {
 	m.abandoned = b.counter("ordinavo.attempt.abandoned", "{attempt}", "Attempts that died with their process; their deliveries were taken over.")
 	m.stepsFailed = b.counter("ordinavo.loop.failures", "{step}", "Steps that failed and were tried again, by the loop.")
 	m.requests = b.seconds("http.server.request.duration", "How long requests of the API took.", requestBuckets)
-	m.unreadable = b.counter("ordinavo.fanout.unreadable_changes", "{change}", "Changes of subscriptions in the log that cannot be read.")
+	m.unreadable = b.counter("ordinavo.fanout.unreadable_changes", "{change}", "Changes of subscriptions in the log that cannot be read, and subscriptions of which nothing can.")
 	m.damaged = b.counter("ordinavo.fanout.unreadable_records", "{record}", "Records of accepted events in the log that cannot be read.")
 	m.accepted = b.counter("ordinavo.events.accepted", "{event}", "Events accepted by type.")
 	m.duplicates = b.counter("ordinavo.events.duplicates", "{event}", "Events sent again by emitters.")
@@ -173,7 +173,7 @@ func (m *Metrics) prepareLabels() {
 func (m *Metrics) watchQueue(meter metric.Meter) error {
 	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."))
 	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited, those of spared receivers included."))
-	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that are spared, by the circuit's state."))
+	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that get nothing but probes, by the circuit's state."))
 	aside, errAside := meter.Int64ObservableGauge("ordinavo.events.set_aside", metric.WithUnit("{event}"), metric.WithDescription("Events that could not be handled, and wait to be retried."))
 	unrouted, errUnrouted := meter.Float64ObservableGauge("ordinavo.fanout.oldest.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest accepted event has waited for its deliveries to be scheduled."))
 	deferring, errDeferring := meter.Int64ObservableGauge("ordinavo.fanout.deferring", metric.WithUnit("{tenant}"), metric.WithDescription("Tenants of which events wait for their turn, since there are many."))

@@ -148,6 +148,16 @@ func TestAProcessThatHearsOfCommitsDoesNotPoll(t *testing.T) {
 	}
 }
 
+// A receiver that is spared gets less; what is counted gets nothing but probes. And a subscription that is lost is counted with the changes.
+func TestHelpSaysWhatIsCounted(t *testing.T) {
+	shown := everythingCounted(t)
+	for metric, said := range map[string]string{"ordinavo_circuits": "nothing but probes", "ordinavo_fanout_unreadable_changes_total": "subscriptions of which nothing can"} {
+		if !regexp.MustCompile(`(?m)^# HELP ` + metric + ` .*` + said).MatchString(shown) {
+			t.Errorf("%s does not say %q", metric, said)
+		}
+	}
+}
+
 // The alerts that come with the service ask for metrics that it has, by labels that these have.
 func TestAlertsNameMetricsThatExist(t *testing.T) {
 	rules, err := os.ReadFile("../../deploy/prometheus-alerts.yml")
