@@ -40,8 +40,10 @@ func (db *DB) Migrate() error {
 // that was killed, which the server may still be at work for: see schema.From.
 func (db *DB) MigrateDown(n int) error {
 	applied, _, err := db.SchemaVersion()
-	if err == nil && uint(n) > applied {
-		err = fmt.Errorf("migrate: only %d migrations can be taken back", applied)
+	if err == nil {
+		if err = schema.MayTakeBack(migrations.PostgreSQL, "postgres", applied, n); err != nil {
+			err = fmt.Errorf("migrate: %w", err)
+		}
 	}
 	for ; err == nil && n > 0; n-- {
 		if err = db.migrate(&applied, func(m *migrate.Migrate) error { return m.Steps(-1) }); err == nil {

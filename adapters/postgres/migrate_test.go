@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"slices"
@@ -50,6 +51,12 @@ func TestMigrationsGoDownAndUpAgain(t *testing.T) {
 	for range 2 {
 		if err := db.Migrate(); err != nil {
 			t.Fatal(err)
+		}
+		if err := db.MigrateDown(len(files) + 1); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("only %d migrations", len(files))) {
+			t.Fatalf("one more than there are: %v", err)
+		}
+		if current, newest, err := db.SchemaVersion(); err != nil || current != newest {
+			t.Fatalf("what was refused left version %d of %d: %v", current, newest, err)
 		}
 		if err := db.MigrateDown(len(files)); err != nil {
 			t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/golang-migrate/migrate/v4"
@@ -34,21 +35,41 @@ func Explain(err error) error {
 
 // Newest is the number of the last migration in the directory.
 func Newest(files fs.FS, dir string) (uint, error) {
+	all, err := versions(files, dir)
+	if err != nil || len(all) == 0 {
+		return 0, err
+	}
+	return all[len(all)-1], nil
+}
+
+// MayTakeBack fails unless as many migrations lead to the version: these have gaps in their numbers, and whoever asks for more means something
+// else than to lose everything, such as the version to go back to.
+func MayTakeBack(files fs.FS, dir string, version uint, n int) error {
+	all, err := versions(files, dir)
+	if err != nil {
+		return err
+	}
+	if applied := len(slices.DeleteFunc(all, func(v uint) bool { return v > version })); n > applied {
+		return fmt.Errorf("only %d migrations can be taken back", applied)
+	}
+	return nil
+}
+
+// versions is the numbers of the migrations in the directory, in order.
+func versions(files fs.FS, dir string) (all []uint, err error) {
 	source, err := iofs.New(files, dir)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	version, err := source.First()
 	for err == nil {
-		var next uint
-		if next, err = source.Next(version); err == nil {
-			version = next
-		}
+		all = append(all, version)
+		version, err = source.Next(version)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return 0, err
+		return nil, err
 	}
-	return version, source.Close()
+	return all, source.Close()
 }
 
 // Atomic writes each migration and the version it leads to in one transaction. The driver must run a migration's statements

@@ -126,6 +126,22 @@ func TestNewest(t *testing.T) {
 	}
 }
 
+// Migrations have gaps in their numbers: who asked for as many as the version's number lost everything.
+func TestNoMoreIsTakenBackThanThereIs(t *testing.T) {
+	files := fstest.MapFS{}
+	for _, name := range []string{"0001_a", "0003_b", "0007_c"} {
+		files["m/"+name+".up.sql"], files["m/"+name+".down.sql"] = &fstest.MapFile{}, &fstest.MapFile{}
+	}
+	for version, applied := range map[uint]int{0: 0, 1: 1, 3: 2, 7: 3} {
+		if err := schema.MayTakeBack(files, "m", version, applied); err != nil {
+			t.Errorf("at version %d: %v", version, err)
+		}
+		if err := schema.MayTakeBack(files, "m", version, applied+1); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("only %d migrations", applied)) {
+			t.Errorf("at version %d one more than %d: %v", version, applied, err)
+		}
+	}
+}
+
 // Who tries again, or tells an operator what is wrong, looks for the database's own error.
 func TestTheCauseOfAFailureIsFound(t *testing.T) {
 	locked := errors.New("locked")

@@ -24,8 +24,8 @@ func (db *DB) MigrateDown(n int) error {
 		if errors.Is(err, migrate.ErrNilVersion) {
 			applied, err = 0, nil
 		}
-		if err == nil && uint(n) > applied {
-			err = fmt.Errorf("only %d migrations can be taken back", applied)
+		if err == nil {
+			err = schema.MayTakeBack(migrations.SQLite, "sqlite", applied, n)
 		}
 		if err != nil {
 			return err

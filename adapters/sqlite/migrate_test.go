@@ -196,6 +196,19 @@ func TestTheSecretsOfTheDeletedGo(t *testing.T) {
 	}
 }
 
+// Whoever took the version to go back to for the number of steps lost all that there was, and was told that the limit was short.
+func TestMoreStepsThanThereAreTakeNothingBack(t *testing.T) {
+	db := openDB(t)
+	if err := db.Migrate(); err != nil {
+		t.Fatal(err)
+	}
+	newest := newestSchema(t, db)
+	if err := db.MigrateDown(int(newest)); err == nil || !strings.Contains(err.Error(), "migrations can be taken back") {
+		t.Errorf("got %v", err)
+	}
+	schemaIs(t, db, newest)
+}
+
 func TestMigratingTwiceChangesNothing(t *testing.T) {
 	db := openDB(t)
 	for range 2 {
