@@ -26,12 +26,17 @@ const (
 	maxHeldBytes = 16 << 20
 
 	// A lane's credit is how many deliveries it may hold. Each success that began soon after its lease adds one, up to
-	// mostCredit; each that waited long takes one away. So a lane holds what it sends in an eighth to a quarter of a second.
+	// mostCredit; each that waited long takes one away. So a lane holds what it sends in an eighth to a quarter of a second, at most.
 	firstCredit = 64
 	mostCredit  = 1024
 	// mostHanded is how many deliveries that fan-out has handed over may wait for each tenant, or the number of slots where
 	// that is less: about what fan-out schedules in one go (500).
 	mostHanded = 512
+	// takenSoon is how soon a receiver that answers as it usually does takes all that is held for it. That is longer than a lease takes; what
+	// would wait for longer finds a slot in another process at once, if there is one. What is held for a quick one waits for this process's
+	// CPU rather than for the receiver, and is bounded by the credit alone.
+	takenSoon = 50 * time.Millisecond
+	quick     = takenSoon / 2
 	// lostCredit is the credit after a failure: that many successes have to follow before anything is held again.
 	lostCredit = -64
 )
@@ -52,7 +57,7 @@ func (s *slots) spare(l *lane) int {
 	if !s.holds(l) {
 		return 0
 	}
-	return min(l.credit-l.ahead(), s.most-s.leased)
+	return min(l.mayHold()-l.ahead(), s.most-s.leased)
 }
 
 // room is how many of the tenant's deliveries fan-out may hand over: none until half of those it may have has begun, so that
@@ -76,9 +81,19 @@ func (s *slots) room(owner tenant.ID) int {
 }
 
 // mayHand reports whether fan-out may hand over one more of the lane's deliveries that has to wait for its slot. A lane with a
-// slow receiver holds no more of these than its credit allows of what is leased.
+// slow receiver holds no more of these than it may hold of what is leased.
 func (s *slots) mayHand(l *lane) bool {
-	return s.holds(l) && (l.ahead() < l.credit || l.credit >= firstCredit && s.shareOf(l.id.Tenant).handed < min(mostHanded, s.limit))
+	most := l.mayHold()
+	return s.holds(l) && (l.ahead() < most || most >= firstCredit && s.shareOf(l.id.Tenant).handed < min(mostHanded, s.limit))
+}
+
+// mayHold is how many the lane may hold: not more than its receiver takes soon, unless that is quick or not known yet.
+func (l *lane) mayHold() int {
+	usual := l.circuit.Usual()
+	if usual < quick {
+		return l.credit
+	}
+	return min(l.credit, int(time.Duration(l.allowed)*takenSoon/usual))
 }
 
 // ahead is how many are held or about to be.

@@ -121,6 +121,24 @@ func TestASlowReceiverIsHeldLittleFor(t *testing.T) {
 	}
 }
 
+// A turn keeps no more for a receiver than it takes in a twentieth of a second, so that other processes may send the rest.
+func TestNoMoreIsHeldThanTheReceiverTakesSoon(t *testing.T) {
+	for took, most := range map[time.Duration]int{100 * time.Millisecond: 8, 25 * time.Millisecond: 32, time.Second: 0} {
+		t.Run(took.String(), func(t *testing.T) {
+			w, _, out := holding(t, 16, 1000)
+			answer := succeeded()
+			answer.Duration = took
+			for i := range 200 {
+				w.Finish(out[0], answer)
+				out = append(out[1:], w.take()...)
+				if w.fill(&out); i >= 100 && w.held() > most {
+					t.Fatalf("%d are held, want at most %d", w.held(), most)
+				}
+			}
+		})
+	}
+}
+
 func TestWhatWaitsTooLongIsGivenBack(t *testing.T) {
 	for name, pass := range map[string]time.Duration{"time passes": 501 * time.Millisecond, "the clock is set back": -time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -298,6 +316,30 @@ func TestMoreIsHandedOverThanMayBeOut(t *testing.T) {
 	}
 	if w.step(); len(out) != len(handed) || w.leases > 1 {
 		t.Errorf("%d of %d were sent, with %d leases", len(out), len(handed), w.leases)
+	}
+}
+
+// … nor does fan-out hand over more.
+func TestNoMoreIsHandedOverThanTheReceiverTakesSoon(t *testing.T) {
+	w := newWorld(t, 100)
+	lane := w.subscribe("sub_1", 16)
+	hand := func() (handed []dispatch.Leased) {
+		for lease, ok := w.Reserve(lane, 16); ok; lease, ok = w.Reserve(lane, 16) {
+			handed = append(handed, w.schedule(lane, lease))
+		}
+		return handed
+	}
+	answer := succeeded()
+	answer.Duration = 100 * time.Millisecond
+	first := hand()
+	w.Take(first, true)
+	out := w.take()
+	for ; len(out) > 1; out = append(out[1:], w.take()...) { // of a lane without any its receiver is forgotten
+		w.Finish(out[0], answer)
+	}
+	w.step()
+	if again := len(hand()); len(first) <= 16+8 || again != 16+8-len(out) {
+		t.Errorf("%d are handed over of a receiver that nothing is known of, and then %d", len(first), again)
 	}
 }
 

@@ -42,6 +42,9 @@ func (p pace) answered(took time.Duration, window int) (_ pace, slow bool) {
 	return pace{usual: p.usual + (quick-p.usual)/usualOver}, slow
 }
 
+// Usual is how long the receiver usually takes to answer; zero until it is known.
+func (c Circuit) Usual() time.Duration { return c.pace.usual }
+
 // slowed halves what a receiver gets, down to its share.
 func (c Circuit) slowed(maxInFlight int, now time.Time) Circuit {
 	had := c.limitOf(maxInFlight)
