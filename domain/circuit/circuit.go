@@ -161,7 +161,7 @@ func (c Circuit) succeeded(o delivery.Outcome, maxInFlight int, now time.Time) C
 	}
 	c.failures, c.since, c.paused = 0, time.Time{}, time.Time{}
 	slow := false
-	if c.pace, slow = c.pace.answered(o.Duration, c.limitOf(maxInFlight)); slow {
+	if c.pace, slow = c.pace.answered(o.Duration, c.limitOf(maxInFlight), maxInFlight); slow {
 		return c.slowed(maxInFlight, now)
 	}
 	return c.grown(maxInFlight)

@@ -11,6 +11,8 @@ const (
 	slowFrom  = 500 * time.Millisecond
 	// judgedBy is how many answers at most are judged together: a single slow one says nothing.
 	judgedBy = 16
+	// knownBy is how many at least tell what is usual, where the subscription allows that many at once: of fewer, all may be of a quick kind.
+	knownBy = 4
 	// usualOver is how many judgements it takes until what a receiver takes by then counts as usual (each moves the usual time
 	// by 1/usualOver of the difference): it may be slow for good.
 	usualOver = 256
@@ -18,28 +20,32 @@ const (
 	slowShare = 4
 )
 
-// pace is how long a receiver takes to answer, by the quickest quarter of its answers: many a receiver that is well takes long for some
-// kinds of events, or now and then, and the mean of a few answers then is many times that of the next few.
+// pace is how long a receiver takes to answer. Many a one that is well is far quicker for some kinds of events than for others, or long now and
+// then, and what comes together is more of this or of that: so it is only slow when the quickest quarter of its answers takes far longer than
+// all but the slowest quarter usually does.
 type pace struct {
-	usual   time.Duration           // zero until it is known
+	usual   time.Duration           // of all but the slowest quarter; zero until it is known
 	took    [judgedBy]time.Duration // since it was last judged
 	answers int
 }
 
-// answered counts an answer, and judges a windowful of them.
-func (p pace) answered(took time.Duration, window int) (_ pace, slow bool) {
+// answered counts an answer, and judges a windowful of them, out of the maxInFlight that the subscription allows.
+func (p pace) answered(took time.Duration, window, maxInFlight int) (_ pace, slow bool) {
 	p.took[p.answers] = took
 	if p.answers++; p.answers < min(window, judgedBy) {
 		return p, false
 	}
 	judged := p.took[:p.answers]
 	slices.Sort(judged)
-	quick := judged[(len(judged)-1)/4]
+	last := len(judged) - 1
+	quick, most := judged[last/4], judged[last-last/4]
 	slow = p.usual > 0 && quick >= slowFrom && quick >= slowTimes*p.usual
-	if p.usual == 0 || quick < p.usual {
-		return pace{usual: quick}, slow
+	if (p.usual == 0 || most < p.usual) && len(judged) >= min(maxInFlight, knownBy) {
+		return pace{usual: most}, slow
+	} else if p.usual == 0 {
+		return pace{}, false
 	}
-	return pace{usual: p.usual + (quick-p.usual)/usualOver}, slow
+	return pace{usual: p.usual + (most-p.usual)/usualOver}, slow
 }
 
 // Usual is how long the receiver usually takes to answer; zero until it is known.

@@ -1,6 +1,7 @@
 package circuit_test
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -60,13 +61,44 @@ func mixed(n int, c circuit.Circuit, usually delivery.Outcome, each int, other d
 func TestAReceiverIsJudgedByItsQuickestQuarter(t *testing.T) {
 	quick, long := after(20*time.Millisecond), after(2*time.Second)
 	c := times(3*allowed, circuit.Circuit{}, quick, noon)
+	expect(t, mixed(allowed, c, long, allowed/2, quick), noon, circuit.Closed, allowed/2)
 	for range 100 {
 		c = mixed(allowed, c, quick, 3, long)
 		expect(t, c, noon, circuit.Closed, allowed)
 		c = mixed(allowed, c, long, 2, quick)
 		expect(t, c, noon, circuit.Closed, allowed)
 	}
-	expect(t, mixed(allowed, c, long, allowed/2, quick), noon, circuit.Closed, allowed/2)
+}
+
+// Where some kinds of events are done at once, by chance none of them now and many then, those that take long are not slow.
+func TestWhatUsuallyTakesLongIsNotSlow(t *testing.T) {
+	for _, maxInFlight := range []int{2, 3, 4, 5, 8, allowed, 256} {
+		for _, quick := range []float64{0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9} {
+			c, got, random := circuit.Circuit{}, 0, rand.New(rand.NewPCG(1, 2))
+			const answers = 20_000
+			for range answers {
+				took := 2 * time.Second
+				if random.Float64() < quick {
+					took = 20 * time.Millisecond
+				}
+				got += c.Limit(maxInFlight, noon)
+				c = c.Record(after(took), maxInFlight, noon)
+			}
+			least := 0.95
+			if maxInFlight < 8 { // few of them tell less
+				least = 0.7
+			}
+			if share := float64(got) / float64(answers*maxInFlight); share < least {
+				t.Errorf("of %d at once, with a share of %.2f that are quick, it gets %.2f", maxInFlight, quick, share)
+			}
+		}
+	}
+}
+
+// A few answers, of a receiver that gets no more at once, say nothing of what it usually takes.
+func TestAFewAnswersMakeNothingUsual(t *testing.T) {
+	c := times(4, circuit.Circuit{}, answer(429), noon).Record(after(20*time.Millisecond), allowed, noon)
+	expect(t, times(2, c, after(2*time.Second), noon), noon, circuit.Closed, allowed/4)
 }
 
 // TestAReceiverThatStaysSlowGetsAllAgain holds that what it takes becomes what it usually takes.
