@@ -271,6 +271,23 @@ func TestFailuresThatASuccessFollowedMakeNoPause(t *testing.T) {
 	}
 }
 
+// Once the clock was set back, what succeeds then makes up for failures as before.
+func TestASuccessFromBeforeTheClockWasSetBackHidesNoLaterOne(t *testing.T) {
+	w, out := backlog(t)
+	success := succeeded()
+	for i, end := range []time.Duration{time.Hour, time.Second + time.Millisecond} {
+		success.Duration = end
+		w.Finish(out[i], success)
+	}
+	w.step()
+	w.take()
+	w.FinishTogether(together(out[2:], answered(500), time.Second))
+	w.step()
+	if begun := w.rest(3); len(begun) != 14 {
+		t.Errorf("%d begin in the place of 14 failures that were made up for", len(begun))
+	}
+}
+
 // A receiver that is back gets its backlog at once, also while it would have been left alone for longer.
 func TestASuccessEndsThePause(t *testing.T) {
 	w, out := backlog(t)

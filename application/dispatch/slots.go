@@ -308,7 +308,7 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 		l.learn(r, now)
 		l.earn(r)
 		l.silent = !r.Outcome.Answered()
-		if end := r.Outcome.EndedAt(); r.Outcome.Succeeded() && end.After(l.succeeded) {
+		if end := r.Outcome.EndedAt(); r.Outcome.Succeeded() && (end.After(l.succeeded) || l.succeeded.After(now)) { // or the clock was set back
 			l.succeeded = end
 		}
 		s.toTell(l)
