@@ -66,6 +66,24 @@ func TestWhatFollowsAnAttemptWithoutAnAnswerIsStarted(t *testing.T) {
 	}
 }
 
+// The last is the one that ended last, not the one that was handed in last.
+func TestWhatFollowsASuccessBeginsAtOnceWhateverIsHandedInLate(t *testing.T) {
+	w, _, out := holding(t, 4, 10)
+	success, lost := succeeded(), delivery.Outcome{Kind: delivery.KindConnectionLost, StartedAt: start}
+	last := lost
+	success.Duration, last.Duration = time.Millisecond, time.Second
+	w.Finish(out[0], success)
+	w.take()
+	w.FinishTogether([]dispatch.Result{{Leased: out[1], Outcome: lost}})
+	if begun := w.take(); len(begun) != 1 || begun[0].Unanswered {
+		t.Errorf("after a success, %+v begin", begun)
+	}
+	w.FinishTogether([]dispatch.Result{{Leased: out[2], Outcome: last}, {Leased: out[3], Outcome: lost}})
+	if begun := w.rest(3); len(begun) == 0 || !begun[0].Unanswered {
+		t.Errorf("after an attempt that brought no answer, %+v begin", begun)
+	}
+}
+
 // What is held begins with the next turn in a slot that no outcome of its lane has freed.
 func TestWhatIsHeldBeginsInASlotThatWasGivenUp(t *testing.T) {
 	w, _, out := holding(t, 2, 10)

@@ -307,7 +307,9 @@ func (s *slots) ended(r Result, now time.Time) []Leased {
 	if r.Leased.receiver == l.receiver { // what an earlier one answered says nothing of this one
 		l.learn(r, now)
 		l.earn(r)
-		l.silent = !r.Outcome.Answered()
+		if !r.madeUp {
+			l.silent = !r.Outcome.Answered()
+		}
 		if end := r.Outcome.EndedAt(); r.Outcome.Succeeded() && (end.After(l.succeeded) || l.succeeded.After(now)) { // or the clock was set back
 			l.succeeded = end
 		}
