@@ -95,10 +95,26 @@ func TestWhatUsuallyTakesLongIsNotSlow(t *testing.T) {
 	}
 }
 
-// A few answers, of a receiver that gets no more at once, say nothing of what it usually takes.
+// What takes long now and then is not what a receiver usually takes.
+func TestARareLongAnswerIsNotUsual(t *testing.T) {
+	c := circuit.Circuit{}
+	for range 200 {
+		c = mixed(allowed, c, after(20*time.Millisecond), allowed, after(2*time.Second))
+	}
+	expect(t, times(allowed, c, after(2*time.Second), noon), noon, circuit.Closed, allowed/2)
+}
+
+// A few answers, of a receiver that gets no more at once, say nothing of what it usually takes; unless its subscription allows no more.
 func TestAFewAnswersMakeNothingUsual(t *testing.T) {
 	c := times(4, circuit.Circuit{}, answer(429), noon).Record(after(20*time.Millisecond), allowed, noon)
 	expect(t, times(2, c, after(2*time.Second), noon), noon, circuit.Closed, allowed/4)
+	c = circuit.Circuit{}
+	for _, took := range []time.Duration{20 * time.Millisecond, 20 * time.Millisecond, 2 * time.Second, 2 * time.Second} {
+		c = c.Record(after(took), 2, noon)
+	}
+	if got := c.Limit(2, noon); got != 1 {
+		t.Errorf("%d attempts at once, of 2 that are allowed, at a receiver that has become slow", got)
+	}
 }
 
 // TestAReceiverThatStaysSlowGetsAllAgain holds that what it takes becomes what it usually takes.
