@@ -8,7 +8,7 @@ import (
 )
 
 // UntilSignal is a context that the first SIGTERM or SIGINT ends, so that the process drains; the second one exits at once, with code 1. A
-// terminal that closes (SIGHUP) counts as one, but for a process that was started to outlive it, as nohup does.
+// terminal that closes (SIGHUP) counts as the first, but for a process that was started to outlive it, as nohup does.
 func UntilSignal() context.Context {
 	ctx, drain := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
@@ -19,7 +19,8 @@ func UntilSignal() context.Context {
 	go func() {
 		<-signals
 		drain()
-		<-signals
+		for <-signals == syscall.SIGHUP { // a shell passes it on, and the system sends it once more when the shell has ended
+		}
 		os.Exit(1)
 	}()
 	return ctx
