@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -168,14 +169,32 @@ func TestPositionsGoOnWhereTheSequenceDoesNot(t *testing.T) {
 		"what was read": `INSERT INTO consumer_offsets (consumer_group, topic, position) VALUES ('fanout', 'events', 700), ('metrics/1', 'deliveries', 650)`,
 		"the log": `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
 			VALUES (700, 'tests', 'acme', '', 0, 't', '', '', 1, 0), (600, 'events', '', '', 0, 't', '', '', 1, 0)`,
+		"one record": `INSERT INTO records (position, topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)
+			VALUES (1, 'events', '', '', 0, 't', '', '', 1, 0)`,
 	} {
 		db := openDB(t)
 		pgtest.Check(t, execute(t.Context(), db, there))
-		for _, want := range []int64{701, 702} { // a sequence that has come as far is left alone
+		last := count(t, db, `SELECT greatest((SELECT max(position) FROM records), (SELECT max(position) FROM consumer_offsets))`)
+		for _, want := range []int64{last + 1, last + 2} { // a sequence that has come as far is left alone
 			pgtest.Check(t, db.Migrate())
 			if got := count(t, db, `SELECT nextval('log_numbers')`); got != want {
-				t.Errorf("%s ends at 700, and position %d comes next, want %d", what, got, want)
+				t.Errorf("%s ends at %d, and position %d comes next, want %d", what, last, got, want)
 			}
 		}
 	}
+}
+
+// TestAStartMayDoNoMoreWithTheSequenceThanDraw: a user who was given the tables may have been granted no more than that.
+func TestAStartMayDoNoMoreWithTheSequenceThanDraw(t *testing.T) {
+	t.Parallel()
+	url := migrated.Copy(t)
+	owner := openURL(t, postgres.Config{URL: url})
+	publish(t.Context(), t, owner)
+	pgtest.Check(t, execute(t.Context(), owner, `DO $$ BEGIN
+		IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'drawer') THEN CREATE ROLE drawer LOGIN; END IF;
+		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO drawer;
+		GRANT USAGE ON SEQUENCE log_numbers TO drawer; END $$`))
+	db := openURL(t, postgres.Config{URL: strings.Replace(url, "ordinavo@", "drawer@", 1)})
+	pgtest.Check(t, db.Migrate())
+	publish(t.Context(), t, db)
 }

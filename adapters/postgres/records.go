@@ -106,10 +106,11 @@ SELECT nextval('log_numbers'), topic, tenant_id, stream, version, type, data, me
 FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bytea[], $7::bytea[], $8::bigint[], $9::smallint[])
   AS r (topic, tenant_id, stream, version, type, data, metadata, recorded_at, week)`
 
-// unheardOf is the last position that the log has, or its readers have come to, unless the sequence has come to it, too.
+// unheardOf is the last position that the log has, or its readers have come to, unless the sequence has come to it, too. It needs no more of
+// the sequence than who draws does; one that nobody has drawn from has come nowhere.
 const unheardOf = `SELECT p FROM (SELECT max(position) FROM (SELECT position FROM consumer_offsets UNION ALL SELECT h.position FROM unnest($1::text[]) AS t (topic),
   LATERAL (SELECT position FROM records r WHERE r.topic = t.topic ORDER BY position DESC LIMIT 1) AS h) AS known) AS l (p)
-WHERE p > (SELECT last_value FROM log_numbers)`
+WHERE p > coalesce(pg_sequence_last_value('log_numbers'), 0)`
 
 // drawBeyond has positions drawn from beyond the log. Where the tables were replicated from another server, the sequence was not: what is
 // accepted would get positions that have been read already, and never be delivered.
