@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/retention"
+	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 )
 
@@ -122,5 +123,24 @@ func TestManyBodiesOfAWeekGoWithItsEvents(t *testing.T) {
 	}
 	if body, err := w.Body(t.Context(), open); err != nil || string(body) != "{}" {
 		t.Errorf("the open delivery has the body %q, %v", body, err)
+	}
+}
+
+// TestWhatIsDeliveredStaysWithoutItsEvent has an event lost by damage. Its delivery needs the body alone.
+func TestWhatIsDeliveredStaysWithoutItsEvent(t *testing.T) {
+	t.Parallel()
+	w := newWeeks(t, straight)
+	w.purge()
+	started, open, dead := w.now, w.deliver(failed), w.deliver(gone)
+	w.ok(execute(t.Context(), w.direct, `DELETE FROM events`))
+	w.now = started.Add(34 * day)
+	w.purge()
+	if w.exists(partOf(bodies, started)) {
+		t.Fatal("the week stays, so this shows nothing")
+	}
+	for _, d := range []delivery.Delivery{open, dead} {
+		if body, err := w.Body(t.Context(), d); err != nil || string(body) != "{}" {
+			t.Errorf("the delivery that is %s has the body %q, %v", d.Status, body, err)
+		}
 	}
 }

@@ -51,14 +51,6 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
     DELETE FROM records r USING next WHERE NOT next.needed AND r.week = 0 AND r.topic = $1 AND r.position = next.position
 ) SELECT position FROM next ORDER BY position`
 
-	// lostOfEvents deletes from week 0 what belongs to events that have gone with their week: see moveAstray. It is a format for a table's name.
-	lostOfEvents = `WITH next AS (
-    SELECT tenant_id, event_id, EXISTS (SELECT 1 FROM events e WHERE e.tenant_id = o.tenant_id AND e.event_id = o.event_id) AS needed
-    FROM %[1]s o WHERE week = 0 AND (tenant_id, event_id) > ($1, $2) ORDER BY tenant_id, event_id LIMIT $3
-), lost AS (
-    DELETE FROM %[1]s o USING next WHERE NOT next.needed AND o.week = 0 AND o.tenant_id = next.tenant_id AND o.event_id = next.event_id
-) SELECT tenant_id, event_id FROM next ORDER BY tenant_id, event_id`
-
 	// keepLate moves the events, with what belongs to them, from their week to week 0.
 	keepLate = `WITH accepted AS (
     UPDATE events SET week = 0 WHERE week = $1 AND tenant_id = $2 AND event_id = ANY ($3::text[])
@@ -68,6 +60,17 @@ FROM unnest($1::text[]) AS t (topic) CROSS JOIN LATERAL (
 
 	keptAtOnce = 500
 )
+
+// lostOfEvents deletes from week 0 what belongs to events that have gone with their week: see moveAstray. A delivery whose event is lost needs
+// no more than its body. It is a format for a table's name.
+var lostOfEvents = `WITH next AS (
+    SELECT tenant_id, event_id, EXISTS (SELECT 1 FROM events e WHERE e.tenant_id = o.tenant_id AND e.event_id = o.event_id)
+        OR EXISTS (SELECT 1 FROM ` + openOfEvent("o.tenant_id", "o.event_id") + `)
+        OR EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = o.tenant_id AND d.event_id = o.event_id) AS needed
+    FROM %[1]s o WHERE week = 0 AND (tenant_id, event_id) > ($1, $2) ORDER BY tenant_id, event_id LIMIT $3
+), lost AS (
+    DELETE FROM %[1]s o USING next WHERE NOT next.needed AND o.week = 0 AND o.tenant_id = next.tenant_id AND o.event_id = next.event_id
+) SELECT tenant_id, event_id FROM next ORDER BY tenant_id, event_id`
 
 var waitsOfWeek = `SELECT EXISTS (SELECT 1 FROM events WHERE week = $2 AND tenant_id = $1 AND sequence >= ` + fannedOut + `)`
 
