@@ -3,6 +3,7 @@ package config_test
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ func TestWhatDeployStartsIsUnderstood(t *testing.T) {
 	volume := found(t, image, `(?m)^VOLUME (.*)$`)
 	if port := found(t, image, `(?m)^EXPOSE (\d+)$`); len(rest) != 0 || c.Listen != "0.0.0.0:"+port || !strings.HasPrefix(c.Database.Path, volume+"/") {
 		t.Errorf("the image has %+v and the volume %s", c, volume)
+	}
+	if !slices.Contains(settings, "TMPDIR="+volume) { // the demo makes a temporary folder, and there is no other in which it may
+		t.Errorf("the image has %q and the volume %s", settings, volume)
 	}
 	if asked := found(t, module, `(?m)^go (\d+\.\d+)`); found(t, image, `(?m)^FROM golang:(\S+) AS build$`) != asked {
 		t.Errorf("the image is not built by Go %s", asked)
