@@ -52,8 +52,11 @@ func pathless(text string) string {
 		if err != nil {
 			continue
 		}
-		if path := strings.Trim(at.EscapedPath(), "/"); path != "" && path != "v1/traces" && path != "v1/metrics" {
-			text = strings.ReplaceAll(text, path, "…")
+		sent := url.URL{Path: at.Path} // escaped no more than it has to be
+		for _, path := range []string{at.EscapedPath(), sent.EscapedPath(), at.Path} {
+			if path = strings.Trim(path, "/"); path != "" && path != "v1/traces" && path != "v1/metrics" {
+				text = strings.ReplaceAll(text, path, "…")
+			}
 		}
 		if at.RawQuery != "" {
 			text = strings.ReplaceAll(text, at.RawQuery, "…")

@@ -94,7 +94,7 @@ func TestAKeyInTheCollectorsAddressIsNotLogged(t *testing.T) {
 	for _, address := range []string{refusing.URL, gone.URL} {
 		var log written
 		running := start(t, telemetry.Config{Log: slog.New(slog.NewTextHandler(&log, nil))},
-			map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": address + "/otlp/k%C3%A9y-1/", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": address + "/m?token=key-2"})
+			map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": address + "/otlp/k%C3%A9y-1%3D/", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT": address + "/m?token=key-2"})
 		_, span := running.Tracer().Start(t.Context(), "work")
 		span.End()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
