@@ -29,7 +29,7 @@ func keepStatements(ctx context.Context, config *pgx.ConnConfig) error {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	if err := newEnough(conn); err != nil {
+	if err := newEnough(ctx, conn); err != nil {
 		return err
 	}
 	if direct(ctx, conn) == nil {

@@ -20,7 +20,7 @@ func TestAServerThatIsTooOldIsNotWaitedFor(t *testing.T) {
 		"9.6.24":                 "connect to the database: the server is too old: it is PostgreSQL 9.6.24, and 13 is the oldest that will do",
 	} {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		err := openURL(t, postgres.Config{URL: aServerOf(t, version)}).Await(ctx, func(err error) {
+		err := openURL(t, postgres.Config{URL: aServerOf(t, version, version)}).Await(ctx, func(err error) {
 			cancel() // rather than for ever
 			t.Errorf("version %s was waited for, which does not mend it: %v", version, err)
 		})
@@ -31,8 +31,23 @@ func TestAServerThatIsTooOldIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// aServerOf says that it is of the version, and answers whatever it is asked with "off".
-func aServerOf(t *testing.T, version string) (url string) {
+// TestAServerThatWasUpgradedBehindAPgBouncerIsTried: that goes on greeting with the version from before.
+func TestAServerThatWasUpgradedBehindAPgBouncerIsTried(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tried := false
+	err := openURL(t, postgres.Config{URL: aServerOf(t, "12.22", "16.3 (Debian 16.3-1)")}).Await(ctx, func(error) {
+		tried = true
+		cancel() // it has no other answers
+	})
+	if !tried {
+		t.Errorf("it was refused: %v", err)
+	}
+}
+
+// aServerOf greets with a version, and answers whatever it is asked with another.
+func aServerOf(t *testing.T, greeting, version string) (url string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	pgtest.Check(t, err)
@@ -43,27 +58,29 @@ func aServerOf(t *testing.T, version string) (url string) {
 			if err != nil {
 				return
 			}
-			go greet(conn, version)
+			go greet(conn, greeting, version)
 		}
 	}()
 	return "postgres://ordinavo@" + listener.Addr().String() + "/ordinavo?sslmode=disable"
 }
 
-func greet(conn net.Conn, version string) {
+func greet(conn net.Conn, greeting, version string) {
 	defer func() { _ = conn.Close() }()
 	server, ready := pgproto3.NewBackend(conn, conn), &pgproto3.ReadyForQuery{TxStatus: 'I'}
 	if _, err := server.ReceiveStartupMessage(); err != nil {
 		return
 	}
 	server.Send(&pgproto3.AuthenticationOk{})
-	server.Send(&pgproto3.ParameterStatus{Name: "server_version", Value: version})
+	for name, value := range map[string]string{"server_version": greeting, "client_encoding": "UTF8", "standard_conforming_strings": "on"} {
+		server.Send(&pgproto3.ParameterStatus{Name: name, Value: value})
+	}
 	server.Send(ready)
 	for server.Flush() == nil {
 		if _, err := server.Receive(); err != nil {
 			return
 		}
 		server.Send(&pgproto3.RowDescription{Fields: []pgproto3.FieldDescription{{Name: []byte("answer"), DataTypeOID: 25}}})
-		server.Send(&pgproto3.DataRow{Values: [][]byte{[]byte("off")}})
+		server.Send(&pgproto3.DataRow{Values: [][]byte{[]byte(version)}})
 		server.Send(&pgproto3.CommandComplete{CommandTag: []byte("SHOW")})
 		server.Send(ready)
 	}
