@@ -87,13 +87,18 @@ func (s *slots) mayHand(l *lane) bool {
 	return s.holds(l) && (l.ahead() < most || most >= firstCredit && s.shareOf(l.id.Tenant).handed < min(mostHanded, s.limit))
 }
 
-// mayHold is how many the lane may hold: not more than its receiver takes soon, unless that is quick or not known yet.
+// mayHold is how many the lane may hold: not more than its receiver takes soon, unless that is quick or not known yet. It is one where the
+// receiver takes even that one later, but not late: with a slot or a few, each would be free for as long as a lease takes, again and again.
 func (l *lane) mayHold() int {
-	usual := l.circuit.Usual()
-	if usual < quick {
+	usual, slots := l.circuit.Usual(), time.Duration(l.allowed)
+	switch {
+	case usual < quick:
 		return l.credit
+	case usual > slots*takenSoon && usual <= slots*holdFor/2:
+		return min(l.credit, 1)
+	default:
+		return min(l.credit, int(slots*takenSoon/usual))
 	}
-	return min(l.credit, int(time.Duration(l.allowed)*takenSoon/usual))
 }
 
 // ahead is how many are held or about to be.

@@ -141,7 +141,7 @@ func TestASlowReceiverIsHeldLittleFor(t *testing.T) {
 
 // A turn keeps no more for a receiver than it takes in a twentieth of a second, so that other processes may send the rest.
 func TestNoMoreIsHeldThanTheReceiverTakesSoon(t *testing.T) {
-	for took, most := range map[time.Duration]int{100 * time.Millisecond: 8, 25 * time.Millisecond: 32, time.Second: 0} {
+	for took, most := range map[time.Duration]int{100 * time.Millisecond: 8, 25 * time.Millisecond: 32, time.Second: 1, 5 * time.Second: 0} {
 		t.Run(took.String(), func(t *testing.T) {
 			w, _, out := holding(t, 16, 1000)
 			answer := succeeded()
@@ -152,6 +152,25 @@ func TestNoMoreIsHeldThanTheReceiverTakesSoon(t *testing.T) {
 				if w.fill(&out); i >= 100 && w.held() > most {
 					t.Fatalf("%d are held, want at most %d", w.held(), most)
 				}
+			}
+		})
+	}
+}
+
+// The one slot of a lane does not wait for a lease after each attempt, unless an attempt takes so long that a lease hardly matters.
+func TestOneIsHeldForTheOnlySlot(t *testing.T) {
+	for took, want := range map[time.Duration]int{60 * time.Millisecond: 1, 250 * time.Millisecond: 1, 300 * time.Millisecond: 0} {
+		t.Run(took.String(), func(t *testing.T) {
+			w, _, out := holding(t, 1, 100)
+			answer := succeeded()
+			answer.Duration = took
+			for range 90 {
+				w.Finish(out[0], answer)
+				out = append(out[1:], w.take()...)
+				w.fill(&out)
+			}
+			if n := w.held(); n != want {
+				t.Errorf("%d are held, want %d", n, want)
 			}
 		})
 	}
