@@ -299,7 +299,7 @@ func (a *assembly) makeUseCases() {
 	}
 	a.dispatcher = dispatch.New(dispatch.Config{
 		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: a.db.Now, Jitter: mathrand.Float64,
-		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight,
+		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight, Alone: a.Database.Kind == config.SQLite,
 	})
 	a.sweeper = sweep.New(a.store, a.db.Now)
 	a.sweeper.Ended = a.observer.DeliveriesEnded

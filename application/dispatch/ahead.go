@@ -57,7 +57,7 @@ func (s *slots) spare(l *lane) int {
 	if !s.holds(l) {
 		return 0
 	}
-	return min(l.mayHold()-l.ahead(), s.most-s.leased)
+	return min(s.mayHold(l)-l.ahead(), s.most-s.leased)
 }
 
 // room is how many of the tenant's deliveries fan-out may hand over: none until half of those it may have has begun, so that
@@ -83,16 +83,16 @@ func (s *slots) room(owner tenant.ID) int {
 // mayHand reports whether fan-out may hand over one more of the lane's deliveries that has to wait for its slot. A lane with a
 // slow receiver holds no more of these than it may hold of what is leased.
 func (s *slots) mayHand(l *lane) bool {
-	most := l.mayHold()
+	most := s.mayHold(l)
 	return s.holds(l) && (l.ahead() < most || most >= firstCredit && s.shareOf(l.id.Tenant).handed < min(mostHanded, s.limit))
 }
 
-// mayHold is how many the lane may hold: not more than its receiver takes soon, unless that is quick or not known yet. It is one where the
+// mayHold is how many the lane may hold: not more than its receiver takes soon, unless that is quick or not known yet, or nobody else sends. It is one where the
 // receiver takes even that one later, but not late: with a slot or a few, each would be free for as long as a lease takes, again and again.
-func (l *lane) mayHold() int {
+func (s *slots) mayHold(l *lane) int {
 	usual, slots := l.circuit.Usual(), time.Duration(l.allowed)
 	switch {
-	case usual < quick:
+	case s.alone || usual < quick:
 		return l.credit
 	case usual > slots*takenSoon && usual <= slots*holdFor/2:
 		return min(l.credit, 1)

@@ -356,9 +356,19 @@ func TestMoreIsHandedOverThanMayBeOut(t *testing.T) {
 	}
 }
 
-// … nor does fan-out hand over more.
+// … nor does fan-out hand over more, unless no other process is there to send it.
 func TestNoMoreIsHandedOverThanTheReceiverTakesSoon(t *testing.T) {
-	w := newWorld(t, 100)
+	for _, alone := range []bool{false, true} {
+		w := newWorldOf(t, dispatch.Config{MaxInFlight: 100, Alone: alone})
+		first, again, free := handedToASlowLane(w)
+		if len(first) <= 16+8 || (again > free+8) != alone {
+			t.Errorf("alone: %t: %d are handed over of a receiver that nothing is known of, and then %d for %d slots", alone, len(first), again, free)
+		}
+	}
+}
+
+// handedToASlowLane hands over all that a lane takes, and again once its receiver is known and all but one have ended.
+func handedToASlowLane(w *world) (first []dispatch.Leased, again, free int) {
 	lane := w.subscribe("sub_1", 16)
 	hand := func() (handed []dispatch.Leased) {
 		for lease, ok := w.Reserve(lane, 16); ok; lease, ok = w.Reserve(lane, 16) {
@@ -368,16 +378,14 @@ func TestNoMoreIsHandedOverThanTheReceiverTakesSoon(t *testing.T) {
 	}
 	answer := succeeded()
 	answer.Duration = 100 * time.Millisecond
-	first := hand()
+	first = hand()
 	w.Take(first, true)
 	out := w.take()
 	for ; len(out) > 1; out = append(out[1:], w.take()...) { // of a lane without any its receiver is forgotten
 		w.Finish(out[0], answer)
 	}
 	w.step()
-	if again := len(hand()); len(first) <= 16+8 || again != 16+8-len(out) {
-		t.Errorf("%d are handed over of a receiver that nothing is known of, and then %d", len(first), again)
-	}
+	return first, len(hand()), 16 - len(out)
 }
 
 // Fan-out may hand over as many of a tenant's as there are slots, and again once half of them have begun, so that it hands over many.

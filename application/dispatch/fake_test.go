@@ -64,12 +64,18 @@ type world struct {
 const incarnation = "inc_1"
 
 func newWorld(t testing.TB, maxInFlight int) *world {
+	return newWorldOf(t, dispatch.Config{MaxInFlight: maxInFlight})
+}
+
+// newWorldOf makes what the configuration lacks.
+func newWorldOf(t testing.TB, c dispatch.Config) *world {
 	w := &world{
 		TB: t, now: start, lane: map[dispatch.Lane]subscription.Subscription{}, weight: map[tenant.ID]int{}, rows: map[string]row{}, health: map[dispatch.Lane]dispatch.Health{},
 		fail: map[string]error{}, circuits: map[dispatch.Lane]circuit.Report{}, disabled: map[dispatch.Lane]string{}, ended: map[delivery.Status]int{},
 	}
-	w.Dispatcher = dispatch.New(dispatch.Config{Store: w, Disabler: w, Observer: w, Now: func() time.Time { return w.now },
-		Jitter: func() float64 { return 0 }, Incarnation: incarnation, MaxInFlight: maxInFlight})
+	c.Store, c.Disabler, c.Observer, c.Now = w, w, w, func() time.Time { return w.now }
+	c.Jitter, c.Incarnation = func() float64 { return 0 }, incarnation
+	w.Dispatcher = dispatch.New(c)
 	return w
 }
 

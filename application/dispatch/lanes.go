@@ -200,7 +200,7 @@ func (s *slots) next(l *lane, now time.Time) move {
 		return nothing
 	case l.left(s.limit, now) > len(l.held):
 		return leaseForSlot
-	case s.spare(l) > 0 && (l.filling || 2*l.ahead() <= l.mayHold()):
+	case s.spare(l) > 0 && (l.filling || 2*l.ahead() <= s.mayHold(l)):
 		return leaseAhead
 	default:
 		return nothing

@@ -36,6 +36,7 @@ type slots struct {
 	holding   map[*lane]bool // lanes that hold something
 	heldBytes int            // of bodies
 	returning []Leased       // taken out of what was held, to be given back
+	alone     bool           // no other process sends
 	closed    bool           // nothing more is leased, and nothing held is begun
 }
 
