@@ -184,17 +184,24 @@ func TestPositionsGoOnWhereTheSequenceDoesNot(t *testing.T) {
 	}
 }
 
-// TestAStartMayDoNoMoreWithTheSequenceThanDraw: a user who was given the tables may have been granted no more than that.
+// TestAStartMayDoNoMoreWithTheSequenceThanDraw: a user who was given the tables may have been granted no more than that. The server is its own,
+// since users are those of a whole server.
 func TestAStartMayDoNoMoreWithTheSequenceThanDraw(t *testing.T) {
 	t.Parallel()
-	url := migrated.Copy(t)
-	owner := openURL(t, postgres.Config{URL: url})
+	server, err := pgtest.Start("fsync=off")
+	pgtest.Check(t, err)
+	defer func() { _ = server.Stop() }()
+	owner := openURL(t, postgres.Config{URL: server.URL})
+	pgtest.Check(t, owner.Migrate())
 	publish(t.Context(), t, owner)
-	pgtest.Check(t, execute(t.Context(), owner, `DO $$ BEGIN
-		IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = 'drawer') THEN CREATE ROLE drawer LOGIN; END IF;
-		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO drawer;
-		GRANT USAGE ON SEQUENCE log_numbers TO drawer; END $$`))
-	db := openURL(t, postgres.Config{URL: strings.Replace(url, "ordinavo@", "drawer@", 1)})
+	for _, statement := range []string{`CREATE ROLE drawer LOGIN`, `GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO drawer`,
+		`GRANT USAGE ON SEQUENCE log_numbers TO drawer`} {
+		pgtest.Check(t, execute(t.Context(), owner, statement))
+	}
+	db := openURL(t, postgres.Config{URL: strings.Replace(server.URL, "ordinavo@", "drawer@", 1)})
+	if n := count(t, db, `SELECT count(*) FROM pg_roles WHERE rolname = current_user AND rolname = 'drawer'`); n != 1 {
+		t.Fatal("it is another user, so this shows nothing")
+	}
 	pgtest.Check(t, db.Migrate())
 	publish(t.Context(), t, db)
 }
