@@ -42,7 +42,7 @@ func conditionOf(c *fiber.Ctx) (condition string, sent bool) {
 
 // target is the subscription that a change is about, and the version it is meant for.
 func (a *API) target(ctx context.Context, ref SubscriptionRef, condition Condition) (dispatch.Lane, int64, error) {
-	versions, err := condition.versions()
+	versions, foreign, err := condition.versions()
 	if err != nil {
 		return dispatch.Lane{}, 0, err
 	}
@@ -56,7 +56,7 @@ func (a *API) target(ctx context.Context, ref SubscriptionRef, condition Conditi
 		return l, noVersion, err
 	case slices.Contains(versions, now.Version):
 		return l, now.Version, nil
-	case condition.foreign(): // to read it again, as others are told to, gets another such one
+	case foreign: // to read it again, as others are told to, gets another such one
 		return l, noVersion, problem.New(problem.Conflict, `An ETag like W/"3" or "3-gzip" is that of no version; a proxy that compresses answers makes such ones. Send "3", without the W/ or the ending.`)
 	}
 	return l, noVersion, nil
@@ -68,34 +68,24 @@ const noVersion = -1
 // etags is the form of If-Match: a list of entity tags (RFC 9110, section 13.1.1).
 var etags = regexp.MustCompile(`^(W/)?"[!#-~]*"(\s*,\s*(W/)?"[!#-~]*")*$`)
 
-// versions are those that the condition allows; none for any. Weak tags never match, since the comparison is strong.
-func (c Condition) versions() ([]int64, error) {
+// versions are those that the condition allows, none for any, and whether one of its tags is none that this service gives. Weak tags never
+// match, since the comparison is strong.
+func (c Condition) versions() (versions []int64, foreign bool, err error) {
 	if c.IfMatch == "" || c.IfMatch == "*" {
-		return nil, nil
+		return nil, false, nil
 	}
 	if !etags.MatchString(c.IfMatch) {
-		return nil, problem.Invalid(fiber.HeaderIfMatch, ifMatchAdvice)
+		return nil, false, problem.Invalid(fiber.HeaderIfMatch, ifMatchAdvice)
 	}
-	versions := []int64{noVersion}
+	versions = []int64{noVersion}
 	for _, tag := range strings.Split(c.IfMatch, ",") {
-		if version, ok := taggedVersion(tag); ok {
-			versions = append(versions, version)
+		tag = strings.TrimSpace(tag)
+		version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
+		if err != nil || tag != etag(version) {
+			foreign = true
+			continue
 		}
+		versions = append(versions, version)
 	}
-	return versions, nil
-}
-
-// foreign reports whether one of the tags is none that this service gives.
-func (c Condition) foreign() bool {
-	return slices.ContainsFunc(strings.Split(c.IfMatch, ","), func(tag string) bool {
-		_, ok := taggedVersion(tag)
-		return !ok
-	})
-}
-
-// taggedVersion is the version that has the entity tag.
-func taggedVersion(tag string) (version int64, ok bool) {
-	tag = strings.TrimSpace(tag)
-	version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64)
-	return version, err == nil && tag == etag(version)
+	return versions, foreign, nil
 }
