@@ -87,8 +87,9 @@ func (s *slots) mayHand(l *lane) bool {
 	return s.holds(l) && (l.ahead() < most || most >= firstCredit && s.shareOf(l.id.Tenant).handed < min(mostHanded, s.limit))
 }
 
-// mayHold is how many the lane may hold: not more than its receiver takes soon, unless that is quick or not known yet, or nobody else sends. It is one where the
-// receiver takes even that one later, but not late: with a slot or a few, each would be free for as long as a lease takes, again and again.
+// mayHold is how many the lane may hold: what its receiver takes soon, unless that is quick or not known yet, or nobody else sends. A lane of so
+// few slots that this is not even one holds one, as each slot would else be free for as long as a lease takes after every attempt; but not
+// where one would wait for more than half of holdFor.
 func (s *slots) mayHold(l *lane) int {
 	usual, slots := l.circuit.Usual(), time.Duration(l.allowed)
 	switch {

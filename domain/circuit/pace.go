@@ -40,12 +40,14 @@ func (p pace) answered(took time.Duration, window, maxInFlight int) (_ pace, slo
 	last := len(judged) - 1
 	quick, most := judged[last/4], judged[last-last/4]
 	slow = p.usual > 0 && quick >= slowFrom && quick >= slowTimes*p.usual
-	if (p.usual == 0 || most < p.usual) && len(judged) >= min(maxInFlight, knownBy) {
-		return pace{usual: most}, slow
-	} else if p.usual == 0 {
-		return pace{}, false
+	usual := p.usual
+	switch {
+	case (usual == 0 || most < usual) && len(judged) >= min(maxInFlight, knownBy):
+		usual = most
+	case usual > 0:
+		usual += (most - usual) / usualOver
 	}
-	return pace{usual: p.usual + (most-p.usual)/usualOver}, slow
+	return pace{usual: usual}, slow
 }
 
 // Usual is how long the receiver usually takes to answer; zero until it is known.
