@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/puddle/v2"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -65,8 +66,16 @@ func translate(ctx context.Context, err error) error {
 		return ErrClosed
 	case lostConnection(err), collided(err):
 		return unavailable(err)
+	case refused(err):
+		return fmt.Errorf("%w: %w", fanout.ErrRefused, err)
 	}
 	return err
+}
+
+// refused reports whether the server cannot hold a value, or has a row with the same key, and will say so each time (classes 22 and 23).
+func refused(err error) bool {
+	class := code(err)[:min(2, len(code(err)))]
+	return !repeatable(err) && code(err) != codeDivisionByZero && (class == "22" || class == "23")
 }
 
 // lostConnection reports whether the server is away, going away or full, or the connection to it is broken. One that lets nobody in, for

@@ -8,6 +8,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -25,8 +26,11 @@ func hasCode(err error, codes ...int) bool {
 	return errors.As(err, &e) && slices.Contains(codes, e.Code()&primary)
 }
 
-// translate tells the caller to try again after a passing trouble, and keeps the cause for the log.
+// translate tells the caller to try again after a passing trouble, or never to, and keeps the cause for the log.
 func translate(err error) error {
+	if hasCode(err, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_TOOBIG) {
+		return fmt.Errorf("%w: %w", fanout.ErrRefused, err)
+	}
 	if !disturbed(err) || problem.Is(err, problem.Unavailable) {
 		return err
 	}

@@ -43,6 +43,19 @@ var scheduleChecks = []Check{
 		equal(w, "gated", gatedOf, []queries.Gated{{SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks}})
 		equal(w, "leased are those that are due and not held", idsOf(w.lease(leasing{now: at(2)}).Leased), []string{free.Delivery.ID})
 	}},
+	{"schedule/what is there already is refused, and the reason said", func(w *world) {
+		s := w.subscribe(acme, nil)
+		e := w.accept(acme, event.TargetImported, at(0))
+		schedule := func(ctx context.Context) error {
+			return w.Schedule(ctx, fanout.Plan{Bodies: []fanout.Body{bodyOf(e)}, Scheduled: []fanout.Scheduled{w.planned(s, e, at(1), "")}}, func(bool) {})
+		}
+		w.ok(schedule(w.ctx), "schedule")
+		equal(w, "refused", errors.Is(w.InTx(w.ctx, schedule), fanout.ErrRefused), true)
+		gated := fanout.Plan{Gated: []fanout.Gated{{Tenant: acme, EventID: e.ID, SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks, AcceptedAt: e.At}}}
+		w.ok(w.Schedule(w.ctx, gated, func(bool) {}), "note what is gated")
+		equal(w, "refused, too", errors.Is(w.Schedule(w.ctx, gated, func(bool) {}), fanout.ErrRefused), true)
+		w.stands(w.schedule(s, at(2), ""), false) // the store works on
+	}},
 	{"schedule/a poisoned event may come again", func(w *world) {
 		poison := fanout.Plan{SetAside: []fanout.SetAside{{Tenant: acme, EventID: "evt_1", Reason: "too odd", At: at(2)}}}
 		w.ok(w.Schedule(w.ctx, poison, func(bool) {}), "poison an event")

@@ -57,6 +57,7 @@ type world struct {
 	beforeTx   func()        // what another process does before a turn
 	commitErr  error         // makes the transaction fail after Schedule has returned
 	fail       map[string]error
+	refuses    map[string]bool // the store cannot hold the bodies of these events
 
 	billing   map[tenant.ID]bool
 	gateAsked int
@@ -225,6 +226,11 @@ func (w *world) LoadSubscription(_ context.Context, lane dispatch.Lane) (subscri
 func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) error {
 	if err := w.fail["Schedule"]; err != nil {
 		return err
+	}
+	for _, body := range plan.Bodies {
+		if w.refuses[body.EventID] {
+			return fmt.Errorf("%w: a body of %s", fanout.ErrRefused, body.EventID)
+		}
 	}
 	if w.commitErr == nil {
 		for _, d := range plan.Taken {

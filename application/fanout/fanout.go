@@ -5,6 +5,7 @@ package fanout
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -25,6 +26,10 @@ const (
 	TopicPoison = "poison"
 )
 
+// ErrRefused says that the store refuses what it is given, however often it is tried: a row that is there already, or a value that it cannot
+// hold.
+var ErrRefused = errors.New("the store refuses what it is given")
+
 // Store is what fan-out reads and writes; every call joins the transaction that the context carries.
 type Store interface {
 	// Events loads accepted events, in the order of the keys.
@@ -44,7 +49,8 @@ type Store interface {
 	// LoadSubscription folds the subscription's stream, which may hold changes later than the events that are handled; it fails
 	// with dispatch.ErrUnreadable when the stream is damaged.
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
-	// Schedule stores the plan, and calls ended when the transaction has ended.
+	// Schedule stores the plan, and calls ended when the transaction has ended. It fails with ErrRefused, or its transaction's commit does,
+	// when the store cannot hold the plan.
 	Schedule(ctx context.Context, plan Plan, ended func(committed bool)) error
 }
 
@@ -127,6 +133,11 @@ type FanOut struct {
 	mayDefer bool
 	// spent is how many deliveries each tenant's events have come to since the log was last read as fast as it was written.
 	spent map[tenant.ID]int
+	// tried is the position of the record that was scheduled last, and how often in a row.
+	tried struct {
+		position int64
+		times    int
+	}
 }
 
 // New makes a FanOut for use by one goroutine: a consumer group has one reader at a time.
@@ -207,6 +218,9 @@ func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring
 			clear(f.spent)
 		}
 		n, share := f.together(parts)
+		if f.inVainAt(parts[0].Position) {
+			share = -1 // all of it is left for turns, which find out which event it is
+		}
 		for _, p := range parts[:n] {
 			if err := f.matchOrDefer(ctx, b, p, deferring, share); err != nil {
 				return err
@@ -221,6 +235,16 @@ func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring
 		parts = parts[n:]
 	}
 	return nil
+}
+
+// inVainAt reports whether the record at the position has been scheduled as often as refusals are waited for, and was undone each time: the
+// store may refuse what one of its events comes to, and everybody else would wait for it for ever.
+func (f *FanOut) inVainAt(position int64) bool {
+	if f.tried.position != position {
+		f.tried.position, f.tried.times = position, 0
+	}
+	f.tried.times++
+	return f.tried.times > Refusals
 }
 
 // part is a record with its events, without those that are gone and those of tenants that have others waiting.

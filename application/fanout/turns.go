@@ -58,7 +58,7 @@ type Turns struct {
 	last    tenant.ID // whose turn was last
 	yields  time.Time // until then the log goes first
 	rosters map[tenant.ID]*rosterAt
-	careful map[tenant.ID]int // how many more events to try alone, since one of them panicked
+	careful map[tenant.ID]int // how many more events to try alone, since one of them could not be handled
 	patient map[tenant.ID]*patience
 	inVain  InVain // of all tenants together
 	paces   map[tenant.ID]pace
@@ -117,7 +117,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	if owner == "" {
 		return t.Now().Add(rest), nil
 	}
-	mine := false
+	mine, trying := false, unhandled{}
 	err = t.Store.InTx(ctx, func(ctx context.Context) error {
 		parts, err := t.Store.DeferredOf(ctx, owner, partsAtOnce)
 		if err != nil {
@@ -126,9 +126,13 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 		if mine = len(parts) > 0; !mine {
 			return nil
 		}
-		return t.turn(ctx, parts)
+		trying = unhandled{first: parts[0].Events[0].ID}
+		return t.turn(ctx, parts, &trying)
 	})
-	if bad, is := errors.AsType[*panicked](err); is {
+	if errors.Is(err, ErrRefused) && trying.events > 0 {
+		trying.reason, err = "what it comes to cannot be stored", &trying
+	}
+	if bad, is := errors.AsType[*unhandled](err); is {
 		err = t.setAside(ctx, owner, bad)
 	} else if err == nil && mine && t.careful[owner] > 0 {
 		t.careful[owner]--
@@ -174,21 +178,22 @@ func (t *Turns) next(ctx context.Context) (owner tenant.ID, rest time.Duration, 
 	return "", roomPause, nil
 }
 
-// panicked says how many events were tried together when handling them panicked, and which was the first.
-type panicked struct {
+// unhandled says how many events were tried together when they could not be handled, and which was the first.
+type unhandled struct {
 	events int
 	first  string
 	reason string
 }
 
-func (p *panicked) Error() string { return p.reason }
+func (u *unhandled) Error() string { return u.reason }
 
 // turn fans out as many of the parts' events as are scheduled at once, at least one. The rest keeps waiting.
-func (t *Turns) turn(ctx context.Context, parts []Deferred) (err error) {
+func (t *Turns) turn(ctx context.Context, parts []Deferred, trying *unhandled) (err error) {
 	tried := 0
 	defer func() {
+		trying.events = tried
 		if r := recover(); r != nil {
-			err = &panicked{tried, parts[0].Events[0].ID, fmt.Sprintf("handling it panicked: %v", r)}
+			trying.reason, err = fmt.Sprintf("handling it panicked: %v", r), trying
 		}
 	}()
 	owner := parts[0].Tenant
@@ -332,9 +337,9 @@ func (r *rosterAt) advance(part Deferred, changes []SubscriptionChange) error {
 	return nil
 }
 
-// setAside sets the tenant's first event aside, with the reason. Events that panicked together are first tried alone, and a
+// setAside sets the tenant's first event aside, with the reason. Events that were tried together are first tried alone, and a
 // panic before any was tried says nothing about any one of them.
-func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *panicked) error {
+func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *unhandled) error {
 	if bad.events == 0 {
 		return bad
 	}

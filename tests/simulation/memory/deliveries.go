@@ -24,7 +24,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		for _, b := range plan.Bodies {
 			k := keyOf(b.Tenant, b.EventID, number(int64(b.Number)))
 			if _, taken := s.bodies.get(k); taken {
-				return fmt.Errorf("insert body %d of %s: it is there already", b.Number, b.EventID)
+				return fmt.Errorf("%w: body %d of %s is there already", fanout.ErrRefused, b.Number, b.EventID)
 			}
 			s.bodies.put(tx, k, slices.Clone(b.Bytes))
 		}
@@ -36,7 +36,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 		for _, g := range plan.Gated {
 			k := keyOf(g.Tenant, g.EventID, g.SubscriptionID)
 			if _, taken := s.gated.get(k); taken {
-				return fmt.Errorf("insert a gated disposition of %s: it is there already", g.EventID)
+				return fmt.Errorf("%w: a gated disposition of %s is there already", fanout.ErrRefused, g.EventID)
 			}
 			s.gated.put(tx, k, g)
 		}

@@ -1,0 +1,51 @@
+package fanout_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/domain/event"
+)
+
+// An event that the store refuses stops the log for some attempts, since nobody knows yet which one it is, and then its tenant's turns, which
+// find that out and set it aside.
+func TestAnEventThatTheStoreRefusesIsSetAside(t *testing.T) {
+	w, turns := crowd(t)
+	w.refuses = map[string]bool{"evt_a0": true}
+	position, keys := w.accept(append(several(acme, "a", 3), several(other, "b", 1)...)...)
+	handle := func() error {
+		return w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}})
+	}
+	for range fanout.Refusals {
+		if err := handle(); !errors.Is(err, fanout.ErrRefused) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if err := handle(); err != nil {
+		t.Fatal(err)
+	}
+	is(t, "left for turns", w.waitingOf(acme)+", "+w.waitingOf(other), "a0@4.0 a1@4.1 a2@4.2, b0@4.3")
+	is(t, "a record of others", scheduledIn(w.handle(event.Event{ID: "evt_c0", TenantID: "third", Type: event.TargetImported})), "")
+	is(t, "a turn of several", w.step(turns), "")
+	is(t, "another tenant's", w.step(turns), "b0")
+	is(t, "the first alone", w.step(turns), "")
+	is(t, "the next ones", w.step(turns)+", "+w.step(turns), "a1 a1, a2 a2")
+	is(t, "set aside", len(w.aside) == 1 && w.aside[0] == "evt_a0", true)
+	is(t, "waiting", w.waitingOf(acme), "")
+}
+
+// What is undone for another reason is tried until it succeeds, and sets nothing aside.
+func TestATurnThatTheDatabaseUndoesSetsNothingAside(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 3)...)
+	w.fail["Schedule"] = errors.New("away")
+	for range 3 * fanout.Refusals {
+		if _, err := turns.Step(t.Context()); !errors.Is(err, w.fail["Schedule"]) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	delete(w.fail, "Schedule")
+	is(t, "a turn", w.step(turns), "a2 a2")
+	is(t, "set aside", len(w.aside), 0)
+}
