@@ -207,23 +207,23 @@ const flushTimeout = 5 * time.Second
 // assembly is what the service is put together from.
 type assembly struct {
 	config.Config
-	stopping    func() bool // it was told to
-	db          database.Database
-	store       database.Store
-	telemetry   *telemetry.Telemetry
-	observer    *telemetry.Observer
-	log         *slog.Logger
-	newID       func(prefix string) string
-	incarnation string
-	gate        *features.Gate
-	sender      *egress.Client
-	keys        *access.Keys
-	answers     *idempotency.Answers
-
+	stopping      func() bool // it was told to
+	db            database.Database
+	store         database.Store
+	telemetry     *telemetry.Telemetry
+	observer      *telemetry.Observer
+	log           *slog.Logger
+	newID         func(prefix string) string
+	incarnation   string
+	gate          *features.Gate
+	sender        *egress.Client
+	keys          *access.Keys
+	answers       *idempotency.Answers
 	intake        *intake.Intake
 	backlog       *intake.Backlog
 	subscriptions *subscriptions.Service
 	attempter     *dispatch.Attempter
+	takeover      *dispatch.Takeover
 	dispatcher    *dispatch.Dispatcher
 	sweeper       *sweep.Sweeper
 	jobs          *jobs.Service
@@ -297,9 +297,11 @@ func (a *assembly) makeUseCases() {
 		Sender: faults.Sender(a.sender), Secrets: seal.NewCache(a.store, seal.CachedSecrets), Observer: a.observer, Now: a.db.Now,
 		UserAgent: "Ordinavo-Webhooks/" + version, Trouble: telemetry.AttemptTrouble(a.log, time.Now),
 	}
+	a.takeover = dispatch.NewTakeover(a.store, a.store, a.db.Now, a.incarnation, a.db.Waited())
+	a.takeover.Abandoned = a.telemetry.Metrics().AttemptsAbandoned
 	a.dispatcher = dispatch.New(dispatch.Config{
 		Store: a.store, Disabler: a.subscriptions, Observer: a.observer, Now: a.db.Now, Jitter: mathrand.Float64,
-		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight, Alone: a.Database.Kind == config.SQLite,
+		Incarnation: a.incarnation, MaxInFlight: a.MaxInFlight, Alone: a.takeover.Alone,
 	})
 	a.sweeper = sweep.New(a.store, a.db.Now)
 	a.sweeper.Ended = a.observer.DeliveriesEnded
@@ -319,17 +321,15 @@ func (a *assembly) gauge() {
 
 // takeRoles gives the process the work that every process does, and that of its roles.
 func (a *assembly) takeRoles(p *process.Process) (err error) {
-	takeover := dispatch.NewTakeover(a.store, a.store, a.db.Now, a.incarnation, a.db.Waited())
-	takeover.Abandoned = a.telemetry.Metrics().AttemptsAbandoned
 	p.Loops = []loop.Loop{
-		takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), a.db.Now).Loop(),
+		a.takeover.Heartbeat(), retention.New(a.store, retention.Ages(a.Retention), a.db.Now).Loop(),
 		{Name: "key-use", Step: a.keys.TouchStep}, {Name: "idempotency", Step: a.answers.PurgeStep},
 		reconciliation.NewChecker(a.store, a.db.Now, telemetry.Unbalanced(a.log)).Loop(), a.queueWatch.Loop(),
 	}
 	var handover fanout.Handover
 	if a.Roles.Dispatcher {
 		p.Dispatcher, p.Attempter, handover = a.dispatcher, a.attempter, a.dispatcher
-		p.Loops = append(p.Loops, a.dispatcher.Loop(), a.sweeper.Loop(), a.jobWorker.Loop(), subscriptions.NewNotices(a.store, a.db.Now).Loop(), takeover.Loop())
+		p.Loops = append(p.Loops, a.dispatcher.Loop(), a.sweeper.Loop(), a.jobWorker.Loop(), subscriptions.NewNotices(a.store, a.db.Now).Loop(), a.takeover.Loop())
 	}
 	if a.Roles.Router {
 		fan := fanout.New(fanout.Config{

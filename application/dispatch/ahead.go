@@ -93,7 +93,7 @@ func (s *slots) mayHand(l *lane) bool {
 func (s *slots) mayHold(l *lane) int {
 	usual, slots := l.circuit.Usual(), time.Duration(l.allowed)
 	switch {
-	case s.alone || usual < quick:
+	case s.alone() || usual < quick:
 		return l.credit
 	case usual > slots*takenSoon && usual <= slots*holdFor/2:
 		return min(l.credit, 1)

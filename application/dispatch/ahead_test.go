@@ -359,7 +359,7 @@ func TestMoreIsHandedOverThanMayBeOut(t *testing.T) {
 // … nor does fan-out hand over more, unless no other process is there to send it.
 func TestNoMoreIsHandedOverThanTheReceiverTakesSoon(t *testing.T) {
 	for _, alone := range []bool{false, true} {
-		w := newWorldOf(t, dispatch.Config{MaxInFlight: 100, Alone: alone})
+		w := newWorldOf(t, dispatch.Config{MaxInFlight: 100, Alone: func() bool { return alone }})
 		first, again, free := handedToASlowLane(w)
 		if len(first) <= 16+8 || (again > free+8) != alone {
 			t.Errorf("alone: %t: %d are handed over of a receiver that nothing is known of, and then %d for %d slots", alone, len(first), again, free)

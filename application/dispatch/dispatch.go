@@ -209,6 +209,8 @@ type Circuits interface {
 type Incarnations interface {
 	// Heartbeat says that the incarnation lives.
 	Heartbeat(ctx context.Context, incarnation string, now time.Time) error
+	// CountProcesses counts the incarnations that have said since then that they live.
+	CountProcesses(ctx context.Context, since time.Time) (int, error)
 	// Orphans lists deliveries held by incarnations without a heartbeat between the two times, both included; a zero to is no bound. One whose
 	// subscription is missing or cannot be read has no schedule, and keeps no other from being listed.
 	Orphans(ctx context.Context, from, to time.Time, limit int) ([]Orphan, error)

@@ -53,14 +53,16 @@ type Config struct {
 	Now         func() time.Time
 	Jitter      func() float64 // in [0, 1)
 	Incarnation string
-	MaxInFlight int  // attempts at once in this process
-	Alone       bool // no other process sends
+	MaxInFlight int         // attempts at once in this process
+	Alone       func() bool // reports that no other process may send; nil for never
 }
 
 // New makes a dispatcher, which begins by looking for what is due.
 func New(c Config) *Dispatcher {
 	slots := newSlots(c.MaxInFlight)
-	slots.alone = c.Alone
+	if c.Alone != nil {
+		slots.alone = c.Alone
+	}
 	d := &Dispatcher{
 		store: c.Store, disabler: c.Disabler, observer: c.Observer, now: c.Now, jitter: c.Jitter, incarnation: c.Incarnation,
 		slots: slots, started: make(chan Leased, c.MaxInFlight), done: make(chan Result, slots.most), wake: loop.NewSignal(),

@@ -36,7 +36,7 @@ type slots struct {
 	holding   map[*lane]bool // lanes that hold something
 	heldBytes int            // of bodies
 	returning []Leased       // taken out of what was held, to be given back
-	alone     bool           // no other process sends
+	alone     func() bool    // see Config
 	closed    bool           // nothing more is leased, and nothing held is begun
 }
 
@@ -44,7 +44,7 @@ type slots struct {
 const keptBack = 64
 
 func newSlots(limit int) *slots {
-	return &slots{limit: limit, most: (1 + aheadOfSlots) * limit, lanes: map[Lane]*lane{}, known: maxKnownLanes, idle: list.New(),
+	return &slots{limit: limit, alone: func() bool { return false }, most: (1 + aheadOfSlots) * limit, lanes: map[Lane]*lane{}, known: maxKnownLanes, idle: list.New(),
 		tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}, weights: map[tenant.ID]int{}, untold: map[*lane]bool{}, holding: map[*lane]bool{}}
 }
 

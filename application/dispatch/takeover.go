@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/loop"
@@ -20,6 +21,9 @@ const (
 
 // longestBeat is the longest time between two beats of a process that nothing kept from beating.
 const longestBeat = HeartbeatTimeout / 2
+
+// unknown is others before the first beat.
+const unknown = -1
 
 // farAhead is how far in the future a beat is that counts as one by a clock that was set back since. It is longer than a look may take, in which
 // the living beat.
@@ -42,6 +46,8 @@ type Takeover struct {
 	now          func() time.Time
 	incarnation  string
 
+	others atomic.Int32 // that lived at the last beat
+
 	mu    sync.Mutex
 	began time.Time
 	since time.Time // the first beat with no gap after it; zero while there was none since the process began
@@ -51,6 +57,7 @@ type Takeover struct {
 // NewTakeover makes a Takeover for an incarnation that has just begun; waited says that it had to wait for the database.
 func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string, waited bool) *Takeover {
 	t := &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation, began: now()}
+	t.others.Store(unknown)
 	if !waited {
 		t.last = t.began
 	}
@@ -73,8 +80,16 @@ func (t *Takeover) HeartbeatStep(ctx context.Context) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("heartbeat: %w", err)
 	}
 	t.beat(now)
+	living, err := t.incarnations.CountProcesses(ctx, now.Add(-HeartbeatTimeout))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("count the processes: %w", err)
+	}
+	t.others.Store(int32(living - 1))
 	return now.Add(HeartbeatInterval), nil
 }
+
+// Alone reports whether no other process lived at this one's last beat.
+func (t *Takeover) Alone() bool { return t.others.Load() == 0 }
 
 func (t *Takeover) missed() {
 	t.mu.Lock()

@@ -31,6 +31,15 @@ func (v living) Orphans(_ context.Context, from, to time.Time, limit int) (list 
 	return list, v.fail["Orphans"]
 }
 
+func (v living) CountProcesses(_ context.Context, since time.Time) (n int, err error) {
+	for _, beat := range v.beats {
+		if !beat.Before(since) {
+			n++
+		}
+	}
+	return n, v.fail["CountProcesses"]
+}
+
 func newTakeover(t *testing.T) (living, *dispatch.Takeover) {
 	v := living{newWorld(t, 1), map[string]time.Time{}}
 	return v, v.takeover(incarnation, false)
@@ -66,6 +75,36 @@ func (v living) takesOver(p *dispatch.Takeover, l dispatch.Leased) string {
 		v.Fatalf("next %s, %v", next, err)
 	}
 	return v.rows[l.Delivery.ID].lease
+}
+
+// A process is alone once no other has beaten for as long as it takes to be taken for dead, and not before it has looked.
+func TestAProcessKnowsWhetherItIsAlone(t *testing.T) {
+	v, one := newTakeover(t)
+	if one.Alone() {
+		t.Error("alone before it has looked")
+	}
+	v.beating(time.Second, one)
+	if !one.Alone() {
+		t.Error("not alone without others")
+	}
+	two := v.takeover("inc_two", false)
+	v.beating(2*dispatch.HeartbeatInterval, two, one)
+	if one.Alone() || two.Alone() {
+		t.Error("alone beside another")
+	}
+	v.beating(dispatch.HeartbeatTimeout-2*dispatch.HeartbeatInterval, one)
+	if one.Alone() {
+		t.Error("alone, though the other may live")
+	}
+	v.fail["CountProcesses"] = errors.New("away")
+	if _, err := one.HeartbeatStep(t.Context()); !errors.Is(err, v.fail["CountProcesses"]) || one.Alone() {
+		t.Errorf("a count that failed: %v; alone: %t", err, one.Alone())
+	}
+	delete(v.fail, "CountProcesses")
+	v.beating(3*dispatch.HeartbeatInterval, one)
+	if !one.Alone() {
+		t.Error("not alone though the other is silent")
+	}
 }
 
 func TestTheHeartbeatComesOftenEnough(t *testing.T) {

@@ -46,6 +46,7 @@ type process struct {
 	store        Store
 	intake       *intake.Intake
 	dispatcher   *dispatch.Dispatcher
+	takeover     *dispatch.Takeover // nil until it has begun
 	attempter    *dispatch.Attempter
 	fanOut       *fanout.FanOut
 	sweeper      *sweep.Sweeper
@@ -95,7 +96,7 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.subs = &subscriptions.Service{Store: p.store, Gate: gate, URLs: anyURL{}, Now: p.now, NewID: source.New, NewSecret: w.newSecret, DefaultSchedule: w.schedule}
 	p.attempter = &dispatch.Attempter{Sender: sender{p}, Secrets: seal.NewCache(p.store, 100), Observer: observer, Now: p.now, UserAgent: "simulation", Trouble: panicOn}
 	p.dispatcher = dispatch.New(dispatch.Config{Store: p.store, Disabler: p.subs, Observer: observer, Now: p.now, Jitter: w.material.Float64,
-		Incarnation: p.incarnation, MaxInFlight: w.maxInFlight})
+		Incarnation: p.incarnation, MaxInFlight: w.maxInFlight, Alone: p.alone})
 	p.intake = intake.New(intake.Config{Store: p.store, Observer: observer, Now: p.now, NewID: source.New})
 	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
 	p.eventRetries = &queries.EventRetries{Store: p.store, Now: p.now}
@@ -132,6 +133,9 @@ func (h handover) Room(owner tenant.ID) int {
 	return room
 }
 
+// alone is false until the process has begun.
+func (p *process) alone() bool { return p.takeover != nil && p.takeover.Alone() }
+
 // boot begins the loops once the incarnation is registered.
 func (p *process) boot(a *activity) {
 	waited := false
@@ -143,6 +147,7 @@ func (p *process) boot(a *activity) {
 		a.sleep(p.world.now.Add(time.Second), nil)
 	}
 	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation, waited)
+	p.takeover = takeover
 	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(), p.worker.Loop(),
 		retention.New(p.store, p.world.ages, p.now).Loop(),
 		takeover.Heartbeat(), takeover.Loop(), metrics.NewProjection(p.store, p.now).Loop(), subscriptions.NewNotices(p.store, p.noticing).Loop()}
