@@ -87,6 +87,9 @@ type listDeliveriesInput struct {
 	EventType      string `query:"eventType" maxLength:"100"`
 }
 
+// retryBegins is what somebody has to know who asks for an attempt by hand: it is not the only one.
+const retryBegins = "and if that fails, the subscription's retry schedule begins anew."
+
 func (a *API) routeDeliveries() {
 	const one = "/v1/deliveries/{deliveryId}"
 	register(a, operation{id: "listDeliveries", method: http.MethodGet, path: "/v1/deliveries", tag: tagDeliveries, scope: access.DeliveriesRead, perTenant: true, forBound: true,
@@ -97,7 +100,7 @@ func (a *API) routeDeliveries() {
 			"Tests are in no list, cannot be retried, and have no accepted event."}, a.getDelivery)
 	register(a, operation{id: "retryDelivery", method: http.MethodPost, path: one + "/retry", tag: tagDeliveries, scope: access.DeliveriesRetry, perTenant: true, forBound: true,
 		status: http.StatusAccepted, summary: "Attempt a delivery now",
-		description: "The stored bytes are sent again under the same ids. One of a billing event needs the tenant's feature. " +
+		description: "The stored bytes are sent again under the same ids, " + retryBegins + " One of a billing event needs the tenant's feature. " +
 			fmt.Sprintf("One that has been attempted %d times is not attempted again.", delivery.MaxAttempts)}, a.retryDelivery)
 }
 
