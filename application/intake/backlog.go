@@ -117,7 +117,8 @@ func (b *Backlog) admit(events []event.Event) ([]hold, Reason, error) {
 		if e := b.emitters[events[i].TenantID]; e != nil && !e.hasSpace(b.processes) {
 			b.ask(&e.room)
 			return nil, ReasonTenantOpen, later(problem.RateLimited, e.comeAgain(),
-				"The tenant %s may have %d deliveries that are not finished, and there is no room for more: see to its receivers, and send this again later.", events[i].TenantID, e.limit)
+				"The tenant %s may have %d deliveries that are not finished, those parked for paused and disabled subscriptions included, and there is no room for more: "+
+					"see to its receivers, and send this again later.", events[i].TenantID, e.limit)
 		}
 	}
 	return b.hold(events), "", nil

@@ -97,7 +97,7 @@ func TestAFullQueueOfATenant(t *testing.T) {
 		w.open(intake.Limits{TenantOpen: 10})
 		full := func(after time.Duration) {
 			w.Helper()
-			w.refuses("acme", problem.RateLimited, after, intake.ReasonTenantOpen, "acme may have 10 deliveries that are not finished")
+			w.refuses("acme", problem.RateLimited, after, intake.ReasonTenantOpen, "acme may have 10 deliveries that are not finished, those parked for paused and disabled subscriptions included")
 		}
 		w.store.open = map[tenant.ID]int{"acme": 10, "other": 7}
 		w.accepts("acme", 1)

@@ -48,6 +48,10 @@ const catchUpDescription = `For receivers that were away for longer than retries
 got a delivery for is there once, as its newest delivery has it, whatever became of that; nothing is marked as delivered by reading it.
 No event is left out: what is accepted later comes later. Take the eventId for what was handled already.
 
+The subscription of a receiver that cannot be called may stay paused: nothing is sent to its URL then. What comes is parked, and that counts among the
+deliveries that the tenant may have unfinished, read or not. So make room from time to time, by POST /v1/subscriptions/{subscriptionId}/resume with skipParked, and a pause
+some seconds later; what was skipped is still listed here.
+
 A replay changes no order, since events stand where they were accepted. With the mode original nothing changes here. With rerender the event keeps its
 place, and has from then on the id and the body of the new delivery: who reads up to it gets these alone, and a cursor that is past it does not
 meet it again. What was rendered anew comes to such a receiver by push, or to one that begins without a cursor, or with one that it had before.

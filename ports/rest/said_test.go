@@ -14,6 +14,9 @@ func TestWhatFollowsIsSaid(t *testing.T) {
 		{"post", "/v1/deliveries/retry", "schedule begins anew", "so is each of a bulk retry"},
 		{"patch", one, "for every attempt from then on", "who corrects a URL has to know whether what failed goes there"},
 		{"patch", one, "accepted from then on", "who corrects a filter or an option has to know that what failed goes as it was"},
+		{"post", one + "/pause", "refused with", "a pause that is forgotten has all the tenant's events refused in the end"},
+		{"post", one + "/resume", "/v1/deliveries/retry", "what was given up before the service disabled it does not come by a resume"},
+		{"get", one + "/events", "skipParked", "a receiver that only pulls fills the tenant's room for unfinished deliveries, however much it reads"},
 	} {
 		if about := strings.Join(strings.Fields(paths[c.path][c.method].Description), " "); !strings.Contains(about, c.want) {
 			t.Errorf("%s %s lacks %q (%s): %s", c.method, c.path, c.want, c.why, about)

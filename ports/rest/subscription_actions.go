@@ -33,6 +33,13 @@ webhook-signature has a signature of each secret, so that a receiver that checks
 old secret until then: let a receiver that checks it take both secrets, or switch when the rotation is completed. With overlapHours 0 the old secret ends at once.
 409 says that a rotation is under way.`
 
+// pauseDescription says what a pause costs: one that was forgotten had all of its tenant's events refused in the end.
+const pauseDescription = `Pausing what is paused changes nothing. 409 while what a resume skips is not all cancelled yet; nothing is sent meanwhile.
+What is parked is kept whatever its age, and counts among the deliveries that a tenant may have unfinished: once these are too many, all of its events are
+refused with 429, until the subscription is resumed, with skipParked if need be, or deleted.`
+
+const resumeDescription = `Also brings back what the service disabled. What was given up before that stays so: POST /v1/deliveries/retry with the subscriptionId sends it again.`
+
 // TestRequest says what to send.
 type TestRequest struct {
 	EventType string `json:"eventType,omitempty" maxLength:"100" doc:"Default: the first type that the subscription wants." example:"visit_report.approved"`
@@ -77,8 +84,8 @@ func (a *API) routeSubscriptionActions(one string) {
 		return operation{id: id, method: http.MethodPost, path: one + path, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
 			statuses: []int{http.StatusNotFound}, summary: summary, description: description, example: example}
 	}
-	register(a, action("pauseSubscription", "/pause", "Pause: park what comes", "Pausing what is paused changes nothing. 409 while what a resume skips is not all cancelled yet; nothing is sent meanwhile.", map[string]any{"reason": "maintenance"}), a.pause)
-	register(a, action("resumeSubscription", "/resume", "Resume: send what is parked, and what comes", "Also brings back what the service disabled.", map[string]any{"skipParked": false}), a.resume)
+	register(a, action("pauseSubscription", "/pause", "Pause: park what comes", pauseDescription, map[string]any{"reason": "maintenance"}), a.pause)
+	register(a, action("resumeSubscription", "/resume", "Resume: send what is parked, and what comes", resumeDescription, map[string]any{"skipParked": false}), a.resume)
 	register(a, action("rotateSecret", "/rotate-secret", "Make a new secret", rotateDescription, map[string]any{"overlapHours": 24}), a.rotateSecret)
 	register(a, action("completeRotation", "/rotate-secret/complete", "End the old secret",
 		"From then on X-Ordinavo-Signature is made with the new secret, and webhook-signature has its signature alone. Without a rotation under way nothing changes.", nil), a.completeRotation)
