@@ -21,7 +21,7 @@ func Sentence(c Change) string {
 	case Created:
 		return "The subscription was created."
 	case EndpointChanged:
-		return "Where or how to send was changed."
+		return "Its name, or where or how to send, was changed."
 	case FilterChanged:
 		return "Which events are sent was changed."
 	case OptionsChanged:

@@ -23,6 +23,7 @@ func TestEveryChangeIsPutInWords(t *testing.T) {
 		change subscription.Change
 		want   string
 	}{
+		{subscription.EndpointChanged{At: now, Name: "SAP"}, "Its name, or"},
 		{subscription.Paused{At: now, Reason: "maintenance"}, "The reason: maintenance."},
 		{subscription.Disabled{At: now, Reason: subscription.ReasonGone}, "410 Gone"},
 		{subscription.Resumed{At: now, SkipParked: true}, "cancelled"},
