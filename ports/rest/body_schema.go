@@ -12,8 +12,10 @@ import (
 // open: a later version may add keys.
 func bodySchema(t event.Type) *huma.Schema {
 	body := object(
-		field{"eventId", pattern(`^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)}, field{"eventType", constant(string(t))}, field{"occurredAt", moment()},
-		field{"tenantId", text()}, field{"source", constant("ordinavo")}, field{"payloadVersion", constant("1.0")},
+		field{"eventId", about("The same for every attempt and replay: go by it to recognise what was handled before.", pattern(`^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$`))},
+		field{"eventType", constant(string(t))}, field{"occurredAt", about("When it happened, in UTC. Events may arrive in another order.", moment())},
+		field{"tenantId", text()}, field{"source", constant("ordinavo")},
+		field{"payloadVersion", about("Keys may be added to this version, so let others than these pass.", constant("1.0"))},
 	)
 	body.Title, body.Description = string(t), t.Description()
 	if t.HasCustomerContext() {
@@ -40,22 +42,33 @@ func bodySchema(t event.Type) *huma.Schema {
 	return body
 }
 
+// fromDirectory is why a block is there with nothing but its id.
+const fromDirectory = "What the directory does not know of it when the body is made is null."
+
 func customerSchema() *huma.Schema {
-	return object(field{"ordinavoCustomerId", integer()}, field{"externalId", nullable(text())},
-		field{"customerNumber", nullable(text())}, field{"name", nullable(text())})
+	return about("There if the event names a customer, with the option customerContext. "+fromDirectory,
+		object(field{"ordinavoCustomerId", integer()}, field{"externalId", externalID()},
+			field{"customerNumber", nullable(text())}, field{"name", nullable(text())}))
 }
 
 func locationSchema() *huma.Schema {
-	return object(field{"ordinavoLocationId", integer()}, field{"externalId", nullable(text())}, field{"name", nullable(text())},
-		field{"city", nullable(text())}, field{"hasCoordinates", nullable(boolean())})
+	return about("There if the event names a location, with the option customerContext. "+fromDirectory,
+		object(field{"ordinavoLocationId", integer()}, field{"externalId", externalID()}, field{"name", nullable(text())},
+			field{"city", nullable(text())}, field{"hasCoordinates", nullable(boolean())}))
 }
 
 func contactSchema() *huma.Schema {
-	return object(field{"ordinavoContactId", integer()}, field{"externalId", nullable(text())}, field{"displayName", nullable(text())})
+	return about("There if the event names a contact, with the options customerContext and contactDetails. "+fromDirectory,
+		object(field{"ordinavoContactId", integer()}, field{"externalId", externalID()}, field{"displayName", nullable(text())}))
 }
 
 func targetSchema() *huma.Schema {
-	return object(field{"id", integer()}, field{"externalId", nullable(text())}, field{"title", nullable(text())})
+	return object(field{"id", integer()}, field{"externalId", externalID()}, field{"title", nullable(text())})
+}
+
+// externalID is what receivers look their own records up by.
+func externalID() *huma.Schema {
+	return about("What the subscription's sourceSystem calls it; null if that names no system, or none of its IDs is known for this.", nullable(text()))
 }
 
 func appointmentSchema(t event.Type) *huma.Schema {
@@ -77,16 +90,14 @@ func visitReportSchema() *huma.Schema {
 	schema := object(field{"id", integer()}, field{"title", nullable(text())}, field{"status", nullable(text())}, field{"result", nullable(text())},
 		field{"followUpRequired", nullable(boolean())}, field{"isBillable", nullable(boolean())}, field{"billingStatus", nullable(text())},
 		field{"attachmentCount", nullable(integer())})
-	preview := nullable(text())
+	preview := about("The beginning of the report's free text, with the option summaryPreview.", nullable(text()))
 	preview.MaxLength = new(280)
-	preview.Description = "With the option summaryPreview."
 	schema.Properties["summaryPreview"] = preview
 	return schema
 }
 
 func followUpSchema() *huma.Schema {
-	due := nullable(text())
-	due.Description = "A date, or a time of RFC 3339."
+	due := about("A date, or a time of RFC 3339.", nullable(text()))
 	return object(field{"id", integer()}, field{"reason", nullable(text())}, field{"dueDate", due}, field{"targetId", nullable(integer())})
 }
 
@@ -114,8 +125,7 @@ func subscriptionSchema(t event.Type) *huma.Schema {
 }
 
 func deliverySchema() *huma.Schema {
-	status := nullable(integer())
-	status.Description = "Of the last attempt; null when nothing was answered."
+	status := about("Of the last attempt; null when nothing was answered.", nullable(integer()))
 	return object(field{"id", pattern(`^dlv_`)}, field{"eventId", pattern(`^evt_`)}, field{"eventType", text()}, field{"status", text()}, field{"reason", text()},
 		field{"attemptCount", integer()}, field{"createdAt", moment()}, field{"lastOutcome", text()}, field{"lastResponseStatus", status})
 }
@@ -138,6 +148,11 @@ func object(fields ...field) *huma.Schema {
 		schema.Properties[f.name] = f.schema
 		schema.Required = append(schema.Required, f.name)
 	}
+	return schema
+}
+
+func about(description string, schema *huma.Schema) *huma.Schema {
+	schema.Description = description
 	return schema
 }
 

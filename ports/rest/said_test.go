@@ -1,6 +1,8 @@
 package rest_test
 
 import (
+	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 )
@@ -22,4 +24,38 @@ func TestWhatFollowsIsSaid(t *testing.T) {
 			t.Errorf("%s %s lacks %q (%s): %s", c.method, c.path, c.want, c.why, about)
 		}
 	}
+}
+
+// Who wrote a receiver from the documents alone found no word on whose external ID it gets and when that is null, and refused the first key
+// that was added.
+func TestBodiesSayWhatAReceiverHasToKnow(t *testing.T) {
+	h := newHarness(t)
+	for path, want := range map[string]string{
+		"eventId": "recognise what was handled", "payloadVersion": "Keys may be added", "occurredAt": "another order",
+		"customer": "customerContext", "location": "does not know", "contact": "contactDetails",
+		"customer.externalId": "sourceSystem", "location.externalId": "null if", "contact.externalId": "null if", "target.externalId": "null if",
+		"visitReport.summaryPreview": "beginning",
+	} {
+		schema := h.bodySchema("visit_report.approved")
+		for name := range strings.SplitSeq(path, ".") {
+			schema = schema.Properties[name]
+		}
+		if !strings.Contains(schema.Description, want) {
+			t.Errorf("%s lacks %q: %q", path, want, schema.Description)
+		}
+	}
+}
+
+type describedSchema struct {
+	Description string
+	Properties  map[string]describedSchema
+}
+
+func (h *harness) bodySchema(eventType string) describedSchema {
+	h.Helper()
+	var detail struct{ Schema describedSchema }
+	if err := json.Unmarshal([]byte(h.call(h.reader, "GET", "/v1/event-types/"+eventType, "").expect(http.StatusOK).body), &detail); err != nil {
+		h.Fatal(err)
+	}
+	return detail.Schema
 }
