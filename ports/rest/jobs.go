@@ -78,7 +78,7 @@ type BulkRetry struct {
 
 // Replay says which of a subscription's events to send again, and how.
 type Replay struct {
-	Mode       string     `json:"mode,omitempty" enum:"original,rerender" doc:"Needed unless it is a dry run, which counts the same for both. original sends the stored bytes again under the same delivery id. rerender renders anew with today's options and directory, as a new delivery of the same eventId."`
+	Mode       string     `json:"mode,omitempty" enum:"original,rerender" doc:"Needed unless it is a dry run, which counts the same for both. original sends the stored bytes again under the same delivery id. rerender renders anew with today's options and directory, as a new delivery of the same eventId: a receiver that passes over every eventId that it has handled passes over that too."`
 	DryRun     bool       `json:"dryRun,omitempty" doc:"Only counts."`
 	EventTypes []string   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or * for all that product services emit. Default: all, operational events too."`
 	Statuses   []string   `json:"statuses,omitempty" maxItems:"4" enum:"retrying,succeeded,dead_letter,cancelled" doc:"Of the event's newest delivery. Default: any of these. What is pending, delivering or parked is sent anyway."`

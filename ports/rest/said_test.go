@@ -59,3 +59,13 @@ func (h *harness) bodySchema(eventType string) describedSchema {
 	}
 	return detail.Schema
 }
+
+// An event that was rendered anew, to mend what a receiver has, was passed over by every receiver that goes by the eventId, as it is told to.
+func TestWhatIsRenderedAnewIsToldFromARepetition(t *testing.T) {
+	document := newHarness(t).call("", "GET", "/openapi.json", "").expect(http.StatusOK).body
+	for _, want := range []string{"passes over that too", "brings another one with the same eventId"} {
+		if !strings.Contains(document, want) {
+			t.Errorf("the document lacks %q", want)
+		}
+	}
+}

@@ -73,7 +73,7 @@ func webhookHeaders(t event.Type, body []byte, userAgent string) []webhookHeader
 		{"User-Agent", userAgent, "Who sends, with the service's version.", pattern(`^Ordinavo-Webhooks/`), true, false},
 		{"X-Ordinavo-Event-Id", event.SampleID, "The body's eventId: the same for every attempt and replay, so keep it to recognise a repetition.", id, false, false},
 		{headerEventType, string(t), "The body's eventType.", constant(string(t)), false, false},
-		{"X-Ordinavo-Delivery-Id", exampleDeliveryID, "The same for every attempt of a delivery.", pattern(`^dlv_[0-7][0-9A-HJKMNP-TV-Z]{25}$`), false, false},
+		{"X-Ordinavo-Delivery-Id", exampleDeliveryID, "The same for every attempt of a delivery. A replay that renders an event anew brings another one with the same eventId.", pattern(`^dlv_[0-7][0-9A-HJKMNP-TV-Z]{25}$`), false, false},
 		{"X-Ordinavo-Timestamp", exampleAttempt.Format(time.RFC3339), "When this attempt was made, in UTC.", moment(), false, false},
 		{signature.HeaderBody, signed.Body, "sha256= and the lower-case hex HMAC-SHA256 of the raw body. The key is the whole secret as it was shown, whsec_ included. " +
 			"During a rotation it is made with the old secret until the rotation is completed or its overlap ends.", pattern(`^sha256=[0-9a-f]{64}$`), false, false},
