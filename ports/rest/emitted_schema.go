@@ -1,6 +1,9 @@
 package rest
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/ordinavo/webhooks/domain/event"
@@ -24,17 +27,44 @@ func emittedEventSchema(schemas huma.Registry) *huma.Schema {
 		types = append(types, string(t))
 	}
 	eventID := pattern(`^evt_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
-	eventID.Description = "Made by the service when it is absent."
+	eventID.Description = "Made by the service when it is absent. Make it yourself, and send the same one again, where an answer may be lost."
 	emitted := open(map[string]*huma.Schema{
 		"eventId": nullable(eventID), "eventType": {Type: huma.TypeString, Enum: types}, "occurredAt": moment(),
 		"tenantId":   nullable(pattern(`^[A-Za-z0-9._-]{1,64}$`)),
-		"customerId": reference(), "locationId": reference(), "contactId": reference(),
+		"customerId": referenceTo("customer"), "locationId": referenceTo("location"), "contactId": referenceTo("contact"),
 		"appointment": emittedAppointment(), "visitReport": emittedVisitReport(), "followUp": emittedFollowUp(),
 		"billingEvent": emittedBillingEvent(), "target": open(map[string]*huma.Schema{"id": id(), "title": line(event.MaxTextLength)}, "id"),
 	}, "eventType", "occurredAt")
+	for _, block := range []event.Block{event.BlockAppointment, event.BlockVisitReport, event.BlockFollowUp, event.BlockBillingEvent, event.BlockTarget} {
+		about("Needed by "+typesThat(func(t event.Type) bool { return t.Needs(block) })+
+			". Sent on with "+typesThat(func(t event.Type) bool { return t.Carries(block) })+".", emitted.Properties[string(block)])
+	}
 	emitted.Description = "Unknown fields are accepted and never sent on. A null is as good as an absent field."
 	schemas.Map()[name] = emitted
 	return &huma.Schema{Ref: refSchema + name}
+}
+
+func referenceTo(kind string) *huma.Schema {
+	return about("The "+kind+" in the directory. Sent on with "+typesThat(event.Type.HasCustomerContext)+".", reference())
+}
+
+// typesThat names the types for which something holds, a whole family by its pattern.
+func typesThat(holds func(event.Type) bool) string {
+	types := event.Types()
+	isNot := func(t event.Type) bool { return !holds(t) }
+	if !slices.ContainsFunc(types, isNot) {
+		return "all types"
+	}
+	var names []string
+	for _, t := range types {
+		family := slices.DeleteFunc(event.Types(), func(other event.Type) bool { return other.Family() != t.Family() })
+		if !slices.ContainsFunc(family, isNot) {
+			names = append(names, string(t.Family())+".*")
+		} else if holds(t) {
+			names = append(names, string(t))
+		}
+	}
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 func emittedAppointment() *huma.Schema {

@@ -69,3 +69,25 @@ func TestWhatIsRenderedAnewIsToldFromARepetition(t *testing.T) {
 		}
 	}
 }
+
+// Which blocks an event needs, and with which types one is sent on, was only told by a refusal, or by receivers that missed it.
+func TestAnEmitterIsToldWhichBlocksATypeTakes(t *testing.T) {
+	var document struct {
+		Components struct{ Schemas map[string]describedSchema }
+	}
+	if err := json.Unmarshal([]byte(newHarness(t).call("", "GET", "/openapi.json", "").expect(http.StatusOK).body), &document); err != nil {
+		t.Fatal(err)
+	}
+	for field, want := range map[string]string{
+		"target":       "Needed by target.imported, target.scheduled, target.completed. Sent on with all types.",
+		"appointment":  "Needed by appointment.*. Sent on with all types.",
+		"visitReport":  "Needed by visit_report.*. Sent on with visit_report.*, billing.*.",
+		"followUp":     "Needed by target.follow_up_created, visit_report.follow_up_required. Sent on with target.follow_up_created, visit_report.follow_up_required.",
+		"billingEvent": "Needed by billing.*. Sent on with billing.*.",
+		"customerId":   "The customer in the directory. Sent on with target.follow_up_created, appointment.*, visit_report.*, billing.*.",
+	} {
+		if got := document.Components.Schemas["EmittedEvent"].Properties[field].Description; got != want {
+			t.Errorf("%s: %q, want %q", field, got, want)
+		}
+	}
+}
