@@ -14,7 +14,7 @@ func (r *eventReader) targetField(at problem.Fields, name []byte, t *event.Targe
 	case "title":
 		return r.optionalText(at, "title", &t.Title)
 	default:
-		return r.decoder.SkipValue()
+		return r.unknown(at, name)
 	}
 }
 
@@ -39,7 +39,7 @@ func (r *eventReader) appointmentField(at problem.Fields, name []byte, a *event.
 	case "cancellationReason":
 		return r.optionalText(at, "cancellationReason", &a.CancellationReason)
 	default:
-		return r.decoder.SkipValue()
+		return r.unknown(at, name)
 	}
 }
 
@@ -50,7 +50,7 @@ func (r *eventReader) faultField(at problem.Fields, name []byte, f *event.Fault)
 	case "message":
 		return r.optionalText(at, "message", &f.Message)
 	default:
-		return r.decoder.SkipValue()
+		return r.unknown(at, name)
 	}
 }
 
@@ -75,7 +75,7 @@ func (r *eventReader) visitReportField(at problem.Fields, name []byte, v *event.
 	case "summary":
 		return r.optionalText(at, "summary", &v.Summary)
 	default:
-		return r.decoder.SkipValue()
+		return r.unknown(at, name)
 	}
 }
 
@@ -90,7 +90,7 @@ func (r *eventReader) followUpField(at problem.Fields, name []byte, f *event.Fol
 	case "targetId":
 		return r.optionalInteger(at, "targetId", &f.TargetID)
 	default:
-		return r.decoder.SkipValue()
+		return r.unknown(at, name)
 	}
 }
 
@@ -113,6 +113,6 @@ func (r *eventReader) billingEventField(at problem.Fields, name []byte, b *event
 	case "error":
 		return block(r, at, "error", &b.Error, (*eventReader).faultField)
 	default:
-		return r.decoder.SkipValue()
+		return r.unknown(at, name)
 	}
 }

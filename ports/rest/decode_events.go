@@ -21,20 +21,28 @@ const (
 // decodeEvents reads one event, or {"events": [...]}. It notes every field of a wrong type in fields and goes on; an error means that the
 // body is not JSON, or neither form. Unknown fields are skipped and names are case-sensitive. The events share no memory with the body.
 func decodeEvents(body []byte, fields problem.Fields) (events []event.Event, batch bool, err error) {
-	if tooDeep(body) {
-		return nil, false, errTooDeep
+	r := &eventReader{}
+	if err := r.whole(body, fields); err != nil {
+		return nil, false, err
 	}
-	r := &eventReader{decoder: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	return r.events, r.batch, nil
+}
+
+func (r *eventReader) whole(body []byte, fields problem.Fields) error {
+	if tooDeep(body) {
+		return errTooDeep
+	}
+	r.decoder = jsontext.NewDecoder(bytes.NewBuffer(body))
 	if err := r.document(fields); err != nil {
-		return nil, false, asDecodeError(err, "")
+		return asDecodeError(err, "")
 	}
 	if err := endOf(r.decoder); err != nil {
-		return nil, false, err
+		return err
 	}
 	if r.batch && len(r.events) == 0 && fields.Err() == nil {
 		fields.Add("events", "needs at least one event")
 	}
-	return r.events, r.batch, nil
+	return nil
 }
 
 // decodeLines reads NDJSON: an event a line; lines of white space alone do not count.
@@ -77,6 +85,23 @@ type eventReader struct {
 	scratch []byte
 	events  []event.Event
 	batch   bool
+	// unread is the unknown fields, the first of them, where somebody is to be told.
+	tellsUnread bool
+	unread      []string
+}
+
+// Bounds of what is told of unknown fields: a longer name is no slip of a pen.
+const (
+	maxUnread     = 10
+	maxUnreadName = 100
+)
+
+// unknown skips a field that is not read.
+func (r *eventReader) unknown(at problem.Fields, name []byte) error {
+	if r.tellsUnread && len(r.unread) < maxUnread && len(name) <= maxUnreadName {
+		r.unread = append(r.unread, at.Path(string(name)))
+	}
+	return r.decoder.SkipValue()
 }
 
 // document reads a whole body. The field events makes it a batch, wherever it stands.
@@ -185,7 +210,7 @@ func (r *eventReader) eventField(at problem.Fields, name []byte, e *event.Event)
 	case "target":
 		return block(r, at, "target", &e.Target, (*eventReader).targetField)
 	default:
-		return r.decoder.SkipValue()
+		return r.unknown(at, name)
 	}
 }
 

@@ -199,7 +199,7 @@ const emitExample = `{"eventType":"visit_report.approved","occurredAt":"2026-06-
 
 const emitDescription = "One event, {\"events\": [...]} with up to 1,000, or application/x-ndjson with an event a line. The answer comes once they are durable. " +
 	"A batch with one bad event is refused whole. The same eventId with the same content is a duplicate and sends nothing again. " +
-	"Unknown fields are accepted and never sent on. occurredAt is kept to the microsecond. A tenant's key may leave out tenantId; a platform key may name the tenant in X-Ordinavo-Tenant instead. " +
+	"Unknown fields are accepted and never sent on; a preview names them. occurredAt is kept to the microsecond. A tenant's key may leave out tenantId; a platform key may name the tenant in X-Ordinavo-Tenant instead. " +
 	"An event that names another one than the header is refused, and so are fields of an event beside events. " +
 	"429 also says that the tenant has used up its events of the day, or has too many deliveries that are not finished; 503 that the whole queue is full. Retry-After says when to send the same again."
 

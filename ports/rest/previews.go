@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humafiber"
@@ -26,7 +27,7 @@ type EventPreview struct {
 	EventID       string                `json:"eventId" doc:"Made for the preview when the event has none."`
 	EventType     string                `json:"eventType"`
 	TenantID      string                `json:"tenantId"`
-	Notes         []string              `json:"notes" doc:"What differs when the event is really sent."`
+	Notes         []string              `json:"notes" doc:"What differs when the event is really sent, and fields of it that are not read."`
 	Subscriptions []SubscriptionPreview `json:"subscriptions" doc:"Newest first."`
 }
 
@@ -70,7 +71,7 @@ func (SubscriptionPreview) TransformSchema(_ huma.Registry, s *huma.Schema) *hum
 type OnePreview struct {
 	EventID   string   `json:"eventId"`
 	EventType string   `json:"eventType"`
-	Notes     []string `json:"notes" doc:"What differs when the event is really sent."`
+	Notes     []string `json:"notes" doc:"What differs when the event is really sent, and fields of it that are not read."`
 	SubscriptionPreview
 }
 
@@ -143,7 +144,7 @@ func (a *API) previewEvent(ctx huma.Context) error {
 	if len(body) == 0 {
 		return problem.New(problem.InvalidRequest, "The request has no body.")
 	}
-	e, err := decodeEvent(ctx.Context(), body, c.Get(headerTenant))
+	e, unread, err := decodeEvent(ctx.Context(), body, c.Get(headerTenant))
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (a *API) previewEvent(ctx huma.Context) error {
 			end()
 		}
 	}()
-	shown, err := a.showEvent(ctx.Context(), e)
+	shown, err := a.showEvent(ctx.Context(), e, previewNotes(unread))
 	if err != nil {
 		return err
 	}
@@ -182,20 +183,19 @@ func (w written) Close() error {
 	return nil
 }
 
-// decodeEvent reads exactly one event, as POST /v1/events does.
-func decodeEvent(ctx context.Context, body []byte, named string) (event.Event, error) {
-	fields := problem.Collect("")
-	events, batch, err := decodeEvents(body, fields)
-	if err != nil {
-		return event.Event{}, asRefusal(err)
+// decodeEvent reads exactly one event, as POST /v1/events does, and names fields of it that are not read.
+func decodeEvent(ctx context.Context, body []byte, named string) (e event.Event, unread []string, err error) {
+	fields, r := problem.Collect(""), &eventReader{tellsUnread: true}
+	if err := r.whole(body, fields); err != nil {
+		return event.Event{}, nil, asRefusal(err)
 	}
-	if batch {
-		return event.Event{}, problem.Invalid("events", "is a batch: a preview takes one event")
+	if r.batch {
+		return event.Event{}, nil, problem.Invalid("events", "is a batch: a preview takes one event")
 	}
-	if err := addressEvents(callerOf(ctx), named, events, false, fields); err != nil {
-		return event.Event{}, err
+	if err := addressEvents(callerOf(ctx), named, r.events, false, fields); err != nil {
+		return event.Event{}, nil, err
 	}
-	return events[0], validateEvents(events, false, fields)
+	return r.events[0], r.unread, validateEvents(r.events, false, fields)
 }
 
 // mustHaveTenant refuses an event of an unknown tenant, as accepting it would.
@@ -208,7 +208,7 @@ func (a *API) mustHaveTenant(ctx context.Context, id tenant.ID) error {
 }
 
 // showEvent writes an EventPreview, a subscription at a time: the previews of thousands would take several times their text.
-func (a *API) showEvent(ctx context.Context, e event.Event) ([]byte, error) {
+func (a *API) showEvent(ctx context.Context, e event.Event, notes []string) ([]byte, error) {
 	e, err := a.Previews.Stored(e)
 	if err != nil {
 		return nil, err
@@ -218,7 +218,7 @@ func (a *API) showEvent(ctx context.Context, e event.Event) ([]byte, error) {
 		return nil, err
 	}
 	var shown bytes.Buffer
-	head := EventPreview{EventID: e.ID, EventType: string(e.Type), TenantID: string(e.TenantID), Notes: previewNotes(), Subscriptions: []SubscriptionPreview{}}
+	head := EventPreview{EventID: e.ID, EventType: string(e.Type), TenantID: string(e.TenantID), Notes: notes, Subscriptions: []SubscriptionPreview{}}
 	if err := writeJSON(&shown, head); err != nil {
 		return nil, err
 	}
@@ -255,7 +255,7 @@ func (a *API) previewSubscription(ctx context.Context, in *previewInput) (*OnePr
 	if in.Body != nil {
 		wanted = *in.Body
 	}
-	e, err := a.eventToPreview(ctx, wanted)
+	e, unread, err := a.eventToPreview(ctx, wanted)
 	if err != nil {
 		return nil, err
 	}
@@ -268,29 +268,29 @@ func (a *API) previewSubscription(ctx context.Context, in *previewInput) (*OnePr
 	if err != nil {
 		return nil, err
 	}
-	return &OnePreviewOutput{OnePreview{e.ID, string(e.Type), previewNotes(), viewPreview(shown)}}, nil
+	return &OnePreviewOutput{OnePreview{e.ID, string(e.Type), previewNotes(unread), viewPreview(shown)}}, nil
 }
 
-func (a *API) eventToPreview(ctx context.Context, wanted PreviewWanted) (event.Event, error) {
+func (a *API) eventToPreview(ctx context.Context, wanted PreviewWanted) (e event.Event, unread []string, err error) {
 	switch {
 	case len(wanted.Event) == 0 && wanted.EventType == "":
-		return event.Event{}, problem.Invalid("event", "is missing: send an event, or the eventType of a sample")
+		return event.Event{}, nil, problem.Invalid("event", "is missing: send an event, or the eventType of a sample")
 	case len(wanted.Event) == 0:
 		if err := checkEventType(wanted.EventType); err != nil {
-			return event.Event{}, err
+			return event.Event{}, nil, err
 		}
-		return a.Previews.Sample(event.Type(wanted.EventType), ownerOf(ctx)), nil
+		return a.Previews.Sample(event.Type(wanted.EventType), ownerOf(ctx)), nil, nil
 	case wanted.EventType != "":
-		return event.Event{}, problem.Invalid("eventType", "must not be there together with event")
+		return event.Event{}, nil, problem.Invalid("eventType", "must not be there together with event")
 	}
-	e, err := decodeEvent(ctx, wanted.Event, string(ownerOf(ctx)))
-	if err != nil {
-		return e, beneath("event", err)
+	if e, unread, err = decodeEvent(ctx, wanted.Event, string(ownerOf(ctx))); err != nil {
+		return e, nil, beneath("event", err)
 	}
 	if e.TenantID != ownerOf(ctx) {
-		return e, problem.Invalid("event.tenantId", "is not the subscription's tenant")
+		return e, nil, problem.Invalid("event.tenantId", "is not the subscription's tenant")
 	}
-	return a.Previews.Stored(e)
+	e, err = a.Previews.Stored(e)
+	return e, unread, err
 }
 
 // beneath puts the paths of a refusal under the field that holds what was refused.
@@ -310,13 +310,18 @@ func beneath(field string, err error) error {
 	return &moved
 }
 
-// previewNotes says what will differ in a real delivery.
-func previewNotes() []string {
-	return []string{
+// previewNotes says what will differ in a real delivery, and what of the event is not read: nothing else tells an emitter of a name that is
+// misspelt, since the event is accepted.
+func previewNotes(unread []string) []string {
+	notes := []string{
 		"X-Ordinavo-Delivery-Id was made for this preview: a real delivery has an ID of its own.",
 		"X-Ordinavo-Timestamp, webhook-timestamp, webhook-signature and traceparent are anew in each attempt.",
 		"An eventId that the event does not bring was made for this preview; it is part of the body, and so of the signatures.",
 	}
+	if len(unread) > 0 {
+		notes = append(notes, "The event has fields that are not read, and so never sent on: "+strings.Join(unread, ", ")+".")
+	}
+	return notes
 }
 
 func viewPreview(p preview.Preview) SubscriptionPreview {

@@ -246,3 +246,22 @@ func TestPreviewOfASubscriptionRefuses(t *testing.T) {
 	h.call(h.reader, "POST", path, `{"eventType":"target.imported"}`).expect(403).refused("missing_scope")
 	h.call(h.admin, "POST", "/v1/subscriptions/sub_none/preview", `{"eventType":"target.imported"}`).expect(404).refused("not_found")
 }
+
+// Whoever misspells an optional field is answered 202 when the event is emitted, and its receivers get null: only a preview can tell.
+func TestPreviewNamesFieldsThatAreNotRead(t *testing.T) {
+	h := newHarness(t)
+	id := h.subscribe()
+	e := `{"eventType":"visit_report.approved","occurredAt":"2026-06-18T16:40:00Z","tenantId":"` + string(own) + `","customer_id":12,"customer":{"id":12},
+		"visitReport":{"id":901,"isbillable":true,"` + strings.Repeat("x", 101) + `":1},"target":{"id":455,"customerNumber":"legacy"}}`
+	const want = "never sent on: customer_id, customer, visitReport.isbillable, target.customerNumber."
+	for path, body := range map[string]string{"/v1/events/preview": e, "/v1/subscriptions/" + id + "/preview": `{"event":` + e + `}`} {
+		notes := into[struct{ Notes []string }](h.call(h.admin, "POST", path, body).expect(200)).Notes
+		if last := notes[len(notes)-1]; !strings.HasSuffix(last, want) {
+			t.Errorf("%s: %q lacks %q", path, last, want)
+		}
+	}
+	known := `{"eventType":"target.imported","occurredAt":"2026-06-18T16:40:00Z","target":{"id":455,"title":"Visit"}}`
+	if got := h.call(h.admin, "POST", "/v1/events/preview", known).expect(200); strings.Contains(got.body, "not read") {
+		t.Errorf("every field of it is read: %s", got.body)
+	}
+}
