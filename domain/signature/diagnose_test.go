@@ -203,6 +203,19 @@ func TestDiagnoseNamesWhatWasPlanted(t *testing.T) {
 	}
 }
 
+// PHP, WSGI and Rack show a request's headers by other names, and whoever sent those was told that all four are missing.
+func TestDiagnoseKnowsHeadersAsCGINamesThem(t *testing.T) {
+	r := sent([]byte(`{}`), numbered(1))
+	renamed := map[string]string{}
+	for name, value := range r.Headers {
+		renamed["HTTP_"+strings.ToUpper(strings.ReplaceAll(name, "-", "_"))] = value
+	}
+	r.Headers = renamed
+	if findings := signature.Diagnose(r); !signature.Valid(findings) || len(findings) != 3 {
+		t.Errorf("as it was sent: %v", findings)
+	}
+}
+
 // Each code of the list is one that some request leads to.
 func TestEveryCodeIsFound(t *testing.T) {
 	found := map[signature.Code]bool{signature.CodeSecretMalformed: true} // of ReadSecret

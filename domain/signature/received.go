@@ -24,11 +24,16 @@ func (d *diagnosis) readHeaders() {
 	}
 }
 
+// isCalled knows a header also by the name that CGI gives it, which is all that PHP, WSGI and Rack show of a request: HTTP_WEBHOOK_ID.
+func isCalled(given, name string) bool {
+	return strings.EqualFold(given, name) || strings.EqualFold(given, "HTTP_"+strings.ReplaceAll(name, "-", "_"))
+}
+
 // header finds a header by its name in any case. The value is without white space around it.
 func (d *diagnosis) header(name string) string {
 	var values []string
 	for given, value := range d.Headers {
-		if strings.EqualFold(strings.TrimSpace(given), name) {
+		if isCalled(strings.TrimSpace(given), name) {
 			values = append(values, value)
 		}
 	}

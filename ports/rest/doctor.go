@@ -17,7 +17,7 @@ import (
 
 // Complaint is a request as its receiver saw it.
 type Complaint struct {
-	Headers        map[string]string `json:"headers" maxProperties:"100" doc:"As they arrived; names in any case."`
+	Headers        map[string]string `json:"headers" maxProperties:"100" doc:"As they arrived; names in any case, or as PHP, WSGI and Rack have them: HTTP_WEBHOOK_ID."`
 	Body           *string           `json:"body,omitempty" maxLength:"131072" doc:"The raw body as text. With bodyBase64 its bytes are kept whatever they are."`
 	BodyBase64     *string           `json:"bodyBase64,omitempty" maxLength:"174764" doc:"The raw body in base64, instead of body."`
 	Secret         string            `json:"secret,omitempty" maxLength:"200" doc:"The secret that the receiver has; it is neither kept nor shown."`
