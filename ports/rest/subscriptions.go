@@ -71,7 +71,7 @@ func (a *API) routeSubscriptions() {
 	register(a, operation{id: "getSubscriptionHistory", method: http.MethodGet, path: one + "/history", tag: tagSubscriptions, scope: access.WebhooksRead, perTenant: true, forBound: true,
 		statuses: notFound, summary: "Who changed what, and when", description: "Straight from the subscription's event stream, newest first; a deleted subscription keeps its history."}, a.history)
 	register(a, operation{id: "updateSubscription", method: http.MethodPatch, path: one, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
-		statuses: notFound, summary: "Change a subscription", description: "What is absent stays as it is. url, timeoutSeconds, maxInFlight and retrySchedule hold for every attempt from then on, " +
+		statuses: notFound, summary: "Change a subscription", description: "What is absent stays as it is. url, timeoutSeconds, maxInFlight and retrySchedule hold, within a second, for every attempt from then on, " +
 			"those of deliveries that wait for their next one too. eventTypes, sourceSystem and payloadOptions hold for events that are accepted from then on: " +
 			"what is a delivery already is sent as it was rendered; a replay with the mode rerender renders it anew.",
 		example: map[string]any{"eventTypes": []string{"visit_report.approved"}},
