@@ -63,6 +63,9 @@ func Emit(ctx context.Context, file string, s Streams, url, key string) error {
 	err := e.sendAll(ctx, json.NewDecoder(bufio.NewReaderSize(awaited{ctx, in}, 1<<20)))
 	e.progress.end()
 	fmt.Fprintf(s.Out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
+	if taken := e.accepted + e.duplicates; err != nil && taken > 0 {
+		return fmt.Errorf("%w\ngo on behind the first %d events of the input: of those, one without an eventId would be accepted again, as another", err, taken)
+	}
 	return err
 }
 

@@ -304,6 +304,28 @@ func TestEmit(t *testing.T) {
 	}
 }
 
+// Who mended the line that was refused and sent the whole file again had every event before it accepted a second time.
+func TestEmitSaysWhereToGoOn(t *testing.T) {
+	refusals := 0
+	server := answering(t, func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		if bytes.Contains(body, []byte("refused")) {
+			refusals++
+			return &http.Response{StatusCode: http.StatusBadRequest, Status: "400 Bad Request", Body: http.NoBody}, nil
+		}
+		return accept(body)
+	})
+	for input, want := range map[string]bool{strings.Repeat(one("a"), emitBatch) + one("refused"): true, one("refused"): false} {
+		err := Emit(t.Context(), "-", Streams{In: strings.NewReader(input), Out: io.Discard, Err: io.Discard}, server.URL, "ord_live_x")
+		if err == nil || strings.Contains(err.Error(), fmt.Sprintf("behind the first %d events", emitBatch)) != want {
+			t.Errorf("it says: %v", err)
+		}
+	}
+	if refusals != 2 {
+		t.Errorf("%d were refused", refusals)
+	}
+}
+
 // Who types events, or follows a file, ends that by a signal, and is told what was accepted until then.
 func TestEmitDoesNotWaitForInputOnceItIsToEnd(t *testing.T) {
 	server := answering(t, (&service{}).RoundTrip)
