@@ -108,7 +108,7 @@ const (
 func (a *API) routeJobs() {
 	register(a, operation{id: "retryDeliveries", method: http.MethodPost, path: pathRetryMany, tag: tagJobs, scope: access.DeliveriesRetry, perTenant: true,
 		status: http.StatusAccepted, summary: "Attempt all deliveries now that match a filter",
-		description: "The filter is that of the list. The stored bytes are sent again under the same ids, " + retryBegins + jobAnswer,
+		description: "The filter is that of the list; without one, or without a body, it is everything that has failed and is kept, of all subscriptions: a dry run tells how much that is. The stored bytes are sent again under the same ids, " + retryBegins + jobAnswer,
 		example:     map[string]any{"status": "dead_letter", "eventType": "visit_report.approved", "dryRun": true}}, a.retryDeliveries)
 	register(a, operation{id: "replaySubscription", method: http.MethodPost, path: pathReplay, tag: tagJobs, scope: access.WebhooksManage, perTenant: true,
 		status: http.StatusAccepted, summary: "Send a subscription's events again",

@@ -14,6 +14,7 @@ func TestWhatFollowsIsSaid(t *testing.T) {
 	for _, c := range []struct{ method, path, want, why string }{
 		{"post", "/v1/deliveries/{deliveryId}/retry", "schedule begins anew", "a retry that fails is the first of ten more attempts, over two days"},
 		{"post", "/v1/deliveries/retry", "schedule begins anew", "so is each of a bulk retry"},
+		{"post", "/v1/deliveries/retry", "without a body", "a client that lost its body had months of failures of all subscriptions sent again"},
 		{"patch", one, "for every attempt from then on", "who corrects a URL has to know whether what failed goes there"},
 		{"patch", one, "accepted from then on", "who corrects a filter or an option has to know that what failed goes as it was"},
 		{"post", one + "/pause", "refused with", "a pause that is forgotten has all the tenant's events refused in the end"},
