@@ -119,7 +119,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	}
 	mine, trying := false, unhandled{}
 	err = t.Store.InTx(ctx, func(ctx context.Context) error {
-		parts, err := t.Store.DeferredOf(ctx, owner, partsAtOnce)
+		parts, err := t.waiting(ctx, owner)
 		if err != nil {
 			return err
 		}
@@ -145,6 +145,24 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 		return t.Now().Add(turnPause), nil
 	}
 	return t.Now(), nil
+}
+
+// waiting is the tenant's oldest parts, enough for a turn and few more. Where many records have few events each, ten would be a small part of one,
+// and a log that is written faster than turns come round would never be caught up with.
+func (t *Turns) waiting(ctx context.Context, owner tenant.ID) ([]Deferred, error) {
+	for limit := partsAtOnce; ; limit *= 2 {
+		parts, err := t.Store.DeferredOf(ctx, owner, limit)
+		if err != nil || len(parts) < limit || limit >= t.AtOnce {
+			return parts, err
+		}
+		events := 0
+		for _, part := range parts {
+			events += len(part.Events)
+		}
+		if events >= t.AtOnce {
+			return parts, nil
+		}
+	}
 }
 
 // next is the tenant whose turn is next, among those not waiting for room; empty for none, with how long to rest then.

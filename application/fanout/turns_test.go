@@ -132,6 +132,20 @@ func TestATurnReadsNoMoreThanItCanUse(t *testing.T) {
 	is(t, "scheduled in all", len(strings.Fields(scheduledIn(w.plans...))), 240)
 }
 
+// Records of an event each are written as fast as records of hundreds.
+func TestATurnTakesWhatItMayFromManyRecords(t *testing.T) {
+	w, turns := crowd(t)
+	w.atOnce = 100
+	w.restart()
+	turns = w.fanOut.Turns()
+	w.room[acme] = 0
+	for n := range 200 {
+		w.handle(several(acme, fmt.Sprint("a", n, "-"), 1)...)
+	}
+	w.room[acme] = 1000
+	is(t, "scheduled in a turn", len(strings.Fields(w.step(turns))), 100)
+}
+
 func TestAnEventForMoreThanIsScheduledAtOnceHasATurnOfItsOwn(t *testing.T) {
 	w, turns := crowd(t)
 	for n := range 4 {
