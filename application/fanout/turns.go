@@ -56,6 +56,7 @@ type Turns struct {
 	*work
 	lost    *losses
 	last    tenant.ID // whose turn was last
+	began   time.Time // the present one
 	yields  time.Time // until then the log goes first
 	rosters map[tenant.ID]*rosterAt
 	careful map[tenant.ID]int // how many more events to try alone, since one of them could not be handled
@@ -92,19 +93,19 @@ func (t *Turns) Loop() loop.Loop { return loop.Loop{Name: "turns", Step: t.Step,
 // Step gives one tenant its turn. The log is read first between two turns: where there is only one writer, each of its records
 // would otherwise wait for a turn. A log that is never read to its end leaves a fifth of the time to turns.
 func (t *Turns) Step(ctx context.Context) (time.Time, error) {
-	began := t.Now()
-	if left := t.yields.Sub(began); left > 0 && left <= maxYield { // the clock may have been set back
+	t.began = t.Now()
+	if left := t.yields.Sub(t.began); left > 0 && left <= maxYield { // the clock may have been set back
 		oldest, err := t.Store.OldestUnrouted(ctx)
 		if err != nil {
 			return time.Time{}, fmt.Errorf("look whether the log is read: %w", err)
 		}
 		if !oldest.IsZero() {
-			return began.Add(min(left, yieldPause)), nil
+			return t.began.Add(min(left, yieldPause)), nil
 		}
 	}
 	next, err := t.give(ctx)
 	now := t.Now()
-	t.yields = now.Add(min(maxYield, yieldTimes*now.Sub(began)))
+	t.yields = now.Add(min(maxYield, yieldTimes*now.Sub(t.began)))
 	return next, err
 }
 
@@ -119,6 +120,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 	}
 	mine, trying := false, unhandled{}
 	err = t.Store.InTx(ctx, func(ctx context.Context) error {
+		t.began = t.Now() // nobody waits for a turn that itself waits for the writer
 		parts, err := t.waiting(ctx, owner)
 		if err != nil {
 			return err

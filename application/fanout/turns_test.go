@@ -223,6 +223,18 @@ func TestTurnsYieldToTheLog(t *testing.T) {
 	}
 }
 
+// A turn that waits for the writer keeps nobody from it: where it is busy, the log would else go first for many times as long as a turn works.
+func TestTurnsYieldOnlyForAsLongAsTheyWork(t *testing.T) {
+	w, turns := crowd(t)
+	w.handle(several(acme, "a", 20)...)
+	w.unrouted, w.turnTakes = start, 100*time.Millisecond
+	w.beforeTx = func() { w.later += time.Second }
+	is(t, "the first turn", w.step(turns), "a2 a2 a3 a3")
+	is(t, "while the log goes first", w.step(turns), "")
+	w.later += 400 * time.Millisecond
+	is(t, "the next turn", w.step(turns), "a4 a4 a5 a5")
+}
+
 // What is deferred wakes the loop of turns, once it is committed.
 func TestWhatIsDeferredWakesTheTurns(t *testing.T) {
 	w, turns := crowd(t)
