@@ -382,6 +382,25 @@ func (c *cancelling) InTx(ctx context.Context, fn func(ctx context.Context) erro
 	return err
 }
 
+// A disk that is full takes the note that a step failed long before it takes the step.
+func TestAJobWaitsForADatabaseWithoutRoom(t *testing.T) {
+	w := newWorld(t)
+	w.dead(event.VisitReportApproved)
+	w.begin(job.Retry, job.Original)
+	w.fail = fmt.Errorf("save: %w", problem.New(problem.Unavailable, "The database has no room on its disk."))
+	for range 30 {
+		if _, err := w.worker.Step(t.Context()); !errors.Is(err, w.fail) {
+			t.Fatalf("got %v", err)
+		}
+	}
+	if !w.job.Open() || w.job.Reason == "" || w.turn.After(start.Add(job.LongestPause)) {
+		t.Errorf("%+v, next at %s", w.job, w.turn)
+	}
+	w.fail = nil
+	w.work()
+	w.ended(job.Succeeded, 1, nil, nil)
+}
+
 // A job that was cancelled between its step and the note that the step failed stays cancelled.
 func TestAStepThatFailsChangesNoJobThatHasEnded(t *testing.T) {
 	w := newWorld(t)

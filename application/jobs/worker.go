@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/problem"
 )
 
 // lookAgain is how soon a worker asks again for jobs that it cannot work on now.
@@ -77,7 +78,7 @@ func (w *Worker) work(ctx context.Context) (next time.Time, err error) {
 	case current.ID == "":
 		return time.Time{}, fmt.Errorf("look for a job: %w", err)
 	}
-	return time.Time{}, errors.Join(fmt.Errorf("work on %s: %w", current.ID, err), w.stumble(ctx, current))
+	return time.Time{}, errors.Join(fmt.Errorf("work on %s: %w", current.ID, err), w.stumble(ctx, current, problem.Is(err, problem.Unavailable)))
 }
 
 // next is the store's next job. A turn farther off than any pause was set by a clock that was ahead, and counts as due.
@@ -158,14 +159,15 @@ func (next *picked) settle(stale []int) {
 	}
 }
 
-// stumble notes that a step failed, so that one job that is stuck does not hold up the others.
-func (w *Worker) stumble(ctx context.Context, current job.Job) error {
+// stumble notes that a step failed, so that one job that is stuck does not hold up the others. A database without room may do that and not the
+// step itself.
+func (w *Worker) stumble(ctx context.Context, current job.Job, kept bool) error {
 	return w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
 		j, err := w.service.Store.Job(ctx, current.Tenant, current.ID)
 		if err != nil || !j.Open() {
 			return err
 		}
-		turn := j.Stumble(w.service.Now())
+		turn := j.Stumble(w.service.Now(), kept)
 		return w.service.Store.SaveJob(ctx, j, turn)
 	})
 }

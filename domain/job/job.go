@@ -227,9 +227,13 @@ const (
 	LongestPause = time.Minute
 )
 
-// Stumble notes a failed step and returns when to try again; after ten in a row the job gives up.
-func (j *Job) Stumble(now time.Time) (again time.Time) {
+// Stumble notes a failed step and returns when to try again; after ten in a row the job gives up, unless it was kept from going on: then
+// that is waited for as everything else waits for it.
+func (j *Job) Stumble(now time.Time, kept bool) (again time.Time) {
 	j.Stumbles++
+	if kept {
+		j.Stumbles = min(j.Stumbles, maxStumbles-1)
+	}
 	j.UpdatedAt = now
 	if j.Stumbles >= maxStumbles {
 		j.GiveUp("it could not go on, in ten attempts; the service's log says why", now)

@@ -57,7 +57,7 @@ func TestCancellingTwiceIsFine(t *testing.T) {
 func TestAJobGivesUpAfterTenStumbles(t *testing.T) {
 	j, now := newJob(job.Filter{}), start
 	for i := 1; j.Open(); i++ {
-		again := j.Stumble(now)
+		again := j.Stumble(now, false)
 		if j.Open() && (!again.After(now) || again.Sub(now) > time.Minute) || i > 10 {
 			t.Fatalf("stumble %d: again after %s", i, again.Sub(now))
 		}
@@ -67,7 +67,7 @@ func TestAJobGivesUpAfterTenStumbles(t *testing.T) {
 		t.Errorf("%+v", j)
 	}
 	well := newJob(job.Filter{})
-	well.Stumble(start)
+	well.Stumble(start, false)
 	well.Advance(job.Tally{}, "", start)
 	if well.Stumbles != 0 || well.Reason != "" {
 		t.Errorf("a step that went well does not make up for one that did not: %+v", well)
