@@ -152,16 +152,17 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 // waiting is the tenant's oldest parts, enough for a turn and few more. Where many records have few events each, ten would be a small part of one,
 // and a log that is written faster than turns come round would never be caught up with.
 func (t *Turns) waiting(ctx context.Context, owner tenant.ID) ([]Deferred, error) {
+	enough := max(aheadAtOnce, t.atOnce(owner)) // events; see load
 	for limit := partsAtOnce; ; limit *= 2 {
 		parts, err := t.Store.DeferredOf(ctx, owner, limit)
-		if err != nil || len(parts) < limit || limit >= t.AtOnce {
+		if err != nil || len(parts) < limit || limit >= enough {
 			return parts, err
 		}
 		events := 0
 		for _, part := range parts {
 			events += len(part.Events)
 		}
-		if events >= t.AtOnce {
+		if events >= enough {
 			return parts, nil
 		}
 	}
