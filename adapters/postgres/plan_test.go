@@ -207,6 +207,7 @@ func hot() map[string]hotQuery {
 		"live: records":           {deliveryRecords, []any{"deliveries", int64(500_000), 1000}, false},
 		"live: a tenant's":        {tenantRecords, []any{"deliveries", int64(500_000), int64(505_000), "t7"}, true},
 		"live: streams":           {deliveryStreams, []any{tenants, ids, ones}, false},
+		"last attempts":           {lastAttempts, []any{"t7", ids, ones, delivery.EndTypes()}, true},
 		"purge: deliveries":       {oldDeliveries, []any{"t7", "", ids[0], int64(10), true, 500}, false},
 		"purge: events":           {oldEvents, []any{"t7", int64(1000), int64(1000), 500}, false},
 		"purge: records":          {oldRecords, []any{"events", int64(1000), int64(1000), 500}, false},

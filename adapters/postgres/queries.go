@@ -120,6 +120,21 @@ func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (deliv
 	return d, notFound(err, "delivery")
 }
 
+// lastAttempts reads of each stream all that is about an attempt, since the index by stream does not include the version.
+const lastAttempts = `SELECT r.* FROM unnest($2::text[], $3::bigint[]) AS k (stream, version)
+CROSS JOIN LATERAL (SELECT ` + recordColumns + ` FROM records
+    WHERE tenant_id = $1 AND stream = k.stream AND version > 0 AND version <= k.version AND type = ANY($4::text[]) ORDER BY version DESC LIMIT 1) AS r`
+
+// LastAttempts are the newest attempts of deliveries; see queries.DeliveryReader.
+func (s *Store) LastAttempts(ctx context.Context, owner tenant.ID, upTo map[string]int64) (map[string]delivery.Change, error) {
+	streams, versions := make([]string, 0, len(upTo)), make([]int64, 0, len(upTo))
+	for id, version := range upTo {
+		streams, versions = append(streams, records.DeliveryStream(id)), append(versions, version)
+	}
+	list, err := all(ctx, s.db.forUsers(ctx), scanRecord, lastAttempts, owner, streams, versions, delivery.EndTypes())
+	return records.LastAttempts(list), err
+}
+
 const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence, set_aside, retried`
 
 func scanEvent(r pgx.Rows) (e queries.Event, err error) {

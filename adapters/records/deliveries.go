@@ -69,6 +69,17 @@ func DeliveryStreams(list []Record) map[live.Key][]delivery.Change {
 	return streams
 }
 
+// LastAttempts decodes packed records of attempts, one for each delivery, and leaves out what is damaged.
+func LastAttempts(list []Record) map[string]delivery.Change {
+	ends := make(map[string]delivery.Change, len(list))
+	for _, r := range list {
+		if change, err := r.deliveryChange(); err == nil {
+			ends[DeliveryOf(r.Stream)] = change
+		}
+	}
+	return ends
+}
+
 func (r Record) deliveryChange() (delivery.Change, error) {
 	if err := r.Unpack(); err != nil {
 		return nil, err

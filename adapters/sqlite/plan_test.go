@@ -305,6 +305,10 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, err := s.DeliveryStreams(ctx, map[live.Key]int64{{Tenant: "t1", DeliveryID: "dlv_2001"}: 1})
 		return err
 	},
+	"LastAttempts": func(ctx context.Context, s *Store) error {
+		_, err := s.LastAttempts(ctx, "t1", map[string]int64{"dlv_2001": 1})
+		return err
+	},
 	"CountKeys": func(ctx context.Context, s *Store) error { _, err := s.CountKeys(ctx, "t1", time.Now()); return err },
 	"EndedKeys": func(ctx context.Context, s *Store) error {
 		_, err := s.EndedKeys(ctx, []string{"key_1"}, time.Now())

@@ -98,6 +98,28 @@ func (s *Store) Delivery(ctx context.Context, owner tenant.ID, id string) (deliv
 	return d, notFound(err, "delivery")
 }
 
+const lastAttempts = `SELECT ` + recordColumns + ` FROM (SELECT value ->> 0 AS name, value ->> 1 AS newest FROM json_each(?2)) k
+	CROSS JOIN records ON position = (SELECT position FROM records INDEXED BY records_by_stream
+		WHERE tenant_id = ?1 AND stream = name AND version > 0 AND version <= newest AND type IN (SELECT value FROM json_each(?3)) ORDER BY version DESC LIMIT 1)`
+
+// LastAttempts are the newest attempts of deliveries; see queries.DeliveryReader.
+func (s *Store) LastAttempts(ctx context.Context, owner tenant.ID, upTo map[string]int64) (map[string]delivery.Change, error) {
+	wanted := make([][]any, 0, len(upTo))
+	for id, version := range upTo {
+		wanted = append(wanted, []any{records.DeliveryStream(id), version})
+	}
+	streams, err := list(wanted)
+	if err != nil {
+		return nil, err
+	}
+	types, err := list(delivery.EndTypes())
+	if err != nil {
+		return nil, err
+	}
+	found, err := all(ctx, s.db, scanRecord, lastAttempts, owner, streams, types)
+	return records.LastAttempts(found), err
+}
+
 const eventColumns = `event_id, event_type, tenant_id, occurred_at, accepted_at, traceparent, sequence, set_aside, retried`
 
 func scanEvent(r *sql.Rows) (e queries.Event, err error) {

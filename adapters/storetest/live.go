@@ -49,6 +49,29 @@ var liveChecks = []Check{
 			equal(w, "the streams' lengths", []int{len(streams[key]), len(streams[stillKey]), len(streams[foreign])}, []int{int(version), 1, 0})
 		}
 	}},
+	{"deliveries/the last attempt is the newest that has ended, up to a version", func(w *world) {
+		s := w.subscribe(acme, nil)
+		d, fresh, mine, foreign := w.schedule(s, at(0), ""), w.schedule(s, at(0), ""), w.schedule(s, at(0), ""), w.schedule(w.subscribe(other, nil), at(0), "")
+		failed := w.saved(w.moved(d, "", recorded(failure(at(1), 500), at(1))))
+		done := w.saved(w.moved(failed, "", recorded(success(at(60)), at(60))))
+		once := w.saved(w.moved(mine, "", recorded(failure(at(2), 404), at(2))))
+		once = w.saved(w.moved(once, "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.Park("it is paused", at(3)) }))
+		w.saved(w.moved(foreign, "", recorded(success(at(2)), at(2))))
+		for version, status := range map[int64]int{failed.Version: 500, done.Version: 200} {
+			ends, err := w.LastAttempts(w.ctx, acme, map[string]int64{d.ID: version, fresh.ID: fresh.Version, once.ID: once.Version, foreign.ID: 2})
+			w.ok(err, "read last attempts")
+			got := map[string]int{}
+			for id, c := range ends {
+				switch c := c.(type) {
+				case delivery.AttemptFailed:
+					got[id] = c.Attempt.Status
+				case delivery.AttemptSucceeded:
+					got[id] = c.Attempt.Status
+				}
+			}
+			equal(w, "the statuses of the answers", got, map[string]int{d.ID: status, once.ID: 404})
+		}
+	}},
 	{"live/keys that have ended are told from others", func(w *world) {
 		for id, k := range map[string]access.Key{"key_a": {}, "key_b": {ExpiresAt: at(10)}, "key_c": {ExpiresAt: at(20)}, "key_d": {}} {
 			k.ID, k.Name, k.Tenant, k.Scopes, k.CreatedAt = id, "a key", acme, []access.Scope{access.WebhooksRead}, at(0)

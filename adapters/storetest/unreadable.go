@@ -302,6 +302,9 @@ var unreadableChecks = []Check{
 		_, known := streams[key]
 		equal(w, "what can be read", []int{len(streams[key]), len(streams[goodKey])}, []int{int(bad.Version) - 1, 2})
 		equal(w, "known", known, true)
+		ends, err := w.LastAttempts(w.ctx, acme, map[string]int64{bad.ID: bad.Version, good.ID: 2})
+		w.ok(err, "read last attempts")
+		equal(w, "the last attempts", []bool{ends[bad.ID] != nil, ends[good.ID] != nil}, []bool{false, true})
 	}},
 	{"unreadable/a body that is damaged keeps its event from nothing", func(w *world) {
 		s := w.subscribe(acme, nil)

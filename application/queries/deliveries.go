@@ -50,6 +50,9 @@ type DeliveryReader interface {
 	Delivery(ctx context.Context, owner tenant.ID, id string) (delivery.Delivery, error)
 	// DeliveryChanges is its stream, or dispatch.ErrUnreadable.
 	DeliveryChanges(ctx context.Context, owner tenant.ID, id string) ([]delivery.Change, error)
+	// LastAttempts are the changes by which the deliveries' last attempts ended, by delivery, each up to the version given. Those without an
+	// attempt, and those of which it cannot be read, are not in it.
+	LastAttempts(ctx context.Context, owner tenant.ID, upTo map[string]int64) (map[string]delivery.Change, error)
 	// Body is the bytes that every attempt of the delivery sends, or dispatch.ErrUnreadable.
 	Body(ctx context.Context, d delivery.Delivery) ([]byte, error)
 	// CurrentSubscription is as in subscriptions.Store.
@@ -67,6 +70,39 @@ type TestReader interface {
 type Deliveries struct {
 	Reader DeliveryReader
 	Tests  TestReader
+}
+
+// ListedDelivery is a delivery with its last attempt; nil when none has ended.
+type ListedDelivery struct {
+	delivery.Delivery
+	Last *delivery.Attempt
+}
+
+// List is newest first.
+func (q *Deliveries) List(ctx context.Context, filter DeliveryFilter) ([]ListedDelivery, error) {
+	found, err := q.Reader.Deliveries(ctx, filter)
+	if err != nil {
+		return nil, err
+	}
+	list, attempted := make([]ListedDelivery, len(found)), map[string]int64{}
+	for i, d := range found {
+		if list[i].Delivery = d; d.Attempts > 0 {
+			attempted[d.ID] = d.Version
+		}
+	}
+	if len(attempted) == 0 {
+		return list, nil
+	}
+	ends, err := q.Reader.LastAttempts(ctx, filter.Tenant, attempted)
+	if err != nil {
+		return nil, fmt.Errorf("read the last attempts of %d deliveries: %w", len(attempted), err)
+	}
+	for i := range list {
+		if attempts := attemptsOf([]delivery.Change{ends[list[i].ID]}); len(attempts) > 0 {
+			list[i].Last = &attempts[0]
+		}
+	}
+	return list, nil
 }
 
 // Detail is one delivery with its attempts, straight from its stream; or a test, which is shown as one.

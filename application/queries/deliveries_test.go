@@ -50,6 +50,37 @@ func TestAttemptsComeFromTheStream(t *testing.T) {
 	}
 }
 
+// Who lists deliveries sees of each how its last attempt ended.
+func TestAListTellsHowTheLastAttemptsEnded(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	ask := &queries.Deliveries{Reader: w.Store, Tests: w.Store}
+	listed := func() (shown []string) {
+		t.Helper()
+		list, err := ask.List(t.Context(), queries.DeliveryFilter{Tenant: "acme", Limit: 10})
+		w.ok(err)
+		for _, d := range list {
+			if d.Last == nil {
+				shown = append(shown, d.ID+" none")
+			} else {
+				shown = append(shown, fmt.Sprint(d.ID, " ", d.Last.Number, " ", d.Last.Status))
+			}
+		}
+		return shown
+	}
+	d := w.delivery(s)
+	if got := listed(); !slices.Equal(got, []string{d.ID + " none"}) {
+		t.Errorf("before any attempt: %q", got)
+	}
+	d = w.record(d, delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 503, StartedAt: w.now})
+	w.now = w.now.Add(time.Hour)
+	w.record(d, delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 404, StartedAt: w.now})
+	fresh := w.delivery(s)
+	if got := listed(); !slices.Equal(got, []string{fresh.ID + " none", d.ID + " 2 404"}) {
+		t.Errorf("after two: %q", got)
+	}
+}
+
 func TestTheRequestIsTheOneThatWasSent(t *testing.T) {
 	w := newWorld(t)
 	s := w.subscribe("acme", "*")

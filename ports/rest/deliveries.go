@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/danielgtaylor/huma/v2"
+
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/access"
@@ -30,6 +32,28 @@ type Delivery struct {
 	Warnings            []string   `json:"warnings" doc:"What was odd when the body was rendered."`
 	CreatedAt           time.Time  `json:"createdAt"`
 	UpdatedAt           time.Time  `json:"updatedAt"`
+}
+
+// ListedDelivery is a delivery in a list.
+type ListedDelivery struct {
+	Delivery
+	LastAttempt *LastAttempt `json:"lastAttempt" doc:"How the last attempt ended; null before the first has."`
+}
+
+// TransformSchema lets a property be null.
+func (ListedDelivery) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	letBeNull(s, "lastAttempt")
+	return s
+}
+
+// LastAttempt is an attempt without what was sent and answered, which GET /v1/deliveries/{deliveryId} has.
+type LastAttempt struct {
+	Number         int       `json:"number"`
+	StartedAt      time.Time `json:"startedAt"`
+	DurationMs     float64   `json:"durationMs"`
+	Outcome        string    `json:"outcome" enum:"succeeded,http_status,timeout,connection_refused,dns,tls,blocked_address,redirect,response_too_large,lease_expired"`
+	ResponseStatus *int      `json:"responseStatus"`
+	Error          *string   `json:"error"`
 }
 
 // DeliveryRequest is what is sent.
@@ -104,7 +128,7 @@ func (a *API) routeDeliveries() {
 			fmt.Sprintf("One that has been attempted %d times is not attempted again.", delivery.MaxAttempts)}, a.retryDelivery)
 }
 
-func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*PageOutput[Delivery], error) {
+func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*PageOutput[ListedDelivery], error) {
 	if err := checkEventType(in.EventType); err != nil {
 		return nil, err
 	}
@@ -124,18 +148,18 @@ func (a *API) listDeliveries(ctx context.Context, in *listDeliveriesInput) (*Pag
 	if err != nil {
 		return nil, err
 	}
-	return pageOf(l, found, func(d delivery.Delivery) string { return d.ID }, viewDelivery)
+	return pageOf(l, found, func(d queries.ListedDelivery) string { return d.ID }, viewListed)
 }
 
 // visibleDeliveries lists what the caller may see: for a bound key those of its one subscription.
-func (a *API) visibleDeliveries(ctx context.Context, filter queries.DeliveryFilter) ([]delivery.Delivery, error) {
+func (a *API) visibleDeliveries(ctx context.Context, filter queries.DeliveryFilter) ([]queries.ListedDelivery, error) {
 	if bound := callerOf(ctx).SubscriptionID; bound != "" {
 		if filter.SubscriptionID != "" && filter.SubscriptionID != bound {
 			return nil, nil
 		}
 		filter.SubscriptionID = bound
 	}
-	return a.Deliveries.Reader.Deliveries(ctx, filter)
+	return a.Deliveries.List(ctx, filter)
 }
 
 func (p Period) check() error { return checkPeriod(p.Since.wanted(), p.Until.wanted()) }
@@ -176,6 +200,15 @@ func viewDelivery(d delivery.Delivery) Delivery {
 		Status: string(d.Status), AttemptCount: d.Attempts, NextAttemptAt: unlessZero(d.DueAt), SubscriptionVersion: d.SubscriptionVersion,
 		Warnings: append([]string{}, d.Warnings...), CreatedAt: d.CreatedAt.UTC(), UpdatedAt: d.UpdatedAt.UTC(),
 	}
+}
+
+func viewListed(d queries.ListedDelivery) ListedDelivery {
+	view := ListedDelivery{Delivery: viewDelivery(d.Delivery)}
+	if d.Last != nil {
+		last := viewAttempt(d.Last.Number, d.Last.Outcome)
+		view.LastAttempt = &LastAttempt{last.Number, last.StartedAt, last.DurationMs, last.Outcome, last.ResponseStatus, last.Error}
+	}
+	return view
 }
 
 func viewDetail(d queries.DeliveryDetail) DeliveryDetail {

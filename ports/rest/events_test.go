@@ -289,6 +289,11 @@ func TestDeliveries(t *testing.T) {
 	if ids := h.walk("/v1/deliveries?status=succeeded", "id"); len(ids) != 0 {
 		t.Errorf("pages: %v", ids)
 	}
+	// A list tells what failed, and why, without a request for each delivery.
+	page := h.call(h.admin, "GET", "/v1/deliveries", "").expect(200)
+	if !strings.Contains(page.body, `"lastAttempt":{"number":1,"startedAt":"2026-06-18T17:00:00Z","durationMs":12.4,"outcome":"http_status","responseStatus":500,"error":"status 500"}`) {
+		t.Errorf("listed without their last attempts: %s", page.body)
+	}
 	got := h.call(h.admin, "GET", "/v1/deliveries/dlv_1", "").expect(200)
 	for _, want := range []string{
 		`"attemptCount":1,"nextAttemptAt":null,"subscriptionVersion":3,"warnings":[]`,

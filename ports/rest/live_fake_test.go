@@ -57,3 +57,15 @@ func (f *fake) EndedKeys(_ context.Context, ids []string, now time.Time) (ended 
 	}
 	return ended, f.fail
 }
+
+func (f *fake) LastAttempts(_ context.Context, _ tenant.ID, upTo map[string]int64) (map[string]delivery.Change, error) {
+	ends := map[string]delivery.Change{}
+	for id := range upTo {
+		for _, c := range f.changes[id] {
+			if _, is := delivery.EndOf(c); is {
+				ends[id] = c
+			}
+		}
+	}
+	return ends, f.fail
+}

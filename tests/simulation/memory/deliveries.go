@@ -235,6 +235,23 @@ func (s *Store) DeliveryChanges(ctx context.Context, owner tenant.ID, id string)
 	return changes, err
 }
 
+// LastAttempts are the newest attempts of deliveries; see queries.DeliveryReader.
+func (s *Store) LastAttempts(ctx context.Context, owner tenant.ID, upTo map[string]int64) (map[string]delivery.Change, error) {
+	ends := map[string]delivery.Change{}
+	for id, version := range upTo {
+		changes, err := s.DeliveryChanges(ctx, owner, id)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range changes[:min(int64(len(changes)), version)] {
+			if _, is := delivery.EndOf(c); is {
+				ends[id] = c
+			}
+		}
+	}
+	return ends, nil
+}
+
 // QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.
 func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error) {
 	done, err := s.read(ctx)
