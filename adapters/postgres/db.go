@@ -122,12 +122,12 @@ func Open(config Config) (*DB, error) {
 	parsed.ConnConfig.StatementCacheCapacity = 0
 	db := &DB{config: config, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
 	parsed.BeforeConnect, parsed.PrepareConn = prepareToConnect(config.URL), db.renewPlans
-	parsed.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+	parsed.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		encodeColumns(conn.TypeMap())
 		if set := conn.Config().RuntimeParams[idleTimeout]; set != "" {
 			conn.PgConn().CustomData()[idleTimeout] = set
 		}
-		return nil
+		return noteEarly(ctx, conn)
 	}
 	parsed.MaxConns = int32(config.MaxConns)
 	if db.pool, err = pgxpool.NewWithConfig(context.Background(), parsed); err != nil {

@@ -258,6 +258,9 @@ func (tx *Tx) beginWith(ctx context.Context, b *pgx.Batch) error {
 	if tx.conn.Conn().PgConn().CustomData()[idleTimeout] == nil { // behind a PgBouncer each transaction has to say so
 		first.Queue("SET LOCAL " + idleTimeout + " = '" + longestIdle + "'")
 	}
+	if tx.conn.Conn().PgConn().CustomData()[answersEarly] == true {
+		first.Queue(commitLastingly)
+	}
 	for _, q := range b.QueuedQueries { // a copy, since the driver notes in it how this connection knows the statement
 		first.QueuedQueries = append(first.QueuedQueries, &pgx.QueuedQuery{SQL: q.SQL, Arguments: q.Arguments, Fn: q.Fn})
 	}
