@@ -17,22 +17,49 @@ import (
 // WhenEnded are told once the server is back.
 func (tx *Tx) Commit() error {
 	tx.mu.Lock()
-	defer tx.mu.Unlock()
 	if tx.done {
+		tx.mu.Unlock()
 		return fmt.Errorf("commit: %w", pgx.ErrTxClosed)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), rollbackTimeout)
-	defer cancel()
-	err := tx.broken
-	if err == nil {
-		err = tx.flush(ctx, true)
+	ended, leaving := make(chan error, 1), make(chan struct{})
+	ctx, end := tx.patiently(func() {
+		if tx.fate.CompareAndSwap(undecided, left) {
+			close(leaving)
+		}
+	})
+	go func() {
+		err := tx.finish(ctx)
+		end()
+		if tx.fate.CompareAndSwap(undecided, answered) {
+			ended <- err
+			return
+		}
+		defer tx.mu.Unlock()
+		tx.concludeLate(err)
+	}()
+	select {
+	case err := <-ended:
+		defer tx.mu.Unlock()
+		return tx.conclude(err)
+	case <-leaving: // the connection stays with it
+		return unavailable(fmt.Errorf("%w: it waits for a standby", errUnknown))
 	}
-	if err == nil && tx.begun && !tx.sent {
-		b := &pgx.Batch{}
-		queueCommit(b)
-		tx.sent = true
-		err = translate(ctx, tx.run(ctx, b))
+}
+
+// finish sends what waited, and COMMIT.
+func (tx *Tx) finish(ctx context.Context) error {
+	if tx.broken != nil {
+		return tx.broken
 	}
+	if err := tx.flush(ctx, true); err != nil || !tx.begun || tx.sent {
+		return err
+	}
+	b := &pgx.Batch{}
+	tx.queueCommit(b)
+	return translate(ctx, tx.runWithin(ctx, b))
+}
+
+func (tx *Tx) conclude(err error) error {
 	switch {
 	case err == nil:
 		tx.release()
@@ -44,8 +71,26 @@ func (tx *Tx) Commit() error {
 	return errors.Join(fmt.Errorf("commit: %w", err), tx.rollback())
 }
 
+// concludeLate is for a transaction whose user was told that nobody knows.
+func (tx *Tx) concludeLate(err error) {
+	switch {
+	case err == nil:
+		tx.release()
+		tx.tellLate()
+	case ambiguous(err): // it was sent
+		tx.release()
+		tx.resolveLate()
+	default:
+		_ = tx.rollback()
+	}
+}
+
 // queueCommit adds the COMMIT behind what is in the batch. The server skips it when anything before it fails.
-func queueCommit(b *pgx.Batch) {
+func (tx *Tx) queueCommit(b *pgx.Batch) {
+	tx.sent = true
+	if xid := tx.xid; xid != "" {
+		tx.inDoubt.Store(&xid)
+	}
 	b.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
 		if tag.String() == "ROLLBACK" {
 			return pgx.ErrTxCommitRollback
@@ -98,6 +143,10 @@ func (tx *Tx) resolveLate() {
 		tx.Tell(&tx.db.Signals, false)
 		return
 	}
+	tx.tellLate()
+}
+
+func (tx *Tx) tellLate() {
 	for _, fn := range tx.late {
 		fn(tx.db.closing)
 	}

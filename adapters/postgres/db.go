@@ -39,6 +39,8 @@ type Config struct {
 	Recheck time.Duration
 	// LongestAnswer bounds the wait for what a round trip answers (default 5 min); see longestAnswer.
 	LongestAnswer time.Duration
+	// LongestCommit bounds that wait for a commit (default 10 s), unless the server waits for a standby; see Tx.patiently.
+	LongestCommit time.Duration
 	// Now is this machine's clock (default time.Now); see DB.Now.
 	Now    func() time.Time
 	Logger *slog.Logger
@@ -58,6 +60,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.LongestAnswer == 0 {
 		c.LongestAnswer = longestAnswer
+	}
+	if c.LongestCommit == 0 {
+		c.LongestCommit = rollbackTimeout
 	}
 	if c.Now == nil {
 		c.Now = time.Now

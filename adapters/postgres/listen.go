@@ -104,7 +104,8 @@ func (db *DB) Gone(ctx context.Context, name string) bool {
 	return err == nil && !connected
 }
 
-func (db *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
+// connectDirect makes a connection to the server itself, apart from the pool's.
+func (db *DB) connectDirect(ctx context.Context) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(db.config.DirectURL)
 	if err != nil {
 		return nil, err
@@ -116,7 +117,7 @@ func (db *DB) connectListener(ctx context.Context) (*pgx.Conn, error) {
 }
 
 func (db *DB) listenOnce(ctx context.Context) error {
-	conn, err := db.connectListener(ctx)
+	conn, err := db.connectDirect(ctx)
 	if err != nil {
 		return err
 	}

@@ -147,13 +147,17 @@ func (tx *Tx) flush(ctx context.Context, committing bool) error {
 	if b.Len() > 0 {
 		tx.writes(b)
 	}
-	if tx.sent = committing && tx.xid != ""; tx.sent {
-		queueCommit(b)
+	if committing && tx.xid != "" {
+		tx.queueCommit(b)
 	}
 	if b.Len() == 0 {
 		return nil
 	}
-	if err := tx.run(ctx, b); err != nil {
+	run := tx.run
+	if committing { // see patiently
+		run = tx.runWithin
+	}
+	if err := run(ctx, b); err != nil {
 		return tx.failed(ctx, fmt.Errorf("write what waited, and append to the log: %w", err))
 	}
 	tx.pending = nil

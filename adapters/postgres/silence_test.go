@@ -32,7 +32,7 @@ func TestConnectionsAreNotWaitedForInSilence(t *testing.T) {
 	}
 	defer conn.Release()
 	bounded(t, "one of the pool", conn.Conn().PgConn())
-	listening, err := db.connectListener(t.Context())
+	listening, err := db.connectDirect(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

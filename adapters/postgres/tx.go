@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,11 +26,13 @@ type Tx struct {
 	conn    *lent
 	begun   bool // on the server
 	done    bool
-	broken  error              // what a statement failed with; PostgreSQL refuses all that come after it
-	xid     string             // its ID, once known
-	sent    bool               // COMMIT was
-	queued  []*pgx.QueuedQuery // for the next round trip
-	last    []*pgx.QueuedQuery // for that of the commit
+	broken  error                  // what a statement failed with; PostgreSQL refuses all that come after it
+	xid     string                 // its ID, once known
+	sent    bool                   // COMMIT was
+	inDoubt atomic.Pointer[string] // the ID, once COMMIT was sent
+	fate    atomic.Int32           // of the commit, once it was begun
+	queued  []*pgx.QueuedQuery     // for the next round trip
+	last    []*pgx.QueuedQuery     // for that of the commit
 	pending []appended
 	proof   *proof // of what was appended
 	late    []func(ctx context.Context)
@@ -113,6 +116,9 @@ func (db *DB) update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 
 // Rollback undoes the transaction. After Commit or Rollback it does nothing.
 func (tx *Tx) Rollback() error {
+	if tx.fate.Load() == left {
+		return nil
+	}
 	tx.mu.Lock()
 	defer tx.mu.Unlock()
 	return tx.rollback()
@@ -220,10 +226,14 @@ func (tx *Tx) send(ctx context.Context, b *pgx.Batch) error {
 	return tx.failed(ctx, tx.run(ctx, b))
 }
 
-// run sends a batch in one round trip, behind what is queued, and BEGIN with the first.
 func (tx *Tx) run(ctx context.Context, b *pgx.Batch) error {
 	ctx, cancel := context.WithTimeout(ctx, tx.db.config.LongestAnswer)
 	defer cancel()
+	return tx.runWithin(ctx, b)
+}
+
+// runWithin sends a batch in one round trip, behind what is queued, and BEGIN with the first.
+func (tx *Tx) runWithin(ctx context.Context, b *pgx.Batch) error {
 	if len(tx.queued) > 0 {
 		b = &pgx.Batch{QueuedQueries: append(tx.queued, b.QueuedQueries...)}
 		tx.queued = nil
