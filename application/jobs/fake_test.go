@@ -1,7 +1,9 @@
 package jobs_test
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -52,6 +54,8 @@ type world struct {
 	read       []string // what was loaded to render, in order
 	fail       error    // what saving and scheduling answer
 	failSave   error    // what saving a job answers
+	away       string   // the call of the store that fails
+	lookups    []fanout.Lookup
 
 	saved     []dispatch.Saved
 	scheduled []fanout.Scheduled
@@ -157,7 +161,20 @@ func (w *world) InTx(ctx context.Context, fn func(ctx context.Context) error) er
 	return err
 }
 
+var errAway = errors.New("the database is away")
+
+// reach fails when the call is the one that is away.
+func (w *world) reach(call string) error {
+	if call == w.away {
+		return errAway
+	}
+	return nil
+}
+
 func (w *world) WalkDeliveries(_ context.Context, walk jobs.Walk) (found []delivery.Delivery, err error) {
+	if err := w.reach("WalkDeliveries"); err != nil {
+		return nil, err
+	}
 	for _, d := range w.deliveries {
 		if d.Tenant == walk.Tenant && d.ID > walk.After && d.ID <= walk.UpTo && len(found) < walk.Limit {
 			found = append(found, d)
@@ -177,7 +194,7 @@ func (w *world) Deliveries(_ context.Context, f queries.DeliveryFilter) (newest 
 
 func (w *world) NewestDeliveries(_ context.Context, of dispatch.Lane, eventIDs []string, _ string, _ time.Time) (map[string]string, error) {
 	if w.newest != nil {
-		return w.newest, nil
+		return w.newest, w.reach("NewestDeliveries")
 	}
 	newest := map[string]string{}
 	for _, d := range w.deliveries {
@@ -185,7 +202,7 @@ func (w *world) NewestDeliveries(_ context.Context, of dispatch.Lane, eventIDs [
 			newest[d.EventID] = d.ID
 		}
 	}
-	return newest, nil
+	return newest, w.reach("NewestDeliveries")
 }
 
 func (w *world) LaneStates(_ context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
@@ -193,7 +210,7 @@ func (w *world) LaneStates(_ context.Context, lanes []dispatch.Lane) (map[dispat
 	if slices.Contains(lanes, lane) {
 		states[lane] = fanout.LaneState{Status: w.status}
 	}
-	return states, nil
+	return states, w.reach("LaneStates")
 }
 
 func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
@@ -204,11 +221,13 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
 }
 
 func (w *world) Enabled(_ context.Context, owner tenant.ID, _ tenant.Feature) (bool, error) {
-	return w.billing && owner == lane.Tenant, nil
+	return w.billing && owner == lane.Tenant, w.reach("Enabled")
 }
 
 func (w *world) LoadSubscription(context.Context, dispatch.Lane) (subscription.Subscription, error) {
-	return subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Status: w.status, Version: 3}, nil
+	s := subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Status: w.status, Version: 3}
+	s.SourceSystem, s.Options = "sap", payload.DefaultOptions()
+	return s, w.reach("LoadSubscription")
 }
 
 func (w *world) Events(_ context.Context, keys []intake.EventKey) (found []intake.Accepted, err error) {
@@ -218,7 +237,7 @@ func (w *world) Events(_ context.Context, keys []intake.EventKey) (found []intak
 			found = append(found, e)
 		}
 	}
-	return found, nil
+	return found, w.reach("Events")
 }
 
 func (w *world) EventBodies(_ context.Context, _ tenant.ID, eventIDs []string) (map[string][]fanout.Body, error) {
@@ -227,16 +246,17 @@ func (w *world) EventBodies(_ context.Context, _ tenant.ID, eventIDs []string) (
 	for _, id := range eventIDs {
 		loaded[id] = w.bodies[id]
 	}
-	return loaded, nil
+	return loaded, w.reach("EventBodies")
 }
 
 func (w *world) Resolve(_ context.Context, lookups []fanout.Lookup) ([]payload.Context, error) {
-	return make([]payload.Context, len(lookups)), nil
+	w.lookups = lookups
+	return make([]payload.Context, len(lookups)), w.reach("Resolve")
 }
 
 func (w *world) Schedule(_ context.Context, plan fanout.Plan, ended func(bool)) error {
-	if w.fail != nil {
-		return w.fail
+	if err := cmp.Or(w.fail, w.reach("Schedule")); err != nil {
+		return err
 	}
 	w.whenEnded = append(w.whenEnded, ended)
 	for _, body := range plan.Bodies {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
+	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
@@ -146,6 +148,45 @@ func TestARerenderBeginsNewDeliveries(t *testing.T) {
 	w.work()
 	if d := w.scheduled[len(w.scheduled)-1].Delivery; d.BodyNumber != 5 || len(w.bodies[kept.EventID]) != 3 {
 		t.Errorf("the body has number %d of %d", d.BodyNumber, len(w.bodies[kept.EventID]))
+	}
+}
+
+// A store that is away looks like one that has nothing, and a job would pass over deliveries that it never read.
+func TestAJobGoesOnWhereACallFailed(t *testing.T) {
+	for _, call := range []string{"WalkDeliveries", "NewestDeliveries", "LaneStates", "Enabled", "LoadSubscription", "EventBodies", "Events", "Resolve", "Schedule"} {
+		for _, of := range []event.Type{event.BillingEventSent, event.VisitReportApproved} { // the feature is asked for in two places
+			w := newWorld(t)
+			for range 3 {
+				w.dead(of)
+			}
+			w.begin(job.Replay, job.Rerender)
+			if _, err := w.worker.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			before, scheduled := w.job, len(w.scheduled)
+			w.away = call
+			if _, err := w.worker.Step(t.Context()); !errors.Is(err, errAway) {
+				t.Errorf("%s: the step gave %v", call, err)
+			}
+			if w.job.After != before.After || w.job.Done != before.Done || w.job.Found() != before.Found() || !w.job.Open() || len(w.scheduled) != scheduled {
+				t.Errorf("%s: %+v became %+v, and %d deliveries began", call, before, w.job, len(w.scheduled)-scheduled)
+			}
+			w.away = ""
+			w.work()
+			w.ended(job.Succeeded, 3, nil, nil)
+		}
+	}
+}
+
+// Each external ID is of the subscription's own source system.
+func TestARerenderLooksUpWhatItsSubscriptionShows(t *testing.T) {
+	w := newWorld(t)
+	e := w.events[w.dead(event.VisitReportApproved).EventID].Event
+	w.begin(job.Replay, job.Rerender)
+	w.work()
+	want := []fanout.Lookup{{Tenant: lane.Tenant, SourceSystem: "sap", References: payload.References(e, payload.DefaultOptions())}}
+	if !reflect.DeepEqual(w.lookups, want) {
+		t.Errorf("looked up %+v, want %+v", w.lookups, want)
 	}
 }
 
