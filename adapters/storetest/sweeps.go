@@ -48,9 +48,20 @@ var sweepChecks = []Check{
 		w.ok(w.EndSweep(w.ctx, next, true, at(5)), "end it")
 		w.sweeps(nil)
 	}},
+	{"sweep/the end of one is its own", func(w *world) {
+		first, second := w.pause(w.subscribe(acme, nil), at(1)), w.pause(w.subscribe(acme, nil), at(2))
+		third := w.pause(w.subscribe(other, nil), at(3))
+		w.ok(w.EndSweep(w.ctx, w.nextSweep(), false, at(4)), "put the first behind the others")
+		for _, s := range []subscription.Subscription{second, third, first} {
+			equal(w, "next", w.nextSweep(), sweep.Sweep{Lane: laneOf(s), Action: sweep.Park})
+			w.ok(w.EndSweep(w.ctx, w.nextSweep(), true, at(5)), "end it")
+		}
+		w.sweeps(nil)
+	}},
 	{"sweep/one that was replaced meanwhile stays", func(w *world) {
 		s := w.pause(w.subscribe(acme, nil), at(1))
 		parking := w.nextSweep()
+		w.pause(w.subscribe(other, nil), at(2.5))
 		w.resume(s, at(2))
 		w.ok(w.EndSweep(w.ctx, parking, true, at(3)), "end the sweep that was")
 		w.sweeps(&sweep.Sweep{Lane: laneOf(s), Action: sweep.Release})
