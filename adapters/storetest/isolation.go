@@ -6,7 +6,9 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -73,13 +75,28 @@ var isolationChecks = []Check{
 		w.ok(w.Schedule(w.ctx, fanout.Plan{Gated: []fanout.Gated{gated}}, func(bool) {}), "gate the event")
 		_, err := w.Event(w.ctx, other, d.EventID)
 		w.refused(err, problem.NotFound, "read another tenant's event")
-		foreign, err := w.GatedOf(w.ctx, other, d.EventID)
-		w.ok(err, "read what was gated for another tenant")
-		equal(w, "gated", len(foreign), 0)
+		w.gated(other, d.EventID, 0)
 		loaded, err := w.Events(w.ctx, []intake.EventKey{{Tenant: other, ID: d.EventID}})
 		w.ok(err, "load another tenant's event")
 		equal(w, "loaded", len(loaded), 0)
 		equal(w, "events", w.eventIDs(other), nil)
+	}},
+	{"isolation/an event is its tenant's alone, whoever else has one of its ID", func(w *world) {
+		counted := reconciliation.Counted{Expected: 2, FeatureGated: 1, SetAside: 1}
+		mine := w.accept(acme, event.BillingEventSent, at(0))
+		theirs := w.event(other, event.BillingEventSent, at(1))
+		theirs.ID = mine.ID
+		w.ok(w.AppendEvents(w.ctx, []intake.Accepted{theirs}), "accept another tenant's event of the same ID")
+		for _, e := range []intake.Accepted{mine, theirs} {
+			w.disposed(e, w.held(e.TenantID, e.ID).Position, counted, "sub_gated", at(2))
+			w.putAside(fanout.SetAside{Tenant: e.TenantID, EventID: e.ID, Reason: "odd", At: at(3), FeatureGated: 1, SetAside: 1})
+		}
+		before, hour := w.held(other, theirs.ID), w.hour(other)
+		w.ok(w.retry(acme, mine.ID, at(4)), "retry one of them")
+		equal(w, "the other one", w.held(other, theirs.ID), before)
+		equal(w, "its hour", w.hour(other), hour)
+		w.gated(other, theirs.ID, 1)
+		w.gated(acme, mine.ID, 0)
 	}},
 	{"isolation/another tenant finds nothing in the directory", func(w *world) {
 		w.upsert(acme, named("acme"))
@@ -98,4 +115,12 @@ var isolationChecks = []Check{
 		equal(w, "what its owner still has", got[0], resolved("acme", "sap"))
 		equal(w, "keys", w.keysOf(other, access.Page{Limit: 10}), nil)
 	}},
+}
+
+// gated checks how many subscriptions did not get the event since a feature is missing.
+func (w *world) gated(owner tenant.ID, eventID string, want int) {
+	w.Helper()
+	list, err := w.GatedOf(w.ctx, owner, eventID)
+	w.ok(err, "read what was gated")
+	equal(w, "gated of "+eventID, len(list), want)
 }
