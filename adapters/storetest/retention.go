@@ -3,11 +3,17 @@ package storetest
 import (
 	"slices"
 
+	"github.com/ordinavo/webhooks/adapters/ids"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 var retentionChecks = []Check{
@@ -40,6 +46,62 @@ var retentionChecks = []Check{
 		w.records("poison", 0)
 		w.countedAside(0)
 	}},
+	{"retention/with an event goes what is its own", func(w *world) {
+		const weeks = 3 * 7 * 24 * 3600
+		counted := reconciliation.Counted{Expected: 1, FeatureGated: 1}
+		accepted := func(e intake.Accepted) intake.Accepted {
+			w.ok(w.AppendEvents(w.ctx, []intake.Accepted{e}), "accept an event")
+			w.disposed(e, w.held(e.TenantID, e.ID).Position, counted, "sub_gated", e.At)
+			return e
+		}
+		old := accepted(w.event(acme, event.BillingEventSent, at(0)))
+		alien := w.event(other, event.BillingEventSent, at(2*weeks))
+		alien.ID = old.ID
+		accepted(alien)
+		young := accepted(w.event(acme, event.BillingEventSent, at(2*weeks)))
+		for range 9 {
+			_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(2 * weeks), Events: at(weeks), Attempts: at(weeks), DeadLetters: at(weeks)}, 100)
+			w.ok(err, "purge")
+		}
+		w.gated(acme, old.ID, 0)
+		w.gated(acme, young.ID, 1)
+		w.gated(other, alien.ID, 1)
+		begins := reconciliation.HourOf(young.At)
+		for _, owner := range []tenant.ID{acme, other} {
+			hours, err := w.Hours(w.ctx, owner, start, begins.Add(reconciliation.Span))
+			w.ok(err, "reconcile")
+			equal(w, "hours that are left", len(hours), 1)
+			equal(w, "what the hour has", hours[0].There, reconciliation.There{Events: 1, FeatureGated: 1, Deliveries: map[delivery.Status]int{}})
+			equal(w, "it balances", hours[0].Balanced(), true)
+		}
+	}},
+	{"retention/a job goes once it is over and old", func(w *world) {
+		s := w.subscribe(acme, nil)
+		later := w.rerender(s)
+		later.ID = ids.First("job_", at(2*aDay))
+		over, young := w.worked(w.rerender(s)), w.worked(later)
+		waits := w.job(acme, job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()})
+		_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(3 * aDay), Events: at(aDay), Attempts: at(aDay), DeadLetters: at(aDay)}, 100)
+		w.ok(err, "purge")
+		_, err = w.Job(w.ctx, acme, over.ID)
+		w.refused(err, problem.NotFound, "read the job that is over")
+		equal(w, "the one that is young", w.readJob(young), young)
+		equal(w, "the one that is not over", w.readJob(waits), waits)
+	}},
+	{"retention/a record that fan-out has yet to read stays, however old", func(w *world) {
+		const weeks = 3 * 7 * 24 * 3600
+		read := w.accept(acme, event.TargetImported, at(0))
+		w.ok(w.ReachFanOut(w.ctx, w.held(acme, read.ID).Position+1), "move the fan-out's offset")
+		w.accept(acme, event.TargetImported, at(1))
+		w.accept(acme, event.TargetImported, at(2))
+		for range 9 {
+			_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(2 * weeks), Events: at(weeks), Attempts: at(weeks), DeadLetters: at(weeks)}, 100)
+			w.ok(err, "purge")
+		}
+		oldest, err := w.OldestUnrouted(w.ctx)
+		w.ok(err, "look for what is not fanned out")
+		equal(w, "the oldest that is not", oldest, at(2))
+	}},
 	{"retention/a delivery goes by when it ended last, and a dead letter by a time of its own", func(w *world) {
 		s := w.subscribe(acme, nil)
 		retried := func(d delivery.Delivery, o delivery.Outcome) {
@@ -49,8 +111,11 @@ var retentionChecks = []Check{
 		var dead [3]delivery.Delivery
 		for i := range dead {
 			dead[i] = w.saved(w.moved(w.schedule(s, at(0), ""), "", recorded(failure(at(1), 410), at(1))))
+			gated := fanout.Gated{Tenant: acme, EventID: dead[i].EventID, SubscriptionID: "sub_gated", Feature: tenant.BillingWebhooks, AcceptedAt: at(0)}
+			w.ok(w.Schedule(w.ctx, fanout.Plan{Gated: []fanout.Gated{gated}}, func(bool) {}), "gate its event for another")
 		}
 		first, again, done := dead[0], dead[1], dead[2]
+		w.ok(w.ReachFanOut(w.ctx, 1_000_000), "move the fan-out's offset")
 		w.closedOn(20, first, again, done)
 		retried(again, failure(at(25*aDay), 410))
 		retried(done, success(at(25*aDay)))
@@ -63,11 +128,12 @@ var retentionChecks = []Check{
 
 const aDay = 24 * 3600
 
-// closedOn purges so many days after the beginning, with 10 days for deliveries and 30 for dead letters, and checks which are left.
+// closedOn purges so many days after the beginning, with 10 days for events and deliveries and 30 for dead letters, and checks which are
+// left, each with what it takes to send it again, and to tell what became of its event.
 func (w *world) closedOn(days float64, want ...delivery.Delivery) {
 	w.Helper()
 	for range 9 {
-		_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(days * aDay), Attempts: at((days - 10) * aDay), DeadLetters: at((days - 30) * aDay)}, 100)
+		_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(days * aDay), Events: at((days - 10) * aDay), Attempts: at((days - 10) * aDay), DeadLetters: at((days - 30) * aDay)}, 100)
 		w.ok(err, "purge")
 	}
 	left, err := w.Deliveries(w.ctx, queries.DeliveryFilter{Tenant: acme, Limit: 10})
@@ -75,6 +141,10 @@ func (w *world) closedOn(days float64, want ...delivery.Delivery) {
 	var ids []string
 	for _, d := range left {
 		ids = append(ids, d.ID)
+		_, err := w.Body(w.ctx, d)
+		w.ok(err, "read the body of one that is left")
+		w.loadEvent(d)
+		w.gated(acme, d.EventID, 1)
 	}
 	slices.Sort(ids)
 	equal(w, "deliveries that are left", ids, idsOfDeliveries(want))
