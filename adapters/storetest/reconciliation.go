@@ -30,8 +30,31 @@ var reconciliationChecks = []Check{
 		w.saved(w.moved(first, "", func(d delivery.Delivery) ([]delivery.Change, error) { return d.Cancel("no longer wanted", at(5)) }))
 		want.There.Deliveries = map[delivery.Status]int{delivery.StatusCancelled: 1}
 		equal(w, "the hour after an end", w.hour(acme), want)
-		equal(w, "unsettled", len(w.unsettled(acme)), 0)
-		equal(w, "unsettled of the other tenant", len(w.unsettled(other)), 1)
+		equal(w, "unsettled", len(w.unsettled(acme, 10)), 0)
+		equal(w, "unsettled of the other tenant", len(w.unsettled(other, 10)), 1)
+	}},
+	{"reconciliation/an event is of its hour to the microsecond, in whatever order fan-out comes to it", func(w *world) {
+		s, second := w.subscribe(acme, nil), firstHour.Add(reconciliation.Span)
+		var made []delivery.Delivery
+		for _, when := range []time.Time{second, firstHour, second, firstHour, second.Add(-time.Microsecond)} {
+			made = append(made, w.tallied(acme, event.BillingEventSent, when, reconciliation.Counted{Expected: 2, Deliveries: 1, FeatureGated: 1}, s.ID))
+		}
+		are := func(status delivery.Status) {
+			w.Helper()
+			hours, err := w.Hours(w.ctx, acme, firstHour, second.Add(reconciliation.Span))
+			w.ok(err, "reconcile")
+			for i, n := range []int{3, 2} {
+				equal(w, "the hour", hours[i].Counted, reconciliation.Counted{Events: n, Expected: 2 * n, Deliveries: n, FeatureGated: n})
+				equal(w, "what it has", hours[i].There, reconciliation.There{Events: n, FeatureGated: n, Deliveries: map[delivery.Status]int{status: n}})
+			}
+		}
+		are(delivery.StatusPending)
+		equal(w, "unsettled", w.unsettled(acme, 10), []delivery.Delivery{made[1], made[3], made[4]})
+		equal(w, "unsettled, the first ones", w.unsettled(acme, 2), []delivery.Delivery{made[1], made[3]})
+		for _, d := range made {
+			w.saved(w.moved(d, "", recorded(success(at(1)), at(1))))
+		}
+		are(delivery.StatusSucceeded)
 	}},
 	{"reconciliation/deliveries within a period", func(w *world) {
 		s := w.subscribe(acme, nil)
@@ -41,6 +64,9 @@ var reconciliationChecks = []Check{
 		n, err := w.DeliveriesWithin(w.ctx, acme, firstHour, firstHour.Add(2*time.Hour))
 		w.ok(err, "count deliveries")
 		equal(w, "deliveries in two hours", n, 3)
+		n, err = w.DeliveriesWithin(w.ctx, acme, firstHour.Add(time.Hour), firstHour.Add(2*time.Hour))
+		w.ok(err, "count deliveries")
+		equal(w, "deliveries in the second hour", n, 1)
 		n, err = w.DeliveriesWithin(w.ctx, other, firstHour, firstHour.Add(2*time.Hour))
 		w.ok(err, "count deliveries")
 		equal(w, "deliveries of another tenant", n, 0)
@@ -64,13 +90,14 @@ var reconciliationChecks = []Check{
 		w.tallied(acme, event.VisitReportApproved, at(3600), reconciliation.Counted{Expected: 2, Deliveries: 2}, s.ID)
 		now := at(7200)
 		checker := reconciliation.NewChecker(w, func() time.Time { return now }, func(context.Context, reconciliation.Checked, reconciliation.Missing) {})
-		for range 3 { // the last one finds nothing that is due
+		for i := range 3 { // the last one finds nothing that is due
+			now = at(7200 + float64(i))
 			_, err := checker.Step(w.ctx)
 			w.ok(err, "check an hour")
 		}
 		result, err := w.CheckResult(w.ctx)
 		w.ok(err, "read the result")
-		equal(w, "the result", reconciliation.Result{Unbalanced: result.Unbalanced, CheckedAt: result.CheckedAt.UTC()}, reconciliation.Result{Unbalanced: 1, CheckedAt: now})
+		equal(w, "the result", reconciliation.Result{Unbalanced: result.Unbalanced, CheckedAt: result.CheckedAt.UTC()}, reconciliation.Result{Unbalanced: 1, CheckedAt: at(7201)})
 		_, found, err := w.NextCheck(w.ctx, now, now)
 		w.ok(err, "look for an hour to check")
 		equal(w, "another is due", found, false)
@@ -121,9 +148,9 @@ func (w *world) hour(owner tenant.ID) reconciliation.Hour {
 	return hours[0]
 }
 
-func (w *world) unsettled(owner tenant.ID) []delivery.Delivery {
+func (w *world) unsettled(owner tenant.ID, limit int) []delivery.Delivery {
 	w.Helper()
-	list, err := w.Unsettled(w.ctx, owner, firstHour, firstHour.Add(reconciliation.Span), 10)
+	list, err := w.Unsettled(w.ctx, owner, firstHour, firstHour.Add(reconciliation.Span), limit)
 	w.ok(err, "list what is not settled")
 	return list
 }
