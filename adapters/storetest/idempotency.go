@@ -51,6 +51,13 @@ var idempotencyChecks = []Check{
 		w.reserve(again, nil)
 		w.reserve(reservation(1, "c", first.ExpiresAt), &idempotency.Found{Fingerprint: again.Fingerprint})
 	}},
+	{"idempotency/an answer outlives the process that gave it", func(w *world) {
+		first := reservation(1, "a", at(0))
+		w.reserve(first, nil)
+		w.answer(first.Key, "a", []byte("right"), true, "answer")
+		w.ok(w.BeginIncarnation(w.ctx, "inc_next", at(1)), "begin another process")
+		w.reserve(reservation(1, "b", at(2)), &idempotency.Found{Fingerprint: first.Fingerprint, Sealed: []byte("right")})
+	}},
 	{"idempotency/an answer is given once, by who holds the token", func(w *world) {
 		first := reservation(1, "a", at(0))
 		w.reserve(first, nil)
