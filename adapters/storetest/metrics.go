@@ -41,6 +41,25 @@ var metricsChecks = []Check{
 		}
 		equal(w, "attempts", total, 3)
 	}},
+	{"metrics/the log is read oldest first, as much as is asked for", func(w *world) {
+		s := w.subscribe(acme, nil)
+		for i := range 3 {
+			w.saved(w.moved(w.schedule(s, at(0), ""), "", recorded(success(at(float64(i))), at(float64(i)))))
+		}
+		var began []time.Time
+		for last, read := int64(0), 1; read > 0; {
+			attempts, next, n, err := w.NextAttempts(w.ctx, last, 1)
+			w.ok(err, "read attempts")
+			if n > 1 || n > 0 && next <= last {
+				w.Fatalf("read %d records, to position %d after %d", n, next, last)
+			}
+			for _, a := range attempts {
+				began = append(began, a.At.UTC())
+			}
+			last, read = next, n
+		}
+		equal(w, "attempts", began, []time.Time{at(0), at(1), at(2)})
+	}},
 	{"metrics/the offset moves from where it is", func(w *world) {
 		move := func(from, to int64, want bool) {
 			w.Helper()
@@ -54,6 +73,19 @@ var metricsChecks = []Check{
 		_, offset, err := w.MetricsOffset(w.ctx, metrics.Live)
 		w.ok(err, "read the offset")
 		equal(w, "the offset", offset, 9)
+	}},
+	{"metrics/a question goes from its beginning to before its end", func(w *world) {
+		first := start.Truncate(time.Minute).Unix() / 60
+		counts := map[metrics.Key]int64{}
+		for i, minute := range []int64{first - 1, first, first + 59, first + 60} {
+			counts[metrics.Key{Tenant: acme, Minute: minute, SubscriptionID: "sub_1", EventType: "target.imported", Outcome: delivery.KindSucceeded}] = int64(i)
+		}
+		w.ok(w.AddAttempts(w.ctx, 1, counts), "count")
+		var got []int64
+		for _, c := range w.cells(acme, "", time.Minute) {
+			got = append(got, c.Count)
+		}
+		equal(w, "counts of an hour", got, []int64{1, 2})
 	}},
 	{"metrics/old counts are purged", func(w *world) {
 		w.subscribe(acme, nil)
