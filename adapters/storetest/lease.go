@@ -1,12 +1,17 @@
 package storetest
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
 
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -23,6 +28,32 @@ var leaseChecks = []Check{
 		}})
 		equal(w, "the lane", answer.Lanes, map[dispatch.Lane]dispatch.LaneRest{laneOf(s): {MaxInFlight: 16, Weight: 1}})
 		w.stands(d, true)
+	}},
+	{"lease/brings each delivery its own body of the event's", func(w *world) {
+		s, e := w.subscribe(acme, nil), w.event(acme, event.VisitReportApproved, at(0))
+		plan, want := fanout.Plan{}, map[string]string{}
+		for number := 1; number <= 3; number++ {
+			planned := w.planned(s, e, at(float64(number)), "")
+			first := planned.Changes[0].(delivery.Scheduled)
+			first.BodyNumber = number
+			planned.Changes = delivery.Schedule(first)
+			var err error
+			planned.Delivery, err = delivery.Fold(planned.Changes)
+			w.ok(err, "fold a new delivery")
+			body := fanout.Body{Tenant: acme, EventID: e.ID, Number: number, Bytes: fmt.Appendf(nil, "body %d", number)}
+			plan.Scheduled, plan.Bodies = append(plan.Scheduled, planned), append(plan.Bodies, body)
+			want[first.ID] = string(body.Bytes)
+		}
+		w.ok(w.AppendEvents(w.ctx, []intake.Accepted{e}), "append an event")
+		w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "schedule three deliveries of it")
+		leased, read := map[string]string{}, map[string]string{}
+		for _, l := range w.lease(leasing{now: at(9)}).Leased {
+			body, err := w.Body(w.ctx, l.Delivery)
+			w.ok(err, "read a body")
+			leased[l.Delivery.ID], read[l.Delivery.ID] = string(l.Body), string(body)
+		}
+		equal(w, "bodies that are leased", leased, want)
+		equal(w, "bodies that are read", read, want)
 	}},
 	{"look/only what is due becomes ready", func(w *world) {
 		s := w.subscribe(acme, nil)
@@ -120,6 +151,18 @@ var leaseChecks = []Check{
 		lease(4, 0, true)
 		lease(1, 2, true)
 		lease(0, 3, false)
+	}},
+	{"lease/each lane has a limit of its own", func(w *world) {
+		narrow, wide := w.subscribe(acme, func(s *subscription.Settings) { s.MaxInFlight = 1 }), w.subscribe(acme, nil)
+		for range 3 {
+			w.schedule(narrow, at(0), "")
+			w.schedule(wide, at(0), "")
+		}
+		leased := map[dispatch.Lane]int{}
+		for _, l := range w.lease(leasing{now: at(0)}).Leased {
+			leased[dispatch.LaneOf(l.Delivery)]++
+		}
+		equal(w, "leased of each", leased, map[dispatch.Lane]int{laneOf(narrow): 1, laneOf(wide): 3})
 	}},
 	{"lease/as many more than the lane's limit as are asked for ahead", func(w *world) {
 		s := w.subscribe(acme, func(s *subscription.Settings) { s.MaxInFlight = 3 })
