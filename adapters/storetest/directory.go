@@ -123,6 +123,8 @@ var directoryChecks = []Check{
 	}},
 	{"directory/external IDs", func(w *world) {
 		w.upsert(acme, named("acme"))
+		target13 := payload.Ref{Kind: payload.KindTarget, ID: 13}
+		w.upsert(acme, directory.Batch{ExternalIDs: []directory.ExternalID{{SourceSystem: "sap", EntityType: target13.Kind, OrdinavoID: target13.ID, ExternalID: "of 13"}}})
 		for _, ref := range all12 {
 			got, err := w.ExternalID(w.ctx, acme, "sap", ref)
 			w.ok(err, "read an external ID")
@@ -134,6 +136,9 @@ var directoryChecks = []Check{
 		w.refused(w.DeleteExternalID(w.ctx, acme, "sap", target12), problem.NotFound, "delete it again")
 		_, err = w.ExternalID(w.ctx, acme, "datev", target12)
 		w.ok(err, "read the other source system's")
+		got, err := w.ExternalID(w.ctx, acme, "sap", target13)
+		w.ok(err, "read the other target's")
+		equal(w, "the other target's", got, "of 13")
 	}},
 	{"directory/a tenant that does not exist", func(w *world) {
 		w.refused(w.Upsert(w.ctx, "nobody", named("nobody")), problem.NotFound, "write for nobody")

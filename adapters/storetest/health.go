@@ -17,7 +17,7 @@ var (
 
 var healthChecks = []Check{
 	{"health/since when a lane does nothing but fail", func(w *world) {
-		a, b := w.subscribe(acme, nil), w.subscribe(other, nil)
+		a, b, sibling := w.subscribe(acme, nil), w.subscribe(other, nil), w.subscribe(acme, nil)
 		note := func(now time.Time, lanes map[dispatch.Lane]dispatch.Ended, want map[dispatch.Lane]time.Time) {
 			w.Helper()
 			got, err := w.NoteHealth(w.ctx, lanes, now)
@@ -26,11 +26,12 @@ var healthChecks = []Check{
 				equal(w, "failing since", got[lane].FailingSince, want[lane])
 			}
 		}
-		la, lb := laneOf(a), laneOf(b)
+		la, lb, ls := laneOf(a), laneOf(b), laneOf(sibling)
 		note(at(1), map[dispatch.Lane]dispatch.Ended{la: failed, lb: succeeded}, map[dispatch.Lane]time.Time{la: at(1)})
 		note(at(2), map[dispatch.Lane]dispatch.Ended{la: failed, lb: failed}, map[dispatch.Lane]time.Time{la: at(1), lb: at(2)})
+		note(at(2.5), map[dispatch.Lane]dispatch.Ended{ls: failed}, map[dispatch.Lane]time.Time{ls: at(2.5)})
 		note(at(3), map[dispatch.Lane]dispatch.Ended{la: succeeded}, nil)
-		note(at(4), map[dispatch.Lane]dispatch.Ended{la: failed, lb: failed}, map[dispatch.Lane]time.Time{la: at(4), lb: at(2)})
+		note(at(4), map[dispatch.Lane]dispatch.Ended{la: failed, lb: failed, ls: failed}, map[dispatch.Lane]time.Time{la: at(4), lb: at(2), ls: at(2.5)})
 		w.resume(w.pause(a, at(5)), at(6)) // begins anew
 		note(at(7), map[dispatch.Lane]dispatch.Ended{la: failed, lb: failed}, map[dispatch.Lane]time.Time{la: at(7), lb: at(2)})
 		w.change(b, func(s subscription.Subscription) ([]subscription.Change, error) {

@@ -183,7 +183,7 @@ var subscriptionChecks = []Check{
 	{"subscriptions/travel in time past more changes than are looked at", func(w *world) {
 		s, second := w.subscribe(acme, nil), w.subscribe(acme, nil)
 		deleted := w.subscribe(acme, nil)
-		elsewhere := w.subscribe(other, nil)
+		elsewhere := w.pause(w.subscribe(other, nil), at(0))
 		at0 := w.accept(acme, event.TargetImported, at(0))
 		w.change(second, func(second subscription.Subscription) (changes []subscription.Change, err error) {
 			for range records.ChangesSince / 2 {

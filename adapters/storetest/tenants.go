@@ -91,6 +91,7 @@ var tenantChecks = []Check{
 		w.ok(err, "list tenants")
 		i := slices.IndexFunc(list, func(t access.Tenant) bool { return t.ID == acme })
 		equal(w, "features in the list", list[i].Features, map[tenant.Feature]bool{tenant.BillingWebhooks: true})
+		equal(w, "another's features in the list", list[1-i].Features, map[tenant.Feature]bool{})
 		w.refused(w.SetFeature(w.ctx, "nobody", tenant.BillingWebhooks, true, at(0)), problem.NotFound, "set a feature of nobody")
 	}},
 }

@@ -147,10 +147,10 @@ var turnChecks = []Check{
 	{"turns/what waits is not fanned out, nor is what comes behind it", func(w *world) {
 		batch := []intake.Accepted{w.event(acme, event.TargetImported, at(0)), w.event(acme, event.TargetImported, at(0))}
 		w.ok(w.AppendEvents(w.ctx, batch), "append two events")
-		ids := []string{batch[0].ID, batch[1].ID, w.accept(acme, event.TargetImported, at(1)).ID}
+		ids := []string{batch[0].ID, batch[1].ID, w.accept(acme, event.TargetImported, at(1)).ID, w.accept(acme, event.TargetImported, at(2)).ID}
 		theirs := w.accept(other, event.TargetImported, at(1))
-		waits := w.deferred(w.held(acme, ids[1]))
-		w.ok(w.Schedule(w.ctx, fanout.Plan{Deferred: []fanout.Deferred{waits}}, func(bool) {}), "defer the second")
+		waits, last := w.deferred(w.held(acme, ids[1])), w.deferred(w.held(acme, ids[3]))
+		w.ok(w.Schedule(w.ctx, fanout.Plan{Deferred: []fanout.Deferred{waits, last}}, func(bool) {}), "defer the second and the last")
 		w.ok(w.ReachFanOut(w.ctx, 1_000_000), "move the fan-out's offset")
 		fannedOut := func(what string, n, waiting int) {
 			w.Helper()
@@ -168,13 +168,15 @@ var turnChecks = []Check{
 			}
 			equal(w, what+", waiting", hour.Waiting, waiting)
 		}
-		fannedOut("while the second waits", 1, 2)
+		fannedOut("while the second waits", 1, 3)
 		equal(w, "another tenant's", w.fannedOut(other, theirs.ID), []string{theirs.ID})
 		oldest, err := w.OldestUnrouted(w.ctx)
 		w.ok(err, "look for what fan-out has not come to")
 		equal(w, "fan-out has come to all", oldest, time.Time{})
 		w.ok(w.turn(w.ctx, waits), "take the turn")
-		fannedOut("after its turn", 3, 0)
+		fannedOut("after its turn", 3, 1)
+		w.ok(w.turn(w.ctx, last), "take the last turn")
+		fannedOut("after the last turn", 4, 0)
 	}},
 	{"turns/what waits is not purged", func(w *world) {
 		const weeks = 3 * 7 * 24 * 3600 // a store may keep what is of the same week, or of the next
