@@ -50,6 +50,9 @@ var reconciliationChecks = []Check{
 		}
 		are(delivery.StatusPending)
 		equal(w, "unsettled", w.unsettled(acme, 10), []delivery.Delivery{made[1], made[3], made[4]})
+		later, err := w.Unsettled(w.ctx, acme, second, second.Add(reconciliation.Span), 10)
+		w.ok(err, "list what is not settled of the second hour")
+		equal(w, "unsettled of the second hour", later, []delivery.Delivery{made[0], made[2]})
 		equal(w, "unsettled, the first ones", w.unsettled(acme, 2), []delivery.Delivery{made[1], made[3]})
 		for _, d := range made {
 			w.saved(w.moved(d, "", recorded(success(at(1)), at(1))))

@@ -59,6 +59,7 @@ var retentionChecks = []Check{
 		alien.ID = old.ID
 		accepted(alien)
 		young := accepted(w.event(acme, event.BillingEventSent, at(2*weeks)))
+		w.schedule(w.subscribe(acme, nil), at(2*weeks+7200), "") // which keeps its own event and no other
 		for range 9 {
 			_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(2 * weeks), Events: at(weeks), Attempts: at(weeks), DeadLetters: at(weeks)}, 100)
 			w.ok(err, "purge")
@@ -122,6 +123,7 @@ var retentionChecks = []Check{
 		w.closedOn(29, first, again, done)
 		w.closedOn(31, again, done)
 		w.closedOn(54, again) // a store may keep what is of the same week
+		equal(w, "events that are left", w.eventIDs(acme), []string{again.EventID})
 		w.closedOn(56)
 	}},
 }

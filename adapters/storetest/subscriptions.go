@@ -182,7 +182,7 @@ var subscriptionChecks = []Check{
 	}},
 	{"subscriptions/travel in time past more changes than are looked at", func(w *world) {
 		s, second := w.subscribe(acme, nil), w.subscribe(acme, nil)
-		deleted := w.subscribe(acme, nil)
+		deleted := w.resume(w.pause(w.subscribe(acme, nil), at(0)), at(0))
 		elsewhere := w.pause(w.subscribe(other, nil), at(0))
 		at0 := w.accept(acme, event.TargetImported, at(0))
 		w.change(second, func(second subscription.Subscription) (changes []subscription.Change, err error) {
