@@ -34,6 +34,9 @@ var circuitChecks = []Check{
 		w.circuits(acme, at(0), map[string]circuit.Report{a.ID: open, b.ID: narrow}, a.ID, b.ID, theirs.ID)
 		w.circuits(acme, at(0), map[string]circuit.Report{b.ID: narrow}, b.ID, "sub_nobody")
 		w.circuits(acme, at(0), map[string]circuit.Report{})
+		narrow.Window = 2
+		w.tell("inc_1", b, narrow)
+		w.circuits(acme, at(0), map[string]circuit.Report{b.ID: narrow}, b.ID)
 		open.Until = at(16)
 		w.ok(w.NoteCircuits(w.ctx, "inc_1", []dispatch.CircuitReport{{Lane: laneOf(a), Report: open}, {Lane: laneOf(b)}, {Lane: laneOf(theirs)}}), "note circuits again")
 		w.circuits(acme, at(0), map[string]circuit.Report{a.ID: open}, a.ID, b.ID)

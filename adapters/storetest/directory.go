@@ -92,6 +92,8 @@ var directoryChecks = []Check{
 	}},
 	{"directory/records", func(w *world) {
 		w.upsert(acme, named("acme"))
+		beside := directory.Batch{Customers: []payload.Customer{{ID: 13}}, Locations: []payload.Location{{ID: 13}}, Contacts: []payload.Contact{{ID: 13}}}
+		w.upsert(acme, beside)
 		b := named("acme")
 		for ref, want := range map[payload.Ref]payload.Context{
 			customer12: {Customer: &b.Customers[0]}, location12: {Location: &b.Locations[0]}, contact12: {Contact: &b.Contacts[0]},
@@ -103,6 +105,8 @@ var directoryChecks = []Check{
 			_, err = w.Record(w.ctx, acme, ref)
 			w.refused(err, problem.NotFound, "read a deleted record")
 			w.refused(w.DeleteRecord(w.ctx, acme, ref), problem.NotFound, "delete it again")
+			_, err = w.Record(w.ctx, acme, payload.Ref{Kind: ref.Kind, ID: 13})
+			w.ok(err, "read the one beside it")
 		}
 	}},
 	{"directory/a second write replaces the first", func(w *world) {
@@ -139,6 +143,8 @@ var directoryChecks = []Check{
 		got, err := w.ExternalID(w.ctx, acme, "sap", target13)
 		w.ok(err, "read the other target's")
 		equal(w, "the other target's", got, "of 13")
+		_, err = w.ExternalID(w.ctx, acme, "sap", customer12)
+		w.ok(err, "read the customer's of that ID")
 	}},
 	{"directory/a tenant that does not exist", func(w *world) {
 		w.refused(w.Upsert(w.ctx, "nobody", named("nobody")), problem.NotFound, "write for nobody")

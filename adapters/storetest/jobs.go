@@ -91,6 +91,7 @@ var jobChecks = []Check{
 		newest("dlv_", time.Time{}, map[string]string{})
 		w.saved(w.moved(second.Delivery, "", recorded(success(at(5)), at(5))))
 		newest(second.Delivery.ID, time.Time{}, map[string]string{event.ID: second.Delivery.ID})
+		newest("dlv_~", at(2), map[string]string{event.ID: first.ID})
 	}},
 	{"jobs/the bodies of events", func(w *world) {
 		d := w.schedule(w.subscribe(acme, nil), at(0), "")

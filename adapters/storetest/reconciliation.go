@@ -35,9 +35,11 @@ var reconciliationChecks = []Check{
 	}},
 	{"reconciliation/an event is of its hour to the microsecond, in whatever order fan-out comes to it", func(w *world) {
 		s, second := w.subscribe(acme, nil), firstHour.Add(reconciliation.Span)
+		alien := w.subscribe(other, nil)
 		var made []delivery.Delivery
 		for _, when := range []time.Time{second, firstHour, second, firstHour, second.Add(-time.Microsecond)} {
-			made = append(made, w.tallied(acme, event.BillingEventSent, when, reconciliation.Counted{Expected: 2, Deliveries: 1, FeatureGated: 1}, s.ID))
+			counted := reconciliation.Counted{Expected: 2, Deliveries: 1, FeatureGated: 1}
+			made = append(made, w.tallied(acme, event.BillingEventSent, when, counted, s.ID), w.tallied(other, event.BillingEventSent, when, counted, alien.ID))
 		}
 		are := func(status delivery.Status) {
 			w.Helper()
@@ -49,11 +51,11 @@ var reconciliationChecks = []Check{
 			}
 		}
 		are(delivery.StatusPending)
-		equal(w, "unsettled", w.unsettled(acme, 10), []delivery.Delivery{made[1], made[3], made[4]})
+		equal(w, "unsettled", w.unsettled(acme, 10), []delivery.Delivery{made[2], made[6], made[8]})
 		later, err := w.Unsettled(w.ctx, acme, second, second.Add(reconciliation.Span), 10)
 		w.ok(err, "list what is not settled of the second hour")
-		equal(w, "unsettled of the second hour", later, []delivery.Delivery{made[0], made[2]})
-		equal(w, "unsettled, the first ones", w.unsettled(acme, 2), []delivery.Delivery{made[1], made[3]})
+		equal(w, "unsettled of the second hour", later, []delivery.Delivery{made[0], made[4]})
+		equal(w, "unsettled, the first ones", w.unsettled(acme, 2), []delivery.Delivery{made[2], made[6]})
 		for _, d := range made {
 			w.saved(w.moved(d, "", recorded(success(at(1)), at(1))))
 		}
@@ -75,7 +77,9 @@ var reconciliationChecks = []Check{
 		equal(w, "deliveries of another tenant", n, 0)
 	}},
 	{"reconciliation/what is not fanned out yet waits", func(w *world) {
-		w.accept(acme, event.VisitReportApproved, at(0))
+		for _, when := range []time.Time{at(0), firstHour.Add(-time.Microsecond), firstHour.Add(reconciliation.Span)} {
+			w.accept(acme, event.VisitReportApproved, when)
+		}
 		w.accept(other, event.VisitReportApproved, at(0))
 		equal(w, "waiting", w.hour(acme), reconciliation.Hour{Begins: firstHour, Waiting: 1, There: reconciliation.There{Deliveries: map[delivery.Status]int{}}})
 	}},

@@ -78,11 +78,16 @@ var retentionChecks = []Check{
 	}},
 	{"retention/a job goes once it is over and old", func(w *world) {
 		s := w.subscribe(acme, nil)
-		later := w.rerender(s)
-		later.ID = ids.First("job_", at(2*aDay))
-		over, young := w.worked(w.rerender(s)), w.worked(later)
-		waits := w.job(acme, job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()})
-		_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(3 * aDay), Events: at(aDay), Attempts: at(aDay), DeadLetters: at(aDay)}, 100)
+		aged := func(days float64) job.Job {
+			j := w.rerender(s)
+			j.ID, j.CreatedAt = ids.First("job_", at(days*aDay)), at(days*aDay)
+			return j
+		}
+		over, young := w.worked(aged(-2)), w.worked(aged(0))
+		equal(w, "how they ended", []job.Status{over.Status, young.Status}, []job.Status{job.Succeeded, job.Succeeded})
+		waits := aged(-3)
+		w.ok(w.CreateJob(w.ctx, waits, 10), "create a job that nobody works on")
+		_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(0), Events: at(-aDay), Attempts: at(-aDay), DeadLetters: at(-aDay)}, 100)
 		w.ok(err, "purge")
 		_, err = w.Job(w.ctx, acme, over.ID)
 		w.refused(err, problem.NotFound, "read the job that is over")
@@ -145,6 +150,9 @@ func (w *world) closedOn(days float64, want ...delivery.Delivery) {
 		ids = append(ids, d.ID)
 		_, err := w.Body(w.ctx, d)
 		w.ok(err, "read the body of one that is left")
+		changes, err := w.DeliveryChanges(w.ctx, acme, d.ID)
+		w.ok(err, "read its stream")
+		equal(w, "its changes", int64(len(changes)), d.Version)
 		w.loadEvent(d)
 		w.gated(acme, d.EventID, 1)
 	}
