@@ -129,7 +129,9 @@ var healthChecks = []Check{
 		w.ok(err, "end a notice")
 		equal(w, "ended one that was replaced", stale, false)
 		w.notices(10, subscriptions.Notice{Lane: laneOf(c), At: at(7).Add(45 * time.Minute)})
-		w.change(c, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Delete(at(8)) })
+		c = rotate(w, c, "sec_f", 4, at(7200)) // which finds the notice of one that is over
+		w.notices(10, subscriptions.Notice{Lane: laneOf(c), At: at(7200).Add(3 * time.Hour)})
+		w.change(c, func(s subscription.Subscription) ([]subscription.Change, error) { return s.Delete(at(7201)) })
 		w.notices(10)
 	}},
 	{"notices/behind one are those that come later, also at the same time", func(w *world) {

@@ -45,7 +45,14 @@ var leaseChecks = []Check{
 			want[first.ID] = string(body.Bytes)
 		}
 		w.ok(w.AppendEvents(w.ctx, []intake.Accepted{e}), "append an event")
-		w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "schedule three deliveries of it")
+		theirs := w.event(other, event.VisitReportApproved, at(0))
+		theirs.ID = e.ID
+		alien := w.planned(w.subscribe(other, nil), theirs, at(4), "")
+		plan.Scheduled = append(plan.Scheduled, alien)
+		plan.Bodies = append(plan.Bodies, fanout.Body{Tenant: other, EventID: e.ID, Number: 1, Bytes: []byte("another tenant's")})
+		want[alien.Delivery.ID] = "another tenant's"
+		w.ok(w.AppendEvents(w.ctx, []intake.Accepted{theirs}), "append another tenant's event of the same ID")
+		w.ok(w.Schedule(w.ctx, plan, func(bool) {}), "schedule their deliveries")
 		leased, read := map[string]string{}, map[string]string{}
 		for _, l := range w.lease(leasing{now: at(9)}).Leased {
 			body, err := w.Body(w.ctx, l.Delivery)

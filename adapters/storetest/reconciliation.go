@@ -61,6 +61,15 @@ var reconciliationChecks = []Check{
 		}
 		are(delivery.StatusSucceeded)
 	}},
+	{"reconciliation/what is fanned out later may come first in the log", func(w *world) {
+		s := w.subscribe(acme, nil)
+		first, last := w.accept(acme, event.VisitReportApproved, at(0)), w.accept(acme, event.VisitReportApproved, at(1))
+		for _, e := range []intake.Accepted{last, first} {
+			w.disposed(e, w.held(acme, e.ID).Position, reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID, at(2))
+		}
+		w.ok(w.ReachFanOut(w.ctx, 1_000_000), "move the fan-out's offset")
+		equal(w, "what the hour has", w.hour(acme).There, reconciliation.There{Events: 2, Deliveries: map[delivery.Status]int{delivery.StatusPending: 2}})
+	}},
 	{"reconciliation/deliveries within a period", func(w *world) {
 		s := w.subscribe(acme, nil)
 		for _, second := range []float64{0, 1, 3600, 7200} {
