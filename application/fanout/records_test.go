@@ -38,6 +38,13 @@ func TestRecordsAreHandledTogether(t *testing.T) {
 	if len(w.plan.Tallies) != 1 || tally.Events != 3 || tally.FirstPosition != records[0].Position || tally.LastPosition != records[2].Position {
 		t.Errorf("counted %+v", w.plan.Tallies)
 	}
+	var ids []string // between the first and the last the hour's deliveries are looked for
+	for _, s := range w.plan.Scheduled {
+		ids = append(ids, s.Delivery.ID)
+	}
+	if tally.FirstDelivery != slices.Min(ids) || tally.LastDelivery != slices.Max(ids) {
+		t.Errorf("%s to %s of %v", tally.FirstDelivery, tally.LastDelivery, ids)
+	}
 }
 
 // A tally spans the records of its events, in whichever order they are counted.
