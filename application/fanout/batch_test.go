@@ -101,4 +101,9 @@ func TestWhatIsGatedIsCounted(t *testing.T) {
 	if tally.Events != 1 || tally.Expected != 2 || tally.FeatureGated != 2 || tally.Deliveries+tally.NotMatched+tally.SetAside != 0 {
 		t.Errorf("counted %+v", tally)
 	}
+	w.panicsAt["evt_2"] = true
+	plan := w.handle(sample("evt_2", event.BillingEventReady))
+	if len(plan.SetAside) != 1 || plan.SetAside[0].FeatureGated != 2 || plan.SetAside[0].SetAside != 0 {
+		t.Errorf("set aside %+v", plan.SetAside)
+	}
 }

@@ -45,6 +45,16 @@ type world struct {
 	made      int
 }
 
+// An hour's counts go as soon as something that they count may have gone: later it would be told as missing.
+func TestCountsGoWithTheFirstOfWhatTheyCount(t *testing.T) {
+	early, late := time.Unix(1, 0), time.Unix(2, 0)
+	for _, c := range []retention.Cutoffs{{Events: early, Attempts: late}, {Events: late, Attempts: early}} {
+		if !c.Counted().Equal(late) {
+			t.Errorf("%+v: counts before %s go", c, c.Counted())
+		}
+	}
+}
+
 type plain struct{}
 
 func (plain) Seal(p []byte, _ ...string) ([]byte, error) { return p, nil }
