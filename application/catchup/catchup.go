@@ -66,7 +66,7 @@ type Cursor struct {
 	// Anchor is the sequence of the event that Accepted is about when the last ones looked at are set aside, since a retry
 	// moves these away. Without an Accepted there is none: everything from the beginning on is set aside.
 	Anchor int64
-	At     time.Time // what follows was accepted after this
+	At     time.Time // what follows was accepted after this, or is older than anything is certain to be kept; see goesOn
 }
 
 // Query asks for the next events of a subscription.
@@ -205,8 +205,20 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 	if err = cmp.Or(err, damaged); err != nil { // leaving it out would make a gap
 		return Page{}, err
 	}
-	page.Items = items
+	page.Items, page.Next.At = items, s.reached(page.Next.At)
 	return page, nil
+}
+
+// goesOn is for how long a cursor holds that stands among events that are older than Kept and still there, such as parked ones: as old as they
+// are, whoever begins would be sent back to the beginning by each second page.
+const goesOn = time.Hour
+
+// reached is at, or when a cursor has to be from to hold for goesOn.
+func (s *Service) reached(at time.Time) time.Time {
+	if holds := s.Now().Add(min(goesOn, s.Kept) - s.Kept); s.Kept > 0 && at.Before(holds) {
+		return holds
+	}
+	return at
 }
 
 // behind is the cursor after e. An event that was set aside and retried comes later in the log than it was accepted.

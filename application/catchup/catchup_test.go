@@ -240,6 +240,40 @@ func TestACursorThatIsTooOldIsRefused(t *testing.T) {
 	})
 }
 
+// What is parked stays whatever its age, and PostgreSQL keeps other events for up to two weeks more: who begins with them has to get on.
+func TestWhatIsOlderThanEverythingIsKeptIsReadToItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		want := []string{w.accept(true), w.accept(true), w.accept(true)}
+		<-time.After(30 * time.Hour) // of fake time
+		want = append(want, w.accept(true))
+		var got []string
+		q := catchup.Query{Lane: lane, Limit: 1}
+		for range want {
+			page, err := s.Read(t.Context(), q)
+			if err != nil {
+				t.Fatalf("behind %q: %v", got, err)
+			}
+			for _, item := range page.Items {
+				got = append(got, item.EventID)
+			}
+			q.After = page.Next
+			<-time.After(59 * time.Minute) // of fake time
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+		page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Hour + time.Second) // of fake time
+		if _, err = s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 1, After: page.Next}); !errors.Is(err, catchup.ErrTooOld) {
+			t.Errorf("a cursor among them, after an hour: %v", err)
+		}
+	})
+}
+
 // TestACursorOfAnotherLogIsRefused puts the log back to what it was, and lets it go on otherwise.
 func TestACursorOfAnotherLogIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
