@@ -128,7 +128,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 		if mine = len(parts) > 0; !mine {
 			return nil
 		}
-		trying = unhandled{first: parts[0].Events[0].ID}
+		trying = unhandled{}
 		return t.turn(ctx, parts, &trying)
 	})
 	if errors.Is(err, ErrRefused) && trying.events > 0 {
@@ -210,9 +210,11 @@ func (u *unhandled) Error() string { return u.reason }
 
 // turn fans out as many of the parts' events as are scheduled at once, at least one. The rest keeps waiting.
 func (t *Turns) turn(ctx context.Context, parts []Deferred, trying *unhandled) (err error) {
-	tried := 0
+	tried, names := 0, []placed(nil)
 	defer func() {
-		trying.events = tried
+		if trying.events = tried; tried > 0 {
+			trying.first = names[0].ID
+		}
 		if r := recover(); r != nil {
 			trying.reason, err = fmt.Sprintf("handling it panicked: %v", r), trying
 		}

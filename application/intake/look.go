@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -147,8 +148,8 @@ func (b *Backlog) due(now time.Time) (due []counting) {
 	if b.all.isDue(now, b.processes) {
 		due = append(due, counting{&b.all, "", b.all.seal()})
 	}
-	for owner, e := range b.emitters {
-		if e.isDue(now, b.processes) {
+	for _, owner := range slices.Sorted(maps.Keys(b.emitters)) { // in an order that a simulation can repeat
+		if e := b.emitters[owner]; e.isDue(now, b.processes) {
 			due = append(due, counting{&e.room, owner, e.seal()})
 		}
 	}

@@ -7,8 +7,10 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -60,6 +62,12 @@ type store struct {
 	addAttempts  func(ctx context.Context, to metrics.Generation, counts map[metrics.Key]int64) error
 	moveMetrics  func(ctx context.Context, of metrics.Generation, from, to int64) (bool, error)
 	endNotice    func(ctx context.Context, n subscriptions.Notice) (bool, error)
+	answer       func(ctx context.Context, key idempotency.Key, token string, sealed []byte) (bool, error)
+	countDay     func(ctx context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error)
+	countOpen    func(ctx context.Context, owner tenant.ID, upTo int) (int, error)
+	eventsAfter  func(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error)
+	heard        func(ctx context.Context, after int64, limit int) ([]live.Record, error)
+	missed       func(ctx context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error)
 }
 
 // replaced makes a store with the real calls, for a bug to replace some.
@@ -68,7 +76,8 @@ func replaced(s simulation.Store) *store {
 		governing: s.Governing, resolveFor: s.ResolveFor, resolve: s.Resolve, hasFeature: s.TenantHasFeature, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge, nextSweep: s.NextSweep, appendSub: s.AppendSubscription,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
-		eventBodies: s.EventBodies, newest: s.NewestDeliveries, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice}
+		eventBodies: s.EventBodies, newest: s.NewestDeliveries, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice,
+		answer: s.Answer, countDay: s.CountDay, countOpen: s.CountOpen, eventsAfter: s.EventsAfter, heard: s.DeliveryRecords, missed: s.TenantDeliveryRecords}
 }
 
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -167,6 +176,25 @@ func (s *store) MoveMetricsOffset(ctx context.Context, of metrics.Generation, fr
 }
 func (s *store) EndNotice(ctx context.Context, n subscriptions.Notice) (bool, error) {
 	return s.endNotice(ctx, n)
+}
+
+func (s *store) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) (bool, error) {
+	return s.answer(ctx, key, token, sealed)
+}
+func (s *store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {
+	return s.countDay(ctx, day, sent)
+}
+func (s *store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error) {
+	return s.countOpen(ctx, owner, upTo)
+}
+func (s *store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
+	return s.eventsAfter(ctx, owner, sequence, limit)
+}
+func (s *store) DeliveryRecords(ctx context.Context, after int64, limit int) ([]live.Record, error) {
+	return s.heard(ctx, after, limit)
+}
+func (s *store) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error) {
+	return s.missed(ctx, owner, after, upTo)
 }
 
 // bug is planted by replacing calls of each process's store.

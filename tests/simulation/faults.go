@@ -25,11 +25,12 @@ const (
 	clockJumps               // the process's clock is set
 	stopped                  // the process is stopped in good order and started again
 	outage                   // no call of anybody succeeds for a while
+	collides                 // the transaction is undone at a call or at its end, and run again: it collided with another
 	faultKinds
 )
 
 var faultNames = [faultKinds]string{"call_fails", "call_is_slow", "killed", "commit_fails", "commit_lost", "killed_after_commit",
-	"signal_lost", "paused", "clock_jumps", "stopped", "outage"}
+	"signal_lost", "paused", "clock_jumps", "stopped", "outage", "collides"}
 
 func (f fault) String() string { return faultNames[f] }
 
@@ -37,15 +38,16 @@ func (f fault) String() string { return faultNames[f] }
 // own activity, which come each half second.
 func (f fault) rate() int {
 	return [faultKinds]int{callFails: 15, callIsSlow: 10, killed: 8, commitFails: 60, commitLost: 60, killedAfter: 40, signalLost: 2500,
-		paused: 250, clockJumps: 250, stopped: 200, outage: 120}[f]
+		paused: 250, clockJumps: 250, stopped: 200, outage: 120, collides: 100}[f]
 }
 
 // What a caller sees.
 var (
-	errCall    = fmt.Errorf("simulated: %w", problem.New(problem.Unavailable, "the database did not answer"))
-	errCommit  = errors.New("simulated: the commit failed")
-	errUnknown = fmt.Errorf("simulated: %w", problem.New(problem.Unavailable, "the answer to a commit was lost"))
-	errKilled  = errors.New("simulated: the process is gone")
+	errCall     = fmt.Errorf("simulated: %w", problem.New(problem.Unavailable, "the database did not answer"))
+	errCommit   = errors.New("simulated: the commit failed")
+	errUnknown  = fmt.Errorf("simulated: %w", problem.New(problem.Unavailable, "the answer to a commit was lost"))
+	errKilled   = errors.New("simulated: the process is gone")
+	errCollided = errors.New("simulated: the transaction collided with another")
 )
 
 // faults decides what goes wrong, and remembers what did.
@@ -143,12 +145,15 @@ func (f *faults) call(p *process, joined bool) error {
 	if f.strikes(callFails, p) {
 		return errCall
 	}
+	if joined && f.strikes(collides, p) {
+		return errCollided
+	}
 	return nil
 }
 
 // fate is what becomes of a commit; noFault for nothing unusual.
 func (f *faults) fate(p *process) fault {
-	for _, kind := range []fault{commitFails, commitLost, killedAfter} {
+	for _, kind := range []fault{commitFails, commitLost, killedAfter, collides} {
 		if f.strikes(kind, p) {
 			return kind
 		}
@@ -190,5 +195,9 @@ func (w *world) endTrouble() {
 	w.trace.line("the faults stop")
 	for _, p := range w.processes {
 		p.pausedUntil, p.offset = time.Time{}, 0
+	}
+	if w.bounds.Open > 0 {
+		w.busy++
+		w.begin(nil, "knocker", w.knock)
 	}
 }

@@ -40,6 +40,7 @@ func (w *world) checkStore() {
 		}
 	}
 	w.checkJobs()
+	w.checkHours(false)
 	for _, p := range w.processes {
 		if out := p.dispatcher.InFlight(); !p.dead && (out < 0 || out > w.maxInFlight) {
 			w.violate("I7", "%s has %d deliveries out, of at most %d", p.name, out, w.maxInFlight)
@@ -112,6 +113,11 @@ func (w *world) checkAll() {
 	w.checkWork()
 	w.checkCounts()
 	w.checkNotices()
+	w.checkAnnounced()
+	w.checkPulled()
+	w.checkTold()
+	w.checkOrders()
+	w.checkQuota()
 	w.countChanges()
 	w.countPurged()
 }
@@ -212,11 +218,16 @@ func (w *world) checkEvents() {
 	for _, e := range w.store.Accepted() {
 		w.checkEvent(e)
 	}
+	w.checkHours(true)
+}
+
+// checkHours is I10: at any time each hour's events are the sum of their dispositions and of what waits, which is nothing in the end.
+func (w *world) checkHours(end bool) {
 	for _, owner := range tenants {
 		hours, err := w.store.Hours(context.Background(), owner, time.Time{}, w.now.Add(24*time.Hour))
 		must(err)
 		for _, h := range hours {
-			if !h.Balanced() && !w.purges || h.Waiting > 0 {
+			if !h.Balanced() && !w.purges || h.Waiting > 0 && end {
 				w.violate("I10", "%s does not balance at %s: %s, and %d wait", owner, h.Begins, h.Missing(), h.Waiting)
 			}
 		}

@@ -88,13 +88,14 @@ type send struct {
 	began, ended          time.Time // the true time; ended is zero for one whose process died
 	body                  [32]byte
 	outcome               delivery.Outcome
+	operational           bool // the event
 }
 
 // sends notes a request, and checks what can be seen of it.
 func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	l := a.leased
 	s := &send{span: a.span, url: r.URL, delivery: r.Headers["X-Ordinavo-Delivery-Id"], event: r.Headers["X-Ordinavo-Event-Id"], lane: l.Lane(),
-		version: l.Delivery.Version, due: l.Delivery.DueAt, process: p, began: w.now, body: sha256.Sum256(r.Body)}
+		version: l.Delivery.Version, due: l.Delivery.DueAt, process: p, began: w.now, body: sha256.Sum256(r.Body), operational: l.Delivery.EventType.IsOperational()}
 	w.journal.sends = append(w.journal.sends, s)
 	w.journal.bySpan[s.span] = s
 	earlier := w.journal.byDelivery[s.delivery]
@@ -152,8 +153,11 @@ func (w *world) checkHeld(s *send) {
 	}
 }
 
-// checkRoom is I7 for a receiver: no process has more out to it than its subscription allows.
-func (w *world) checkRoom(s *send, maxInFlight int) {
+// checkRoom is I7 for a receiver: no process has more out to it than its subscription allows, or allowed when this was leased.
+func (w *world) checkRoom(s *send, leased int) {
+	current, err := w.store.CurrentSubscription(context.Background(), s.lane)
+	must(err)
+	maxInFlight := max(leased, current.MaxInFlight)
 	out := 0
 	for _, other := range w.journal.sends {
 		if other.process == s.process && other.lane == s.lane && other.ended.IsZero() {

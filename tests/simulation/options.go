@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/retention"
 )
 
@@ -91,6 +92,10 @@ type settings struct {
 	mended      time.Duration   // until when fan-out panics at some events; 0 for never
 	ages        retention.Ages
 	purges      bool // they are short, so that much is deleted while the run lasts
+	shared      bool // the processes share the roles
+	pulls       bool // somebody pulls events
+	follows     bool // somebody follows deliveries
+	bounds      intake.Limits
 }
 
 func (o Options) settle() settings {
@@ -121,6 +126,11 @@ func (o Options) settle() settings {
 	}
 	if s.furthest = 40 * time.Second; r.IntN(4) == 0 {
 		s.furthest = time.Hour
+	}
+	s.shared = r.IntN(4) == 0
+	s.pulls, s.follows = r.IntN(3) == 0, r.IntN(8) == 0
+	if r.IntN(4) == 0 {
+		s.bounds = intake.Limits{EventsPerDay: 10 + r.IntN(60), TenantOpen: 5 + r.IntN(40), Open: 10 + r.IntN(60), FanOutLag: time.Duration(2+r.IntN(20)) * time.Second}
 	}
 	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
 		if *l.limit >= 0 {

@@ -11,14 +11,15 @@ import (
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/seal"
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/loop"
-	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
-	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
@@ -56,6 +57,11 @@ type process struct {
 	working      string // the job that a step is under way of
 	retries      *queries.Retries
 	eventRetries *queries.EventRetries
+	hub          *live.Hub
+	pull         *catchup.Service
+	roles        roles
+	backlog      *intake.Backlog
+	answers      *idempotency.Answers
 	log          loop.Signal // the topic of events has grown
 	out          int         // attempts
 	waiting      int         // deliveries whose receivers are silent
@@ -74,7 +80,7 @@ func (p *process) noticing() time.Time {
 // start puts an incarnation into the slot. Its clock is its machine's, and so stays what it was.
 func (w *world) start(slot int, offset time.Duration) *process {
 	w.journal.incarnations++
-	p := &process{world: w, slot: slot, name: fmt.Sprintf("p%d.%d", slot, w.journal.incarnations), offset: offset, log: loop.NewSignal()}
+	p := &process{world: w, slot: slot, name: fmt.Sprintf("p%d.%d", slot, w.journal.incarnations), offset: offset, log: loop.NewSignal(), roles: w.rolesOf(slot)}
 	var random [32]byte
 	for i := range random {
 		random[i] = byte(w.material.Uint32())
@@ -97,7 +103,9 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.attempter = &dispatch.Attempter{Sender: sender{p}, Secrets: seal.NewCache(p.store, 100), Observer: observer, Now: p.now, UserAgent: "simulation", Trouble: panicOn}
 	p.dispatcher = dispatch.New(dispatch.Config{Store: p.store, Disabler: p.subs, Observer: observer, Now: p.now, Jitter: w.material.Float64,
 		Incarnation: p.incarnation, MaxInFlight: w.maxInFlight, Alone: p.alone})
-	p.intake = intake.New(intake.Config{Store: p.store, Observer: observer, Now: p.now, NewID: source.New})
+	p.backlog = intake.NewBacklog(p.store, w.bounds, p.now)
+	p.intake = intake.New(intake.Config{Store: p.store, Quotas: p.store, Limits: w.bounds, Backlog: p.backlog, Observer: observer, Now: p.now, NewID: source.New})
+	p.answers = idempotency.New(p.store, unsealed{}, p.now, func() string { return source.New("") })
 	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
 	p.eventRetries = &queries.EventRetries{Store: p.store, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
@@ -107,7 +115,9 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	if random[0]%2 == 0 { // as if it had accepted nothing lately
 		events = fanout.Remember(p.store, p.intake.Recent)
 	}
-	p.fanOut = fanout.New(fanout.Config{Store: events, Gate: gate, Handover: handover{p}, Observer: observer, Now: p.now, NewID: source.New, AtOnce: w.atOnce})
+	p.fanOut = fanout.New(fanout.Config{Store: events, Gate: gate, Handover: p.roles.handover(p), Observer: observer, Now: p.now, NewID: source.New, AtOnce: w.atOnce})
+	p.hub = live.New(p.store, p.store, p.now, live.Limits{Kept: w.ages.Shortest()})
+	p.pull = &catchup.Service{Reader: p.store, Subscriptions: p.subs, Signer: p.attempter, Hub: p.hub, Now: p.now, Kept: w.ages.Shortest()}
 	w.processes[slot] = p
 	w.trace.line("%s starts", p.name)
 	w.begin(p, p.name+"/start", p.boot)
@@ -148,13 +158,12 @@ func (p *process) boot(a *activity) {
 	}
 	takeover := dispatch.NewTakeover(p.store, p.store, p.now, p.incarnation, waited)
 	p.takeover = takeover
-	loops := []loop.Loop{p.dispatcher.Loop(), p.sweeper.Loop(), p.intake.Loop(), p.fanOut.Turns().Loop(), p.worker.Loop(),
-		retention.New(p.store, p.world.ages, p.now).Loop(),
-		takeover.Heartbeat(), takeover.Loop(), metrics.NewProjection(p.store, p.now).Loop(), subscriptions.NewNotices(p.store, p.noticing).Loop()}
-	for _, l := range loops {
+	for _, l := range p.roles.loops(p, takeover) {
 		p.loops = append(p.loops, p.world.begin(p, p.name+"/"+l.Name, func(a *activity) { p.repeat(a, l) }))
 	}
-	p.world.begin(p, p.name+"/router", p.consume)
+	if p.roles.router {
+		p.world.begin(p, p.name+"/router", p.consume)
+	}
 	p.world.begin(p, p.name+"/recheck", p.recheck)
 }
 
@@ -383,6 +392,7 @@ func (p *process) shutDown() {
 	p.stopping = true
 	w := p.world
 	w.begin(p, p.name+"/stop", func(a *activity) {
+		p.hub.Close()
 		p.dispatcher.StopLeasing()
 		a.sleep(w.now.Add(w.faults.span(time.Millisecond, 2*time.Second)), nil)
 		if err := p.dispatcher.Close(context.Background()); err != nil {
@@ -439,7 +449,11 @@ func panicOn(_ context.Context, _ dispatch.Leased, err error) {
 type observer struct{ p *process }
 
 func (observer) EventsAccepted(context.Context, []event.Type, int) {}
-func (observer) EventsRefused(context.Context, intake.Reason, int) {}
+func (o observer) EventsRefused(_ context.Context, why intake.Reason, _ int) {
+	if why != intake.ReasonEventsPerDay {
+		o.p.world.counts.NoSpace++
+	}
+}
 func (o observer) FanOut(_ context.Context, e intake.Accepted) (string, func(int, error)) {
 	if o.p.world.panicsAt(e) {
 		panic("simulated: a defect")

@@ -2,14 +2,18 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/access"
+	"github.com/ordinavo/webhooks/application/catchup"
 	"github.com/ordinavo/webhooks/application/directory"
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -42,6 +46,12 @@ type Store interface {
 	directory.Store
 	metrics.RebuildStore
 	subscriptions.NoticeStore
+	catchup.Reader
+	live.Log
+	live.KeyReader
+	idempotency.Store
+	intake.QuotaStore
+	intake.BacklogStore
 	TenantHasFeature(ctx context.Context, id tenant.ID, feature tenant.Feature) (bool, error)
 	BeginIncarnation(ctx context.Context, incarnation string, now time.Time) error
 	Next(ctx context.Context, group string, limit int) (memory.Batch, error)
@@ -82,11 +92,23 @@ func (s *session) enter(ctx context.Context, name string) error {
 	return nil
 }
 
-// InTx runs fn in a transaction whose commit may go wrong in every way.
+// InTx runs fn in a transaction whose commit may go wrong in every way, and runs it again after a collision, as PostgreSQL's store does.
 func (s *session) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if memory.Joined(ctx) {
 		return s.Store.InTx(ctx, fn)
 	}
+	err := s.inTx(ctx, fn)
+	for repeats := 0; errors.Is(err, errCollided) && repeats < maxRepeats; repeats++ {
+		s.p.world.counts.Collided++
+		err = s.inTx(ctx, fn)
+	}
+	return err
+}
+
+// maxRepeats is how often a transaction is run again.
+const maxRepeats = 5
+
+func (s *session) inTx(ctx context.Context, fn func(ctx context.Context) error) error {
 	if err := s.enter(ctx, "begin"); err != nil {
 		return err
 	}
@@ -99,8 +121,11 @@ func (s *session) InTx(ctx context.Context, fn func(ctx context.Context) error) 
 		if s.p.dead {
 			return errKilled
 		}
-		if fate = w.faults.fate(s.p); fate == commitFails {
+		switch fate = w.faults.fate(s.p); fate {
+		case commitFails:
 			return errCommit
+		case collides:
+			return errCollided
 		}
 		c.lost = fate != faultKinds
 		return nil

@@ -151,9 +151,12 @@ func requireTrouble(t *testing.T, total simulation.Counts, seeds int) {
 	for what, n := range map[string]int{"kills": total.Kills, "attempts that were not recorded": total.Unrecorded, "stale outcomes": total.Stale,
 		"attempts": total.Attempts / 10, "events set aside": total.SetAside, "deliveries resent by jobs": total.Resent, "rebuilds": total.Rebuilt,
 		"deliveries rendered anew": total.Rerendered, "ends of rotations announced": total.Announced, "deliveries put back": total.PutBack,
-		"times no room": total.NoRoom, "faults": total.Faults / 10, "deliveries": total.Deliveries / 10, "pauses": total.Pauses, "skips": 5 * total.Skips,
+		"times no room": 3 * total.NoRoom, "faults": total.Faults / 10, "deliveries": total.Deliveries / 10, "pauses": total.Pauses, "skips": 5 * total.Skips,
 		"deliveries released": total.Released, "events gated": total.Gated, "receivers gone": total.Gone, "events purged": total.PurgedEvents,
-		"deliveries purged": total.PurgedDeliveries} {
+		"deliveries purged": total.PurgedDeliveries, "events pulled": total.Pulled, "changes told": total.Told, "changes replayed": total.Replayed,
+		"dead letters announced": total.GivenUp, "failing receivers announced": 3 * total.Failing, "orders carried out": total.Ordered,
+		"orders answered again": total.Repeated, "requests beyond a quota": total.Refused, "requests without room": total.NoSpace,
+		"transactions run again": total.Collided} {
 		if n < 100*seeds/defaultRuns {
 			t.Errorf("%s: %d, which is hardly any (%s)", what, n, total)
 		}

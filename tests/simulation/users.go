@@ -43,12 +43,19 @@ func (w *world) settleIn() {
 		w.start(slot, 0)
 	}
 	w.begin(nil, "trouble", w.faults.disturb)
-	w.busy = 3
+	w.busy = 4
+	w.begin(nil, "shop", w.shop)
 	w.begin(nil, "emitter", w.emit)
 	w.admin = w.begin(nil, "admin", w.administer)
 	w.begin(nil, "clerk", w.clerk)
 	w.begin(nil, "rebuilds", w.rebuilds)
 	w.begin(nil, "keeper", w.rotate)
+	if w.pulls {
+		w.begin(nil, "puller", w.pull)
+	}
+	if w.follows {
+		w.begin(nil, "follower", w.follow)
+	}
 	if w.mended > 0 {
 		w.begin(nil, "operator", w.operate)
 	}
@@ -93,7 +100,7 @@ func entries(owner tenant.ID, edition int) directory.Batch {
 	return b
 }
 
-var filters = []subscription.Filter{{"*"}, {"visit_report.*"}, {"target.imported", "billing.*"}, {"visit_report.approved"}, {"appointment.*", "target.*"}}
+var filters = []subscription.Filter{{"*"}, {"visit_report.*"}, {"target.imported", "billing.*"}, {"visit_report.approved"}, {"appointment.*", "target.*"}, {"*", "ordinavo.*"}}
 
 // wanted is the settings of a new subscription.
 func (w *world) wanted(owner tenant.ID) subscription.Settings {
@@ -180,6 +187,10 @@ func (w *world) ask(a *activity, batch []event.Event) ([]intake.Result, error, b
 	if p == nil {
 		return nil, nil, false
 	}
+	return w.askBy(a, p, batch)
+}
+
+func (w *world) askBy(a *activity, p *process, batch []event.Event) ([]intake.Result, error, bool) {
 	s, err := p.intake.Submit(context.Background(), batch, "", nil)
 	if err != nil {
 		return nil, err, true
@@ -192,6 +203,7 @@ func (w *world) ask(a *activity, batch []event.Event) ([]intake.Result, error, b
 		select {
 		case <-s.Done():
 			results, err := s.Answer()
+			w.checkRefused(batch, err)
 			return results, err, true
 		default:
 		}
@@ -309,8 +321,10 @@ func (w *world) change(ctx context.Context, p *process, i int) (what string, err
 		owner := w.anyTenant()
 		return "directory of " + string(owner), p.store.Upsert(ctx, owner, entries(owner, i+1))
 	case 16:
-		options, system := w.options(), sourceSystems[w.people.IntN(2)]
-		_, err = p.subs.Update(ctx, lane, subscriptions.AnyVersion, by, func(to *subscription.Settings) { to.Options, to.SourceSystem = options, system })
+		options, system, most := w.options(), sourceSystems[w.people.IntN(2)], 1+w.people.IntN(8)
+		_, err = p.subs.Update(ctx, lane, subscriptions.AnyVersion, by, func(to *subscription.Settings) {
+			to.Options, to.SourceSystem, to.MaxInFlight = options, system, most
+		})
 		return "new options of " + s.ID, err
 	default:
 		rows := w.store.Rows()

@@ -1,0 +1,161 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"time"
+
+	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/tenant"
+)
+
+// follower is a client that follows a tenant's deliveries, and comes back with the id that it got last when its stream ends.
+type follower struct {
+	tenant tenant.ID
+	seen   *live.Mark // that it has; nil for none
+	from   int64      // where it began
+	told   map[string]delivery.Delivery
+}
+
+// follow listens for a while by one process or another, as ports/rest does for a stream.
+func (w *world) follow(a *activity) {
+	f := &follower{tenant: tenants[w.reading.IntN(w.tenants)], told: map[string]delivery.Delivery{}}
+	w.followers = append(w.followers, f)
+	for !w.quiet {
+		a.sleep(w.now.Add(time.Duration(w.reading.Int64N(int64(15*time.Second)))), nil)
+		p := w.processes[w.reading.IntN(len(w.processes))]
+		if p.dead || p.stopping {
+			continue
+		}
+		l, err := p.hub.Listen(context.Background(), f.tenant, "key_1", live.Filter{})
+		if err != nil {
+			w.trace.line("follower: %s: %v", p.name, err)
+			continue
+		}
+		w.stream(a, p, f, l)
+		l.Leave()
+	}
+}
+
+// stream tells what was missed and what comes, until somebody has enough of it.
+func (w *world) stream(a *activity, p *process, f *follower, l *live.Listener) {
+	if w.resume(p.name, f, l, func() bool { return p.dead }) != nil {
+		return
+	}
+	for until := w.now.Add(time.Duration(w.reading.Int64N(int64(6 * time.Second)))); w.now.Before(until); {
+		a.sleep(w.now.Add(time.Duration(50+w.reading.IntN(400))*time.Millisecond), nil)
+		if p.dead {
+			return
+		}
+		for heard := true; heard; {
+			select {
+			case c := <-l.Changes():
+				w.tells(f, *c)
+			default:
+				heard = false
+			}
+		}
+		select {
+		case <-l.Ended():
+			w.trace.line("follower: %s: %v", p.name, l.Reason())
+			return
+		default:
+		}
+	}
+}
+
+var errGone = errors.New("simulated: the connection is gone")
+
+// resume tells what was missed.
+func (w *world) resume(by string, f *follower, l *live.Listener, gone func() bool) error {
+	since := l.Since()
+	if f.seen == nil {
+		f.from, f.seen = since.Position, &live.Mark{Position: since.Position, At: since.At.Truncate(time.Second)}
+		return nil
+	}
+	err := l.Replay(context.Background(), *f.seen, func(c live.Change) error {
+		if gone() {
+			return errGone
+		}
+		w.counts.Replayed++
+		w.tells(f, c)
+		return nil
+	})
+	w.trace.line("follower: resumes by %s: %v", by, err)
+	switch {
+	case gone():
+		return errGone
+	case errors.Is(err, live.ErrTooOld) && !w.purges:
+		w.violate("live", "%+v was refused: %v", *f.seen, err)
+	case errors.Is(err, live.ErrTooOld):
+		f.from, f.seen, f.told = since.Position, &live.Mark{Position: since.Position, At: since.At.Truncate(time.Second)}, map[string]delivery.Delivery{}
+		return nil
+	case err == nil:
+		f.seen = &live.Mark{Position: max(since.Position, f.seen.Position), At: since.At.Truncate(time.Second)}
+	}
+	return err
+}
+
+// tells passes on what the client does not have yet. Each change is told once, and as it left the delivery.
+func (w *world) tells(f *follower, c live.Change) {
+	if c.Position < f.seen.Position || c.Position == f.seen.Position && !c.IsBeat() {
+		return
+	}
+	f.seen = &live.Mark{Position: c.Position, At: c.At.Truncate(time.Second)}
+	if c.IsBeat() {
+		return
+	}
+	w.counts.Told++
+	if c.Tenant != f.tenant {
+		w.violate("I9", "%s of %s was told to %s", c.ID, c.Tenant, f.tenant)
+	}
+	if c.Version <= f.told[c.ID].Version {
+		w.violate("live", "%s was told at version %d after version %d", c.ID, c.Version, f.told[c.ID].Version)
+	}
+	f.told[c.ID] = c.Delivery
+}
+
+// checkTold holds what followers were told, once they have resumed for the last time, to what became of the deliveries.
+func (w *world) checkTold() {
+	ctx := context.Background()
+	for _, f := range w.followers {
+		if f.seen == nil {
+			continue
+		}
+		l, err := live.New(w.store, w.store, func() time.Time { return w.now }, live.Limits{Kept: w.ages.Shortest()}).Listen(ctx, f.tenant, "key_1", live.Filter{})
+		must(err)
+		if err := w.resume("nobody", f, l, func() bool { return false }); err != nil {
+			w.violate("live", "what was missed is not told: %v", err)
+		}
+		for _, row := range w.store.Rows() {
+			stream := w.store.DeliveryStream(row.Tenant, row.ID)
+			if row.Tenant == f.tenant && stream[len(stream)-1].Position > f.from && !reflect.DeepEqual(f.told[row.ID], row.Delivery) {
+				w.violate("live", "%s is\n%+v and was told as\n%+v", row.ID, row.Delivery, f.told[row.ID])
+			}
+		}
+	}
+}
+
+// Of those who follow.
+
+func (s *session) DeliveryRecords(ctx context.Context, after int64, limit int) ([]live.Record, error) {
+	return read(ctx, s, "DeliveryRecords", func(ctx context.Context) ([]live.Record, error) { return s.Store.DeliveryRecords(ctx, after, limit) })
+}
+
+func (s *session) TenantDeliveryRecords(ctx context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error) {
+	return read(ctx, s, "TenantDeliveryRecords", func(ctx context.Context) ([]live.Record, error) {
+		return s.Store.TenantDeliveryRecords(ctx, owner, after, upTo)
+	})
+}
+
+func (s *session) DeliveryStreams(ctx context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
+	return read(ctx, s, "DeliveryStreams", func(ctx context.Context) (map[live.Key][]delivery.Change, error) {
+		return s.Store.DeliveryStreams(ctx, upTo)
+	})
+}
+
+func (s *session) EndedKeys(ctx context.Context, ids []string, now time.Time) ([]string, error) {
+	return read(ctx, s, "EndedKeys", func(ctx context.Context) ([]string, error) { return s.Store.EndedKeys(ctx, ids, now) })
+}
