@@ -116,7 +116,7 @@ func (s *Store) LastAttempts(ctx context.Context, owner tenant.ID, upTo map[stri
 	if err != nil {
 		return nil, err
 	}
-	found, err := all(ctx, s.db, scanRecord, lastAttempts, owner, streams, types)
+	found, err := all(ctx, s.db.forUsers(), scanRecord, lastAttempts, owner, streams, types)
 	return records.LastAttempts(found), err
 }
 
