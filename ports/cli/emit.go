@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -37,6 +38,7 @@ type emitter struct {
 	number     int
 	accepted   int
 	duplicates int
+	unanswered bool // the batch may be accepted, though no answer said so
 }
 
 // Emit sends the events of the file, or of in when the file is "-": single events, lists,
@@ -63,8 +65,20 @@ func Emit(ctx context.Context, file string, s Streams, url, key string) error {
 	err := e.sendAll(ctx, json.NewDecoder(bufio.NewReaderSize(awaited{ctx, in}, 1<<20)))
 	e.progress.end()
 	fmt.Fprintf(s.Out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
-	if taken := e.accepted + e.duplicates; err != nil && taken > 0 {
-		return fmt.Errorf("%w\ngo on behind the first %d events of the input: of those, one without an eventId would be accepted again, as another", err, taken)
+	return e.whereToGoOn(err)
+}
+
+// whereToGoOn adds to what ended it early what the service has of the input, or may have.
+func (e *emitter) whereToGoOn(err error) error {
+	if err == nil {
+		return nil
+	}
+	taken := e.accepted + e.duplicates
+	if taken > 0 {
+		err = fmt.Errorf("%w\ngo on behind the first %d events of the input: of those, one without an eventId would be accepted again, as another", err, taken)
+	}
+	if e.unanswered {
+		err = fmt.Errorf("%w\nevents %d to %d may be accepted as well, since an answer was lost: look for them first, unless each has an eventId", err, taken+1, taken+len(e.batch))
 	}
 	return err
 }
@@ -172,7 +186,7 @@ func (e *emitter) flush(ctx context.Context) error {
 		}
 		pause = min(2*pause, maxEmitPause)
 	}
-	e.batch, e.size = e.batch[:0], 0
+	e.batch, e.size, e.unanswered = e.batch[:0], 0, false
 	e.progress.show(fmt.Sprintf("%d accepted, %d duplicates", e.accepted, e.duplicates), e.accepted+e.duplicates)
 	return nil
 }
@@ -188,17 +202,26 @@ func (e *emitter) send(ctx context.Context, body []byte) (retryAfter time.Durati
 	request.Header.Set("Idempotency-Key", "emit-"+e.run+"-"+strconv.Itoa(e.number))
 	answer, err := e.client.Do(request)
 	if err != nil {
+		e.unanswered = e.unanswered || hasArrived(err)
 		return 0, err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
 	if err != nil {
+		e.unanswered = true
 		return 0, err
 	}
 	if answer.StatusCode != http.StatusAccepted {
+		e.unanswered = e.unanswered || answer.StatusCode == http.StatusBadGateway || answer.StatusCode == http.StatusGatewayTimeout // a proxy's
 		return mayRetry(answer), fmt.Errorf("the service answered %s: %s", answer.Status, bytes.TrimSpace(text))
 	}
 	return 0, e.count(text)
+}
+
+// hasArrived reports whether the service may have got a request that failed: not where no connection came about.
+func hasArrived(err error) bool {
+	var dial *net.OpError
+	return !errors.As(err, &dial) || dial.Op != "dial"
 }
 
 // mayRetry is negative unless the service was busy. It may also be busy with this very request, whose answer was lost: the same

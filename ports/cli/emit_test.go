@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -323,6 +324,29 @@ func TestEmitSaysWhereToGoOn(t *testing.T) {
 	}
 	if refusals != 2 {
 		t.Errorf("%d were refused", refusals)
+	}
+}
+
+// The service may have what got no answer: whoever goes on there without looking would have it accepted a second time.
+func TestEmitSaysWhatMayBeAcceptedAsWell(t *testing.T) {
+	refused := func([]byte) (*http.Response, error) {
+		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	}
+	for name, c := range map[string]struct {
+		answers []func([]byte) (*http.Response, error)
+		want    string
+	}{
+		"an answer was lost":            {[]func([]byte) (*http.Response, error){accept, lost, answers(401)}, "events 501 to 502 may be accepted as well"},
+		"a proxy had none":              {[]func([]byte) (*http.Response, error){accept, answers(504), answers(401)}, "events 501 to 502 may be accepted as well"},
+		"of the first batch":            {[]func([]byte) (*http.Response, error){lost, answers(401)}, "events 1 to 500 may be accepted as well"},
+		"of one that was sent again":    {[]func([]byte) (*http.Response, error){lost, accept, answers(401)}, ""},
+		"the service was away":          {[]func([]byte) (*http.Response, error){accept, refused, answers(401)}, ""},
+		"the service was busy, and not": {[]func([]byte) (*http.Response, error){accept, answers(503), answers(401)}, ""},
+	} {
+		e, err := emit(t, &service{answers: c.answers}, strings.Repeat(one("a"), emitBatch+2))
+		if err = e.whereToGoOn(err); err == nil || strings.Contains(err.Error(), "as well") != (c.want != "") || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: it says %v", name, err)
+		}
 	}
 }
 
