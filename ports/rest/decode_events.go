@@ -88,9 +88,10 @@ type eventReader struct {
 	// unread is the unknown fields, the first of them, where somebody is to be told.
 	tellsUnread bool
 	unread      []string
+	unnamed     bool // there are others
 }
 
-// Bounds of what is told of unknown fields: a longer name is no slip of a pen.
+// Bounds of what is named of unknown fields: a longer name is no slip of a pen.
 const (
 	maxUnread     = 10
 	maxUnreadName = 100
@@ -98,8 +99,12 @@ const (
 
 // unknown skips a field that is not read.
 func (r *eventReader) unknown(at problem.Fields, name []byte) error {
-	if r.tellsUnread && len(r.unread) < maxUnread && len(name) <= maxUnreadName {
+	switch {
+	case !r.tellsUnread:
+	case len(r.unread) < maxUnread && len(name) <= maxUnreadName:
 		r.unread = append(r.unread, at.Path(string(name)))
+	default:
+		r.unnamed = true
 	}
 	return r.decoder.SkipValue()
 }

@@ -195,6 +195,9 @@ func decodeEvent(ctx context.Context, body []byte, named string) (e event.Event,
 	if err := addressEvents(callerOf(ctx), named, r.events, false, fields); err != nil {
 		return event.Event{}, nil, err
 	}
+	if r.unnamed {
+		r.unread = append(r.unread, "others")
+	}
 	return r.events[0], r.unread, validateEvents(r.events, false, fields)
 }
 

@@ -253,11 +253,18 @@ func TestPreviewNamesFieldsThatAreNotRead(t *testing.T) {
 	id := h.subscribe()
 	e := `{"eventType":"visit_report.approved","occurredAt":"2026-06-18T16:40:00Z","tenantId":"` + string(own) + `","customer_id":12,"customer":{"id":12},
 		"visitReport":{"id":901,"isbillable":true,"` + strings.Repeat("x", 101) + `":1},"target":{"id":455,"customerNumber":"legacy"}}`
-	const want = "never sent on: customer_id, customer, visitReport.isbillable, target.customerNumber."
+	const want = "never sent on: customer_id, customer, visitReport.isbillable, target.customerNumber, others."
 	for path, body := range map[string]string{"/v1/events/preview": e, "/v1/subscriptions/" + id + "/preview": `{"event":` + e + `}`} {
 		notes := into[struct{ Notes []string }](h.call(h.admin, "POST", path, body).expect(200)).Notes
 		if last := notes[len(notes)-1]; !strings.HasSuffix(last, want) {
 			t.Errorf("%s: %q lacks %q", path, last, want)
+		}
+	}
+	// Who mends those that are named has to know that there are more.
+	many := `{"eventType":"target.imported","occurredAt":"2026-06-18T16:40:00Z","target":{"id":455},"b1":1,"b2":2,"b3":3,"b4":4,"b5":5,"b6":6,"b7":7,"b8":8,"b9":9,"b10":10`
+	for rest, want := range map[string]string{`}`: "b9, b10.", `,"b11":11}`: "b9, b10, others."} {
+		if got := h.call(h.admin, "POST", "/v1/events/preview", many+rest).expect(200); !strings.Contains(got.body, want) {
+			t.Errorf("it lacks %q: %s", want, got.body)
 		}
 	}
 	known := `{"eventType":"target.imported","occurredAt":"2026-06-18T16:40:00Z","target":{"id":455,"title":"Visit"}}`
