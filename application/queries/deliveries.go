@@ -72,7 +72,7 @@ type Deliveries struct {
 	Tests  TestReader
 }
 
-// ListedDelivery is a delivery with its last attempt; nil when none has ended.
+// ListedDelivery is a delivery with its last attempt; nil when none has ended, or, with a warning, when it is damaged.
 type ListedDelivery struct {
 	delivery.Delivery
 	Last *delivery.Attempt
@@ -100,6 +100,8 @@ func (q *Deliveries) List(ctx context.Context, filter DeliveryFilter) ([]ListedD
 	for i := range list {
 		if attempts := attemptsOf([]delivery.Change{ends[list[i].ID]}); len(attempts) > 0 {
 			list[i].Last = &attempts[0]
+		} else if list[i].Attempts > 0 {
+			list[i].Warnings = append(slices.Clone(list[i].Warnings), "How the last attempt ended cannot be read, or is not kept any more.")
 		}
 	}
 	return list, nil

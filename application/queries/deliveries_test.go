@@ -81,6 +81,30 @@ func TestAListTellsHowTheLastAttemptsEnded(t *testing.T) {
 	}
 }
 
+// damagedAttempts reads no attempt.
+type damagedAttempts struct{ queries.DeliveryReader }
+
+func (damagedAttempts) LastAttempts(context.Context, tenant.ID, map[string]int64) (map[string]delivery.Change, error) {
+	return nil, nil
+}
+
+// Of a delivery whose last attempt is damaged a list said the same as of one that was never attempted.
+func TestAListWarnsOfAnAttemptThatCannotBeRead(t *testing.T) {
+	w := newWorld(t)
+	s := w.subscribe("acme", "*")
+	w.record(w.delivery(s), delivery.Outcome{Kind: delivery.KindHTTPStatus, Status: 503, StartedAt: w.now})
+	w.delivery(s)
+	list, err := (&queries.Deliveries{Reader: damagedAttempts{w.Store}, Tests: w.Store}).List(t.Context(), queries.DeliveryFilter{Tenant: "acme", Limit: 10})
+	w.ok(err)
+	var warned []bool
+	for _, d := range list {
+		warned = append(warned, d.Last == nil && slices.ContainsFunc(d.Warnings, func(s string) bool { return strings.Contains(s, "last attempt") }))
+	}
+	if want := []bool{false, true}; !slices.Equal(warned, want) {
+		t.Errorf("warned of %v, want %v", warned, want)
+	}
+}
+
 func TestTheRequestIsTheOneThatWasSent(t *testing.T) {
 	w := newWorld(t)
 	s := w.subscribe("acme", "*")

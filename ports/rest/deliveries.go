@@ -37,7 +37,7 @@ type Delivery struct {
 // ListedDelivery is a delivery in a list.
 type ListedDelivery struct {
 	Delivery
-	LastAttempt *LastAttempt `json:"lastAttempt" doc:"How the last attempt ended; null before the first has."`
+	LastAttempt *LastAttempt `json:"lastAttempt" doc:"How the last attempt ended; null before the first has, or, with a warning, where that cannot be read."`
 }
 
 // TransformSchema lets a property be null.
