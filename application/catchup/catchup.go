@@ -205,7 +205,7 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 	if err = cmp.Or(err, damaged); err != nil { // leaving it out would make a gap
 		return Page{}, err
 	}
-	page.Items, page.Next.At = items, s.reached(page.Next.At)
+	page.Items, page.Next.At = items, s.reached(page.Next)
 	return page, nil
 }
 
@@ -213,12 +213,14 @@ func (s *Service) page(ctx context.Context, q Query) (Page, error) {
 // are, whoever begins would be sent back to the beginning by each second page.
 const goesOn = time.Hour
 
-// reached is at, or when a cursor has to be from to hold for goesOn.
-func (s *Service) reached(at time.Time) time.Time {
-	if holds := s.Now().Add(min(goesOn, s.Kept) - s.Kept); s.Kept > 0 && at.Before(holds) {
+// reached is the cursor's At, or when that has to be for the cursor to hold for goesOn. One behind an event that is certain to be kept holds
+// no longer than that is: what follows it may be deleted right after, unread.
+func (s *Service) reached(next Cursor) time.Time {
+	certain := s.Now().Add(-s.Kept)
+	if holds := certain.Add(min(goesOn, s.Kept)); s.Kept > 0 && next.Accepted.Before(certain) && next.At.Before(holds) {
 		return holds
 	}
-	return at
+	return next.At
 }
 
 // behind is the cursor after e. An event that was set aside and retried comes later in the log than it was accepted.

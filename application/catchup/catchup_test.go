@@ -274,6 +274,26 @@ func TestWhatIsOlderThanEverythingIsKeptIsReadToItsEnd(t *testing.T) {
 	})
 }
 
+// What is behind a cursor and was certain to be kept when it was given may be gone before the cursor is an hour old.
+func TestACursorAmongWhatIsCertainToBeKeptHoldsNoLonger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		w.accept(true)
+		<-time.After(10 * time.Minute) // of fake time
+		w.accept(true)
+		<-time.After(23*time.Hour + 20*time.Minute) // of fake time
+		page, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(45 * time.Minute) // of fake time
+		w.events = nil                 // retention has deleted both
+		if page, err = s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 1, After: page.Next}); !errors.Is(err, catchup.ErrTooOld) {
+			t.Errorf("the second was never read, and its reader is told %v: %+v", err, page)
+		}
+	})
+}
+
 // TestACursorOfAnotherLogIsRefused puts the log back to what it was, and lets it go on otherwise.
 func TestACursorOfAnotherLogIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
