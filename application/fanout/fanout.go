@@ -137,6 +137,7 @@ type FanOut struct {
 	tried struct {
 		position int64
 		times    int
+		inVain   InVain
 	}
 }
 
@@ -238,13 +239,16 @@ func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring
 }
 
 // inVainAt reports whether the record at the position has been scheduled as often as refusals are waited for, and was undone each time: the
-// store may refuse what one of its events comes to, and everybody else would wait for it for ever.
+// store may refuse what one of its events comes to, and everybody else would wait for it for ever. Once that was so of many records, as where an
+// emitter sends again what was lost in part, one attempt has to do.
 func (f *FanOut) inVainAt(position int64) bool {
 	if f.tried.position != position {
 		f.tried.position, f.tried.times = position, 0
 	}
-	f.tried.times++
-	return f.tried.times > Refusals
+	if f.tried.times++; f.tried.times == Refusals+1 {
+		f.tried.inVain.Add(f.Now(), Refusals)
+	}
+	return f.tried.times > Refusals || f.tried.times > 1 && f.tried.inVain.Enough(f.Now())
 }
 
 // part is a record with its events, without those that are gone and those of tenants that have others waiting.

@@ -2,7 +2,9 @@ package fanout_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -33,6 +35,32 @@ func TestAnEventThatTheStoreRefusesIsSetAside(t *testing.T) {
 	is(t, "the next ones", w.step(turns)+", "+w.step(turns), "a1 a1, a2 a2")
 	is(t, "set aside", len(w.aside) == 1 && w.aside[0] == "evt_a0", true)
 	is(t, "waiting", w.waitingOf(acme), "")
+}
+
+// A log full of such records is waited for in all no longer than one full of damaged ones.
+func TestOfManyRecordsThatTheStoreRefusesFewAreWaitedFor(t *testing.T) {
+	w, _ := crowd(t)
+	w.atOnce = 100
+	w.restart()
+	turns := w.fanOut.Turns()
+	w.refuses = map[string]bool{}
+	refusals := func(n int) (times int) {
+		e := several(acme, fmt.Sprint(n, "-"), 1)
+		w.refuses[e[0].ID] = true
+		position, keys := w.accept(e...)
+		for w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}) != nil {
+			times++
+		}
+		w.step(turns)
+		return times
+	}
+	for n := range 10 {
+		is(t, "one of the first", refusals(n), fanout.Refusals)
+	}
+	is(t, "a later one", refusals(10), 1)
+	w.later = 10 * time.Minute
+	is(t, "long after", refusals(11), fanout.Refusals)
+	is(t, "set aside", len(w.aside), 12)
 }
 
 // What is undone for another reason is tried until it succeeds, and sets nothing aside.
