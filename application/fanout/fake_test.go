@@ -41,6 +41,7 @@ type world struct {
 	resolved   []fanout.Lookup
 	reads      int
 	loaded     int // events
+	partsRead  int // of what waits
 	folds      int
 	sweeping   map[dispatch.Lane]bool
 	maxLag     time.Duration
@@ -286,6 +287,7 @@ func (w *world) DeferredOf(_ context.Context, owner tenant.ID, limit int) (parts
 			parts = append(parts, d)
 		}
 	}
+	w.partsRead += len(parts)
 	return parts, w.fail["DeferredOf"]
 }
 

@@ -153,6 +153,9 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 // and a log that is written faster than turns come round would never be caught up with.
 func (t *Turns) waiting(ctx context.Context, owner tenant.ID) ([]Deferred, error) {
 	enough := max(aheadAtOnce, t.atOnce(owner)) // events; see load
+	if t.careful[owner] > 0 {
+		enough = 1
+	}
 	for limit := partsAtOnce; ; limit *= 2 {
 		parts, err := t.Store.DeferredOf(ctx, owner, limit)
 		if err != nil || len(parts) < limit || limit >= enough {
