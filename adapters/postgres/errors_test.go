@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
@@ -31,6 +33,28 @@ func TestWhatIsTriedAgain(t *testing.T) {
 	}
 	if err := fmt.Errorf("%w: %w", errUsed, &pgconn.PgError{Code: "55P03"}); repeatable(err) {
 		t.Error("who gives up soon comes again at once")
+	}
+}
+
+// TestWhatIsRefusedForGood has what fan-out sets an event aside for: only what the server would say again.
+func TestWhatIsRefusedForGood(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		refused pgconn.PgError
+		good    bool
+	}{
+		{pgconn.PgError{Code: "23505", ConstraintName: "bodies_w2958_pkey"}, true},
+		{pgconn.PgError{Code: "22021"}, true},                                       // a zero byte in a text
+		{pgconn.PgError{Code: "23505", ConstraintName: "events_w2958_pkey"}, false}, // another process has just accepted it
+		{pgconn.PgError{Code: "23514", TableName: "bodies_default"}, false},
+		{pgconn.PgError{Code: "22012"}, false}, // what a statement decided, such as that a turn was taken
+		{pgconn.PgError{Code: "40001"}, false},
+		{pgconn.PgError{Code: "53100"}, false},
+		{pgconn.PgError{Code: "54000"}, false}, // transaction IDs have run out, until an operator has had the tables vacuumed
+	} {
+		if err := translate(t.Context(), fmt.Errorf("commit: %w", &c.refused)); errors.Is(err, fanout.ErrRefused) != c.good {
+			t.Errorf("%s of %q is refused for good: %t", c.refused.Code, c.refused.ConstraintName, !c.good)
+		}
 	}
 }
 
