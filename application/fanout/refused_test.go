@@ -77,3 +77,19 @@ func TestATurnThatTheDatabaseUndoesSetsNothingAside(t *testing.T) {
 	is(t, "a turn", w.step(turns), "a2 a2")
 	is(t, "set aside", len(w.aside), 0)
 }
+
+// What sets an event aside waits for the writer as a turn does, and keeps nobody from it meanwhile.
+func TestTurnsThatSetAsideYieldOnlyForAsLongAsTheyWork(t *testing.T) {
+	w, turns := crowd(t)
+	w.room[acme], w.refuses = 0, map[string]bool{"evt_a0": true}
+	w.handle(several(acme, "a", 2)...)
+	w.room[acme] = 1000
+	is(t, "several", w.step(turns), "")
+	w.unrouted, w.turnTakes = start, 100*time.Millisecond
+	w.beforeTx = func() { w.later += time.Second }
+	is(t, "the first alone", w.step(turns), "")
+	is(t, "set aside", len(w.aside), 1)
+	is(t, "while the log goes first", w.step(turns), "")
+	w.later += 400 * time.Millisecond
+	is(t, "the next", w.step(turns), "a1 a1")
+}

@@ -375,6 +375,7 @@ func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *unhandled) e
 	}
 	t.careful[owner] = max(0, t.careful[owner]-1)
 	return t.Store.InTx(ctx, func(ctx context.Context) error {
+		t.began = t.Now() // see give
 		parts, err := t.Store.DeferredOf(ctx, owner, 1)
 		if err != nil || len(parts) == 0 || parts[0].Events[0].ID != bad.first { // another process has settled it meanwhile
 			return err
