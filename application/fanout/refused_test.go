@@ -93,3 +93,23 @@ func TestTurnsThatSetAsideYieldOnlyForAsLongAsTheyWork(t *testing.T) {
 	w.later += 400 * time.Millisecond
 	is(t, "the next", w.step(turns), "a1 a1")
 }
+
+// What an event comes to is counted also if nobody wants it, and that may be what is refused. While a process runs that does not know of turns,
+// nothing is left for them.
+func TestAnEventThatNobodyWantsIsLeftForTurnsToo(t *testing.T) {
+	for _, olderRuns := range []bool{false, true} {
+		w, _ := crowd(t)
+		w.olderRuns = olderRuns
+		position, keys := w.accept(several("third", "c", 1)...)
+		for times := range fanout.Refusals + 1 {
+			w.fail["Schedule"] = fanout.ErrRefused
+			if times == fanout.Refusals {
+				delete(w.fail, "Schedule")
+			}
+			if err := w.fanOut.Handle(t.Context(), []fanout.Record{{Position: position, Keys: keys}}); !errors.Is(err, w.fail["Schedule"]) {
+				t.Fatal(err)
+			}
+		}
+		is(t, "waits", w.waitingOf("third") != "", !olderRuns)
+	}
+}
