@@ -219,7 +219,7 @@ func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring
 			clear(f.spent)
 		}
 		n, share := f.together(parts)
-		if f.inVainAt(parts[0].Position) {
+		if n == 1 && f.inVainAt(parts[0].Position) { // several come again one by one
 			share = -1 // all of it is left for turns, which find out which event it is
 		}
 		for _, p := range parts[:n] {

@@ -58,6 +58,15 @@ func TestOfManyRecordsThatTheStoreRefusesFewAreWaitedFor(t *testing.T) {
 		is(t, "one of the first", refusals(n), fanout.Refusals)
 	}
 	is(t, "a later one", refusals(10), 1)
+	innocent := w.take(several(other, "b", 1)...)
+	together := append(innocent, w.take(several(acme, "0-", 1)...)...)
+	if err := w.fanOut.Handle(t.Context(), together); !errors.Is(err, fanout.ErrRefused) {
+		t.Fatalf("got %v", err)
+	}
+	if err := w.fanOut.Handle(t.Context(), innocent); err != nil {
+		t.Fatal(err)
+	}
+	is(t, "what came with one", scheduledIn(w.plan), "b0")
 	w.later = 10 * time.Minute
 	is(t, "long after", refusals(11), fanout.Refusals)
 	is(t, "set aside", len(w.aside), 12)
