@@ -19,13 +19,14 @@ const (
 
 // patiently gives the server LongestCommit to answer a commit, and as much more as it waits for a standby, to which leave leaves it then. Who
 // ends such a connection has the driver cancel that wait, and the transaction counts as committed at once: its events would be answered with
-// 202, or as duplicates, and be gone when the standby takes over. Once the process is told to stop it is given up as any other.
+// 202, or as duplicates, and be gone when the standby takes over. Once the process is told to stop it is given up as any other, but after its
+// user was told that nobody knows.
 func (tx *Tx) patiently(leave func()) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	late := time.AfterFunc(tx.db.config.LongestCommit, func() {
-		for tx.db.starting.Err() == nil && tx.waitsForStandby(ctx) {
+		for going := tx.db.closing.Err() == nil; going && tx.waitsForStandby(ctx); {
 			leave()
-			pause(tx.db.starting, tx.db.config.LongestCommit)
+			going = pause(tx.db.starting, tx.db.config.LongestCommit)
 		}
 		cancel(context.DeadlineExceeded)
 	})
