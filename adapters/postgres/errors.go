@@ -33,6 +33,7 @@ const (
 	codeIdleTooLong          = "25P03" // see longestIdle
 	codeTooLong              = "25P04" // by an operator's limit for transactions, from PostgreSQL 17 on
 	codeDiskFull             = "53100"
+	codeTooMany              = "53300" // connections: of the server, the database or the role
 	codeDivisionByZero       = "22012" // see deciding
 	codeCanceled             = "57014" // by a migration, see givePrecedence, or by an operator's limit
 	codeInFuture             = "22023" // pg_xact_status, for a transaction that has not begun

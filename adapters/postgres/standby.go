@@ -33,7 +33,8 @@ func (tx *Tx) patiently(leave func()) (ctx context.Context, end func()) {
 	return ctx, func() { late.Stop(); cancel(context.Canceled) }
 }
 
-// waitsForStandby asks by a connection of its own: those of the pool may all be with those who wait.
+// waitsForStandby asks by a connection of its own: those of the pool may all be with those who wait. So may all that the server has, or that it
+// gives this user; until it has one, they are believed to wait.
 func (tx *Tx) waitsForStandby(ctx context.Context) (waits bool) {
 	xid := tx.inDoubt.Load()
 	if xid == nil {
@@ -43,7 +44,7 @@ func (tx *Tx) waitsForStandby(ctx context.Context) (waits bool) {
 	defer cancel()
 	conn, err := tx.db.connectDirect(ctx)
 	if err != nil {
-		return false
+		return code(err) == codeTooMany
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	return conn.QueryRow(ctx, waitsForStandby, pgx.QueryExecModeSimpleProtocol, *xid).Scan(&waits) == nil && waits

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"net/url"
 	"testing"
 	"time"
 
@@ -119,4 +120,18 @@ func TestAProcessThatStopsAnswersForNoStandby(t *testing.T) {
 	if !<-l.leaves(l.open(Config{URL: l.url, Starting: stopping}), keeps) {
 		t.Error("what is committed without the standby is told as undone")
 	}
+}
+
+// TestACommitWaitsForTheStandbyOfAFullServer: where commits wait, so do all who use the server, and its connections run out.
+func TestACommitWaitsForTheStandbyOfAFullServer(t *testing.T) {
+	t.Parallel()
+	l := startLonely(t)
+	l.run(`CREATE ROLE few LOGIN`)
+	l.run(`GRANT ALL ON kept TO few`)
+	at, err := url.Parse(l.url)
+	pgtest.Check(t, err)
+	at.User = url.User("few")
+	l.leaves(l.open(Config{URL: at.String()}), keeps)
+	l.run(`ALTER ROLE few CONNECTION LIMIT 1`)
+	l.stillWait(1)
 }
