@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -46,8 +47,13 @@ func (tx *Tx) Commit() error {
 	}
 }
 
-// finish sends what waited, and COMMIT.
-func (tx *Tx) finish(ctx context.Context) error {
+// finish sends what waited, and COMMIT. A panic is its error: whoever would recover from it is not above.
+func (tx *Tx) finish(ctx context.Context) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("panic: %v\n%s", value, debug.Stack())
+		}
+	}()
 	if tx.broken != nil {
 		return tx.broken
 	}

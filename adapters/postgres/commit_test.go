@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordinavo/webhooks/adapters/records"
@@ -164,5 +166,23 @@ func TestWhatNobodyLearnedOfIsGivenBack(t *testing.T) {
 	held, err := one(t.Context(), direct, value[int], `SELECT count(*) FROM open_deliveries WHERE lease IS NOT NULL`)
 	if err != nil || held != 0 {
 		t.Errorf("%d are leased still, %v", held, err)
+	}
+}
+
+// TestAPanicAtTheCommitIsItsError, and costs the others neither the process nor a connection.
+func TestAPanicAtTheCommitIsItsError(t *testing.T) {
+	t.Parallel()
+	db := openAt(t, pgtest.Empty(t))
+	for range 2 * db.config.MaxConns {
+		told := make(chan bool, 1)
+		err := db.Update(t.Context(), func(ctx context.Context, tx *Tx) error {
+			tx.WhenEnded(func(committed bool) { told <- committed })
+			b := &pgx.Batch{}
+			b.Queue(`SELECT 1`).Exec(func(pgconn.CommandTag) error { panic("odd") })
+			return tx.writeLater(ctx, b)
+		})
+		if err == nil || !strings.Contains(err.Error(), "odd") || <-told {
+			t.Fatalf("the commit gave %v", err)
+		}
 	}
 }
