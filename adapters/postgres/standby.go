@@ -24,6 +24,8 @@ const (
 func (tx *Tx) patiently(leave func()) (ctx context.Context, end func()) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	late := time.AfterFunc(tx.db.config.LongestCommit, func() {
+		silent := time.AfterFunc(resolveWithin, leave) // a server that hangs does not say even that
+		defer silent.Stop()
 		for going := tx.db.closing.Err() == nil; going && tx.waitsForStandby(ctx); {
 			leave()
 			going = pause(tx.db.starting, tx.db.config.LongestCommit)

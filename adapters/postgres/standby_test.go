@@ -135,3 +135,26 @@ func TestACommitWaitsForTheStandbyOfAFullServer(t *testing.T) {
 	l.run(`ALTER ROLE few CONNECTION LIMIT 1`)
 	l.stillWait(1)
 }
+
+// TestAServerThatHangsIsNotAskedForLong what its commit waits for: meanwhile its user waits.
+func TestAServerThatHangsIsNotAskedForLong(t *testing.T) {
+	t.Parallel()
+	server, err := pgtest.Start()
+	pgtest.Check(t, err)
+	t.Cleanup(func() { _ = server.Stop() })
+	l := lonely{T: t, url: server.URL}
+	db := l.open(Config{URL: l.url})
+	var began time.Time
+	late := l.leaves(db, func(ctx context.Context, tx *Tx) error {
+		_, err := tx.Exec(ctx, `CREATE TABLE kept (n int)`)
+		server.Pause()
+		began = time.Now()
+		return err
+	})
+	took := time.Since(began)
+	server.Continue()
+	if most := db.config.LongestCommit + acquireTimeout + resolveWithin; took >= most {
+		t.Errorf("who waits is told after %s, as if the question's connection were waited for", took)
+	}
+	<-late
+}
