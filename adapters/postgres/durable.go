@@ -13,8 +13,9 @@ const answersEarly = "answers early"
 const early = `SELECT setting = 'off' AND source <> 'client' FROM pg_settings WHERE name = 'synchronous_commit'`
 
 // commitLastingly makes each transaction say that its commit is to last: who was answered with 202 does not emit again what a crash of the
-// server has taken. All other values last, and differ by what standbys are waited for; which ones is the operator's affair.
-const commitLastingly = `SET LOCAL synchronous_commit = on`
+// server has taken. It waits for no standby, as it would not have. All other values last, and differ by what standbys are waited for; which
+// ones is the operator's affair.
+const commitLastingly = `SET LOCAL synchronous_commit = local`
 
 func noteEarly(ctx context.Context, conn *pgx.Conn) error {
 	var is bool

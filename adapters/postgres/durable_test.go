@@ -14,7 +14,7 @@ func TestACommitLastsWhateverTheDatabaseSets(t *testing.T) {
 	t.Parallel()
 	const name = "synchronous_commit"
 	for _, c := range []struct{ database, url, want string }{
-		{"off", "", "on"}, {"on", "", "on"}, {"local", "", "local"}, {"remote_apply", "", "remote_apply"}, {"on", "off", "off"},
+		{"off", "", "local"}, {"on", "", "on"}, {"local", "", "local"}, {"remote_apply", "", "remote_apply"}, {"on", "off", "off"},
 	} {
 		direct := pgtest.Empty(t)
 		conn, err := pgx.Connect(t.Context(), direct)

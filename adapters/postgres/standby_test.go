@@ -158,3 +158,11 @@ func TestAServerThatHangsIsNotAskedForLong(t *testing.T) {
 	}
 	<-late
 }
+
+// TestNoStandbyIsWaitedForWhereNoneWas: who sets synchronous_commit off where others wait for a standby goes on while that is away.
+func TestNoStandbyIsWaitedForWhereNoneWas(t *testing.T) {
+	t.Parallel()
+	l := startLonely(t)
+	l.run(`ALTER ROLE ordinavo SET synchronous_commit = off`)
+	pgtest.Check(t, openAt(t, l.url).Update(t.Context(), keeps))
+}
