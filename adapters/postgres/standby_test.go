@@ -22,7 +22,7 @@ type lonely struct {
 
 func startLonely(t *testing.T) lonely {
 	t.Helper()
-	server, err := pgtest.Start()
+	server, err := pgtest.Start("fsync=off") // or a commit may take so long without a standby
 	pgtest.Check(t, err)
 	t.Cleanup(func() { _ = server.Stop() })
 	conn, err := pgx.Connect(t.Context(), server.URL)
@@ -30,7 +30,7 @@ func startLonely(t *testing.T) lonely {
 	_, err = conn.Exec(t.Context(), `ALTER SYSTEM SET synchronous_standby_names = 'nobody'`)
 	pgtest.Check(t, err)
 	server.Halt()
-	pgtest.Check(t, server.Resume())
+	pgtest.Check(t, server.Resume("fsync=off"))
 	conn, err = pgx.Connect(t.Context(), server.URL+param(server.URL)+"synchronous_commit=local")
 	pgtest.Check(t, err)
 	l := lonely{t, server.URL, conn}
@@ -64,7 +64,7 @@ func (l lonely) stillWait(commits int) {
 // open is for a database whose commits take long soon.
 func (l lonely) open(c Config) *DB {
 	l.Helper()
-	c.LongestAnswer, c.LongestCommit = 400*time.Millisecond, 200*time.Millisecond
+	c.LongestAnswer, c.LongestCommit = time.Second, 500*time.Millisecond
 	db, err := Open(c)
 	pgtest.Check(l, err)
 	l.Cleanup(func() { _ = db.Close() })
