@@ -222,17 +222,17 @@ func (j *Job) end(status Status, reason string, now time.Time) {
 
 const (
 	maxStumbles = 10
+	mostKept    = 7
 	firstPause  = time.Second
 	// LongestPause is the longest time between two turns of a job.
 	LongestPause = time.Minute
 )
 
 // Stumble notes a failed step and returns when to try again; after ten in a row the job gives up, unless it was kept from going on: then
-// that is waited for as everything else waits for it.
+// that is waited for as everything else waits for it, and counts no further than makes for the longest pause.
 func (j *Job) Stumble(now time.Time, kept bool) (again time.Time) {
-	j.Stumbles++
-	if kept {
-		j.Stumbles = min(j.Stumbles, maxStumbles-1)
+	if !kept || j.Stumbles < mostKept {
+		j.Stumbles++
 	}
 	j.UpdatedAt = now
 	if j.Stumbles >= maxStumbles {

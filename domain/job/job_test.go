@@ -66,6 +66,15 @@ func TestAJobGivesUpAfterTenStumbles(t *testing.T) {
 	if j.Status != job.Failed || j.Stumbles != 10 || j.Reason == "" {
 		t.Errorf("%+v", j)
 	}
+	kept := newJob(job.Filter{})
+	for range 20 {
+		if again := kept.Stumble(start, true); again.Sub(start) > job.LongestPause {
+			t.Errorf("again after %s", again.Sub(start))
+		}
+	}
+	if again := kept.Stumble(start, false); !kept.Open() || again.Sub(start) != job.LongestPause {
+		t.Errorf("one failure after others that kept it: %+v, again after %s", kept, again.Sub(start))
+	}
 	well := newJob(job.Filter{})
 	well.Stumble(start, false)
 	well.Advance(job.Tally{}, "", start)
