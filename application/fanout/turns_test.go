@@ -134,10 +134,10 @@ func TestATurnReadsNoMoreThanItCanUse(t *testing.T) {
 
 // Records of an event each are written as fast as records of hundreds.
 func TestATurnTakesWhatItMayFromManyRecords(t *testing.T) {
-	w, turns := crowd(t)
+	w, _ := crowd(t)
 	w.atOnce = 100
 	w.restart()
-	turns = w.fanOut.Turns()
+	turns := w.fanOut.Turns()
 	w.room[acme] = 0
 	for n := range 200 {
 		w.handle(several(acme, fmt.Sprint("a", n, "-"), 1)...)
