@@ -22,8 +22,8 @@ const (
 // longestBeat is the longest time between two beats of a process that nothing kept from beating.
 const longestBeat = HeartbeatTimeout / 2
 
-// unknown is others before the first beat.
-const unknown = -1
+// uncounted is others before the first beat.
+const uncounted = -1
 
 // farAhead is how far in the future a beat is that counts as one by a clock that was set back since. It is longer than a look may take, in which
 // the living beat.
@@ -57,7 +57,7 @@ type Takeover struct {
 // NewTakeover makes a Takeover for an incarnation that has just begun; waited says that it had to wait for the database.
 func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string, waited bool) *Takeover {
 	t := &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation, began: now()}
-	t.others.Store(unknown)
+	t.others.Store(uncounted)
 	if !waited {
 		t.last = t.began
 	}

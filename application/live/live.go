@@ -22,6 +22,7 @@ type Mark struct {
 type Change struct {
 	Mark
 	delivery.Delivery
+	Last *delivery.Attempt // without what was sent and answered; nil when none has ended
 }
 
 // Record names a change of a delivery in the log.

@@ -42,7 +42,7 @@ func show(ctx context.Context, log Log, records []Record, emit func(Change)) (od
 		if err != nil {
 			return odd, fmt.Errorf("read the streams of %d deliveries: %w", len(upTo), err)
 		}
-		states := map[Key][]delivery.Delivery{}
+		states := map[Key][]state{}
 		for key, changes := range streams {
 			folded, foldErr := fold(changes)
 			if foldErr == nil && int64(len(changes)) < upTo[key]-1 {
@@ -51,32 +51,42 @@ func show(ctx context.Context, log Log, records []Record, emit func(Change)) (od
 			states[key], odd = folded, errors.Join(odd, foldErr)
 		}
 		for _, r := range part {
-			if state, ok := shown(states[r.Key()], r.Version); ok {
-				emit(Change{Mark{r.Position, state.UpdatedAt}, state})
+			if at, ok := shown(states[r.Key()], r.Version); ok {
+				emit(Change{Mark{r.Position, at.UpdatedAt}, at.Delivery, at.last})
 			}
 		}
 	}
 	return odd, nil
 }
 
+// state is a delivery with its last attempt, without what was sent and answered: many may wait in memory for a client.
+type state struct {
+	delivery.Delivery
+	last *delivery.Attempt
+}
+
 // fold returns the state after each change.
-func fold(changes []delivery.Change) (states []delivery.Delivery, err error) {
-	var d delivery.Delivery
+func fold(changes []delivery.Change) (states []state, err error) {
+	var now state
 	for _, c := range changes {
-		if err := d.Apply(c); err != nil {
+		if err := now.Apply(c); err != nil {
 			return states, err
 		}
-		states = append(states, d)
+		if last, is := delivery.AttemptOf(c); is {
+			last.RequestHeaders, last.ResponseHeaders, last.ResponseBody = nil, nil, nil
+			now.last = &last
+		}
+		states = append(states, now)
 	}
 	return states, nil
 }
 
 // shown is the state at a version, unless the next change was recorded together with it.
-func shown(states []delivery.Delivery, version int64) (delivery.Delivery, bool) {
+func shown(states []state, version int64) (state, bool) {
 	if version < 1 || version > int64(len(states)) {
-		return delivery.Delivery{}, false
+		return state{}, false
 	}
-	state := states[version-1]
-	followed := version < int64(len(states)) && states[version].UpdatedAt.Equal(state.UpdatedAt)
-	return state, !followed
+	at := states[version-1]
+	followed := version < int64(len(states)) && states[version].UpdatedAt.Equal(at.UpdatedAt)
+	return at, !followed
 }

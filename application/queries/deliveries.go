@@ -98,8 +98,8 @@ func (q *Deliveries) List(ctx context.Context, filter DeliveryFilter) ([]ListedD
 		return nil, fmt.Errorf("read the last attempts of %d deliveries: %w", len(attempted), err)
 	}
 	for i := range list {
-		if attempts := attemptsOf([]delivery.Change{ends[list[i].ID]}); len(attempts) > 0 {
-			list[i].Last = &attempts[0]
+		if last, is := delivery.AttemptOf(ends[list[i].ID]); is {
+			list[i].Last = &last
 		} else if list[i].Attempts > 0 {
 			list[i].Warnings = append(slices.Clone(list[i].Warnings), "How the last attempt ended cannot be read, or is not kept any more.")
 		}
@@ -193,13 +193,8 @@ func (q *Deliveries) test(ctx context.Context, owner tenant.ID, id string) (Deli
 func attemptsOf(changes []delivery.Change) []delivery.Attempt {
 	attempts := []delivery.Attempt{}
 	for _, c := range changes {
-		switch c := c.(type) {
-		case delivery.AttemptSucceeded:
-			attempts = append(attempts, c.Attempt)
-		case delivery.AttemptFailed:
-			attempts = append(attempts, c.Attempt)
-		case delivery.AttemptAbandoned:
-			attempts = append(attempts, c.Unknown())
+		if attempt, is := delivery.AttemptOf(c); is {
+			attempts = append(attempts, attempt)
 		}
 	}
 	return attempts

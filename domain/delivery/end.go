@@ -26,6 +26,19 @@ func EndOf(c Change) (e End, ok bool) {
 	return End{}, false
 }
 
+// AttemptOf is the attempt that a change ended; false for any other change.
+func AttemptOf(c Change) (Attempt, bool) {
+	switch c := c.(type) {
+	case AttemptSucceeded:
+		return c.Attempt, true
+	case AttemptFailed:
+		return c.Attempt, true
+	case AttemptAbandoned:
+		return c.Unknown(), true
+	}
+	return Attempt{}, false
+}
+
 // EndTypes are the stored names of the changes that EndOf knows.
 func EndTypes() []string {
 	return []string{typeAttemptSucceeded, typeAttemptFailed, typeAttemptAbandoned}

@@ -19,6 +19,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/ordinavo/webhooks/application/live"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -166,7 +167,7 @@ func (s *stream) tell(c live.Change) error {
 }
 
 func (s *stream) write(c live.Change) error {
-	data, err := json.Marshal(viewDelivery(c.Delivery), shownTimes)
+	data, err := json.Marshal(viewListed(queries.ListedDelivery{Delivery: c.Delivery, Last: c.Last}), shownTimes)
 	if err != nil {
 		return fmt.Errorf("encode a delivery: %w", err)
 	}
