@@ -62,11 +62,8 @@ var liveChecks = []Check{
 			w.ok(err, "read last attempts")
 			got := map[string]int{}
 			for id, c := range ends {
-				switch c := c.(type) {
-				case delivery.AttemptFailed:
-					got[id] = c.Attempt.Status
-				case delivery.AttemptSucceeded:
-					got[id] = c.Attempt.Status
+				if attempt, is := delivery.AttemptOf(c); is {
+					got[id] = attempt.Status
 				}
 			}
 			equal(w, "the statuses of the answers", got, map[string]int{d.ID: status, once.ID: 404})

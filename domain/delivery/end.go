@@ -15,28 +15,27 @@ type End struct {
 
 // EndOf is what a change says of an attempt; false for a change that is not about one.
 func EndOf(c Change) (e End, ok bool) {
-	switch c := c.(type) {
-	case AttemptSucceeded:
-		return End{c.Attempt.Kind, c.At, c.Attempt.Duration}, true
-	case AttemptFailed:
-		return End{c.Attempt.Kind, c.At, c.Attempt.Duration}, true
-	case AttemptAbandoned:
-		return End{c.Unknown().Kind, c.At, 0}, true
-	}
-	return End{}, false
+	attempt, at, ok := ended(c)
+	return End{attempt.Kind, at, attempt.Duration}, ok
 }
 
 // AttemptOf is the attempt that a change ended; false for any other change.
 func AttemptOf(c Change) (Attempt, bool) {
+	attempt, _, ok := ended(c)
+	return attempt, ok
+}
+
+// ended is the attempt that a change ended, and when.
+func ended(c Change) (attempt Attempt, at time.Time, ok bool) {
 	switch c := c.(type) {
 	case AttemptSucceeded:
-		return c.Attempt, true
+		return c.Attempt, c.At, true
 	case AttemptFailed:
-		return c.Attempt, true
+		return c.Attempt, c.At, true
 	case AttemptAbandoned:
-		return c.Unknown(), true
+		return c.Unknown(), c.At, true
 	}
-	return Attempt{}, false
+	return Attempt{}, time.Time{}, false
 }
 
 // EndTypes are the stored names of the changes that EndOf knows.

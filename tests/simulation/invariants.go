@@ -147,16 +147,12 @@ func (w *world) checkRow(ctx context.Context, row memory.Row) {
 // held it. Each attempt is recorded once, and is the delivery's.
 func (w *world) checkAttempts(row memory.Row) {
 	for i, placed := range w.store.DeliveryStream(row.Tenant, row.ID) {
-		var attempt delivery.Attempt
-		switch c := placed.Change.(type) {
-		case delivery.AttemptSucceeded:
-			attempt = c.Attempt
-		case delivery.AttemptFailed:
-			attempt = c.Attempt
-		case delivery.AttemptAbandoned:
+		if c, is := placed.Change.(delivery.AttemptAbandoned); is {
 			w.checkAbandoned(row, int64(i), c.At)
 			continue
-		default:
+		}
+		attempt, is := delivery.AttemptOf(placed.Change)
+		if !is {
 			continue
 		}
 		sent, known := w.journal.bySpan[attempt.TraceID]
