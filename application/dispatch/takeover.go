@@ -22,9 +22,6 @@ const (
 // longestBeat is the longest time between two beats of a process that nothing kept from beating.
 const longestBeat = HeartbeatTimeout / 2
 
-// uncounted is others before the first beat.
-const uncounted = -1
-
 // farAhead is how far in the future a beat is that counts as one by a clock that was set back since. It is longer than a look may take, in which
 // the living beat.
 const farAhead = 6 * HeartbeatTimeout
@@ -46,7 +43,7 @@ type Takeover struct {
 	now          func() time.Time
 	incarnation  string
 
-	others atomic.Int32 // that lived at the last beat
+	alone atomic.Bool // at the last beat
 
 	mu    sync.Mutex
 	began time.Time
@@ -57,7 +54,6 @@ type Takeover struct {
 // NewTakeover makes a Takeover for an incarnation that has just begun; waited says that it had to wait for the database.
 func NewTakeover(store Store, incarnations Incarnations, now func() time.Time, incarnation string, waited bool) *Takeover {
 	t := &Takeover{store: store, incarnations: incarnations, now: now, incarnation: incarnation, began: now()}
-	t.others.Store(uncounted)
 	if !waited {
 		t.last = t.began
 	}
@@ -84,12 +80,12 @@ func (t *Takeover) HeartbeatStep(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, fmt.Errorf("count the processes: %w", err)
 	}
-	t.others.Store(int32(living - 1))
+	t.alone.Store(living == 1)
 	return now.Add(HeartbeatInterval), nil
 }
 
-// Alone reports whether no other process lived at this one's last beat.
-func (t *Takeover) Alone() bool { return t.others.Load() == 0 }
+// Alone reports whether no other process lived at this one's last beat; false before the first.
+func (t *Takeover) Alone() bool { return t.alone.Load() }
 
 func (t *Takeover) missed() {
 	t.mu.Lock()
