@@ -42,8 +42,8 @@ func (tx *Tx) Commit() error {
 	case err := <-ended:
 		defer tx.mu.Unlock()
 		return tx.conclude(err)
-	case <-leaving: // the connection stays with it
-		return unavailable(fmt.Errorf("%w: it waits for a standby", errUnknown))
+	case <-leaving: // the connection stays with the commit
+		return unavailable(fmt.Errorf("%w: the server waits for a standby, or does not say whether it does", errUnknown))
 	}
 }
 
