@@ -119,8 +119,7 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 		return t.Now().Add(rest), nil
 	}
 	mine, trying := false, unhandled{}
-	err = t.Store.InTx(ctx, func(ctx context.Context) error {
-		t.began = t.Now() // nobody waits for a turn that itself waits for the writer
+	err = t.inTx(ctx, func(ctx context.Context) error {
 		parts, err := t.waiting(ctx, owner)
 		if err != nil {
 			return err
@@ -147,6 +146,14 @@ func (t *Turns) give(ctx context.Context) (time.Time, error) {
 		return t.Now().Add(turnPause), nil
 	}
 	return t.Now(), nil
+}
+
+// inTx counts a turn from when its transaction has begun: nobody waits for a turn that itself waits for the writer.
+func (t *Turns) inTx(ctx context.Context, fn func(ctx context.Context) error) error {
+	return t.Store.InTx(ctx, func(ctx context.Context) error {
+		t.began = t.Now()
+		return fn(ctx)
+	})
 }
 
 // waiting is the tenant's oldest parts, enough for a turn and few more. Where many records have few events each, ten would be a small part of one,
@@ -374,8 +381,7 @@ func (t *Turns) setAside(ctx context.Context, owner tenant.ID, bad *unhandled) e
 		return nil
 	}
 	t.careful[owner] = max(0, t.careful[owner]-1)
-	return t.Store.InTx(ctx, func(ctx context.Context) error {
-		t.began = t.Now() // see give
+	return t.inTx(ctx, func(ctx context.Context) error {
 		parts, err := t.Store.DeferredOf(ctx, owner, 1)
 		if err != nil || len(parts) == 0 || parts[0].Events[0].ID != bad.first { // another process has settled it meanwhile
 			return err
