@@ -133,12 +133,7 @@ type FanOut struct {
 	mayDefer bool
 	// spent is how many deliveries each tenant's events have come to since the log was last read as fast as it was written.
 	spent map[tenant.ID]int
-	// tried is the position of the record that was scheduled last, and how often in a row.
-	tried struct {
-		position int64
-		times    int
-		inVain   InVain
-	}
+	tried tries
 }
 
 // New makes a FanOut for use by one goroutine: a consumer group has one reader at a time.
@@ -219,7 +214,7 @@ func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring
 			clear(f.spent)
 		}
 		n, share := f.together(parts)
-		if n == 1 && f.inVainAt(parts[0].Position) { // several come again one by one
+		if n == 1 && f.tried.inVainAt(f.Now(), parts[0].Position) { // several come again one by one
 			share = -1 // all of it is left for turns, which find out which event it is
 		}
 		for _, p := range parts[:n] {
@@ -236,19 +231,6 @@ func (f *FanOut) fanOutGoverned(ctx context.Context, records []Record, deferring
 		parts = parts[n:]
 	}
 	return nil
-}
-
-// inVainAt reports whether the record at the position has been scheduled as often as refusals are waited for, and was undone each time: the
-// store may refuse what one of its events comes to, and everybody else would wait for it for ever. Once that was so of many records, as where an
-// emitter sends again what was lost in part, one attempt has to do.
-func (f *FanOut) inVainAt(position int64) bool {
-	if f.tried.position != position {
-		f.tried.position, f.tried.times = position, 0
-	}
-	if f.tried.times++; f.tried.times == Refusals+1 {
-		f.tried.inVain.Add(f.Now(), Refusals)
-	}
-	return f.tried.times > Refusals || f.tried.times > 1 && f.tried.inVain.Enough(f.Now())
 }
 
 // part is a record with its events, without those that are gone and those of tenants that have others waiting.

@@ -81,6 +81,26 @@ func (p *patience) goOn(position int64) {
 	p.position, p.times = position, 0
 }
 
+// tries counts how often in a row the record at a position was scheduled alone.
+type tries struct {
+	position int64
+	times    int
+	inVain   InVain
+}
+
+// inVainAt counts one more, and reports whether the record has been scheduled as often as refusals are waited for, and was undone each time: the
+// store may refuse what one of its events comes to, and everybody else would wait for it for ever. Once that was so of many records, as where an
+// emitter sends again what was lost in part, one attempt has to do.
+func (t *tries) inVainAt(now time.Time, position int64) bool {
+	if t.position != position {
+		t.position, t.times = position, 0
+	}
+	if t.times++; t.times == Refusals+1 {
+		t.inVain.Add(now, Refusals)
+	}
+	return t.times > Refusals || t.times > 1 && t.inVain.Enough(now)
+}
+
 // refusals counts, by position, how often fan-out stopped before a change of a subscription that cannot be read. It stops before
 // all that are read together until each has had its time.
 type refusals struct {
