@@ -82,6 +82,27 @@ func TestLongStreamsAreReadAFewAtATime(t *testing.T) {
 	}
 }
 
+// A change tells how the last attempt ended, and leaves out what was sent and answered: many wait in memory for who listens.
+func TestAChangeTellsHowTheLastAttemptEnded(t *testing.T) {
+	w := newWorld(t, live.Limits{})
+	l := w.listen("acme", live.Filter{})
+	w.scheduled("acme", "dlv_1")
+	w.now = w.now.Add(time.Second)
+	w.record("acme", "dlv_1", delivery.AttemptFailed{At: w.now, NextAt: w.now.Add(time.Minute), Attempt: delivery.Attempt{Number: 1, Outcome: delivery.Outcome{
+		Kind: delivery.KindHTTPStatus, Status: 503, RequestHeaders: map[string]string{"a": "b"}, ResponseHeaders: map[string]string{"c": "d"}, ResponseBody: []byte("busy")}}})
+	w.now = w.now.Add(time.Second)
+	w.record("acme", "dlv_1", delivery.Parked{At: w.now})
+	w.step()
+	for _, status := range []int{0, 503, 503} {
+		c := <-l.Changes()
+		if last := c.Last; (last == nil) != (status == 0) || last != nil && (last.Number != 1 || last.Status != status) {
+			t.Errorf("as %s its last attempt is %+v, want one answered with %d", c.Status, last, status)
+		} else if last != nil && (last.RequestHeaders != nil || last.ResponseHeaders != nil || last.ResponseBody != nil) {
+			t.Errorf("it has all of %+v", last)
+		}
+	}
+}
+
 func TestNothingIsReadWhileNobodyListens(t *testing.T) {
 	w := newWorld(t, live.Limits{})
 	if next := w.step(); !next.IsZero() || w.reads > 0 {

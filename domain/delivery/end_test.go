@@ -44,6 +44,30 @@ func TestTheEndOfEachChange(t *testing.T) {
 	}
 }
 
+// What a change says of its attempt: how it ended, and when that was known. Nobody knows how long an abandoned one took.
+func TestWhatAChangeSaysOfItsAttempt(t *testing.T) {
+	known, began := time.UnixMicro(2e6), time.UnixMicro(1e6)
+	attempt := delivery.Attempt{Number: 3, Outcome: delivery.Outcome{Kind: delivery.KindTimeout, StartedAt: began, Duration: 7}}
+	for _, c := range []struct {
+		change delivery.Change
+		end    delivery.End
+	}{
+		{delivery.AttemptSucceeded{At: known, Attempt: attempt}, delivery.End{Kind: delivery.KindTimeout, At: known, Duration: 7}},
+		{delivery.AttemptFailed{At: known, Attempt: attempt}, delivery.End{Kind: delivery.KindTimeout, At: known, Duration: 7}},
+		{delivery.AttemptAbandoned{At: known, Number: 3, StartedAt: began}, delivery.End{Kind: delivery.KindLeaseExpired, At: known}},
+	} {
+		if got, ok := delivery.EndOf(c.change); !ok || got != c.end {
+			t.Errorf("%T ended as %+v, %v; want %+v", c.change, got, ok, c.end)
+		}
+		if got, ok := delivery.AttemptOf(c.change); !ok || got.Number != 3 || got.Kind != c.end.Kind || !got.StartedAt.Equal(began) {
+			t.Errorf("%T is about %+v, %v", c.change, got, ok)
+		}
+	}
+	if _, ok := delivery.AttemptOf(delivery.Parked{At: known}); ok {
+		t.Error("parking is an attempt")
+	}
+}
+
 // sameEnd holds DecodeEnd against EndOf, and reports whether the change is about an attempt.
 func sameEnd(t rapid.TB, c delivery.Change) bool {
 	t.Helper()
