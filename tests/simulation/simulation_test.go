@@ -151,7 +151,7 @@ func requireTrouble(t *testing.T, total simulation.Counts, seeds int) {
 	for what, n := range map[string]int{"kills": total.Kills, "attempts that were not recorded": total.Unrecorded, "stale outcomes": total.Stale,
 		"attempts": total.Attempts / 10, "events set aside": total.SetAside, "deliveries resent by jobs": total.Resent, "rebuilds": total.Rebuilt,
 		"deliveries rendered anew": total.Rerendered, "ends of rotations announced": total.Announced, "deliveries put back": total.PutBack,
-		"times no room": 3 * total.NoRoom, "faults": total.Faults / 10, "deliveries": total.Deliveries / 10, "pauses": total.Pauses, "skips": 5 * total.Skips,
+		"times no room": total.NoRoom, "faults": total.Faults / 10, "deliveries": total.Deliveries / 10, "pauses": total.Pauses, "skips": 5 * total.Skips,
 		"deliveries released": total.Released, "events gated": total.Gated, "receivers gone": total.Gone, "events purged": total.PurgedEvents,
 		"deliveries purged": total.PurgedDeliveries, "events pulled": total.Pulled, "changes told": total.Told, "changes replayed": total.Replayed,
 		"dead letters announced": total.GivenUp, "failing receivers announced": 3 * total.Failing, "orders carried out": total.Ordered,
