@@ -19,14 +19,19 @@ type follower struct {
 	told   map[string]delivery.Delivery
 }
 
+// idOf is a mark as its id has it, which knows no part of a second.
+func idOf(position int64, at time.Time) *live.Mark {
+	return &live.Mark{Position: position, At: at.Truncate(time.Second)}
+}
+
 // follow listens for a while by one process or another, as ports/rest does for a stream.
 func (w *world) follow(a *activity) {
 	f := &follower{tenant: tenants[w.reading.IntN(w.tenants)], told: map[string]delivery.Delivery{}}
 	w.followers = append(w.followers, f)
 	for !w.quiet {
 		a.sleep(w.now.Add(time.Duration(w.reading.Int64N(int64(15*time.Second)))), nil)
-		p := w.processes[w.reading.IntN(len(w.processes))]
-		if p.dead || p.stopping {
+		p := w.anyProcess(w.reading)
+		if p == nil {
 			continue
 		}
 		l, err := p.hub.Listen(context.Background(), f.tenant, "key_1", live.Filter{})
@@ -72,7 +77,7 @@ var errGone = errors.New("simulated: the connection is gone")
 func (w *world) resume(by string, f *follower, l *live.Listener, gone func() bool) error {
 	since := l.Since()
 	if f.seen == nil {
-		f.from, f.seen = since.Position, &live.Mark{Position: since.Position, At: since.At.Truncate(time.Second)}
+		f.from, f.seen = since.Position, idOf(since.Position, since.At)
 		return nil
 	}
 	err := l.Replay(context.Background(), *f.seen, func(c live.Change) error {
@@ -90,10 +95,10 @@ func (w *world) resume(by string, f *follower, l *live.Listener, gone func() boo
 	case errors.Is(err, live.ErrTooOld) && !w.purges:
 		w.violate("live", "%+v was refused: %v", *f.seen, err)
 	case errors.Is(err, live.ErrTooOld):
-		f.from, f.seen, f.told = since.Position, &live.Mark{Position: since.Position, At: since.At.Truncate(time.Second)}, map[string]delivery.Delivery{}
+		f.from, f.seen, f.told = since.Position, idOf(since.Position, since.At), map[string]delivery.Delivery{}
 		return nil
 	case err == nil:
-		f.seen = &live.Mark{Position: max(since.Position, f.seen.Position), At: since.At.Truncate(time.Second)}
+		f.seen = idOf(max(since.Position, f.seen.Position), since.At)
 	}
 	return err
 }
@@ -103,7 +108,7 @@ func (w *world) tells(f *follower, c live.Change) {
 	if c.Position < f.seen.Position || c.Position == f.seen.Position && !c.IsBeat() {
 		return
 	}
-	f.seen = &live.Mark{Position: c.Position, At: c.At.Truncate(time.Second)}
+	f.seen = idOf(c.Position, c.At)
 	if c.IsBeat() {
 		return
 	}

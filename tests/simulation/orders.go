@@ -56,7 +56,7 @@ func (w *world) newOrder(number int) *order {
 
 // sendOrder works on an order as ports/rest does on a request with a key.
 func (w *world) sendOrder(a *activity, o *order) {
-	p, ctx := w.anyProcess(), context.Background()
+	p, ctx := w.anyProcess(w.reading), context.Background()
 	if p == nil {
 		return
 	}

@@ -29,8 +29,8 @@ func (w *world) pull(a *activity) {
 	w.pullers = append(w.pullers, at)
 	for !w.quiet {
 		a.sleep(w.now.Add(time.Duration(w.reading.Int64N(int64(10*time.Second)))), nil)
-		p := w.processes[w.reading.IntN(len(w.processes))]
-		if p.dead || p.stopping {
+		p := w.anyProcess(w.reading)
+		if p == nil {
 			continue
 		}
 		page, err := p.pull.Read(context.Background(), catchup.Query{Lane: at.lane, After: at.after, Limit: 1 + w.reading.IntN(5)})

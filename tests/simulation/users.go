@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/access"
@@ -120,9 +121,9 @@ func (w *world) pause(longest time.Duration) time.Time {
 	return w.now.Add(time.Duration(w.people.Int64N(int64(longest))))
 }
 
-// anyProcess is one that lives; nil when there is none.
-func (w *world) anyProcess() *process {
-	start := w.people.IntN(len(w.processes))
+// anyProcess is one that lives, by the chance of whoever asks; nil when there is none.
+func (w *world) anyProcess(of *rand.Rand) *process {
+	start := of.IntN(len(w.processes))
 	for i := range w.processes {
 		if p := w.processes[(start+i)%len(w.processes)]; !p.dead && !p.stopping {
 			return p
@@ -183,7 +184,7 @@ func (w *world) deliverRequest(a *activity, batch []event.Event) {
 
 // ask submits to some process and waits for the answer; false when the connection was lost.
 func (w *world) ask(a *activity, batch []event.Event) ([]intake.Result, error, bool) {
-	p := w.anyProcess()
+	p := w.anyProcess(w.people)
 	if p == nil {
 		return nil, nil, false
 	}
@@ -249,7 +250,7 @@ func (w *world) contradict(a *activity, e event.Event) {
 func (w *world) administer(a *activity) {
 	for i := range w.changes {
 		a.sleep(w.pause(9*time.Second), nil)
-		p := w.anyProcess()
+		p := w.anyProcess(w.people)
 		if p == nil {
 			continue
 		}
@@ -268,7 +269,7 @@ func (w *world) administer(a *activity) {
 func (w *world) resumeOne() (none bool) {
 	for _, s := range w.store.States() {
 		if s.Status == subscription.StatusPaused || s.Status == subscription.StatusDisabled {
-			if p := w.anyProcess(); p != nil {
+			if p := w.anyProcess(w.people); p != nil {
 				_, err := p.subs.Resume(context.Background(), laneOf(s), subscriptions.AnyVersion, false, subscriptions.Actor{})
 				w.trace.line("admin: resume %s by %s: %v", s.ID, p.name, err)
 			}
