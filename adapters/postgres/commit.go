@@ -175,7 +175,7 @@ func (tx *Tx) outcome(ctx context.Context) (committed bool, err error) {
 		switch {
 		case err == nil && status == nil:
 			return false, errors.New("the transaction is too old to be known")
-		case err == nil && *status == "aborted", code(err) == codeInFuture: // the server now runs from an older backup in the server's place
+		case err == nil && *status == "aborted", code(err) == codeWrongValue: // the server now runs from an older backup in the server's place
 			return false, nil
 		}
 		if !pause(ctx, resolveEvery) {

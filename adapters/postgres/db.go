@@ -32,8 +32,8 @@ type Config struct {
 	URL string
 	// DirectURL is the server's own when URL is a PgBouncer's; LISTEN does not work through a PgBouncer.
 	DirectURL string
-	// MaxConns bounds this process's connections, not counting the listening one (default 16, at least 4). Lookups and lists for
-	// the API's users take at most half of them.
+	// MaxConns bounds this process's connections, not counting the listening one (default: pool_max_conns of the URL, or 16; at least 4).
+	// Lookups and lists for the API's users take at most half of them.
 	MaxConns int
 	// Recheck is how often watchers look without having been notified (default 1 s).
 	Recheck time.Duration
@@ -48,12 +48,9 @@ type Config struct {
 	Starting context.Context
 }
 
-func (c Config) withDefaults() (Config, error) {
+func (c Config) withDefaults() Config {
 	if c.DirectURL == "" {
 		c.DirectURL = c.URL
-	}
-	if c.MaxConns == 0 {
-		c.MaxConns = 16
 	}
 	if c.Recheck == 0 {
 		c.Recheck = time.Second
@@ -73,10 +70,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Starting == nil {
 		c.Starting = context.Background()
 	}
-	if c.MaxConns < 4 || c.Recheck < 0 {
-		return c, errors.New("a database has at least 4 connections, and no negative recheck")
-	}
-	return c, nil
+	return c
 }
 
 // DB is a database as this process uses it. All methods are safe for concurrent use.
@@ -112,13 +106,18 @@ const acquireTimeout = 5 * time.Second
 
 // Open prepares the connections and begins to listen. It does not connect, nor migrate; see Await.
 func Open(config Config) (*DB, error) {
-	config, err := config.withDefaults()
+	config = config.withDefaults()
+	parsed, err := parseURL(config.URL)
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := pgxpool.ParseConfig(config.URL)
-	if err != nil {
-		return nil, fmt.Errorf("the database's URL: %w", err)
+	if config.MaxConns == 0 {
+		if config.MaxConns, err = connsOf(config.URL, parsed); err != nil {
+			return nil, err
+		}
+	}
+	if config.MaxConns < fewestConns || config.Recheck < 0 {
+		return nil, fmt.Errorf("a database has at least %d connections, and no negative recheck", fewestConns)
 	}
 	reachForPrimary(parsed.ConnConfig)
 	speakPlainly(parsed.ConnConfig)

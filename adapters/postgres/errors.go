@@ -36,7 +36,8 @@ const (
 	codeTooMany              = "53300" // connections: of the server, the database or the role
 	codeDivisionByZero       = "22012" // see deciding
 	codeCanceled             = "57014" // by a migration, see givePrecedence, or by an operator's limit
-	codeInFuture             = "22023" // pg_xact_status, for a transaction that has not begun
+	codeNoSuchParameter      = "42704" // of a connection, among others
+	codeWrongValue           = "22023" // of a connection's parameter, among others, and of pg_xact_status for a transaction that has not begun
 )
 
 // unavailable tells the caller to try again, and keeps the cause for the log.
@@ -100,7 +101,7 @@ func lostConnection(err error) bool {
 // misconfigured reports whether waiting cannot fix the error.
 func misconfigured(err error) bool {
 	switch code(err) {
-	case codeWrongPassword, codeNotAuthorized, codeNotPermitted, codeNoSuchDatabase:
+	case codeWrongPassword, codeNotAuthorized, codeNotPermitted, codeNoSuchDatabase, codeNoSuchParameter, codeWrongValue:
 		return true
 	}
 	return errors.Is(err, errTooOld)

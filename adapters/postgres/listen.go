@@ -106,12 +106,10 @@ func (db *DB) Gone(ctx context.Context, name string) bool {
 
 // connectDirect makes a connection to the server itself, apart from the pool's.
 func (db *DB) connectDirect(ctx context.Context) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(db.config.DirectURL)
+	config, err := db.directConfig()
 	if err != nil {
 		return nil, err
 	}
-	reachForPrimary(config)
-	speakPlainly(config)
 	config.RuntimeParams[applicationName] = sessionName(db.name)
 	return pgx.ConnectConfig(ctx, config)
 }

@@ -128,15 +128,16 @@ func (db *DB) migrateOnce(version *uint, run func(*migrate.Migrate) error) (err 
 	if err != nil {
 		return fmt.Errorf("read the migrations: %w", err)
 	}
-	config, err := pgx.ParseConfig(db.config.DirectURL)
+	config, err := db.directConfig()
 	if err != nil {
-		return fmt.Errorf("the database's URL: %w", err)
+		return err
 	}
-	reachForPrimary(config)
-	speakPlainly(config)
 	var server *pgx.Conn
 	session := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(func(ctx context.Context, conn *pgx.Conn) error {
 		server = conn
+		if err := hasPlace(ctx, conn); err != nil {
+			return err
+		}
 		return impatient(ctx, conn)
 	}))
 	session.SetMaxOpenConns(1)

@@ -1,0 +1,90 @@
+package postgres_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/tests/pgtest"
+)
+
+// TestTheURLMaySizeThePool, by the parameters that pgx documents: the server knows none of them, so no connection may ask it for them.
+func TestTheURLMaySizeThePool(t *testing.T) {
+	t.Parallel()
+	db := openURL(t, postgres.Config{URL: withDefault(t, withDefault(t, pgtest.Empty(t), "pool_max_conns", "7"), "pool_min_conns", "1")})
+	pgtest.Check(t, db.Migrate())
+	if most := db.Connections().Max; most != 7 {
+		t.Errorf("the pool has up to %d connections", most)
+	}
+	for end := time.Now().Add(patience); db.Connections().Polling; {
+		if time.Now().After(end) {
+			t.Fatal("nobody listens")
+		}
+	}
+	for size, want := range map[string]string{"3": "pool_max_conns must be at least 4", "0": "pool_max_conns too small", "many": "cannot parse pool_max_conns"} {
+		if _, err := postgres.Open(postgres.Config{URL: "postgres://me@localhost/ordinavo?pool_max_conns=" + size}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("pool_max_conns=%s gave %v, want %q", size, err, want)
+		}
+	}
+}
+
+// TestAWrongParameterIsNotWaitedFor: no server will ever take it.
+func TestAWrongParameterIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Empty(t)
+	for parameter, value := range map[string]string{"worken_mem": "64MB", "synchronous_commit": "perhaps"} {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		err := openURL(t, postgres.Config{URL: withDefault(t, url, parameter, value)}).Await(ctx, func(err error) {
+			cancel() // rather than for ever
+			t.Errorf("%s=%s was waited for, which does not mend it: %v", parameter, value, err)
+		})
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), parameter) {
+			t.Errorf("%s=%s gave %v", parameter, value, err)
+		}
+	}
+}
+
+// TestADatabaseWithoutAPlaceForTheSchemaSaysWhy, and what to do.
+func TestADatabaseWithoutAPlaceForTheSchemaSaysWhy(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Empty(t)
+	latin := nameIn(url) + "_latin"
+	conn, err := pgx.Connect(t.Context(), url)
+	pgtest.Check(t, err)
+	_, err = conn.Exec(t.Context(), "CREATE DATABASE "+latin+" ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+	pgtest.Check(t, err)
+	t.Cleanup(func() {
+		_, err := conn.Exec(context.Background(), "DROP DATABASE "+latin)
+		pgtest.Check(t, errors.Join(err, conn.Close(context.Background())))
+	})
+	for at, want := range map[string]string{
+		withDefault(t, url, "search_path", "nowhere"):                    "search_path names no schema",
+		strings.Replace(url, nameIn(url), latin, 1):                      "encoding LATIN1",
+		withDefault(t, pgtest.Empty(t), "search_path", "nowhere,public"): "",
+	} {
+		err := migrateAt(at)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s gave %v, want %q", at, err, want)
+		}
+	}
+}
+
+func nameIn(url string) string {
+	path, _, _ := strings.Cut(url, "?")
+	return path[strings.LastIndex(path, "/")+1:]
+}
+
+// migrateAt leaves no connection behind it.
+func migrateAt(url string) error {
+	db, err := postgres.Open(postgres.Config{URL: url})
+	if err != nil {
+		return err
+	}
+	return errors.Join(db.Migrate(), db.Close())
+}
