@@ -218,7 +218,8 @@ func (s *Keys) Authenticate(ctx context.Context, text string) (access.Key, error
 
 // find looks a key up in its turn, unless somebody else has done so by then.
 func (s *Keys) find(ctx context.Context, hash Hash) (key access.Key, now time.Time, cached bool, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, maxWait, problem.New(problem.Unavailable, "Too many keys are being looked up."))
+	// Whether too many are being looked up or the database hangs, nobody can tell here.
+	ctx, cancel := context.WithTimeoutCause(ctx, maxWait, problem.New(problem.Unavailable, "The key could not be looked up in time; try again in a second."))
 	defer cancel()
 	select {
 	case s.lookUp <- struct{}{}:
