@@ -62,10 +62,19 @@ func Emit(ctx context.Context, file string, s Streams, url, key string) error {
 		return err
 	}
 	e := &emitter{client: &http.Client{Timeout: 30 * time.Second}, url: strings.TrimRight(url, "/"), key: key, run: hex.EncodeToString(nonce), progress: newProgress(s.Err)}
-	err := e.sendAll(ctx, json.NewDecoder(bufio.NewReaderSize(awaited{ctx, in}, 1<<20)))
+	err := e.sendAll(ctx, json.NewDecoder(withoutMark(bufio.NewReaderSize(awaited{ctx, in}, 1<<20))))
 	e.progress.end()
 	fmt.Fprintf(s.Out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
 	return e.whereToGoOn(err)
+}
+
+// withoutMark passes over a byte order mark, with which Windows begins what it redirects into a file (RFC 8259, section 8.1).
+func withoutMark(in *bufio.Reader) io.Reader {
+	const mark = "\ufeff"
+	if begin, _ := in.Peek(len(mark)); string(begin) == mark {
+		_, _ = in.Discard(len(mark))
+	}
+	return in
 }
 
 // whereToGoOn adds to what ended it early what the service has of the input, or may have.

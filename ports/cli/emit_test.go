@@ -287,14 +287,14 @@ func TestEmit(t *testing.T) {
 		return accept(body)
 	})
 	file := filepath.Join(t.TempDir(), "events.ndjson")
-	if err := os.WriteFile(file, []byte(one("a")+"\n"+one("known")), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte("\ufeff"+one("a")+"\n"+one("known")), 0o600); err != nil { // as Windows writes it
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{file: "1 accepted, 1 duplicates\n", "-": "2 accepted, 0 duplicates\n"} {
 		var out, errs bytes.Buffer
 		err := Emit(t.Context(), name, Streams{In: strings.NewReader(one("a") + one("b")), Out: &out, Err: &errs}, server.URL+"/", "ord_live_x")
 		if err != nil || out.String() != want || errs.Len() != 0 {
-			t.Errorf("%s: %v; printed %q and %q", name, err, out.String(), errs.String())
+			t.Fatalf("%s: %v; printed %q and %q", name, err, out.String(), errs.String())
 		}
 	}
 	if first, second := <-received, <-received; first == second || first == "" {
