@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/ordinavo/webhooks/application/reconciliation"
@@ -37,8 +38,9 @@ func (m *Metrics) watchReconciliation(meter metric.Meter) error {
 		ctx, cancel := context.WithTimeout(ctx, resultTimeout)
 		defer cancel()
 		result, err := (*read)(ctx)
-		if err != nil {
-			return fmt.Errorf("read the result of reconciliation for its metrics: %w", err)
+		if err != nil { // returned, it would keep an exporter from sending any metric while the database is away
+			otel.Handle(fmt.Errorf("read the result of reconciliation for its metrics: %w", err))
+			return nil
 		}
 		observer.ObserveInt64(unbalanced, int64(result.Unbalanced))
 		if !result.CheckedAt.IsZero() {
