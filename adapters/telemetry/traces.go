@@ -13,9 +13,9 @@ import (
 )
 
 // The export queue unless OTEL_BSP_* says otherwise: the standard's 2,048 spans last a tenth of a second here
-// under load. It takes about 2 KB a span, so 16 MB when full, and drops what does not fit.
+// under load. It takes about 2 KB a span, so 16 MB when full; what does not fit is left out.
 const (
-	exportQueue = 8192
+	mostWaiting = 8192
 	exportBatch = 2048
 )
 
@@ -30,7 +30,7 @@ func startTraces(ctx context.Context, about *resource.Resource, c Config) (*sdkt
 		if err != nil {
 			return nil, fmt.Errorf("start the exporter of traces: %w", err)
 		}
-		options = append(options, sdktrace.WithBatcher(exporter, batching(c.Log)...))
+		options = append(options, sdktrace.WithSpanProcessor(newExporting(exporter, c.Log)))
 	case disabled(), len(c.SpanProcessors) == 0:
 		// Nobody looks at the spans, so they need only ids. The sampled flag of a caller that does record
 		// is still passed on to the receivers.
@@ -39,9 +39,10 @@ func startTraces(ctx context.Context, about *resource.Resource, c Config) (*sdkt
 	return sdktrace.NewTracerProvider(options...), nil
 }
 
-func batching(log *slog.Logger) []sdktrace.BatchSpanProcessorOption {
-	queue := wholeNumber(log, "OTEL_BSP_MAX_QUEUE_SIZE", exportQueue)
-	return []sdktrace.BatchSpanProcessorOption{
+// batching also says how many spans may wait.
+func batching(log *slog.Logger) (queue int, options []sdktrace.BatchSpanProcessorOption) {
+	queue = wholeNumber(log, "OTEL_BSP_MAX_QUEUE_SIZE", mostWaiting)
+	return queue, []sdktrace.BatchSpanProcessorOption{
 		sdktrace.WithMaxQueueSize(queue),
 		sdktrace.WithMaxExportBatchSize(min(queue, wholeNumber(log, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", exportBatch))),
 		sdktrace.WithBatchTimeout(time.Duration(wholeNumber(log, "OTEL_BSP_SCHEDULE_DELAY", sdktrace.DefaultScheduleDelay)) * time.Millisecond),

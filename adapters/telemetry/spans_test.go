@@ -1,0 +1,47 @@
+package telemetry_test
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/ordinavo/webhooks/adapters/telemetry"
+)
+
+// A slow collector's traces have holes: the log says so, and how many spans they are, those of an export that failed included.
+func TestSpansThatAreLeftOutAreToldOf(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	var requests atomic.Int64
+	slow := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		if requests.Add(1) == 1 {
+			close(asked)
+			<-answer
+			w.WriteHeader(http.StatusBadRequest)
+		}
+	}))
+	defer slow.Close()
+	var log written
+	running := start(t, telemetry.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, map[string]string{
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": slow.URL + "/v1/traces", "OTEL_BSP_MAX_QUEUE_SIZE": "8", "OTEL_BSP_SCHEDULE_DELAY": "1",
+	})
+	work := func(times int) {
+		for range times {
+			_, span := running.Tracer().Start(t.Context(), "work")
+			span.End()
+		}
+	}
+	work(1)
+	<-asked
+	work(8) // which fit
+	work(42)
+	close(answer)
+	if err := running.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if text := log.text(); strings.Count(text, "spans did not get to the collector") != 1 || !strings.Contains(text, "spans=43") {
+		t.Errorf("the log says %q", text)
+	}
+}
