@@ -112,6 +112,7 @@ func (t *Telemetry) Metrics() *Metrics { return t.metrics }
 func (t *Telemetry) Handler() http.Handler {
 	return promhttp.HandlerFor(t.registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes, Timeout: scrapeTimeout,
+		EnableOpenMetrics: true, // the older format has no exemplars, which lead from a bucket to a trace
 	})
 }
 
