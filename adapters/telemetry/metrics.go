@@ -169,14 +169,17 @@ func (m *Metrics) prepareLabels() {
 	}
 }
 
+// everywhere ends the help of what is read from the database: whoever sums it up over three processes has three times as much.
+const everywhere = " Each process shows that of the whole database: take the largest, and no sum."
+
 // watchQueue registers the gauges; they show nothing until ShowQueue is called.
 func (m *Metrics) watchQueue(meter metric.Meter) error {
-	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."))
-	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited, those of spared receivers included."))
-	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that get nothing but probes, by the circuit's state."))
-	aside, errAside := meter.Int64ObservableGauge("ordinavo.events.set_aside", metric.WithUnit("{event}"), metric.WithDescription("Events that could not be handled, and wait to be retried."))
-	unrouted, errUnrouted := meter.Float64ObservableGauge("ordinavo.fanout.oldest.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest accepted event has waited for its deliveries to be scheduled."))
-	deferring, errDeferring := meter.Int64ObservableGauge("ordinavo.fanout.deferring", metric.WithUnit("{tenant}"), metric.WithDescription("Tenants of which events wait for their turn, since there are many."))
+	depth, errDepth := meter.Int64ObservableGauge("ordinavo.queue.depth", metric.WithUnit("{delivery}"), metric.WithDescription("Open deliveries by status."+everywhere))
+	oldest, errOldest := meter.Float64ObservableGauge("ordinavo.queue.oldest_due.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest due delivery has waited, those of spared receivers included."+everywhere))
+	circuits, errCircuits := meter.Int64ObservableGauge("ordinavo.circuits", metric.WithUnit("{subscription}"), metric.WithDescription("Receivers that get nothing but probes, by the circuit's state in this process."))
+	aside, errAside := meter.Int64ObservableGauge("ordinavo.events.set_aside", metric.WithUnit("{event}"), metric.WithDescription("Events that could not be handled, and wait to be retried."+everywhere))
+	unrouted, errUnrouted := meter.Float64ObservableGauge("ordinavo.fanout.oldest.age", metric.WithUnit("s"), metric.WithDescription("How long the oldest accepted event has waited for its deliveries to be scheduled."+everywhere))
+	deferring, errDeferring := meter.Int64ObservableGauge("ordinavo.fanout.deferring", metric.WithUnit("{tenant}"), metric.WithDescription("Tenants of which events wait for their turn, since there are many."+everywhere))
 	if err := errors.Join(errDepth, errOldest, errCircuits, errAside, errUnrouted, errDeferring); err != nil {
 		return err
 	}

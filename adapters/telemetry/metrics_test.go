@@ -149,9 +149,11 @@ func TestAProcessThatHearsOfCommitsDoesNotPoll(t *testing.T) {
 }
 
 // A receiver that is spared gets less; what is counted gets nothing but probes. And a subscription that is lost is counted with the changes.
+// Three processes show one queue three times, and a panel that sums it up has three times what there is.
 func TestHelpSaysWhatIsCounted(t *testing.T) {
 	shown := everythingCounted(t)
-	for metric, said := range map[string]string{"ordinavo_circuits": "nothing but probes", "ordinavo_fanout_unreadable_changes_total": "subscriptions of which nothing can"} {
+	for metric, said := range map[string]string{"ordinavo_circuits": "nothing but probes", "ordinavo_fanout_unreadable_changes_total": "subscriptions of which nothing can",
+		"ordinavo_queue_depth": "largest, and no sum", "ordinavo_events_set_aside": "largest, and no sum", "ordinavo_reconciliation_unbalanced": "largest, and no sum"} {
 		if !regexp.MustCompile(`(?m)^# HELP ` + metric + ` .*` + said).MatchString(shown) {
 			t.Errorf("%s does not say %q", metric, said)
 		}

@@ -24,9 +24,9 @@ func (m *Metrics) ReadReconciliation(read ReconciliationReader) { m.reconciliati
 // watchReconciliation registers the gauges; they show nothing until ReadReconciliation is called.
 func (m *Metrics) watchReconciliation(meter metric.Meter) error {
 	unbalanced, errUnbalanced := meter.Int64ObservableGauge("ordinavo.reconciliation.unbalanced", metric.WithUnit("{hour}"),
-		metric.WithDescription("Hours of acceptance in which events are not the sum of their dispositions."))
+		metric.WithDescription("Hours of acceptance in which events are not the sum of their dispositions."+everywhere))
 	checked, errChecked := meter.Float64ObservableGauge("ordinavo.reconciliation.checked", metric.WithUnit("s"),
-		metric.WithDescription("When an hour was checked last, as Unix time."))
+		metric.WithDescription("When an hour was checked last, as Unix time."+everywhere))
 	if err := errors.Join(errUnbalanced, errChecked); err != nil {
 		return err
 	}
