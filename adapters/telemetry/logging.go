@@ -16,7 +16,15 @@ import (
 
 // NewLogger writes JSON lines with the trace_id and span_id of the context they are written with.
 func NewLogger(w io.Writer, level slog.Leveler) *slog.Logger {
-	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})})
+	return slog.New(traced{slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: withUnit})})
+}
+
+// withUnit writes a duration as 1.5s: in JSON it would be nanoseconds, which nobody who reads a log expects.
+func withUnit(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // traced adds the ids of the context's span. In a logger with an open group they are in the group.

@@ -33,3 +33,12 @@ func TestWarnerWarns(t *testing.T) {
 		t.Errorf("got %s", text)
 	}
 }
+
+// A pause of 400000000 is none that an operator understands.
+func TestDurationsHaveAUnit(t *testing.T) {
+	var log bytes.Buffer
+	NewLogger(&log, slog.LevelInfo).With("since", time.Minute).Info("again", "pause", 400*time.Millisecond, "failures", 3)
+	if text := log.String(); !strings.Contains(text, `"since":"1m0s"`) || !strings.Contains(text, `"pause":"400ms","failures":3`) {
+		t.Errorf("logged %s", text)
+	}
+}
