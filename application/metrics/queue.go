@@ -51,6 +51,7 @@ type QueueWatch struct {
 	circuits func() map[circuit.State]int
 	now      func() time.Time
 	last     atomic.Pointer[reading]
+	took     atomic.Pointer[time.Duration] // by the last read that came to its end
 }
 
 type reading struct {
@@ -90,7 +91,11 @@ func (w *QueueWatch) Step(ctx context.Context) (time.Time, error) {
 	ended := w.now()
 	took := ended.Sub(began)
 	w.last.Store(&reading{queue, took})
-	return ended.Add(min(max(watchShare*took, shortestWatch), longestWatch)), nil
+	counting := took
+	if before := w.took.Swap(&took); before != nil {
+		counting = min(took, *before) // what one read waits for a lock says nothing of how much there is to count
+	}
+	return ended.Add(min(max(watchShare*counting, shortestWatch), longestWatch)), nil
 }
 
 // Last is what is known of the queue; false when nothing was read yet, or could not be.

@@ -68,6 +68,22 @@ func TestTheQueueIsReadLessOftenTheLongerItTakes(t *testing.T) {
 	}
 }
 
+// A read that waited for a lock would else be all that is shown for five minutes: a queue that was late then looked late, and one that was not did
+// not become so.
+func TestOneReadThatWaitedDoesNotPutTheNextOff(t *testing.T) {
+	store := &queueStore{now: time.Unix(1_800_000_000, 0)}
+	watch := metrics.NewQueueWatch(store, func() map[circuit.State]int { return nil }, func() time.Time { return store.now })
+	for i, read := range []struct{ takes, pause time.Duration }{
+		{time.Millisecond, 5 * time.Second}, {time.Minute, 5 * time.Second}, {time.Millisecond, 5 * time.Second},
+		{time.Second, 5 * time.Second}, {time.Second, 30 * time.Second}, {time.Minute, 30 * time.Second}, {time.Minute, 5 * time.Minute},
+	} {
+		store.takes = read.takes
+		if next, err := watch.Step(t.Context()); err != nil || next.Sub(store.now) != read.pause {
+			t.Errorf("read %d: again after %s (%v), want %s", i, next.Sub(store.now), err, read.pause)
+		}
+	}
+}
+
 func TestWhatCannotBeReadAnyMoreIsNotShown(t *testing.T) {
 	store := &queueStore{now: time.Unix(1_800_000_000, 0)}
 	watch := metrics.NewQueueWatch(store, func() map[circuit.State]int { return nil }, func() time.Time { return store.now })
