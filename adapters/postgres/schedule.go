@@ -154,7 +154,7 @@ func queueOpen(b *pgx.Batch, scheduled []fanout.Scheduled) error {
 		statuses[i], traces[i] = string(d.Status), sch.TraceParent
 		subVersions[i], versions[i] = d.SubscriptionVersion, d.Version
 		bodies[i], attempts[i], failures[i], abandonments[i] = int32(d.BodyNumber), int32(d.Attempts), int32(d.Failures), int32(d.Abandonments)
-		created[i], updated[i], accepted[i], due[i] = d.CreatedAt.UnixMicro(), d.UpdatedAt.UnixMicro(), sch.AcceptedAt.UnixMicro(), microsOrNone(d.DueAt)
+		created[i], updated[i], accepted[i], due[i] = d.CreatedAt.UnixMicro(), d.UpdatedAt.UnixMicro(), sch.CountedAt().UnixMicro(), microsOrNone(d.DueAt)
 		if leases[i] = sch.Lease; sch.Lease != "" {
 			leasedAt[i] = created[i]
 		}

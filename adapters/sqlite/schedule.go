@@ -64,7 +64,7 @@ func (tx *Tx) schedule(ctx context.Context, scheduled []fanout.Scheduled) (err e
 	open := make([]any, 0, len(scheduled)*insertOpen.columns)
 	changes := make([]records.Record, 0, len(scheduled))
 	for _, d := range scheduled {
-		q := queued{Delivery: d.Delivery, AcceptedAt: d.AcceptedAt, TraceParent: d.TraceParent, Lease: d.Lease}
+		q := queued{Delivery: d.Delivery, AcceptedAt: d.CountedAt(), TraceParent: d.TraceParent, Lease: d.Lease}
 		if d.Lease != "" {
 			q.LeasedAt = d.Delivery.CreatedAt
 		} else if d.Delivery.Status.IsClaimable() {

@@ -100,6 +100,21 @@ var reconciliationChecks = []Check{
 		w.tallied(acme, event.VisitReportApproved, at(2), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
 		equal(w, "deliveries", w.hour(acme).There.Deliveries, map[delivery.Status]int{delivery.StatusPending: 2})
 	}},
+	{"reconciliation/nor is one of an event that its subscription had none of", func(w *world) {
+		e := w.accept(acme, event.VisitReportApproved, at(0))
+		w.disposed(e, w.held(acme, e.ID).Position, reconciliation.Counted{}, "", at(0))
+		s := w.subscribe(acme, nil)
+		for range 2 { // so that its ID is among those that are counted
+			w.tallied(acme, event.VisitReportApproved, at(1), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+			replayed := w.planned(s, e, at(1), "")
+			replayed.Replay = true
+			w.ok(w.Schedule(w.ctx, fanout.Plan{Bodies: []fanout.Body{{Tenant: acme, EventID: e.ID, Number: 1 + w.deliveriesOf(e.ID), Bytes: []byte("{}")}}, Scheduled: []fanout.Scheduled{replayed}}, func(bool) {}), "replay")
+			w.saved(w.moved(replayed.Delivery, "", recorded(success(at(2)), at(2))))
+		}
+		w.tallied(acme, event.VisitReportApproved, at(3), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+		equal(w, "deliveries", w.hour(acme).There.Deliveries, map[delivery.Status]int{delivery.StatusPending: 3})
+		equal(w, "unsettled", len(w.unsettled(acme, 10)), 3)
+	}},
 	{"reconciliation/a check sees what is missing, once for each hour", func(w *world) {
 		s := w.subscribe(acme, nil)
 		w.tallied(acme, event.VisitReportApproved, at(0), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)

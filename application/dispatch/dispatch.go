@@ -42,7 +42,7 @@ type Leased struct {
 	Body         []byte
 	// TraceParent is the context of the request that brought the event.
 	TraceParent string
-	// AcceptedAt is when the event was accepted.
+	// AcceptedAt is when the event was accepted; of a replay that made the delivery, at the latest then: see fanout.Scheduled.CountedAt.
 	AcceptedAt time.Time
 	Lease      string
 	// Test marks a sample that an admin asked for.

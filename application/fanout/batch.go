@@ -289,7 +289,7 @@ func (b *batch) scheduleDelivery(e intake.Accepted, body Body, warnings []string
 			b.waiting[lane] = true
 		}
 	}
-	b.plan.Scheduled = append(b.plan.Scheduled, Scheduled{d, changes, traceParent, e.At, lease})
+	b.plan.Scheduled = append(b.plan.Scheduled, Scheduled{Delivery: d, Changes: changes, TraceParent: traceParent, AcceptedAt: e.At, Lease: lease})
 	return nil
 }
 

@@ -3,6 +3,7 @@ package fanout
 import (
 	"time"
 
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/application/sweep"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -40,6 +41,17 @@ type Scheduled struct {
 	TraceParent string
 	AcceptedAt  time.Time
 	Lease       string // empty when nobody holds it yet
+	// Replay says that somebody has asked for it since its event was disposed of.
+	Replay bool
+}
+
+// CountedAt is kept as the time when the delivery's event was accepted, by which its disposition is counted. A replay is none: it would be
+// a surplus in its event's hour when it is the first delivery to its subscription.
+func (s Scheduled) CountedAt() time.Time {
+	if s.Replay {
+		return reconciliation.OfReplay(s.AcceptedAt)
+	}
+	return reconciliation.OfDisposition(s.AcceptedAt)
 }
 
 // SetAside is an event that cannot be handled however often it is tried, kept with the reason and what its tally counted of it.

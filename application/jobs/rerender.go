@@ -137,7 +137,7 @@ func (r *rendering) schedule(e intake.Accepted, found payload.Context) (err erro
 	if err != nil {
 		return err
 	}
-	r.plan.Scheduled = append(r.plan.Scheduled, fanout.Scheduled{Delivery: d, Changes: changes, TraceParent: e.TraceParent, AcceptedAt: e.At})
+	r.plan.Scheduled = append(r.plan.Scheduled, fanout.Scheduled{Delivery: d, Changes: changes, TraceParent: e.TraceParent, AcceptedAt: e.At, Replay: true})
 	return nil
 }
 

@@ -62,7 +62,7 @@ func (s *Store) Schedule(ctx context.Context, plan fanout.Plan, ended func(commi
 }
 
 func (s *Store) schedule(tx *tx, d fanout.Scheduled) error {
-	q := queued{Delivery: d.Delivery, acceptedAt: d.AcceptedAt, traceParent: d.TraceParent, lease: d.Lease, waits: waits(d.Delivery)}
+	q := queued{Delivery: d.Delivery, acceptedAt: d.CountedAt(), traceParent: d.TraceParent, lease: d.Lease, waits: waits(d.Delivery)}
 	if d.Lease != "" {
 		q.leasedAt = d.Delivery.CreatedAt
 	} else if d.Delivery.Status.IsClaimable() {

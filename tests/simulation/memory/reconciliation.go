@@ -114,6 +114,9 @@ func (s *Store) firstOfEach(owner tenant.ID) func(yield func(time.Time, delivery
 	first := map[[2]string]queued{}
 	for _, from := range []*table[queued]{s.open, s.closed} {
 		for _, q := range from.under(string(owner)) {
+			if reconciliation.IsOfReplay(q.acceptedAt) {
+				continue
+			}
 			pair := [2]string{q.EventID, q.SubscriptionID}
 			if known, found := first[pair]; !found || q.ID < known.ID {
 				first[pair] = q
@@ -134,7 +137,7 @@ func (s *Store) Unsettled(ctx context.Context, owner tenant.ID, since, until tim
 	done, err := s.read(ctx)
 	defer done()
 	for _, q := range s.open.under(string(owner)) {
-		if !q.acceptedAt.Before(since) && q.acceptedAt.Before(until) && len(list) < limit {
+		if !q.acceptedAt.Before(since) && q.acceptedAt.Before(until) && !reconciliation.IsOfReplay(q.acceptedAt) && len(list) < limit {
 			list = append(list, q.shown())
 		}
 	}
