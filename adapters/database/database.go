@@ -54,6 +54,7 @@ type Store interface {
 	queries.EventRetryStore
 	jobs.Store
 	jobs.DeliveryStore
+	jobs.EventStore
 	jobs.RenderStore
 	idempotency.Store
 	reseal.Store

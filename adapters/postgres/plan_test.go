@@ -116,6 +116,11 @@ func hot() map[string]hotQuery {
 		sql, args := walkDeliveries(jobs.Walk{Tenant: "t7", Filter: f, After: ids[1], UpTo: "dlv_~", Limit: 250})
 		return hotQuery{sql, args, true}
 	}
+	walkOver := func(w jobs.EventWalk) hotQuery {
+		w.Tenant, w.After, w.UpTo, w.Limit = "t7", 5, 500_000, 250
+		sql, args := walkEvents(w)
+		return hotQuery{sql, args, true}
+	}
 	asideSQL, asideArgs := listEvents(queries.EventFilter{Tenant: "t7", SetAside: true, Before: 1 << 40, Limit: 50})
 	return map[string]hotQuery{
 		"make ready":              {makeReady, []any{int64(rowsFilled / 2), maxFallen}, false},
@@ -128,6 +133,9 @@ func hot() map[string]hotQuery {
 		"walk: what failed":       walk(job.Filter{Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}}),
 		"walk: a subscription":    walk(job.Filter{SubscriptionID: subs[7], Statuses: delivery.Statuses()}),
 		"walk: an event":          walk(job.Filter{EventID: "evt_00000000000000000000000007", Statuses: delivery.Statuses()}),
+		"walk: events":            walkOver(jobs.EventWalk{}),
+		"walk: events since":      walkOver(jobs.EventWalk{Since: time.UnixMicro(1)}),
+		"walk: events of a time":  walkOver(jobs.EventWalk{Since: time.UnixMicro(1), Until: time.Unix(3600, 0)}),
 		"a delivery":              {selectDelivery, []any{"t7", ids[7]}, false},
 		"newest deliveries":       {newestDeliveries, []any{"t7", subs[7], "dlv_~", ids, int64(rowsFilled)}, false},
 		"bodies of events":        {eventBodies, []any{"t7", ids}, true},

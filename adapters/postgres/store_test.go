@@ -14,3 +14,8 @@ func TestSuiteFindsPlantedBugs(t *testing.T) {
 	t.Parallel()
 	storetest.FindPlantedBugs(t, migratedStore)
 }
+
+func TestReplaysThatOverlap(t *testing.T) {
+	t.Parallel()
+	storetest.Overlap(t, migratedStore(t))
+}

@@ -13,6 +13,8 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -67,6 +69,31 @@ func walkDeliveries(w jobs.Walk) (sql string, args []any) {
 		return "", nil
 	}
 	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") AS d ORDER BY 2 LIMIT $1", all.args
+}
+
+// WalkEvents lists oldest first; see jobs.EventStore.
+func (s *Store) WalkEvents(ctx context.Context, w jobs.EventWalk) ([]queries.Event, error) {
+	sql, args := walkEvents(w)
+	return all(ctx, s.db.forUsers(ctx), scanEvent, sql, args...)
+}
+
+func walkEvents(w jobs.EventWalk) (sql string, args []any) {
+	var c where
+	c.add(true, "tenant_id = %s", w.Tenant) // $1, as fannedOut wants it
+	c.add(true, "sequence > %s", w.After)
+	c.add(true, "sequence <= %s", w.UpTo)
+	c.conditions = append(c.conditions, "sequence < "+fannedOut)
+	if !w.Since.IsZero() {
+		hours := where{args: c.args}
+		hours.add(true, "hour >= %s", reconciliation.HourOf(w.Since).UnixMicro())
+		hours.add(!w.Until.IsZero(), "hour < %s", bound(w.Until))
+		within := ` FROM disposition_hours WHERE tenant_id = $1 AND ` + hours.String()
+		c.args = hours.args
+		c.conditions = append(c.conditions, "sequence >= (SELECT min(first_position)"+within+") * "+perRecord, "sequence < (SELECT max(last_position) + 1"+within+") * "+perRecord)
+		c.add(true, "(week = 0 OR week >= %s)", weekOf(w.Since))
+		c.add(!w.Until.IsZero(), "(week = 0 OR week <= %s)", weekOf(w.Until))
+	}
+	return `SELECT ` + eventColumns + ` FROM events WHERE ` + c.String() + ` ORDER BY sequence LIMIT ` + c.next(), append(c.args, w.Limit)
 }
 
 var newestDeliveries = `SELECT k.event_id, greatest(

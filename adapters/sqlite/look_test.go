@@ -76,7 +76,7 @@ func ofUsers() map[string]func(context.Context, *Store) error {
 		},
 	}
 	for _, call := range []string{"SubscriptionHistory", "GatedEvents", "CurrentSubscription", "LoadSubscription", "SubscriptionsAt", "ListSubscriptions", "Delivery",
-		"DeliveryChanges", "LastAttempts", "Event", "DeliveriesOf", "GatedOf", "FannedOut", "Keys of a tenant", "Keys", "Tenants", "Jobs", "EventsAfter", "NewestOf"} {
+		"DeliveryChanges", "LastAttempts", "Event", "DeliveriesOf", "GatedOf", "FannedOut", "Keys of a tenant", "Keys", "Tenants", "Jobs", "EventsAfter", "NewestOf", "WalkEvents"} {
 		calls[call] = hot[call]
 	}
 	return calls

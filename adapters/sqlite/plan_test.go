@@ -280,6 +280,7 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 	"BeginGeneration": func(ctx context.Context, s *Store) error { _, err := s.BeginGeneration(ctx); return err },
 	"GoLive":          func(ctx context.Context, s *Store) error { _, err := s.GoLive(ctx, 1); return err },
 	"EventsAfter":     func(ctx context.Context, s *Store) error { _, err := s.EventsAfter(ctx, "t1", 5, 10); return err },
+	"WalkEvents":      walkEveryWay,
 	"NoteCircuits": func(ctx context.Context, s *Store) error {
 		return s.NoteCircuits(ctx, "inc_9", []dispatch.CircuitReport{{Lane: aLane, Report: circuit.Report{Since: time.UnixMicro(1), Window: 1}},
 			{Lane: dispatch.Lane{Tenant: "t2", SubscriptionID: "sub_2"}}})

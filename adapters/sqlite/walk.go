@@ -12,6 +12,8 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -59,6 +61,31 @@ func walked(columns, table string, w jobs.Walk) (from string, where where) {
 	where.add(true, "delivery_id > ?", w.After)
 	where.add(true, "delivery_id <= ?", w.UpTo)
 	return from, where
+}
+
+// WalkEvents lists oldest first; see jobs.EventStore.
+func (s *Store) WalkEvents(ctx context.Context, w jobs.EventWalk) ([]queries.Event, error) {
+	if w.Since.IsZero() {
+		return all(ctx, s.db.forUsers(), scanEvent, walkEvents, w.Tenant, w.After, w.UpTo, w.Limit)
+	}
+	until := int64(math.MaxInt64)
+	if !w.Until.IsZero() {
+		until = bound(w.Until)
+	}
+	return all(ctx, s.db.forUsers(), scanEvent, walkEventsOfTime, w.Tenant, w.After, w.UpTo, w.Limit, reconciliation.HourOf(w.Since).UnixMicro(), until)
+}
+
+// These have one bound on each side, since SQLite would begin at one of several and go on from there to the others.
+var (
+	walkEvents       = walkEventsBetween(`?2`, `?3 + 1`)
+	walkEventsOfTime = walkEventsBetween(`max(?2, (SELECT min(first_position)`+countedWithin+`) * `+perRecord+` - 1)`, `min(?3 + 1, (SELECT max(last_position) + 1`+countedWithin+`) * `+perRecord+`)`)
+)
+
+const countedWithin = ` FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?5 AND hour < ?6`
+
+func walkEventsBetween(after, before string) string {
+	return `SELECT ` + eventColumns + ` FROM events INDEXED BY events_by_sequence WHERE tenant_id = ?1 AND sequence > ` + after +
+		` AND sequence < min(` + before + `, ` + fannedOut + `) ORDER BY sequence LIMIT ?4`
 }
 
 // newestDeliveries names its indexes: by itself SQLite walks all of the tenant's deliveries, the newest first, until it meets the event.

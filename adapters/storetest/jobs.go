@@ -394,7 +394,7 @@ func (w *world) workerAt(store Store, now *time.Time) *jobs.Worker {
 }
 
 func (w *world) jobs(store Store, now *time.Time) *jobs.Service {
-	return &jobs.Service{Store: store, Picker: jobs.Picker{Deliveries: store, Gate: nobodyPays{}}, Now: func() time.Time { return *now }, NewID: w.safeID()}
+	return &jobs.Service{Store: store, Picker: jobs.Picker{Deliveries: store, Events: store, Gate: nobodyPays{}}, Now: func() time.Time { return *now }, NewID: w.safeID()}
 }
 
 // safeID is id for several goroutines.
@@ -412,6 +412,12 @@ var idLock sync.Mutex
 func (w *world) worked(j job.Job) job.Job {
 	w.Helper()
 	w.ok(w.CreateJob(w.ctx, j, 10), "create a job")
+	return w.finished(j)
+}
+
+// finished works on the job to its end.
+func (w *world) finished(j job.Job) job.Job {
+	w.Helper()
 	worker := w.worker(w.Store, at(100))
 	for range 10 {
 		_, err := worker.Step(w.ctx)

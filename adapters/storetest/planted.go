@@ -15,6 +15,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -81,6 +82,8 @@ var plantedBugs = map[string]struct {
 	"what is to change lags behind":        {"subscriptions/of several who change what is there, each changes what the last one left", planted{subscriptionToChange: stateLagsBehind}},
 	"the state lags behind the stream":     {"subscriptions/of several at once, one changes the stream", planted{currentSubscription: stateLagsBehind}},
 	"upsert never replaces":                {"directory/a second write replaces the first", planted{upsert: upsertNeverReplaces}},
+	"a walk runs ahead of fan-out":         {"missing/a walk over events goes as far as fan-out and the turns have come", planted{walkEvents: walksAhead}},
+	"a walk knows no time but the log's":   {"missing/a walk over events of a time finds all of them", planted{walkEvents: endsWithItsTime}},
 	"all generations are one":              {"rebuild/what was counted wrong is right, and until then nobody sees a difference", planted{addAttempts: countsIntoOne}},
 	"a rebuild goes live at once":          {"rebuild/one that is behind the live one is not live", planted{goLive: goesLiveAtOnce}},
 }
@@ -111,6 +114,27 @@ func keepNoFailFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = flag.Set(name, before) })
+}
+
+// walksAhead lists what is accepted, whatever fan-out is done with.
+func walksAhead(ctx context.Context, s Store, walk jobs.EventWalk) (list []queries.Event, err error) {
+	accepted, err := s.AcceptedEvents(ctx, queries.EventFilter{Tenant: walk.Tenant, Limit: 1000})
+	for _, e := range slices.Backward(accepted) {
+		if e.Sequence > walk.After && e.Sequence <= walk.UpTo && len(list) < walk.Limit {
+			list = append(list, e)
+		}
+	}
+	return list, err
+}
+
+// endsWithItsTime takes the order of the log for that of time.
+func endsWithItsTime(ctx context.Context, s Store, walk jobs.EventWalk) ([]queries.Event, error) {
+	list, err := s.WalkEvents(ctx, walk)
+	end := slices.IndexFunc(list, func(e queries.Event) bool { return !walk.Until.IsZero() && !e.AcceptedAt.Before(walk.Until) })
+	if end >= 0 {
+		list = list[:end]
+	}
+	return list, err
 }
 
 func stateLagsBehind(ctx context.Context, s Store, lane dispatch.Lane) (subscription.Subscription, error) {

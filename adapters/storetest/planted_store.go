@@ -9,6 +9,7 @@ import (
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/retention"
@@ -58,6 +59,7 @@ type planted struct {
 	subscriptionsAt      func(ctx context.Context, s Store, owners []tenant.ID, position int64) ([]subscription.Subscription, []dispatch.Lane, error)
 	upsert               func(ctx context.Context, s Store, owner tenant.ID, b directory.Batch) error
 	waitingFrom          func(ctx context.Context, s Store) (map[tenant.ID]time.Time, error)
+	walkEvents           func(ctx context.Context, s Store, walk jobs.EventWalk) ([]queries.Event, error)
 }
 
 func (p planted) AddAttempts(ctx context.Context, g metrics.Generation, counts map[metrics.Key]int64) error {
@@ -282,4 +284,11 @@ func (p planted) WaitingFrom(ctx context.Context) (map[tenant.ID]time.Time, erro
 		return p.waitingFrom(ctx, p.Store)
 	}
 	return p.Store.WaitingFrom(ctx)
+}
+
+func (p planted) WalkEvents(ctx context.Context, walk jobs.EventWalk) ([]queries.Event, error) {
+	if p.walkEvents != nil {
+		return p.walkEvents(ctx, p.Store, walk)
+	}
+	return p.Store.WalkEvents(ctx, walk)
 }

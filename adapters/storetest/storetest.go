@@ -64,7 +64,7 @@ type Check struct {
 func Checks() []Check {
 	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, turnChecks, leaseChecks, unreadableChecks, saveChecks,
 		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, retentionChecks, deliveryChecks, eventChecks, retryChecks, directoryChecks, tenantChecks, keyChecks,
-		idempotencyChecks, jobChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks, resealChecks)
+		idempotencyChecks, jobChecks, missingChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks, resealChecks)
 }
 
 // Run holds a database adapter to the contract; open makes a new database for each check.

@@ -47,6 +47,10 @@ type world struct {
 	deliveries []delivery.Delivery
 	newest     map[string]string // by event, where it is not the one that was walked over
 	events     map[string]intake.Accepted
+	accepted   []queries.Event // oldest first
+	fannedOut  int64           // the sequence up to which fan-out is done
+	walks      []jobs.EventWalk
+	wants      subscription.Filter // of the subscription
 	bodies     map[string][]fanout.Body
 	status     subscription.Status
 	billing    bool
@@ -65,9 +69,10 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	w := &world{
 		T: t, status: subscription.StatusActive, billing: true, events: map[string]intake.Accepted{}, bodies: map[string][]fanout.Body{},
+		wants:  subscription.Filter{"*"},
 		filter: job.Filter{SubscriptionID: lane.SubscriptionID, Statuses: []delivery.Status{delivery.StatusDeadLetter}},
 	}
-	w.service = &jobs.Service{Store: w, Picker: jobs.Picker{Deliveries: w, Gate: w, AtOnce: 2}, Now: func() time.Time { return start }, NewID: w.newID}
+	w.service = &jobs.Service{Store: w, Picker: jobs.Picker{Deliveries: w, Events: w, Gate: w, AtOnce: 2}, Now: func() time.Time { return start }, NewID: w.newID}
 	w.worker = jobs.NewWorker(w.service, w)
 	return w
 }
@@ -192,7 +197,7 @@ func (w *world) Deliveries(_ context.Context, f queries.DeliveryFilter) (newest 
 	return newest, w.fail
 }
 
-func (w *world) NewestDeliveries(_ context.Context, of dispatch.Lane, eventIDs []string, _ string, _ time.Time) (map[string]string, error) {
+func (w *world) NewestDeliveries(_ context.Context, of dispatch.Lane, eventIDs []string, upTo string, _ time.Time) (map[string]string, error) {
 	if w.newest != nil {
 		return w.newest, w.reach("NewestDeliveries")
 	}
@@ -200,6 +205,11 @@ func (w *world) NewestDeliveries(_ context.Context, of dispatch.Lane, eventIDs [
 	for _, d := range w.deliveries {
 		if dispatch.LaneOf(d) == of && slices.Contains(eventIDs, d.EventID) {
 			newest[d.EventID] = d.ID
+		}
+	}
+	for _, s := range w.scheduled {
+		if upTo == "dlv_~" && slices.Contains(eventIDs, s.Delivery.EventID) { // of any time
+			newest[s.Delivery.EventID] = s.Delivery.ID
 		}
 	}
 	return newest, w.reach("NewestDeliveries")
@@ -226,7 +236,7 @@ func (w *world) Enabled(_ context.Context, owner tenant.ID, _ tenant.Feature) (b
 
 func (w *world) LoadSubscription(context.Context, dispatch.Lane) (subscription.Subscription, error) {
 	s := subscription.Subscription{ID: lane.SubscriptionID, Tenant: lane.Tenant, Status: w.status, Version: 3}
-	s.SourceSystem, s.Options = "sap", payload.DefaultOptions()
+	s.SourceSystem, s.Options, s.EventTypes, s.CreatedAt = "sap", payload.DefaultOptions(), w.wants, start.Add(-time.Hour)
 	return s, w.reach("LoadSubscription")
 }
 

@@ -118,13 +118,14 @@ func (s *Service) DryRun(ctx context.Context, r Request) (job.Job, error) {
 		return job.Job{}, err
 	}
 	for looked := 0; looked < maxLookedAt; {
-		next, err := s.pick(ctx, j)
+		next, err := s.pick(ctx, j, s.Now())
 		if err != nil {
 			return job.Job{}, err
 		}
 		next.tally.Done = len(next.deliveries)
+		j.AfterEvent = next.afterEvent
 		j.Advance(next.tally, next.after, s.Now())
-		if next.last {
+		if next.last || next.waits { // of what fan-out is not done with nobody knows what will be missing
 			j.Finish(s.Now())
 			return j, nil
 		}
@@ -150,6 +151,9 @@ func (s *Service) prepare(ctx context.Context, r Request) (job.Job, error) {
 		}
 	}
 	j := job.New(s.NewID("job_"), r.Tenant, r.Kind, r.Mode, r.Filter, r.By, s.Now())
+	if r.Mode == job.Missing {
+		return j, s.reachEvents(ctx, &j)
+	}
 	newest, err := s.Deliveries.Deliveries(ctx, queries.DeliveryFilter{Tenant: r.Tenant, SubscriptionID: r.Filter.SubscriptionID, Limit: 1})
 	if err != nil {
 		return job.Job{}, fmt.Errorf("find the newest delivery: %w", err)

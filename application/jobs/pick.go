@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
@@ -21,7 +22,10 @@ const maxPicked = 250
 // Picker finds the deliveries of a job. What it leaves alone, and why, is the same for a dry run.
 type Picker struct {
 	Deliveries DeliveryStore
+	Events     EventStore
 	Gate       Gate
+	// Kept is how long everything is kept; 0 is for ever.
+	Kept time.Duration
 	// AtOnce is how many deliveries a step looks at; 0 for 250.
 	AtOnce int
 }
@@ -31,12 +35,17 @@ type picked struct {
 	deliveries []delivery.Delivery // to be sent again
 	tally      job.Tally           // of those that are not
 	after      string              // where the stretch ends
+	afterEvent int64               // the same, of a job that goes by events
 	looked     int
 	last       bool
+	waits      bool // there is more, which fan-out is not done with
 }
 
 // pick takes the job's next stretch.
-func (p *Picker) pick(ctx context.Context, j job.Job) (next picked, err error) {
+func (p *Picker) pick(ctx context.Context, j job.Job, now time.Time) (next picked, err error) {
+	if j.Mode == job.Missing {
+		return p.pickMissing(ctx, j, now)
+	}
 	limit := cmp.Or(p.AtOnce, maxPicked)
 	seen, err := p.Deliveries.WalkDeliveries(ctx, Walk{Tenant: j.Tenant, Filter: j.Filter, After: j.After, UpTo: j.UpTo(), Limit: limit})
 	if err != nil {
@@ -99,7 +108,7 @@ func (p *Picker) leaveAlone(ctx context.Context, j job.Job, found []delivery.Del
 			next.tally.Skip(inactive(status))
 		case !billing && ofBilling(d):
 			next.tally.Skip("the tenant does not have the feature " + string(tenant.BillingWebhooks))
-		case j.Mode != job.Rerender && d.IsSpent():
+		case j.Mode == job.Original && d.IsSpent():
 			next.tally.Skip(spent)
 		default:
 			next.deliveries = append(next.deliveries, d)

@@ -22,8 +22,8 @@ type RenderStore interface {
 	LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	// Events loads accepted events; see fanout.Store.
 	Events(ctx context.Context, keys []intake.EventKey) ([]intake.Accepted, error)
-	// EventBodies loads all bodies of the events. Within a transaction nobody else adds any of the tenant's until the end, nor deletes an event
-	// that is read after it.
+	// EventBodies loads all bodies of the events. Within a transaction nobody else calls it for any of the tenant's until the end, nor deletes an
+	// event that is read after it.
 	EventBodies(ctx context.Context, owner tenant.ID, eventIDs []string) (map[string][]fanout.Body, error)
 	Resolve(ctx context.Context, lookups []fanout.Lookup) ([]payload.Context, error)
 	Schedule(ctx context.Context, plan fanout.Plan, ended func(committed bool)) error
@@ -56,6 +56,11 @@ func (w *Worker) rerender(ctx context.Context, j job.Job, next *picked, now time
 	}
 	if r.bodies, err = w.render.EventBodies(ctx, j.Tenant, ids); err != nil {
 		return fmt.Errorf("load the bodies of %d events: %w", len(ids), err)
+	}
+	if j.Mode == job.Missing { // from here on no other process makes such deliveries
+		if next.deliveries, err = w.service.lacking(ctx, j, next.deliveries); err != nil {
+			return err
+		}
 	}
 	events, err := w.events(ctx, j.Tenant, next)
 	if err != nil {

@@ -102,16 +102,20 @@ func later(turn, now time.Time) time.Time {
 func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) error {
 	if j.Mode == job.Rerender && w.service.NewID("dlv_") <= j.UpTo() {
 		// This process's clock is behind: what it made now would count as made before the job, and the job would find it.
-		j.Await(now)
+		j.Await(job.TheClock, now)
 		return w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
 	}
-	next, err := w.service.pick(ctx, j)
+	next, err := w.service.pick(ctx, j, now)
 	if err != nil {
 		return err
 	}
+	if next.waits {
+		j.Await(job.FanOut, now)
+		return w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
+	}
 	switch {
 	case len(next.deliveries) == 0:
-	case j.Mode == job.Rerender:
+	case j.Mode == job.Rerender || j.Mode == job.Missing:
 		err = w.rerender(ctx, j, &next, now)
 	default:
 		err = w.sendAgain(ctx, &next, now)
@@ -119,6 +123,7 @@ func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	j.AfterEvent = next.afterEvent
 	j.Advance(next.tally, next.after, now)
 	if next.last {
 		j.Finish(now)

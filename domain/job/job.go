@@ -1,5 +1,5 @@
 // Package job is work on many deliveries that an admin has asked for: bulk retries and replays. A job walks the deliveries that
-// its filter picks, oldest first, and remembers how far it has come.
+// its filter picks, or the events that a subscription got none of, oldest first, and remembers how far it has come.
 package job
 
 import (
@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/problem"
 	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -19,7 +20,8 @@ const MaxOpen = 10
 // Kind is what was asked for.
 type Kind string
 
-// The kinds: a retry is about deliveries; a replay about the events that one subscription got, each by its newest delivery.
+// The kinds: a retry is about deliveries; a replay about the events that one subscription got, each by its newest delivery, or that
+// it never got.
 const (
 	Retry  Kind = "retry"
 	Replay Kind = "replay"
@@ -28,10 +30,12 @@ const (
 // Mode is what is sent (contract, section 5).
 type Mode string
 
-// The modes: the stored bytes under the same delivery ID, or a new delivery rendered with today's options and directory.
+// The modes: the stored bytes under the same delivery ID; a new delivery rendered with today's options and directory; or such a
+// first one of each event that has none and matches the subscription as it is.
 const (
 	Original Mode = "original"
 	Rerender Mode = "rerender"
+	Missing  Mode = "missing"
 )
 
 // Status is where a job stands.
@@ -53,7 +57,7 @@ type Filter struct {
 	EventTypes     subscription.Filter `json:"eventTypes,omitempty"`
 	// Statuses are those in which a delivery may be sent again; see delivery.Status.IsRetryable.
 	Statuses []delivery.Status `json:"statuses"`
-	// Since and Until are about the delivery's creation; until is exclusive.
+	// Since and Until are about the delivery's creation, with the mode Missing about the event's acceptance; until is exclusive.
 	Since time.Time `json:"since,omitzero"`
 	Until time.Time `json:"until,omitzero"`
 }
@@ -63,6 +67,11 @@ func (f Filter) Matches(d delivery.Delivery) bool {
 	return (f.SubscriptionID == "" || f.SubscriptionID == d.SubscriptionID) && (f.EventID == "" || f.EventID == d.EventID) &&
 		(len(f.EventTypes) == 0 || f.EventTypes.Matches(d.EventType)) && slices.Contains(f.Statuses, d.Status) &&
 		!d.CreatedAt.Before(f.Since) && (f.Until.IsZero() || d.CreatedAt.Before(f.Until))
+}
+
+// Accepts reports whether the filter picks an event that the subscription may have no delivery of.
+func (f Filter) Accepts(t event.Type, accepted time.Time) bool {
+	return (len(f.EventTypes) == 0 || f.EventTypes.Matches(t)) && !accepted.Before(f.Since) && (f.Until.IsZero() || accepted.Before(f.Until))
 }
 
 // Requester is who asked, and in which request.
@@ -87,6 +96,9 @@ type Job struct {
 	Newest string `json:"newest,omitempty"`
 	// After is the ID of the last delivery that was looked at.
 	After string `json:"after,omitempty"`
+	// LastEvent and AfterEvent are the same for the mode Missing: sequences of the tenant's events.
+	LastEvent  int64 `json:"lastEvent,omitempty"`
+	AfterEvent int64 `json:"afterEvent,omitempty"`
 	// Stumbles counts the steps in a row that could not be done.
 	Stumbles   int       `json:"stumbles,omitempty"`
 	CreatedAt  time.Time `json:"createdAt"`
@@ -141,7 +153,7 @@ func count(byReason map[string]int, reason string, n int) map[string]int {
 // New begins a job whose ID is job_ and a ULID.
 func New(id string, owner tenant.ID, kind Kind, mode Mode, filter Filter, by Requester, now time.Time) Job {
 	j := Job{ID: id, Tenant: owner, Kind: kind, Mode: mode, Filter: filter, Status: Pending, RequestedBy: by, CreatedAt: now, UpdatedAt: now}
-	if !filter.Since.IsZero() {
+	if !filter.Since.IsZero() && mode != Missing {
 		j.After = idsFrom(filter.Since)
 	}
 	return j
@@ -159,10 +171,14 @@ func (j *Job) ReachTo(newest string) {
 	j.Newest = newest
 }
 
-// Await notes that the job stands still until the clock has passed its last delivery.
-func (j *Job) Await(now time.Time) {
-	j.Reason, j.UpdatedAt = "it waits until the clock has passed the newest delivery, which was made by a clock that was ahead", now
-}
+// What a job may have to wait for.
+const (
+	TheClock = "it waits until the clock has passed the newest delivery, which was made by a clock that was ahead"
+	FanOut   = "it waits until fan-out is done with the events that were accepted before it was asked for"
+)
+
+// Await notes that the job stands still, and until when.
+func (j *Job) Await(reason string, now time.Time) { j.Reason, j.UpdatedAt = reason, now }
 
 // UpTo is the last ID that a delivery of the job may have. It was made before the job, so what the job makes lies beyond it.
 func (j Job) UpTo() string {

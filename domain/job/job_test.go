@@ -166,7 +166,7 @@ func ulid(at time.Time) string {
 func TestStoredForm(t *testing.T) {
 	const stored = `{"id":"job_01KWFRKXS0ZZZZZZZZZZZZZZZZ","tenantId":"acme","kind":"replay","mode":"rerender","filter":{"subscriptionId":"sub_1",` +
 		`"eventId":"evt_1","eventTypes":["*"],"statuses":["dead_letter"],"since":"2026-07-01T12:00:00Z","until":"2026-07-01T13:00:00Z"},"status":"failed","reason":"r",` +
-		`"requestedBy":{"keyId":"key_1","keyName":"ERP","traceparent":"00-1"},"done":1,"skipped":{"a":2},"failed":{"b":3},"newest":"dlv_2","after":"dlv_1","stumbles":4,` +
+		`"requestedBy":{"keyId":"key_1","keyName":"ERP","traceparent":"00-1"},"done":1,"skipped":{"a":2},"failed":{"b":3},"newest":"dlv_2","after":"dlv_1","lastEvent":7,"afterEvent":6,"stumbles":4,` +
 		`"createdAt":"2026-07-01T12:00:00Z","startedAt":"2026-07-01T12:00:01Z","finishedAt":"2026-07-01T12:00:02Z","updatedAt":"2026-07-01T12:00:03Z"}`
 	var j job.Job
 	if err := json.Unmarshal([]byte(stored), &j); err != nil {
@@ -179,5 +179,29 @@ func TestStoredForm(t *testing.T) {
 	}
 	if again, err := json.Marshal(j); err != nil || string(again) != stored {
 		t.Errorf("%v: it is stored as\n%s, and was\n%s", err, again, stored)
+	}
+}
+
+func TestWhatAJobPicksOfEvents(t *testing.T) {
+	f := job.Filter{EventTypes: subscription.Filter{"target.*"}, Since: start, Until: start.Add(time.Hour)}
+	for _, c := range []struct {
+		filter   job.Filter
+		kind     event.Type
+		accepted time.Time
+		want     bool
+	}{
+		{f, event.TargetImported, start, true},
+		{f, event.TargetImported, start.Add(time.Hour - 1), true},
+		{f, event.TargetImported, start.Add(-1), false},
+		{f, event.TargetImported, start.Add(time.Hour), false},
+		{f, event.VisitReportApproved, start, false},
+		{job.Filter{}, event.VisitReportApproved, start, true},
+	} {
+		if got := c.filter.Accepts(c.kind, c.accepted); got != c.want {
+			t.Errorf("%s at %s: %t", c.kind, c.accepted, got)
+		}
+	}
+	if j := job.New(id, "acme", job.Replay, job.Missing, f, job.Requester{}, start); j.After != "" || j.AfterEvent != 0 {
+		t.Errorf("it begins behind %q and %d", j.After, j.AfterEvent)
 	}
 }

@@ -55,6 +55,7 @@ some seconds later; what was skipped is still listed here.
 A replay changes no order, since events stand where they were accepted. With the mode original nothing changes here. With rerender the event keeps its
 place, and has from then on the id and the body of the new delivery: who reads up to it gets these alone, and a cursor that is past it does not
 meet it again. What was rendered anew comes to such a receiver by push, or to one that begins without a cursor, or with one that it had before.
+With missing an event comes to stand where it was accepted: a cursor that is past that place does not meet it either.
 
 A cursor that is older than what is kept is refused, since events may be missing behind it, and so is one that the log does not know since it was put
 back to an older backup. Among events that are older than what is certain to be kept, and are there still, a cursor holds for an hour.`

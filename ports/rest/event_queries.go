@@ -49,7 +49,7 @@ type EventDetail struct {
 	Event
 	Dispositions []Disposition       `json:"dispositions" doc:"Exactly one for each subscription that the tenant had when the event was accepted, or retried; empty until it is fanned out."`
 	Replays      []Disposition       `json:"replays" doc:"Deliveries that somebody asked for later."`
-	CreatedLater []LaterSubscription `json:"createdLater" doc:"Subscriptions of now that were created after the event was accepted, and so did not get it."`
+	CreatedLater []LaterSubscription `json:"createdLater" doc:"Subscriptions of now that were created after the event was accepted, and so did not get it then: a replay with the mode missing sends it."`
 }
 
 // LaterSubscription was created after the event.

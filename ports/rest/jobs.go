@@ -21,12 +21,12 @@ type Job struct {
 	ID             *string        `json:"id" doc:"null for a dry run, of which nothing is kept." example:"job_01JZ8A2MT8G7C3Y7V0WQ1M9B3C"`
 	TenantID       string         `json:"tenantId"`
 	Kind           string         `json:"kind" enum:"retry,replay"`
-	Mode           string         `json:"mode" enum:"original,rerender"`
+	Mode           string         `json:"mode" enum:"original,rerender,missing"`
 	DryRun         bool           `json:"dryRun"`
 	Filter         JobFilter      `json:"filter"`
 	Status         string         `json:"status" enum:"pending,running,succeeded,failed,cancelled"`
 	StatusReason   *string        `json:"statusReason" doc:"Why it has failed, or stands still."`
-	Found          int            `json:"found" doc:"Deliveries that were found so far: those done, skipped and failed."`
+	Found          int            `json:"found" doc:"Deliveries, or with the mode missing events without one, that were found so far: those done, skipped and failed."`
 	Done           int            `json:"done" doc:"Sent again, which does not mean that they have arrived: their deliveries tell. Of a dry run, what would be."`
 	Skipped        int            `json:"skipped" doc:"Left alone."`
 	SkippedReasons map[string]int `json:"skippedReasons"`
@@ -78,11 +78,11 @@ type BulkRetry struct {
 
 // Replay says which of a subscription's events to send again, and how.
 type Replay struct {
-	Mode       string     `json:"mode,omitempty" enum:"original,rerender" doc:"Needed unless it is a dry run, which counts the same for both. original sends the stored bytes again under the same delivery id. rerender renders anew with today's options and directory, as a new delivery of the same eventId: a receiver that passes over every eventId that it has handled passes over that too."`
+	Mode       string     `json:"mode,omitempty" enum:"original,rerender,missing" doc:"Needed unless it is a dry run of original or rerender, which counts the same for both. original sends the stored bytes again under the same delivery id. rerender renders anew with today's options and directory, as a new delivery of the same eventId: a receiver that passes over every eventId that it has handled passes over that too. missing begins such a delivery, the first one, of each event that matches the subscription as it is now and has none for it: what was accepted before the subscription was created, was not matched, or was kept back by a missing feature that the tenant has now."`
 	DryRun     bool       `json:"dryRun,omitempty" doc:"Only counts."`
 	EventTypes []string   `json:"eventTypes,omitempty" maxItems:"50" doc:"Exact types, families like visit_report.*, or * for all that product services emit. Default: all, operational events too."`
-	Statuses   []string   `json:"statuses,omitempty" maxItems:"4" enum:"retrying,succeeded,dead_letter,cancelled" doc:"Of the event's newest delivery. Default: any of these. What is pending, delivering or parked is sent anyway."`
-	Since      *time.Time `json:"since,omitempty" doc:"Of the delivery's creation; inclusive."`
+	Statuses   []string   `json:"statuses,omitempty" maxItems:"4" enum:"retrying,succeeded,dead_letter,cancelled" doc:"Of the event's newest delivery. Default: any of these. What is pending, delivering or parked is sent anyway. Not with the mode missing, which is about what has no delivery."`
+	Since      *time.Time `json:"since,omitempty" doc:"Of the delivery's creation, with the mode missing of the event's acceptance; inclusive."`
 	Until      *time.Time `json:"until,omitempty" doc:"Exclusive."`
 }
 
@@ -102,8 +102,13 @@ const (
 	pathReplay    = "/v1/subscriptions/{subscriptionId}/replay"
 	jobAnswer     = " The answer is a job, which is worked on in the background and goes on where it stood after a crash; a tenant may have ten open ones. " +
 		"What it sends goes through the ordinary lanes, with their limits. Deliveries of subscriptions that are not active are skipped, and those of billing events while the tenant lacks the feature. A dry run is answered at once, " +
-		"and nothing of it is kept; one that has looked at 100,000 deliveries ends there, with the status running."
+		"and nothing of it is kept; one that has looked at 100,000 deliveries, or events, ends there, with the status running."
 )
+
+const replayDescription = "Each event of the range once, by its newest delivery there; with the mode missing, each that was accepted in the range and of which the subscription has no delivery, the oldest first. " +
+	"Such a job looks at what was accepted before it was asked for, and waits until fan-out is done with that; a dry run counts as far as fan-out has come. It skips events that were set aside, since their own retry sends them, " +
+	"and those that are so old (ORDINAVO_RETENTION) that a delivery of them may have been deleted, unless they are older than the subscription. " +
+	"An event that is older than the subscription and was sent by such a job is sent again by the next one once that delivery is deleted for its age, if the event itself is still kept. The new deliveries are among the event's replays."
 
 func (a *API) routeJobs() {
 	register(a, operation{id: "retryDeliveries", method: http.MethodPost, path: pathRetryMany, tag: tagJobs, scope: access.DeliveriesRetry, perTenant: true,
@@ -112,7 +117,7 @@ func (a *API) routeJobs() {
 		example:     map[string]any{"status": "dead_letter", "eventType": "visit_report.approved", "dryRun": true}}, a.retryDeliveries)
 	register(a, operation{id: "replaySubscription", method: http.MethodPost, path: pathReplay, tag: tagJobs, scope: access.WebhooksManage, perTenant: true,
 		status: http.StatusAccepted, summary: "Send a subscription's events again",
-		description: "Each event of the range once, by its newest delivery there." + jobAnswer,
+		description: replayDescription + jobAnswer,
 		example:     map[string]any{"mode": "rerender", "eventTypes": []string{"visit_report.*"}, "since": "2026-06-18T00:00:00Z", "dryRun": true}}, a.replay)
 	register(a, operation{id: "listJobs", method: http.MethodGet, path: "/v1/jobs", tag: tagJobs, scope: access.DeliveriesRetry, perTenant: true,
 		summary: "List bulk retries and replays"}, a.listJobs)
@@ -149,13 +154,17 @@ func (a *API) retryDeliveries(ctx context.Context, in *bulkRetryInput) (*TakenJo
 
 func (a *API) replay(ctx context.Context, in *replayInput) (*TakenJobOutput, error) {
 	if in.Body.Mode == "" && !in.Body.DryRun {
-		return nil, problem.Invalid("mode", "is missing: original or rerender")
+		return nil, problem.Invalid("mode", "must be given: original, rerender or missing")
+	}
+	missing := in.Body.Mode == string(job.Missing)
+	if missing && len(in.Body.Statuses) > 0 {
+		return nil, problem.Invalid("statuses", "cannot be given with the mode missing, which is about events without a delivery")
 	}
 	filter := job.Filter{SubscriptionID: in.ID, EventTypes: in.Body.EventTypes}
 	for _, status := range in.Body.Statuses {
 		filter.Statuses = append(filter.Statuses, delivery.Status(status))
 	}
-	if len(filter.Statuses) == 0 {
+	if len(filter.Statuses) == 0 && !missing {
 		filter.Statuses = delivery.RetryableStatuses()
 	}
 	if len(filter.EventTypes) > 0 {

@@ -9,9 +9,11 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -65,6 +67,17 @@ func (f *fake) WalkDeliveries(_ context.Context, w jobs.Walk) (found []delivery.
 		}
 	}
 	return found, f.fail
+}
+
+func (f *fake) WalkEvents(_ context.Context, w jobs.EventWalk) ([]queries.Event, error) {
+	found := slices.DeleteFunc(slices.Clone(f.accepted), func(e queries.Event) bool {
+		return e.Tenant != w.Tenant || e.Sequence <= w.After || e.Sequence > w.UpTo
+	})
+	return found[:min(w.Limit, len(found))], f.fail
+}
+
+func (f *fake) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return f.CurrentSubscription(ctx, lane)
 }
 
 func (f *fake) NewestDeliveries(_ context.Context, _ dispatch.Lane, _ []string, upTo string, _ time.Time) (map[string]string, error) {

@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/subscription"
 )
@@ -86,4 +88,39 @@ func TestReplayIsAJob(t *testing.T) {
 	h.call(h.admin, "POST", "/v1/subscriptions/sub_no/replay", `{"mode":"original"}`).expect(404).refused("not_found")
 	h.call(h.admin, "POST", "/v1/subscriptions/"+sub+"/pause", "").expect(200)
 	h.call(h.admin, "POST", path, `{"mode":"original"}`).expect(409).refused("conflict")
+}
+
+func TestAReplayOfWhatIsMissingIsAJob(t *testing.T) {
+	h := newHarness(t)
+	sub := h.subscribe()
+	h.dead(sub, 1)
+	has := h.store.deliveries[0]
+	for i, kind := range []event.Type{"visit_report.approved", "visit_report.approved", "target.imported", "visit_report.approved"} {
+		e := queries.Event{ID: nextID("evt_"), Type: kind, Tenant: own, AcceptedAt: h.now.Add(time.Duration(i-3) * time.Hour), Sequence: int64(i + 1)}
+		if i == 0 {
+			e.ID = has.EventID
+		}
+		h.store.accepted = append(h.store.accepted, e)
+	}
+	path := "/v1/subscriptions/" + sub + "/replay"
+	for body, want := range map[string]float64{
+		`{"mode":"missing","dryRun":true}`: 2, `{"mode":"missing","dryRun":true,"eventTypes":["target.*"]}`: 0,
+		`{"mode":"missing","dryRun":true,"until":"` + h.now.Format(time.RFC3339Nano) + `"}`: 1, `{"mode":"missing","dryRun":true,"since":"` + h.now.Format(time.RFC3339Nano) + `"}`: 1,
+	} {
+		if dry := h.call(h.admin, "POST", path, body).expect(200); dry.json()["done"] != want || dry.json()["status"] != "succeeded" || dry.text("mode") != "missing" {
+			t.Errorf("%s: %s", body, dry.body)
+		}
+	}
+	made := h.call(h.admin, "POST", path, `{"mode":"missing","eventTypes":["visit_report.*"]}`).expect(202)
+	if got := h.store.jobs[0]; got.Kind != job.Replay || got.Mode != job.Missing || got.LastEvent != 4 || len(got.Filter.Statuses) != 0 {
+		t.Errorf("got %+v", got)
+	}
+	if !strings.Contains(made.body, `"statuses":[]`) {
+		t.Errorf("it shows %s", made.body)
+	}
+	h.call(h.admin, "POST", path, `{"mode":"missing","statuses":["succeeded"]}`).expect(400).refused("validation_failed", "statuses")
+	h.call(h.bound, "POST", path, `{"mode":"missing"}`).expect(403).refused("forbidden")
+	h.call(h.other, "POST", path, `{"mode":"missing"}`).expect(404).refused("not_found")
+	h.call(h.admin, "POST", "/v1/subscriptions/"+sub+"/pause", "").expect(200)
+	h.call(h.admin, "POST", path, `{"mode":"missing"}`).expect(409).refused("conflict")
 }

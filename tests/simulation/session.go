@@ -41,6 +41,7 @@ type Store interface {
 	queries.EventRetryStore
 	jobs.Store
 	jobs.DeliveryStore
+	jobs.EventStore
 	jobs.RenderStore
 	access.TenantStore
 	directory.Store

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -113,6 +115,17 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 		}
 	}
 	return newest, err
+}
+
+// WalkEvents lists oldest first; see jobs.EventStore.
+func (s *Store) WalkEvents(ctx context.Context, w jobs.EventWalk) (list []queries.Event, err error) {
+	events, err := s.EventsAfter(ctx, w.Tenant, w.After, math.MaxInt)
+	for _, e := range events {
+		if e.Sequence <= w.UpTo && (w.Since.IsZero() || !e.AcceptedAt.Before(w.Since) && (w.Until.IsZero() || e.AcceptedAt.Before(w.Until))) {
+			list = append(list, e)
+		}
+	}
+	return list[:min(len(list), w.Limit)], err
 }
 
 // EventBodies loads all bodies of the events; see jobs.RenderStore.
