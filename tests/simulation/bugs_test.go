@@ -65,6 +65,8 @@ type store struct {
 	answer       func(ctx context.Context, key idempotency.Key, token string, sealed []byte) (bool, error)
 	countDay     func(ctx context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error)
 	countOpen    func(ctx context.Context, owner tenant.ID, upTo int) (int, error)
+	walkEvents   func(ctx context.Context, walk jobs.EventWalk) ([]queries.Event, error)
+	isFannedOut  func(ctx context.Context, e queries.Event) (bool, error)
 	eventsAfter  func(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error)
 	heard        func(ctx context.Context, after int64, limit int) ([]live.Record, error)
 	missed       func(ctx context.Context, owner tenant.ID, after, upTo int64) ([]live.Record, error)
@@ -77,7 +79,7 @@ func replaced(s simulation.Store) *store {
 		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge, nextSweep: s.NextSweep, appendSub: s.AppendSubscription,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
 		eventBodies: s.EventBodies, newest: s.NewestDeliveries, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice,
-		answer: s.Answer, countDay: s.CountDay, countOpen: s.CountOpen, eventsAfter: s.EventsAfter, heard: s.DeliveryRecords, missed: s.TenantDeliveryRecords}
+		answer: s.Answer, countDay: s.CountDay, countOpen: s.CountOpen, eventsAfter: s.EventsAfter, walkEvents: s.WalkEvents, isFannedOut: s.FannedOut, heard: s.DeliveryRecords, missed: s.TenantDeliveryRecords}
 }
 
 func (s *store) InTx(ctx context.Context, fn func(ctx context.Context) error) error {
@@ -186,6 +188,12 @@ func (s *store) CountDay(ctx context.Context, day time.Time, sent map[tenant.ID]
 }
 func (s *store) CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error) {
 	return s.countOpen(ctx, owner, upTo)
+}
+func (s *store) WalkEvents(ctx context.Context, walk jobs.EventWalk) ([]queries.Event, error) {
+	return s.walkEvents(ctx, walk)
+}
+func (s *store) FannedOut(ctx context.Context, e queries.Event) (bool, error) {
+	return s.isFannedOut(ctx, e)
 }
 func (s *store) EventsAfter(ctx context.Context, owner tenant.ID, sequence int64, limit int) ([]queries.Event, error) {
 	return s.eventsAfter(ctx, owner, sequence, limit)

@@ -28,7 +28,7 @@ func (w *world) clerk(a *activity) {
 		if p.dead || p.stopping {
 			continue
 		}
-		request := w.bulk()
+		request := w.bulk(i%3 == 1)
 		if request.Mode == job.Rerender { // what one renders anew for
 			err := p.store.Upsert(context.Background(), request.Tenant, entries(request.Tenant, 100+i))
 			w.trace.line("clerk: directory of %s by %s: %v", request.Tenant, p.name, err)
@@ -44,11 +44,18 @@ func (w *world) clerk(a *activity) {
 	w.busy--
 }
 
-// bulk is a request for a job.
-func (w *world) bulk() jobs.Request {
+// bulk is a request for a job, if missing is set for a replay of what is missing.
+func (w *world) bulk(missing bool) jobs.Request {
 	owner := tenants[w.office.IntN(w.tenants)]
 	states := w.store.States()
 	s := states[w.office.IntN(len(states))]
+	if missing {
+		f := job.Filter{SubscriptionID: s.ID}
+		if w.office.IntN(2) == 0 {
+			f.Since = w.now.Add(-time.Duration(w.office.Int64N(int64(time.Minute))))
+		}
+		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: job.Missing, Filter: f}
+	}
 	if w.office.IntN(2) == 0 {
 		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: []job.Mode{job.Original, job.Rerender}[w.office.IntN(2)], Filter: job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()}}
 	}
@@ -73,7 +80,7 @@ func (w *world) checkJobs() {
 		case !known:
 		case !before.Open() && (j.Status != before.Status || !j.FinishedAt.Equal(before.FinishedAt) || j.Done != before.Done):
 			w.violate("J1", "%s had ended: it was %+v, and is %+v", j.ID, before, j)
-		case j.After < before.After || j.Done < before.Done:
+		case j.After < before.After || j.AfterEvent < before.AfterEvent || j.Done < before.Done:
 			w.violate("J1", "%s went back: it was %+v, and is %+v", j.ID, before, j)
 		}
 		w.journal.jobs[j.ID] = j
@@ -110,6 +117,7 @@ func (w *world) checkWork() {
 			w.violate("J2", "%s rendered %s anew twice", by.job, row.EventID)
 		}
 	}
+	w.checkMissing()
 	for _, j := range w.store.AllJobs() {
 		w.counts.Resent += j.Done
 		if j.Open() {

@@ -2,11 +2,13 @@ package simulation_test
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/jobs"
+	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/tenant"
@@ -56,7 +58,7 @@ func bugsOfJobs() []simulation.Bug {
 		}),
 		bug("the last of a replay's stretch is left out", func(s *store) {
 			s.newest = func(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
-				if len(eventIDs) > 0 {
+				if len(eventIDs) > 0 && upTo != "dlv_~" { // which is asked for what is missing
 					eventIDs = eventIDs[:len(eventIDs)-1]
 				}
 				return s.Store.NewestDeliveries(ctx, lane, eventIDs, upTo, until)
@@ -69,6 +71,32 @@ func bugsOfJobs() []simulation.Bug {
 				renumber(&plan.Scheduled[i])
 			}
 		})),
+		bug("what is missing does not wait for fan-out", func(s *store) {
+			s.isFannedOut = func(context.Context, queries.Event) (bool, error) { return true, nil }
+			s.walkEvents = func(ctx context.Context, walk jobs.EventWalk) (list []queries.Event, err error) {
+				accepted, err := s.AcceptedEvents(ctx, queries.EventFilter{Tenant: walk.Tenant, Since: walk.Since, Limit: 1000})
+				for _, e := range slices.Backward(accepted) {
+					if e.Sequence > walk.After && e.Sequence <= walk.UpTo && len(list) < walk.Limit {
+						list = append(list, e)
+					}
+				}
+				return list, err
+			}
+		}),
+		bug("what is missing is begun whoever else has begun it", func(s *store) {
+			s.newest = func(ctx context.Context, lane dispatch.Lane, eventIDs []string, upTo string, until time.Time) (map[string]string, error) {
+				if upTo == "dlv_~" {
+					return nil, nil
+				}
+				return s.Store.NewestDeliveries(ctx, lane, eventIDs, upTo, until)
+			}
+		}),
+		bug("the last of what is missing is left out", func(s *store) {
+			s.walkEvents = func(ctx context.Context, walk jobs.EventWalk) ([]queries.Event, error) {
+				list, err := s.Store.WalkEvents(ctx, walk)
+				return list[:max(0, len(list)-1)], err
+			}
+		}),
 		bug("a job that has ended goes on", func(s *store) {
 			var last job.Job
 			s.nextJob = func(ctx context.Context, now time.Time) (job.Job, bool, time.Time, error) {

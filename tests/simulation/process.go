@@ -109,7 +109,7 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.retries = &queries.Retries{Store: p.store, Gate: gate, Now: p.now}
 	p.eventRetries = &queries.EventRetries{Store: p.store, Now: p.now}
 	p.sweeper = sweep.New(p.store, p.now)
-	p.jobs = &jobs.Service{Store: p.store, Picker: jobs.Picker{Deliveries: p.store, Gate: gate, AtOnce: w.atOnce}, Now: p.now, NewID: source.New}
+	p.jobs = &jobs.Service{Store: p.store, Picker: jobs.Picker{Deliveries: p.store, Events: p.store, Gate: gate, Kept: w.ages.Shortest(), AtOnce: w.atOnce}, Now: p.now, NewID: source.New}
 	p.worker = jobs.NewWorker(p.jobs, p.store)
 	events := fanout.TurnStore(p.store)
 	if random[0]%2 == 0 { // as if it had accepted nothing lately

@@ -7,6 +7,7 @@ import (
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
 	"github.com/ordinavo/webhooks/application/intake"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/tenant"
 	"github.com/ordinavo/webhooks/tests/simulation/memory"
@@ -15,14 +16,17 @@ import (
 // rendered is a delivery that a step of a job has made of an event that was there, with what it has to send. It may have
 // been rolled back.
 type rendered struct {
-	job  string
-	body [32]byte
+	job     string
+	missing bool // its subscription had none of the event
+	body    [32]byte
 }
 
 // renders notes what a replay makes anew, and what the subscription and the directory as they are now make of each event.
 func (w *world) renders(ctx context.Context, id string, plan fanout.Plan) {
 	for _, s := range plan.Scheduled {
 		d := s.Delivery
+		j, err := w.store.Job(ctx, d.Tenant, id)
+		must(err)
 		sub, err := w.store.LoadSubscription(ctx, dispatch.LaneOf(d))
 		must(err)
 		if d.SubscriptionVersion != sub.Version {
@@ -35,7 +39,7 @@ func (w *world) renders(ctx context.Context, id string, plan fanout.Plan) {
 		billing, err := w.store.TenantHasFeature(ctx, d.Tenant, tenant.BillingWebhooks)
 		must(err)
 		body, _ := payload.Render(events[0].Event, payload.View{Options: sub.Options, Billing: billing}, contexts[0])
-		w.journal.rendered[d.ID] = rendered{id, sha256.Sum256(body)}
+		w.journal.rendered[d.ID] = rendered{id, j.Mode == job.Missing, sha256.Sum256(body)}
 		w.counts.Rerendered++
 	}
 }

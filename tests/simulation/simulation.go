@@ -24,9 +24,9 @@ type Result struct {
 
 // Counts says how much happened.
 type Counts struct {
-	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, SetAside, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom                       int
-	Pauses, Skips, Released, Gated, Gone, PurgedEvents, PurgedDeliveries, Pulled, Told, Replayed, GivenUp, Failing, Ordered, Repeated, Refused, NoSpace, Knocks, Collided int
-	Simulated                                                                                                                                                             time.Duration
+	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, SetAside, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom                                int
+	Pauses, Skips, Released, Gated, Gone, PurgedEvents, PurgedDeliveries, Pulled, Told, Replayed, GivenUp, Failing, Ordered, Repeated, Refused, NoSpace, Knocks, Collided, Missing int
+	Simulated                                                                                                                                                                      time.Duration
 }
 
 // Add sums up runs.
@@ -65,13 +65,14 @@ func (c *Counts) Add(other Counts) {
 	c.NoSpace += other.NoSpace
 	c.Knocks += other.Knocks
 	c.Collided += other.Collided
+	c.Missing += other.Missing
 	c.Simulated += other.Simulated
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts, %d pauses, %d skips, %d deliveries released, %d gated, %d receivers gone, %d events and %d deliveries purged, %d events pulled, %d changes told, %d of them replayed, %d dead letters announced, %d failing announced, %d orders carried out, %d of them answered again, %d requests beyond a quota, %d without room, %d knocks, %d transactions run again",
+	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts, %d pauses, %d skips, %d deliveries released, %d gated, %d receivers gone, %d events and %d deliveries purged, %d events pulled, %d changes told, %d of them replayed, %d dead letters announced, %d failing announced, %d orders carried out, %d of them answered again, %d requests beyond a quota, %d without room, %d knocks, %d transactions run again, %d missing deliveries begun",
 		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.SetAside, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack, c.NoRoom,
-		c.Pauses, c.Skips, c.Released, c.Gated, c.Gone, c.PurgedEvents, c.PurgedDeliveries, c.Pulled, c.Told, c.Replayed, c.GivenUp, c.Failing, c.Ordered, c.Repeated, c.Refused, c.NoSpace, c.Knocks, c.Collided)
+		c.Pauses, c.Skips, c.Released, c.Gated, c.Gone, c.PurgedEvents, c.PurgedDeliveries, c.Pulled, c.Told, c.Replayed, c.GivenUp, c.Failing, c.Ordered, c.Repeated, c.Refused, c.NoSpace, c.Knocks, c.Collided, c.Missing)
 }
 
 // Violation is an invariant that did not hold.
