@@ -19,7 +19,7 @@ type Reconciliation struct {
 	Accepted      int                 `json:"accepted" doc:"Events."`
 	Dispositions  DispositionCounts   `json:"dispositions"`
 	Hours         []ReconciledHour    `json:"hours" doc:"Oldest first, those in which something was accepted."`
-	Unsettled     []UnsettledDelivery `json:"unsettled" doc:"Deliveries that are still open, oldest first; at most 200."`
+	Unsettled     []UnsettledDelivery `json:"unsettled" doc:"Dispositions that are deliveries which are still open, oldest first; at most 200. What was replayed as a new delivery is not among them."`
 	MoreUnsettled bool                `json:"moreUnsettled"`
 }
 
