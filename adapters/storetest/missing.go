@@ -14,6 +14,7 @@ import (
 	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/application/reconciliation"
+	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/job"
@@ -81,15 +82,21 @@ var missingChecks = []Check{
 			equal(w, "deliveries of the event", w.deliveriesOf(e.ID), 1)
 			w.stands(d, false)
 		}
-		leased := w.lease(leasing{now: now}).Leased
-		equal(w, "what is leased", len(leased), len(events))
-		for _, l := range leased {
-			body, err := w.Body(w.ctx, l.Delivery)
-			if err != nil || l.Unreadable != nil || len(body) == 0 || !bytes.Equal(l.Body, body) {
-				w.Errorf("%s is leased with the body %q (%v), and has %q (%v)", l.Delivery.ID, l.Body, l.Unreadable, body, err)
-			}
-		}
+		w.sendable(len(events), now)
 		equal(w, "what another one does", w.finished(w.missing(s, at(100))).Tally, job.Tally{})
+	}},
+	{"missing/an old event is kept until it is sent", func(w *world) {
+		const week = 7 * 24 * 3600
+		old := w.accept(acme, event.TargetImported, at(-6*week))
+		w.disposed(old, w.held(acme, old.ID).Position, reconciliation.Counted{}, "", at(-6*week))
+		s := w.subscribe(acme, nil)
+		equal(w, "what it did", w.finished(w.missing(s, at(100))).Tally, job.Tally{Done: 1})
+		for range 9 {
+			_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(200), Events: at(-3 * week), Attempts: at(-3 * week), DeadLetters: at(-3 * week)}, 100)
+			w.ok(err, "purge")
+		}
+		equal(w, "the event", w.held(acme, old.ID).ID, old.ID)
+		w.sendable(1, at(300))
 	}},
 	{"missing/several jobs of several workers begin each delivery once", func(w *world) {
 		events := w.disregarded(40)
@@ -219,6 +226,19 @@ func (w *world) missing(s subscription.Subscription, now time.Time) job.Job {
 	j, err := w.jobs(w.Store, &now).Begin(w.ctx, jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: job.Missing, Filter: job.Filter{SubscriptionID: s.ID}})
 	w.ok(err, "begin a job")
 	return j
+}
+
+// sendable leases so many deliveries, each with its body.
+func (w *world) sendable(n int, now time.Time) {
+	w.Helper()
+	leased := w.lease(leasing{now: now}).Leased
+	equal(w, "what is leased", len(leased), n)
+	for _, l := range leased {
+		body, err := w.Body(w.ctx, l.Delivery)
+		if err != nil || l.Unreadable != nil || len(body) == 0 || !bytes.Equal(l.Body, body) {
+			w.Errorf("%s is leased with the body %q (%v), and has %q (%v)", l.Delivery.ID, l.Body, l.Unreadable, body, err)
+		}
+	}
 }
 
 // newestOf is the event's newest delivery to the subscription.
