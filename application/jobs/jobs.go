@@ -152,7 +152,8 @@ func (s *Service) prepare(ctx context.Context, r Request) (job.Job, error) {
 	}
 	j := job.New(s.NewID("job_"), r.Tenant, r.Kind, r.Mode, r.Filter, r.By, s.Now())
 	if r.Mode == job.Missing {
-		return j, s.reachEvents(ctx, &j)
+		err := s.reachEvents(ctx, &j)
+		return j, err
 	}
 	newest, err := s.Deliveries.Deliveries(ctx, queries.DeliveryFilter{Tenant: r.Tenant, SubscriptionID: r.Filter.SubscriptionID, Limit: 1})
 	if err != nil {
