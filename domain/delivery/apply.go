@@ -40,8 +40,12 @@ func (d *Delivery) Apply(c Change) error {
 	case Parked:
 		return d.move(StatusParked, time.Time{}, c.At)
 	case Released:
-		// Due since it was scheduled, so that a lane takes up its oldest first.
-		return d.move(StatusPending, d.CreatedAt, c.At)
+		// Due since it was scheduled, so that a lane takes up its oldest first; now, if a clock that was set back has that yet to come.
+		due := d.CreatedAt
+		if c.At.Before(due) {
+			due = c.At
+		}
+		return d.move(StatusPending, due, c.At)
 	case DeadLettered:
 		return d.move(StatusDeadLetter, time.Time{}, c.At)
 	case RetryRequested:

@@ -164,6 +164,15 @@ func TestAReleasedDeliveryKeepsItsPlaceInTheLane(t *testing.T) {
 	}
 }
 
+// TestAReleasedDeliveryIsDueAtOnce even if a clock that was ahead had made it in what is the future again.
+func TestAReleasedDeliveryIsDueAtOnce(t *testing.T) {
+	setBack := at(-time.Hour)
+	d := fold(t, changes{scheduled(), delivery.Parked{At: at(time.Second), Reason: "paused"}, delivery.Released{At: setBack}})
+	if d.Status != delivery.StatusPending || !d.DueAt.Equal(setBack) {
+		t.Errorf("got %+v, want it due when it was released", d)
+	}
+}
+
 // TestCommandsInEveryStatus is the whole table: what is not listed is refused with a conflict.
 func TestCommandsInEveryStatus(t *testing.T) {
 	now := at(time.Hour)
