@@ -96,9 +96,7 @@ func TestTheSecretsOfTheDeletedGo(t *testing.T) {
 		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state) VALUES ('a', $1, $2, 1, 1, '{}')`, sub, status))
 		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO secrets (tenant_id, subscription_id, secret_id, sealed, created_at) VALUES ('a', $1, 'sec_1', '', 1), ('b', $1, 'sec_1', '', 1)`, sub))
 	}
-	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
-	pgtest.Check(t, err)
-	pgtest.Check(t, db.MigrateDown(len(files)-slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "postgres/0028_") })))
+	takeBackFrom(t, db, "0028")
 	pgtest.Check(t, db.Migrate())
 	left := ""
 	pgtest.Check(t, db.Query(t.Context(), func(r pgx.Rows) error { return r.Scan(&left) },
@@ -108,13 +106,48 @@ func TestTheSecretsOfTheDeletedGo(t *testing.T) {
 	}
 }
 
+// TestWhatSweepsMissedIsSwept takes the database of a version whose sweeps could end too soon. One that waits with its subscription is not swept,
+// and a sweep that is noted stays as it is.
+func TestWhatSweepsMissedIsSwept(t *testing.T) {
+	t.Parallel()
+	db := openDB(t)
+	for _, open := range []struct{ sub, is, delivery string }{
+		{"1", "active", "parked"}, {"2", "active", "pending"}, {"3", "paused", "retrying"}, {"4", "paused", "parked"}, {"5", "disabled", "pending"},
+		{"6", "deleted", "pending"}, {"7", "deleted", "parked"}, {"8", "active", "parked"},
+	} {
+		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state) VALUES ('a', $1, $2, 1, 1, '{}')`, open.sub, open.is))
+		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number,
+			warnings, status, version, attempts, failures, abandonments, created_at, updated_at, due_at, accepted_at, traceparent)
+			SELECT 'a', $1 || n, 'evt_1', '', $1, 1, 1, '[]', $2, 1, 0, 0, 0, 1, 1, CASE WHEN $2 <> 'parked' THEN 1 END, 1, '' FROM generate_series(1, 2) AS n`, open.sub, open.delivery))
+	}
+	pgtest.Check(t, execute(t.Context(), db, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ('a', '8', 'skip', 0)`))
+	takeBackFrom(t, db, "0031")
+	pgtest.Check(t, db.Migrate())
+	sweeps := ""
+	pgtest.Check(t, db.Query(t.Context(), func(r pgx.Rows) error { return r.Scan(&sweeps) },
+		`SELECT string_agg(subscription_id || ' ' || action, ', ' ORDER BY subscription_id) FROM sweeps WHERE tenant_id = 'a'`))
+	if want := "1 release, 3 park, 5 park, 6 cancel, 7 cancel, 8 skip"; sweeps != want {
+		t.Errorf("the sweeps are %s, want %s", sweeps, want)
+	}
+}
+
+// takeBackFrom takes the migrations from that one on back.
+func takeBackFrom(t *testing.T, db *postgres.DB, version string) {
+	t.Helper()
+	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
+	pgtest.Check(t, err)
+	first := slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "postgres/"+version+"_") })
+	if first < 0 {
+		t.Fatalf("there is no migration %s", version)
+	}
+	pgtest.Check(t, db.MigrateDown(len(files)-first))
+}
+
 // TestAnOldVersionMakesItsWeeks goes back to the last version that had weeks of records alone.
 func TestAnOldVersionMakesItsWeeks(t *testing.T) {
 	t.Parallel()
 	db := openDB(t)
-	files, err := fs.Glob(migrations.PostgreSQL, "postgres/*.down.sql")
-	pgtest.Check(t, err)
-	pgtest.Check(t, db.MigrateDown(len(files)-slices.IndexFunc(files, func(f string) bool { return strings.HasPrefix(f, "postgres/0021_") })))
+	takeBackFrom(t, db, "0021")
 	pgtest.Check(t, execute(t.Context(), db, `SELECT make_records_week(7000)`))
 	if n := count(t, db, `SELECT count(*) FROM pg_inherits WHERE inhrelid = to_regclass('records_w7000')`); n != 1 {
 		t.Errorf("the week has %d parts", n)
@@ -175,11 +208,11 @@ func TestAMigrationLetsOthersThrough(t *testing.T) {
 	}
 }
 
-// TestAMigrationThatWaitsEndsWithItsProcess has one meet somebody who does not let go of its table.
+// TestAMigrationThatWaitsEndsWithItsProcess has one meet somebody who does not let go of a table that each writes.
 func TestAMigrationThatWaitsEndsWithItsProcess(t *testing.T) {
 	t.Parallel()
 	url := migrated.Copy(t)
-	locking(t, url, `subscriptions IN ACCESS SHARE MODE`)
+	locking(t, url, `schema_migrations IN SHARE MODE`)
 	said, done := make(chan string, 100), make(chan error, 1)
 	starting, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -228,7 +261,7 @@ func TestNoMigrationBeginsOnceItsProcessIsToStop(t *testing.T) {
 	t.Parallel()
 	url := migrated.Copy(t)
 	watcher := openURL(t, postgres.Config{URL: url})
-	pgtest.Check(t, watcher.MigrateDown(2))
+	takeBackFrom(t, watcher, "0029")
 	user := locking(t, url, `api_keys IN ROW EXCLUSIVE MODE`)
 	starting, stop := context.WithCancel(t.Context())
 	defer stop()
@@ -297,7 +330,7 @@ func TestAStepDownThatIsRepeatedIsTakenOnce(t *testing.T) {
 	db := openURL(t, postgres.Config{URL: url, Logger: slog.New(slog.NewTextHandler(channel(said), nil))})
 	go func() { done <- db.MigrateDown(1) }()
 	awaitWaiting(t, said, done)
-	_, err = killed.Exec(t.Context(), `DROP INDEX subscriptions_live; UPDATE schema_migrations SET version = version - 1`)
+	_, err = killed.Exec(t.Context(), `UPDATE schema_migrations SET version = version - 1`)
 	pgtest.Check(t, err)
 	_, err = killed.Exec(t.Context(), `SELECT pg_advisory_unlock_all()`) // apart: it would let go before the step is committed
 	pgtest.Check(t, err)

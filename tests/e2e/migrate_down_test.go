@@ -54,7 +54,7 @@ func TestASignalWhileAMigrationWaits(t *testing.T) {
 	user, err := db.Begin()
 	pgtest.Check(t, err)
 	defer func() { _ = user.Rollback() }()
-	_, err = user.Exec(`LOCK TABLE subscriptions IN ROW EXCLUSIVE MODE`)
+	_, err = user.Exec(`LOCK TABLE schema_migrations IN SHARE MODE`)
 	pgtest.Check(t, err)
 	s, err := begin(t.TempDir(), env...) // which has yet to say where it listens
 	pgtest.Check(t, err)

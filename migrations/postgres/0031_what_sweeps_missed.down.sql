@@ -1,0 +1,2 @@
+-- What was swept stays so.
+SELECT 1;
