@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -140,6 +142,51 @@ func TestTheKeyFileIsRotated(t *testing.T) {
 	acme.api = acme.api.at(start(t, dir))
 	acme.emit(acme.visit("visit_report.approved", nil))
 	signedWith(t, hook.wait(1)[0], sub.Secret)
+}
+
+// unopened is the statement by which docs/operate.md has what a lost master key sealed deleted.
+var unopened = regexp.MustCompile(`\$ psql \S+ -c "([^"]+)"`)
+
+// A master key that is lost costs the signing secrets, of a rotation under way too, and nothing else: what is open is sent, signed with a new one.
+func TestALostMasterKeyCostsTheSecretsAlone(t *testing.T) {
+	t.Parallel()
+	statements := unopened.FindStringSubmatch(read(t, "../../docs/operate.md"))
+	if statements == nil {
+		t.Fatal("docs/operate.md does not say what to delete")
+	}
+	for _, kind := range []string{"SQLite", "PostgreSQL"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			db, env := damageable(t, kind, dir)
+			s, hook := start(t, dir, append(env, "ORDINAVO_ROLES=api,router")...), receive(t, nil)
+			acme := newTenant(t, s)
+			sub := acme.subscribe(hook, "*", object{"retrySchedule": slices.Repeat([]string{"1s"}, 20)})
+			acme.post("/v1/subscriptions/"+sub.ID+"/rotate-secret", object{"overlapHours": 24}).want(http.StatusOK)
+			id := acme.emit(acme.visit("visit_report.approved", nil))
+			s.kill()
+			if kind == "SQLite" {
+				env = []string{"ORDINAVO_MASTER_KEY=" + masterKey(2)}
+			} else {
+				env[1] = "ORDINAVO_MASTER_KEY=" + masterKey(2)
+			}
+			if code, _, errs := run(t, environment(dir, env...), "", "serve"); code != 1 || !strings.Contains(errs, "the master key is not the one") {
+				t.Errorf("exit code %d: %s", code, errs)
+			}
+			for statement := range strings.SplitSeq(statements[1], ";") {
+				if _, err := db.Exec(statement); err != nil {
+					t.Fatal(err)
+				}
+			}
+			acme.api = acme.api.at(start(t, dir, env...))
+			renewed := into[subscription](acme.post("/v1/subscriptions/"+sub.ID+"/rotate-secret", object{"overlapHours": 0}).want(http.StatusOK))
+			arrived := hook.wait(1)[0]
+			signedWith(t, arrived, renewed.Secret)
+			if got := arrived.header.Get("X-Ordinavo-Event-Id"); got != id {
+				t.Errorf("it is %s, want %s", got, id)
+			}
+		})
+	}
 }
 
 func read(t *testing.T, path string) string {
