@@ -40,6 +40,9 @@ type KeyWithText struct {
 // KeyOutput is a new key as an answer.
 type KeyOutput struct{ Body KeyWithText }
 
+// OwnKeyOutput is the key that asked, as an answer.
+type OwnKeyOutput struct{ Body Key }
+
 // NewKey asks for a key.
 type NewKey struct {
 	Name           string     `json:"name" minLength:"1" maxLength:"200" example:"ERP"`
@@ -91,6 +94,8 @@ func (a *API) routeKeys() {
 		statuses: []int{http.StatusNotFound}}, a.createKey)
 	register(a, operation{id: "listKeys", method: http.MethodGet, path: "/v1/api-keys", tag: tagKeys, allow: mayManageKeys, summary: "List the keys", description: keyScopes,
 		statuses: []int{http.StatusNotFound}}, a.listKeys)
+	register(a, operation{id: "getOwnKey", method: http.MethodGet, path: "/v1/api-keys/self", tag: tagKeys, forBound: true, summary: "Get the key that asks",
+		description: "What the key of this request is and may do, as it is listed. Any key may ask, whatever its scopes.", statuses: []int{http.StatusNotFound}}, a.getOwnKey)
 	register(a, operation{id: "revokeKey", method: http.MethodDelete, path: "/v1/api-keys/{keyId}", tag: tagKeys, allow: mayManageKeys, status: http.StatusNoContent,
 		summary: "Revoke a key", description: keyScopes + " It takes effect within a second. Revoking what is revoked changes nothing.", statuses: []int{http.StatusNotFound}}, a.revokeKey)
 }
@@ -179,6 +184,11 @@ func (a *API) listKeys(ctx context.Context, in *listKeysInput) (*PageOutput[Key]
 		return nil, err
 	}
 	return pageOf(l, keys, func(k domain.Key) string { return k.ID }, viewKey)
+}
+
+// getOwnKey shows what the request's authentication has found.
+func (a *API) getOwnKey(ctx context.Context, _ *struct{}) (*OwnKeyOutput, error) {
+	return &OwnKeyOutput{viewKey(callerOf(ctx))}, nil
 }
 
 func (a *API) revokeKey(ctx context.Context, in *keyInput) (*struct{}, error) {

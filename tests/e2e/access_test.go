@@ -29,7 +29,7 @@ var scopeOf = map[string]string{
 	"POST /v1/events/{}/retry": "webhook_deliveries.retry", "POST /v1/subscriptions/{}/replay": "webhooks.manage", "POST /v1/deliveries/retry": "webhook_deliveries.retry",
 	"GET /v1/jobs": "webhook_deliveries.retry", "GET /v1/jobs/{}": "webhook_deliveries.retry", "POST /v1/jobs/{}/cancel": "webhook_deliveries.retry",
 	"POST /v1/tenants": "platform.admin", "GET /v1/tenants": "platform.admin", "PATCH /v1/tenants/{}": "platform.admin", "PUT /v1/tenants/{}/features/{}": "platform.admin",
-	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{}": ownRule,
+	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{}": ownRule, "GET /v1/api-keys/self": anyKey,
 	"POST /v1/events/preview": "webhooks.read", "POST /v1/subscriptions/{}/preview": "webhooks.manage", "POST /v1/signature-doctor": "webhooks.read",
 	"GET /v1/deliveries/stream": "webhook_deliveries.read", "GET /v1/metrics/deliveries": "webhook_deliveries.read",
 	"GET /v1/reconciliation": "webhook_deliveries.read", "GET /v1/subscriptions/{}/events": "events.read",

@@ -118,6 +118,7 @@ func (v victim) trespasses(own subscription) map[string][]trespass {
 		"GET /v1/api-keys":       append(allowed(http.StatusOK, nil, "/v1/api-keys"), hidden("/v1/api-keys?tenantId="+v.id, nil)...),
 		"POST /v1/api-keys":      append(forbidden("forbidden", "/v1/api-keys", object{"name": "x", "tenantId": v.id, "scopes": []string{"webhooks.read"}}), bound),
 		"DELETE /v1/api-keys/{}": hidden("/v1/api-keys/"+v.key, nil),
+		"GET /v1/api-keys/self":  allowed(http.StatusOK, nil, "/v1/api-keys/self"),
 
 		"GET /v1/tenants":                forbidden("missing_scope", "/v1/tenants", nil),
 		"POST /v1/tenants":               forbidden("missing_scope", "/v1/tenants", object{"tenantId": v.id, "name": "mine now"}),
