@@ -353,7 +353,7 @@ func (a *assembly) api() *rest.API {
 
 		Events:       &queries.Events{Reader: a.store, Now: a.db.Now},
 		EventRetries: &queries.EventRetries{Store: a.store, Now: a.db.Now},
-		Deliveries:   &queries.Deliveries{Reader: a.store, Tests: a.store},
+		Deliveries:   &queries.Deliveries{Reader: a.store, Tests: a.store, Counts: a.store},
 		Retries:      &queries.Retries{Store: a.store, Gate: a.gate, Now: a.db.Now},
 		Jobs:         a.jobs,
 

@@ -48,6 +48,7 @@ type Store interface {
 	access.TenantStore
 	access.KeyStore
 	queries.DeliveryReader
+	queries.CountReader
 	queries.DeliveryStore
 	queries.TestReader
 	queries.EventReader

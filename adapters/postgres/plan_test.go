@@ -182,6 +182,7 @@ func hot() map[string]hotQuery {
 		"swept: any":              {sweptBy([]delivery.Status{"pending", "parked"}), []any{"t0", subs[0], []string{"pending", "parked"}, 500}, false},
 		"swept: parked":           {sweptBy([]delivery.Status{"parked"}), []any{"t0", subs[0], []string{"parked"}, 500}, false},
 		"sweeps: the next":        {nextSweep, nil, false},
+		"counts of a lane":        {countDeliveries, []any{"t7", subs[7], int64(1001)}, true},
 		"an event":                {selectEvent, []any{"t7", "evt_00000000000000000000000007"}, false},
 		"locations":               {findLocations, []any{tenants, ones}, false},
 		"contacts":                {findContacts, []any{tenants, ones}, false},
@@ -243,6 +244,7 @@ func TestPlans(t *testing.T) {
 	for _, name := range []string{"list: of an event", "walk: an event", "newest deliveries", "deliveries of events", "catch-up: deliveries"} {
 		t.Run(name+", by its index", func(t *testing.T) { searchesBy(t, db, hot()[name], "event_id = ") })
 	}
+	t.Run("dead letters of a lane by their index", func(t *testing.T) { searchesBy(t, db, hot()["counts of a lane"], "subscription_id = ") })
 	t.Run("no week from before since", func(t *testing.T) { searchesBy(t, db, hot()["list: since"], "delivery_id >= ") })
 	t.Run("live subscriptions by their index", func(t *testing.T) { passesTheDeleted(t, db) })
 	t.Run("events of a time by their weeks", func(t *testing.T) { readsWeeks(t, db) })

@@ -60,7 +60,7 @@ func TestAnOldSnapshotLengthensNoSearch(t *testing.T) {
 
 // walks is what reads all that a tenant or a lane has, so also what it has had since the snapshot began: it is asked for by people,
 // by jobs and once a week.
-var walks = []string{"list: all", "list: of a subscription", "list: since", "open of a tenant", "walk: all", "walk: a subscription", "walk: what failed", "weeks: what stays"}
+var walks = []string{"list: all", "list: of a subscription", "list: since", "open of a tenant", "counts of a lane", "walk: all", "walk: a subscription", "walk: what failed", "weeks: what stays"}
 
 // TestAnOldSnapshotLengthensNoHotQuery has one lane's deliveries delivered while somebody reads as of before, and the queue taken
 // for empty since. Short IDs of events give their index less height than the others have.

@@ -192,6 +192,7 @@ var hot = map[string]func(ctx context.Context, s *Store) error{
 		_, _, err := s.Swept(ctx, aLane, delivery.Statuses(), 10)
 		return err
 	},
+	"CountDeliveries": func(ctx context.Context, s *Store) error { _, err := s.CountDeliveries(ctx, aLane, 9); return err },
 	"Delivery":        func(ctx context.Context, s *Store) error { _, err := s.Delivery(ctx, "t1", "dlv_1"); return err },
 	"DeliveryChanges": func(ctx context.Context, s *Store) error { _, err := s.DeliveryChanges(ctx, "t1", "no"); return err },
 	"Body": func(ctx context.Context, s *Store) error {

@@ -63,7 +63,7 @@ type Check struct {
 // Checks lists all of them.
 func Checks() []Check {
 	return slices.Concat(intakeChecks, backlogChecks, subscriptionChecks, historyChecks, secretChecks, scheduleChecks, turnChecks, leaseChecks, unreadableChecks, saveChecks,
-		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, retentionChecks, deliveryChecks, eventChecks, retryChecks, directoryChecks, tenantChecks, keyChecks,
+		propertyChecks, takeoverChecks, healthChecks, circuitChecks, sweepChecks, retentionChecks, deliveryChecks, countChecks, eventChecks, retryChecks, directoryChecks, tenantChecks, keyChecks,
 		idempotencyChecks, jobChecks, missingChecks, liveChecks, catchUpChecks, metricsChecks, rebuildChecks, reconciliationChecks, isolationChecks, failureChecks, resealChecks)
 }
 

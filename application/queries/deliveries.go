@@ -70,6 +70,7 @@ type TestReader interface {
 type Deliveries struct {
 	Reader DeliveryReader
 	Tests  TestReader
+	Counts CountReader
 }
 
 // ListedDelivery is a delivery with its last attempt; nil when none has ended, or, with a warning, when it is damaged.

@@ -77,7 +77,7 @@ func newHarness(t *testing.T, change ...func(*rest.Dependencies)) *harness {
 		Intake: f, SubscriptionList: f, Circuits: f, History: &subscriptions.History{Store: f}, Tester: f, Directory: f, Tenants: &access.Tenants{Store: f, Now: now},
 		Subscriptions: &subscriptions.Service{Store: f, Gate: f, URLs: f, Now: now, NewID: nextID,
 			NewSecret: func() secret.Secret { return secret.FromBytes([32]byte{1}) }, DefaultSchedule: []time.Duration{30 * time.Second, 2 * time.Minute}},
-		Keys: access.NewKeys(f, now, nextID, rand.Reader), Events: &queries.Events{Reader: f, Now: now}, Deliveries: &queries.Deliveries{Reader: f, Tests: f},
+		Keys: access.NewKeys(f, now, nextID, rand.Reader), Events: &queries.Events{Reader: f, Now: now}, Deliveries: &queries.Deliveries{Reader: f, Tests: f, Counts: f},
 		Retries: &queries.Retries{Store: f, Gate: f, Now: now}, EventRetries: &queries.EventRetries{Store: f, Now: now}, Jobs: &jobs.Service{Store: f, Picker: jobs.Picker{Deliveries: f, Events: f, Gate: f}, Now: now, NewID: nextID},
 		Idempotency: idempotency.New(f, f, now, func() string { return nextID("tok_") }),
 		Ready:       func(context.Context) error { return f.fail }, Tracer: noop.NewTracerProvider().Tracer(""),

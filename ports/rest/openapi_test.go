@@ -132,8 +132,8 @@ func TestDocument(t *testing.T) {
 			}
 		}
 	}
-	if operations != 59 {
-		t.Errorf("%d operations, want 59: has a route come or gone?", operations)
+	if operations != 60 {
+		t.Errorf("%d operations, want 60: has a route come or gone?", operations)
 	}
 }
 

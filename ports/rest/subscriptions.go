@@ -78,6 +78,7 @@ func (a *API) routeSubscriptions() {
 		rules:   a.subscriptionBreaches}, a.updateSubscription)
 	register(a, operation{id: "deleteSubscription", method: http.MethodDelete, path: one, tag: tagSubscriptions, scope: access.WebhooksManage, perTenant: true, forBound: true,
 		statuses: notFound, status: http.StatusNoContent, summary: "Delete a subscription", description: "What is on its way is cancelled."}, a.deleteSubscription)
+	a.routeCounts(one)
 	a.routeSubscriptionActions(one)
 }
 

@@ -32,7 +32,7 @@ var scopeOf = map[string]string{
 	"POST /v1/api-keys": ownRule, "GET /v1/api-keys": ownRule, "DELETE /v1/api-keys/{}": ownRule, "GET /v1/api-keys/self": anyKey,
 	"POST /v1/events/preview": "webhooks.read", "POST /v1/subscriptions/{}/preview": "webhooks.manage", "POST /v1/signature-doctor": "webhooks.read",
 	"GET /v1/deliveries/stream": "webhook_deliveries.read", "GET /v1/metrics/deliveries": "webhook_deliveries.read",
-	"GET /v1/reconciliation": "webhook_deliveries.read", "GET /v1/subscriptions/{}/events": "events.read",
+	"GET /v1/reconciliation": "webhook_deliveries.read", "GET /v1/subscriptions/{}/events": "events.read", "GET /v1/subscriptions/{}/counts": "webhook_deliveries.read",
 	"GET /healthz": public, "GET /readyz": public, "GET /metrics": public, "GET /openapi.json": public, "GET /asyncapi.json": public, "GET /docs": public,
 }
 

@@ -103,6 +103,7 @@ func (v victim) trespasses(own subscription) map[string][]trespass {
 		"POST /v1/subscriptions/{}/replay":                 hidden(sub+"/replay", object{"mode": "original"}),
 		"GET /v1/subscriptions/{}/history":                 hidden(sub+"/history", nil),
 		"GET /v1/subscriptions/{}/events":                  hidden(sub+"/events", nil),
+		"GET /v1/subscriptions/{}/counts":                  hidden(sub+"/counts", nil),
 		"POST /v1/signature-doctor":                        hidden("/v1/signature-doctor", object{"headers": object{"webhook-id": v.event}, "body": "{}", "subscriptionId": v.sub.ID}),
 		"GET /v1/deliveries":                               allowed(http.StatusOK, nil, "/v1/deliveries", "/v1/deliveries?subscriptionId="+v.sub.ID, "/v1/deliveries?eventId="+v.event, "/v1/deliveries?status=dead_letter"),
 		"GET /v1/deliveries/{}":                            hidden("/v1/deliveries/"+v.sent, nil),

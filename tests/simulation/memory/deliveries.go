@@ -252,6 +252,18 @@ func (s *Store) LastAttempts(ctx context.Context, owner tenant.ID, upTo map[stri
 	return ends, nil
 }
 
+// CountDeliveries counts the lane's deliveries, each status by itself; see queries.CountReader.
+func (s *Store) CountDeliveries(ctx context.Context, lane dispatch.Lane, upTo int) (queries.Counts, error) {
+	list, err := s.Deliveries(ctx, queries.DeliveryFilter{Tenant: lane.Tenant, SubscriptionID: lane.SubscriptionID, Limit: int(^uint(0) >> 1)})
+	counts := queries.Counts{}
+	for _, d := range list {
+		if !d.Status.IsTerminal() || d.Status == delivery.StatusDeadLetter {
+			counts.Add(d.Status, 1, false, upTo)
+		}
+	}
+	return counts, err
+}
+
 // QueueDepth counts the open deliveries by status, and says when the oldest that is due fell due.
 func (s *Store) QueueDepth(ctx context.Context, now time.Time) (depth map[delivery.Status]int, oldestDue time.Time, err error) {
 	done, err := s.read(ctx)

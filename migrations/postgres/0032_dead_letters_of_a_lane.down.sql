@@ -1,0 +1,1 @@
+DROP INDEX closed_deliveries_dead;
