@@ -193,6 +193,7 @@ func hot() map[string]hotQuery {
 		"list: of an event":       list(queries.DeliveryFilter{EventID: "evt_00000000000000000000000007"}),
 		"list: of a subscription": list(queries.DeliveryFilter{SubscriptionID: subs[7]}),
 		"list: dead letters":      list(queries.DeliveryFilter{Status: delivery.StatusDeadLetter}),
+		"list: dead of a lane":    list(queries.DeliveryFilter{Status: delivery.StatusDeadLetter, SubscriptionID: subs[7]}),
 		"list: since":             list(queries.DeliveryFilter{Since: time.Unix(1, 0)}),
 		"catch-up: events":        {eventsAfter, []any{"t7", int64(5), 100}, true},
 		"turns: who waits":        {deferring, []any{tenants, ones}, false},
@@ -244,7 +245,9 @@ func TestPlans(t *testing.T) {
 	for _, name := range []string{"list: of an event", "walk: an event", "newest deliveries", "deliveries of events", "catch-up: deliveries"} {
 		t.Run(name+", by its index", func(t *testing.T) { searchesBy(t, db, hot()[name], "event_id = ") })
 	}
-	t.Run("dead letters of a lane by their index", func(t *testing.T) { searchesBy(t, db, hot()["counts of a lane"], "subscription_id = ") })
+	for _, name := range []string{"counts of a lane", "list: dead of a lane"} {
+		t.Run(name+", by their index", func(t *testing.T) { searchesBy(t, db, hot()[name], "subscription_id = ") })
+	}
 	t.Run("no week from before since", func(t *testing.T) { searchesBy(t, db, hot()["list: since"], "delivery_id >= ") })
 	t.Run("live subscriptions by their index", func(t *testing.T) { passesTheDeleted(t, db) })
 	t.Run("events of a time by their weeks", func(t *testing.T) { readsWeeks(t, db) })

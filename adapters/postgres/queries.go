@@ -87,7 +87,10 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 		}
 		parts = append(parts, `(SELECT `+openColumns+` FROM `+table+` WHERE `+strings.Join(open, " AND ")+` ORDER BY `+order+` DESC LIMIT $1)`)
 	}
-	if f.Status == "" || f.Status.IsTerminal() {
+	switch {
+	case f.Status == delivery.StatusDeadLetter && sub != "" && event == "":
+		parts = append(parts, deadOfLane(w.conditions))
+	case f.Status == "" || f.Status.IsTerminal():
 		table := "closed_deliveries"
 		if event != "" {
 			table = closedOfEvent(owner, event)
@@ -95,6 +98,13 @@ func listDeliveries(f queries.DeliveryFilter) (sql string, args []any) {
 		parts = append(parts, `(SELECT `+deliveryColumns+`, NULL::bigint FROM `+table+` WHERE `+w.String()+` ORDER BY delivery_id DESC LIMIT $1)`)
 	}
 	return "SELECT * FROM (" + strings.Join(parts, " UNION ALL ") + ") AS d ORDER BY 2 DESC LIMIT $1", w.args
+}
+
+// deadOfLane searches by the subscription alone, which is in its own index, and then checks the tenant, which comes first of the conditions:
+// by the tenant it would read what all of its subscriptions gave up. Week 0 has all dead letters.
+func deadOfLane(conditions []string) string {
+	return `(SELECT ` + deliveryColumns + `, NULL::bigint FROM (SELECT * FROM closed_deliveries WHERE week = 0 AND ` + strings.Join(conditions[1:], " AND ") +
+		` ORDER BY delivery_id DESC LIMIT $1) AS dead WHERE ` + conditions[0] + `)`
 }
 
 // openColumns shows a leased delivery as delivering.

@@ -55,6 +55,7 @@ func (s *Store) Deliveries(ctx context.Context, f queries.DeliveryFilter) ([]del
 	if f.Status == "" || f.Status.IsTerminal() {
 		w.add(f.Status != "", "status = ?", f.Status)
 		w.add(isRare(f.Status), "status <> 'succeeded'") // in the words of the partial index's condition
+		w.add(f.Status == delivery.StatusDeadLetter, "status = 'dead_letter'")
 		parts = append(parts, `SELECT `+deliveryColumns+`, NULL FROM closed_deliveries`+indexFor("closed_deliveries", f)+` WHERE `+w.String())
 		args = append(args, w.args...)
 	}
@@ -69,6 +70,8 @@ func indexFor(table string, f queries.DeliveryFilter) string {
 		return " INDEXED BY " + table + "_by_event"
 	case f.Status == delivery.StatusDelivering:
 		return " INDEXED BY " + table + "_by_lease" // has what all processes hold, and none of what waits
+	case f.Status == delivery.StatusDeadLetter && f.SubscriptionID != "":
+		return " INDEXED BY closed_deliveries_dead"
 	case isRare(f.Status):
 		return " INDEXED BY " + table + "_by_status"
 	case f.SubscriptionID != "":

@@ -5,6 +5,7 @@ import (
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 var countChecks = []Check{
@@ -23,6 +24,18 @@ var countChecks = []Check{
 		})
 		w.counted(dispatch.Lane{Tenant: other, SubscriptionID: mine.ID}, 10, queries.Counts{})
 		w.counted(dispatch.Lane{Tenant: acme, SubscriptionID: "sub_nowhere"}, 10, queries.Counts{})
+	}},
+	{"counts/dead letters of a subscription, listed for its tenant alone", func(w *world) {
+		mine, beside := w.subscribe(acme, nil), w.subscribe(acme, nil)
+		first := w.inStatus(mine, event.TargetImported, delivery.StatusDeadLetter, 1)
+		w.inStatus(beside, event.TargetImported, delivery.StatusDeadLetter, 2)
+		second := w.inStatus(mine, event.TargetImported, delivery.StatusDeadLetter, 3)
+		w.inStatus(mine, event.TargetImported, delivery.StatusSucceeded, 4)
+		for owner, want := range map[tenant.ID][]delivery.Delivery{acme: {second, first}, other: nil} {
+			got, err := w.Deliveries(w.ctx, queries.DeliveryFilter{Tenant: owner, SubscriptionID: mine.ID, Status: delivery.StatusDeadLetter, Limit: 10})
+			w.ok(err, "list dead letters")
+			equal(w, "those of "+string(owner), got, want)
+		}
 	}},
 	{"counts/no further than asked for, which they say", func(w *world) {
 		s := w.subscribe(acme, nil)
