@@ -37,6 +37,8 @@ type counting struct {
 	fail    error
 	found   func() // is called behind a look-up
 	listed  func() // is called behind a list
+	// Why there is no list, and why no key is saved.
+	unlisted, unsaved error
 }
 
 func (c *counting) Keys(ctx context.Context, owner tenant.ID, page access.Page) ([]domain.Key, error) {
@@ -44,7 +46,17 @@ func (c *counting) Keys(ctx context.Context, owner tenant.ID, page access.Page) 
 	if c.listed != nil {
 		c.listed()
 	}
+	if c.unlisted != nil {
+		return nil, c.unlisted
+	}
 	return list, err
+}
+
+func (c *counting) SaveKey(ctx context.Context, key domain.Key, hash access.Hash) error {
+	if c.unsaved != nil {
+		return c.unsaved
+	}
+	return c.Store.SaveKey(ctx, key, hash)
 }
 
 func (c *counting) KeyByHash(ctx context.Context, hash access.Hash) (domain.Key, error) {
@@ -125,8 +137,10 @@ func TestAKeyIsShownOnceAndKeptHashed(t *testing.T) {
 		t.Error("the same key twice")
 	}
 	for _, wrong := range []string{"", "ord_live_", text[:len(text)-1], text + "A", strings.Repeat("x", 5000), strings.ToUpper(text)} {
-		if w.opens(w.here, wrong) {
-			t.Errorf("%q opens", wrong)
+		for range 2 { // what is looked up is remembered
+			if w.opens(w.here, wrong) {
+				t.Errorf("%q opens", wrong)
+			}
 		}
 	}
 }
@@ -425,9 +439,40 @@ func TestTheFirstKeyThatIsGiven(t *testing.T) {
 	if shown, refused, err := w.here.FirstKey(t.Context(), given); err != nil || shown != "" || !refused || w.opens(w.here, given) {
 		t.Errorf("once it is revoked: %q, %t, %v", shown, refused, err)
 	}
-	for _, wrong := range []string{"short", strings.Repeat("x", 201), "with white space in the middle"} {
+	for _, wrong := range []string{strings.Repeat("x", 19), strings.Repeat("x", 201), "with white space in the middle"} {
 		if _, _, err := w.here.FirstKey(t.Context(), wrong); err == nil {
 			t.Errorf("%q is taken", wrong)
+		}
+	}
+	for _, right := range []string{strings.Repeat("x", 20), strings.Repeat("x", 200)} {
+		if _, refused, err := w.here.FirstKey(t.Context(), right); err != nil || refused || !w.opens(w.here, right) {
+			t.Errorf("one of %d characters does not open: %t, %v", len(right), refused, err)
+		}
+	}
+}
+
+// A start that hears of no error goes on: with a key that nobody was shown, or with none.
+func TestAStartIsToldThatThereIsNoFirstKey(t *testing.T) {
+	const given = "a-key-of-the-operator-0123456789"
+	away := errors.New("away")
+	for name, c := range map[string]struct {
+		given string
+		fail  func(*world)
+	}{
+		"not listed": {"", func(w *world) { w.unlisted = away }},
+		"not made":   {"", func(w *world) { w.unsaved = away }},
+		"not saved":  {given, func(w *world) { w.unsaved = away }},
+		"not looked up": {given, func(w *world) { // it is there from an earlier start
+			if _, _, err := w.there.FirstKey(w.Context(), given); err != nil {
+				w.Fatal(err)
+			}
+			w.counting.fail = away
+		}},
+	} {
+		w := newWorld(t)
+		c.fail(w)
+		if shown, refused, err := w.here.FirstKey(t.Context(), c.given); !errors.Is(err, away) || shown != "" || refused {
+			t.Errorf("%s: %q, %t, %v", name, shown, refused, err)
 		}
 	}
 }

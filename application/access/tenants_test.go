@@ -17,7 +17,7 @@ func TestTenants(t *testing.T) {
 	w := newWorld(t)
 	tenants := &access.Tenants{Store: w.Store, Now: func() time.Time { return w.now }}
 	made, err := tenants.Create(t.Context(), "tenant-123", "Ruhr Service GmbH", 3)
-	if err != nil || made.ID != "tenant-123" || made.Weight != 3 || !made.CreatedAt.Equal(start) {
+	if err != nil || made.ID != "tenant-123" || made.Name != "Ruhr Service GmbH" || made.Weight != 3 || !made.CreatedAt.Equal(start) {
 		t.Errorf("%+v, %v", made, err)
 	}
 	if _, err := tenants.Create(t.Context(), "tenant-123", "again", 1); !problem.Is(err, problem.Conflict) {
