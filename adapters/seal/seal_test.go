@@ -371,6 +371,10 @@ func TestARotationThatFailsKeepsTheOldKey(t *testing.T) {
 			t.Errorf("after %v there are %d keys, %v, %v", work, len(keys), err, loadErr)
 		}
 	}
+	// The old key may have become known, which is why it is rotated.
+	if err := seal.RotateKeyFile(path, func() error { return os.WriteFile(path, []byte("overwritten"), 0o600) }); err == nil {
+		t.Error("a rotation that could not end passes for one that has ended")
+	}
 	if err := seal.RotateKeyFile(filepath.Join(t.TempDir(), "none"), func() error { t.Error("it works without a key"); return nil }); err == nil {
 		t.Error("a key that is not there was rotated")
 	}
