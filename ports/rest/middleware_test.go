@@ -22,7 +22,7 @@ import (
 
 func TestAuthentication(t *testing.T) {
 	h := newHarness(t)
-	for name, header := range map[string]string{"none": "", "unknown": "Bearer ord_live_0123456789012345678", "short": "Bearer x", "another scheme": "Basic eDp5", "no key": "Bearer"} {
+	for name, header := range map[string]string{"none": "", "unknown": "Bearer ord_live_0123456789012345678", "short": "Bearer x", "another scheme": "Basic " + h.admin, "no scheme": h.admin, "no key": "Bearer"} {
 		t.Run(name, func(t *testing.T) {
 			var headers []string
 			if header != "" {
@@ -61,6 +61,8 @@ func TestScopesAndTenants(t *testing.T) {
 	h.call(h.bound, "POST", "/v1/subscriptions", newSubscription).expect(403).refused("forbidden")
 	h.call(h.admin, "GET", "/v1/api-keys", "", "X-Ordinavo-Tenant", own).expect(200)
 	h.call(h.other, "GET", one, "", "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
+	h.call(h.other, "GET", "/v1/subscriptions", "", "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
+	h.call(h.other, "POST", "/v1/subscriptions", newSubscription, "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
 	h.call(h.other, "GET", "/v1/api-keys", "", "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
 	h.call(h.other, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`, "X-Ordinavo-Tenant", own).expect(404).refused("not_found")
 	h.call(h.platform, "GET", one, "").expect(400).refused("validation_failed", "X-Ordinavo-Tenant")
