@@ -240,6 +240,34 @@ func TestACursorThatIsTooOldIsRefused(t *testing.T) {
 	})
 }
 
+// Who asks in time, and has got everything, is not sent back to the beginning since nothing has come for longer than anything is kept.
+func TestACursorOutlivesItsEvent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		w.accept(true)
+		q := catchup.Query{Lane: lane, Limit: 5}
+		read := func() catchup.Page {
+			page, err := s.Read(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			q.After = page.Next
+			return page
+		}
+		read()
+		for range 3 {
+			<-time.After(10 * time.Hour) // of fake time
+			read()
+		}
+		w.accept(false)
+		w.events = w.events[1:] // retention deletes the first
+		w.accept(true)
+		if page := read(); len(page.Items) != 1 {
+			t.Errorf("got %+v", page)
+		}
+	})
+}
+
 // What is parked stays whatever its age, and PostgreSQL keeps other events for up to two weeks more: who begins with them has to get on.
 func TestWhatIsOlderThanEverythingIsKeptIsReadToItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

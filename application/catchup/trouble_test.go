@@ -28,6 +28,32 @@ func TestAReadThatFailsIsNoPage(t *testing.T) {
 	}
 }
 
+// The cursor of a page that is none is that of the beginning.
+func TestAFailureWhileWaitingIsNoPage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, s := newWorld()
+		w.accept(true)
+		first, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began, ended := time.Now(), make(chan error)
+		go func() {
+			_, err := s.Read(t.Context(), catchup.Query{Lane: lane, Limit: 5, After: first.Next, Wait: 20 * time.Second})
+			ended <- err
+		}()
+		synctest.Wait()
+		w.fails = "EventsAfter"
+		w.accept(true)
+		if _, err := s.Hub.Step(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; !errors.Is(err, errAway) || time.Since(began) != 0 {
+			t.Errorf("got %v after %s", err, time.Since(began))
+		}
+	})
+}
+
 // Nor is it left out, since that would make a gap.
 func TestABodyThatCannotBeReadHoldsUpNothingBeforeIt(t *testing.T) {
 	w, s := newWorld()
@@ -88,6 +114,9 @@ func TestOfAKeyFewMayWait(t *testing.T) {
 		synctest.Wait()
 		if page, err := s.Read(t.Context(), q); err == nil {
 			t.Errorf("a second one got %+v", page)
+		}
+		if _, err := s.Read(t.Context(), catchup.Query{Lane: lane, KeyID: "key_1", Limit: 5}); err != nil {
+			t.Errorf("one that does not wait got %v", err)
 		}
 		if err := <-ended; err != nil {
 			t.Error(err)
