@@ -39,7 +39,7 @@ func badEvents() []badInput {
 		invalidField("eventId", eventWith("eventId", value))
 	}
 	for _, reference := range []string{"customerId", "locationId", "contactId"} {
-		for _, value := range []string{`0`, `-1`, `1.5`, `"12"`, `9007199254740993`, `1e300`, `true`, `[1]`} {
+		for _, value := range []string{`0`, `-1`, `1.5`, `"12"`, `9007199254740993`, `1e300`, "1." + strings.Repeat("0", 200), `true`, `[1]`} {
 			invalidField(reference, eventWith(reference, value))
 		}
 	}
