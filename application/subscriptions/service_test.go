@@ -433,6 +433,31 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// secretless keeps no secret.
+type secretless struct{ subscriptions.Store }
+
+var errNotKept = errors.New("not kept")
+
+func (secretless) SaveSecret(context.Context, dispatch.Lane, string, secret.Secret, time.Time) error {
+	return errNotKept
+}
+
+// Whoever was shown one would refuse every delivery, or get none since none can be signed.
+func TestASecretThatIsNotKeptIsNotTheSubscriptions(t *testing.T) {
+	w := newWorld(t)
+	s := w.create(nil)
+	w.service.Store = secretless{w.Store}
+	if _, _, err := w.service.RotateSecret(t.Context(), laneOf(s), 0, time.Hour, by); !errors.Is(err, errNotKept) {
+		t.Errorf("rotated: %v", err)
+	}
+	if now := w.stored(s); now.Version != s.Version || now.Secrets != s.Secrets {
+		t.Errorf("it has %+v", now.Secrets)
+	}
+	if created, _, err := w.created("acme", settings(), by); !errors.Is(err, errNotKept) {
+		t.Errorf("created %+v, %v", created, err)
+	}
+}
+
 func (w *world) Send(_ context.Context, r dispatch.Request) delivery.Outcome {
 	w.requests = append(w.requests, r)
 	if w.onSend != nil {
