@@ -30,6 +30,9 @@ type memory struct {
 	begins                func() // while the next transaction waits to begin
 	failBegin             error
 	failCommit, failRead  error
+	failAppend, failDay   error
+	failDayAt             int // the count of a day in a transaction that fails
+	counts                int // of days in the transaction
 
 	days     map[tenant.ID]int // of the one day that there is
 	day      time.Time
@@ -56,7 +59,7 @@ func (m *memory) InTx(ctx context.Context, fn func(ctx context.Context) error) e
 	if m.failBegin != nil {
 		return m.failBegin
 	}
-	m.staged, m.undo, m.inTx = nil, maps.Clone(m.days), true
+	m.staged, m.undo, m.inTx, m.counts = nil, maps.Clone(m.days), true, 0
 	defer func() { m.inTx = false }()
 	if err := errors.Join(fn(ctx), m.failCommit); err != nil {
 		m.days = m.undo
@@ -85,7 +88,7 @@ func (m *memory) Known(_ context.Context, keys []intake.EventKey) (intake.Known,
 
 func (m *memory) AppendEvents(_ context.Context, events []intake.Accepted) error {
 	m.staged = append(m.staged, events...)
-	return nil
+	return m.failAppend
 }
 
 // counts is an Observer.
@@ -318,11 +321,15 @@ func TestARequestIsRefusedWhole(t *testing.T) {
 func TestAFailingTransactionAcceptsNothing(t *testing.T) {
 	broken := errors.New("disk is full")
 	for name, fail := range map[string]func(*memory, error){
-		"commit": func(m *memory, err error) { m.failCommit = err },
-		"read":   func(m *memory, err error) { m.failRead = err },
+		"commit":            func(m *memory, err error) { m.failCommit = err },
+		"read":              func(m *memory, err error) { m.failRead = err },
+		"append":            func(m *memory, err error) { m.failAppend = err },
+		"look at the day":   func(m *memory, err error) { m.failDay, m.failDayAt = err, 1 },
+		"count for the day": func(m *memory, err error) { m.failDay, m.failDayAt = err, 2 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			within(t, func(w *world) {
+				w.open(intake.Limits{EventsPerDay: 10})
 				fail(w.store, broken)
 				first, second := w.submit(w.Context(), sample("acme", "evt_1", "a")), w.submit(w.Context(), sample("acme", "evt_2", "a"))
 				w.step()

@@ -16,6 +16,9 @@ import (
 
 // CountDay is intake.QuotaStore.
 func (m *memory) CountDay(_ context.Context, day time.Time, sent map[tenant.ID]int) (map[tenant.ID]int, error) {
+	if m.counts++; m.counts == m.failDayAt && m.failDay != nil {
+		return nil, m.failDay
+	}
 	if m.days == nil || day.After(m.day) {
 		m.day, m.days = day, map[tenant.ID]int{}
 	}

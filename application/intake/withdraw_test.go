@@ -127,6 +127,27 @@ func TestWhoGivesUpLeavesRoom(t *testing.T) {
 	})
 }
 
+// Where there is always something that waits, room that is not given back would be gone for good.
+func TestWhoGivesUpBesideOthersLeavesRoom(t *testing.T) {
+	within(t, func(w *world) {
+		w.open(intake.Limits{TenantOpen: 10})
+		w.looks()
+		waits := w.submit(w.Context(), many("acme", "a", 1)...)
+		for range 5 {
+			ctx, cancel := context.WithCancelCause(w.Context())
+			givesUp := w.submit(ctx, many("acme", "b", 5)...)
+			cancel(errGone)
+			if a := <-givesUp; !errors.Is(a.err, errGone) {
+				w.Fatalf("got %v", a.err)
+			}
+		}
+		w.step()
+		if a := <-waits; a.err != nil {
+			w.Error(a.err)
+		}
+	})
+}
+
 // TestWhoIsToldAnErrorHasNothingAccepted has callers give up at all times, beside the commits.
 func TestWhoIsToldAnErrorHasNothingAccepted(t *testing.T) {
 	within(t, func(w *world) {
