@@ -15,7 +15,7 @@ func mustAllow(t testing.TB, text string) (allow []netip.Prefix) {
 }
 
 func TestDefaultPorts(t *testing.T) {
-	for port, want := range map[uint16]bool{0: false, 79: false, 80: true, 81: false, 443: true, 1023: false, 1024: true, 65535: true} {
+	for port, want := range map[uint16]bool{0: false, 79: false, 80: true, 81: false, 442: false, 443: true, 444: false, 1023: false, 1024: true, 65535: true} {
 		if DefaultPorts().Contain(port) != want {
 			t.Errorf("port %d: %v", port, !want)
 		}
