@@ -275,7 +275,7 @@ func TestAnEventThatWasSetAsideIsRetried(t *testing.T) {
 	retries := queries.EventRetries{Store: w.Store, Now: func() time.Time { return w.now }}
 	again := func(panics bool) map[string]queries.Disposition {
 		t.Helper()
-		w.ok(retries.Retry(t.Context(), "acme", id, subscriptions.Actor{KeyID: "key_1"}))
+		w.ok(retries.Retry(t.Context(), "acme", id, subscriptions.Actor{KeyID: "key_1", KeyName: "ERP"}))
 		if waiting := w.dispositions("acme", id); len(waiting) != 0 {
 			t.Errorf("before it is fanned out again: %+v", waiting)
 		}
@@ -292,6 +292,9 @@ func TestAnEventThatWasSetAsideIsRetried(t *testing.T) {
 	got := again(false)
 	if len(got) != 2 || got[first.ID].Outcome != queries.OutcomeDelivery || got[later.ID].Outcome != queries.OutcomeDelivery {
 		t.Errorf("retried: %+v", got)
+	}
+	if e, err := w.Event(t.Context(), "acme", id); err != nil || e.Retried == nil || e.Retried.KeyID != "key_1" || e.Retried.KeyName != "ERP" {
+		t.Errorf("it was retried by %+v, %v", e.Retried, err)
 	}
 	hours, err := w.Hours(t.Context(), "acme", start.Truncate(time.Hour), start.Truncate(time.Hour).Add(time.Hour))
 	if w.ok(err); len(hours) != 1 || !hours[0].Balanced() || hours[0].Counted.SetAside != 0 || hours[0].Counted.Deliveries != 2 || hours[0].Counted.Events != 1 {
