@@ -25,6 +25,7 @@ type world struct {
 	ended   []string
 	asked   []string // the keys that were last asked about
 	fail    error    // what reading streams answers
+	away    string   // a method that fails
 	reads   int
 	most    atomic.Int64 // changes that were read at once; several may replay
 }
@@ -35,10 +36,22 @@ func newWorld(t *testing.T, limits live.Limits) *world {
 	return w
 }
 
-func (w *world) DeliveryHead(context.Context) (int64, error) { return w.head, nil }
+var errAway = errors.New("the database is away")
+
+func (w *world) call(method string) error {
+	if w.away == method {
+		return errAway
+	}
+	return nil
+}
+
+func (w *world) DeliveryHead(context.Context) (int64, error) { return w.head, w.call("DeliveryHead") }
 
 func (w *world) DeliveryRecords(_ context.Context, after int64, limit int) (found []live.Record, err error) {
 	w.reads++
+	if err := w.call("DeliveryRecords"); err != nil {
+		return nil, err
+	}
 	for _, r := range w.records {
 		if r.Position > after && len(found) < limit {
 			found = append(found, r)
@@ -53,7 +66,7 @@ func (w *world) TenantDeliveryRecords(_ context.Context, owner tenant.ID, after,
 			found = append(found, r)
 		}
 	}
-	return found, nil
+	return found, w.call("TenantDeliveryRecords")
 }
 
 func (w *world) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map[live.Key][]delivery.Change, error) {
@@ -69,6 +82,9 @@ func (w *world) DeliveryStreams(_ context.Context, upTo map[live.Key]int64) (map
 
 func (w *world) EndedKeys(_ context.Context, ids []string, _ time.Time) (ended []string, err error) {
 	w.asked = slices.Sorted(slices.Values(ids))
+	if err := w.call("EndedKeys"); err != nil {
+		return nil, err
+	}
 	for _, id := range ids {
 		if slices.Contains(w.ended, id) {
 			ended = append(ended, id)
