@@ -198,8 +198,9 @@ func TestSecretsThatAreSlowToOpenAreThoseOfTheirTime(t *testing.T) {
 
 func TestWhatCannotBeSignedIsAnOutcomeAndStaysHere(t *testing.T) {
 	for name, secrets := range map[string]subscription.Secrets{
-		"current":  {Current: "sec_lost"},
-		"previous": {Current: "sec_new", Previous: "sec_lost", OverlapEnd: start.AddDate(1, 0, 0)},
+		"current":                     {Current: "sec_lost"},
+		"current beside the previous": {Current: "sec_lost", Previous: "sec_old", OverlapEnd: start.AddDate(1, 0, 0)},
+		"previous":                    {Current: "sec_new", Previous: "sec_lost", OverlapEnd: start.AddDate(1, 0, 0)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			x, a, l := newExchange()
@@ -216,6 +217,9 @@ func TestWhatCannotBeSignedIsAnOutcomeAndStaysHere(t *testing.T) {
 			}
 			if len(x.requests) != 0 || len(x.told) != 1 {
 				t.Errorf("sent %d requests, told %d", len(x.requests), len(x.told))
+			}
+			if headers, err := a.Headers(t.Context(), l, x.now, ""); !errors.Is(err, errSealed) { // of a preview, or for a receiver that pulls
+				t.Errorf("got %q, %v", headers, err)
 			}
 		})
 	}
