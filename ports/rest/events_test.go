@@ -89,6 +89,17 @@ func TestABatchNamesAllItsBadFields(t *testing.T) {
 	}
 }
 
+// Whoever sends many finds the results in the order of its events.
+func TestABatchIsAnsweredInItsOrder(t *testing.T) {
+	h := newHarness(t)
+	named := func(id string) string { return strings.Replace(oneEvent, "{", `{"eventId":"`+id+`",`, 1) }
+	first, second := "evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3A", "evt_01JZ8A2MT8G7C3Y7V0WQ1M9B3B"
+	got := h.call(h.admin, "POST", "/v1/events", `{"events":[`+named(second)+`,`+named(first)+`]}`).expect(202)
+	if want := `{"results":[{"eventId":"` + second + `","status":"accepted"},{"eventId":"` + first + `","status":"accepted"}]}`; got.body != want {
+		t.Errorf("answered %s, want %s", got.body, want)
+	}
+}
+
 func TestEmitForWhichTenant(t *testing.T) {
 	h := newHarness(t)
 	without := strings.Replace(oneEvent, `"tenantId":"tenant-123",`, "", 1)
