@@ -90,8 +90,6 @@ func addressEvents(caller access.Key, named string, events []event.Event, batch 
 	own := caller.Tenant
 	if caller.IsPlatform() {
 		own = tenant.ID(named)
-	} else if named != "" && tenant.ID(named) != own {
-		return noSuchTenant()
 	}
 	for i := range events {
 		if events[i].TenantID == "" {
