@@ -234,6 +234,17 @@ func TestWhatCannotBeSignedForNowIsNoAttempt(t *testing.T) {
 	}
 }
 
+// Nothing was sent, and nobody knows whether it could have been signed.
+func TestWhoseProcessEndsBeforeItIsSignedIsNotAttempted(t *testing.T) {
+	x, a, l := newExchange()
+	ended, cut := context.WithCancel(t.Context())
+	cut()
+	x.fails = ended.Err()
+	if outcome, err := a.Attempt(ended, l); !errors.Is(err, x.fails) || len(x.requests)+len(x.numbers)+len(x.told) != 0 {
+		t.Errorf("%+v, %v with %d requests and the attempts %v", outcome, err, len(x.requests), x.numbers)
+	}
+}
+
 // TestWhoHasNothingToConnectWithMakesNoAttempt: it is this process that has no file left, whatever the receiver may do.
 func TestWhoHasNothingToConnectWithMakesNoAttempt(t *testing.T) {
 	x, a, l := newExchange()
