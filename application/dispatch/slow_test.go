@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
 // A database that is slow for long holds up what is sent, and does not end it.
@@ -82,5 +83,26 @@ func TestWhatWasLeasedLongAgoIsGivenBack(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What was more than a turn records is recorded by the next one at once, and not once something else comes.
+func TestOutcomesThatATurnLeavesAreRecordedByTheNext(t *testing.T) {
+	const many = 1100
+	w := newWorld(t, many)
+	lane := w.subscribe("sub_1", many)
+	var results []dispatch.Result
+	for range many {
+		l := w.schedule(lane, incarnation)
+		w.Reserve(lane, many)
+		results = append(results, dispatch.Result{Leased: l, Outcome: succeeded()})
+	}
+	w.FinishTogether(results)
+	turns := 1
+	for w.step().Equal(w.now) && w.Unrecorded() > 0 {
+		turns++
+	}
+	if w.ended[delivery.StatusSucceeded] != many || turns != 3 {
+		t.Errorf("%d turns recorded %v", turns, w.ended)
 	}
 }
