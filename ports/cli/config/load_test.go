@@ -57,6 +57,14 @@ func TestATenantsRateFollowsAKeys(t *testing.T) {
 	}
 }
 
+// Who sets how long attempts are kept keeps everything else for as long as before.
+func TestWhatRetentionDoesNotNameStays(t *testing.T) {
+	day := 24 * time.Hour
+	if got, _ := load(t, nil, []string{"ORDINAVO_RETENTION=attempts=7d"}); got.Retention != (config.Retention{Events: 30 * day, Attempts: 7 * day, DeadLetters: 90 * day}) {
+		t.Errorf("kept for %+v", got.Retention)
+	}
+}
+
 func TestEverySettingArrives(t *testing.T) {
 	environ := []string{
 		"ORDINAVO_LISTEN=:0", "ORDINAVO_DATABASE_URL=postgres://me:hush@bouncer/ordinavo", "ORDINAVO_DATABASE_DIRECT_URL=postgres://me:hush@db/ordinavo",
