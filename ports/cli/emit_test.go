@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 )
@@ -332,10 +333,18 @@ func TestEmitSaysWhatMayBeAcceptedAsWell(t *testing.T) {
 	refused := func([]byte) (*http.Response, error) {
 		return nil, &net.OpError{Op: "dial", Err: errors.New("connection refused")}
 	}
+	brokenOff := func([]byte) (*http.Response, error) {
+		answer := response(http.StatusAccepted, "")
+		answer.Body = io.NopCloser(io.MultiReader(strings.NewReader(`{"results":[`), iotest.ErrReader(io.ErrUnexpectedEOF)))
+		return answer, nil
+	}
 	for name, c := range map[string]struct {
 		answers []func([]byte) (*http.Response, error)
 		want    string
 	}{
+		"an answer broke off":           {[]func([]byte) (*http.Response, error){accept, brokenOff, answers(401)}, "events 501 to 502 may be accepted as well"},
+		"then the service was busy":     {[]func([]byte) (*http.Response, error){accept, lost, answers(503), answers(401)}, "events 501 to 502 may be accepted as well"},
+		"then the service was away":     {[]func([]byte) (*http.Response, error){accept, lost, refused, answers(401)}, "events 501 to 502 may be accepted as well"},
 		"an answer was lost":            {[]func([]byte) (*http.Response, error){accept, lost, answers(401)}, "events 501 to 502 may be accepted as well"},
 		"a proxy had none":              {[]func([]byte) (*http.Response, error){accept, answers(504), answers(401)}, "events 501 to 502 may be accepted as well"},
 		"of the first batch":            {[]func([]byte) (*http.Response, error){lost, answers(401)}, "events 1 to 500 may be accepted as well"},
