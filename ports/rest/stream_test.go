@@ -292,6 +292,11 @@ func TestStreamAnswersAHeadWithItsHeadersAlone(t *testing.T) {
 			t.Errorf("the service said %q", said)
 		}
 	}
+	for _, header := range []string{"Cache-Control: no-store\r\n", "X-Accel-Buffering: no\r\n"} { // a proxy would keep the events
+		if !strings.Contains(answers[0], header) {
+			t.Errorf("without %q: %q", header, answers[0])
+		}
+	}
 	if len(answers) != 7 || !strings.Contains(answers[0], "Content-Type: text/event-stream\r\n") || strings.Contains(answers[0], "Content-Length") {
 		t.Errorf("the service said %q", said)
 	}
