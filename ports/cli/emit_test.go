@@ -343,7 +343,7 @@ func TestEmitSaysWhatMayBeAcceptedAsWell(t *testing.T) {
 		want    string
 	}{
 		"an answer broke off":           {[]func([]byte) (*http.Response, error){accept, brokenOff, answers(401)}, "events 501 to 502 may be accepted as well"},
-		"then the service was busy":     {[]func([]byte) (*http.Response, error){accept, lost, answers(503), answers(401)}, "events 501 to 502 may be accepted as well"},
+		"then the service was busy":     {[]func([]byte) (*http.Response, error){accept, answers(502), answers(503), answers(401)}, "events 501 to 502 may be accepted as well"},
 		"then the service was away":     {[]func([]byte) (*http.Response, error){accept, lost, refused, answers(401)}, "events 501 to 502 may be accepted as well"},
 		"an answer was lost":            {[]func([]byte) (*http.Response, error){accept, lost, answers(401)}, "events 501 to 502 may be accepted as well"},
 		"a proxy had none":              {[]func([]byte) (*http.Response, error){accept, answers(504), answers(401)}, "events 501 to 502 may be accepted as well"},
