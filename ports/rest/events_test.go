@@ -321,11 +321,19 @@ func TestDeliveries(t *testing.T) {
 	}
 	h.call(h.other, "GET", "/v1/deliveries/dlv_1", "").expect(404).refused("not_found")
 	h.call(h.other, "POST", "/v1/deliveries/dlv_1/retry", "").expect(404).refused("not_found")
+	elsewhere := dispatch.Lane{Tenant: own, SubscriptionID: "sub_else"}
+	h.store.subscriptions[elsewhere] = subscription.Subscription{ID: elsewhere.SubscriptionID, Tenant: own, Status: subscription.StatusActive, Version: 1}
+	h.call(h.admin, "GET", "/v1/deliveries/dlv_4", "").expect(200)
 	h.call(h.bound, "GET", "/v1/deliveries/dlv_4", "").expect(404).refused("not_found")
 	h.call(h.bound, "POST", "/v1/deliveries/dlv_4/retry", "").expect(404).refused("not_found")
 	h.call(h.bound, "POST", "/v1/deliveries/dlv_3/retry", "").expect(202)
 	if got := h.call(h.bound, "GET", "/v1/deliveries", "").expect(200); strings.Contains(got.body, "dlv_4") || !strings.Contains(got.body, "dlv_3") {
 		t.Error(got.body)
+	}
+	for _, key := range []string{h.admin, h.bound} {
+		if got := h.call(key, "GET", "/v1/deliveries?subscriptionId=sub_bound", "").expect(200); strings.Contains(got.body, "dlv_4") || !strings.Contains(got.body, "dlv_3") {
+			t.Error(got.body)
+		}
 	}
 	if got := h.call(h.bound, "GET", "/v1/deliveries?subscriptionId=sub_else", "").expect(200); got.body != `{"data":[],"nextCursor":null}` {
 		t.Error(got.body)
