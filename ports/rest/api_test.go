@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	domain "github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -283,6 +284,12 @@ func TestKeys(t *testing.T) {
 	h.call(h.reader, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("missing_scope")
 	h.call(h.reader, "GET", "/v1/api-keys", "").expect(403).refused("missing_scope")
 	h.call(h.reader, "DELETE", "/v1/api-keys/"+made.text("id"), "").expect(403).refused("missing_scope")
+	product := h.key(domain.Key{Scopes: domain.Scopes()[:7]}) // a platform key, which might else make some for any tenant
+	for method, path := range map[string]string{"POST": "/v1/api-keys", "GET": "/v1/api-keys", "DELETE": "/v1/api-keys/" + made.text("id")} {
+		if got := h.call(product, method, path, `{"name":"x","tenantId":"tenant-123","scopes":["webhooks.read"]}`).expect(403).refused("missing_scope"); got.text("requiredScope") != "platform.admin" {
+			t.Errorf("%s: %s", method, got.body)
+		}
+	}
 	h.call(h.bound, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"]}`).expect(403).refused("forbidden")
 	h.call(h.admin, "POST", "/v1/api-keys", `{"name":"x","scopes":["webhooks.read"],"subscriptionId":"sub_none"}`).expect(400).refused("validation_failed", "subscriptionId")
 	h.call(h.platform, "POST", "/v1/api-keys", `{"name":"x","tenantId":"nobody","scopes":["webhooks.read"]}`).expect(400).refused("validation_failed", "tenantId")
