@@ -45,11 +45,16 @@ func TestBulkRetryIsAJob(t *testing.T) {
 	h.call(h.other, "GET", "/v1/jobs/"+id, "").expect(404).refused("not_found")
 	h.call(h.bound, "GET", "/v1/jobs", "").expect(403).refused("forbidden")
 	h.call(h.bound, "POST", "/v1/deliveries/retry", "{}").expect(403).refused("forbidden")
+	h.call(h.admin, "POST", "/v1/deliveries/retry", `{"eventType":"visit_report.lost"}`).expect(400).refused("validation_failed", "eventType")
 	for _, empty := range []string{"subscriptionId", "eventId", "eventType", "status"} { // not all of them
 		h.call(h.admin, "POST", "/v1/deliveries/retry", `{"`+empty+`":""}`).expect(400).refused("validation_failed", empty)
 	}
 	if got := h.call(h.admin, "POST", "/v1/jobs/"+id+"/cancel", "").expect(200); got.text("status") != "cancelled" || got.json()["finishedAt"] == nil {
 		t.Errorf("cancelled: %s", got.body)
+	}
+	all := h.call(h.admin, "POST", "/v1/deliveries/retry", "").expect(202) // without a body it is all that has failed
+	if got := h.store.jobs[len(h.store.jobs)-1].Filter; len(got.Statuses) != 2 || got.SubscriptionID != "" {
+		t.Errorf("%s is for %+v", all.body, got)
 	}
 	h.store.jobs[0].Status = job.Succeeded
 	h.call(h.admin, "POST", "/v1/jobs/"+id+"/cancel", "").expect(409).refused("conflict")
