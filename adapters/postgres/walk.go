@@ -85,11 +85,13 @@ func walkEvents(w jobs.EventWalk) (sql string, args []any) {
 	c.conditions = append(c.conditions, "sequence < "+fannedOut)
 	if !w.Since.IsZero() {
 		hours := where{args: c.args}
-		hours.add(true, "hour >= %s", reconciliation.HourOf(w.Since).UnixMicro())
+		from := hours.add(true, "hour >= %s", reconciliation.HourOf(w.Since).UnixMicro())
 		hours.add(!w.Until.IsZero(), "hour < %s", bound(w.Until))
 		within := ` FROM disposition_hours WHERE tenant_id = $1 AND ` + hours.String()
 		c.args = hours.args
-		c.conditions = append(c.conditions, "sequence >= (SELECT min(first_position)"+within+") * "+perRecord, "sequence < (SELECT max(last_position) + 1"+within+") * "+perRecord)
+		known := `CASE WHEN EXISTS (SELECT 1 FROM disposition_hours WHERE tenant_id = $1 AND hour < ` + from + `) THEN (SELECT ` // else hours of the time may have gone
+		c.conditions = append(c.conditions, "sequence >= "+known+"min(first_position)"+within+") * "+perRecord+" ELSE 0 END",
+			"sequence < "+known+"max(last_position) + 1"+within+") * "+perRecord+" ELSE $3 + 1 END")
 		c.add(true, "(week = 0 OR week >= %s)", weekOf(w.Since))
 		c.add(!w.Until.IsZero(), "(week = 0 OR week <= %s)", weekOf(w.Until))
 	}

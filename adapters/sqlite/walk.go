@@ -78,8 +78,12 @@ func (s *Store) WalkEvents(ctx context.Context, w jobs.EventWalk) ([]queries.Eve
 // These have one bound on each side, since SQLite would begin at one of several and go on from there to the others.
 var (
 	walkEvents       = walkEventsBetween(`?2`, `?3 + 1`)
-	walkEventsOfTime = walkEventsBetween(`max(?2, (SELECT min(first_position)`+countedWithin+`) * `+perRecord+` - 1)`, `min(?3 + 1, (SELECT max(last_position) + 1`+countedWithin+`) * `+perRecord+`)`)
+	walkEventsOfTime = walkEventsBetween(`max(?2, `+knownHours+`min(first_position)`+countedWithin+`) * `+perRecord+` - 1 ELSE ?2 END)`,
+		`min(?3 + 1, `+knownHours+`max(last_position) + 1`+countedWithin+`) * `+perRecord+` ELSE ?3 + 1 END)`)
 )
+
+// knownHours begins what goes by the hours of a time. Where none is older, some of the time may have gone.
+const knownHours = `CASE WHEN EXISTS (SELECT 1 FROM disposition_hours WHERE tenant_id = ?1 AND hour < ?5) THEN (SELECT `
 
 const countedWithin = ` FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?5 AND hour < ?6`
 

@@ -55,6 +55,7 @@ var missingChecks = []Check{
 		walked("after its turn", all, ids[:5]...)
 	}},
 	{"missing/a walk over events of a time finds all of them", walkHours},
+	{"missing/a walk over events of a time finds those whose hours are not kept", walkForgottenHours},
 	{"missing/a replay begins each delivery once, wherever it is interrupted", func(w *world) {
 		events := w.disregarded(3)
 		w.accept(other, event.TargetImported, at(1))
@@ -284,5 +285,35 @@ func walkHours(w *world) {
 			}
 		}
 		equal(w, fmt.Sprintf("from %s until %s", f.Since, f.Until), got, want)
+	}
+}
+
+// walkForgottenHours has the hours of older events deleted, as where what is counted was kept for a shorter time than the events.
+func walkForgottenHours(w *world) {
+	const hour = 3600
+	old, now := w.accept(acme, event.TargetImported, at(-30*hour)), w.accept(acme, event.TargetImported, at(0))
+	for _, e := range []intake.Accepted{old, now} {
+		w.disposed(e, w.held(acme, e.ID).Position, reconciliation.Counted{}, "", at(1))
+	}
+	for range 3 {
+		_, err := w.Purge(w.ctx, retention.Cutoffs{Now: at(2), Events: at(-999 * hour), Attempts: at(-3 * hour), DeadLetters: at(-999 * hour)}, 100)
+		w.ok(err, "purge")
+	}
+	for _, f := range []struct {
+		since, until time.Time
+		want         []string
+	}{
+		{at(-40 * hour), time.Time{}, []string{old.ID, now.ID}},
+		{at(-40 * hour), at(-20 * hour), []string{old.ID}},
+	} {
+		found, err := w.WalkEvents(w.ctx, jobs.EventWalk{Tenant: acme, UpTo: 1 << 40, Since: f.since, Until: f.until, Limit: 10})
+		w.ok(err, "walk over events")
+		var got []string
+		for _, e := range found {
+			if (job.Filter{Since: f.since, Until: f.until}).Accepts(e.Type, e.AcceptedAt) {
+				got = append(got, e.ID)
+			}
+		}
+		equal(w, fmt.Sprintf("from %s until %s", f.since, f.until), got, f.want)
 	}
 }
