@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
 	"github.com/ordinavo/webhooks/adapters/schema"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/migrations"
 	"github.com/ordinavo/webhooks/tests/pgtest"
 )
@@ -106,28 +108,78 @@ func TestTheSecretsOfTheDeletedGo(t *testing.T) {
 	}
 }
 
+// queueLane is a subscription with a number of deliveries in the queue, each of the status.
+func queueLane(t *testing.T, db *postgres.DB, sub, is, state, status string, n int) {
+	t.Helper()
+	pgtest.Check(t, execute(t.Context(), db, `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state) VALUES ('a', $1, $2, 1, 1, $3)`, sub, is, []byte(state)))
+	pgtest.Check(t, execute(t.Context(), db, `INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number,
+		warnings, status, version, attempts, failures, abandonments, created_at, updated_at, due_at, accepted_at, traceparent)
+		SELECT 'a', $1 || n, 'evt_1', '', $1, 1, 1, '[]', $2, 1, 0, 0, 0, 1, 1, CASE WHEN $2 <> 'parked' THEN 1 END, 1, '' FROM generate_series(1, $3) AS n`, sub, status, n))
+}
+
+func notedSweeps(t *testing.T, db *postgres.DB) (sweeps string) {
+	t.Helper()
+	pgtest.Check(t, db.Query(t.Context(), func(r pgx.Rows) error { return r.Scan(&sweeps) },
+		`SELECT coalesce(string_agg(subscription_id || ' ' || action, ', ' ORDER BY subscription_id), '') FROM sweeps WHERE tenant_id = 'a'`))
+	return sweeps
+}
+
 // TestWhatSweepsMissedIsSwept takes the database of a version whose sweeps could end too soon. One that waits with its subscription is not swept,
-// and a sweep that is noted stays as it is.
+// and a sweep that is noted stays as it is. What was to be skipped is skipped, whether or not the subscription's state can be read.
 func TestWhatSweepsMissedIsSwept(t *testing.T) {
 	t.Parallel()
 	db := openDB(t)
-	for _, open := range []struct{ sub, is, delivery string }{
+	for _, lane := range []struct{ sub, is, delivery string }{
 		{"1", "active", "parked"}, {"2", "active", "pending"}, {"3", "paused", "retrying"}, {"4", "paused", "parked"}, {"5", "disabled", "pending"},
 		{"6", "deleted", "pending"}, {"7", "deleted", "parked"}, {"8", "active", "parked"},
 	} {
-		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO subscriptions (tenant_id, subscription_id, status, version, max_in_flight, state) VALUES ('a', $1, $2, 1, 1, '{}')`, open.sub, open.is))
-		pgtest.Check(t, execute(t.Context(), db, `INSERT INTO open_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number,
-			warnings, status, version, attempts, failures, abandonments, created_at, updated_at, due_at, accepted_at, traceparent)
-			SELECT 'a', $1 || n, 'evt_1', '', $1, 1, 1, '[]', $2, 1, 0, 0, 0, 1, 1, CASE WHEN $2 <> 'parked' THEN 1 END, 1, '' FROM generate_series(1, 2) AS n`, open.sub, open.delivery))
+		queueLane(t, db, lane.sub, lane.is, "\x00damaged", lane.delivery, 2)
 	}
+	skipped, err := json.Marshal(subscription.Subscription{Status: subscription.StatusActive, SkippedParked: true})
+	pgtest.Check(t, err)
+	queueLane(t, db, "9", "active", string(skipped), "parked", 2)
 	pgtest.Check(t, execute(t.Context(), db, `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ('a', '8', 'skip', 0)`))
 	takeBackFrom(t, db, "0031")
 	pgtest.Check(t, db.Migrate())
-	sweeps := ""
-	pgtest.Check(t, db.Query(t.Context(), func(r pgx.Rows) error { return r.Scan(&sweeps) },
-		`SELECT string_agg(subscription_id || ' ' || action, ', ' ORDER BY subscription_id) FROM sweeps WHERE tenant_id = 'a'`))
-	if want := "1 release, 3 park, 5 park, 6 cancel, 7 cancel, 8 skip"; sweeps != want {
+	if sweeps, want := notedSweeps(t, db), "1 release, 3 park, 5 park, 6 cancel, 7 cancel, 8 skip, 9 skip"; sweeps != want {
 		t.Errorf("the sweeps are %s, want %s", sweeps, want)
+	}
+}
+
+// TestWhatSweepsMissedIsSweptAsItIsNow has older processes at work while it looks: one resumes a subscription and ends the sweep for that, or ends
+// a sweep without what it missed.
+func TestWhatSweepsMissedIsSweptAsItIsNow(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ is, delivery, begin, end, want string }{
+		"a subscription that is being resumed": {"paused", "pending", `SELECT pg_advisory_xact_lock(1330791500, 0); UPDATE subscriptions SET status = 'active';
+			INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ('a', '1', 'release', 0)`, `DELETE FROM sweeps`, ""},
+		"a sweep that is being ended": {"active", "parked", `INSERT INTO sweeps (tenant_id, subscription_id, action, turn_at) VALUES ('a', '1', 'release', 0);
+			COMMIT; BEGIN; SELECT FROM sweeps FOR UPDATE`, `DELETE FROM sweeps`, "1 release"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := migrated.Copy(t)
+			db := openURL(t, postgres.Config{URL: url})
+			queueLane(t, db, "1", c.is, "{}", c.delivery, 2)
+			takeBackFrom(t, db, "0031")
+			user := locking(t, url, `subscriptions IN ACCESS SHARE MODE`)
+			_, err := user.Exec(t.Context(), c.begin)
+			pgtest.Check(t, err)
+			done := make(chan error, 1)
+			go func() { done <- db.Migrate() }()
+			const waits = `SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`
+			for end := time.Now().Add(patience); count(t, db, waits) == 0 && len(done) == 0; {
+				if time.Now().After(end) {
+					t.Fatal("it neither waits nor ends")
+				}
+			}
+			_, err = user.Exec(t.Context(), c.end+`; COMMIT`)
+			pgtest.Check(t, err)
+			pgtest.Check(t, <-done)
+			if sweeps := notedSweeps(t, db); sweeps != c.want {
+				t.Errorf("the sweeps are %q, want %q", sweeps, c.want)
+			}
+		})
 	}
 }
 
