@@ -62,19 +62,28 @@ func Emit(ctx context.Context, file string, s Streams, url, key string) error {
 		return err
 	}
 	e := &emitter{client: &http.Client{Timeout: 30 * time.Second}, url: strings.TrimRight(url, "/"), key: key, run: hex.EncodeToString(nonce), progress: newProgress(s.Err)}
-	err := e.sendAll(ctx, json.NewDecoder(withoutMark(bufio.NewReaderSize(awaited{ctx, in}, 1<<20))))
+	values, err := jsonIn(bufio.NewReaderSize(awaited{ctx, in}, 1<<20))
+	if err != nil {
+		return err
+	}
+	err = e.sendAll(ctx, values)
 	e.progress.end()
 	fmt.Fprintf(s.Out, "%d accepted, %d duplicates\n", e.accepted, e.duplicates)
 	return e.whereToGoOn(err)
 }
 
-// withoutMark passes over a byte order mark, with which Windows begins what it redirects into a file (RFC 8259, section 8.1).
-func withoutMark(in *bufio.Reader) io.Reader {
+// jsonIn takes a byte order mark, with which Windows begins many a file (RFC 8259, section 8.1), for white space: what is said of a byte counts
+// from the file's first.
+func jsonIn(in *bufio.Reader) (*json.Decoder, error) {
 	const mark = "\ufeff"
-	if begin, _ := in.Peek(len(mark)); string(begin) == mark {
-		_, _ = in.Discard(len(mark))
+	begin, _ := in.Peek(len(mark))
+	switch {
+	case string(begin) == mark:
+		copy(begin, "   ") // where it is read from next
+	case bytes.HasPrefix(begin, []byte("\xff\xfe")), bytes.HasPrefix(begin, []byte("\xfe\xff")):
+		return nil, errors.New("the input is UTF-16, which Windows PowerShell makes of what it redirects into a file: JSON is UTF-8 (Out-File -Encoding utf8)")
 	}
-	return in
+	return json.NewDecoder(in), nil
 }
 
 // whereToGoOn adds to what ended it early what the service has of the input, or may have.
@@ -100,6 +109,9 @@ type awaited struct {
 
 // Read leaves p to the input when ctx ends first, so it is the last one then.
 func (a awaited) Read(p []byte) (int, error) {
+	if a.ctx.Err() != nil { // it may be asked again all the same
+		return 0, context.Cause(a.ctx)
+	}
 	read := make(chan struct{})
 	var got int
 	var failed error

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -386,6 +387,52 @@ func TestEmitDoesNotWaitForInputOnceItIsToEnd(t *testing.T) {
 	}
 	if want := fmt.Sprintf("%d accepted, 0 duplicates\n", emitBatch); out.String() != want {
 		t.Errorf("it says %q, want %q", out.String(), want)
+	}
+}
+
+// silent has nothing to read until it is closed.
+type silent struct {
+	asked  atomic.Int32
+	closed chan struct{}
+}
+
+func (s *silent) Read([]byte) (int, error) {
+	s.asked.Add(1)
+	<-s.closed
+	return 0, io.EOF
+}
+
+// Who asks a second time does so while the first still waits.
+func TestEmitReadsNoMoreOnceItIsToEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		in := &silent{closed: make(chan struct{})}
+		defer close(in.closed)
+		ended := make(chan error, 1)
+		go func() {
+			ended <- Emit(ctx, "-", Streams{In: in, Out: io.Discard, Err: io.Discard}, "http://localhost", "ord_live_0123456789abcdef")
+		}()
+		synctest.Wait()
+		stop()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("it ended with %v", err)
+		}
+		synctest.Wait()
+		if asked := in.asked.Load(); asked != 1 {
+			t.Errorf("%d read from the input at once", asked)
+		}
+	})
+}
+
+// What Windows writes into a file may have a mark before it, which counts as bytes of the file, or be in two bytes for each character.
+func TestMarksBeforeTheInput(t *testing.T) {
+	for input, says := range map[string]string{
+		"\ufeff7": "before byte 4", "\xff\xfe{\x00}\x00": "UTF-16", "\xfe\xff\x00{\x00}": "UTF-16", "\ufeff": "", "": "", "\xef\xbb": "byte",
+	} {
+		err := Emit(t.Context(), "-", Streams{In: strings.NewReader(input), Out: io.Discard, Err: io.Discard}, "http://localhost", "ord_live_x")
+		if says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%q gave %v, want %q", input, err, says)
+		}
 	}
 }
 
