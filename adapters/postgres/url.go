@@ -49,17 +49,22 @@ func connsOf(url string, parsed *pgxpool.Config) (int, error) {
 	return int(parsed.MaxConns), nil
 }
 
-// hasPlace fails where no schema could be made, and says why.
+// place is where the schema goes, and whether one is there.
+const place = `SELECT current_setting('server_encoding'), current_schema(), to_regclass('schema_migrations') IS NOT NULL`
+
+// hasPlace fails where no schema could be made, and says why. A schema that is there goes on in whatever encoding it was made: that of a server on
+// Windows, WIN1252, has all that migrations need, and may have all that was ever sent.
 func hasPlace(ctx context.Context, conn *pgx.Conn) error {
 	var encoding string
 	var schema *string
-	err := conn.QueryRow(ctx, `SELECT current_setting('server_encoding'), current_schema()`, pgx.QueryExecModeSimpleProtocol).Scan(&encoding, &schema)
+	var made bool
+	err := conn.QueryRow(ctx, place, pgx.QueryExecModeSimpleProtocol).Scan(&encoding, &schema, &made)
 	switch {
 	case err != nil:
 		return err
 	case schema == nil:
 		return errors.New("the connection's search_path names no schema that is there and may be used: make one (CREATE SCHEMA), or name another")
-	case encoding != "UTF8" && encoding != "SQL_ASCII":
+	case !made && encoding != "UTF8" && encoding != "SQL_ASCII":
 		return fmt.Errorf("the database has the encoding %s, which lacks characters that events have: make it anew WITH ENCODING 'UTF8' TEMPLATE template0", encoding)
 	}
 	return nil

@@ -54,18 +54,9 @@ func TestAWrongParameterIsNotWaitedFor(t *testing.T) {
 func TestADatabaseWithoutAPlaceForTheSchemaSaysWhy(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Empty(t)
-	latin := nameIn(url) + "_latin"
-	conn, err := pgx.Connect(t.Context(), url)
-	pgtest.Check(t, err)
-	_, err = conn.Exec(t.Context(), "CREATE DATABASE "+latin+" ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
-	pgtest.Check(t, err)
-	t.Cleanup(func() {
-		_, err := conn.Exec(context.Background(), "DROP DATABASE "+latin)
-		pgtest.Check(t, errors.Join(err, conn.Close(context.Background())))
-	})
 	for at, want := range map[string]string{
 		withDefault(t, url, "search_path", "nowhere"):                    "search_path names no schema",
-		strings.Replace(url, nameIn(url), latin, 1):                      "encoding LATIN1",
+		inEncoding(t, "LATIN1"):                                          "encoding LATIN1",
 		withDefault(t, pgtest.Empty(t), "search_path", "nowhere,public"): "",
 	} {
 		err := migrateAt(at)
@@ -73,6 +64,33 @@ func TestADatabaseWithoutAPlaceForTheSchemaSaysWhy(t *testing.T) {
 			t.Errorf("%s gave %v, want %q", at, err, want)
 		}
 	}
+}
+
+// TestADatabaseInAnotherEncodingIsMigratedFurther: in WIN1252, which is that of a server on Windows, all of the schema could be made.
+func TestADatabaseInAnotherEncodingIsMigratedFurther(t *testing.T) {
+	t.Parallel()
+	url := inEncoding(t, "WIN1252")
+	conn, err := pgx.Connect(t.Context(), url)
+	pgtest.Check(t, err)
+	_, err = conn.Exec(t.Context(), "CREATE TABLE schema_migrations (version bigint NOT NULL PRIMARY KEY, dirty boolean NOT NULL)") // by an earlier version
+	pgtest.Check(t, errors.Join(err, conn.Close(t.Context())))
+	pgtest.Check(t, migrateAt(url))
+}
+
+// inEncoding is the URL of a database that has no schema yet.
+func inEncoding(t *testing.T, encoding string) string {
+	t.Helper()
+	url := pgtest.Empty(t)
+	name := nameIn(url) + "_" + strings.ToLower(encoding)
+	conn, err := pgx.Connect(t.Context(), url)
+	pgtest.Check(t, err)
+	_, err = conn.Exec(t.Context(), "CREATE DATABASE "+name+" ENCODING '"+encoding+"' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+	pgtest.Check(t, err)
+	t.Cleanup(func() {
+		_, err := conn.Exec(context.Background(), "DROP DATABASE "+name)
+		pgtest.Check(t, errors.Join(err, conn.Close(context.Background())))
+	})
+	return strings.Replace(url, nameIn(url), name, 1)
 }
 
 func nameIn(url string) string {
