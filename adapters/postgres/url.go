@@ -21,6 +21,9 @@ func parseURL(url string) (*pgxpool.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the database's URL: %w", err)
 	}
+	if parsed.HealthCheckPeriod <= 0 { // of which a ticker would panic, which ends the process
+		return nil, errors.New("the database's URL: pool_health_check_period must be more than 0")
+	}
 	return parsed, nil
 }
 

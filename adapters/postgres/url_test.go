@@ -26,9 +26,12 @@ func TestTheURLMaySizeThePool(t *testing.T) {
 			t.Fatal("nobody listens")
 		}
 	}
-	for size, want := range map[string]string{"3": "pool_max_conns must be at least 4", "0": "pool_max_conns too small", "many": "cannot parse pool_max_conns"} {
-		if _, err := postgres.Open(postgres.Config{URL: "postgres://me@localhost/ordinavo?pool_max_conns=" + size}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("pool_max_conns=%s gave %v, want %q", size, err, want)
+	for parameter, want := range map[string]string{
+		"pool_max_conns=3": "pool_max_conns must be at least 4", "pool_max_conns=0": "pool_max_conns too small", "pool_max_conns=many": "cannot parse pool_max_conns",
+		"pool_health_check_period=0s": "pool_health_check_period must be more than 0",
+	} {
+		if _, err := postgres.Open(postgres.Config{URL: "postgres://me@localhost/ordinavo?" + parameter}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s gave %v, want %q", parameter, err, want)
 		}
 	}
 }
