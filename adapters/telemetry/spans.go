@@ -42,6 +42,14 @@ func (e entrance) OnEnd(span sdktrace.ReadOnlySpan) {
 	}
 }
 
+// Shutdown is OpenTelemetry's. Nobody tells later of what is left out by now, or waits still.
+func (e entrance) Shutdown(ctx context.Context) error {
+	err := e.SpanProcessor.Shutdown(ctx)
+	e.queue.leftOut.Add(e.queue.waiting.Swap(0))
+	e.queue.tell()
+	return err
+}
+
 type exit struct {
 	sdktrace.SpanExporter
 	queue *exportQueue
@@ -55,9 +63,13 @@ func (e exit) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) er
 		return err
 	}
 	if e.queue.leftOut.Load() > 0 {
-		e.queue.seldom.Do(func() {
-			e.queue.log.Warn("spans did not get to the collector, which was away or takes fewer than are made (OTEL_BSP_MAX_QUEUE_SIZE bounds how many wait for it)", "spans", e.queue.leftOut.Swap(0))
-		})
+		e.queue.seldom.Do(e.queue.tell)
 	}
 	return nil
+}
+
+func (q *exportQueue) tell() {
+	if spans := q.leftOut.Swap(0); spans > 0 {
+		q.log.Warn("spans did not get to the collector, which was away or takes fewer than are made (OTEL_BSP_MAX_QUEUE_SIZE bounds how many wait for it)", "spans", spans)
+	}
 }

@@ -45,3 +45,37 @@ func TestSpansThatAreLeftOutAreToldOf(t *testing.T) {
 		t.Errorf("the log says %q", text)
 	}
 }
+
+// Who is told once a minute that spans were left out, and stops the process before the next time, knows of the others too.
+func TestSpansThatAreLeftOutInTheLastMinuteAreToldOf(t *testing.T) {
+	asked, answer := make(chan struct{}, 20), make(chan struct{})
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-answer
+	}))
+	defer slow.Close()
+	var log written
+	running := start(t, telemetry.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, map[string]string{
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": slow.URL + "/v1/traces", "OTEL_BSP_MAX_QUEUE_SIZE": "8", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1",
+	})
+	work := func(times int) {
+		for range times {
+			_, span := running.Tracer().Start(t.Context(), "work")
+			span.End()
+		}
+	}
+	work(1)
+	<-asked
+	work(8 + 42)
+	answer <- struct{}{}
+	<-asked
+	work(1 + 4)
+	close(answer)
+	if err := running.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	_ = running.Shutdown(t.Context()) // has nothing more to tell
+	if text := log.text(); strings.Count(text, "spans did not get to the collector") != 2 || !strings.Contains(text, "spans=42\n") || !strings.Contains(text, "spans=4\n") {
+		t.Errorf("the log says %q", text)
+	}
+}

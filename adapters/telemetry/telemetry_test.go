@@ -218,8 +218,8 @@ func TestACollectorThatIsDownNeitherBlocksNorSpams(t *testing.T) {
 	if err := running.Shutdown(ctx); err == nil {
 		t.Error("nothing was exported, and Shutdown does not say so")
 	}
-	if lines := strings.Count(log.String(), "\n"); lines > 1 {
-		t.Errorf("%d lines:\n%s", lines, log.String())
+	if lines := strings.Count(log.String(), "\n"); lines != 2 || !strings.Contains(log.String(), `"spans":50000`) {
+		t.Errorf("%d lines, want why and how many:\n%s", lines, log.String())
 	}
 }
 
