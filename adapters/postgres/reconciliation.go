@@ -49,19 +49,22 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 	return one(ctx, s.db.forUsers(ctx), value[int], countWithin, owner, stamp(since), stamp(until))
 }
 
+// ofDisposition leaves out what reconciliation.OfReplay marks.
+const ofDisposition = `accepted_at % ` + weekMicros + ` > 0`
+
 // reconciled is one statement, so that it shows a single moment: a delivery that closes meanwhile is counted once. Of an event's deliveries
-// to a subscription the first counts; the others are replays, and so is what reconciliation.OfReplay marks. OFFSET 0 makes it search an hour's deliveries by their IDs, and not a
-// tenant's for all hours.
+// to a subscription the first counts; the others are replays. OFFSET 0 makes it search an hour's deliveries by their IDs, and not a tenant's for
+// all hours.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", perRecord,
-	"{fanned out}", fannedOut, "{week}", weekMicros).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
+	"{fanned out}", fannedOut, "{week}", weekMicros, "{disposition}", ofDisposition).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3),
 sent AS (SELECT DISTINCT ON (hour, event_id, subscription_id) hour, event_id, subscription_id, status FROM (
     SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status
     FROM h CROSS JOIN LATERAL (SELECT * FROM open_deliveries WHERE tenant_id = $1 AND delivery_id BETWEEN h.first_delivery AND h.last_delivery
-        AND accepted_at >= h.hour AND accepted_at < h.hour + {hour} AND accepted_at % {week} > 0 OFFSET 0) AS d
+        AND accepted_at >= h.hour AND accepted_at < h.hour + {hour} AND {disposition} OFFSET 0) AS d
     UNION ALL
     SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, d.status
     FROM h CROSS JOIN LATERAL (SELECT * FROM closed_deliveries WHERE tenant_id = $1 AND delivery_id BETWEEN h.first_delivery AND h.last_delivery
-        AND accepted_at >= h.hour AND accepted_at < h.hour + {hour} AND accepted_at % {week} > 0 OFFSET 0) AS d
+        AND accepted_at >= h.hour AND accepted_at < h.hour + {hour} AND {disposition} OFFSET 0) AS d
 ) AS both_tables ORDER BY hour, event_id, subscription_id, delivery_id)
 SELECT hour, 'counted events', events FROM h
 UNION ALL SELECT hour, 'counted expected', expected FROM h
@@ -94,7 +97,7 @@ func (s *Store) Hours(ctx context.Context, owner tenant.ID, since, until time.Ti
 var selectUnsettled = `SELECT ` + openColumns + ` FROM open_deliveries WHERE tenant_id = $1
 AND delivery_id >= (SELECT min(first_delivery) FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3)
 AND delivery_id <= (SELECT max(last_delivery) FROM disposition_hours WHERE tenant_id = $1 AND hour >= $2 AND hour < $3)
-AND accepted_at >= $2 AND accepted_at < $3 AND accepted_at % ` + weekMicros + ` > 0 ORDER BY delivery_id LIMIT $4`
+AND accepted_at >= $2 AND accepted_at < $3 AND ` + ofDisposition + ` ORDER BY delivery_id LIMIT $4`
 
 // Unsettled lists open deliveries; see reconciliation.Reader.
 func (s *Store) Unsettled(ctx context.Context, owner tenant.ID, since, until time.Time, limit int) ([]delivery.Delivery, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/records"
+	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
 )
 
@@ -21,7 +22,7 @@ import (
 // were accepted. Week 0 holds what stays longer: the subscriptions' log, what was set aside, dead letters, and what belongs to
 // deliveries that outlive its week.
 const (
-	week       = 7 * 24 * time.Hour
+	week       = reconciliation.Week
 	weeksAhead = 2
 
 	inRecords = "records"

@@ -35,20 +35,21 @@ func (s *Store) DeliveriesWithin(ctx context.Context, owner tenant.ID, since, un
 		`SELECT coalesce(sum(deliveries), 0) FROM disposition_hours WHERE tenant_id = ? AND hour >= ? AND hour < ?`, owner, stamp(since), stamp(until))
 }
 
-var weekMicros = fmt.Sprint(reconciliation.Week.Microseconds())
+// ofDisposition leaves out what reconciliation.OfReplay marks.
+var ofDisposition = fmt.Sprintf("accepted_at %% %d > 0", reconciliation.Week.Microseconds())
 
 // reconciled is one statement, so that it sees one moment: a delivery that closes meanwhile is seen once. Of an event's
-// deliveries to a subscription only the first counts; others are replays, as is what reconciliation.OfReplay marks.
+// deliveries to a subscription only the first counts; others are replays.
 var reconciled = strings.NewReplacer("{hour}", fmt.Sprint(reconciliation.Span.Microseconds()), "{record}", perRecord,
-	"{fanned out}", fannedOut, "{week}", weekMicros).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3),
+	"{fanned out}", fannedOut, "{disposition}", ofDisposition).Replace(`WITH h AS (SELECT * FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3),
 sent AS (SELECT hour, event_id, subscription_id, min(delivery_id), status FROM (
 	SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, CASE WHEN d.lease IS NULL THEN d.status ELSE 'delivering' END AS status
 	FROM h CROSS JOIN open_deliveries d ON d.tenant_id = ?1 AND d.delivery_id BETWEEN h.first_delivery AND h.last_delivery
-		AND d.accepted_at >= h.hour AND d.accepted_at < h.hour + {hour} AND d.accepted_at % {week} > 0
+		AND d.accepted_at >= h.hour AND d.accepted_at < h.hour + {hour} AND {disposition}
 	UNION ALL
 	SELECT h.hour, d.event_id, d.subscription_id, d.delivery_id, d.status
 	FROM h CROSS JOIN closed_deliveries d ON d.tenant_id = ?1 AND d.delivery_id BETWEEN h.first_delivery AND h.last_delivery
-		AND d.accepted_at >= h.hour AND d.accepted_at < h.hour + {hour} AND d.accepted_at % {week} > 0
+		AND d.accepted_at >= h.hour AND d.accepted_at < h.hour + {hour} AND {disposition}
 ) GROUP BY hour, event_id, subscription_id)
 SELECT hour, 'counted events', events FROM h
 UNION ALL SELECT hour, 'counted expected', expected FROM h
@@ -82,7 +83,7 @@ func (s *Store) Unsettled(ctx context.Context, owner tenant.ID, since, until tim
 	return all(ctx, s.db.forUsers(), scanListed, `SELECT `+openColumns+` FROM open_deliveries WHERE tenant_id = ?1
 		AND delivery_id >= (SELECT min(first_delivery) FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3)
 		AND delivery_id <= (SELECT max(last_delivery) FROM disposition_hours WHERE tenant_id = ?1 AND hour >= ?2 AND hour < ?3)
-		AND accepted_at >= ?2 AND accepted_at < ?3 AND accepted_at % `+weekMicros+` > 0 ORDER BY delivery_id LIMIT ?4`, owner, stamp(since), stamp(until), limit)
+		AND accepted_at >= ?2 AND accepted_at < ?3 AND `+ofDisposition+` ORDER BY delivery_id LIMIT ?4`, owner, stamp(since), stamp(until), limit)
 }
 
 // NextCheck gives an hour to check to one caller; see reconciliation.CheckStore.
