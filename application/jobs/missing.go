@@ -29,8 +29,8 @@ type EventStore interface {
 type EventWalk struct {
 	Tenant      tenant.ID
 	After, UpTo int64 // After is exclusive
-	// Since and Until say where to look for events that were accepted then, by what is counted of each hour; what that yields must still be
-	// checked. Without Since there is no telling.
+	// Since and Until say where to look for events that were accepted then, by what is counted of each hour as far as that is kept; what that
+	// yields must still be checked. Without Since there is no telling.
 	Since, Until time.Time
 	Limit        int
 }
@@ -60,10 +60,7 @@ func (p *Picker) pickMissing(ctx context.Context, j job.Job, now time.Time) (nex
 			return next, fmt.Errorf("look how far fan-out has come: %w", err)
 		}
 	}
-	walk := EventWalk{Tenant: j.Tenant, After: j.AfterEvent, UpTo: j.LastEvent, Limit: cmp.Or(p.AtOnce, maxPicked)}
-	if p.isKept(j.Filter.Since, now) {
-		walk.Since, walk.Until = j.Filter.Since, j.Filter.Until
-	}
+	walk := EventWalk{Tenant: j.Tenant, After: j.AfterEvent, UpTo: j.LastEvent, Since: j.Filter.Since, Until: j.Filter.Until, Limit: cmp.Or(p.AtOnce, maxPicked)}
 	seen, err := p.Events.WalkEvents(ctx, walk)
 	if err != nil {
 		return next, fmt.Errorf("walk the events: %w", err)
