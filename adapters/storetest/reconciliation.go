@@ -10,6 +10,7 @@ import (
 	"github.com/ordinavo/webhooks/application/reconciliation"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/subscription"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -106,14 +107,25 @@ var reconciliationChecks = []Check{
 		s := w.subscribe(acme, nil)
 		for range 2 { // so that its ID is among those that are counted
 			w.tallied(acme, event.VisitReportApproved, at(1), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
-			replayed := w.planned(s, e, at(1), "")
-			replayed.Replay = true
-			w.ok(w.Schedule(w.ctx, fanout.Plan{Bodies: []fanout.Body{{Tenant: acme, EventID: e.ID, Number: 1 + w.deliveriesOf(e.ID), Bytes: []byte("{}")}}, Scheduled: []fanout.Scheduled{replayed}}, func(bool) {}), "replay")
-			w.saved(w.moved(replayed.Delivery, "", recorded(success(at(2)), at(2))))
+			w.saved(w.moved(w.replayed(s, e), "", recorded(success(at(2)), at(2))))
 		}
 		w.tallied(acme, event.VisitReportApproved, at(3), reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
 		equal(w, "deliveries", w.hour(acme).There.Deliveries, map[delivery.Status]int{delivery.StatusPending: 3})
 		equal(w, "unsettled", len(w.unsettled(acme, 10)), 3)
+	}},
+	{"reconciliation/nor in the first hour of a week, whose first event has one", func(w *world) {
+		begins := reconciliation.OfReplay(at(0))
+		none := w.accept(acme, event.VisitReportApproved, begins.Add(time.Second))
+		w.disposed(none, w.held(acme, none.ID).Position, reconciliation.Counted{}, "", at(0))
+		s := w.subscribe(acme, nil)
+		for range 2 {
+			w.tallied(acme, event.VisitReportApproved, begins, reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+			w.replayed(s, none)
+			w.saved(w.moved(w.replayed(s, none), "", recorded(success(at(2)), at(2))))
+		}
+		w.tallied(acme, event.VisitReportApproved, begins, reconciliation.Counted{Expected: 1, Deliveries: 1}, s.ID)
+		equal(w, "deliveries", w.hourAt(acme, begins).There.Deliveries, map[delivery.Status]int{delivery.StatusPending: 3})
+		equal(w, "unsettled", len(w.unsettledFrom(acme, begins, 10)), 3)
 	}},
 	{"reconciliation/a check sees what is missing, once for each hour", func(w *world) {
 		s := w.subscribe(acme, nil)
@@ -167,10 +179,25 @@ func (w *world) disposed(e intake.Accepted, position int64, counted reconciliati
 	return d
 }
 
+// replayed begins a delivery that somebody has asked for since the event was disposed of.
+func (w *world) replayed(s subscription.Subscription, e intake.Accepted) delivery.Delivery {
+	w.Helper()
+	begun := w.planned(s, e, at(1), "")
+	begun.Replay = true
+	body := fanout.Body{Tenant: e.TenantID, EventID: e.ID, Number: 1 + w.deliveriesOf(e.ID), Bytes: []byte("{}")}
+	w.ok(w.Schedule(w.ctx, fanout.Plan{Bodies: []fanout.Body{body}, Scheduled: []fanout.Scheduled{begun}}, func(bool) {}), "replay")
+	return begun.Delivery
+}
+
 // hour is the first one.
 func (w *world) hour(owner tenant.ID) reconciliation.Hour {
 	w.Helper()
-	hours, err := w.Hours(w.ctx, owner, firstHour, firstHour.Add(reconciliation.Span))
+	return w.hourAt(owner, firstHour)
+}
+
+func (w *world) hourAt(owner tenant.ID, begins time.Time) reconciliation.Hour {
+	w.Helper()
+	hours, err := w.Hours(w.ctx, owner, begins, begins.Add(reconciliation.Span))
 	w.ok(err, "reconcile")
 	if len(hours) != 1 {
 		w.Fatalf("got hours %+v", hours)
@@ -181,7 +208,12 @@ func (w *world) hour(owner tenant.ID) reconciliation.Hour {
 
 func (w *world) unsettled(owner tenant.ID, limit int) []delivery.Delivery {
 	w.Helper()
-	list, err := w.Unsettled(w.ctx, owner, firstHour, firstHour.Add(reconciliation.Span), limit)
+	return w.unsettledFrom(owner, firstHour, limit)
+}
+
+func (w *world) unsettledFrom(owner tenant.ID, begins time.Time, limit int) []delivery.Delivery {
+	w.Helper()
+	list, err := w.Unsettled(w.ctx, owner, begins, begins.Add(reconciliation.Span), limit)
 	w.ok(err, "list what is not settled")
 	return list
 }
