@@ -155,16 +155,7 @@ var jobChecks = []Check{
 		for range 3 {
 			w.ok(w.CreateJob(w.ctx, w.newJob(acme, job.Filter{Statuses: []delivery.Status{delivery.StatusDeadLetter}}), 10), "create a job")
 		}
-		var running sync.WaitGroup
-		for range 4 {
-			worker := w.worker(w.Store, at(100))
-			running.Go(func() {
-				for range 8 {
-					_, _ = worker.Step(w.ctx)
-				}
-			})
-		}
-		running.Wait()
+		w.crowd(at(100))
 		for _, d := range dead {
 			changes, err := w.DeliveryChanges(w.ctx, acme, d.ID)
 			w.ok(err, "read the stream")
@@ -413,6 +404,21 @@ func (w *world) worked(j job.Job) job.Job {
 	w.Helper()
 	w.ok(w.CreateJob(w.ctx, j, 10), "create a job")
 	return w.finished(j)
+}
+
+// crowd has several workers work on the jobs at once, each for as many steps as all of them take.
+func (w *world) crowd(now time.Time) {
+	w.Helper()
+	var running sync.WaitGroup
+	for range 4 {
+		worker := w.worker(w.Store, now)
+		running.Go(func() {
+			for range 8 {
+				_, _ = worker.Step(w.ctx) // one that met another's is repeated
+			}
+		})
+	}
+	running.Wait()
 }
 
 // finished works on the job to its end.

@@ -106,16 +106,7 @@ var missingChecks = []Check{
 		for range 3 {
 			all = append(all, w.missing(s, at(100)))
 		}
-		var running sync.WaitGroup
-		for range 4 {
-			worker := w.worker(w.Store, at(100))
-			running.Go(func() {
-				for range 8 {
-					_, _ = worker.Step(w.ctx)
-				}
-			})
-		}
-		running.Wait()
+		w.crowd(at(100))
 		done := 0
 		for _, j := range all {
 			j = w.readJob(j)
