@@ -11,6 +11,14 @@ import (
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 )
 
+// work makes so many spans.
+func work(t *testing.T, running *telemetry.Telemetry, times int) {
+	for range times {
+		_, span := running.Tracer().Start(t.Context(), "work")
+		span.End()
+	}
+}
+
 // A slow collector's traces have holes: the log says so, and how many spans they are, those of an export that failed included.
 func TestSpansThatAreLeftOutAreToldOf(t *testing.T) {
 	asked, answer := make(chan struct{}), make(chan struct{})
@@ -27,16 +35,10 @@ func TestSpansThatAreLeftOutAreToldOf(t *testing.T) {
 	running := start(t, telemetry.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, map[string]string{
 		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": slow.URL + "/v1/traces", "OTEL_BSP_MAX_QUEUE_SIZE": "8", "OTEL_BSP_SCHEDULE_DELAY": "1",
 	})
-	work := func(times int) {
-		for range times {
-			_, span := running.Tracer().Start(t.Context(), "work")
-			span.End()
-		}
-	}
-	work(1)
+	work(t, running, 1)
 	<-asked
-	work(8) // which fit
-	work(42)
+	work(t, running, 8) // which fit
+	work(t, running, 42)
 	close(answer)
 	if err := running.Shutdown(t.Context()); err != nil {
 		t.Error(err)
@@ -58,18 +60,12 @@ func TestSpansThatAreLeftOutInTheLastMinuteAreToldOf(t *testing.T) {
 	running := start(t, telemetry.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, map[string]string{
 		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": slow.URL + "/v1/traces", "OTEL_BSP_MAX_QUEUE_SIZE": "8", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1",
 	})
-	work := func(times int) {
-		for range times {
-			_, span := running.Tracer().Start(t.Context(), "work")
-			span.End()
-		}
-	}
-	work(1)
+	work(t, running, 1)
 	<-asked
-	work(8 + 42)
+	work(t, running, 8+42)
 	answer <- struct{}{}
 	<-asked
-	work(1 + 4)
+	work(t, running, 1+4)
 	close(answer)
 	if err := running.Shutdown(t.Context()); err != nil {
 		t.Error(err)
