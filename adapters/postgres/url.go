@@ -11,7 +11,7 @@ import (
 
 const (
 	defaultConns = 16
-	fewestConns  = 4 // with fewer, loops that wait for each other's connections deliver nothing
+	fewestConns  = 4 // with three nothing was delivered
 	poolSize     = "pool_max_conns"
 )
 
