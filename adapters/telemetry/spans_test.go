@@ -1,12 +1,14 @@
 package telemetry_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ordinavo/webhooks/adapters/telemetry"
 )
@@ -72,6 +74,30 @@ func TestSpansThatAreLeftOutInTheLastMinuteAreToldOf(t *testing.T) {
 	}
 	_ = running.Shutdown(t.Context()) // has nothing more to tell
 	if text := log.text(); strings.Count(text, "spans did not get to the collector") != 2 || !strings.Contains(text, "spans=42\n") || !strings.Contains(text, "spans=4\n") {
+		t.Errorf("the log says %q", text)
+	}
+}
+
+// What still waits for a collector that does not answer when the process has to end is left out, too.
+func TestSpansThatWaitAtTheEndAreToldOf(t *testing.T) {
+	asked, answer := make(chan struct{}, 20), make(chan struct{})
+	silent := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-answer
+	}))
+	defer silent.Close()
+	defer close(answer)
+	var log written
+	running := start(t, telemetry.Config{Log: slog.New(slog.NewTextHandler(&log, nil))}, map[string]string{
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": silent.URL + "/v1/traces", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "1",
+	})
+	work(t, running, 1)
+	<-asked
+	work(t, running, 5)
+	patient, end := context.WithTimeout(t.Context(), time.Second)
+	defer end()
+	_ = running.Shutdown(patient)
+	if text := log.text(); !strings.Contains(text, "spans did not get to the collector") || !strings.Contains(text, "spans=5\n") {
 		t.Errorf("the log says %q", text)
 	}
 }
