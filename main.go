@@ -307,7 +307,7 @@ func (a *assembly) makeUseCases() {
 	a.sweeper.Ended = a.observer.DeliveriesEnded
 	a.jobs = &jobs.Service{Store: a.store, Picker: jobs.Picker{Deliveries: a.store, Events: a.store, Gate: a.gate, Kept: retention.Ages(a.Retention).Shortest()}, Now: a.db.Now, NewID: a.newID}
 	a.jobWorker = jobs.NewWorker(a.jobs, a.store)
-	a.jobWorker.Begun = a.telemetry.Metrics().DeliveriesBegun
+	a.jobWorker.Begun, a.jobWorker.Limits = a.telemetry.Metrics().DeliveriesBegun, jobs.Limits{TenantOpen: limits.TenantOpen, Open: limits.Open}
 	a.hub = live.New(a.store, a.store, a.db.Now, live.Limits{Connections: rest.Connections(process.Memory()), Kept: retention.Ages(a.Retention).Shortest()})
 }
 

@@ -60,6 +60,10 @@ type world struct {
 	failSave   error    // what saving a job answers
 	away       string   // the call of the store that fails
 	lookups    []fanout.Lookup
+	later      time.Duration     // since the start
+	open       map[tenant.ID]int // deliveries, as they are counted
+	counted    []tenant.ID
+	counts     func() // while open ones are counted
 
 	saved     []dispatch.Saved
 	scheduled []fanout.Scheduled
@@ -72,7 +76,7 @@ func newWorld(t *testing.T) *world {
 		wants:  subscription.Filter{"*"},
 		filter: job.Filter{SubscriptionID: lane.SubscriptionID, Statuses: []delivery.Status{delivery.StatusDeadLetter}},
 	}
-	w.service = &jobs.Service{Store: w, Picker: jobs.Picker{Deliveries: w, Events: w, Gate: w, AtOnce: 2}, Now: func() time.Time { return start }, NewID: w.newID}
+	w.service = &jobs.Service{Store: w, Picker: jobs.Picker{Deliveries: w, Events: w, Gate: w, AtOnce: 2}, Now: func() time.Time { return start.Add(w.later) }, NewID: w.newID}
 	w.worker = jobs.NewWorker(w.service, w)
 	return w
 }
@@ -217,8 +221,10 @@ func (w *world) NewestDeliveries(_ context.Context, of dispatch.Lane, eventIDs [
 
 func (w *world) LaneStates(_ context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error) {
 	states := map[dispatch.Lane]fanout.LaneState{}
-	if slices.Contains(lanes, lane) {
-		states[lane] = fanout.LaneState{Status: w.status}
+	for _, l := range lanes {
+		if l.SubscriptionID == lane.SubscriptionID {
+			states[l] = fanout.LaneState{Status: w.status}
+		}
 	}
 	return states, w.reach("LaneStates")
 }
@@ -228,6 +234,14 @@ func (w *world) Save(_ context.Context, saved []dispatch.Saved) ([]int, error) {
 		w.saved = append(w.saved, saved...)
 	}
 	return w.stale, w.fail
+}
+
+func (w *world) CountOpen(_ context.Context, owner tenant.ID, upTo int) (int, error) {
+	w.counted = append(w.counted, owner)
+	if w.counts != nil {
+		w.counts()
+	}
+	return min(w.open[owner], upTo), w.reach("CountOpen")
 }
 
 func (w *world) Enabled(_ context.Context, owner tenant.ID, _ tenant.Feature) (bool, error) {

@@ -71,6 +71,8 @@ type DeliveryStore interface {
 	// LaneStates returns the present state of the lanes' subscriptions; within a transaction it stays so until the end.
 	LaneStates(ctx context.Context, lanes []dispatch.Lane) (map[dispatch.Lane]fanout.LaneState, error)
 	Save(ctx context.Context, saved []dispatch.Saved) (stale []int, err error)
+	// CountOpen counts the tenant's open deliveries, or everybody's when it is empty, and stops at upTo.
+	CountOpen(ctx context.Context, owner tenant.ID, upTo int) (int, error)
 }
 
 // Gate asks whether a tenant has booked a feature.

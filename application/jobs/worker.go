@@ -11,6 +11,7 @@ import (
 	"github.com/ordinavo/webhooks/application/loop"
 	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // lookAgain is how soon a worker asks again for jobs that it cannot work on now.
@@ -21,15 +22,18 @@ const lookAgain = time.Second
 type Worker struct {
 	// Begun hears of deliveries that a replay has begun, once that is committed; nil for nobody.
 	Begun func(ctx context.Context, deliveries int)
+	// Limits are what jobs leave room within.
+	Limits Limits
 
 	service *Service
 	render  RenderStore
 	wake    loop.Signal
+	rooms   map[tenant.ID]room // only the step uses it
 }
 
 // NewWorker makes a Worker.
 func NewWorker(service *Service, render RenderStore) *Worker {
-	return &Worker{service: service, render: render, wake: loop.NewSignal()}
+	return &Worker{service: service, render: render, wake: loop.NewSignal(), rooms: map[tenant.ID]room{}}
 }
 
 // Wake makes the worker look for jobs.
@@ -55,8 +59,9 @@ func (w *Worker) Step(ctx context.Context) (next time.Time, err error) {
 // work does a step of whichever job has waited longest.
 func (w *Worker) work(ctx context.Context) (next time.Time, err error) {
 	var current, damaged job.Job
+	var opened int
 	err = w.service.Deliveries.InTx(ctx, func(ctx context.Context) error {
-		current, damaged = job.Job{}, job.Job{}
+		current, damaged, opened = job.Job{}, job.Job{}, 0
 		now := w.service.Now()
 		j, found, turn, err := w.next(ctx, now)
 		if err != nil || !found {
@@ -68,13 +73,17 @@ func (w *Worker) work(ctx context.Context) (next time.Time, err error) {
 			damaged = j
 			return w.service.Store.SaveJob(ctx, j, time.Time{})
 		}
-		return w.advance(ctx, j, now)
+		opened, err = w.advance(ctx, j, now)
+		return err
 	})
 	switch {
 	case err == nil && damaged.ID != "":
 		return next, fmt.Errorf("job %s of %s was stopped: %s", damaged.ID, damaged.Tenant, damaged.Reason)
 	case err == nil:
+		w.opened(current.Tenant, opened)
 		return next, nil
+	case errors.Is(err, errNoRoom):
+		return next, w.findRoom(ctx, current)
 	case current.ID == "":
 		return time.Time{}, fmt.Errorf("look for a job: %w", err)
 	}
@@ -98,20 +107,23 @@ func later(turn, now time.Time) time.Time {
 	return now.Add(lookAgain)
 }
 
-// advance does one step, and notes how far the job has come in the same transaction.
-func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) error {
+// advance does one step, and notes how far the job has come in the same transaction. It returns how many deliveries it has opened.
+func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) (opened int, err error) {
 	if j.Mode == job.Rerender && w.service.NewID("dlv_") <= j.UpTo() {
 		// This process's clock is behind: what it made now would count as made before the job, and the job would find it.
 		j.Await(job.TheClock, now)
-		return w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
+		return 0, w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
 	}
 	next, err := w.service.pick(ctx, j, now)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	if next.waits {
 		j.Await(job.FanOut, now)
-		return w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
+		return 0, w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
+	}
+	if opened = next.opens(j.Mode); opened > 0 && !w.hasRoom(j.Tenant, now) {
+		return 0, errNoRoom
 	}
 	switch {
 	case len(next.deliveries) == 0:
@@ -121,14 +133,14 @@ func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) error {
 		err = w.sendAgain(ctx, &next, now)
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
 	j.AfterEvent = next.afterEvent
 	j.Advance(next.tally, next.after, now)
 	if next.last {
 		j.Finish(now)
 	}
-	return w.service.Store.SaveJob(ctx, j, now)
+	return opened, w.service.Store.SaveJob(ctx, j, now)
 }
 
 // sendAgain makes deliveries due as a retry by hand does: the stored bytes under the same IDs.

@@ -175,6 +175,7 @@ func (j *Job) ReachTo(newest string) {
 const (
 	TheClock = "it waits until the clock has passed the newest delivery, which was made by a clock that was ahead"
 	FanOut   = "it waits until fan-out is done with the events that were accepted before it was asked for"
+	Room     = "it waits until fewer deliveries are unfinished: jobs begin no more once about half as many are as there may be"
 )
 
 // Await notes that the job stands still, and until when.

@@ -80,6 +80,8 @@ func (f *fake) LoadSubscription(ctx context.Context, lane dispatch.Lane) (subscr
 	return f.CurrentSubscription(ctx, lane)
 }
 
+func (f *fake) CountOpen(context.Context, tenant.ID, int) (int, error) { return 0, f.fail }
+
 func (f *fake) NewestDeliveries(_ context.Context, _ dispatch.Lane, _ []string, upTo string, _ time.Time) (map[string]string, error) {
 	newest := map[string]string{}
 	for _, d := range f.deliveries {

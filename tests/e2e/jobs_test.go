@@ -11,6 +11,7 @@ import (
 type job struct {
 	ID                            *string
 	Kind, Mode, Status            string
+	StatusReason                  string
 	DryRun                        bool
 	Found, Done, Skipped, Failed  int
 	SkippedReasons, FailedReasons map[string]int

@@ -118,3 +118,38 @@ func TestAFullQueuePushesBack(t *testing.T) {
 	acme.post("/v1/subscriptions/"+sub.ID+"/resume", object{}).want(http.StatusOK)
 	acme.emitUntilAccepted()
 }
+
+// An old replay waits before it takes all the room that a tenant's new events need, and goes on by itself.
+func TestAReplayLeavesRoomToEvents(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), "ORDINAVO_TENANT_MAX_OPEN=4")
+	acme, paused, hook := newTenant(t, s), receive(t, nil), receive(t, nil)
+	for range 3 {
+		acme.emit(acme.visit("visit_report.approved", nil))
+	}
+	parked := acme.subscribe(paused, "target.*", nil)
+	acme.post("/v1/subscriptions/"+parked.ID+"/pause", object{}).want(http.StatusOK)
+	for range 2 {
+		acme.settled(acme.emit(acme.visit("target.imported", nil)), parked.ID, "parked")
+	}
+	sub := acme.subscribe(hook, "visit_report.*", nil)
+	j := into[job](acme.post("/v1/subscriptions/"+sub.ID+"/replay", object{"mode": "missing"}).want(http.StatusAccepted))
+	eventually(t, "the job waits", func() bool {
+		j = into[job](acme.get("/v1/jobs/" + *j.ID).want(http.StatusOK))
+		return strings.Contains(j.StatusReason, "it waits until fewer deliveries are unfinished")
+	})
+	acme.emitUntilAccepted()
+	hook.wait(1)
+	hook.exactly(1)
+	acme.post("/v1/subscriptions/"+parked.ID+"/resume", object{}).want(http.StatusOK)
+	eventually(t, "the job goes on", func() bool {
+		j = into[job](acme.get("/v1/jobs/" + *j.ID).want(http.StatusOK))
+		return j.Status == "succeeded"
+	})
+	if j.Done != 3 || j.StatusReason != "" {
+		t.Errorf("the job: %+v", j)
+	}
+	hook.wait(4)
+	hook.exactly(4)
+	paused.wait(2)
+}

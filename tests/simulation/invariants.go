@@ -70,7 +70,7 @@ func (w *world) atRest() bool {
 			return false
 		}
 	}
-	if w.busy > 0 || !w.store.AtRest() || len(w.store.SetAside()) > 0 || slices.ContainsFunc(w.activities, func(a *activity) bool { return strings.HasSuffix(a.name, "late commit") }) {
+	if w.busy > 0 || !w.isDone() || len(w.store.SetAside()) > 0 || slices.ContainsFunc(w.activities, func(a *activity) bool { return strings.HasSuffix(a.name, "late commit") }) {
 		w.restingSince = time.Time{}
 		return false
 	}

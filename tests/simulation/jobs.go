@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
@@ -87,6 +88,24 @@ func (w *world) checkJobs() {
 	}
 }
 
+// isDone reports whether nothing is left to do.
+func (w *world) isDone() bool {
+	return w.store.AtRest() && !slices.ContainsFunc(w.store.AllJobs(), w.goesOn)
+}
+
+// goesOn reports whether the job will go on by itself: what is parked may leave it no room.
+func (w *world) goesOn(j job.Job) bool {
+	return j.Open() && (j.Reason != job.Room || w.leavesRoom(j.Tenant, w.bounds.TenantOpen) && w.leavesRoom("", w.bounds.Open))
+}
+
+// leavesRoom reports whether more than an eighth of half the bound is free.
+func (w *world) leavesRoom(owner tenant.ID, bound int) bool {
+	half := (bound + 1) / 2
+	open, err := w.store.CountOpen(context.Background(), owner, half)
+	must(err)
+	return bound == 0 || half-open > half/8
+}
+
 // checkWork is what must be true of jobs in the end: what each says it did was done, once, and nothing was left out.
 func (w *world) checkWork() {
 	type work struct{ job, delivery string }
@@ -120,7 +139,7 @@ func (w *world) checkWork() {
 	w.checkMissing()
 	for _, j := range w.store.AllJobs() {
 		w.counts.Resent += j.Done
-		if j.Open() {
+		if w.goesOn(j) {
 			w.violate("J1", "%s has not ended: %+v", j.ID, j)
 		}
 		if j.Done != did[j.ID] && (!w.purges || j.Done < did[j.ID]) {

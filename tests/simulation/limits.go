@@ -50,7 +50,7 @@ func (w *world) checkQuota() {
 // knock looks, once nothing fails any more and nothing is left to do, whether each process has room for an event as soon as fewer deliveries
 // are open than may be.
 func (w *world) knock(a *activity) {
-	for !w.store.AtRest() || len(w.store.SetAside()) > 0 || w.busy > 1 {
+	for !w.isDone() || len(w.store.SetAside()) > 0 || w.busy > 1 {
 		a.sleep(w.now.Add(time.Second), nil)
 	}
 	for slot := range w.processes {

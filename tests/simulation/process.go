@@ -111,6 +111,7 @@ func (w *world) start(slot int, offset time.Duration) *process {
 	p.sweeper = sweep.New(p.store, p.now)
 	p.jobs = &jobs.Service{Store: p.store, Picker: jobs.Picker{Deliveries: p.store, Events: p.store, Gate: gate, Kept: w.ages.Shortest(), AtOnce: w.atOnce}, Now: p.now, NewID: source.New}
 	p.worker = jobs.NewWorker(p.jobs, p.store)
+	p.worker.Limits = jobs.Limits{TenantOpen: w.bounds.TenantOpen, Open: w.bounds.Open}
 	events := fanout.TurnStore(p.store)
 	if random[0]%2 == 0 { // as if it had accepted nothing lately
 		events = fanout.Remember(p.store, p.intake.Recent)
