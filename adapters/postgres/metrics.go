@@ -44,7 +44,8 @@ CROSS JOIN LATERAL (
 	addAttempts = `INSERT INTO attempt_metrics AS m (generation, tenant_id, minute, subscription_id, event_type, outcome, bucket, attempts)
 SELECT $1::bigint, * FROM unnest($2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[], $7::int[], $8::bigint[])
 ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = m.attempts + excluded.attempts`
-	attemptCells = `SELECT (minute - $2) / $4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts)::bigint FROM attempt_metrics
+	attemptCells = `SELECT (minute - $2) / $4 AS slot, CASE WHEN $7 THEN '' ELSE subscription_id END, CASE WHEN $8 THEN '' ELSE event_type END,
+	CASE WHEN $9 THEN '' ELSE outcome END, bucket, sum(attempts)::bigint FROM attempt_metrics
 WHERE tenant_id = $1 AND generation = ` + liveMetrics + ` AND minute >= $2 AND minute < $3 AND ($5 = '' OR subscription_id = $5) GROUP BY 1, 2, 3, 4, 5 LIMIT $6`
 	// oldMetrics deletes old counts, and those of generations that are left over.
 	oldMetrics = `DELETE FROM attempt_metrics WHERE ctid = ANY (ARRAY(
@@ -149,5 +150,6 @@ func generations(ctx context.Context, from reader) (live, newest metrics.Generat
 func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) ([]metrics.Cell, error) {
 	return all(ctx, s.db.forUsers(ctx), func(r pgx.Rows) (c metrics.Cell, err error) {
 		return c, r.Scan(&c.Slot, &c.SubscriptionID, &c.EventType, &c.Outcome, &c.Bucket, &c.Count)
-	}, attemptCells, q.Tenant, metrics.MinuteOf(q.Since), metrics.MinuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit)
+	}, attemptCells, q.Tenant, metrics.MinuteOf(q.Since), metrics.MinuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit,
+		q.Together.Subscriptions, q.Together.Types, q.Together.Outcomes)
 }

@@ -39,7 +39,8 @@ const (
 		AND (c.delivery_id IS NOT NULL OR o.delivery_id IS NOT NULL) ORDER BY r.position`
 	addAttempts = `INSERT INTO attempt_metrics (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket, attempts) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket) DO UPDATE SET attempts = attempts + excluded.attempts`
-	attemptCells = `SELECT (minute - ?2) / ?4 AS slot, subscription_id, event_type, outcome, bucket, sum(attempts) FROM attempt_metrics
+	attemptCells = `SELECT (minute - ?2) / ?4 AS slot, CASE WHEN ?7 THEN '' ELSE subscription_id END, CASE WHEN ?8 THEN '' ELSE event_type END,
+		CASE WHEN ?9 THEN '' ELSE outcome END, bucket, sum(attempts) FROM attempt_metrics
 		WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute >= ?2 AND minute < ?3 AND (?5 = '' OR subscription_id = ?5) GROUP BY 1, 2, 3, 4, 5 LIMIT ?6`
 	// oldMetrics finds old counts, and those of generations that are neither live nor newest.
 	oldMetrics = `SELECT rowid FROM attempt_metrics WHERE tenant_id = ?1 AND generation = ` + liveMetrics + ` AND minute < ?2
@@ -138,5 +139,6 @@ func (s *Store) generations(ctx context.Context) (live, newest metrics.Generatio
 func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) ([]metrics.Cell, error) {
 	return all(ctx, s.db.forUsers(), func(r *sql.Rows) (c metrics.Cell, err error) {
 		return c, r.Scan(&c.Slot, &c.SubscriptionID, &c.EventType, &c.Outcome, &c.Bucket, &c.Count)
-	}, attemptCells, q.Tenant, metrics.MinuteOf(q.Since), metrics.MinuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit)
+	}, attemptCells, q.Tenant, metrics.MinuteOf(q.Since), metrics.MinuteOf(q.Until), int64(q.Interval/metrics.Grain), q.SubscriptionID, limit,
+		q.Together.Subscriptions, q.Together.Types, q.Together.Outcomes)
 }

@@ -2,12 +2,14 @@ package storetest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
@@ -86,6 +88,46 @@ var metricsChecks = []Check{
 			got = append(got, c.Count)
 		}
 		equal(w, "counts of an hour", got, []int64{1, 2})
+	}},
+	{"metrics/what is not told apart is summed up", func(w *world) {
+		counts, minute := map[metrics.Key]int64{}, start.Truncate(time.Minute).Unix()/60
+		for i, subscriptionID := range []string{"sub_1", "sub_2"} {
+			for j, t := range []event.Type{event.TargetImported, event.VisitReportApproved} {
+				for k, outcome := range []delivery.Kind{delivery.KindSucceeded, delivery.KindTimeout} {
+					for bucket := range 2 {
+						counts[metrics.Key{Tenant: acme, Minute: minute, SubscriptionID: subscriptionID, EventType: t, Outcome: outcome, Bucket: bucket}] = int64(1<<(4*i+2*j+k)) + int64(1000*bucket)
+					}
+				}
+			}
+		}
+		w.ok(w.AddAttempts(w.ctx, 1, counts), "count")
+		for _, together := range []metrics.Together{{}, {Subscriptions: true}, {Types: true}, {Outcomes: true}, {Subscriptions: true, Types: true}, {Subscriptions: true, Types: true, Outcomes: true}} {
+			want := map[metrics.Cell]int64{}
+			for k, n := range counts {
+				cell := metrics.Cell{SubscriptionID: k.SubscriptionID, EventType: k.EventType, Outcome: k.Outcome, Bucket: k.Bucket}
+				if together.Subscriptions {
+					cell.SubscriptionID = ""
+				}
+				if together.Types {
+					cell.EventType = ""
+				}
+				if together.Outcomes {
+					cell.Outcome = ""
+				}
+				want[cell] += n
+			}
+			since := start.Truncate(time.Minute)
+			cells, err := w.AttemptCells(w.ctx, metrics.Query{Tenant: acme, Since: since, Until: since.Add(time.Hour), Interval: time.Minute, Together: together}, 100)
+			w.ok(err, "sum up")
+			got := map[metrics.Cell]int64{}
+			for _, c := range cells {
+				n := c.Count
+				c.Count = 0
+				got[c] += n
+			}
+			equal(w, fmt.Sprintf("cells with %+v", together), len(cells), len(want))
+			equal(w, fmt.Sprintf("counts with %+v", together), got, want)
+		}
 	}},
 	{"metrics/old counts are purged", func(w *world) {
 		w.subscribe(acme, nil)

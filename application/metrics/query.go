@@ -18,7 +18,12 @@ type Query struct {
 	SubscriptionID string // empty for all
 	Since, Until   time.Time
 	Interval       time.Duration
+	Together       Together
 }
+
+// Together says what is not told apart: subscriptions, event types and outcomes whose attempts share a point, with the percentiles of all of
+// them. What is together is empty in cells and points.
+type Together struct{ Subscriptions, Types, Outcomes bool }
 
 // Cell is how many attempts of an interval are in one bucket.
 type Cell struct {
@@ -36,7 +41,7 @@ type Reader interface {
 	AttemptCells(ctx context.Context, q Query, limit int) ([]Cell, error)
 }
 
-// Point is what one interval has for one subscription, type and outcome.
+// Point is what one interval has for one subscription, type and outcome, as far as these are told apart.
 type Point struct {
 	Start          time.Time
 	SubscriptionID string
@@ -56,7 +61,7 @@ func Read(ctx context.Context, from Reader, q Query) ([]Point, error) {
 		return nil, err
 	}
 	if len(cells) > MaxCells {
-		return nil, problem.New(problem.InvalidRequest, "That is too much for one answer: ask for a shorter time, a longer interval or one subscription.")
+		return nil, problem.New(problem.InvalidRequest, "That is too much for one answer: ask for a shorter time, a longer interval, one subscription or fewer groups.")
 	}
 	for i := range cells {
 		cells[i].Outcome = cells[i].Outcome.Public()

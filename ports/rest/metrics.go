@@ -5,7 +5,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/domain/access"
@@ -20,14 +23,21 @@ type DeliveryMetrics struct {
 	Data     []MetricPoint `json:"data" doc:"Oldest first; what has no attempts is left out."`
 }
 
-// MetricPoint is what one interval has of one subscription, event type and outcome.
+// MetricPoint is what one interval has of one subscription, event type and outcome, as far as they are told apart.
 type MetricPoint struct {
 	Start          time.Time `json:"start" doc:"Of the interval in which the attempts ended."`
-	SubscriptionID string    `json:"subscriptionId"`
-	EventType      string    `json:"eventType"`
-	Outcome        string    `json:"outcome" enum:"succeeded,http_status,timeout,connection_refused,dns,tls,blocked_address,redirect,response_too_large,lease_expired"`
+	SubscriptionID *string   `json:"subscriptionId" doc:"null where subscriptions are not told apart: see groupBy."`
+	EventType      *string   `json:"eventType"`
+	Outcome        *string   `json:"outcome" enum:"succeeded,http_status,timeout,connection_refused,dns,tls,blocked_address,redirect,response_too_large,lease_expired"`
 	Count          int64     `json:"count" doc:"Attempts."`
 	LatencyMs      Latency   `json:"latencyMs"`
+}
+
+// TransformSchema lets the outcome be null.
+func (MetricPoint) TransformSchema(_ huma.Registry, s *huma.Schema) *huma.Schema {
+	outcome := s.Properties["outcome"]
+	outcome.Enum = append(outcome.Enum, nil)
+	return s
 }
 
 // Latency is how long attempts took, in milliseconds.
@@ -44,6 +54,7 @@ type deliveryMetricsInput struct {
 	Since          queryTime `query:"since" doc:"RFC 3339, inclusive, taken down to where its interval begins; a day before until when it is absent."`
 	Until          queryTime `query:"until" doc:"RFC 3339, exclusive, taken up to where its interval ends; now when it is absent."`
 	Interval       string    `query:"interval" maxLength:"20" doc:"Whole minutes up to 8784h, like 5m or 24h; 1h when it is absent."`
+	GroupBy        string    `query:"groupBy" maxLength:"100" doc:"What has points of its own: subscription, eventType and outcome, or some of them, separated by commas; none for one point an interval. All three when it is absent. Percentiles are those of all that shares a point."`
 	SubscriptionID string    `query:"subscriptionId" pattern:"^sub_[0-9A-Za-z]{1,40}$" patternDescription:"an id that begins with sub_"`
 }
 
@@ -54,8 +65,8 @@ Kept as long as attempts are. An answer has at most 2,000 intervals.`
 
 // cellsBound is met by tenants with many subscriptions, even for a day.
 func cellsBound() string {
-	return fmt.Sprintf(" It is summed up of one count for each interval, subscription, type, outcome and latency to a tenth; where these are more than %d, "+
-		"400 says so: ask for a shorter time, a longer interval or one subscription.", metrics.MaxCells)
+	return fmt.Sprintf(" It is summed up of one count for each interval, group and latency to a tenth; where these are more than %d, "+
+		"400 says so: ask for a shorter time, a longer interval, one subscription or fewer groups.", metrics.MaxCells)
 }
 
 func (a *API) routeMetrics() {
@@ -79,7 +90,7 @@ func (a *API) deliveryMetrics(ctx context.Context, in *deliveryMetricsInput) (*D
 	}
 	view := DeliveryMetrics{Since: q.Since, Until: q.Until, Interval: shortDuration(q.Interval), Data: []MetricPoint{}}
 	for _, p := range points {
-		view.Data = append(view.Data, MetricPoint{p.Start, p.SubscriptionID, string(p.EventType), string(p.Outcome), p.Count,
+		view.Data = append(view.Data, MetricPoint{p.Start, unlessEmpty(p.SubscriptionID), unlessEmpty(string(p.EventType)), unlessEmpty(string(p.Outcome)), p.Count,
 			Latency{milliseconds(p.P50), milliseconds(p.P95), milliseconds(p.P99)}})
 	}
 	return &DeliveryMetricsOutput{view}, nil
@@ -90,6 +101,30 @@ const (
 	maxInterval  = 366 * 24 * time.Hour
 )
 
+// together is what the value of groupBy does not name.
+func together(groupBy string) (metrics.Together, error) {
+	switch groupBy {
+	case "":
+		return metrics.Together{}, nil
+	case "none":
+		return metrics.Together{Subscriptions: true, Types: true, Outcomes: true}, nil
+	}
+	t := metrics.Together{Subscriptions: true, Types: true, Outcomes: true}
+	for name := range strings.SplitSeq(groupBy, ",") {
+		switch name {
+		case "subscription":
+			t.Subscriptions = false
+		case "eventType":
+			t.Types = false
+		case "outcome":
+			t.Outcomes = false
+		default:
+			return t, problem.Invalid("groupBy", "must be none, or some of subscription, eventType and outcome, separated by commas")
+		}
+	}
+	return t, nil
+}
+
 func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error) {
 	if err := (Period{in.Since, in.Until}).check(); err != nil {
 		return q, err
@@ -99,6 +134,9 @@ func (in *deliveryMetricsInput) query(now time.Time) (q metrics.Query, err error
 		if q.Interval, err = time.ParseDuration(in.Interval); err != nil || q.Interval < metrics.Grain || q.Interval > maxInterval || q.Interval%metrics.Grain != 0 {
 			return q, problem.Invalid("interval", "must be whole minutes up to 8784h, like 5m or 24h")
 		}
+	}
+	if q.Together, err = together(in.GroupBy); err != nil {
+		return q, err
 	}
 	if q.Until.IsZero() {
 		q.Until = now

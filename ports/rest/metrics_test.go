@@ -20,6 +20,15 @@ func (f *fake) AttemptCells(_ context.Context, q metrics.Query, limit int) ([]me
 	if id == "" {
 		id = "sub_1"
 	}
+	if q.Together == (metrics.Together{Subscriptions: true, Types: true, Outcomes: true}) {
+		return []metrics.Cell{{Count: 105}}, f.fail
+	}
+	if q.Together == (metrics.Together{Subscriptions: true}) {
+		return []metrics.Cell{{EventType: event.TargetImported, Outcome: delivery.KindSucceeded, Count: 100}}, f.fail
+	}
+	if q.Together == (metrics.Together{Types: true, Outcomes: true}) {
+		return []metrics.Cell{{SubscriptionID: id, Count: 105}}, f.fail
+	}
 	return []metrics.Cell{
 		{SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindConnectionLost, Count: 2},
 		{SubscriptionID: id, EventType: event.TargetImported, Outcome: delivery.KindConnectionRefused, Count: 3}, // the same word for callers
@@ -52,6 +61,21 @@ func TestDeliveryMetrics(t *testing.T) {
 	h.call(h.bound, "GET", path+"?subscriptionId=sub_1", "").expect(http.StatusNotFound)
 	if got := h.call(h.admin, "GET", path+"?subscriptionId=sub_2", "").expect(http.StatusOK); !strings.Contains(got.body, `"sub_2"`) || strings.Contains(got.body, `"sub_1"`) {
 		t.Errorf("asked about one subscription: %s", got.body)
+	}
+	for groupBy, want := range map[string]string{
+		"none":                           `"subscriptionId":null,"eventType":null,"outcome":null,"count":105`,
+		"eventType,outcome":              `"subscriptionId":null,"eventType":"target.imported","outcome":"succeeded","count":100`,
+		"subscription":                   `"subscriptionId":"sub_1","eventType":null,"outcome":null,"count":105`,
+		"outcome,subscription,eventType": `"subscriptionId":"sub_1","eventType":"target.imported","outcome":"succeeded","count":100`,
+	} {
+		if got := h.call(h.admin, "GET", path+"?groupBy="+groupBy, "").expect(http.StatusOK); !strings.Contains(got.body, want) {
+			t.Errorf("by %s: %s", groupBy, got.body)
+		}
+	}
+	for _, groupBy := range []string{"nothing", "none,outcome", "outcome,", "subscriptionId", "Outcome"} {
+		if got := h.call(h.admin, "GET", path+"?groupBy="+groupBy, "").expect(http.StatusBadRequest); !strings.Contains(got.body, `"groupBy":["must be none, or`) {
+			t.Errorf("by %q: %s", groupBy, got.body)
+		}
 	}
 	h.call(h.reader, "GET", path, "").expect(http.StatusForbidden)
 	// Two calls at different moments have the same borders.

@@ -38,6 +38,10 @@ func TestDeliveryMetricsFollowTheLog(t *testing.T) {
 			t.Errorf("got %+v", p)
 		}
 	}
+	all := into[struct{ Data []point }](acme.get("/v1/metrics/deliveries?interval=24h&groupBy=none").want(http.StatusOK)).Data
+	if len(all) != 1 || all[0].Count != 4 || all[0].Outcome != "" || all[0].SubscriptionID != "" || all[0].EventType != "" || all[0].LatencyMs.P99 < max(got[0].LatencyMs.P50, got[1].LatencyMs.P50) {
+		t.Errorf("all together: %+v of %+v", all, got)
+	}
 	if theirs := into[struct{ Data []point }](other.get("/v1/metrics/deliveries").want(http.StatusOK)).Data; len(theirs) > 0 {
 		t.Errorf("another tenant sees %+v", theirs)
 	}

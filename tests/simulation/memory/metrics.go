@@ -122,6 +122,20 @@ func (s *Store) AddAttempts(ctx context.Context, to metrics.Generation, counts m
 	})
 }
 
+func cellOf(q metrics.Query, k metrics.Key, slot int64) metrics.Cell {
+	cell := metrics.Cell{Slot: slot, Bucket: k.Bucket}
+	if !q.Together.Subscriptions {
+		cell.SubscriptionID = k.SubscriptionID
+	}
+	if !q.Together.Types {
+		cell.EventType = k.EventType
+	}
+	if !q.Together.Outcomes {
+		cell.Outcome = k.Outcome
+	}
+	return cell
+}
+
 // AttemptCells sums counts up; see metrics.Reader.
 func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) (cells []metrics.Cell, err error) {
 	done, err := s.read(ctx)
@@ -131,7 +145,7 @@ func (s *Store) AttemptCells(ctx context.Context, q metrics.Query, limit int) (c
 	live, _ := s.generations()
 	for _, c := range s.attempts.under(string(q.Tenant)) {
 		if c.generation == live && c.Minute >= since && c.Minute < until && (q.SubscriptionID == "" || c.SubscriptionID == q.SubscriptionID) {
-			sums[metrics.Cell{Slot: (c.Minute - since) / int64(q.Interval/metrics.Grain), SubscriptionID: c.SubscriptionID, EventType: c.EventType, Outcome: c.Outcome, Bucket: c.Bucket}] += c.attempts
+			sums[cellOf(q, c.Key, (c.Minute-since)/int64(q.Interval/metrics.Grain))] += c.attempts
 		}
 	}
 	for cell, n := range sums {
