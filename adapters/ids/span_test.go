@@ -2,10 +2,12 @@ package ids_test
 
 import (
 	"crypto/rand"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/ordinavo/webhooks/adapters/ids"
+	"github.com/ordinavo/webhooks/domain/job"
 )
 
 // An ID that is made while its maker's clock is set back still lies within the time that its record has.
@@ -28,5 +30,17 @@ func TestSpan(t *testing.T) {
 	}
 	if first, end = ids.Span("dlv_", time.Time{}, time.Time{}); first != "" || end != "" {
 		t.Errorf("got %q and %q for no time", first, end)
+	}
+}
+
+// Whoever has seen in a list what failed in a time sends it again with a job of the same time.
+func TestAJobReachesAsFarAsAList(t *testing.T) {
+	asked := time.Date(2026, 6, 18, 16, 40, 0, 0, time.UTC)
+	f := job.Filter{Since: asked.Add(-2 * time.Hour), Until: asked.Add(-time.Hour)}
+	j := job.New("job_"+strings.Repeat("0", 26), "acme", job.Retry, job.Original, f, job.Requester{}, asked)
+	j.ReachTo("dlv_~")
+	first, end := ids.Span("dlv_", f.Since, f.Until)
+	if j.After > first || j.UpTo() < end[:len("dlv_")+10] {
+		t.Errorf("a job goes from %s to %s, a list from %s up to %s", j.After, j.UpTo(), first, end)
 	}
 }

@@ -154,19 +154,26 @@ func count(byReason map[string]int, reason string, n int) map[string]int {
 func New(id string, owner tenant.ID, kind Kind, mode Mode, filter Filter, by Requester, now time.Time) Job {
 	j := Job{ID: id, Tenant: owner, Kind: kind, Mode: mode, Filter: filter, Status: Pending, RequestedBy: by, CreatedAt: now, UpdatedAt: now}
 	if !filter.Since.IsZero() && mode != Missing {
-		j.After = idsFrom(filter.Since)
+		j.After = idsFrom(filter.Since.Add(-idEarlier))
 	}
 	return j
 }
 
-// idSlack is how much later than its delivery an ID may have been made, with a margin.
-const idSlack = time.Hour
+// How far the time in a delivery's ID may lie from its creation: as far as lists of deliveries reckon with (adapters/ids), so that a job
+// finds what a list of the same time shows.
+const (
+	idEarlier = time.Minute
+	idLater   = 24 * time.Hour
+)
+
+// longestWait bounds how far ahead a clock may have been for a job that renders anew.
+const longestWait = time.Hour
 
 // ReachTo includes what was made while a clock was ahead. A job that renders anew must wait until the clock has passed it, lest
 // it find what it makes itself: an hour at most.
 func (j *Job) ReachTo(newest string) {
 	if j.Mode == Rerender {
-		newest = min(newest, idsFrom(j.CreatedAt.Add(idSlack)))
+		newest = min(newest, idsFrom(j.CreatedAt.Add(longestWait)))
 	}
 	j.Newest = newest
 }
@@ -187,7 +194,7 @@ func (j Job) UpTo() string {
 	if j.Filter.Until.IsZero() {
 		return last
 	}
-	return min(last, idsFrom(j.Filter.Until.Add(idSlack)))
+	return min(last, idsFrom(j.Filter.Until.Add(idLater)))
 }
 
 // digits are those of a ULID (github.com/ulid/spec).
