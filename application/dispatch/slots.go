@@ -48,6 +48,10 @@ func newSlots(limit int) *slots {
 		tenants: map[tenant.ID]*share{}, lined: map[*share]bool{}, weights: map[tenant.ID]int{}, untold: map[*lane]bool{}, holding: map[*lane]bool{}}
 }
 
+// isFull reports whether nobody gets anything before an attempt ends: no slot is free, and nothing is leased ahead while half of them are
+// taken. Tens of thousands of tenants may wait then, and to go through them would keep those from being recorded that end.
+func (s *slots) isFull() bool { return s.out >= s.limit }
+
 // may reports whether the tenant may have one more out.
 func (s *slots) may(t *share) bool {
 	if s.out < s.limit-s.limit/keptBack {
@@ -98,6 +102,9 @@ func (s *slots) shareOut(now time.Time) (asked []Asked, begun []Leased) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endPauses(now)
+	if s.isFull() {
+		return nil, nil
+	}
 	g := giving{slots: s, now: now, left: maxLeasedAtOnce, place: map[*lane]int{}}
 	g.give()
 	return g.asked, g.begun
@@ -207,6 +214,9 @@ func (s *slots) canAsk(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endPauses(now)
+	if s.isFull() {
+		return false
+	}
 	found := false
 	for t := range s.lined { // all of them, so that what is done does not depend on the order of a map
 		_, move := s.first(t, now)
