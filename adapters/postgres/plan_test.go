@@ -220,6 +220,7 @@ func hot() map[string]hotQuery {
 		"last attempts":           {lastAttempts, []any{"t7", ids, ones, delivery.EndTypes()}, true},
 		"purge: deliveries":       {oldDeliveries, []any{"t7", "", ids[0], int64(10), true, 500}, false},
 		"purge: events":           {oldEvents, []any{"t7", int64(1000), int64(1000), 500}, false},
+		"purge: what is old":      {haveOld, []any{[]string{"t7", "t8"}, ids[:2], ids[:2], int64(1000), ids[0], ids[1], int64(1000), "job_1", int64(1)}, false},
 		"purge: records":          {oldRecords, []any{"events", int64(1000), int64(1000), 500}, false},
 		"weeks: newest":           {newestOfWeek, []any{[]string{"events", "deliveries", "tests"}, 2}, false},
 		"weeks: what is lost":     {lostStreams, []any{"deliveries", int64(1000), 500}, true},
@@ -232,7 +233,7 @@ func hot() map[string]hotQuery {
 
 // seldom is what is not run for each batch, but by retention, by people, when a receiver recovers, and around the beginning of a
 // week: the planner may take a table of few rows by another index.
-var seldom = []string{"a delivery", "purge: deliveries", "weeks: what stays", "weeks: what is lost", "reconciliation", "drop circuits", "accepted beside"}
+var seldom = []string{"a delivery", "purge: deliveries", "purge: what is old", "weeks: what stays", "weeks: what is lost", "reconciliation", "drop circuits", "accepted beside"}
 
 // TestPlans asks PostgreSQL how it runs each hot query over a million rows. It is one test, so that of those that run side by side only
 // one waits for the rows.

@@ -40,12 +40,14 @@ const (
     SELECT topic, position FROM records WHERE week = 0 AND topic = $1 AND position < $2 AND recorded_at < $3 ORDER BY position LIMIT $4)`
 )
 
+var notDelivered = `NOT EXISTS (SELECT 1 FROM ` + openOfEvent("e.tenant_id", "e.event_id") + `)
+    AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)`
+
 // oldEvents deletes events that were kept beyond their week, or accepted before there were weeks. One that a retry has just named again comes
 // later in the log than it was found.
 var oldEvents = `WITH old AS (
     SELECT event_id FROM events e WHERE week = 0 AND tenant_id = $1 AND sequence < $2 AND accepted_at < $3
-    AND NOT EXISTS (SELECT 1 FROM ` + openOfEvent("e.tenant_id", "e.event_id") + `)
-    AND NOT EXISTS (SELECT 1 FROM closed_deliveries d WHERE d.tenant_id = e.tenant_id AND d.event_id = e.event_id)
+    AND ` + notDelivered + `
     ORDER BY sequence LIMIT $4
 ), rendered AS (
     DELETE FROM bodies WHERE week = 0 AND tenant_id = $1 AND event_id = ANY (ARRAY(SELECT event_id FROM old))
@@ -81,7 +83,8 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 		return 0, err
 	}
 	s.closed.Begin(before.Now)
-	deleted, err = s.round.Go(tenants, limit, func(owner tenant.ID, limit int) (int, error) {
+	look := func(owners []tenant.ID) ([]tenant.ID, error) { return s.haveOld(ctx, owners, before) }
+	deleted, err = s.round.Go(tenants, limit, look, func(owner tenant.ID, limit int) (int, error) {
 		return s.purgeTenant(ctx, owner, before, handled, limit)
 	})
 	if err != nil || deleted >= limit {

@@ -10,7 +10,6 @@ import (
 	"github.com/ordinavo/webhooks/adapters/ids"
 	"github.com/ordinavo/webhooks/adapters/records"
 	"github.com/ordinavo/webhooks/application/fanout"
-	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/retention"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -31,7 +30,8 @@ const (
 		WHERE recorded_at < ?3`
 	oldJobs  = ` FROM jobs WHERE tenant_id = ?1 AND job_id < ?4 AND turn_at IS NULL`
 	oldHours = ` FROM disposition_hours WHERE tenant_id = ?1 AND hour < ?5`
-	oldRest  = `SELECT EXISTS (SELECT 1` + oldJobs + `) OR EXISTS (SELECT 1` + oldHours + `) OR EXISTS (` + oldMetrics + `)`
+	hasRest  = `EXISTS (SELECT 1` + oldJobs + `) OR EXISTS (SELECT 1` + oldHours + `) OR EXISTS (` + oldMetrics + `)`
+	oldRest  = `SELECT ` + hasRest
 
 	// These repeat the conditions, since the rows were found without holding the writer.
 	deleteClosed = `DELETE FROM closed_deliveries WHERE tenant_id = ?1 AND delivery_id = ?2 AND ` + isOld
@@ -66,7 +66,8 @@ func (s *Store) Purge(ctx context.Context, before retention.Cutoffs, limit int) 
 	if s.closed.Begin(before.Now) { // what was in the future, or a clock made wrong, has its turn again
 		s.passed.Clear()
 	}
-	deleted, err = s.round.Go(tenants, limit, func(owner tenant.ID, limit int) (int, error) { return s.purgeTenant(ctx, owner, before, limit) })
+	look := func(owners []tenant.ID) ([]tenant.ID, error) { return s.haveOld(ctx, owners, before, limit) }
+	deleted, err = s.round.Go(tenants, limit, look, func(owner tenant.ID, limit int) (int, error) { return s.purgeTenant(ctx, owner, before, limit) })
 	if err != nil {
 		return deleted, err
 	}
@@ -83,7 +84,7 @@ func (s *Store) purgeTenant(ctx context.Context, owner tenant.ID, before retenti
 	if err != nil {
 		return 0, err
 	}
-	rest := []any{owner, metrics.MinuteOf(before.Attempts), limit, ids.First("job_", before.Attempts), stamp(before.Counted())}
+	rest := restArgs(owner, before, limit)
 	more, err := one(ctx, s.db, value[bool], oldRest, rest...)
 	if err == nil && (len(deliveries)+len(events) > 0 || more) {
 		err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) (err error) {
@@ -118,9 +119,7 @@ func (s *Store) oldDeliveries(ctx context.Context, owner tenant.ID, before reten
 
 // oldEvents finds old events without deliveries, and the sequence up to which there are no others: a later look begins behind it.
 func (s *Store) oldEvents(ctx context.Context, owner tenant.ID, before retention.Cutoffs, limit int) (old []string, passed int64, err error) {
-	if known, is := s.passed.Load(owner); is {
-		passed = known.(int64)
-	}
+	passed = s.passedEvents(owner)
 	newest, err := one(ctx, s.db, value[int64], newestEvent, owner)
 	if err != nil {
 		return nil, 0, err

@@ -43,6 +43,13 @@ type Look struct {
 	Limit         int
 }
 
+// Behind is the ID up to which they were passed, empty for none.
+func (p *Passed) Behind(of Closed) string {
+	id, _ := p.ids.Load(of)
+	behind, _ := id.(string)
+	return behind
+}
+
 // Walk has find look for dead letters and then for others, limit of them in all: find tells how many it found, and the last of them. firstID
 // is the first ID that a delivery made at a time can have. What is reached is to be noted once what was found is deleted.
 func (p *Passed) Walk(owner tenant.ID, before Cutoffs, limit int, firstID func(time.Time) string, find func(Look) (found int, last string, err error)) (Reached, error) {
@@ -55,10 +62,7 @@ func (p *Passed) Walk(owner tenant.ID, before Cutoffs, limit int, firstID func(t
 		if dead {
 			look.Before = before.DeadLetters
 		}
-		if id, is := p.ids.Load(look.Closed); is {
-			look.Behind = id.(string)
-		}
-		look.Below = firstID(look.Before)
+		look.Behind, look.Below = p.Behind(look.Closed), firstID(look.Before)
 		found, last, err := find(look)
 		if err != nil {
 			return nil, err
