@@ -10,16 +10,29 @@ import (
 	"github.com/ordinavo/webhooks/application/queries"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
+	"github.com/ordinavo/webhooks/domain/payload"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// DecodeEvent reads the stored content of an accepted event.
+// longContent is from where on an event's content is not kept as it is, in bytes.
+const longContent = 64 << 10
+
+// DecodeEvent reads the stored content of an accepted event, as far as anything is rendered of it: of hundreds that are read together each may
+// have a report of 400 KB.
 func DecodeEvent(content []byte, owner tenant.ID, id string) (event.Event, error) {
 	plain, err := compact.Unpack(content, string(owner), id)
 	if err != nil {
 		return event.Event{}, err
 	}
-	return event.Decode(plain)
+	e, err := event.Decode(plain)
+	if err != nil || len(plain) < longContent {
+		return e, err
+	}
+	shown, err := event.Encode(payload.Shown(e)) // what was decoded shares the memory of all of it
+	if err != nil {
+		return event.Event{}, err
+	}
+	return event.Decode(shown)
 }
 
 // DecodeNotes reads the columns beside an event that say whether it was set aside and retried; NULL (nil) for neither.

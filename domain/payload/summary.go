@@ -3,6 +3,8 @@ package payload
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ordinavo/webhooks/domain/event"
 )
 
 // MaxPreviewLength is the longest summary preview in characters (Unicode code points), the
@@ -10,6 +12,17 @@ import (
 const MaxPreviewLength = 280
 
 const ellipsis = "…"
+
+// Shown is the event without what is rendered for nobody: its report's free text is cut to the preview, which is its own preview. The event
+// itself is left alone.
+func Shown(e event.Event) event.Event {
+	if e.VisitReport != nil {
+		report := *e.VisitReport
+		report.Summary = summaryPreview(report.Summary)
+		e.VisitReport = &report
+	}
+	return e
+}
 
 // summaryPreview is the beginning of a free text with its white space collapsed, cut after a
 // whole word. A first word that is too long by itself is cut where it must be. A text without a

@@ -86,6 +86,9 @@ func TestSummaryPreviewProperties(t *testing.T) {
 			}
 			return
 		}
+		if again := summaryPreview(preview); again == nil || *again != *preview {
+			t.Fatalf("%q is cut again", *preview)
+		}
 		if utf8.RuneCountInString(collapsed) <= MaxPreviewLength {
 			if *preview != collapsed {
 				t.Fatalf("%q became %q", collapsed, *preview)
