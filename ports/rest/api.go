@@ -113,6 +113,7 @@ type API struct {
 	huma   huma.API
 	limits limits
 	room   *room
+	atWork atWork
 	// document is /openapi.json, asyncDocument is /asyncapi.json.
 	document, asyncDocument func() []byte
 	// base is the parent of each request's context; stop cancels it when draining took too long.

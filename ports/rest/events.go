@@ -26,6 +26,11 @@ const pathEvents = "/v1/events"
 // emit accepts events. It is the busiest route, so it decodes by hand.
 func (a *API) emit(ctx huma.Context) error {
 	c := humafiber.Unwrap(ctx)
+	end, err := a.atWork.begin(ctx.Context(), len(c.Request().Body()))
+	if err != nil {
+		return err
+	}
+	defer end()
 	fields := problem.Collect("")
 	events, batch, err := decodeBody(c, fields)
 	if err != nil {

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"context"
 	"runtime"
 
 	"github.com/gofiber/fiber/v2"
@@ -16,4 +17,13 @@ func Allocated(do func()) uint64 {
 	do()
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+// Occupy takes all the room for bodies that are being worked on, until free.
+func (a *API) Occupy() (free func()) {
+	free, err := a.atWork.begin(context.Background(), maxAtWork)
+	if err != nil {
+		panic(err)
+	}
+	return free
 }

@@ -37,7 +37,7 @@ func New(d Dependencies) *API {
 }
 
 func newAPI(d Dependencies) *API {
-	a := &API{Dependencies: d, limits: limits{newLimiter(d.RateLimit, d.Now), newLimiter(d.TenantRateLimit, d.Now)}, room: newRoom(mayHold(d.Memory))}
+	a := &API{Dependencies: d, limits: limits{newLimiter(d.RateLimit, d.Now), newLimiter(d.TenantRateLimit, d.Now)}, room: newRoom(mayHold(d.Memory)), atWork: newAtWork()}
 	a.base, a.stop = context.WithCancel(context.Background())
 	a.app = fiber.New(fiber.Config{
 		AppName:       "Ordinavo Webhooks",
