@@ -9,50 +9,81 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/application/share"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
-// TestSlowListsLeaveConnections has more lists wait for a lock than there are connections.
-func TestSlowListsLeaveConnections(t *testing.T) {
-	t.Parallel()
+// TestUsersLeaveConnections has more lists and changes of users wait for a lock than there are connections.
+func TestUsersLeaveConnections(t *testing.T) {
 	const conns = 8
-	url := migrated.Copy(t)
-	db := openURL(t, postgres.Config{URL: url, MaxConns: conns})
+	for name, c := range map[string]struct {
+		table  string
+		most   int // of the connections, for two tenants
+		ofOne  int
+		called func(ctx context.Context, s *postgres.Store) error
+	}{
+		"lists": {"jobs", conns / 2, conns/2 - 1, func(ctx context.Context, s *postgres.Store) error {
+			_, err := s.Jobs(ctx, "acme", "", 1)
+			return err
+		}},
+		"changes": {"api_keys", conns / 4, conns/4 - 1, func(ctx context.Context, s *postgres.Store) error {
+			return s.RevokeKey(ctx, "acme", "key_1", time.Now())
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := migrated.Copy(t)
+			db := openURL(t, postgres.Config{URL: url, MaxConns: conns})
+			store, waiting := postgres.NewStore(db, tagging{}), lockTable(t, url, c.table)
+			ctx, cancel := context.WithCancel(t.Context())
+			var calls sync.WaitGroup
+			defer calls.Wait()
+			defer cancel()
+			come := func(owner tenant.ID) {
+				for range 4 * conns {
+					calls.Go(func() { _ = c.called(share.For(ctx, owner), store) })
+				}
+			}
+			leave := func(most int) {
+				t.Helper()
+				for end := time.Now().Add(patience); waiting() < most; {
+					if time.Now().After(end) {
+						t.Fatalf("%d wait, want %d", waiting(), most)
+					}
+				}
+				for range 100 {
+					if err := execute(t.Context(), db, `SELECT count(*) FROM tenants`); err != nil {
+						t.Fatalf("a transaction of the service found no connection: %v", err)
+					}
+				}
+				if n := waiting(); n > most {
+					t.Errorf("they have %d of %d connections, want %d", n, conns, most)
+				}
+			}
+			come("noisy")
+			leave(c.ofOne)
+			come("quiet")
+			leave(c.most)
+		})
+	}
+}
+
+// lockTable locks the table, and counts those who wait for it.
+func lockTable(t *testing.T, url, table string) (waiting func() int) {
+	t.Helper()
 	blocker, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = blocker.Close(context.Background()) }()
-	if _, err := blocker.Exec(t.Context(), `BEGIN; LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE`); err != nil {
+	t.Cleanup(func() { _ = blocker.Close(context.Background()) })
+	if _, err := blocker.Exec(t.Context(), `BEGIN; LOCK TABLE `+table+` IN ACCESS EXCLUSIVE MODE`); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	store := postgres.NewStore(db, tagging{})
-	var lists sync.WaitGroup
-	defer lists.Wait()
-	defer cancel()
-	for range 4 * conns {
-		lists.Go(func() {
-			_, _ = store.Jobs(ctx, "acme", "", 1)
-		})
-	}
-	waiting := func() (n int) {
-		row := blocker.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
+	return func() (n int) {
+		row := blocker.QueryRow(t.Context(), `SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = $1::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`, table)
 		if err := row.Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
-	}
-	for end := time.Now().Add(patience); waiting() < conns/2; {
-		if time.Now().After(end) {
-			t.Fatalf("%d lists wait", waiting())
-		}
-	}
-	for range 200 {
-		if err := execute(t.Context(), db, `SELECT count(*) FROM tenants`); err != nil {
-			t.Fatalf("a transaction found no connection: %v", err)
-		}
-	}
-	if n := waiting(); n > conns/2 {
-		t.Errorf("lists have %d of %d connections", n, conns)
 	}
 }

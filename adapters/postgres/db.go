@@ -24,6 +24,7 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/share"
 )
 
 // Config says how to reach a database. Only URL is needed.
@@ -75,11 +76,12 @@ func (c Config) withDefaults() Config {
 
 // DB is a database as this process uses it. All methods are safe for concurrent use.
 type DB struct {
-	config  Config
-	pool    *pgxpool.Pool
-	places  *places
-	looking chan struct{} // a slot for each lookup for users that may run at once
-	name    string        // tells this process's notifications from those of others
+	config   Config
+	pool     *pgxpool.Pool
+	places   *places
+	looking  *share.Slots // for lookups for users that run at once
+	changing *share.Slots // for transactions for users that run at once
+	name     string       // tells this process's notifications from those of others
 	wakeup.Signals
 	vacuums vacuums
 	growth  growth
@@ -124,7 +126,7 @@ func Open(config Config) (*DB, error) {
 	parsed.ConnConfig.RuntimeParams[applicationName] = cmp.Or(parsed.ConnConfig.RuntimeParams[applicationName], "ordinavo") // see cancelWaiting
 	parsed.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 	parsed.ConnConfig.StatementCacheCapacity = 0
-	db := &DB{config: config, looking: make(chan struct{}, config.MaxConns/2), name: rand.Text()}
+	db := &DB{config: config, looking: share.NewSlots(config.MaxConns / 2), changing: share.NewSlots(config.MaxConns / 4), name: rand.Text()}
 	parsed.BeforeConnect, parsed.PrepareConn = prepareToConnect(config.URL), db.renewPlans
 	parsed.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		encodeColumns(conn.TypeMap())
@@ -299,7 +301,8 @@ func (db *DB) from(ctx context.Context) reader {
 }
 
 // forUsers is from, for what the API's users look up and list, and what is reconciled. However slow or numerous those reads get, connections
-// are left for accepting events, delivering, recording outcomes and this process's heartbeat.
+// are left for accepting events, delivering, recording outcomes and this process's heartbeat; and however numerous a tenant's are, another's have
+// their turn.
 func (db *DB) forUsers(ctx context.Context) reader {
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return tx
@@ -311,35 +314,36 @@ func (db *DB) forUsers(ctx context.Context) reader {
 type looker struct{ *DB }
 
 func (l looker) query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {
-	if err := l.enter(ctx); err != nil {
+	leave, err := l.enter(ctx, l.looking, "look something up")
+	if err != nil {
 		return err
 	}
-	defer l.leave()
+	defer leave()
 	return l.DB.query(ctx, each, sql, args...)
 }
 
 func (l looker) send(ctx context.Context, b *pgx.Batch) error {
-	if err := l.enter(ctx); err != nil {
+	leave, err := l.enter(ctx, l.looking, "look something up")
+	if err != nil {
 		return err
 	}
-	defer l.leave()
+	defer leave()
 	return l.DB.send(ctx, b)
 }
 
-func (l looker) enter(ctx context.Context) error {
-	timer := time.NewTimer(acquireTimeout)
-	defer timer.Stop()
-	select {
-	case l.looking <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait to look something up: %w", context.Cause(ctx))
-	case <-timer.C:
-		return unavailable(fmt.Errorf("wait to look something up: %w", context.DeadlineExceeded))
+// enter waits for a slot as long as for a connection.
+func (db *DB) enter(ctx context.Context, slots *share.Slots, to string) (leave func(), err error) {
+	bounded, cancel := context.WithTimeout(ctx, acquireTimeout)
+	defer cancel()
+	leave, err = slots.Enter(bounded)
+	if err != nil {
+		err = fmt.Errorf("wait to %s: %w", to, err)
 	}
+	if err != nil && ctx.Err() == nil {
+		err = unavailable(err)
+	}
+	return leave, err
 }
-
-func (l looker) leave() { <-l.looking }
 
 // Query reads rows, in the transaction that the context carries if there is one.
 func (db *DB) Query(ctx context.Context, each func(pgx.Rows) error, sql string, args ...any) error {

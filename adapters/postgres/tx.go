@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
+	"github.com/ordinavo/webhooks/application/share"
 )
 
 // Tx is a transaction, for one user at a time. Only Rollback may be called from elsewhere while a statement runs; what the user tries
@@ -76,6 +77,11 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return fn(ctx, tx)
 	}
+	done, err := db.mayChange(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	began := time.Now()
 	for repeats := 0; ; repeats++ {
 		err := db.update(ctx, fn)
@@ -86,6 +92,15 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 			return err
 		}
 	}
+}
+
+// mayChange waits until a user's transaction may take a connection, which the service's own do at once: those of users wait for each other's locks,
+// and however many a tenant asks for at a time, connections are left for accepting events and delivering.
+func (db *DB) mayChange(ctx context.Context) (done func(), err error) {
+	if _, asked := share.Of(ctx); !asked {
+		return func() {}, nil
+	}
+	return db.enter(ctx, db.changing, "change something")
 }
 
 // again is nil, after a pause, when what failed collided with others and was not repeated too often yet, nor for too long. Else it is what

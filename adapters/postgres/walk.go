@@ -25,7 +25,7 @@ func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Del
 	if sql == "" {
 		return nil, nil
 	}
-	return all(ctx, s.db.from(ctx), listed(), sql, args...)
+	return all(ctx, s.db.forUsers(ctx), listed(), sql, args...)
 }
 
 func walkDeliveries(w jobs.Walk) (sql string, args []any) {
@@ -110,7 +110,7 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 		before = bound(until)
 	}
 	newest := make(map[string]string, len(eventIDs))
-	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+	err := s.db.forUsers(ctx).query(ctx, func(r pgx.Rows) error {
 		var event string
 		var id *string
 		err := r.Scan(&event, &id)
@@ -137,7 +137,7 @@ func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []str
 		}
 	}
 	bodies := map[string][]fanout.Body{}
-	err := s.db.from(ctx).query(ctx, func(r pgx.Rows) error {
+	err := s.db.forUsers(ctx).query(ctx, func(r pgx.Rows) error {
 		body := fanout.Body{Tenant: owner}
 		err := r.Scan(&body.EventID, &body.Number, &body.Bytes)
 		if err == nil {

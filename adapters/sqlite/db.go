@@ -22,21 +22,23 @@ import (
 
 	"github.com/ordinavo/webhooks/adapters/wakeup"
 	"github.com/ordinavo/webhooks/application/metrics"
+	"github.com/ordinavo/webhooks/application/share"
 )
 
 // DB is an open database file. All methods are safe for concurrent use.
 type DB struct {
 	wakeup.Signals
-	path    string
-	file    os.FileInfo // what was there at the start
-	readers *sql.DB
-	looking chan struct{} // a slot for each lookup for users that may run at once
-	writing *sql.DB       // for the connection that writes and the one that moves the log, which never wait for readers
-	reads   sync.Map      // query text to *sql.Stmt
-	write   chan *writer  // holds the one writer while nobody uses it
-	queue   atomic.Int64  // how many wait for it
-	closed  <-chan struct{}
-	close   func() error
+	path     string
+	file     os.FileInfo // what was there at the start
+	readers  *sql.DB
+	looking  *share.Slots // for lookups for users that run at once
+	changing *share.Slots // for changes by users that wait for the writer, or have it
+	writing  *sql.DB      // for the connection that writes and the one that moves the log, which never wait for readers
+	reads    sync.Map     // query text to *sql.Stmt
+	write    chan *writer // holds the one writer while nobody uses it
+	queue    atomic.Int64 // how many wait for it
+	closed   <-chan struct{}
+	close    func() error
 
 	checkpoints checkpoints
 	moving      sync.WaitGroup // the goroutine that moves the log
@@ -57,7 +59,7 @@ func Open(ctx context.Context, path string) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	reading := max(4, runtime.NumCPU())
+	reading := max(6, runtime.NumCPU())
 	readers, err := connect(path, reading)
 	if err != nil {
 		return nil, err
@@ -67,8 +69,8 @@ func Open(ctx context.Context, path string) (*DB, error) {
 		return nil, errors.Join(err, readers.Close())
 	}
 	open, end := context.WithCancel(context.Background())
-	db := &DB{path: path, file: file, readers: readers, looking: make(chan struct{}, reading/2), writing: writing, write: make(chan *writer, 1), closed: open.Done(),
-		checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
+	db := &DB{path: path, file: file, readers: readers, looking: share.NewSlots(reading / 2), changing: share.NewSlots(1), writing: writing,
+		write: make(chan *writer, 1), closed: open.Done(), checkpoints: checkpoints{pages: logPages, due: logPages, wake: make(chan struct{}, 1)}}
 	db.close = sync.OnceValue(func() error { return db.shut(end) })
 	w, err := db.connectWriter(ctx)
 	if err == nil {

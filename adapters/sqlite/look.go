@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"fmt"
 	"time"
+
+	"github.com/ordinavo/webhooks/application/share"
 )
 
 // lookTimeout bounds the wait for a slot.
@@ -17,7 +19,7 @@ type reader interface {
 }
 
 // forUsers is for what the API's users look up and list, and what is reconciled. However slow or numerous those reads get, connections are
-// left for delivering, for checking API keys and for what else the service reads.
+// left for delivering, for checking API keys and for what else the service reads; and however numerous a tenant's are, another's have their turn.
 func (db *DB) forUsers() reader { return looker{db} }
 
 // looker reads as the DB does, once it has one of the slots. A transaction needs none: it has its connection.
@@ -25,25 +27,36 @@ type looker struct{ *DB }
 
 func (l looker) query(ctx context.Context, each func(*sql.Rows) error, query string, args ...any) error {
 	if _, inTx := ctx.Value(txKey{}).(*Tx); !inTx {
-		if err := l.enter(ctx); err != nil {
+		leave, err := l.enter(ctx)
+		if err != nil {
 			return err
 		}
-		defer l.leave()
+		defer leave()
 	}
 	return l.DB.query(ctx, each, query, args...)
 }
 
-func (l looker) enter(ctx context.Context) error {
-	timer := time.NewTimer(lookTimeout)
-	defer timer.Stop()
-	select {
-	case l.looking <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("wait to look something up: %w", context.Cause(ctx))
-	case <-timer.C:
-		return unavailable("does not answer", fmt.Errorf("wait to look something up: %w", context.DeadlineExceeded))
+func (l looker) enter(ctx context.Context) (leave func(), err error) {
+	bounded, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	leave, err = l.looking.Enter(bounded)
+	if err != nil {
+		err = fmt.Errorf("wait to look something up: %w", err)
 	}
+	if err != nil && ctx.Err() == nil {
+		err = unavailable("does not answer", err)
+	}
+	return leave, err
 }
 
-func (l looker) leave() { <-l.looking }
+// mayChange waits until a user's change may wait for the writer, which the service's own transactions do at once: however many changes a tenant
+// asks for at a time, they have at most one of them before them.
+func (db *DB) mayChange(ctx context.Context) (done func(), err error) {
+	if _, asked := share.Of(ctx); !asked {
+		return func() {}, nil
+	}
+	if done, err = db.changing.Enter(ctx); err != nil {
+		return nil, fmt.Errorf("wait to change something: %w", err)
+	}
+	return done, nil
+}

@@ -4,15 +4,21 @@ import (
 	"context"
 	"database/sql"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/ordinavo/webhooks/application/jobs"
 	"github.com/ordinavo/webhooks/application/metrics"
 	"github.com/ordinavo/webhooks/application/queries"
+	"github.com/ordinavo/webhooks/application/share"
+	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/job"
 	"github.com/ordinavo/webhooks/domain/problem"
+	"github.com/ordinavo/webhooks/domain/tenant"
 )
 
 // TestSlowListsLeaveConnections has more lists read on than there are connections.
@@ -24,9 +30,9 @@ func TestSlowListsLeaveConnections(t *testing.T) {
 	var lists sync.WaitGroup
 	defer lists.Wait()
 	defer cancel()
-	for range 4 * conns {
+	for i := range 4 * conns {
 		lists.Go(func() {
-			_ = db.forUsers().query(ctx, func(*sql.Rows) error {
+			_ = db.forUsers().query(share.For(ctx, []tenant.ID{"one", "another"}[i%2]), func(*sql.Rows) error {
 				<-ctx.Done()
 				return ctx.Err()
 			}, `SELECT 1`)
@@ -75,8 +81,13 @@ func ofUsers() map[string]func(context.Context, *Store) error {
 			return err
 		},
 	}
+	calls["WalkDeliveries"] = func(ctx context.Context, s *Store) error {
+		_, err := s.WalkDeliveries(ctx, jobs.Walk{Tenant: "t1", Filter: job.Filter{Statuses: []delivery.Status{delivery.StatusDeadLetter}}, UpTo: "~", Limit: 9})
+		return err
+	}
 	for _, call := range []string{"SubscriptionHistory", "GatedEvents", "CurrentSubscription", "LoadSubscription", "SubscriptionsAt", "ListSubscriptions", "Delivery",
-		"DeliveryChanges", "LastAttempts", "Event", "DeliveriesOf", "GatedOf", "FannedOut", "Keys of a tenant", "Keys", "Tenants", "Jobs", "EventsAfter", "NewestOf", "WalkEvents"} {
+		"DeliveryChanges", "LastAttempts", "Event", "DeliveriesOf", "GatedOf", "FannedOut", "Keys of a tenant", "Keys", "Tenants", "Jobs", "EventsAfter", "NewestOf", "WalkEvents",
+		"NewestDeliveries", "EventBodies"} {
 		calls[call] = hot[call]
 	}
 	return calls
@@ -85,8 +96,10 @@ func ofUsers() map[string]func(context.Context, *Store) error {
 // TestLookupsOfUsersWaitForASlot has all slots taken: those calls wait for one, unless they are in a transaction, and the service's do not.
 func TestLookupsOfUsersWaitForASlot(t *testing.T) {
 	s := NewStore(openEmpty(t), nil)
-	for range cap(s.db.looking) {
-		s.db.looking <- struct{}{}
+	for _, owner := range []tenant.ID{"one", "one", "another"} {
+		if _, err := s.db.looking.Enter(share.For(t.Context(), owner)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	waited := func(err error) bool { return err != nil && strings.Contains(err.Error(), "wait to look something up") }
 	gone, leave := context.WithCancel(t.Context())
@@ -114,17 +127,71 @@ func TestLookupsOfUsersWaitForASlot(t *testing.T) {
 
 func TestWhoFindsNoSlotIsToldToComeAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := looker{&DB{looking: make(chan struct{}, 1)}}
-		if err := l.enter(t.Context()); err != nil {
+		l := looker{&DB{looking: share.NewSlots(1)}}
+		leave, err := l.enter(t.Context())
+		if err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if err := l.enter(t.Context()); !problem.Is(err, problem.Unavailable) || time.Since(began) != lookTimeout {
+		if _, err := l.enter(t.Context()); !problem.Is(err, problem.Unavailable) || time.Since(began) != lookTimeout {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
-		l.leave()
-		if err := l.enter(t.Context()); err != nil {
-			t.Errorf("once the other has left: %v", err)
+		leave()
+		if leave, err = l.enter(t.Context()); err != nil {
+			t.Fatalf("once the other has left: %v", err)
 		}
+		leave()
 	})
+}
+
+// TestChangesOfUsersLeaveTheWriter has many changes of one tenant wait while the writer is held: the service's own waits behind one of them, and
+// another tenant's behind two.
+func TestChangesOfUsersLeaveTheWriter(t *testing.T) {
+	db := openEmpty(t)
+	tx, err := db.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var changes, begun sync.WaitGroup
+	defer changes.Wait()
+	defer func() { _ = tx.Rollback() }()
+	order := make(chan string, 100) // sent with the writer held
+	change := func(ctx context.Context, whose string) {
+		if err := db.Update(ctx, func(context.Context, *Tx) error { order <- whose; return nil }); err != nil {
+			t.Error(err)
+		}
+	}
+	const noisy = 64
+	begun.Add(noisy)
+	for range noisy {
+		changes.Go(func() {
+			begun.Done()
+			change(share.For(t.Context(), "noisy"), "noisy")
+		})
+	}
+	begun.Wait()
+	waiting := func(n int64) {
+		t.Helper()
+		for end := time.Now().Add(30 * time.Second); db.queue.Load() < n; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%d wait for the writer", db.queue.Load())
+			}
+		}
+	}
+	waiting(1)
+	changes.Go(func() { change(t.Context(), "service") })
+	waiting(2)
+	changes.Go(func() { change(share.For(t.Context(), "quiet"), "quiet") })
+	for range 1000 {
+		if n := db.queue.Load(); n > 2 {
+			t.Fatalf("%d wait for the writer", n)
+		}
+		runtime.Gosched()
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Error(err)
+	}
+	if first := []string{<-order, <-order}; !slices.Contains(first, "service") {
+		t.Errorf("%q had the writer before the service", first)
+	}
 }

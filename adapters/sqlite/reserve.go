@@ -95,7 +95,7 @@ func (s *Store) reserveTogether(ctx context.Context) (err error) {
 			close(r.done)
 		}
 	}()
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.db.update(ctx, func(ctx context.Context, tx *Tx) error { // for all tenants, one at a time
 		group = s.reserving.take()
 		for _, r := range group {
 			if err := s.reserve(context.WithoutCancel(ctx), tx, r); err != nil {

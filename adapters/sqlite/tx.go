@@ -71,6 +71,15 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 	if tx, ok := ctx.Value(txKey{}).(*Tx); ok {
 		return fn(ctx, tx)
 	}
+	done, err := db.mayChange(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return db.update(ctx, fn)
+}
+
+func (db *DB) update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	tx, err := db.Begin(ctx)
 	if err != nil {
 		return err

@@ -43,7 +43,7 @@ func (s *Store) WalkDeliveries(ctx context.Context, w jobs.Walk) ([]delivery.Del
 	if len(parts) == 0 {
 		return nil, nil
 	}
-	return all(ctx, s.db, scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 LIMIT ?", append(args, w.Limit)...)
+	return all(ctx, s.db.forUsers(), scanListed, strings.Join(parts, " UNION ALL ")+" ORDER BY 2 LIMIT ?", append(args, w.Limit)...)
 }
 
 // walked is the part of a walk in one table.
@@ -109,7 +109,7 @@ func (s *Store) NewestDeliveries(ctx context.Context, lane dispatch.Lane, eventI
 		before = bound(until)
 	}
 	newest := make(map[string]string, len(eventIDs))
-	err = s.db.query(ctx, func(r *sql.Rows) error {
+	err = s.db.forUsers().query(ctx, func(r *sql.Rows) error {
 		var event, id string
 		err := r.Scan(&event, &id)
 		if id != "" {
@@ -130,7 +130,7 @@ func (s *Store) EventBodies(ctx context.Context, owner tenant.ID, eventIDs []str
 		return nil, err
 	}
 	bodies := map[string][]fanout.Body{}
-	err = s.db.query(ctx, func(r *sql.Rows) error {
+	err = s.db.forUsers().query(ctx, func(r *sql.Rows) error {
 		body := fanout.Body{Tenant: owner}
 		err := r.Scan(&body.EventID, &body.Number, &body.Bytes)
 		if err == nil {

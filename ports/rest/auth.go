@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/share"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/access"
 	"github.com/ordinavo/webhooks/domain/problem"
@@ -26,7 +28,8 @@ func (a *API) authorize(o operation) func(huma.Context, func(huma.Context)) {
 			a.refuse(ctx, err)
 			return
 		}
-		next(ctx)
+		r := recordFrom(ctx.Context())
+		next(huma.WithContext(ctx, share.For(ctx.Context(), cmp.Or(r.owner, r.caller.Tenant))))
 	}
 }
 
