@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -17,6 +18,8 @@ import (
 // Submission is one caller's request on its way into a commit.
 type Submission struct {
 	stage   atomic.Int32
+	owner   tenant.ID  // of its events; empty when they are of several
+	number  int64      // in the order in which they came
 	count   int        // of its events
 	events  []Accepted // from here on, whoever changed the stage has it
 	keep    Keep
@@ -67,16 +70,16 @@ func (in *Intake) gather(group []*Submission) []*Submission {
 		events += s.count
 	}
 	for events < maxPerCommit {
-		select {
-		case s := <-in.queue:
-			if s.stage.Load() == stageQueued {
-				group = append(group, s)
-				events += s.count
-			}
-		default:
-			return group
+		s := in.queue.take()
+		if s == nil {
+			break
+		}
+		if s.stage.Load() == stageQueued {
+			group = append(group, s)
+			events += s.count
 		}
 	}
+	slices.SortFunc(group, func(a, b *Submission) int { return cmp.Compare(a.number, b.number) }) // as they came
 	return group
 }
 
@@ -119,7 +122,7 @@ func (in *Intake) commit(ctx context.Context, group []*Submission) {
 			s.err = fmt.Errorf("accept events: %w", err)
 		}
 		in.observe(ctx, s)
-		in.waiting.Add(-int64(s.count))
+		in.queue.done(s)
 		close(s.done)
 	}
 }

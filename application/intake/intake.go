@@ -103,12 +103,8 @@ func Reasons() []Reason {
 	return []Reason{ReasonWaiting, ReasonFanOutLag, ReasonOpen, ReasonTenantOpen, ReasonEventsPerDay}
 }
 
-// Bounds of what waits for a commit, and of one commit.
-const (
-	maxQueued    = 4096   // requests
-	maxWaiting   = 50_000 // events of theirs
-	maxPerCommit = 2000   // events, unless one request alone brings more
-)
+// maxPerCommit bounds a commit's events, unless one request alone brings more.
+const maxPerCommit = 2000
 
 // Result says what became of one event.
 type Result struct {
@@ -129,8 +125,7 @@ type Intake struct {
 	observer Observer
 	now      func() time.Time
 	newID    func(prefix string) string
-	queue    chan *Submission
-	waiting  atomic.Int64 // events in the queue
+	queue    queue
 	trouble  atomic.Pointer[trouble]
 	wake     loop.Signal
 	// Recent is what was accepted last.
@@ -153,8 +148,8 @@ func New(c Config) *Intake {
 	if c.Backlog == nil {
 		c.Backlog = NewBacklog(nil, Limits{}, c.Now)
 	}
-	return &Intake{store: c.Store, quotas: c.Quotas, limits: c.Limits, backlog: c.Backlog, observer: c.Observer, now: c.Now, newID: c.NewID,
-		queue: make(chan *Submission, maxQueued), wake: loop.NewSignal(), Recent: newRecent()}
+	return &Intake{store: c.Store, quotas: c.Quotas, limits: c.Limits, backlog: c.Backlog, queue: queue{of: map[tenant.ID]*line{}}, observer: c.Observer, now: c.Now, newID: c.NewID,
+		wake: loop.NewSignal(), Recent: newRecent()}
 }
 
 // Accept returns once the events are durable. All or none of them are accepted: an unknown tenant, or an ID that is taken by
@@ -193,24 +188,20 @@ func (in *Intake) Submit(ctx context.Context, events []event.Event, traceParent 
 }
 
 func (in *Intake) enqueue(events []event.Event, traceParent string, keep Keep, holds []hold) (*Submission, Reason, error) {
-	n := int64(len(events))
-	if in.waiting.Load()+n > maxWaiting {
+	owner := ownerOf(events)
+	if !in.queue.hasRoom(owner, len(events)) {
 		return nil, ReasonWaiting, overrun()
 	}
 	prepared, err := in.prepare(events, traceParent)
 	if err != nil {
 		return nil, "", err
 	}
-	s := &Submission{events: prepared, count: len(events), keep: keep, holds: holds, done: make(chan struct{})}
-	in.waiting.Add(n)
-	select {
-	case in.queue <- s:
-		in.wake.Send()
-		return s, "", nil
-	default:
-		in.waiting.Add(-n)
+	s := &Submission{owner: owner, events: prepared, count: len(events), keep: keep, holds: holds, done: make(chan struct{})}
+	if !in.queue.add(s) {
 		return nil, ReasonWaiting, overrun()
 	}
+	in.wake.Send()
+	return s, "", nil
 }
 
 // withdraw is false when a transaction has claimed the submission. The queue keeps its place until the next step.
@@ -219,7 +210,7 @@ func (in *Intake) withdraw(s *Submission) bool {
 		return false
 	}
 	in.backlog.release(s.holds)
-	in.waiting.Add(-int64(s.count))
+	in.queue.done(s)
 	s.events, s.keep, s.holds = nil, nil, nil
 	return true
 }

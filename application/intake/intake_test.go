@@ -355,7 +355,9 @@ func TestAFullQueueIsUnavailable(t *testing.T) {
 		ctx, cancel := context.WithCancel(w.Context())
 		defer cancel()
 		for i := range 4096 {
-			go func() { _, _ = w.Accept(ctx, []event.Event{sample("acme", fmt.Sprintf("evt_%d", i), "a")}, "", nil) }()
+			go func() {
+				_, _ = w.Accept(ctx, []event.Event{sample([]tenant.ID{"acme", "other"}[i%2], fmt.Sprintf("evt_%d", i), "a")}, "", nil)
+			}()
 		}
 		synctest.Wait()
 		if got := <-w.submit(ctx, sample("acme", "evt_last", "a")); !problem.Is(got.err, problem.Unavailable) {

@@ -95,7 +95,7 @@ func TestWaitingEventsAreBounded(t *testing.T) {
 	within(t, func(w *world) {
 		var waiting []<-chan answer
 		for i := range 50 {
-			waiting = append(waiting, w.submit(w.Context(), many("acme", fmt.Sprint(i), 1000)...))
+			waiting = append(waiting, w.submit(w.Context(), many([]tenant.ID{"acme", "other"}[i%2], fmt.Sprint(i), 1000)...))
 		}
 		w.wantRefused(<-w.submit(w.Context(), many("acme", "more", 1)...), problem.Unavailable, time.Second, intake.ReasonWaiting, "wait to be accepted")
 		w.step()

@@ -55,8 +55,8 @@ func TestWhatIsTurnedAwayTakesNoRoom(t *testing.T) {
 		const queued = 4096
 		w.open(intake.Limits{Open: 50_000})
 		var waits []*intake.Submission
-		for range queued {
-			s, err := w.Submit(w.Context(), many("acme", "a", 1), "", nil)
+		for i := range queued {
+			s, err := w.Submit(w.Context(), many([]tenant.ID{"acme", "other"}[i%2], "a", 1), "", nil)
 			if err != nil {
 				w.Fatal(err)
 			}
