@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/adapters/postgres"
+	"github.com/ordinavo/webhooks/application/idempotency"
 	"github.com/ordinavo/webhooks/application/share"
 	"github.com/ordinavo/webhooks/domain/tenant"
 )
@@ -65,6 +66,30 @@ func TestUsersLeaveConnections(t *testing.T) {
 			come("quiet")
 			leave(c.most)
 		})
+	}
+}
+
+// Each event that is sent with an Idempotency-Key needs one.
+func TestAReservationWaitsForNoChangesOfUsers(t *testing.T) {
+	t.Parallel()
+	const conns = 8
+	url := migrated.Copy(t)
+	store, waiting := postgres.NewStore(openURL(t, postgres.Config{URL: url, MaxConns: conns}), tagging{}), lockTable(t, url, "api_keys")
+	ctx, cancel := context.WithCancel(share.For(t.Context(), "acme"))
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	defer cancel()
+	for range conns {
+		calls.Go(func() { _ = store.RevokeKey(ctx, "acme", "key_1", time.Now()) })
+	}
+	for end := time.Now().Add(patience); waiting() < conns/4-1; {
+		if time.Now().After(end) {
+			t.Fatalf("%d wait", waiting())
+		}
+	}
+	now := time.Now()
+	if _, err := store.Reserve(ctx, idempotency.Reservation{Token: "token", ReservedAt: now, ExpiresAt: now.Add(time.Hour)}, now); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/share"
 )
 
 const reserveKey = `INSERT INTO idempotency_keys AS k (key, fingerprint, token, reserved_at, expires_at) VALUES ($1, $2, $3, $4, $5)
@@ -15,9 +16,10 @@ ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, token = excl
     reserved_at = excluded.reserved_at, expires_at = excluded.expires_at, sealed = NULL
 WHERE k.expires_at <= $4 OR k.sealed IS NULL AND k.reserved_at <= $6`
 
-// Reserve takes a key that is free, has expired, or was left by a crash; see idempotency.Store.
+// Reserve takes a key that is free, has expired, or was left by a crash; see idempotency.Store. It is one row that nobody waits for, and each
+// keyed event needs it: users' changes do not come before it.
 func (s *Store) Reserve(ctx context.Context, r idempotency.Reservation, takeOver time.Time) (found *idempotency.Found, err error) {
-	err = s.db.Update(ctx, func(ctx context.Context, tx *Tx) error {
+	err = s.db.Update(share.Own(ctx), func(ctx context.Context, tx *Tx) error {
 		found = nil
 		n, err := tx.Exec(ctx, reserveKey, r.Key[:], r.Fingerprint[:], r.Token, stamp(r.ReservedAt), stamp(r.ExpiresAt), stamp(takeOver))
 		if err != nil || n == 1 {

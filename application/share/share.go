@@ -20,3 +20,6 @@ func Of(ctx context.Context) (owner tenant.ID, asked bool) {
 	owner, asked = ctx.Value(ownerKey{}).(tenant.ID)
 	return owner, asked
 }
+
+// Own makes what is done under the context the service's own again.
+func Own(ctx context.Context) context.Context { return context.WithValue(ctx, ownerKey{}, nil) }
