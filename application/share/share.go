@@ -21,5 +21,6 @@ func Of(ctx context.Context) (owner tenant.ID, asked bool) {
 	return owner, asked
 }
 
-// Own makes what is done under the context the service's own again.
+// Own makes what is done under the context the service's own again: a step that each event waits for, or the end of what a user has begun, which
+// does not wait for what others, or the same, only ask for.
 func Own(ctx context.Context) context.Context { return context.WithValue(ctx, ownerKey{}, nil) }

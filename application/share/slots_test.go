@@ -138,8 +138,10 @@ func TestNoSlotIsLost(t *testing.T) {
 }
 
 func TestWhatNobodyAskedForIsTheServices(t *testing.T) {
-	if owner, asked := share.Of(t.Context()); owner != "" || asked {
-		t.Errorf("%q asked: %t", owner, asked)
+	for _, ctx := range []context.Context{t.Context(), share.Own(share.For(t.Context(), "acme"))} {
+		if owner, asked := share.Of(ctx); owner != "" || asked {
+			t.Errorf("%q asked: %t", owner, asked)
+		}
 	}
 	for _, owner := range []tenant.ID{"", "acme"} {
 		if got, asked := share.Of(share.For(t.Context(), owner)); got != owner || !asked {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ordinavo/webhooks/application/dispatch"
 	"github.com/ordinavo/webhooks/application/fanout"
+	"github.com/ordinavo/webhooks/application/share"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/payload"
@@ -81,7 +82,7 @@ func (t *Tester) Test(ctx context.Context, lane dispatch.Lane, kind event.Type, 
 	}
 	outcome := t.attempt(ctx, leased)
 	exchange.Outcome = &outcome
-	note, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	note, cancel := context.WithTimeout(share.Own(context.WithoutCancel(ctx)), noteTimeout)
 	defer cancel()
 	if err := t.Store.NoteTestEnd(note, exchange); err != nil {
 		return Exchange{}, fmt.Errorf("note what came of a test: %w", err)

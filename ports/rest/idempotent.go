@@ -12,6 +12,7 @@ import (
 	"github.com/gofiber/fiber/v2"
 
 	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/share"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -83,7 +84,7 @@ func (a *API) answerOnce(ctx huma.Context, c *fiber.Ctx, reservation *idempotenc
 		if r.kept {
 			return
 		}
-		keep, cancel := context.WithTimeout(context.WithoutCancel(ctx.Context()), keepTimeout)
+		keep, cancel := context.WithTimeout(share.Own(context.WithoutCancel(ctx.Context())), keepTimeout)
 		defer cancel()
 		if err := a.Idempotency.Finish(keep, reservation, answer); err != nil {
 			a.Log.ErrorContext(keep, "an idempotent answer was given but not kept", slog.Any("error", err))

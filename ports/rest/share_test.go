@@ -48,6 +48,12 @@ func (s *sharing) Reserve(ctx context.Context, r idempotency.Reservation, takeOv
 	return s.fake.Reserve(ctx, r, takeOver)
 }
 
+// Answer is how a request ends, whose change is made: it does not wait for the tenant's other requests.
+func (s *sharing) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) (bool, error) {
+	s.note(ctx)
+	return s.fake.Answer(ctx, key, token, sealed)
+}
+
 // Whatever a request reads and writes takes the share of the tenant that it acts for; without one, that of its key's.
 func TestARequestTakesItsTenantsShare(t *testing.T) {
 	s := &sharing{}
