@@ -50,6 +50,7 @@ type store struct {
 	endSweep     func(ctx context.Context, w sweep.Sweep, done bool, now time.Time) error
 	nextSweep    func(ctx context.Context) (sweep.Sweep, bool, error)
 	appendSub    func(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error
+	toChange     func(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error)
 	purge        func(ctx context.Context, before retention.Cutoffs, limit int) (int, error)
 	holdEvent    func(ctx context.Context, owner tenant.ID, id string) (queries.Event, error)
 	fanOutAgain  func(ctx context.Context, e queries.Event, retried queries.Retried) error
@@ -76,7 +77,7 @@ type store struct {
 func replaced(s simulation.Store) *store {
 	return &store{Store: s, inTx: s.InTx, next: s.Next, advance: s.Advance, known: s.Known, appendEvents: s.AppendEvents,
 		governing: s.Governing, resolveFor: s.ResolveFor, resolve: s.Resolve, hasFeature: s.TenantHasFeature, schedule: s.Schedule, look: s.Look, leaseReady: s.LeaseReady, save: s.Save, giveBack: s.GiveBack,
-		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge, nextSweep: s.NextSweep, appendSub: s.AppendSubscription,
+		heartbeat: s.Heartbeat, orphans: s.Orphans, openSecret: s.OpenSecret, swept: s.Swept, endSweep: s.EndSweep, purge: s.Purge, nextSweep: s.NextSweep, appendSub: s.AppendSubscription, toChange: s.SubscriptionToChange,
 		holdEvent: s.HoldEvent, fanOutAgain: s.FanOutAgain, nextJob: s.NextJob, saveJob: s.SaveJob, walk: s.WalkDeliveries,
 		eventBodies: s.EventBodies, newest: s.NewestDeliveries, goLive: s.GoLive, addAttempts: s.AddAttempts, moveMetrics: s.MoveMetricsOffset, endNotice: s.EndNotice,
 		answer: s.Answer, countDay: s.CountDay, countOpen: s.CountOpen, eventsAfter: s.EventsAfter, walkEvents: s.WalkEvents, isFannedOut: s.FannedOut, heard: s.DeliveryRecords, missed: s.TenantDeliveryRecords}
@@ -140,6 +141,9 @@ func (s *store) EndSweep(ctx context.Context, w sweep.Sweep, done bool, now time
 func (s *store) NextSweep(ctx context.Context) (sweep.Sweep, bool, error) { return s.nextSweep(ctx) }
 func (s *store) AppendSubscription(ctx context.Context, before, after subscription.Subscription, changes []subscription.Change, by subscriptions.Actor) error {
 	return s.appendSub(ctx, before, after, changes, by)
+}
+func (s *store) SubscriptionToChange(ctx context.Context, lane dispatch.Lane) (subscription.Subscription, error) {
+	return s.toChange(ctx, lane)
 }
 func (s *store) Purge(ctx context.Context, before retention.Cutoffs, limit int) (int, error) {
 	return s.purge(ctx, before, limit)

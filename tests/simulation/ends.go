@@ -33,12 +33,15 @@ func (w *world) checkEnds(row memory.Row) {
 				w.violate("I1", "%s was cancelled while it was %s: its subscription was %s, not deleted, nor resumed without what was parked", d.ID, d.Status, status)
 			}
 		case delivery.AttemptFailed:
-			w.checkNext(d, c)
+			s := w.journal.bySpan[c.Attempt.TraceID]
+			if s != nil {
+				w.checkNext(d, c, s.schedule)
+			}
 			if gone = c.Attempt.Gone(); gone {
-				w.checkGone(d, w.journal.bySpan[c.Attempt.TraceID], of.before(placed.Position), of.next(placed.Position))
+				w.checkGone(d, s, of.before(placed.Position), of.next(placed.Position))
 			}
 		case delivery.AttemptAbandoned:
-			w.checkAgain(d, c)
+			w.checkAgain(d, c, of.before(placed.Position).RetrySchedule)
 		case delivery.DeadLettered:
 			if gone != (c.Reason == delivery.ReasonGone) {
 				w.violate("I1", "%s was given up since %s (gone: %t)", d.ID, c.Reason, gone)
@@ -48,27 +51,28 @@ func (w *world) checkEnds(row memory.Row) {
 	}
 }
 
-// checkNext is I5 for what a failure leads to: the schedule's next wait with its jitter, or as long as the receiver asked for;
-// and the dead letter once the schedule is used up, or the receiver is gone, not before.
-func (w *world) checkNext(d delivery.Delivery, c delivery.AttemptFailed) {
-	over := c.Attempt.Gone() || d.Failures >= len(w.schedule)
+// checkNext is I5 for what a failure leads to: the next wait, with its jitter, of the schedule by which the attempt was made, or as long as the
+// receiver asked for; and the dead letter once the schedule is used up, or the receiver is gone, not before.
+func (w *world) checkNext(d delivery.Delivery, c delivery.AttemptFailed, schedule []time.Duration) {
+	over := c.Attempt.Gone() || d.Failures >= len(schedule)
 	if over || c.NextAt.IsZero() {
 		if over != c.NextAt.IsZero() {
-			w.violate("I1", "after failure %d of at most %d (%d) %s is to be attempted next at %s", d.Failures+1, len(w.schedule)+1, c.Attempt.Status, d.ID, c.NextAt)
+			w.violate("I1", "after failure %d of at most %d (%d) %s is to be attempted next at %s", d.Failures+1, len(schedule)+1, c.Attempt.Status, d.ID, c.NextAt)
 		}
 		return
 	}
-	asked, wait := c.Attempt.RetryAfter, w.schedule[d.Failures]
+	asked, wait := c.Attempt.RetryAfter, schedule[d.Failures]
 	if next := c.NextAt.Sub(c.At); next < max(asked, wait) || next > max(asked, wait+wait/10) {
 		w.violate("I5", "%s is due %s after failure %d; the schedule says %s and the receiver %s", d.ID, next, d.Failures+1, wait, asked)
 	}
 }
 
-// checkAgain is I5 for an attempt of which nobody knows the end: it is made again at once, and each further time later.
-func (w *world) checkAgain(d delivery.Delivery, c delivery.AttemptAbandoned) {
+// checkAgain is I5 for an attempt of which nobody knows the end: it is made again at once, and each further time as late as
+// its subscription says by then.
+func (w *world) checkAgain(d delivery.Delivery, c delivery.AttemptAbandoned, schedule []time.Duration) {
 	var wait time.Duration
 	if d.Abandonments > 0 {
-		wait = w.schedule[min(d.Abandonments, len(w.schedule))-1]
+		wait = schedule[min(d.Abandonments, len(schedule))-1]
 	}
 	if next := c.NextAt.Sub(c.At); next != wait {
 		w.violate("I5", "%s is due %s after it was abandoned %d times, and not %s", d.ID, next, d.Abandonments+1, wait)

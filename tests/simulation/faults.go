@@ -196,6 +196,9 @@ func (w *world) endTrouble() {
 	for _, p := range w.processes {
 		p.pausedUntil, p.offset = time.Time{}, 0
 	}
+	if w.audits {
+		w.busy++
+	}
 	if w.bounds.Open > 0 {
 		w.busy++
 		w.begin(nil, "knocker", w.knock)

@@ -117,6 +117,7 @@ func (w *world) checkAll() {
 	w.checkPulled()
 	w.checkTold()
 	w.checkOrders()
+	w.checkEdits()
 	w.checkQuota()
 	w.countChanges()
 	w.countPurged()

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -29,7 +30,7 @@ func (w *world) clerk(a *activity) {
 		if p.dead || p.stopping {
 			continue
 		}
-		request := w.bulk(i%3 == 1)
+		request := w.bulk(w.office, i%3 == 1)
 		if request.Mode == job.Rerender { // what one renders anew for
 			err := p.store.Upsert(context.Background(), request.Tenant, entries(request.Tenant, 100+i))
 			w.trace.line("clerk: directory of %s by %s: %v", request.Tenant, p.name, err)
@@ -45,20 +46,20 @@ func (w *world) clerk(a *activity) {
 	w.busy--
 }
 
-// bulk is a request for a job, if missing is set for a replay of what is missing.
-func (w *world) bulk(missing bool) jobs.Request {
-	owner := tenants[w.office.IntN(w.tenants)]
+// bulk is a request for a job, by the chance of whoever asks; if missing is set for a replay of what is missing.
+func (w *world) bulk(of *rand.Rand, missing bool) jobs.Request {
+	owner := tenants[of.IntN(w.tenants)]
 	states := w.store.States()
-	s := states[w.office.IntN(len(states))]
+	s := states[of.IntN(len(states))]
 	if missing {
 		f := job.Filter{SubscriptionID: s.ID}
-		if w.office.IntN(2) == 0 {
-			f.Since = w.now.Add(-time.Duration(w.office.Int64N(int64(time.Minute))))
+		if of.IntN(2) == 0 {
+			f.Since = w.now.Add(-time.Duration(of.Int64N(int64(time.Minute))))
 		}
 		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: job.Missing, Filter: f}
 	}
-	if w.office.IntN(2) == 0 {
-		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: []job.Mode{job.Original, job.Rerender}[w.office.IntN(2)], Filter: job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()}}
+	if of.IntN(2) == 0 {
+		return jobs.Request{Tenant: s.Tenant, Kind: job.Replay, Mode: []job.Mode{job.Original, job.Rerender}[of.IntN(2)], Filter: job.Filter{SubscriptionID: s.ID, Statuses: delivery.RetryableStatuses()}}
 	}
 	return jobs.Request{Tenant: owner, Kind: job.Retry, Mode: job.Original,
 		Filter: job.Filter{Statuses: []delivery.Status{delivery.StatusRetrying, delivery.StatusDeadLetter}}}

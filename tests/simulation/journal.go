@@ -36,6 +36,7 @@ type journal struct {
 	featureSet   map[tenant.ID]time.Time            // last; it may have been rolled back
 	billing      map[string]feature                 // by delivery, while its body was rendered
 	noticed      map[subscriptions.Notice]time.Time // when they were ended; it may have been rolled back
+	takenOver    map[string]bool                    // reservations of requests that came to answer too late, by their tokens
 }
 
 // lease is a delivery that is held at a version.
@@ -73,7 +74,7 @@ func (w *world) givesBack(d delivery.Delivery) {
 
 func newJournal() journal {
 	return journal{acknowledged: map[intake.EventKey]bool{}, bySpan: map[string]*send{}, byDelivery: map[string][]*send{}, leased: map[lease]holder{},
-		resent: map[lease]resent{}, rendered: map[string]rendered{}, jobs: map[string]job.Job{}, noticed: map[subscriptions.Notice]time.Time{},
+		resent: map[lease]resent{}, rendered: map[string]rendered{}, jobs: map[string]job.Job{}, noticed: map[subscriptions.Notice]time.Time{}, takenOver: map[string]bool{},
 		accepted: map[intake.EventKey]time.Time{}, recorded: map[string]lease{}, purged: newPurged(), featureSet: map[tenant.ID]time.Time{}, billing: map[string]feature{}}
 }
 
@@ -89,13 +90,15 @@ type send struct {
 	body                  [32]byte
 	outcome               delivery.Outcome
 	operational           bool // the event
+	schedule              []time.Duration
 }
 
 // sends notes a request, and checks what can be seen of it.
 func (w *world) sends(p *process, a *activity, r dispatch.Request) *send {
 	l := a.leased
 	s := &send{span: a.span, url: r.URL, delivery: r.Headers["X-Ordinavo-Delivery-Id"], event: r.Headers["X-Ordinavo-Event-Id"], lane: l.Lane(),
-		version: l.Delivery.Version, due: l.Delivery.DueAt, process: p, began: w.now, body: sha256.Sum256(r.Body), operational: l.Delivery.EventType.IsOperational()}
+		version: l.Delivery.Version, due: l.Delivery.DueAt, process: p, began: w.now, body: sha256.Sum256(r.Body), operational: l.Delivery.EventType.IsOperational(),
+		schedule: w.subscriptionAt(l.Lane(), l.Subscription.Version).RetrySchedule}
 	w.journal.sends = append(w.journal.sends, s)
 	w.journal.bySpan[s.span] = s
 	earlier := w.journal.byDelivery[s.delivery]

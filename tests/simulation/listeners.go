@@ -3,20 +3,25 @@ package simulation
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"reflect"
 	"time"
 
 	"github.com/ordinavo/webhooks/application/live"
 	"github.com/ordinavo/webhooks/domain/delivery"
+	"github.com/ordinavo/webhooks/domain/event"
 	"github.com/ordinavo/webhooks/domain/tenant"
+	"github.com/ordinavo/webhooks/tests/simulation/memory"
 )
 
 // follower is a client that follows a tenant's deliveries, and comes back with the id that it got last when its stream ends.
 type follower struct {
 	tenant tenant.ID
+	filter live.Filter
+	chance *rand.Rand
 	seen   *live.Mark // that it has; nil for none
 	from   int64      // where it began
-	told   map[string]delivery.Delivery
+	told   map[string][]delivery.Delivery
 }
 
 // idOf is a mark as its id has it, which knows no part of a second.
@@ -24,17 +29,39 @@ func idOf(position int64, at time.Time) *live.Mark {
 	return &live.Mark{Position: position, At: at.Truncate(time.Second)}
 }
 
-// follow listens for a while by one process or another, as ports/rest does for a stream.
+// follow follows all of a tenant's deliveries.
 func (w *world) follow(a *activity) {
-	f := &follower{tenant: tenants[w.reading.IntN(w.tenants)], told: map[string]delivery.Delivery{}}
+	w.listen(a, &follower{tenant: tenants[w.reading.IntN(w.tenants)], chance: w.reading, told: map[string][]delivery.Delivery{}})
+}
+
+// followSome follows those that a filter picks.
+func (w *world) followSome(a *activity) {
+	states := w.store.States()
+	s, f := states[w.asking.IntN(len(states))], live.Filter{}
+	switch statuses, types := delivery.Statuses(), event.Types(); w.asking.IntN(4) {
+	case 0:
+		f.Status = statuses[w.asking.IntN(len(statuses))]
+	case 1:
+		f.SubscriptionID = s.ID
+	case 2:
+		f.EventType = types[w.asking.IntN(len(types))]
+	default:
+		f.Since = w.now.Add(time.Duration(w.asking.Int64N(int64(time.Minute))))
+		f.Until = f.Since.Add(time.Duration(w.asking.Int64N(int64(time.Minute))))
+	}
+	w.listen(a, &follower{tenant: s.Tenant, filter: f, chance: w.asking, told: map[string][]delivery.Delivery{}})
+}
+
+// listen hears for a while by one process or another, as ports/rest does for a stream.
+func (w *world) listen(a *activity, f *follower) {
 	w.followers = append(w.followers, f)
 	for !w.quiet {
-		a.sleep(w.now.Add(time.Duration(w.reading.Int64N(int64(15*time.Second)))), nil)
-		p := w.anyProcess(w.reading)
+		a.sleep(w.now.Add(time.Duration(f.chance.Int64N(int64(15*time.Second)))), nil)
+		p := w.anyProcess(f.chance)
 		if p == nil {
 			continue
 		}
-		l, err := p.hub.Listen(context.Background(), f.tenant, "key_1", live.Filter{})
+		l, err := p.hub.Listen(context.Background(), f.tenant, "key_1", f.filter)
 		if err != nil {
 			w.trace.line("follower: %s: %v", p.name, err)
 			continue
@@ -49,8 +76,8 @@ func (w *world) stream(a *activity, p *process, f *follower, l *live.Listener) {
 	if w.resume(p.name, f, l, func() bool { return p.dead }) != nil {
 		return
 	}
-	for until := w.now.Add(time.Duration(w.reading.Int64N(int64(6 * time.Second)))); w.now.Before(until); {
-		a.sleep(w.now.Add(time.Duration(50+w.reading.IntN(400))*time.Millisecond), nil)
+	for until := w.now.Add(time.Duration(f.chance.Int64N(int64(6 * time.Second)))); w.now.Before(until); {
+		a.sleep(w.now.Add(time.Duration(50+f.chance.IntN(400))*time.Millisecond), nil)
 		if p.dead {
 			return
 		}
@@ -95,7 +122,7 @@ func (w *world) resume(by string, f *follower, l *live.Listener, gone func() boo
 	case errors.Is(err, live.ErrTooOld) && !w.purges:
 		w.violate("live", "%+v was refused: %v", *f.seen, err)
 	case errors.Is(err, live.ErrTooOld):
-		f.from, f.seen, f.told = since.Position, idOf(since.Position, since.At), map[string]delivery.Delivery{}
+		f.from, f.seen, f.told = since.Position, idOf(since.Position, since.At), map[string][]delivery.Delivery{}
 		return nil
 	case err == nil:
 		f.seen = idOf(max(since.Position, f.seen.Position), since.At)
@@ -116,10 +143,14 @@ func (w *world) tells(f *follower, c live.Change) {
 	if c.Tenant != f.tenant {
 		w.violate("I9", "%s of %s was told to %s", c.ID, c.Tenant, f.tenant)
 	}
-	if c.Version <= f.told[c.ID].Version {
-		w.violate("live", "%s was told at version %d after version %d", c.ID, c.Version, f.told[c.ID].Version)
+	if !f.filter.Matches(c.Delivery) {
+		w.violate("live", "%s was told to who follows %+v: %+v", c.ID, f.filter, c.Delivery)
 	}
-	f.told[c.ID] = c.Delivery
+	before := f.told[c.ID]
+	if n := len(before); n > 0 && c.Version <= before[n-1].Version {
+		w.violate("live", "%s was told at version %d after version %d", c.ID, c.Version, before[n-1].Version)
+	}
+	f.told[c.ID] = append(before, c.Delivery)
 }
 
 // checkTold holds what followers were told, once they have resumed for the last time, to what became of the deliveries.
@@ -129,17 +160,45 @@ func (w *world) checkTold() {
 		if f.seen == nil {
 			continue
 		}
-		l, err := live.New(w.store, w.store, func() time.Time { return w.now }, live.Limits{Kept: w.ages.Shortest()}).Listen(ctx, f.tenant, "key_1", live.Filter{})
+		l, err := live.New(w.store, w.store, func() time.Time { return w.now }, live.Limits{Kept: w.ages.Shortest()}).Listen(ctx, f.tenant, "key_1", f.filter)
 		must(err)
 		if err := w.resume("nobody", f, l, func() bool { return false }); err != nil {
 			w.violate("live", "what was missed is not told: %v", err)
 		}
 		for _, row := range w.store.Rows() {
-			stream := w.store.DeliveryStream(row.Tenant, row.ID)
-			if row.Tenant == f.tenant && stream[len(stream)-1].Position > f.from && !reflect.DeepEqual(f.told[row.ID], row.Delivery) {
-				w.violate("live", "%s is\n%+v and was told as\n%+v", row.ID, row.Delivery, f.told[row.ID])
+			if row.Tenant == f.tenant {
+				w.checkToldOf(f, row)
 			}
 		}
+	}
+}
+
+// checkToldOf holds what a follower was told of a delivery to what its changes have made of it since the follower began: each that it follows
+// was told, but for those that are recorded together with the next, and nothing else.
+func (w *world) checkToldOf(f *follower, row memory.Row) {
+	told := f.told[row.ID]
+	stream := w.store.DeliveryStream(row.Tenant, row.ID)
+	states := make([]delivery.Delivery, len(stream))
+	for i, placed := range stream {
+		if i > 0 {
+			states[i] = states[i-1]
+		}
+		must(states[i].Apply(placed.Change))
+	}
+	for i, now := range states {
+		followed := i+1 < len(states) && states[i+1].UpdatedAt.Equal(now.UpdatedAt)
+		switch {
+		case len(told) > 0 && told[0].Version == now.Version:
+			if !reflect.DeepEqual(told[0], now) {
+				w.violate("live", "%s was\n%+v and was told as\n%+v", row.ID, now, told[0])
+			}
+			told = told[1:]
+		case !followed && stream[i].Position > f.from && f.filter.Matches(now):
+			w.violate("live", "%s was not told at version %d to who follows %+v", row.ID, now.Version, f.filter)
+		}
+	}
+	if len(told) > 0 {
+		w.violate("live", "%s was told at version %d, and is at %d", row.ID, told[0].Version, row.Version)
 	}
 }
 

@@ -95,13 +95,14 @@ type settings struct {
 	shared      bool // the processes share the roles
 	pulls       bool // somebody pulls events
 	follows     bool // somebody follows deliveries
+	audits      bool // somebody asks for dry runs
 	bounds      intake.Limits
 }
 
 func (o Options) settle() settings {
 	r := rand.New(rand.NewPCG(o.Seed, 99))
 	s := settings{
-		processes: 1 + r.IntN(4), tenants: 1 + r.IntN(3), events: 3 + r.IntN(25), changes: r.IntN(20), maxInFlight: 1 + r.IntN(12),
+		processes: 1 + r.IntN(4), tenants: 1 + r.IntN(3), events: 3 + r.IntN(25), changes: r.IntN(20), maxInFlight: 1 + r.IntN(6),
 		schedule: [][]time.Duration{{time.Second, 5 * time.Second}, {2 * time.Second, 10 * time.Second, 20 * time.Second}, {5 * time.Second}}[r.IntN(3)],
 	}
 	for kind := range faultKinds {
@@ -132,6 +133,7 @@ func (o Options) settle() settings {
 	if r.IntN(4) == 0 {
 		s.bounds = intake.Limits{EventsPerDay: 10 + r.IntN(60), TenantOpen: 5 + r.IntN(40), Open: 10 + r.IntN(60), FanOutLag: time.Duration(2+r.IntN(20)) * time.Second}
 	}
+	s.audits = r.IntN(3) == 0 && !s.purges // what is deleted between the two is not foretold
 	for _, l := range []struct{ limit, value *int }{{&o.Processes, &s.processes}, {&o.Events, &s.events}, {&o.Changes, &s.changes}} {
 		if *l.limit >= 0 {
 			*l.value = min(*l.value, *l.limit)

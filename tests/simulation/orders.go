@@ -147,7 +147,8 @@ func (w *world) checkOrders() {
 		}
 	}
 	for _, s := range w.store.States() {
-		made[string(s.Tenant)+s.Name] = append(made[string(s.Tenant)+s.Name], s.ID)
+		ordered := w.subscriptionAt(laneOf(s), 1).Name // edits give it others
+		made[string(s.Tenant)+ordered] = append(made[string(s.Tenant)+ordered], s.ID)
 	}
 	for _, o := range w.orders {
 		switch of := made[string(o.tenant)+o.name]; {
@@ -174,7 +175,13 @@ func (s *session) Reserve(ctx context.Context, r idempotency.Reservation, takeOv
 }
 
 func (s *session) Answer(ctx context.Context, key idempotency.Key, token string, sealed []byte) (bool, error) {
-	return write(ctx, s, "Answer", func(ctx context.Context) (bool, error) { return s.Store.Answer(ctx, key, token, sealed) })
+	return write(ctx, s, "Answer", func(ctx context.Context) (bool, error) {
+		held, err := s.Store.Answer(ctx, key, token, sealed)
+		if err == nil && !held {
+			s.p.world.journal.takenOver[token] = true
+		}
+		return held, err
+	})
 }
 
 func (s *session) Release(ctx context.Context, key idempotency.Key, token string) error {

@@ -22,7 +22,7 @@ import (
 // planted is every bug: mistakes that were made in systems of this kind, or that a change here could make.
 func planted() []simulation.Bug {
 	return slices.Concat(bugsOfAccepting(), bugsOfFanOut(), bugsOfLeasing(), bugsOfRecording(), bugsOfSweeping(), bugsOfRetrying(), bugsOfJobs(),
-		bugsOfRebuilds(), bugsOfRotations(), bugsOfEnds(), bugsOfContent(), bugsOfReading(), bugsOfRequests())
+		bugsOfRebuilds(), bugsOfRotations(), bugsOfEnds(), bugsOfContent(), bugsOfReading(), bugsOfRequests(), bugsOfAdmins())
 }
 
 func bugsOfAccepting() []simulation.Bug {

@@ -150,6 +150,7 @@ func (s *session) inTx(ctx context.Context, fn func(ctx context.Context) error) 
 
 // write is a call that is a transaction by itself when it is in none.
 func write[T any](ctx context.Context, s *session, name string, call func(ctx context.Context) (T, error)) (answer T, err error) {
+	s.p.world.mayWrite(name)
 	err = s.InTx(ctx, func(ctx context.Context) error {
 		if err := s.enter(ctx, name); err != nil {
 			return err

@@ -24,9 +24,9 @@ type Result struct {
 
 // Counts says how much happened.
 type Counts struct {
-	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, SetAside, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom                                int
-	Pauses, Skips, Released, Gated, Gone, PurgedEvents, PurgedDeliveries, Pulled, Told, Replayed, GivenUp, Failing, Ordered, Repeated, Refused, NoSpace, Knocks, Collided, Missing int
-	Simulated                                                                                                                                                                      time.Duration
+	Steps, Calls, Faults, Events, Deliveries, Attempts, Unrecorded, Stale, SetAside, Resent, Kills, Rebuilt, Announced, Rerendered, PutBack, NoRoom                                                        int
+	Pauses, Skips, Released, Gated, Gone, PurgedEvents, PurgedDeliveries, Pulled, Told, Replayed, GivenUp, Failing, Ordered, Repeated, Refused, NoSpace, Knocks, Collided, Missing, Edited, Unmet, Audited int
+	Simulated                                                                                                                                                                                              time.Duration
 }
 
 // Add sums up runs.
@@ -66,13 +66,16 @@ func (c *Counts) Add(other Counts) {
 	c.Knocks += other.Knocks
 	c.Collided += other.Collided
 	c.Missing += other.Missing
+	c.Edited += other.Edited
+	c.Unmet += other.Unmet
+	c.Audited += other.Audited
 	c.Simulated += other.Simulated
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts, %d pauses, %d skips, %d deliveries released, %d gated, %d receivers gone, %d events and %d deliveries purged, %d events pulled, %d changes told, %d of them replayed, %d dead letters announced, %d failing announced, %d orders carried out, %d of them answered again, %d requests beyond a quota, %d without room, %d knocks, %d transactions run again, %d missing deliveries begun",
+	return fmt.Sprintf("%s simulated, %d steps, %d calls of the store, %d faults (%d deaths), %d events, %d deliveries, %d attempts (%d not recorded), %d stale outcomes refused, %d times an event set aside, %d deliveries resent by jobs, %d rebuilds, %d ends of rotations announced, %d deliveries rendered anew, %d put back since their turn came too late, %d times no room at the attempts, %d pauses, %d skips, %d deliveries released, %d gated, %d receivers gone, %d events and %d deliveries purged, %d events pulled, %d changes told, %d of them replayed, %d dead letters announced, %d failing announced, %d orders carried out, %d of them answered again, %d requests beyond a quota, %d without room, %d knocks, %d transactions run again, %d missing deliveries begun, %d subscriptions edited, %d edits refused, %d deliveries foretold by dry runs",
 		c.Simulated.Round(time.Second), c.Steps, c.Calls, c.Faults, c.Kills, c.Events, c.Deliveries, c.Attempts, c.Unrecorded, c.Stale, c.SetAside, c.Resent, c.Rebuilt, c.Announced, c.Rerendered, c.PutBack, c.NoRoom,
-		c.Pauses, c.Skips, c.Released, c.Gated, c.Gone, c.PurgedEvents, c.PurgedDeliveries, c.Pulled, c.Told, c.Replayed, c.GivenUp, c.Failing, c.Ordered, c.Repeated, c.Refused, c.NoSpace, c.Knocks, c.Collided, c.Missing)
+		c.Pauses, c.Skips, c.Released, c.Gated, c.Gone, c.PurgedEvents, c.PurgedDeliveries, c.Pulled, c.Told, c.Replayed, c.GivenUp, c.Failing, c.Ordered, c.Repeated, c.Refused, c.NoSpace, c.Knocks, c.Collided, c.Missing, c.Edited, c.Unmet, c.Audited)
 }
 
 // Violation is an invariant that did not hold.
@@ -109,19 +112,21 @@ type world struct {
 	restingSince time.Time
 
 	// Chance has a source for each concern, so that one draw more in one of them leaves the others alone.
-	order, trouble, weather, people, material, office, reading *rand.Rand
+	order, trouble, weather, people, material, office, reading, editing, asking *rand.Rand
 
 	store      *memory.Store
 	planted    func(Store) Store // nil for no bug
 	processes  []*process
 	activities []*activity
 	admin      *activity
+	auditor    *activity // while it asks for a dry run
 	current    *activity
 	ready      []*activity // scratch of pick
 	busy       int         // users that are not done
 	pullers    []*puller
 	followers  []*follower
 	orders     []*order
+	edited     []*edit
 
 	receivers map[string]*receiver // by host
 	journal   journal
@@ -133,7 +138,7 @@ type world struct {
 
 func newWorld(o Options) *world {
 	w := &world{Options: o, now: epoch, store: memory.New(), receivers: map[string]*receiver{}}
-	for i, source := range []**rand.Rand{&w.order, &w.trouble, &w.weather, &w.people, &w.material, &w.office, &w.reading} {
+	for i, source := range []**rand.Rand{&w.order, &w.trouble, &w.weather, &w.people, &w.material, &w.office, &w.reading, &w.editing, &w.asking} {
 		*source = rand.New(rand.NewPCG(o.Seed, uint64(i)))
 	}
 	w.settings = o.settle()

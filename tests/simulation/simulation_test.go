@@ -156,7 +156,7 @@ func requireTrouble(t *testing.T, total simulation.Counts, seeds int) {
 		"deliveries purged": total.PurgedDeliveries, "events pulled": total.Pulled, "changes told": total.Told, "changes replayed": total.Replayed,
 		"dead letters announced": total.GivenUp, "failing receivers announced": total.Failing, "orders carried out": total.Ordered,
 		"orders answered again": total.Repeated, "requests beyond a quota": total.Refused, "requests without room": total.NoSpace,
-		"transactions run again": total.Collided, "missing deliveries begun": 5 * total.Missing} {
+		"transactions run again": total.Collided, "missing deliveries begun": 5 * total.Missing, "subscriptions edited": total.Edited, "edits refused": total.Unmet, "deliveries foretold by dry runs": total.Audited} {
 		if n < 100*seeds/defaultRuns {
 			t.Errorf("%s: %d, which is hardly any (%s)", what, n, total)
 		}

@@ -44,9 +44,11 @@ func (w *world) settleIn() {
 		w.start(slot, 0)
 	}
 	w.begin(nil, "trouble", w.faults.disturb)
-	w.busy = 4
+	w.busy = 6
 	w.begin(nil, "shop", w.shop)
 	w.begin(nil, "emitter", w.emit)
+	w.begin(nil, "editor", w.edits("editor"))
+	w.begin(nil, "other editor", w.edits("other editor"))
 	w.admin = w.begin(nil, "admin", w.administer)
 	w.begin(nil, "clerk", w.clerk)
 	w.begin(nil, "rebuilds", w.rebuilds)
@@ -56,6 +58,10 @@ func (w *world) settleIn() {
 	}
 	if w.follows {
 		w.begin(nil, "follower", w.follow)
+		w.begin(nil, "other follower", w.followSome)
+	}
+	if w.audits {
+		w.begin(nil, "auditor", w.audit)
 	}
 	if w.mended > 0 {
 		w.begin(nil, "operator", w.operate)
@@ -107,7 +113,7 @@ var filters = []subscription.Filter{{"*"}, {"visit_report.*"}, {"target.imported
 func (w *world) wanted(owner tenant.ID) subscription.Settings {
 	return subscription.Settings{
 		Name: "sub", URL: w.receiverAt(owner), EventTypes: filters[w.people.IntN(len(filters))], SourceSystem: sourceSystems[w.people.IntN(2)],
-		Options: w.options(), Timeout: time.Duration(1+w.people.IntN(10)) * time.Second, MaxInFlight: 1 + w.people.IntN(8),
+		Options: w.options(), Timeout: time.Duration(1+w.people.IntN(10)) * time.Second, MaxInFlight: 1 + w.people.IntN(8), RetrySchedule: w.ownSchedule(),
 	}
 }
 
