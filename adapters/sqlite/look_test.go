@@ -195,3 +195,34 @@ func TestChangesOfUsersLeaveTheWriter(t *testing.T) {
 		t.Errorf("%q had the writer before the service", first)
 	}
 }
+
+// Each event that is sent with an Idempotency-Key needs one, which asks for the writer beside the change that waits for it.
+func TestAReservationWaitsForNoChangesOfUsers(t *testing.T) {
+	db := openEmpty(t)
+	store, ctx := NewStore(db, nil), share.For(t.Context(), "acme")
+	tx, err := db.Begin(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	defer func() { _ = tx.Rollback() }()
+	asks := func(n int64, call func() error) {
+		t.Helper()
+		calls.Go(func() {
+			if err := call(); err != nil {
+				t.Error(err)
+			}
+		})
+		for end := time.Now().Add(30 * time.Second); db.queue.Load() < n; runtime.Gosched() {
+			if time.Now().After(end) {
+				t.Fatalf("%d wait for the writer", db.queue.Load())
+			}
+		}
+	}
+	asks(1, func() error { return db.Update(ctx, func(context.Context, *Tx) error { return nil }) })
+	asks(2, func() error {
+		_, err := store.Reserve(ctx, reservationOf(1, "token"), time.Now())
+		return err
+	})
+}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ordinavo/webhooks/application/idempotency"
+	"github.com/ordinavo/webhooks/application/share"
 	"github.com/ordinavo/webhooks/domain/problem"
 )
 
@@ -95,7 +96,7 @@ func (s *Store) reserveTogether(ctx context.Context) (err error) {
 			close(r.done)
 		}
 	}()
-	err = s.db.update(ctx, func(ctx context.Context, tx *Tx) error { // for all tenants, one at a time
+	err = s.db.Update(share.Own(ctx), func(ctx context.Context, tx *Tx) error { // for all tenants, one at a time
 		group = s.reserving.take()
 		for _, r := range group {
 			if err := s.reserve(context.WithoutCancel(ctx), tx, r); err != nil {

@@ -76,10 +76,6 @@ func (db *DB) Update(ctx context.Context, fn func(ctx context.Context, tx *Tx) e
 		return err
 	}
 	defer done()
-	return db.update(ctx, fn)
-}
-
-func (db *DB) update(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
 	tx, err := db.Begin(ctx)
 	if err != nil {
 		return err
