@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/ordinavo/webhooks/adapters/sqlite"
 	"github.com/ordinavo/webhooks/application/access"
 	"github.com/ordinavo/webhooks/application/dispatch"
+	"github.com/ordinavo/webhooks/application/share"
 	"github.com/ordinavo/webhooks/application/subscriptions"
 	"github.com/ordinavo/webhooks/domain/delivery"
 	"github.com/ordinavo/webhooks/domain/event"
@@ -22,6 +24,7 @@ import (
 type noting struct {
 	*sqlite.Store
 	noted []subscriptions.Exchange
+	asked []bool // of each note, whether it was a user's work
 	fail  error
 }
 
@@ -30,7 +33,18 @@ func (n *noting) NoteTest(ctx context.Context, e subscriptions.Exchange, actor s
 		return n.fail
 	}
 	n.noted = append(n.noted, e)
+	n.asks(ctx)
 	return n.Store.NoteTest(ctx, e, actor)
+}
+
+func (n *noting) NoteTestEnd(ctx context.Context, e subscriptions.Exchange) error {
+	n.asks(ctx)
+	return n.Store.NoteTestEnd(ctx, e)
+}
+
+func (n *noting) asks(ctx context.Context) {
+	_, asked := share.Of(ctx)
+	n.asked = append(n.asked, asked)
 }
 
 func newTester(t *testing.T) (*world, *noting, *subscriptions.Tester) {
@@ -49,8 +63,11 @@ func TestASampleIsNotedBeforeItIsSent(t *testing.T) {
 			t.Error("it was sent before it was noted")
 		}
 	}
-	x, err := tester.Test(t.Context(), laneOf(created), event.VisitReportApproved, by)
+	x, err := tester.Test(share.For(t.Context(), "acme"), laneOf(created), event.VisitReportApproved, by)
 	w.ok(err)
+	if !slices.Equal(n.asked, []bool{true, false}) {
+		t.Errorf("what came of it waits for the tenant's other changes: %v", n.asked)
+	}
 	if len(w.requests) != 1 || len(n.noted) != 1 {
 		t.Fatalf("%d requests, %d noted: a sample is sent once", len(w.requests), len(n.noted))
 	}
