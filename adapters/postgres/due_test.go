@@ -14,6 +14,9 @@ import (
 const insertOldClosed = `INSERT INTO closed_deliveries (tenant_id, delivery_id, event_id, event_type, subscription_id, subscription_version, body_number, warnings, status, version, attempts, failures,
 abandonments, created_at, updated_at, accepted_at, traceparent, week) VALUES ($1, $2, 'evt_1', 'target.imported', 'sub_1', 1, 1, '[]', $3, 2, 1, 0, 0, 1, 1, 1, '', 0)`
 
+const insertCounts = `INSERT INTO attempt_metrics (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket, attempts)
+VALUES ($1, $2, $3, 'sub_1', 'target.imported', 'succeeded', 1, 1)`
+
 // TestATenantWithNothingOldIsNotPurged: with tens of thousands of them a transaction for each took longer than the minute between two rounds. Each
 // kind of what is old has its tenant purged, and the same of a later time has not.
 func TestATenantWithNothingOldIsNotPurged(t *testing.T) {
@@ -21,6 +24,8 @@ func TestATenantWithNothingOldIsNotPurged(t *testing.T) {
 	db, now := openEmpty(t), time.Now()
 	ago := func(days int) time.Time { return now.AddDate(0, 0, -days) }
 	before := retention.Cutoffs{Now: now, Events: ago(30), Attempts: ago(30), DeadLetters: ago(10)}
+	_, err := NewStore(db, nil).change(t.Context(), `UPDATE projections SET live = 3, newest = 5 WHERE name = 'metrics'`)
+	pgtest.Check(t, err)
 	for _, kind := range []struct {
 		name, insert string
 		args         func(owner string, at time.Time) []any
@@ -35,6 +40,9 @@ VALUES ($1, 'evt_1', 1, 'target.imported', 1, $2, '', '', '', 0)`, func(owner st
 		{"jobs", `INSERT INTO jobs (tenant_id, job_id, state) VALUES ($1, $2, '{}')`, func(owner string, at time.Time) []any { return []any{owner, ids.First("job_", at)} }, ago(31), ago(29)},
 		{"counts", `INSERT INTO attempt_metrics (tenant_id, generation, minute, subscription_id, event_type, outcome, bucket, attempts)
 VALUES ($1, ` + liveMetrics + `, $2, 'sub_1', 'target.imported', 'succeeded', 1, 1)`, func(owner string, at time.Time) []any { return []any{owner, at.Unix() / 60} }, ago(31), ago(29)},
+		{"counts of a rebuild", insertCounts, func(owner string, at time.Time) []any { return []any{owner, 5, at.Unix() / 60} }, ago(31), ago(29)},
+		{"counts from before a rebuild", insertCounts, func(owner string, at time.Time) []any { return []any{owner, 2 + at.Compare(ago(1)), now.Unix() / 60} }, ago(1), now},
+		{"counts of a rebuild that was broken off", insertCounts, func(owner string, at time.Time) []any { return []any{owner, 4 - at.Compare(ago(1)), now.Unix() / 60} }, ago(1), now},
 	} {
 		t.Run(kind.name, func(t *testing.T) {
 			s := NewStore(db, nil)
