@@ -52,6 +52,38 @@ func TestATenantDoesNotWaitForAllThatAnotherHasSent(t *testing.T) {
 	}
 }
 
+// A second turn takes as much as the first, and nothing is kept of who has nothing here.
+func TestEachTurnTakesAThousandEvents(t *testing.T) {
+	within(t, func(w *world) {
+		w.store.tenants["quiet"] = true
+		for i := range 4 {
+			if _, err := w.Submit(w.Context(), requestOf(i, 1000, "acme"), "", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const requests = 1500
+		answered := make(chan answer, requests)
+		for i := range requests {
+			got := w.submit(w.Context(), sample("quiet", fmt.Sprint("evt_", i), "a"))
+			go func() { answered <- <-got }()
+		}
+		synctest.Wait()
+		for range 2 {
+			w.step()
+		}
+		synctest.Wait()
+		if len(answered) != requests {
+			t.Errorf("after two steps %d of %d are answered", len(answered), requests)
+		}
+		for w.Waiting() > 0 {
+			w.step()
+		}
+		if n := w.Lines(); n > 0 {
+			t.Errorf("%d tenants are kept that have nothing here", n)
+		}
+	})
+}
+
 // Whether by its requests or by their events: a tenant leaves a fifth of the room to others, and gets it again.
 func TestATenantLeavesRoomForOthers(t *testing.T) {
 	for events, want := range map[int]int{1: 4096 - 4096/5, 1000: 40} {
