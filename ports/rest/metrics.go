@@ -103,13 +103,13 @@ const (
 
 // together is what the value of groupBy does not name.
 func together(groupBy string) (metrics.Together, error) {
-	switch groupBy {
-	case "":
+	if groupBy == "" {
 		return metrics.Together{}, nil
-	case "none":
-		return metrics.Together{Subscriptions: true, Types: true, Outcomes: true}, nil
 	}
 	t := metrics.Together{Subscriptions: true, Types: true, Outcomes: true}
+	if groupBy == "none" {
+		return t, nil
+	}
 	for name := range strings.SplitSeq(groupBy, ",") {
 		switch name {
 		case "subscription":
