@@ -34,9 +34,11 @@ func (w *world) checkEnds(row memory.Row) {
 			}
 		case delivery.AttemptFailed:
 			s := w.journal.bySpan[c.Attempt.TraceID]
-			if s != nil {
-				w.checkNext(d, c, s.schedule)
+			if s == nil {
+				w.violate("I2", "an attempt of %s failed that nobody has made: %+v", d.ID, c.Attempt)
+				return
 			}
+			w.checkNext(d, c, s.schedule)
 			if gone = c.Attempt.Gone(); gone {
 				w.checkGone(d, s, of.before(placed.Position), of.next(placed.Position))
 			}
