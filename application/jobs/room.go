@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/ordinavo/webhooks/domain/job"
@@ -52,9 +53,21 @@ func (next *picked) opens(mode job.Mode) (n int) {
 	return n
 }
 
-// hasRoom reports whether the tenant's jobs may open deliveries, by what was counted.
-func (w *Worker) hasRoom(owner tenant.ID, now time.Time) bool {
-	return (w.Limits.TenantOpen == 0 || w.rooms[owner].isGood(now)) && (w.Limits.Open == 0 || w.rooms[everybody].isGood(now))
+// uncounted is whose open deliveries are to be counted before the tenant's jobs may open more.
+func (w *Worker) uncounted(owner tenant.ID, now time.Time) (whose []tenant.ID) {
+	for _, o := range []tenant.ID{owner, everybody} {
+		if w.limit(o) > 0 && !w.rooms[o].isGood(now) {
+			whose = append(whose, o)
+		}
+	}
+	return whose
+}
+
+func (w *Worker) limit(owner tenant.ID) int {
+	if owner == everybody {
+		return w.Limits.Open
+	}
+	return w.Limits.TenantOpen
 }
 
 // opened notes what a step has opened.
@@ -69,18 +82,9 @@ func (w *Worker) opened(owner tenant.ID, deliveries int) {
 
 // findRoom counts what is open, and has the job wait if that leaves no room, so that other jobs come before it.
 func (w *Worker) findRoom(ctx context.Context, j job.Job) error {
-	for o, r := range w.rooms {
-		if !r.isGood(w.service.Now()) {
-			delete(w.rooms, o)
-		}
-	}
-	found, limits := map[tenant.ID]int{}, map[tenant.ID]int{j.Tenant: w.Limits.TenantOpen, everybody: w.Limits.Open}
-	for _, o := range []tenant.ID{j.Tenant, everybody} {
-		limit := limits[o]
-		if _, known := w.rooms[o]; known || limit == 0 {
-			continue
-		}
-		left, pause, err := w.count(ctx, o, limit)
+	found := map[tenant.ID]int{}
+	for _, o := range w.uncounted(j.Tenant, w.service.Now()) {
+		left, pause, err := w.count(ctx, o)
 		if err != nil {
 			return err
 		}
@@ -89,15 +93,17 @@ func (w *Worker) findRoom(ctx context.Context, j job.Job) error {
 		}
 		found[o] = left
 	}
+	now := w.service.Now()
+	maps.DeleteFunc(w.rooms, func(_ tenant.ID, r room) bool { return !r.isGood(now) })
 	for o, left := range found { // noted together, so that all are good for a step, however long they took
-		w.rooms[o] = room{left: left, countedAt: w.service.Now()}
+		w.rooms[o] = room{left: left, countedAt: now}
 	}
 	return nil
 }
 
 // count returns what jobs may open, or how long to wait if that is nothing.
-func (w *Worker) count(ctx context.Context, owner tenant.ID, limit int) (left int, pause time.Duration, err error) {
-	half, began := (limit+1)/2, w.service.Now()
+func (w *Worker) count(ctx context.Context, owner tenant.ID) (left int, pause time.Duration, err error) {
+	half, began := (w.limit(owner)+1)/2, w.service.Now()
 	open, err := w.service.Deliveries.CountOpen(ctx, owner, half)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count open deliveries: %w", err)

@@ -122,7 +122,7 @@ func (w *Worker) advance(ctx context.Context, j job.Job, now time.Time) (opened 
 		j.Await(job.FanOut, now)
 		return 0, w.service.Store.SaveJob(ctx, j, now.Add(lookAgain))
 	}
-	if opened = next.opens(j.Mode); opened > 0 && !w.hasRoom(j.Tenant, now) {
+	if opened = next.opens(j.Mode); opened > 0 && len(w.uncounted(j.Tenant, now)) > 0 {
 		return 0, errNoRoom
 	}
 	switch {
